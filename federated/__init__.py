@@ -1,0 +1,1 @@
+"""Federated learning: posterior sites, strategies and MONAI FL clients."""

@@ -1,0 +1,58 @@
+"""Names that travel: batch keys, metadata keys and the parts of a datalist item.
+
+Axis legend of the whole package: B batch, C channels or structures, H rows, W columns, N boxes or tokens,
+K classes, D width.
+"""
+
+from __future__ import annotations
+
+IMAGE = "image"
+"""Radiograph: float32 (1, H, W) in [0, 1]; row 0 superior, column 0 the image's left, brighter is denser."""
+
+PRED = "pred"
+"""What the network gave for one image: a dict, a task a key."""
+
+RESULT = "result"
+"""Plain Python findings of one image (classes, boxes, scores), in the source image's pixels."""
+
+LOSS = "loss"
+"""Key of the scalar that is minimised."""
+
+# A datalist item: `image`, and any of these.
+MASKS = "masks"
+"""{structure: path of a mask of the image's size}. A structure left out is not annotated."""
+
+BOXES = "boxes"
+"""{class: [[x1, y1, x2, y2], ...]} in source pixels, half open. An empty list says none is there; a class
+left out is not annotated."""
+
+LABELS = "labels"
+"""{task: class name, or a list of names for a multi-label task}. A task left out is not annotated."""
+
+PATIENT_ID = "patient_id"
+SITE = "site"
+ANNOTATIONS = (MASKS, BOXES, LABELS)
+
+
+class MetaKey:
+    """Metadata of a loaded radiograph: nothing that names a person."""
+
+    FILENAME = "filename_or_obj"
+    SOURCE_SHAPE = "spatial_shape"
+    """int (2,): rows and columns of the source image."""
+
+    TO_SOURCE = "to_source"
+    """float64 (3, 3): homogeneous (x, y, 1) of the image at hand to (x, y, 1) of the source, in pixel-edge
+    coordinates: pixel i covers [i, i + 1), a whole image is the box (0, 0, W, H)."""
+
+    SPACING_MM = "spacing_mm"
+    """float64 (2,): source row and column spacing in mm, NaN where unknown."""
+
+    LATERALITY = "laterality"
+    """'L', 'R', 'B' or '' (unknown or unpaired)."""
+
+    VIEW = "view"
+    """'PA', 'AP', 'LL', 'CC', 'MLO', ... or '' (unknown)."""
+
+    MODALITY = "modality"
+    """'CR', 'DX', 'MG', 'RG', ... or '' (not DICOM)."""

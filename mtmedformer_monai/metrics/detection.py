@@ -1,0 +1,121 @@
+"""Average precision and FROC of boxes, class by class."""
+
+# B batch, A anchor points, K classes, N boxes, D detections, T overlap thresholds
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.apps.detection.metrics.matching import matching_batch
+from monai.data.box_utils import box_iou
+from torch import Tensor
+
+from .detection_curves import average_precision, froc_score
+from .gather import gather_rows
+from .nms import decode_boxes
+
+
+class DetectionMetric:
+    """Average precision (`ap`) and free-response sensitivity (`froc`) of detections.
+
+    In each image, detections claim true boxes of their class in the order of their scores, each the free one that it
+    overlaps best, at least by `iou_threshold` (MONAI's COCO matching). Then over all images, per class: `ap` is the
+    area under the interpolated precision-recall curve, `froc` the mean sensitivity at 1/4 to 8 false positives per
+    image. Plain names are means over classes that have a true box, and over thresholds where several are given;
+    `ap_0.5` is one threshold, `ap_mass` one class.
+
+    Images that are not annotated are left out altogether; on annotated images without a box every detection is a
+    false positive.
+
+    Args:
+        classes: names of the classes.
+        iou_threshold: overlap (intersection over union) that makes a hit, or several of them. Boxes of opacities are
+            drawn loosely, so the default asks for less than photographs do.
+        score_threshold: detections below it are not looked at.
+        nms_iou: overlap beyond which the lesser of two detections is suppressed.
+        max_boxes: detections per image, best first.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        iou_threshold: float | Sequence[float] = 0.3,
+        score_threshold: float = 0.05,
+        nms_iou: float = 0.5,
+        max_boxes: int = 100,
+    ) -> None:
+        self._classes = tuple(classes)
+        self._ious = (iou_threshold,) if isinstance(iou_threshold, int | float) else tuple(iou_threshold)
+        self._score_threshold = score_threshold
+        self._nms_iou = nms_iou
+        self._max_boxes = max_boxes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything seen."""
+        self._detections: list[Tensor] = []  # (D, 2 + T): class, score, hit at each threshold
+        self._images: list[Tensor] = []  # (images, K): true boxes
+
+    def update(self, probs: Tensor, target: Tensor) -> None:
+        """Adds one batch.
+
+        Args:
+            probs: float (B, A, 7 + K), activated: boxes in pixels, anchor points, class probabilities.
+            target: float (B, N, 5), rows x1, y1, x2, y2, class; rows of -1 are unused; all NaN is not annotated.
+        """
+        if target.ndim != 3 or target.shape[2] != 5:
+            raise ValueError(
+                f"target expects (B, N, 5), rows x1, y1, x2, y2, class, got {tuple(target.shape)}; "
+                "encode boxes with LoadTargetsd."
+            )
+        annotated = ~torch.isnan(target).flatten(1).all(dim=1)
+        for output, rows in zip(probs[annotated], target[annotated], strict=True):
+            self._add_image(output.cpu(), rows[rows[:, 4] >= 0].cpu())
+
+    def compute(self) -> dict[str, float]:
+        """Returns the figures; NaN where no annotated image has a true box."""
+        detections = gather_rows(self._detections, 2 + len(self._ious)).numpy()
+        images = gather_rows(self._images, len(self._classes)).numpy()
+        figures: dict[tuple[str, float, str], float] = {}
+        for k, name in enumerate(self._classes):
+            of_class = detections[detections[:, 0] == k]
+            num_targets = int(images[:, k].sum())
+            for t, iou in enumerate(self._ious):
+                scores, hits = of_class[:, 1], of_class[:, 2 + t] > 0
+                figures["ap", iou, name] = average_precision(scores, hits, num_targets)
+                figures["froc", iou, name] = froc_score(scores, hits, num_targets, len(images))
+        return self._summarize(figures)
+
+    def _add_image(self, output: Tensor, rows: Tensor) -> None:
+        """Matches one image's detections. output: (A, 7 + K). rows: (N, 5) true boxes."""
+        found = decode_boxes(output, self._score_threshold, self._nms_iou, self._max_boxes)
+        true_classes = rows[:, 4].long()
+        self._images.append(torch.bincount(true_classes, minlength=len(self._classes))[None].double())
+        arguments = [found.boxes, found.classes, found.scores, rows[:, :4].float(), true_classes]
+        matches = matching_batch(box_iou, self._ious, *([a.numpy()] for a in arguments), max_detections=self._max_boxes)
+        for k, match in matches[0].items():
+            scores, hits = match["dtScores"], match["dtMatches"].reshape(len(self._ious), -1)
+            columns = np.vstack([np.full(len(scores), k), scores, hits])
+            self._detections.append(torch.from_numpy(columns.T).double())
+
+    def _summarize(self, figures: dict[tuple[str, float, str], float]) -> dict[str, float]:
+        summary: dict[str, float] = {}
+        for kind in ("ap", "froc"):
+            of_kind = {(iou, name): value for (k, iou, name), value in figures.items() if k == kind}
+            summary[kind] = _nanmean(list(of_kind.values()))
+            if len(self._ious) > 1:
+                summary |= {
+                    f"{kind}_{i:g}": _nanmean([v for (j, _), v in of_kind.items() if j == i]) for i in self._ious
+                }
+            if len(self._classes) > 1:
+                summary |= {
+                    f"{kind}_{c}": _nanmean([v for (_, d), v in of_kind.items() if d == c]) for c in self._classes
+                }
+        return summary
+
+
+def _nanmean(values: Sequence[float]) -> float:
+    known = [v for v in values if not np.isnan(v)]
+    return float(np.mean(known)) if known else float("nan")

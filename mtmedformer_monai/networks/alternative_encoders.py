@@ -1,0 +1,113 @@
+"""Other encoders behind the same interface: `channels`, `strides`, and (B, C, H, W) to maps at 4, 8, 16 and 32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai.networks.nets import ResNetFeatures, SwinTransformer
+from torch import Tensor, nn
+
+
+class SwinEncoder(nn.Module):
+    """MONAI's 2D Swin transformer (needs the extra `swin`).
+
+    Args:
+        embed_dim: width at stride 2; it doubles with each stage.
+        depths: blocks a stage.
+        heads: attention heads a stage.
+        in_channels: C of the image.
+        drop_path: stochastic depth of the last block.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int = 24,
+        depths: Sequence[int] = (2, 2, 2, 2),
+        heads: Sequence[int] = (3, 6, 12, 24),
+        in_channels: int = 1,
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.channels = tuple(embed_dim * 2**stage for stage in range(1, 5))
+        self.strides = (4, 8, 16, 32)
+        self.swin = SwinTransformer(
+            in_chans=in_channels,
+            embed_dim=embed_dim,
+            window_size=(7, 7),
+            patch_size=(2, 2),
+            depths=tuple(depths),
+            num_heads=tuple(heads),
+            drop_path_rate=drop_path,
+            spatial_dims=2,
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Returns the feature maps, finest first; the one at stride 2 is left out."""
+        return list(self.swin(x))[1:]
+
+
+class ResNetEncoder(nn.Module):
+    """MONAI's ResNet with group norm, the convolutional encoder to compare with.
+
+    Args:
+        name: 'resnet10', 'resnet18', 'resnet34' or 'resnet50'.
+        in_channels: C of the image.
+    """
+
+    def __init__(self, name: str = "resnet18", in_channels: int = 1) -> None:
+        super().__init__()
+        self.resnet = ResNetFeatures(name, pretrained=False, spatial_dims=2, in_channels=in_channels)
+        _replace_batch_norm(self.resnet)
+        expansion = 4 if name in {"resnet50", "resnet101", "resnet152"} else 1
+        self.channels = tuple(expansion * width for width in (64, 128, 256, 512))
+        self.strides = (4, 8, 16, 32)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Returns the feature maps, finest first."""
+        return list(self.resnet(x))[1:]
+
+
+class TimmEncoder(nn.Module):
+    """Any hierarchical model of timm (needs the extra `timm`), with ImageNet weights where they can be had.
+
+    Args:
+        name: timm's model name, such as 'pvt_v2_b1' or 'convnextv2_tiny'.
+        pretrained: load timm's weights (downloads them, or reads `checkpoint`).
+        checkpoint: path of weights on disk.
+        in_channels: C of the image; timm adapts the first layer.
+
+    Raises:
+        ImportError: timm is not installed.
+        ValueError: the model has no four maps at strides 4, 8, 16 and 32.
+    """
+
+    def __init__(self, name: str, pretrained: bool = False, checkpoint: str = "", in_channels: int = 1) -> None:
+        super().__init__()
+        try:
+            import timm
+        except ImportError as error:
+            raise ImportError(
+                "TimmEncoder needs timm and torchvision; run: pip install 'mtmedformer-monai[timm]'"
+            ) from error
+        overlay = {"pretrained_cfg_overlay": {"file": checkpoint}} if checkpoint else {}
+        self.model = timm.create_model(
+            name, pretrained=pretrained or bool(checkpoint), in_chans=in_channels, features_only=True, **overlay
+        )
+        reductions = list(self.model.feature_info.reduction())
+        if reductions[-4:] != [4, 8, 16, 32]:
+            raise ValueError(f"TimmEncoder expects a model with maps at strides 4 to 32, got {name!r} with {reductions}.")
+        self.channels = tuple(self.model.feature_info.channels()[-4:])
+        self.strides = (4, 8, 16, 32)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Returns the feature maps, finest first."""
+        return list(self.model(x))[-4:]
+
+
+def _replace_batch_norm(module: nn.Module, groups: int = 8) -> None:
+    """Puts group norm in place of batch norm, which would keep statistics by site."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.GroupNorm(groups, child.num_features))
+        else:
+            _replace_batch_norm(child, groups)

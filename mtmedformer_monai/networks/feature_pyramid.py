@@ -1,0 +1,45 @@
+"""Light feature pyramid that joins an encoder's maps, coarse to fine.
+
+Lin et al., CVPR 2017, with depthwise-separable smoothing and group norm (no batch statistics, so that a federation
+has no running buffers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtmedformer_monai.tasks.blocks import GROUPS, ConvNormAct
+
+
+class FeaturePyramid(nn.Module):
+    """Maps of several widths to maps of one width D, each holding what the coarser ones know.
+
+    Args:
+        channels: of the encoder's maps, finest first.
+        width: D, a multiple of 8.
+
+    Raises:
+        ValueError: the width is no multiple of 8.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        if width % GROUPS:
+            raise ValueError(f"width expects a multiple of {GROUPS} (the norm's groups), got {width}.")
+        self.laterals = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
+        self.smooths = nn.ModuleList(ConvNormAct(width) for _ in channels)
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Encoder maps, finest first, to pyramid maps (B, D, H/s, W/s), finest first."""
+        maps: list[Tensor] = []
+        for level, lateral in enumerate(self.laterals):
+            maps.append(lateral(features[level]))
+        for level in range(len(maps) - 2, -1, -1):
+            coarser = F.interpolate(maps[level + 1], size=maps[level].shape[2:], mode="nearest")
+            maps[level] = maps[level] + coarser
+        for level, smooth in enumerate(self.smooths):
+            maps[level] = smooth(maps[level])
+        return maps

@@ -1,0 +1,104 @@
+"""The multi-task network: a shared encoder, a shared pyramid and a decoder a task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtmedformer_monai.networks.feature_pyramid import FeaturePyramid
+from mtmedformer_monai.tasks.base import Task
+
+
+class MTMedFormer(nn.Module):
+    """Shared encoder with a decoder a task (Nath et al., Med. Biol. Eng. Comput. 2025, in outline).
+
+    Args:
+        encoder: module with `channels` and `strides` (finest first) that maps (B, 1, H, W) to a list of feature maps.
+        tasks: what to predict; their names become the output's keys.
+        pyramid_width: D of the feature pyramid.
+        shared_pyramid: one pyramid for all tasks, or a pyramid a task.
+
+    Raises:
+        ValueError: no tasks, or two of one name.
+
+    Example:
+        >>> from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
+        >>> from mtmedformer_monai.tasks.segmentation import SegmentationTask
+        >>> network = MTMedFormer(HierarchicalTransformer("tiny"), [SegmentationTask("lung", ["lung"])])
+        >>> network(torch.zeros(2, 1, 100, 70))["lung"].shape
+        torch.Size([2, 1, 100, 70])
+    """
+
+    def __init__(
+        self, encoder: nn.Module, tasks: Sequence[Task], pyramid_width: int = 64, shared_pyramid: bool = True
+    ) -> None:
+        super().__init__()
+        names = [task.name for task in tasks]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"tasks expects one or more tasks of different names, got {names}.")
+        channels: Sequence[int] = encoder.channels  # type: ignore[assignment]
+        strides: Sequence[int] = encoder.strides  # type: ignore[assignment]
+        self.stride = int(max(strides))
+        self.encoder = encoder
+        pyramid_names = ["shared"] if shared_pyramid else names
+        self.pyramids = nn.ModuleDict({name: FeaturePyramid(channels, pyramid_width) for name in pyramid_names})
+        self.decoders = nn.ModuleDict(
+            {task.name: task.make_decoder(channels, strides, pyramid_width) for task in tasks}
+        )
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """One pass for all tasks.
+
+        Args:
+            image: float (B, 1, H, W) in [0, 1], any H and W; padded inside to a multiple of the coarsest stride.
+
+        Returns:
+            Task name to raw output: segmentation logits (B, C, H, W); detection rows (B, A, 7 + K); class logits.
+        """
+        height, width = image.shape[2], image.shape[3]
+        padded = self._pad(_plain(image))
+        size = (padded.shape[2], padded.shape[3])
+        features = self.encoder((padded - 0.5) * 4.0)
+        shared = {name: pyramid(features) for name, pyramid in self.pyramids.items()}
+        outputs: dict[str, Tensor] = {}
+        for name, decoder in self.decoders.items():
+            output = decoder(features, shared[name] if name in shared else shared["shared"], size)
+            outputs[name] = output[:, :, :height, :width] if output.dim() == 4 else output
+        return outputs
+
+    def _pad(self, image: Tensor) -> Tensor:
+        """Pads with background at the right and the bottom to a multiple of the stride."""
+        rows = (self.stride - image.shape[2] % self.stride) % self.stride
+        columns = (self.stride - image.shape[3] % self.stride) % self.stride
+        return F.pad(image, (0, columns, 0, rows))
+
+
+class SelectOutput(nn.Module):
+    """A network that gives some dense outputs of another, joined along the channels, as one tensor.
+
+    For tools that know tensors only, such as `monai.bundle verify_net_in_out`.
+
+    Args:
+        network: gives a dict of tensors.
+        names: outputs to join, each (B, C, H, W), or one of any shape.
+    """
+
+    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self.names = list(names)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 1, H, W) to the chosen outputs."""
+        outputs = self.network(image)
+        return torch.cat([outputs[name] for name in self.names], dim=1)
+
+
+def _plain(image: Tensor) -> Tensor:
+    """The tensor without MONAI's metadata, which would slow each operation and break some."""
+    if torch.jit.is_scripting() or torch.jit.is_tracing():
+        return image
+    return image.as_subclass(Tensor)

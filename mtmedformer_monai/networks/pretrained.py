@@ -1,0 +1,92 @@
+"""ImageNet weights of timm's PVT v2 in our `HierarchicalTransformer`.
+
+The two have one architecture; only the names differ. Weights come from a file on disk (safetensors or a state dict),
+as saved by `timm.create_model("pvt_v2_b0", pretrained=True)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
+
+RENAMES = (
+    (".downsample.", ".embedding."),
+    (".proj.", ".projection."),
+    (".attn.q.", ".attention.query."),
+    (".attn.kv.", ".attention.key_value."),
+    (".attn.projection.", ".attention.output."),
+    (".attn.sr.", ".attention.shrink."),
+    (".attn.norm.", ".attention.shrink_norm."),
+    (".norm1.", ".attention_norm."),
+    (".norm2.", ".mlp_norm."),
+    (".mlp.fc1.", ".mlp.expand."),
+    (".mlp.dwconv.", ".mlp.depthwise."),
+    (".mlp.fc2.", ".mlp.contract."),
+)
+"""Parts of timm's names and ours, applied in order."""
+
+
+def rename_pvt_v2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Turns timm's PVT v2 state dict into ours; the classifier `head` is dropped."""
+    renamed = {}
+    for name, value in state.items():
+        if name.startswith("head."):
+            continue
+        name = name.replace("patch_embed.", "stages.0.downsample.", 1) if name.startswith("patch_embed.") else name
+        for theirs, ours in RENAMES:
+            name = name.replace(theirs, ours)
+        renamed[name] = value
+    return renamed
+
+
+def fit_in_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """Sums a first convolution (D, 3, k, k) over color for grayscale images, so that a gray picture gives the same."""
+    if weight.shape[1] == in_channels:
+        return weight
+    if in_channels == 1:
+        return weight.sum(dim=1, keepdim=True)
+    raise ValueError(f"the weights expect {weight.shape[1]} channels, the encoder has {in_channels}; use 1 or 3.")
+
+
+def load_pvt_v2(encoder: HierarchicalTransformer, path: str | Path) -> HierarchicalTransformer:
+    """Loads timm's PVT v2 weights of the encoder's size.
+
+    Args:
+        encoder: 'tiny' takes pvt_v2_b0, 'small' b1, 'base' b2.
+        path: `.safetensors`, or a state dict saved by torch.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ValueError: the weights are of another size.
+    """
+    state = rename_pvt_v2(_read(Path(path)))
+    first = "stages.0.embedding.projection.weight"
+    own = encoder.state_dict()
+    if set(state) != set(own):
+        odd = sorted(set(state) ^ set(own))[:3]
+        raise ValueError(f"{path} is no PVT v2 of this encoder's size: names such as {odd} stand on one side only.")
+    state[first] = fit_in_channels(state[first], own[first].shape[1])
+    wrong = [name for name in own if own[name].shape != state[name].shape]
+    if wrong:
+        raise ValueError(
+            f"{path} is of another size: {wrong[0]} is {tuple(state[wrong[0]].shape)}, expected "
+            f"{tuple(own[wrong[0]].shape)}; sizes tiny, small, base are pvt_v2_b0, b1, b2."
+        )
+    encoder.load_state_dict(state)
+    return encoder
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return state

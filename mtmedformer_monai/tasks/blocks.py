@@ -1,0 +1,26 @@
+"""The convolution that dense decoders are built from."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+GROUPS = 8
+"""Groups of the norm; a decoder's width is a multiple of it."""
+
+
+class ConvNormAct(nn.Module):
+    """Depthwise 3 x 3, pointwise 1 x 1, group norm, GELU: (B, D, H, W) to the same.
+
+    Group norm, as batch statistics would differ by site in a federation.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False)
+        self.pointwise = nn.Conv2d(width, width, 1, bias=False)
+        self.norm = nn.GroupNorm(GROUPS, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D, H, W) to the same."""
+        return F.gelu(self.norm(self.pointwise(self.depthwise(x))))

@@ -1,0 +1,147 @@
+"""Classes of a whole image: binary, multi-class, multi-label or ordinal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtmedformer_monai.keys import LABELS
+from mtmedformer_monai.metrics.classification import ClassificationMetric
+from mtmedformer_monai.tasks.base import Task, TaskMetric
+from mtmedformer_monai.tasks.label_schemes import SCHEMES
+
+NUM_STAGES = 2
+"""Encoder stages that the pooling looks at, the coarsest."""
+
+
+class AttentionPooling(nn.Module):
+    """One learned query a task attends over the tokens of the two coarsest stages.
+
+    (Touvron et al., class attention, ICCV 2021, without the MLP.)
+
+    Args:
+        channels: of all encoder maps, finest first.
+        num_outputs: logits.
+        width: D of the pooled vector.
+        num_heads: attention heads.
+        dropout: of the pooled vector.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], num_outputs: int, width: int, num_heads: int = 4, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.projections = nn.ModuleList(nn.Linear(count, width) for count in channels[-NUM_STAGES:])
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, width)
+        self.output_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+        self.logits = nn.Linear(width, num_outputs)
+
+    def forward(self, features: list[Tensor], pyramid: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Returns logits (B, K)."""
+        first = len(features) - len(self.projections)
+        tokens: list[Tensor] = []
+        for index, projection in enumerate(self.projections):
+            tokens.append(projection(features[first + index].flatten(2).transpose(1, 2)))
+        pooled = self._attend(self.norm(torch.cat(tokens, dim=1)))
+        return self.logits(self.dropout(self.output_norm(pooled)))
+
+    def _attend(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) to (B, D)."""
+        batch, count, width = tokens.shape
+        heads = (self.num_heads, width // self.num_heads)
+        key_value = self.key_value(tokens).reshape(batch, count, 2, heads[0], heads[1]).permute(2, 0, 3, 1, 4)
+        query = self.query.expand(batch, -1, -1).reshape(batch, 1, heads[0], heads[1]).transpose(1, 2)
+        attended = F.scaled_dot_product_attention(query, key_value[0], key_value[1])
+        return self.output(attended.transpose(1, 2).reshape(batch, width))
+
+
+class ClassificationTask(Task):
+    """One label, or one set of labels, an image.
+
+    Args:
+        name: task name, the key of a datalist item's `labels`.
+        classes: K class names, in order for an ordinal task.
+        kind: 'binary', 'multiclass', 'multilabel' or 'ordinal'.
+        weight: fixed weight of the loss.
+        dropout: of the pooled feature.
+
+    Raises:
+        ValueError: unknown kind, or classes that don't fit it.
+    """
+
+    primary_figure = "auc"
+
+    def __init__(
+        self, name: str, classes: Sequence[str], kind: str = "multiclass", weight: float = 1.0, dropout: float = 0.1
+    ) -> None:
+        super().__init__(name, weight)
+        if kind not in SCHEMES:
+            raise ValueError(f"task {name!r} expects kind to be one of {sorted(SCHEMES)}, got {kind!r}.")
+        if len(set(classes)) != len(classes) or not classes:
+            raise ValueError(f"task {name!r} expects classes of different names, got {classes}.")
+        self.classes = list(classes)
+        self.kind = kind
+        self.scheme = SCHEMES[kind]
+        self.num_logits = self.scheme.num_logits(len(classes))
+        self.dropout = dropout
+
+    def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
+        """Builds an `AttentionPooling` twice as wide as the pyramid."""
+        return AttentionPooling(channels, self.num_logits, 2 * width, dropout=self.dropout)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The scheme's cross-entropy over annotated entries.
+
+        Args:
+            output: logits (B, L).
+            target: (B,) class index, or (B, K) for a multi-label task; NaN where not annotated.
+
+        Raises:
+            ValueError: a class index out of range.
+        """
+        self._check(target)
+        return self.scheme.loss(output.float(), target.float())
+
+    def activate(self, output: Tensor) -> Tensor:
+        """Logits (..., L) to probabilities (..., K)."""
+        return self.scheme.probs(output.float())
+
+    def make_metric(self) -> TaskMetric:
+        """AUC, F1, accuracy and calibration error."""
+        return ClassificationMetric(self.classes, self.kind)
+
+    def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
+        """Class name (or names) to index () or indicator (K,); NaN without label."""
+        label = (item.get(LABELS) or {}).get(self.name)
+        if label is None:
+            return self.scheme.missing(len(self.classes))
+        try:
+            return self.scheme.encode(label, self.classes)
+        except ValueError as error:
+            raise ValueError(f"task {self.name!r}: {error}") from error
+
+    def describe(self, output: Tensor) -> dict[str, Any]:
+        """{'probs': {class: 0..1}, 'class': the likeliest} ('classes': those from 0.5 on, if multi-label)."""
+        probs = {name: round(value, 6) for name, value in zip(self.classes, output.tolist(), strict=True)}
+        if self.kind == "multilabel":
+            return {"probs": probs, "classes": [name for name, value in probs.items() if value >= 0.5]}
+        return {"probs": probs, "class": max(probs, key=lambda name: probs[name])}
+
+    def _check(self, target: Tensor) -> None:
+        known = target[~torch.isnan(target)]
+        highest = 1 if self.kind == "multilabel" else len(self.classes) - 1
+        if known.numel() and (known.min() < 0 or known.max() > highest):
+            worst = known.max().item() if known.max() > highest else known.min().item()
+            raise ValueError(
+                f"task {self.name!r} expects targets in 0..{highest}, got {worst:g}; "
+                f"give labels by name out of {self.classes} in the datalist."
+            )

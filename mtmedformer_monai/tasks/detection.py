@@ -1,0 +1,185 @@
+"""Detection of boxes without anchors: a soft centre map by focal loss, boxes by generalised IoU.
+
+Axes: B batch, A points, N annotated boxes, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtmedformer_monai.keys import BOXES
+from mtmedformer_monai.metrics.detection import DetectionMetric
+from mtmedformer_monai.metrics.nms import decode_boxes
+from mtmedformer_monai.tasks.base import Task, TaskMetric
+from mtmedformer_monai.tasks.detection_head import BOX, LOGITS, POINT, DetectionDecoder
+from mtmedformer_monai.tasks.partial import annotated_mean
+
+SIGMA = 0.16
+"""Standard deviation of the centre map's Gaussian, in box sides."""
+
+POSITIVE = 0.3
+"""Height of the Gaussian from which a point learns the box."""
+
+REACH = 8.0
+"""Longest box side that a stride is responsible for, in strides; the coarsest takes all that are longer."""
+
+
+class DetectionTask(Task):
+    """Boxes by class. A target is (N, 5) rows of x1, y1, x2, y2, class; -1 fills; all NaN is not annotated.
+
+    Args:
+        name: task name.
+        classes: K class names, the keys of a datalist item's `boxes`.
+        weight: fixed weight of the loss.
+        levels: encoder maps to look at, by index, finest first.
+        max_boxes: N.
+        score_threshold: lowest score that is reported.
+        nms_iou: overlap from which the weaker of two boxes of a class is dropped.
+        box_weight: of the IoU loss beside the focal loss.
+        match_iou: overlap from which a box counts as found, in the metrics.
+    """
+
+    primary_figure = "ap"
+
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        weight: float = 1.0,
+        levels: Sequence[int] = (1, 2, 3),
+        max_boxes: int = 16,
+        score_threshold: float = 0.05,
+        nms_iou: float = 0.3,
+        box_weight: float = 1.0,
+        match_iou: float = 0.3,
+    ) -> None:
+        super().__init__(name, weight)
+        if not classes or len(set(classes)) != len(classes):
+            raise ValueError(f"task {name!r} expects one or more classes of different names, got {classes}.")
+        self.classes = list(classes)
+        self.levels = list(levels)
+        self.max_boxes = max_boxes
+        self.score_threshold = score_threshold
+        self.nms_iou = nms_iou
+        self.box_weight = box_weight
+        self.match_iou = match_iou
+
+    def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
+        """Builds a `DetectionDecoder`."""
+        if max(self.levels) >= len(strides):
+            raise ValueError(f"task {self.name!r} expects levels below {len(strides)}, got {self.levels}.")
+        return DetectionDecoder(width, len(self.classes), strides, self.levels)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Focal loss of the centre map plus generalised IoU of the boxes near a centre.
+
+        Args:
+            output: rows (B, A, 7 + K).
+            target: (B, N, 5).
+
+        Returns:
+            Scalar, a mean over annotated images; exactly 0 where there are none.
+        """
+        annotated = self.is_annotated(target)
+        boxes = torch.where(annotated[:, None, None], target.float(), torch.full_like(target.float(), -1.0))
+        heat = centre_map(output[0, :, POINT], boxes, len(self.classes))
+        best, which = heat.max(dim=3)
+        focal = soft_focal(output[..., LOGITS].float(), best).sum(dim=2).sum(dim=1)
+        strength, chosen = best.max(dim=2)
+        nearest = which.gather(2, chosen[..., None])[..., 0]
+        matched = boxes[..., :4].gather(1, nearest[..., None].expand(-1, -1, 4))
+        strength = torch.where(strength >= POSITIVE, strength, torch.zeros_like(strength))
+        weight = strength.sum(dim=1).clamp(min=1.0)
+        overlap = 1.0 - generalized_iou(output[..., BOX].float(), matched)
+        regression = (overlap * strength).sum(dim=1) / weight
+        return annotated_mean(focal / weight + self.box_weight * regression, annotated, output[..., LOGITS])
+
+    def activate(self, output: Tensor) -> Tensor:
+        """Class logits to scores; boxes and points stay. (..., A, 7 + K)."""
+        output = output.float()
+        return torch.cat([output[..., : LOGITS.start], output[..., LOGITS].sigmoid()], dim=-1)
+
+    def make_metric(self) -> TaskMetric:
+        """Average precision and FROC."""
+        return DetectionMetric(self.classes, iou_threshold=self.match_iou, nms_iou=self.nms_iou)
+
+    def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
+        """Boxes by class to (N, 5).
+
+        Raises:
+            ValueError: an unknown class, or more than `max_boxes` boxes.
+        """
+        by_class = item.get(BOXES)
+        if by_class is None or not any(name in by_class for name in self.classes):
+            return torch.full((self.max_boxes, 5), torch.nan)
+        rows = [[*box, index] for index, name in enumerate(self.classes) for box in by_class.get(name) or []]
+        if len(rows) > self.max_boxes:
+            raise ValueError(
+                f"task {self.name!r} expects at most {self.max_boxes} boxes an image, got {len(rows)}; raise max_boxes."
+            )
+        target = torch.full((self.max_boxes, 5), -1.0)
+        if rows:
+            target[: len(rows)] = torch.tensor(rows, dtype=torch.float32)
+        return target
+
+    def describe(self, output: Tensor) -> dict[str, Any]:
+        """{'boxes': [{'box': [x1, y1, x2, y2], 'score': 0..1, 'class': name}, ...]}, best first."""
+        boxes, scores, classes = decode_boxes(output, self.score_threshold, self.nms_iou, self.max_boxes)
+        found = zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True)
+        return {
+            "boxes": [
+                {"box": [round(v, 2) for v in box], "score": round(score, 6), "class": self.classes[int(index)]}
+                for box, score, index in found
+            ]
+        }
+
+
+def centre_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
+    """Height of each box's Gaussian at each point of the stride that is responsible for it.
+
+    Args:
+        points: (A, 3) of x, y, stride.
+        boxes: (B, N, 5); class -1 is no box.
+        num_classes: K.
+
+    Returns:
+        (B, A, K, N) in [0, 1]; the point nearest to a centre has exactly 1.
+    """
+    x, y, stride = points[:, 0, None], points[:, 1, None], points[:, 2, None]
+    x1, y1, x2, y2, label = (boxes[:, None, :, column] for column in range(5))
+    sides = torch.maximum(x2 - x1, y2 - y1)
+    strides = points[:, 2].unique()
+    upper = torch.where(stride == strides[-1], torch.inf, REACH * stride)
+    lower = torch.where(stride == strides[0], 0.0, REACH * stride / 2)
+    mine = (sides > lower) & (sides <= upper) & (label >= 0)
+    offset_x = (x - (x1 + x2) / 2) / (SIGMA * (x2 - x1)).clamp(min=1e-3)
+    offset_y = (y - (y1 + y2) / 2) / (SIGMA * (y2 - y1)).clamp(min=1e-3)
+    distance = torch.where(mine, offset_x**2 + offset_y**2, torch.inf)
+    height = torch.exp(-0.5 * distance)
+    height = torch.where(mine & (distance == distance.amin(dim=1, keepdim=True)), 1.0, height)
+    one_hot = label.unsqueeze(2) == torch.arange(num_classes, device=boxes.device)[:, None]
+    return height.unsqueeze(2) * one_hot
+
+
+def soft_focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
+    """Quality focal loss |y - p|^gamma * BCE(p, y) for soft targets (Li et al., NeurIPS 2020, eq. 2). Same shape."""
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (target - logits.sigmoid()).abs() ** gamma * losses
+
+
+def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Generalised IoU of pairs (Rezatofighi et al., CVPR 2019): (..., 4) and (..., 4), xyxy, to (...) in [-1, 1]."""
+    low = torch.maximum(boxes[..., :2], others[..., :2])
+    high = torch.minimum(boxes[..., 2:], others[..., 2:])
+    overlap = (high - low).clamp(min=0).prod(dim=-1)
+    areas = [(b[..., 2:] - b[..., :2]).clamp(min=0).prod(dim=-1) for b in (boxes, others)]
+    union = (areas[0] + areas[1] - overlap).clamp(min=1e-6)
+    hull_low = torch.minimum(boxes[..., :2], others[..., :2])
+    hull_high = torch.maximum(boxes[..., 2:], others[..., 2:])
+    hull = (hull_high - hull_low).clamp(min=0).prod(dim=-1).clamp(min=1e-6)
+    return overlap / union - (hull - union) / hull

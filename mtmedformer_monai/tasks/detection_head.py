@@ -1,0 +1,73 @@
+"""Anchor-free detection decoder: at each point of several strides, a box and K class logits.
+
+Axes: B batch, A points of all strides, K classes, D pyramid width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtmedformer_monai.tasks.blocks import ConvNormAct
+
+BOX, POINT, LOGITS = slice(0, 4), slice(4, 7), slice(7, None)
+"""Columns of a detection row: x1, y1, x2, y2; point x, y and its stride; class logits (or scores)."""
+
+PRIOR = 0.02
+"""Score of every point at the start, so that the many empty points don't drown the loss (RetinaNet, section 3.3)."""
+
+
+def points_of(height: int, width: int, stride: int, like: Tensor) -> Tensor:
+    """Centres of a map's cells: (H * W, 3) of x, y, stride, in pixels of the network input, row-major."""
+    rows = (torch.arange(height, device=like.device, dtype=torch.float32) + 0.5) * stride
+    columns = (torch.arange(width, device=like.device, dtype=torch.float32) + 0.5) * stride
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten(), torch.full_like(x.flatten(), float(stride))], dim=1)
+
+
+def boxes_of(points: Tensor, distances: Tensor) -> Tensor:
+    """Boxes from points (A, 3) and distances to left, top, right, bottom in strides (B, A, 4): xyxy (B, A, 4)."""
+    reach = distances * points[:, 2:3]
+    return torch.cat([points[:, :2] - reach[..., :2], points[:, :2] + reach[..., 2:]], dim=-1)
+
+
+class DetectionDecoder(nn.Module):
+    """One tower shared by all strides, after FCOS (Tian et al., ICCV 2019).
+
+    Args:
+        width: D of the pyramid.
+        num_classes: K.
+        strides: of the encoder's maps, finest first.
+        levels: which of the maps to look at, by index.
+        depth: separable convolutions of the tower.
+    """
+
+    def __init__(
+        self, width: int, num_classes: int, strides: Sequence[int], levels: Sequence[int], depth: int = 2
+    ) -> None:
+        super().__init__()
+        self.levels = list(levels)
+        self.strides = [int(strides[level]) for level in levels]
+        self.tower = nn.Sequential(*[ConvNormAct(width) for _ in range(depth)])
+        self.scores = nn.Conv2d(width, num_classes, 1)
+        self.distances = nn.Conv2d(width, 4, 1)
+        nn.init.normal_(self.scores.weight, std=0.01)
+        nn.init.constant_(self.scores.bias, -math.log((1.0 - PRIOR) / PRIOR))  # type: ignore[arg-type]
+        nn.init.normal_(self.distances.weight, std=0.01)
+        nn.init.constant_(self.distances.bias, 2.0)  # type: ignore[arg-type]
+
+    def forward(self, features: list[Tensor], pyramid: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Returns rows (B, A, 7 + K): box, point and stride, class logits; see `BOX`, `POINT`, `LOGITS`."""
+        rows: list[Tensor] = []
+        for level, stride in zip(self.levels, self.strides):  # noqa: B905 (TorchScript knows no strict=)
+            level_map = self.tower(pyramid[level])
+            points = points_of(level_map.shape[2], level_map.shape[3], stride, level_map)
+            distances = F.softplus(self.distances(level_map).float()).flatten(2).transpose(1, 2)
+            logits = self.scores(level_map).float().flatten(2).transpose(1, 2)
+            spread = points.unsqueeze(0).expand(logits.shape[0], -1, -1)
+            rows.append(torch.cat([boxes_of(points, distances), spread, logits], dim=-1))
+        return torch.cat(rows, dim=1)

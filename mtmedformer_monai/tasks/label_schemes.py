@@ -1,0 +1,141 @@
+"""How class labels become logits, losses and probabilities: binary, multi-class, multi-label, ordinal.
+
+A `ClassificationTask` is given one scheme by name. Axes: B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing
+
+
+class LabelScheme(ABC):
+    """One reading of K class names."""
+
+    @abstractmethod
+    def num_logits(self, num_classes: int) -> int:
+        """Width of the decoder's last layer."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Scalar mean over annotated entries; exactly 0 where there are none."""
+
+    @abstractmethod
+    def probs(self, logits: Tensor) -> Tensor:
+        """Logits (B, L) to probabilities of classes (B, K)."""
+
+    def encode(self, label: str | Sequence[str], classes: Sequence[str]) -> Tensor:
+        """Class name to its index, float ()."""
+        return torch.tensor(float(_index(label, classes)))
+
+    def missing(self, num_classes: int) -> Tensor:
+        """The target of an image without label."""
+        return torch.tensor(torch.nan)
+
+
+class Binary(LabelScheme):
+    """Two classes, one logit for the second."""
+
+    def num_logits(self, num_classes: int) -> int:
+        """Always 1."""
+        if num_classes != 2:
+            raise ValueError(f"a binary task expects 2 classes, got {num_classes}; use kind 'multiclass'.")
+        return 1
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Binary cross-entropy of logits (B, 1) and target (B,)."""
+        target, annotated = fill_missing(target)
+        return annotated_mean(
+            F.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none"), annotated, logits
+        )
+
+    def probs(self, logits: Tensor) -> Tensor:
+        """(B, 1) to (B, 2)."""
+        second = logits.sigmoid()
+        return torch.cat([1.0 - second, second], dim=-1)
+
+
+class MultiClass(LabelScheme):
+    """K classes that exclude one another."""
+
+    def num_logits(self, num_classes: int) -> int:
+        """K."""
+        return num_classes
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy of logits (B, K) and target (B,)."""
+        target, annotated = fill_missing(target)
+        return annotated_mean(F.cross_entropy(logits, target.long(), reduction="none"), annotated, logits)
+
+    def probs(self, logits: Tensor) -> Tensor:
+        """Softmax."""
+        return logits.softmax(dim=-1)
+
+
+class MultiLabel(LabelScheme):
+    """K questions of yes or no, each annotated or not."""
+
+    def num_logits(self, num_classes: int) -> int:
+        """K."""
+        return num_classes
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Binary cross-entropy of logits (B, K) and target (B, K)."""
+        target, annotated = fill_missing(target)
+        return annotated_mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), annotated, logits)
+
+    def probs(self, logits: Tensor) -> Tensor:
+        """K sigmoids."""
+        return logits.sigmoid()
+
+    def encode(self, label: str | Sequence[str], classes: Sequence[str]) -> Tensor:
+        """Names of the classes present to (K,) of 0 and 1."""
+        target = torch.zeros(len(classes))
+        for name in [label] if isinstance(label, str) else label:
+            target[_index(name, classes)] = 1.0
+        return target
+
+    def missing(self, num_classes: int) -> Tensor:
+        """(K,) of NaN."""
+        return torch.full((num_classes,), torch.nan)
+
+
+class Ordinal(LabelScheme):
+    """K ordered classes by K - 1 cumulative logits of P(class > k) (Frank and Hall, ECML 2001)."""
+
+    def num_logits(self, num_classes: int) -> int:
+        """K - 1."""
+        return num_classes - 1
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Mean binary cross-entropy of the K - 1 questions 'is the class above k'; target (B,)."""
+        target, annotated = fill_missing(target)
+        above = (target[:, None] > torch.arange(logits.shape[1], device=logits.device)).to(logits.dtype)
+        losses = F.binary_cross_entropy_with_logits(logits, above, reduction="none").mean(dim=1)
+        return annotated_mean(losses, annotated, logits)
+
+    def probs(self, logits: Tensor) -> Tensor:
+        """Differences of the cumulative probabilities, made monotone, (B, K - 1) to (B, K)."""
+        above = logits.sigmoid().cummin(dim=-1).values
+        edge = torch.ones_like(above[..., :1])
+        return torch.cat([edge, above], dim=-1) - torch.cat([above, torch.zeros_like(edge)], dim=-1)
+
+
+SCHEMES: dict[str, LabelScheme] = {
+    "binary": Binary(),
+    "multiclass": MultiClass(),
+    "multilabel": MultiLabel(),
+    "ordinal": Ordinal(),
+}
+
+
+def _index(label: str | Sequence[str], classes: Sequence[str]) -> int:
+    if not isinstance(label, str) or label not in classes:
+        raise ValueError(f"label {label!r} is not one of the classes {list(classes)}; map it in the datalist.")
+    return list(classes).index(label)

@@ -1,0 +1,146 @@
+"""Dense segmentation of structures that may overlap, each annotated or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtmedformer_monai.keys import MASKS
+from mtmedformer_monai.metrics.segmentation import SegmentationMetric
+from mtmedformer_monai.tasks.base import Task, TaskMetric
+from mtmedformer_monai.tasks.blocks import ConvNormAct
+from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing
+
+
+class SegmentationDecoder(nn.Module):
+    """Logits from the finest pyramid map, which holds all coarser ones: (B, D, H/4, W/4) to (B, C, H, W).
+
+    Args:
+        width: D of the pyramid.
+        num_structures: C.
+        depth: separable convolutions before the logits.
+    """
+
+    def __init__(self, width: int, num_structures: int, depth: int = 1) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(*[ConvNormAct(width) for _ in range(depth)])
+        self.logits = nn.Conv2d(width, num_structures, 1)
+
+    def forward(self, features: list[Tensor], pyramid: list[Tensor], size: tuple[int, int]) -> Tensor:
+        """Returns logits (B, C, H, W) at `size`."""
+        logits = self.logits(self.convolutions(pyramid[0]))
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+class SegmentationTask(Task):
+    """Masks (C, H, W), one channel a structure, overlapping allowed; a NaN channel is not annotated.
+
+    The loss is Dice with cross-entropy, each structure a binary question of its own.
+
+    Args:
+        name: task name.
+        structures: names of the C channels, the keys of a datalist item's `masks`.
+        weight: fixed weight of the loss.
+        batch_dice: Dice over the batch's pixels instead of image by image: for structures that many images lack,
+            where the Dice of an empty mask says little.
+        focal_gamma: above 0, focal instead of cross-entropy (Lin et al., ICCV 2017, eq. 4, without alpha).
+        threshold: probability from which a pixel belongs to a structure.
+        decoder_depth: separable convolutions in the decoder.
+    """
+
+    primary_figure = "dice"
+
+    def __init__(
+        self,
+        name: str,
+        structures: Sequence[str],
+        weight: float = 1.0,
+        batch_dice: bool = False,
+        focal_gamma: float = 0.0,
+        threshold: float = 0.5,
+        decoder_depth: int = 1,
+    ) -> None:
+        super().__init__(name, weight)
+        if not structures or len(set(structures)) != len(structures):
+            raise ValueError(f"task {name!r} expects one or more structures of different names, got {structures}.")
+        self.structures = list(structures)
+        self.batch_dice = batch_dice
+        self.focal_gamma = focal_gamma
+        self.threshold = threshold
+        self.decoder_depth = decoder_depth
+
+    def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
+        """Builds a `SegmentationDecoder`."""
+        return SegmentationDecoder(width, len(self.structures), self.decoder_depth)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Dice plus cross-entropy.
+
+        Args:
+            output: logits (B, C, H, W).
+            target: (B, C, H, W) of 0, 1 or NaN.
+
+        Returns:
+            Scalar; exactly 0 where no structure of no image is annotated.
+        """
+        target, annotated = fill_missing(target.float())
+        dice = dice_loss(output.float(), target, annotated, self.batch_dice)
+        return dice + pixel_loss(output.float(), target, annotated, self.focal_gamma)
+
+    def activate(self, output: Tensor) -> Tensor:
+        """Logits to probabilities, (..., C, H, W)."""
+        return output.float().sigmoid()
+
+    def make_metric(self) -> TaskMetric:
+        """Dice and Hausdorff 95 by structure."""
+        return SegmentationMetric(self.structures, threshold=self.threshold)
+
+    def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
+        """Stacks the item's masks; structures left out become NaN. Returns float32 (C, H, W)."""
+        masks = item.get(MASKS) or {}
+        channels = [
+            torch.as_tensor(np.asarray(masks[name]), dtype=torch.float32)
+            if masks.get(name) is not None
+            else torch.full(image_size, torch.nan)
+            for name in self.structures
+        ]
+        return torch.stack(channels)
+
+    def describe(self, output: Tensor) -> dict[str, Any]:
+        """Covered share of the frame, a structure: {'area_fraction': {name: 0..1}}."""
+        share = (output >= self.threshold).float().flatten(1).mean(dim=1).tolist()
+        return {"area_fraction": {name: round(value, 6) for name, value in zip(self.structures, share, strict=True)}}
+
+
+def dice_loss(logits: Tensor, target: Tensor, annotated: Tensor, batch: bool, smooth: float = 1.0) -> Tensor:
+    """One minus soft Dice (Milletari et al., 3DV 2016, with a squared-free denominator), a mean over structures.
+
+    Args:
+        logits: (B, C, H, W).
+        target: the same, 0 or 1.
+        annotated: bool, the same; a pixel that is not annotated is left out.
+        batch: pool the batch's images before the ratio.
+        smooth: added to numerator and denominator, in pixels.
+
+    Returns:
+        Scalar.
+    """
+    axes = [0, 2, 3] if batch else [2, 3]
+    probs = logits.sigmoid() * annotated
+    overlap = (probs * target).sum(axes)
+    total = probs.sum(axes) + (target * annotated).sum(axes)
+    scores = 1.0 - (2.0 * overlap + smooth) / (total + smooth)
+    return annotated_mean(scores, annotated.any(3).any(2).any(0) if batch else annotated.any(3).any(2), logits)
+
+
+def pixel_loss(logits: Tensor, target: Tensor, annotated: Tensor, gamma: float) -> Tensor:
+    """Binary cross-entropy, or with `gamma` above 0 its focal form, a mean over annotated pixels. Scalar."""
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    if gamma > 0:
+        losses = losses * (1.0 - torch.exp(-losses)) ** gamma
+    return annotated_mean(losses, annotated, logits)

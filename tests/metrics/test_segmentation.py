@@ -1,0 +1,80 @@
+import math
+
+import pytest
+import torch
+from monai.metrics import DiceMetric
+
+from mtmedformer_monai.metrics import SegmentationMetric
+
+
+def square(size: int = 16, *, at: int = 4, side: int = 6) -> torch.Tensor:
+    mask = torch.zeros(size, size)
+    mask[at : at + side, at : at + side] = 1
+    return mask
+
+
+def test_figures_by_hand():
+    # Truth: 6 x 6 = 36 pixels. Prediction: the same square moved right by 2: overlap 6 x 4 = 24.
+    true, predicted = square(), torch.roll(square(), 2, dims=1)
+    metric = SegmentationMetric(["lung"])
+    metric.update(predicted[None, None], true[None, None])
+    figures = metric.compute()
+    assert figures["dice"] == pytest.approx(2 * 24 / 72)
+    assert figures["dice_pooled"] == pytest.approx(2 * 24 / 72)
+    assert figures["hausdorff95"] == pytest.approx(2.0)
+
+
+def test_empty_truth_counts_in_the_pool_alone():
+    empty = torch.zeros(16, 16)
+    metric = SegmentationMetric(["opacity"])
+    metric.update(torch.stack([square(), square(side=2)])[:, None], torch.stack([square(), empty])[:, None])
+    figures = metric.compute()
+    assert figures["dice"] == pytest.approx(1.0)
+    assert figures["dice_pooled"] == pytest.approx(2 * 36 / (72 + 4))
+    assert figures["hausdorff95"] == pytest.approx(0.0)
+
+
+def test_missing_channels_contribute_nothing():
+    missing = torch.full((16, 16), torch.nan)
+    probs = torch.stack([torch.stack([square(), square()]), torch.stack([square(at=8), square()])])
+    target = torch.stack([torch.stack([square(), missing]), torch.stack([missing, missing])])
+    metric = SegmentationMetric(["lung", "heart"])
+    metric.update(probs, target)
+    figures = metric.compute()
+    assert figures["dice_lung"] == 1.0
+    assert figures["dice"] == 1.0
+    assert math.isnan(figures["dice_heart"])
+    assert math.isnan(figures["dice_pooled_heart"])
+
+
+def test_batches_add_up_and_reset_forgets():
+    torch.manual_seed(0)
+    probs, target = torch.rand(4, 2, 12, 12), (torch.rand(4, 2, 12, 12) > 0.5).float()
+    whole, parts = SegmentationMetric(["a", "b"]), SegmentationMetric(["a", "b"])
+    parts.update(target, probs.round())
+    parts.reset()
+    whole.update(probs, target)
+    for i in range(4):
+        parts.update(probs[i : i + 1], target[i : i + 1])
+    assert parts.compute() == pytest.approx(whole.compute())
+
+
+def test_agrees_with_monai():
+    torch.manual_seed(1)
+    probs, target = torch.rand(5, 3, 10, 10), (torch.rand(5, 3, 10, 10) > 0.7).float()
+    target[2, 1] = 0
+    metric, theirs = SegmentationMetric(["a", "b", "c"], threshold=0.6, hausdorff=False), DiceMetric()
+    metric.update(probs, target)
+    theirs((probs >= 0.6).float(), target)
+    figures, per_structure = metric.compute(), theirs.aggregate("mean_batch")
+    assert [figures["dice_a"], figures["dice_b"], figures["dice_c"]] == pytest.approx(per_structure.tolist())
+    assert "hausdorff95" not in figures
+
+
+def test_nothing_seen_is_nan():
+    assert all(math.isnan(v) for v in SegmentationMetric(["a"]).compute().values())
+
+
+def test_wrong_channels_are_named():
+    with pytest.raises(ValueError, match=r"expect \(B, 1, H, W\).*\(2, 2, 8, 8\)"):
+        SegmentationMetric(["lung"]).update(torch.zeros(2, 2, 8, 8), torch.zeros(2, 2, 8, 8))

@@ -1,0 +1,1 @@
+"""MONAI dictionary transforms for 2D projection radiographs."""

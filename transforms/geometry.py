@@ -1,0 +1,132 @@
+"""Affine geometry of images, in pixel-edge coordinates.
+
+A point is (x, y): x to the right in columns, y downwards in rows; pixel (row i, column j) covers [j, j + 1) x
+[i, i + 1), its center is (j + 0.5, i + 0.5), and a whole image is the box (0, 0, W, H). Every map is a float64 (3, 3)
+matrix on (x, y, 1). Axis legend: N boxes or points.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+Affine = NDArray[np.float64]
+
+
+def scaling(x: float, y: float) -> Affine:
+    """Multiplies x and y."""
+    return np.diag([x, y, 1.0])
+
+
+def translation(x: float, y: float) -> Affine:
+    """Adds to x and y."""
+    matrix = np.eye(3)
+    matrix[:2, 2] = x, y
+    return matrix
+
+
+def compose(*maps: Affine) -> Affine:
+    """One map that applies the last of `maps` first, as a product of matrices does."""
+    result = np.eye(3)
+    for matrix in maps:
+        result = result @ matrix
+    return result
+
+
+def as_affine(value: Any) -> Affine:
+    """Metadata to a float64 (3, 3): collated batches hold tensors where an item held an array.
+
+    Raises:
+        ValueError: another shape.
+    """
+    matrix = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, dtype=np.float64)
+    if matrix.shape != (3, 3):
+        raise ValueError(f"to_source expects a (3, 3) matrix of one image, got {matrix.shape}; decollate the batch.")
+    return matrix
+
+
+def map_points(points: Tensor, matrix: Affine) -> Tensor:
+    """Maps (N, 2) points (x, y); the type is kept."""
+    homogeneous = torch.as_tensor(matrix, dtype=torch.float64, device=points.device)
+    mapped = points.to(torch.float64) @ homogeneous[:2, :2].T + homogeneous[:2, 2]
+    return mapped.to(points.dtype)
+
+
+def map_boxes(boxes: Tensor, matrix: Affine) -> Tensor:
+    """Maps (N, 4) boxes x1, y1, x2, y2 to the upright boxes around their mapped corners; exact without rotation."""
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
+    mapped = map_points(corners, matrix).reshape(-1, 4, 2)
+    return torch.cat([mapped.amin(dim=1), mapped.amax(dim=1)], dim=1)
+
+
+def resample(
+    image: Tensor, to_input: Affine, size: tuple[int, int], mode: str = "bilinear", outside: float = 0.0
+) -> Tensor:
+    """Samples an image on another grid.
+
+    Args:
+        image: float (C, H, W). With mode 'nearest' it may hold NaN.
+        to_input: maps the output's points to the input's.
+        size: (h, w) of the output.
+        mode: 'bilinear' or 'nearest'.
+        outside: value of output pixels whose center falls outside the input.
+
+    Returns:
+        (C, h, w) of the image's type.
+    """
+    centers, inside = _sample_points(to_input, size, image.shape[-2:])
+    if mode == "nearest":
+        column = centers[..., 0].floor().long().clamp(0, image.shape[-1] - 1)
+        row = centers[..., 1].floor().long().clamp(0, image.shape[-2] - 1)
+        sampled = image[:, row, column]
+    else:
+        shape = torch.tensor([image.shape[-1], image.shape[-2]], dtype=torch.float64)
+        grid = (2.0 * centers / shape - 1.0).to(image.dtype)[None]
+        sampled = functional.grid_sample(image[None], grid, mode, "border", align_corners=False)[0]
+    return torch.where(inside, sampled, torch.as_tensor(outside, dtype=image.dtype))
+
+
+def _sample_points(to_input: Affine, size: tuple[int, int], shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Input points (h, w, 2) under the output's pixel centers, and whether each lies inside the input."""
+    rows = torch.arange(size[0], dtype=torch.float64) + 0.5
+    columns = torch.arange(size[1], dtype=torch.float64) + 0.5
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    matrix = torch.from_numpy(np.ascontiguousarray(to_input))
+    points = torch.stack([x, y], dim=-1) @ matrix[:2, :2].T + matrix[:2, 2]
+    inside = (points[..., 0] >= 0) & (points[..., 0] < shape[1]) & (points[..., 1] >= 0) & (points[..., 1] < shape[0])
+    return points, inside
+
+
+def resize_area(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes (C, H, W) to (C, h, w): each axis antialiased where it shrinks, bilinear where it grows.
+
+    A triangle filter as wide as the scale (no Gaussian pass before it): as quick as a box average, and without its
+    jumps where the scale is no whole number.
+    """
+    resized = functional.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)
+    return cast(Tensor, resized[0])
+
+
+def resize_nearest(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resizes (C, H, W) to (C, h, w) by the nearest pixel; NaN stays NaN."""
+    return cast(Tensor, functional.interpolate(image[None], size, mode="nearest-exact")[0])
+
+
+def index_affine(to_source: Affine, spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The affine that MONAI keeps beside an image, float64 (4, 4).
+
+    Maps (row, column, 0, 1) pixel-center indices of the image at hand to millimetres along the source's rows and
+    columns, from the center of its first pixel; to source pixels where the spacing is unknown.
+    """
+    swap = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    centers = compose(swap, translation(-0.5, -0.5), to_source, translation(0.5, 0.5), swap)
+    step = np.where(np.isfinite(spacing_mm), spacing_mm, 1.0)
+    affine = np.eye(4)
+    affine[:2, :2] = step[:, None] * centers[:2, :2]
+    affine[:2, 3] = step * centers[:2, 2]
+    return affine
