@@ -12,6 +12,9 @@ IMAGE = "image"
 PRED = "pred"
 """What the network gave for one image: a dict, a task a key."""
 
+PROBS = "probs"
+"""{task: activated output of one image}, in the source image's pixels."""
+
 RESULT = "result"
 """Plain Python findings of one image (classes, boxes, scores), in the source image's pixels."""
 

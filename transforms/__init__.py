@@ -1,1 +1,75 @@
-"""MONAI dictionary transforms for 2D projection radiographs."""
+"""MONAI dictionary transforms for 2D projection radiographs.
+
+Names load when they are first used: importing this package alone imports neither MONAI nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import BrokenPixelDataError as BrokenPixelDataError
+    from .errors import MissingDecoderError as MissingDecoderError
+    from .errors import MultiFrameError as MultiFrameError
+    from .errors import NoPixelsError as NoPixelsError
+    from .errors import RadiographError as RadiographError
+    from .errors import UnreadableFileError as UnreadableFileError
+    from .errors import UnsupportedImageError as UnsupportedImageError
+    from .errors import UnsupportedModalityError as UnsupportedModalityError
+    from .fit import FitRadiographd as FitRadiographd
+    from .load_radiograph import LoadRadiographd as LoadRadiographd
+    from .load_radiograph import make_meta_tensor as make_meta_tensor
+    from .load_targets import LoadTargetsd as LoadTargetsd
+    from .random_exposure import Exposure as Exposure
+    from .random_exposure import RandExposured as RandExposured
+    from .random_exposure import expose as expose
+    from .random_geometry import Motion as Motion
+    from .random_geometry import RandGeometryd as RandGeometryd
+    from .random_geometry import move_item as move_item
+    from .reading import read_radiograph as read_radiograph
+    from .restore import RestoreToSourced as RestoreToSourced
+    from .restore import restore_boxes as restore_boxes
+    from .restore import restore_masks as restore_masks
+    from .stretch import StretchContrastd as StretchContrastd
+    from .stretch import stretch_contrast as stretch_contrast
+
+_HOMES = {
+    "BrokenPixelDataError": "errors",
+    "Exposure": "random_exposure",
+    "FitRadiographd": "fit",
+    "LoadRadiographd": "load_radiograph",
+    "LoadTargetsd": "load_targets",
+    "MissingDecoderError": "errors",
+    "Motion": "random_geometry",
+    "MultiFrameError": "errors",
+    "NoPixelsError": "errors",
+    "RadiographError": "errors",
+    "RandExposured": "random_exposure",
+    "RandGeometryd": "random_geometry",
+    "RestoreToSourced": "restore",
+    "StretchContrastd": "stretch",
+    "UnreadableFileError": "errors",
+    "UnsupportedImageError": "errors",
+    "UnsupportedModalityError": "errors",
+    "expose": "random_exposure",
+    "make_meta_tensor": "load_radiograph",
+    "move_item": "random_geometry",
+    "read_radiograph": "reading",
+    "restore_boxes": "restore",
+    "restore_masks": "restore",
+    "stretch_contrast": "stretch",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name from the file that defines it (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return __all__

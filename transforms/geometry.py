@@ -7,7 +7,7 @@ matrix on (x, y, 1). Axis legend: N boxes or points.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 Affine = NDArray[np.float64]
+
+_ROWS_AT_ONCE = 512
+"""Rows of a resampling: its float64 coordinates take 32 bytes a pixel, 440 MB for a whole mammogram."""
 
 
 def scaling(x: float, y: float) -> Affine:
@@ -36,6 +39,11 @@ def compose(*maps: Affine) -> Affine:
     for matrix in maps:
         result = result @ matrix
     return result
+
+
+def invert(matrix: Affine) -> Affine:
+    """The map back."""
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def as_affine(value: Any) -> Affine:
@@ -79,7 +87,15 @@ def resample(
     Returns:
         (C, h, w) of the image's type.
     """
-    centers, inside = _sample_points(to_input, size, image.shape[-2:])
+    bands = [(row, min(row + _ROWS_AT_ONCE, size[0])) for row in range(0, size[0], _ROWS_AT_ONCE)]
+    return torch.cat([_resample_rows(image, to_input, band, size[1], mode, outside) for band in bands], dim=1)
+
+
+def _resample_rows(
+    image: Tensor, to_input: Affine, band: tuple[int, int], width: int, mode: str, outside: float
+) -> Tensor:
+    """Rows `band[0]` to `band[1]` of the output, (C, rows, width)."""
+    centers, inside = _sample_points(to_input, band, width, image.shape[-2:])
     if mode == "nearest":
         column = centers[..., 0].floor().long().clamp(0, image.shape[-1] - 1)
         row = centers[..., 1].floor().long().clamp(0, image.shape[-2] - 1)
@@ -91,10 +107,10 @@ def resample(
     return torch.where(inside, sampled, torch.as_tensor(outside, dtype=image.dtype))
 
 
-def _sample_points(to_input: Affine, size: tuple[int, int], shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Input points (h, w, 2) under the output's pixel centers, and whether each lies inside the input."""
-    rows = torch.arange(size[0], dtype=torch.float64) + 0.5
-    columns = torch.arange(size[1], dtype=torch.float64) + 0.5
+def _sample_points(to_input: Affine, band: tuple[int, int], width: int, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Input points (rows, width, 2) under the output's pixel centers, and whether each lies inside the input."""
+    rows = torch.arange(*band, dtype=torch.float64) + 0.5
+    columns = torch.arange(width, dtype=torch.float64) + 0.5
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     matrix = torch.from_numpy(np.ascontiguousarray(to_input))
     points = torch.stack([x, y], dim=-1) @ matrix[:2, :2].T + matrix[:2, 2]
@@ -109,12 +125,12 @@ def resize_area(image: Tensor, size: tuple[int, int]) -> Tensor:
     jumps where the scale is no whole number.
     """
     resized = functional.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)
-    return cast(Tensor, resized[0])
+    return resized[0]
 
 
 def resize_nearest(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes (C, H, W) to (C, h, w) by the nearest pixel; NaN stays NaN."""
-    return cast(Tensor, functional.interpolate(image[None], size, mode="nearest-exact")[0])
+    return functional.interpolate(image[None], size, mode="nearest-exact")[0]
 
 
 def index_affine(to_source: Affine, spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:

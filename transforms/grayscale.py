@@ -55,7 +55,7 @@ def _map_values(
     unit = apply_voi_lut(modality, header, voi_index)
     if unit is None:
         low, high = _value_range(modality, present if padding is None else present & ~padding, header)
-        unit = np.clip((modality - low) / max(high - low, np.finfo(np.float64).tiny), 0.0, 1.0)
+        unit = np.clip((modality - low) / (high - low if high > low else 1.0), 0.0, 1.0)
     if is_inverse(header):
         unit = 1.0 - unit
     if padding is not None:
@@ -85,7 +85,8 @@ def _stored_values(dtype: np.dtype[Any], header: Any) -> NDArray[np.int64]:
     bits = min(int(header.get("BitsStored", 16)), 8 * dtype.itemsize)
     if header.get("PixelRepresentation", 0) == 1:
         low = codes & (2**bits - 1)
-        return np.where(low >= 2 ** (bits - 1), low - 2**bits, low)
+        signed: NDArray[np.int64] = np.where(low >= 2 ** (bits - 1), low - 2**bits, low)
+        return signed
     return codes & (2**bits - 1) if _has_embedded_overlay(header) else codes
 
 
@@ -95,7 +96,7 @@ def _has_embedded_overlay(header: Any) -> bool:
 
 
 def _present(codes: NDArray[Any], header: Any, count: int) -> NDArray[np.bool_]:
-    """bool (count,): bit patterns that occur. Looked for only where the range depends on it."""
+    """Marks (count,) the bit patterns that occur. Looked for only where the range depends on it."""
     present = np.zeros(count, dtype=bool)
     has_voi = apply_voi_lut(np.zeros(1), header, 0) is not None
     if not has_voi and int(header.get("BitsStored", 16)) > 8:

@@ -35,7 +35,7 @@ class Lookup:
         if descriptor is None or data is None or len(descriptor) != 3:
             return None
         count, first, bits = (int(number) for number in descriptor)
-        count = count or 2**16  # 0 stands for 65536, which 16 bits do not hold
+        count = count % 2**16 or 2**16  # 0 stands for 65536; VR SS shows large counts as negative ones
         entries = _entries(data, count, _is_little_endian(header))
         if len(entries) < count:
             return None
@@ -46,7 +46,8 @@ class Lookup:
     def __call__(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Maps values of any shape; values below the first or above the last entry take the nearest entry."""
         index = np.floor(values).astype(np.int64) - self.first
-        return self.entries[np.clip(index, 0, len(self.entries) - 1)]
+        mapped: NDArray[np.int64] = self.entries[np.clip(index, 0, len(self.entries) - 1)]
+        return mapped
 
 
 def _entries(data: Any, count: int, little_endian: bool) -> NDArray[np.int64]:

@@ -23,4 +23,5 @@ def is_inverse(header: Any) -> bool:
     if header.get("PresentationIntentType") == "FOR PROCESSING" and sign in (1, -1):
         rising = float(header.get("RescaleSlope") or 1.0) > 0
         return bool((sign == 1) == rising)
-    return header.get("PhotometricInterpretation") == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
+    inverse = header.get("PresentationLUTShape") == "INVERSE"
+    return bool(header.get("PhotometricInterpretation") == "MONOCHROME1" or inverse)

@@ -45,9 +45,7 @@ def read_windows(header: Any) -> list[tuple[float, float]]:
     return [(center, width) for center, width in pairs if np.isfinite(center) and width > 0]
 
 
-def apply_window(
-    values: NDArray[Any], center: float, width: float, function: str = "LINEAR"
-) -> NDArray[np.float64]:
+def apply_window(values: NDArray[Any], center: float, width: float, function: str = "LINEAR") -> NDArray[np.float64]:
     """Maps values by one window to [0, 1].
 
     Args:

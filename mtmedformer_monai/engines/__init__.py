@@ -1,0 +1,40 @@
+"""What MONAI's stock trainer and evaluator need to train several tasks: batches, metrics, checkpoints, pictures.
+
+Names are loaded on first use: MONAI and Ignite take seconds to import.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "AutocastInferer": "autocast_inferer",
+    "ClipGradients": "clip_gradients",
+    "EarlyStop": "early_stop",
+    "ExamplePictures": "example_pictures",
+    "History": "history",
+    "MLflowTracker": "mlflow_tracker",
+    "MultiTaskMetric": "multi_task_metric",
+    "PrepareMultiTaskBatch": "prepare_batch",
+    "Progress": "progress",
+    "ResumeTraining": "resume",
+    "RunSummary": "run_summary",
+    "SaveCheckpoints": "save_checkpoints",
+    "SeedEachEpoch": "seeding",
+    "TaskLosses": "losses_by_task",
+    "TrainingCurves": "curves",
+    "TrainingState": "training_state",
+    "ValidationLosses": "losses_by_task",
+    "load_checkpoint": "checkpoint_file",
+    "make_warmup_cosine": "schedule",
+    "save_checkpoint": "checkpoint_file",
+    "warmup_cosine": "schedule",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the module that holds `name` (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

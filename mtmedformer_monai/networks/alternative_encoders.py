@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai.networks.nets import ResNetFeatures, SwinTransformer
+from monai.networks.nets import ResNetFeatures
+from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
 

@@ -99,6 +99,6 @@ class SelectOutput(nn.Module):
 
 def _plain(image: Tensor) -> Tensor:
     """The tensor without MONAI's metadata, which would slow each operation and break some."""
-    if torch.jit.is_scripting() or torch.jit.is_tracing():
+    if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
         return image
     return image.as_subclass(Tensor)

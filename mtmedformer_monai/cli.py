@@ -1,0 +1,86 @@
+"""The command `mtmedformer`: thin, with imports only where a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtmedformer_monai import __version__
+
+logger = logging.getLogger("mtmedformer")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code (2 for an error that the user can mend)."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    options = make_parser().parse_args(arguments)
+    try:
+        code: int = options.run(options) or 0
+    except (ValueError, OSError, KeyError) as error:
+        if options.verbose:
+            raise
+        logger.error("error: %s", error.args[0] if isinstance(error, KeyError) else error)
+        return 2
+    return code
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Builds the parser of all commands."""
+    parser = argparse.ArgumentParser(prog="mtmedformer", description="Multi-task radiograph models as MONAI bundles.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--verbose", action="store_true", help="show the whole trace of an error")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_cohort(commands)
+    _add_datalist(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("demo", help="cohort, training, evaluation and inference of a bundle, end to end")
+    command.add_argument("--bundle", type=Path, default=Path("bundles/chest_xray_multitask"))
+    command.add_argument("--output", type=Path, default=Path("demo_output/chest_xray_multitask"))
+    command.add_argument("--patients", type=int, default=0, help="0: as the bundle's demo recipe says")
+    command.add_argument("--epochs", type=int, default=0, help="0: as the bundle's demo recipe says")
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=_run_demo)
+
+
+def _run_demo(options: argparse.Namespace) -> int:
+    from mtmedformer_monai.demo import DemoRecipe, run_demo
+
+    recipe = DemoRecipe(options.bundle).with_overrides(options.patients, options.epochs, options.seed)
+    return run_demo(recipe, options.output)
+
+
+def _add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("cohort", help="make a cohort of synthetic radiographs as DICOM files")
+    command.add_argument("folder", type=Path)
+    command.add_argument("--kind", choices=["chest"], default="chest")
+    command.add_argument("--patients", type=int, default=300)
+    command.add_argument("--image-size", type=int, default=256)
+    command.add_argument("--seed", type=int, default=0)
+    command.set_defaults(run=_run_cohort)
+
+
+def _run_cohort(options: argparse.Namespace) -> int:
+    from mtmedformer_monai.data import make_chest_cohort
+
+    path = make_chest_cohort(
+        options.folder, num_patients=options.patients, image_size=options.image_size, seed=options.seed
+    )
+    logger.info("datalist: %s", path)
+    return 0
+
+
+def _add_datalist(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    group = commands.add_parser("datalist", help="make, join, split, check and summarize datalists")
+    tools = group.add_subparsers(required=True, metavar="TOOL")
+    tools.add_parser("todo")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Reads and writes datalists: one JSON file in MONAI's form, a list of items a section.
+
+`{"training": [...], "validation": [...], "test": [...], "name": ..., ...}`; see `mtmedformer_monai.keys` for an item.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.keys import IMAGE, MASKS
+
+Item = dict[str, Any]
+Datalist = dict[str, Any]
+
+SECTIONS = ("training", "validation", "test")
+
+
+def read_datalist(path: str | Path) -> Datalist:
+    """Reads a whole datalist as it stands, paths relative to its folder.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no JSON, or holds none of the sections.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no datalist at {path}; make one with: mtmedformer datalist --help")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"datalist {path} is not valid JSON ({error}); mend or make it anew.") from error
+    if not isinstance(content, dict) or not any(isinstance(content.get(section), list) for section in SECTIONS):
+        raise ValueError(f"datalist {path} expects one or more of the lists {SECTIONS}; see docs/data.md.")
+    return content
+
+
+def load_datalist(path: str | Path, section: str, base_dir: str | Path | None = None) -> list[Item]:
+    """Loads one section, with the paths of images and masks made absolute.
+
+    Args:
+        path: of the datalist.
+        section: 'training', 'validation' or 'test'.
+        base_dir: folder that relative paths start from; the datalist's own where left out.
+
+    Returns:
+        Items for a dataset; they can be changed freely.
+
+    Raises:
+        FileNotFoundError: no such datalist.
+        ValueError: the section is missing or empty, or an item has no image.
+    """
+    items = read_datalist(path).get(section)
+    if not items:
+        raise ValueError(f"datalist {path} has no items under {section!r}; split it with: mtmedformer datalist split")
+    folder = Path(base_dir) if base_dir is not None else Path(path).parent
+    return [resolve_paths(item, folder.resolve(), f"{section}[{index}]") for index, item in enumerate(items)]
+
+
+def resolve_paths(item: Mapping[str, Any], folder: Path, place: str = "item") -> Item:
+    """Copies an item with absolute paths."""
+    if not item.get(IMAGE):
+        raise ValueError(f"{place} of the datalist has no {IMAGE!r}; give each item the path of its image.")
+    resolved = dict(item) | {IMAGE: str(folder / item[IMAGE])}
+    if item.get(MASKS):
+        resolved[MASKS] = {name: str(folder / mask) for name, mask in item[MASKS].items() if mask is not None}
+    return resolved
+
+
+def save_datalist(datalist: Mapping[str, Any], path: str | Path) -> Path:
+    """Writes a datalist; its folder is made. Returns the path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(datalist, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,140 @@
+"""The demo: a generated cohort, then the bundle's own training, evaluation and inference commands, then the figures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.data import load_datalist, make_chest_cohort
+
+logger = logging.getLogger("mtmedformer")
+
+
+@dataclass(frozen=True)
+class DemoRecipe:
+    """What a bundle's demo does.
+
+    Attributes:
+        bundle: the bundle's folder.
+        patients: of the cohort.
+        epochs: of the training; 0 leaves it to `configs/demo.json`.
+        seed: of cohort and training.
+    """
+
+    bundle: Path
+    patients: int = 320
+    epochs: int = 0
+    seed: int = 0
+
+    def with_overrides(self, patients: int, epochs: int, seed: int) -> DemoRecipe:
+        """The recipe with other numbers, where they are above 0."""
+        return replace(self, patients=patients or self.patients, epochs=epochs or self.epochs, seed=seed)
+
+
+def run_demo(recipe: DemoRecipe, output: Path) -> int:
+    """Runs all steps below `output`, and logs the metrics and where the pictures lie.
+
+    Args:
+        recipe: what to run.
+        output: folder that is made; a training left there by an interrupted demo goes on where it stopped.
+
+    Returns:
+        0, or the exit code of the step that failed.
+
+    Raises:
+        FileNotFoundError: the folder is no bundle.
+    """
+    check_bundle(recipe.bundle)
+    started = time.monotonic()
+    output = output.resolve()
+    datalist = _make_cohort(recipe, output / "data")
+    for name, command in make_commands(recipe, output, datalist).items():
+        logger.info("\n== %s ==\n%s", name, shlex.join(["python", *command[1:]]))
+        code = subprocess.run(command, check=False).returncode
+        if code != 0:
+            logger.error("error: %s failed with exit code %d; see the lines above.", name, code)
+            return code
+    _report(output, time.monotonic() - started)
+    return 0
+
+
+def check_bundle(bundle: Path) -> None:
+    """Checks that a folder is a bundle with a demo.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    for name in ("train.json", "evaluate.json", "inference.json", "demo.json"):
+        if not (bundle / "configs" / name).is_file():
+            raise FileNotFoundError(
+                f"{bundle} has no configs/{name}; run from the repository's root, or name a bundle with --bundle."
+            )
+
+
+def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str, list[str]]:
+    """The commands that a user would type: {step: arguments of the Python interpreter}."""
+    configs = recipe.bundle / "configs"
+    common = {
+        "bundle_root": recipe.bundle,
+        "meta_file": configs / "metadata.json",
+        "logging_file": configs / "logging.conf",
+        "output_dir": f"$'{output}'",
+    }
+    trained = common | {"dataset_dir": datalist.parent, "ckpt_dir": output / "models", "seed": recipe.seed}
+    if recipe.epochs:
+        trained["max_epochs"] = recipe.epochs
+    inferred = common | {
+        "dataset_dir": output / "data",
+        "ckpt_path": output / "models" / "model.pt",
+        "output_dir": f"$'{output / 'inference'}'",
+        "image": _first_image(datalist),
+    }
+    return {
+        "Training": _bundle_run("training", [configs / "train.json", configs / "demo.json"], trained),
+        "Evaluation on held-out patients": _bundle_run(
+            "evaluating", [configs / "train.json", configs / "demo.json", configs / "evaluate.json"], trained
+        ),
+        "Inference on one DICOM file": _bundle_run(
+            "evaluating", [configs / "inference.json", configs / "demo.json"], inferred
+        ),
+    }
+
+
+def _bundle_run(run_id: str, configs: list[Path], overrides: Mapping[str, Any]) -> list[str]:
+    files = str([str(config) for config in configs])
+    flags = [part for name, value in overrides.items() for part in (f"--{name}", str(value))]
+    return [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", files, *flags]
+
+
+def _first_image(datalist: Path) -> str:
+    """A pneumonia of the test list, or its first image."""
+    items = load_datalist(datalist, "test")
+    sick = [item for item in items if item.get("labels", {}).get("finding") == "pneumonia"]
+    return str((sick or items)[0]["image"])
+
+
+def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
+    datalist = folder / "datalist.json"
+    if datalist.is_file():
+        logger.info("== Cohort ==\n%s is there already.", datalist)
+        return datalist
+    logger.info("== Cohort ==\n%d patients as DX DICOM files in %s", recipe.patients, folder)
+    return make_chest_cohort(folder, num_patients=recipe.patients, seed=recipe.seed)
+
+
+def _report(output: Path, seconds: float) -> None:
+    figures = json.loads((output / "evaluation" / "metrics.json").read_text())
+    pictures = sorted(output.rglob("*.png"))
+    shown = [picture for picture in pictures if "data" not in picture.relative_to(output).parts]
+    lines = [f"  {name:<40} {value:.3f}" for name, value in sorted(figures.items())]
+    logger.info("\n== Metrics on held-out patients ==\n%s", "\n".join(lines))
+    logger.info("\n== Pictures ==\n%s", "\n".join(f"  {picture}" for picture in shown))
+    logger.info("\nDone in %.0f seconds. Everything lies in %s", seconds, output)

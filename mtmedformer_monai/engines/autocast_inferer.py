@@ -1,0 +1,39 @@
+"""Mixed precision on any device through the inferer, where the stock engines know CUDA alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor, nn
+
+
+class AutocastInferer(Inferer):  # type: ignore[misc]
+    """Runs another inferer under `torch.autocast` on the input's device; outputs come back as float32.
+
+    The engines' own `amp=True` is hard-wired to CUDA (on a CPU it warns and computes in float32). It is the right
+    choice there: float16 with a gradient scaler. This inferer is for bfloat16, which needs no scaler, on CPUs (a gain
+    only with AMX or AVX512-BF16; elsewhere slower than float32) and other devices.
+
+    Args:
+        inferer: what runs the network; default MONAI's SimpleInferer.
+        dtype: name of the lower precision in torch.
+        enabled: False runs the inferer as it is.
+    """
+
+    def __init__(self, inferer: Inferer | None = None, dtype: str = "bfloat16", enabled: bool = True) -> None:
+        super().__init__()
+        self._inferer = inferer or SimpleInferer()
+        self._dtype = getattr(torch, dtype, None)
+        self._enabled = enabled
+        if self._dtype not in (torch.bfloat16, torch.float16):
+            raise ValueError(f"dtype expects 'bfloat16' or 'float16', got {dtype!r}.")
+
+    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """Returns what the network returns: a tensor or a dict of tensors."""
+        with torch.autocast(inputs.device.type, dtype=self._dtype, enabled=self._enabled):
+            outputs = self._inferer(inputs, network, *args, **kwargs)
+        if isinstance(outputs, dict):
+            return {name: output.float() for name, output in outputs.items()}
+        return outputs.float()

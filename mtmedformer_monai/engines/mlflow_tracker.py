@@ -1,0 +1,153 @@
+"""Tracks a run in MLflow, by MONAI's stock handler: a local SQLite file by default, a server by one override."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+from monai.utils import CommonKeys
+
+from .order import after_all
+
+
+class MLflowTracker:
+    """One MLflow run for a training and its validations.
+
+    Each epoch's figures are logged as `train/<figure>` and `validation/<figure>` at the epoch's number, the artifacts
+    (pictures, metrics) at the end; then the run is closed, as failed if an exception ended it. Only what is given here
+    is logged: no file names, no patient attributes. Process 0 alone tracks. Put it before MONAI's StatsHandler and
+    CheckpointSaver: of the handlers of an exception, Ignite calls no more than the first that passes it on.
+
+    MONAI's handler does the work. What is added: both engines' figures in one run under names that don't clash; a run
+    of its own for each training (the stock handler goes on with any unfinished run of the experiment); a resumed
+    training goes on with its run, as a part of `TrainingState`.
+
+    Args:
+        folder: where `mlflow.db` and, beside it, `mlruns` with the artifacts are made, unless `tracking_uri` is given.
+        tracking_uri: of a server, such as `http://tracker:5000`, or `sqlite:///...`. MLflow's own environment
+            variable MLFLOW_TRACKING_URI goes before it.
+        experiment_name: MLflow's experiment.
+        run_name: default a name made of time and chance.
+        evaluator: that validates during the training.
+        artifacts: files and folders that are logged at the end.
+        parameters: logged once, at the start.
+        iteration_interval: the loss and learning rate of each so manieth iteration are logged too; 0 is none.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        tracking_uri: str | None = None,
+        experiment_name: str = "mtmedformer",
+        run_name: str | None = None,
+        evaluator: Engine | None = None,
+        artifacts: Sequence[str] = (),
+        parameters: Mapping[str, Any] | None = None,
+        iteration_interval: int = 0,
+    ) -> None:
+        self._folder = Path(folder).resolve()
+        self._tracking_uri = tracking_uri or f"sqlite:///{self._folder / 'mlflow.db'}"
+        self._experiment_name = experiment_name
+        self._run_name = run_name or f"{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
+        self._evaluator = evaluator
+        self._artifacts = [str(path) for path in artifacts]
+        self._parameters = dict(parameters or {})
+        self._interval = iteration_interval
+        self._run_id: str | None = None
+        self._handler: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Registers on a trainer, or on an evaluator that runs by itself (its figures are logged as `test/...`)."""
+        if idist.get_rank() != 0:
+            return
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)  # after a resume has told the run's name
+        if self._interval > 0:
+            engine.add_event_handler(Events.ITERATION_COMPLETED(every=self._interval), self._log_iteration)
+        after_all(engine, Events.EPOCH_COMPLETED, self._log_epoch)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The run's name and identifier."""
+        return {"run_name": self._run_name, "run_id": self._run_id}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on with that run."""
+        self._run_name, self._run_id = state["run_name"], state["run_id"]
+
+    def _start(self, engine: Engine) -> None:
+        if self._handler is not None:
+            return
+        self._handler = self._make_handler()
+        run = self._known_run()
+        if run is None:
+            self._handler.experiment_param = self._parameters  # a run's parameters can't change
+        else:
+            self._handler.client.update_run(run.info.run_id, status="RUNNING")
+            self._handler.cur_run = run
+        self._handler.start(engine)
+        self._run_id = self._handler.cur_run.info.run_id
+        if not engine.has_event_handler(self._finish, Events.COMPLETED):
+            engine.add_event_handler(Events.COMPLETED, self._finish)  # behind what draws the pictures
+
+    def _make_handler(self) -> Any:
+        from monai.handlers import MLFlowHandler  # MLflow takes seconds to import
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return MLFlowHandler(
+            tracking_uri=self._tracking_uri,
+            experiment_name=self._experiment_name,
+            run_name=self._run_name,
+            output_transform=_loss_of,
+            artifacts=self._artifacts,
+        )
+
+    def _known_run(self) -> Any:
+        """The run that was begun before (a resumed training, a further round), if this store has it."""
+        from mlflow.exceptions import MlflowException
+
+        if self._run_id is None:
+            return None
+        try:
+            return self._handler.client.get_run(self._run_id)
+        except MlflowException:
+            return None
+
+    def _log_iteration(self, engine: Engine) -> None:
+        self._handler.iteration_completed(engine)
+
+    def _log_epoch(self, engine: Engine) -> None:
+        from mlflow.entities import Metric
+
+        epoch, now = engine.state.epoch, int(time.time() * 1000)
+        figures = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
+        if self._evaluator is not None and self._evaluator.state.epoch == epoch:
+            figures |= _prefixed("validation", self._evaluator)
+        metrics = [Metric(name, value, now, epoch) for name, value in figures.items()]
+        self._handler.client.log_batch(self._handler.cur_run.info.run_id, metrics=metrics)
+
+    def _finish(self) -> None:
+        if self._handler is not None:
+            self._handler.complete()
+            self._handler.close()
+            self._handler = None
+
+    def _fail(self, engine: Engine, error: Exception) -> None:
+        if self._handler is not None and self._handler.cur_run is not None:
+            self._handler.client.set_terminated(self._handler.cur_run.info.run_id, "FAILED")
+        raise error  # a handler that returns would swallow it
+
+
+def _prefixed(prefix: str, engine: Engine) -> dict[str, float]:
+    known = {name: float(value) for name, value in engine.state.metrics.items() if isinstance(value, int | float)}
+    return {f"{prefix}/{name}": value for name, value in known.items() if math.isfinite(value)}
+
+
+def _loss_of(output: Any) -> Any:
+    """The batch's loss, decollated or not; None in an evaluator."""
+    return (output[0] if isinstance(output, list) else output).get(CommonKeys.LOSS)

@@ -1,0 +1,89 @@
+"""All tasks' figures as one metric of MONAI's stock evaluator."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+from monai.utils import CommonKeys
+
+from mtmedformer_monai.tasks.base import Task
+
+
+class MultiTaskMetric:
+    """Key metric of an evaluator: the mean over tasks of each task's primary figure, with all figures beside it.
+
+    Give it to the stock engine as `key_val_metric={"mean_score": MultiTaskMetric(tasks)}`. At the end of each epoch
+    `engine.state.metrics` holds `<task>_<figure>` for every figure of every task, and the mean under the key's name,
+    which MONAI's CheckpointSaver and early stop then go by.
+
+    It reads the network's raw output when the forward pass is done, before decollation and postprocessing: it works
+    with either, and postprocessing may change predictions as it likes. A task without any annotation has NaN figures
+    and is left out of the mean.
+
+    Args:
+        tasks: the network's tasks.
+        key_figures: {task: figure} where another than the task's `primary_figure` counts; higher must be better.
+    """
+
+    def __init__(self, tasks: Sequence[Task], key_figures: Mapping[str, str] | None = None) -> None:
+        self._tasks = list(tasks)
+        self._metrics = {task.name: task.make_metric() for task in tasks}
+        self._key_figures = {task.name: task.primary_figure for task in tasks} | dict(key_figures or {})
+        unknown = sorted(set(self._key_figures) - set(self._metrics))
+        if unknown:
+            raise ValueError(f"key_figures expects names of tasks out of {sorted(self._metrics)}, got {unknown}.")
+
+    def attach(self, engine: Engine, name: str) -> None:
+        """Registers on an evaluator (or trainer), as Ignite's metrics do."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self.reset)
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.update)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.compute, name)
+
+    def reset(self) -> None:
+        """Forgets everything seen."""
+        for metric in self._metrics.values():
+            metric.reset()
+
+    @torch.no_grad()
+    def update(self, engine: Engine) -> None:
+        """Adds the batch at hand."""
+        outputs, targets = engine.state.output[CommonKeys.PRED], engine.state.output[CommonKeys.LABEL]
+        for task in self._tasks:
+            if task.name not in targets:
+                continue
+            probs = task.activate(outputs[task.name].detach())
+            if not bool(torch.isfinite(probs).all()):
+                raise ValueError(
+                    f"task {task.name!r} gave values that are not finite: the training has diverged; "
+                    "lower the learning rate or clip gradients, and resume from the last checkpoint."
+                )
+            self._metrics[task.name].update(probs, targets[task.name])
+
+    def compute(self, engine: Engine, name: str) -> None:
+        """Writes all figures into the engine's metrics."""
+        scores = {}
+        for task_name, metric in self._metrics.items():
+            figures = metric.compute()
+            key = self._key_figures[task_name]
+            if key not in figures:
+                raise ValueError(
+                    f"task {task_name!r} has no figure {key!r}, only {sorted(figures)}; set key_figures or the task's "
+                    "primary_figure to one of them."
+                )
+            scores[task_name] = figures[key]
+            engine.state.metrics.update({f"{task_name}_{figure}": value for figure, value in figures.items()})
+        engine.state.metrics[name] = _mean_of_known(scores)
+
+
+def _mean_of_known(scores: Mapping[str, float]) -> float:
+    known = [score for score in scores.values() if not math.isnan(score)]
+    if not known:  # NaN would be the best metric for ever: nothing is greater
+        raise ValueError(
+            f"no task of {sorted(scores)} has a figure: the images carry no annotation, or one class alone; "
+            "check the datalist's validation list."
+        )
+    return sum(known) / len(known)

@@ -1,0 +1,169 @@
+"""Draws what was annotated and what was predicted onto an image."""
+
+# S structures, N boxes, K classes
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from mtmedformer_monai.tasks.base import Task
+
+from .palette import FAINT, INK, color_of, new_figure, save_figure
+
+MIN_SCORE = 0.3
+"""Boxes with a lower score would bury the picture."""
+
+MAX_BOXES = 5
+BOX_COLOR = "#F0E442"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image with its truth and its prediction, on the CPU.
+
+    `image`: float (H, W) in [0, 1]. `targets`: {task: target} without the batch axis. `probs`: {task: activated
+    output} likewise.
+    """
+
+    image: Tensor
+    targets: dict[str, Tensor]
+    probs: dict[str, Tensor]
+
+
+def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str | Path) -> None:
+    """Writes a sheet: a row an example; annotated, predicted, and the classes in words. Nothing names the image."""
+    figure = new_figure(9.5, 3.4 * len(examples) + 0.4)
+    grid = figure.subplots(len(examples), 3, squeeze=False, width_ratios=(1, 1, 0.8))
+    for row, example in zip(grid, examples, strict=True):
+        for axes, title in zip(row, ("annotated", "predicted"), strict=False):
+            _tag(axes, 0.02, 0.98, title, "white", va="top", transform=axes.transAxes)
+            axes.imshow(example.image.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.axis("off")
+        row[2].axis("off")
+        for index, task in enumerate(tasks):
+            _draw_masks(row[:2], task, example, first_color=_num_structures(tasks[:index]))
+            _draw_boxes(row[:2], task, example)
+        _write_classes(row[2], tasks, example)
+    figure.legend(handles=_legend(tasks), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+def _draw_masks(panels: Sequence[Axes], task: Task, example: Example, first_color: int) -> None:
+    probs, target = example.probs.get(task.name), example.targets.get(task.name)
+    if probs is None or probs.ndim != 3:
+        return
+    threshold = getattr(task, "threshold", 0.5)
+    for index, structure in enumerate(probs):
+        color = color_of(first_color + index)
+        _contour(panels[1], structure >= threshold, color)
+        if target is not None:
+            _contour(panels[0], target[index] > 0.5, color)  # NaN is not above
+
+
+def _contour(axes: Axes, mask: Tensor, color: str) -> None:
+    if not bool(mask.any()):
+        return
+    padded = np.pad(mask.numpy().astype(float), 1)  # closes contours at the border
+    places = [np.arange(-1, size + 1) for size in mask.shape]
+    axes.contour(places[1], places[0], padded, levels=[0.5], colors=[color], linewidths=1.4)
+    axes.contourf(places[1], places[0], padded, levels=[0.5, 1.5], colors=[color], alpha=0.13)
+    axes.set_xlim(-0.5, mask.shape[1] - 0.5)
+    axes.set_ylim(mask.shape[0] - 0.5, -0.5)
+
+
+def _draw_boxes(panels: Sequence[Axes], task: Task, example: Example) -> None:
+    found = _described(task, example).get("boxes", [])
+    for box in [b for b in found if b["score"] >= MIN_SCORE][:MAX_BOXES]:
+        _rectangle(panels[1], box["box"], f"{box['class']} {box['score']:.2f}")
+    target = example.targets.get(task.name)
+    if target is None or target.ndim != 2 or target.shape[1] != 5:
+        return
+    for row in target[target[:, 4] >= 0].tolist():
+        _rectangle(panels[0], row[:4], _class_names(task)[int(row[4])])
+
+
+def _rectangle(axes: Axes, box: Sequence[float], label: str) -> None:
+    x1, y1, x2, y2 = (value - 0.5 for value in box)  # imshow centers pixel 0 on 0, boxes start it there
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=BOX_COLOR, linewidth=1.4))
+    _tag(axes, x1, y1, label, BOX_COLOR, va="bottom", clip_on=True)
+
+
+def _tag(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) -> None:
+    """Small text on a dark ground, legible on any image."""
+    ground = {"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 1.0}
+    axes.text(x, y, text, color=color, fontsize=8, bbox=ground, **options)
+
+
+def _write_classes(axes: Axes, tasks: Sequence[Task], example: Example) -> None:
+    lines = [line for task in tasks for line in (*_class_lines(task, example), *_missing_lines(task, example))]
+    for place, (text, color, weight) in enumerate(lines):
+        y = 0.97 - 0.075 * place
+        axes.text(0.0, y, text, color=color, fontweight=weight, fontsize=9, va="top", transform=axes.transAxes)
+
+
+def _class_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
+    """Lines of text, color and weight: the task, then each class with its probability; true ones are marked."""
+    probs: dict[str, float] = _described(task, example).get("probs", {})
+    if not probs:
+        return []
+    truth = _true_classes(task, example)
+    lines = [(task.name + ("" if truth is not None else " (not annotated)"), INK, "bold")]
+    for name, value in probs.items():
+        is_true = truth is not None and name in truth
+        lines.append(
+            (f"  {value:.2f}  {name}{'   (true)' if is_true else ''}", INK if is_true else "#777777", "normal")
+        )
+    return [*lines, ("", FAINT, "normal")]
+
+
+def _missing_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
+    """Says which structures and boxes nobody annotated: they look like there being none."""
+    target = example.targets.get(task.name)
+    if target is None or target.ndim < 2:
+        return []
+    structures = getattr(task, "structures", [])
+    names = [name for name, channel in zip(structures, target, strict=False) if bool(torch.isnan(channel).all())]
+    if not structures and bool(torch.isnan(target).all()):
+        names = [task.name]
+    return [(f"{name} (not annotated)", INK, "bold") for name in names]
+
+
+def _true_classes(task: Task, example: Example) -> list[str] | None:
+    target = example.targets.get(task.name)
+    if target is None or bool(torch.isnan(target).all()):
+        return None
+    names = _class_names(task)
+    if target.ndim == 0:
+        return [names[int(target)]]
+    return [name for name, value in zip(names, target.tolist(), strict=True) if value > 0.5]
+
+
+def _described(task: Task, example: Example) -> dict[str, Any]:
+    return task.describe(example.probs[task.name]) if task.name in example.probs else {}
+
+
+def _class_names(task: Task) -> list[str]:
+    names: list[str] = list(getattr(task, "classes", []))
+    return names
+
+
+def _num_structures(tasks: Sequence[Task]) -> int:
+    return sum(len(getattr(task, "structures", [])) for task in tasks)
+
+
+def _legend(tasks: Sequence[Task]) -> list[Line2D]:
+    structures = [name for task in tasks for name in getattr(task, "structures", [])]
+    handles = [Line2D([], [], color=color_of(i), linewidth=2, label=name) for i, name in enumerate(structures)]
+    if any("box" in task.name or task.primary_figure == "ap" for task in tasks):
+        handles.append(Line2D([], [], color=BOX_COLOR, linewidth=2, label="box"))
+    return handles

@@ -1,0 +1,105 @@
+"""From raw outputs of one image to what people read: probabilities, findings, a label map.
+
+The order in a config: `ActivateTasksd`, `RestoreToSourced` (mtmedformer_monai.transforms), `DescribeTasksd`,
+`LabelMapd`. Axes: C structures, H and W of the source image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.transforms import Transform
+from torch import Tensor
+
+from mtmedformer_monai.keys import PRED, PROBS, RESULT
+from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.tasks.segmentation import SegmentationTask
+
+
+class ActivateTasksd(Transform):
+    """Turns raw outputs into probabilities: `pred` becomes {task: activated output}.
+
+    Args:
+        tasks: the network's tasks.
+        pred_key: key of {task: raw output of one image}.
+    """
+
+    def __init__(self, tasks: Sequence[Task], pred_key: str = PRED) -> None:
+        self.tasks = list(tasks)
+        self.pred_key = pred_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item with activated outputs. Works on a batch as on one image."""
+        item = dict(data)
+        outputs = item[self.pred_key]
+        item[self.pred_key] = {
+            task.name: task.activate(torch.as_tensor(outputs[task.name]).as_subclass(Tensor))
+            for task in self.tasks
+        }
+        return item
+
+
+class DescribeTasksd(Transform):
+    """Writes `result`: {task: plain Python findings}, and keeps the probabilities under `probs`.
+
+    Args:
+        tasks: the network's tasks.
+        pred_key: key of {task: activated output}, in the pixels that boxes are to be given in.
+    """
+
+    def __init__(self, tasks: Sequence[Task], pred_key: str = PRED) -> None:
+        self.tasks = list(tasks)
+        self.pred_key = pred_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item with `result` and `probs`."""
+        item = dict(data)
+        probs = item[self.pred_key]
+        item[PROBS] = probs
+        item[RESULT] = {task.name: task.describe(probs[task.name]) for task in self.tasks}
+        return item
+
+
+class LabelMapd(Transform):
+    """Writes `pred` as one label map: uint8 (W, H), 0 background, then the structures of all tasks from 1 on.
+
+    Later structures lie on top. Columns come first, as MONAI's and ITK's writers expect of a 2D image.
+
+    Args:
+        tasks: the network's tasks; those that segment take part.
+        pred_key: key of {task: probabilities (C, H, W)} in source pixels.
+    """
+
+    def __init__(self, tasks: Sequence[Task], pred_key: str = PRED) -> None:
+        self.tasks = [task for task in tasks if isinstance(task, SegmentationTask)]
+        self.pred_key = pred_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item with a label map in place of the outputs."""
+        item = dict(data)
+        item[self.pred_key] = label_map(item[self.pred_key], self.tasks).T.contiguous()
+        return item
+
+
+def label_map(probs: Mapping[str, Tensor], tasks: Sequence[SegmentationTask]) -> Tensor:
+    """Joins structures into one map: {task: (C, H, W)} to uint8 (H, W), numbered from 1 in the tasks' order.
+
+    Example:
+        >>> lung = SegmentationTask("lung", ["left", "right"])
+        >>> label_map({"lung": torch.tensor([[[0.9, 0.1]], [[0.1, 0.8]]])}, [lung]).tolist()
+        [[1, 2]]
+
+    Raises:
+        ValueError: no task segments.
+    """
+    if not tasks:
+        raise ValueError("a label map expects a segmentation task, got none; leave LabelMapd out of the config.")
+    joined = torch.zeros(probs[tasks[0].name].shape[1:], dtype=torch.uint8)
+    number = 0
+    for task in tasks:
+        for channel in probs[task.name]:
+            number += 1
+            joined[channel >= task.threshold] = number
+    return joined

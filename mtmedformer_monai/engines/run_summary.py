@@ -1,0 +1,71 @@
+"""Ends a run: figures as a table in the log and as a file, and where the pictures lie."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+
+from mtmedformer_monai.tasks.base import Task
+
+from .history import History, write_json
+from .order import after_all
+
+_logger = logging.getLogger(__name__)
+
+
+class RunSummary:
+    """Writes `metrics.json` and logs a table when the run is done.
+
+    On a trainer, with its history: the validation figures of the best epoch. On an evaluator: its figures.
+
+    Args:
+        tasks: the network's tasks.
+        folder: where `metrics.json` goes; its pictures (also those in folders below) are listed.
+        history: of the training; None for an evaluator.
+    """
+
+    def __init__(self, tasks: Sequence[Task], folder: str, history: History | None = None) -> None:
+        self._tasks = [task.name for task in tasks]
+        self._folder = Path(folder)
+        self._history = history
+
+    def attach(self, engine: Engine) -> None:
+        """Registers on a trainer or an evaluator; put it behind what draws pictures."""
+        after_all(engine, Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Writes and logs, on process 0."""
+        if idist.get_rank() != 0:
+            return
+        best = self._history.best() if self._history is not None else None
+        figures = dict(best["validation"] if best is not None else engine.state.metrics)
+        content = {"epoch": best["epoch"], **figures} if best is not None else figures
+        write_json(self._folder / "metrics.json", content)
+        of_epoch = f" of epoch {best['epoch']}, the best" if best is not None else ""
+        _logger.info("Figures%s:\n%s", of_epoch, table(figures, self._tasks))
+        pictures = sorted(self._folder.rglob("*.png"))
+        _logger.info("Figures as a file: %s", self._folder / "metrics.json")
+        _logger.info("Pictures: %s", ", ".join(map(str, pictures)) or "none")
+
+
+def table(figures: Mapping[str, float], tasks: Sequence[str]) -> str:
+    """Lines of text: a task and its figures each, then what belongs to no task.
+
+    Args:
+        figures: `<task>_<figure>` and others to values; undefined ones (NaN) are shown as a dash.
+        tasks: names; of two that fit a figure, the longer one has it (`opacity_box_ap`).
+    """
+    groups: dict[str, list[str]] = {task: [] for task in [*tasks, ""]}
+    for name, value in figures.items():
+        if name == "loss" or name.startswith("loss_"):
+            continue
+        task = max((t for t in tasks if name.startswith(f"{t}_")), key=len, default="")
+        shown = "-" if math.isnan(value) else f"{value:.3f}"
+        groups[task].append(f"{name.removeprefix(task + '_') if task else name} {shown}")
+    width = max(map(len, groups), default=0)
+    return "\n".join(f"  {task:<{width}}  {'   '.join(parts)}" for task, parts in groups.items() if parts)

@@ -1,0 +1,104 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from monai.handlers import CheckpointSaver
+
+from mtmedformer_monai.engines import MultiTaskMetric, PrepareMultiTaskBatch
+from tests.engines.tiny_training import TinyNetwork, make_items, make_tasks
+
+
+class Oracle(torch.nn.Module):
+    """Right everywhere: reads masks off the brightness, classes off the second square."""
+
+    def forward(self, image):
+        bright = (image > 0.45).float()
+        second = bright[:, :, 11:15, 10:15].mean(dim=(1, 2, 3)) > 0.9
+        mask = bright.clone()
+        mask[:, :, 9:] = 0
+        return {"lung": mask * 20 - 10, "finding": (second.float() * 20 - 10)[:, None]}
+
+
+def evaluate(network=None, items=None, **arguments) -> SupervisedEvaluator:
+    tasks = make_tasks()
+    metric = MultiTaskMetric(tasks, arguments.pop("key_figures", None))
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=DataLoader(Dataset(make_items() if items is None else items), batch_size=3),
+        network=network or Oracle(),
+        prepare_batch=PrepareMultiTaskBatch(tasks, require_targets=False),
+        key_val_metric={"mean_score": metric},
+        **arguments,
+    )
+    evaluator.run()
+    return evaluator
+
+
+def test_all_figures_and_their_mean():
+    metrics = evaluate().state.metrics
+    assert metrics["lung_dice"] == metrics["finding_auc"] == metrics["mean_score"] == 1.0
+    assert metrics["finding_accuracy"] == 1.0
+
+
+def test_decollation_and_postprocessing_change_nothing():
+    torch.manual_seed(0)
+    network = TinyNetwork()
+    network.mask.bias.data += 0.3  # predicts some pixels, so that there is something to spoil
+
+    def spoil(item):
+        return {**item, "pred": {name: torch.zeros_like(p) for name, p in item["pred"].items()}}
+
+    expected = evaluate(network, decollate=False).state.metrics
+    assert 0 < expected["lung_dice"] < 1
+    assert evaluate(network, decollate=True, postprocessing=spoil).state.metrics == pytest.approx(expected)
+
+
+def test_partial_labels_leave_their_task_out():
+    items = [{**item, "finding": torch.tensor(torch.nan)} for item in make_items()]
+    metrics = evaluate(items=items).state.metrics
+    assert math.isnan(metrics["finding_auc"])
+    assert metrics["mean_score"] == metrics["lung_dice"] == 1.0
+    without_key = [{k: v for k, v in item.items() if k != "finding"} for item in items]
+    assert evaluate(items=without_key).state.metrics["mean_score"] == 1.0
+
+
+def test_key_figures_are_chosen_by_task():
+    torch.manual_seed(0)
+    metrics = evaluate(TinyNetwork(), key_figures={"finding": "accuracy"}).state.metrics
+    assert metrics["mean_score"] == pytest.approx((metrics["lung_dice"] + metrics["finding_accuracy"]) / 2)
+
+
+def test_drives_monai_stock_checkpoint(tmp_path):
+    network = TinyNetwork()
+    saver = CheckpointSaver(
+        str(tmp_path), {"network": network}, save_key_metric=True, key_metric_filename="model.pt", name="stock"
+    )
+    evaluator = evaluate(network, val_handlers=[saver])
+    assert evaluator.state.best_metric == evaluator.state.metrics["mean_score"]
+    assert torch.load(tmp_path / "model.pt").keys() == network.state_dict().keys()
+
+
+def test_nothing_annotated_is_an_error():
+    items = [{"image": item["image"]} for item in make_items()]
+    with pytest.raises(ValueError, match=r"no task of .*check the datalist's validation list"):
+        evaluate(items=items)
+
+
+def test_divergence_is_named():
+    metric, task = MultiTaskMetric(make_tasks()), "lung"
+    output = {"pred": {task: torch.full((1, 1, 4, 4), torch.nan)}, "label": {task: torch.zeros(1, 1, 4, 4)}}
+    with pytest.raises(ValueError, match="task 'lung' gave values that are not finite"):
+        metric.update(SimpleNamespace(state=SimpleNamespace(output=output)))
+
+
+@pytest.mark.parametrize(
+    ("key_figures", "message"),
+    [({"heart": "dice"}, r"got \['heart'\]"), ({"lung": "sharpness"}, "no figure 'sharpness'")],
+    ids=["task", "figure"],
+)
+def test_wrong_key_figures_are_named(key_figures, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(key_figures=key_figures)

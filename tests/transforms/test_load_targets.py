@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd
+
+
+class LungTask:
+    """One structure; NaN where it is not annotated."""
+
+    name = "lung_map"
+
+    def encode_target(self, item, image_size):
+        mask = item["masks"].get("lung")
+        return torch.full((1, *image_size), float("nan")) if mask is None else torch.from_numpy(mask)[None]
+
+
+class FindingTask:
+    name = "finding"
+
+    def encode_target(self, item, image_size):
+        return torch.tensor(float(item.get("labels", {}).get("finding", "nan")))
+
+
+@pytest.fixture
+def loaded(make_dicom):
+    return LoadRadiographd("image")({"image": make_dicom(rows=6, columns=4)})
+
+
+def test_targets_take_the_place_of_annotations(loaded, tmp_path):
+    mask = np.eye(6, 4, dtype=bool)
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    item = {**loaded, "masks": {"lung": str(tmp_path / "m.png")}, "labels": {"finding": 1}, "boxes": {}, "site": "a"}
+    out = LoadTargetsd([LungTask(), FindingTask()])(item)
+    assert set(out) == {"image", "site", "lung_map", "finding"}
+    assert out["lung_map"].dtype == torch.float32
+    np.testing.assert_array_equal(out["lung_map"][0], mask)
+    assert out["finding"] == 1
+    assert "masks" in item
+
+
+def test_nothing_annotated(loaded):
+    out = LoadTargetsd([LungTask(), FindingTask()])(loaded)
+    assert torch.isnan(out["lung_map"]).all()
+    assert torch.isnan(out["finding"])
+
+
+def test_no_tasks(loaded):
+    assert set(LoadTargetsd([])(loaded)) == {"image"}
+
+
+def test_mask_given_as_an_array(loaded):
+    out = LoadTargetsd([LungTask()])({**loaded, "masks": {"lung": np.full((6, 4), 255)}})
+    assert out["lung_map"].unique().tolist() == [1]
+
+
+def test_mask_of_another_size(loaded, tmp_path):
+    Image.fromarray(np.zeros((3, 2), dtype=bool)).save(tmp_path / "m.png")
+    with pytest.raises(ValueError, match=r"m.png: mask of 'lung' has 3 x 2 pixels .* its image has 6 x 4; draw it"):
+        LoadTargetsd([LungTask()])({**loaded, "masks": {"lung": tmp_path / "m.png"}})
+
+
+def test_order_of_transforms(loaded):
+    with pytest.raises(ValueError, match="put it before FitRadiographd"):
+        LoadTargetsd([])(FitRadiographd("image", 8)(loaded))
+    with pytest.raises(ValueError, match="put LoadRadiographd first"):
+        LoadTargetsd([])({"image": torch.zeros(1, 2, 2)})

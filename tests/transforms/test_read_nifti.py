@@ -1,0 +1,91 @@
+import gzip
+
+import nibabel
+import numpy as np
+import pytest
+
+from mtmedformer_monai.transforms import errors
+from mtmedformer_monai.transforms.read_nifti import read_nifti, read_nifti_values
+
+PICTURE = np.arange(6, dtype=np.int16).reshape(2, 3)  # rows x columns, as it should be seen
+
+
+def save(path, array, affine):
+    nibabel.Nifti1Image(array, affine).to_filename(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("trailing", [(), (1,), (1, 1)])
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([-0.5, -0.5, 1, 1])], ids=["MONAI", "ITK"])
+def test_pictures_saved_in_the_axial_plane_are_transposed_alone(tmp_path, name, trailing, affine):
+    path = save(tmp_path / name, PICTURE.T.reshape(3, 2, *trailing), affine)
+    values, spacing = read_nifti_values(path)
+    np.testing.assert_array_equal(values, PICTURE)
+    assert spacing.tolist() == [abs(affine[0, 0])] * 2
+
+
+def plane(x, y):
+    """An affine whose first axis steps along x, and second along y, in (R, A, S)."""
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = x, y, np.cross(x, y)
+    return affine
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "stored"),
+    [
+        pytest.param((-1, 0, 0), (0, 0, -2), PICTURE.T, id="to the left, downwards"),
+        pytest.param((-1, 0, 0), (0, 0, 2), PICTURE[::-1].T, id="to the left, upwards"),
+        pytest.param((1, 0, 0), (0, 0, 2), PICTURE[::-1, ::-1].T, id="to the right, upwards"),
+        pytest.param((0, 0, -2), (-1, 0, 0), PICTURE, id="downwards, to the left"),
+        pytest.param((0, -1, 0), (0, 0, -2), PICTURE.T, id="lateral, backwards"),
+        pytest.param((0, 1, 0), (0, 0, -2), PICTURE[:, ::-1].T, id="lateral, forwards"),
+    ],
+)
+def test_planes_along_the_body_are_turned_by_the_affine(tmp_path, x, y, stored):
+    values, spacing = read_nifti_values(save(tmp_path / "a.nii", stored, plane(x, y)))
+    np.testing.assert_array_equal(values, PICTURE)
+    np.testing.assert_allclose(spacing, [2, 1])
+
+
+def test_scaled_by_least_and_largest(tmp_path):
+    array = np.array([[-5.0, 0.0], [np.nan, 15.0]], dtype=np.float32)
+    image, meta = read_nifti(save(tmp_path / "a.nii", array.T, np.eye(4)))
+    np.testing.assert_allclose(image, [[0, 0.25], [0, 1]])
+    assert image.dtype == np.float32
+    assert meta["spatial_shape"].tolist() == [2, 2]
+
+
+def test_eight_bits_as_a_png(tmp_path):
+    image, _ = read_nifti(save(tmp_path / "a.nii", np.array([[0, 51], [102, 204]], dtype=np.uint8).T, np.eye(4)))
+    np.testing.assert_allclose(image, [[0, 0.2], [0.4, 0.8]], atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 2), (4,), (4, 4, 1, 3)])
+def test_volumes_are_refused(tmp_path, shape):
+    with pytest.raises(errors.UnsupportedImageError, match=r"its shape is .*and \(X, Y\) or"):
+        read_nifti(save(tmp_path / "a.nii", np.zeros(shape, dtype=np.int16), np.eye(4)))
+
+
+def test_cut_short(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 1000, (64, 64)).astype(np.int16)
+    path = save(tmp_path / "a.nii.gz", noise, np.eye(4))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(errors.BrokenPixelDataError, match="its data do not decode"):
+        read_nifti(path)
+
+
+def test_absurd_size(tmp_path):
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((30000, 30000))
+    path = tmp_path / "a.nii"
+    path.write_bytes(header.binaryblock + b"\0" * 4)
+    with pytest.raises(errors.RadiographError, match=r"30000"):
+        read_nifti(path)
+
+
+def test_not_nifti(tmp_path):
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(b"hello"))
+    with pytest.raises(errors.UnreadableFileError, match="header does not parse"):
+        read_nifti(tmp_path / "a.nii.gz")

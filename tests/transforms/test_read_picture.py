@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtmedformer_monai.transforms import errors
+from mtmedformer_monai.transforms.read_picture import read_picture
+
+GRAY = np.array([[0, 51, 255], [102, 204, 153]], dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("array", "scale"),
+    [
+        pytest.param(GRAY, 255, id="8 bits"),
+        pytest.param(GRAY.astype(np.uint16) * 257, 65535, id="16 bits"),
+        pytest.param(np.repeat(GRAY[..., None], 3, axis=2), 255, id="gray RGB"),
+    ],
+)
+def test_png(tmp_path, array, scale):
+    Image.fromarray(array).save(tmp_path / "a.png")
+    image, meta = read_picture(tmp_path / "a.png")
+    expected = array.reshape(2, 3, -1)[..., 0] / scale
+    np.testing.assert_allclose(image, expected, atol=1e-6)
+    assert image.dtype == np.float32
+    assert meta["spatial_shape"].tolist() == [2, 3]
+    assert np.isnan(meta["spacing_mm"]).all()
+    assert meta["modality"] == ""
+
+
+def test_one_bit(tmp_path):
+    Image.fromarray(GRAY > 100).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png")[0], (GRAY > 100).astype(np.float32))
+
+
+def test_color_becomes_luminance(tmp_path):
+    Image.fromarray(np.full((2, 2, 3), (255, 0, 0), dtype=np.uint8)).save(tmp_path / "a.png")
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png")[0], 0.299, atol=0.5 / 255)  # rounded to 8 bits
+
+
+def test_palette(tmp_path):
+    picture = Image.fromarray(np.array([[0, 1]], dtype=np.uint8), mode="P")
+    picture.putpalette([255, 255, 255, 51, 51, 51])
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png")[0], [[1.0, 0.2]], atol=1e-6)
+
+
+def test_transparency_is_black(tmp_path):
+    rgba = np.array([[[255, 255, 255, 0], [255, 255, 255, 255], [255, 255, 255, 51]]], dtype=np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    np.testing.assert_allclose(read_picture(tmp_path / "a.png")[0], [[0.0, 1.0, 0.2]], atol=1 / 255)
+
+
+def test_jpeg_is_turned_upright(tmp_path):
+    array = np.zeros((16, 32), dtype=np.uint8)
+    array[:, :16] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: the left side comes to the top
+    Image.fromarray(array).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image, meta = read_picture(tmp_path / "a.jpg")
+    assert image.shape == (32, 16)
+    assert meta["spatial_shape"].tolist() == [32, 16]
+    assert image[:12].min() > 0.9
+    assert image[20:].max() < 0.1
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_cut_short(tmp_path, name):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / name)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-1000])
+    with pytest.raises(errors.BrokenPixelDataError, match=f"{name}: its picture does not decode"):
+        read_picture(tmp_path / name)
+
+
+def test_header_alone(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(20))
+    with pytest.raises(errors.UnreadableFileError, match="header does not parse"):
+        read_picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("side", [12000, 50000])
+def test_absurd_size_is_refused_before_it_is_decoded(tmp_path, side, monkeypatch):
+    Image.fromarray(GRAY).save(tmp_path / "a.png")
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    data[16:24] = side.to_bytes(4, "big") * 2
+    import zlib
+
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    (tmp_path / "a.png").write_bytes(bytes(data))
+    with (
+        pytest.warns() if side == 12000 else _nothing(),
+        pytest.raises(errors.BrokenPixelDataError, match="more than any"),
+    ):
+        read_picture(tmp_path / "a.png")
+
+
+def _nothing():
+    from contextlib import nullcontext
+
+    return nullcontext()

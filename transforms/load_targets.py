@@ -1,0 +1,79 @@
+"""`LoadTargetsd`: masks, boxes and labels of an item become one target tensor a task."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from monai.transforms import Transform
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtmedformer_monai.keys import ANNOTATIONS, IMAGE, MASKS, MetaKey
+
+from .read_mask import read_mask
+
+
+class EncodesTarget(Protocol):
+    """The part of a task that this transform needs."""
+
+    name: str
+
+    def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
+        """Makes the target of one image."""
+
+
+class LoadTargetsd(Transform):
+    """Loads masks, and encodes every task's target under the task's name; the raw annotations leave the item.
+
+    Targets are float32, NaN where not annotated: (C, H, W) for segmentation, (N, 5) rows x1, y1, x2, y2, class for
+    detection, () or (K,) for classification.
+
+    Args:
+        tasks: their `name` and `encode_target`.
+        image_key: key of the image that `LoadRadiographd` read.
+
+    Raises:
+        ValueError: a mask's size is not the source image's.
+    """
+
+    def __init__(self, tasks: Sequence[EncodesTarget], image_key: str = IMAGE) -> None:
+        self.tasks = tuple(tasks)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item with targets in place of annotations."""
+        item: dict[Any, Any] = dict(data)
+        size = self._source_size(item)
+        masks = item.get(MASKS) or {}
+        item[MASKS] = {structure: _load(mask, structure, size) for structure, mask in masks.items()}
+        for task in self.tasks:
+            item[task.name] = torch.as_tensor(task.encode_target(item, size), dtype=torch.float32)
+        return {key: value for key, value in item.items() if key not in ANNOTATIONS}
+
+    def _source_size(self, item: Mapping[Any, Any]) -> tuple[int, int]:
+        meta = getattr(item[self.image_key], "meta", {})
+        if MetaKey.SOURCE_SHAPE not in meta:
+            raise ValueError(
+                f"LoadTargetsd expects a loaded image under {self.image_key!r}; put LoadRadiographd first."
+            )
+        if tuple(item[self.image_key].shape[-2:]) != tuple(int(length) for length in meta[MetaKey.SOURCE_SHAPE]):
+            raise ValueError("LoadTargetsd expects an image of its source's size; put it before FitRadiographd.")
+        rows, columns = meta[MetaKey.SOURCE_SHAPE]
+        return int(rows), int(columns)
+
+
+def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask given by path or as an array, checked against the image's size."""
+    is_path = isinstance(mask, (str, Path))
+    array = read_mask(mask) if is_path else np.asarray(mask) != 0
+    if array.shape != size:
+        name = f"{Path(mask).name}: " if is_path else ""
+        raise ValueError(
+            f"{name}mask of {structure!r} has {array.shape[0]} x {array.shape[-1]} pixels (rows x columns), its image "
+            f"has {size[0]} x {size[1]}; draw it on the image's own pixels, or resize it by nearest neighbor."
+        )
+    return array
