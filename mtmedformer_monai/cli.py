@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtmedformer_monai import __version__
+from mtmedformer_monai.datalist_cli import add_datalist_commands
 
 logger = logging.getLogger("mtmedformer")
 
@@ -35,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_cohort(commands)
-    _add_datalist(commands)
+    add_datalist_commands(commands)
     return parser
 
 
@@ -74,12 +75,6 @@ def _run_cohort(options: argparse.Namespace) -> int:
     )
     logger.info("datalist: %s", path)
     return 0
-
-
-def _add_datalist(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    group = commands.add_parser("datalist", help="make, join, split, check and summarize datalists")
-    tools = group.add_subparsers(required=True, metavar="TOOL")
-    tools.add_parser("todo")
 
 
 if __name__ == "__main__":

@@ -63,11 +63,10 @@ def with_frame(image: MetaTensor, values: Tensor, to_old: Affine) -> MetaTensor:
         values: after it.
         to_old: maps the new frame's pixels to the old one's; `to_source` is composed with it.
     """
-    meta = dict(image.meta)
+    meta = {key: value for key, value in image.meta.items() if key != "affine"}
     to_source = compose(as_affine(meta[MetaKey.TO_SOURCE]), to_old)
     meta[MetaKey.TO_SOURCE] = to_source
     affine = torch.from_numpy(index_affine(to_source, np.asarray(meta[MetaKey.SPACING_MM], dtype=np.float64)))
-    meta["affine"] = affine
     return cast(MetaTensor, MetaTensor(values, affine=affine, meta=meta))
 
 

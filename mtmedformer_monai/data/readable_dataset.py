@@ -51,23 +51,24 @@ class RadiographDataset(CacheDataset):  # type: ignore[misc]
         self.on_bad_file = on_bad_file
         self.report = Path(report) if report is not None else None
         self.bad_files: list[dict[str, str]] = []
-        super().__init__(data, transform, cache_rate=float(cache), num_workers=num_workers, progress=False)
+        self.keeps_items = cache
+        super().__init__(data, transform, num_workers=num_workers, progress=False)
 
     def set_data(self, data: Sequence[dict[str, Any]]) -> None:
         """Reads all items, and keeps those that can be read."""
-        keep_cache, self.set_rate = self.set_rate, 1.0
+        self.set_rate = 1.0
         super().set_data(list(data))
-        outcomes, self.set_rate = self._cache, keep_cache
+        outcomes = self._cache
         self.bad_files = [outcome.described() for outcome in outcomes if isinstance(outcome, BadFile)]
         good = [index for index, outcome in enumerate(outcomes) if not isinstance(outcome, BadFile)]
         self.data = [data[index] for index in good]
-        self._cache = [outcomes[index] for index in good] if keep_cache else []
+        self._cache = [outcomes[index] for index in good] if self.keeps_items else []
         self.cache_num = len(self._cache)
         self._tell(len(data))
 
     def _load_cache_item(self, idx: int) -> Any:
         try:
-            return super()._load_cache_item(idx)
+            item = super()._load_cache_item(idx)
         except (RuntimeError, ValueError, OSError) as error:
             cause = next((c for c in _causes(error) if isinstance(c, (ValueError, OSError))), None)
             if cause is None:
@@ -75,6 +76,7 @@ class RadiographDataset(CacheDataset):  # type: ignore[misc]
             if self.on_bad_file == "raise":
                 raise ValueError(f"{cause} (on_bad_file='skip' would go on without it.)") from error
             return BadFile(str(self.data[idx].get(IMAGE, "")), cause)
+        return item if self.keeps_items else None  # a cohort that is not cached must not fill the memory while it is read
 
     def _tell(self, total: int) -> None:
         if not self.bad_files:

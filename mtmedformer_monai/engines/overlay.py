@@ -25,6 +25,10 @@ MIN_SCORE = 0.3
 
 MAX_BOXES = 5
 BOX_COLOR = "#F0E442"
+GRAY = "#777777"
+
+Panels = tuple[Axes | None, Axes]
+"""Where truth (None: nowhere) and prediction are drawn."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,38 @@ def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str 
     for row, example in zip(grid, examples, strict=True):
         for axes, title in zip(row, ("annotated", "predicted"), strict=False):
             _tag(axes, 0.02, 0.98, title, "white", va="top", transform=axes.transAxes)
-            axes.imshow(example.image.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axes.axis("off")
+            _show(axes, example)
         row[2].axis("off")
         for index, task in enumerate(tasks):
-            _draw_masks(row[:2], task, example, first_color=_num_structures(tasks[:index]))
-            _draw_boxes(row[:2], task, example)
+            _draw_masks((row[0], row[1]), task, example, first_color=_num_structures(tasks[:index]))
+            _draw_boxes((row[0], row[1]), task, example)
         _write_classes(row[2], tasks, example)
     figure.legend(handles=_legend(tasks), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
     save_figure(figure, path)
 
 
-def _draw_masks(panels: Sequence[Axes], task: Task, example: Example, first_color: int) -> None:
+def draw_prediction(example: Example, tasks: Sequence[Task], path: str | Path) -> None:
+    """Writes one image with what was predicted, and the classes in words beside it; targets are left out."""
+    rows, columns = example.image.shape
+    example = Example(example.image, {}, example.probs)
+    figure = new_figure(8.0, min(max(6.0 * rows / columns, 3.0), 12.0) + 0.4)
+    axes, words = figure.subplots(1, 2, width_ratios=(1, 0.32))
+    _show(axes, example)
+    words.axis("off")
+    for index, task in enumerate(tasks):
+        _draw_masks((None, axes), task, example, first_color=_num_structures(tasks[:index]))
+        _draw_boxes((None, axes), task, example)
+    _write_classes(words, tasks, example)
+    figure.legend(handles=_legend(tasks), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+def _show(axes: Axes, example: Example) -> None:
+    axes.imshow(example.image.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.axis("off")
+
+
+def _draw_masks(panels: Panels, task: Task, example: Example, first_color: int) -> None:
     probs, target = example.probs.get(task.name), example.targets.get(task.name)
     if probs is None or probs.ndim != 3:
         return
@@ -66,7 +90,7 @@ def _draw_masks(panels: Sequence[Axes], task: Task, example: Example, first_colo
     for index, structure in enumerate(probs):
         color = color_of(first_color + index)
         _contour(panels[1], structure >= threshold, color)
-        if target is not None:
+        if target is not None and panels[0] is not None:
             _contour(panels[0], target[index] > 0.5, color)  # NaN is not above
 
 
@@ -81,12 +105,12 @@ def _contour(axes: Axes, mask: Tensor, color: str) -> None:
     axes.set_ylim(mask.shape[0] - 0.5, -0.5)
 
 
-def _draw_boxes(panels: Sequence[Axes], task: Task, example: Example) -> None:
+def _draw_boxes(panels: Panels, task: Task, example: Example) -> None:
     found = _described(task, example).get("boxes", [])
     for box in [b for b in found if b["score"] >= MIN_SCORE][:MAX_BOXES]:
         _rectangle(panels[1], box["box"], f"{box['class']} {box['score']:.2f}")
     target = example.targets.get(task.name)
-    if target is None or target.ndim != 2 or target.shape[1] != 5:
+    if panels[0] is None or target is None or target.ndim != 2 or target.shape[1] != 5:
         return
     for row in target[target[:, 4] >= 0].tolist():
         _rectangle(panels[0], row[:4], _class_names(task)[int(row[4])])
@@ -107,22 +131,23 @@ def _tag(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) 
 def _write_classes(axes: Axes, tasks: Sequence[Task], example: Example) -> None:
     lines = [line for task in tasks for line in (*_class_lines(task, example), *_missing_lines(task, example))]
     for place, (text, color, weight) in enumerate(lines):
-        y = 0.97 - 0.075 * place
-        axes.text(0.0, y, text, color=color, fontweight=weight, fontsize=9, va="top", transform=axes.transAxes)
+        below_top: dict[str, Any] = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, -17 * place), "va": "top"}
+        axes.annotate(text, color=color, fontweight=weight, fontsize=9, textcoords="offset points", **below_top)
 
 
 def _class_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
-    """Lines of text, color and weight: the task, then each class with its probability; true ones are marked."""
+    """Lines of text, color and weight: the task, then its classes; true ones (or else the likeliest) stand out."""
     probs: dict[str, float] = _described(task, example).get("probs", {})
     if not probs:
         return []
     truth = _true_classes(task, example)
-    lines = [(task.name + ("" if truth is not None else " (not annotated)"), INK, "bold")]
+    unknown = " (not annotated)" if truth is None and task.name in example.targets else ""
+    lines = [(task.name + unknown, INK, "bold")]
     for name, value in probs.items():
         is_true = truth is not None and name in truth
-        lines.append(
-            (f"  {value:.2f}  {name}{'   (true)' if is_true else ''}", INK if is_true else "#777777", "normal")
-        )
+        stands_out = is_true if truth is not None else value == max(probs.values())
+        mark = "   (true)" if is_true else ""
+        lines.append((f"  {value:.2f}  {name}{mark}", INK if stands_out else GRAY, "normal"))
     return [*lines, ("", FAINT, "normal")]
 
 

@@ -13,7 +13,7 @@ def test_every_name_is_there(package):
     for name in package.__all__:
         assert callable(getattr(package, name))
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        package.Nothing
+        _ = package.Nothing
 
 
 def test_a_config_builds_them_by_dotted_name():

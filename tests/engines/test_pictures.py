@@ -10,7 +10,7 @@ from PIL import Image
 
 from mtmedformer_monai.engines import ExamplePictures, History, TrainingCurves
 from mtmedformer_monai.engines.example_pictures import spread
-from mtmedformer_monai.engines.overlay import BOX_COLOR, Example, draw_examples
+from mtmedformer_monai.engines.overlay import BOX_COLOR, Example, draw_examples, draw_prediction
 from mtmedformer_monai.engines.palette import COLORS
 from mtmedformer_monai.tasks.detection import DetectionTask
 from tests.engines.tiny_training import build_training, make_tasks
@@ -59,6 +59,17 @@ def test_what_is_not_annotated_is_not_drawn(tmp_path):
     assert count(path, COLORS[0], LEFT) == count(path, BOX_COLOR, LEFT) == 0
     assert count(path, COLORS[0], MIDDLE) > 100
     assert count(path, BOX_COLOR, MIDDLE) == 0
+
+
+def test_prediction_by_itself(tmp_path):
+    path = tmp_path / "prediction.png"
+    bare = Example(example().image, {}, example().probs)
+    draw_prediction(bare, TASKS, path)
+    assert count(path, COLORS[0]) > 200
+    assert count(path, BOX_COLOR) > 200
+    with_targets = tmp_path / "other.png"
+    draw_prediction(Example(bare.image, example().targets, bare.probs), TASKS, with_targets)
+    assert with_targets.read_bytes() == path.read_bytes()
 
 
 def test_training_leaves_curves_and_examples(tmp_path):

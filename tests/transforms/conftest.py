@@ -24,7 +24,7 @@ def item_of(height: int, width: int, seed: int = 0) -> dict[str, Any]:
     return {"image": image, "map": mask, "boxes": boxes, "label": torch.tensor(1.0)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_item() -> Callable[..., Mapping[str, Any]]:
     """Builds `make_item(height, width, seed=0)`."""
     return item_of

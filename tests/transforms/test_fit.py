@@ -76,7 +76,7 @@ def test_it_composes_with_what_came_before(make_item):
 
 def test_stays_in_range(make_item):
     image = FitRadiographd("image", 7)(make_item(50, 61))["image"]
-    assert 0.0 <= image.min()
+    assert image.min() >= 0.0
     assert image.max() <= 1.0
 
 

@@ -1,0 +1,35 @@
+"""Finds images that stand twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def find_duplicates(files: Sequence[Path]) -> list[tuple[int, int]]:
+    """Pairs (first, later) of indices whose files are one, or byte for byte equal.
+
+    Only files of equal length are read.
+    """
+    resolved = [file.resolve() for file in files]
+    lengths = {file: file.stat().st_size for file in set(resolved)}
+    sharing = Counter(lengths.values())
+    first_of: dict[str, int] = {}
+    pairs = []
+    for index, file in enumerate(resolved):
+        identity = _digest(file) if sharing[lengths[file]] > 1 else str(file)
+        if identity in first_of:
+            pairs.append((first_of[identity], index))
+        else:
+            first_of[identity] = index
+    return pairs
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,108 @@
+"""Summarizes a datalist as a table to read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.keys import BOXES, LABELS, MASKS, PATIENT_ID, SITE
+
+from .datalist import SECTIONS, Item, read_datalist
+
+Sections = dict[str, list[Item]]
+Row = tuple[str, dict[str, int]]
+
+
+def summarize_datalist(path: str | Path) -> str:
+    """Returns a table with a column a section: images, patients, sites, and what is annotated how often.
+
+    A row `boxes opacity` counts annotated images, among them those without a box; below it the boxes themselves. A row
+    `label finding` counts labeled images; below it each class.
+
+    Raises:
+        FileNotFoundError: no datalist there.
+        ValueError: it is none.
+    """
+    datalist = read_datalist(path)
+    sections: Sections = {section: datalist.get(section) or [] for section in SECTIONS}
+    rows = [
+        _row("images", sections, len),
+        _row("patients", sections, lambda items: len({item.get(PATIENT_ID) for item in items} - {None, ""})),
+        *_site_rows(sections),
+        *_mask_rows(sections),
+        *_box_rows(sections),
+        *_label_rows(sections),
+    ]
+    return _format(rows)
+
+
+def _row(title: str, sections: Sections, count: Callable[[Sequence[Item]], int]) -> Row:
+    return title, {section: count(items) for section, items in sections.items()}
+
+
+def _annotated(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """What is annotated of a kind; None in a datalist is as good as left out."""
+    return {name: value for name, value in (item.get(kind) or {}).items() if value is not None}
+
+
+def _names(sections: Sections, kind: str) -> list[str]:
+    return sorted({name for items in sections.values() for item in items for name in _annotated(item, kind)})
+
+
+def _having(kind: str, name: str) -> Callable[[Sequence[Item]], int]:
+    return lambda items: sum(name in _annotated(item, kind) for item in items)
+
+
+def _site_rows(sections: Sections) -> list[Row]:
+    counts = {name: Counter(str(item.get(SITE) or "unknown") for item in items) for name, items in sections.items()}
+    sites = sorted({site for counter in counts.values() for site in counter})
+    return [(f"site {site}", {name: counter[site] for name, counter in counts.items()}) for site in sites]
+
+
+def _mask_rows(sections: Sections) -> list[Row]:
+    return [_row(f"mask {name}", sections, _having(MASKS, name)) for name in _names(sections, MASKS)]
+
+
+def _box_rows(sections: Sections) -> list[Row]:
+    rows = []
+    for name in _names(sections, BOXES):
+        counts = {section: _box_counts(items, name) for section, items in sections.items()}
+        rows.append((f"boxes {name}", {section: len(numbers) for section, numbers in counts.items()}))
+        rows.append(("  without a box", {section: numbers.count(0) for section, numbers in counts.items()}))
+        rows.append(("  boxes in all", {section: sum(numbers) for section, numbers in counts.items()}))
+    return rows
+
+
+def _box_counts(items: Sequence[Item], name: str) -> list[int]:
+    """Number of boxes of each annotated image."""
+    annotated = [_annotated(item, BOXES) for item in items]
+    return [len(boxes[name]) for boxes in annotated if name in boxes]
+
+
+def _label_rows(sections: Sections) -> list[Row]:
+    rows = []
+    for task in _names(sections, LABELS):
+        counts = {section: _class_counts(items, task) for section, items in sections.items()}
+        rows.append(_row(f"label {task}", sections, _having(LABELS, task)))
+        for name in sorted({name for counter in counts.values() for name in counter}):
+            rows.append((f"  {name}", {section: counter[name] for section, counter in counts.items()}))
+    return rows
+
+
+def _class_counts(items: Sequence[Item], task: str) -> Counter[str]:
+    labels = [_annotated(item, LABELS).get(task, []) for item in items]
+    return Counter(str(name) for label in labels for name in (label if isinstance(label, list) else [label]))
+
+
+def _format(rows: Sequence[Row]) -> str:
+    width = max(len(title) for title, _ in rows)
+    header = " " * width + "".join(f"{name:>12}" for name in (*SECTIONS, "all"))
+    lines = [
+        f"{title:<{width}}"
+        + "".join(f"{counts[section]:>12,}" for section in SECTIONS)
+        + f"{sum(counts.values()):>12,}"
+        for title, counts in rows
+    ]
+    return "\n".join([header, *lines])

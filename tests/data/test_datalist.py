@@ -1,0 +1,53 @@
+import json
+
+import pytest
+
+from mtmedformer_monai.data import load_datalist, read_datalist, save_datalist
+
+
+def test_what_is_saved_is_read(tmp_path):
+    datalist = {"training": [{"image": "a.png", "labels": {"finding": "normal"}}], "name": "ä"}
+    path = save_datalist(datalist, tmp_path / "new" / "datalist.json")
+    assert read_datalist(path) == datalist
+
+
+def test_paths_are_made_absolute_and_absolute_ones_kept(tmp_path):
+    items = [{"image": "a.png", "masks": {"lung": "m/a.png", "heart": None}}, {"image": "/elsewhere/b.png"}]
+    path = save_datalist({"training": items}, tmp_path / "datalist.json")
+    first, second = load_datalist(path, "training")
+    assert first == {"image": str(tmp_path / "a.png"), "masks": {"lung": str(tmp_path / "m" / "a.png")}}
+    assert second == {"image": "/elsewhere/b.png"}
+
+
+def test_paths_start_from_the_folder_that_is_given(tmp_path):
+    path = save_datalist({"test": [{"image": "a.png"}]}, tmp_path / "datalist.json")
+    assert load_datalist(path, "test", tmp_path / "images") == [{"image": str(tmp_path / "images" / "a.png")}]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [("{", "not valid JSON"), ("[]", "expects one or more"), ('{"train": []}', "expects one or more")],
+    ids=["broken", "a list", "other names"],
+)
+def test_what_is_no_datalist_is_refused(tmp_path, content, match):
+    (tmp_path / "datalist.json").write_text(content)
+    with pytest.raises(ValueError, match=match):
+        read_datalist(tmp_path / "datalist.json")
+
+
+def test_a_missing_datalist_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make one with"):
+        read_datalist(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("content", [{"training": []}, {"training": [{"image": "a"}], "test": []}])
+def test_an_empty_section_is_told(tmp_path, content):
+    path = save_datalist(content, tmp_path / "datalist.json")
+    with pytest.raises(ValueError, match="no items under 'test'"):
+        load_datalist(path, "test")
+
+
+def test_an_item_without_image_is_named(tmp_path):
+    (tmp_path / "datalist.json").write_text(json.dumps({"test": [{"image": "a"}, {"labels": {}}]}))
+    with pytest.raises(ValueError, match=r"test\[1\] of the datalist has no 'image'"):
+        load_datalist(tmp_path / "datalist.json", "test")

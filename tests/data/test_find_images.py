@@ -1,0 +1,33 @@
+import pytest
+
+from mtmedformer_monai.data import find_images
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_a_folder_is_searched_for_images_alone(tmp_path):
+    wanted = ["1.2.840.113", "IM0001", "a.dcm", "b/c.PNG", "d.nii.gz", "e.jpeg"]
+    touch(tmp_path, *wanted, "notes.txt", "README", "DICOMDIR", ".hidden.png", "datalist.json", "x.gz")
+    assert find_images(tmp_path) == [{"image": str(tmp_path / name)} for name in wanted]
+
+
+def test_a_file_is_taken_whatever_its_name(tmp_path):
+    touch(tmp_path, "image.bin")
+    assert find_images(str(tmp_path / "image.bin")) == [{"image": str(tmp_path / "image.bin")}]
+
+
+def test_several_sources_keep_their_order(tmp_path):
+    touch(tmp_path, "z.png", "folder/a.png", "folder/b.png")
+    found = find_images([tmp_path / "z.png", tmp_path / "folder"])
+    assert [item["image"][len(str(tmp_path)) + 1 :] for item in found] == ["z.png", "folder/a.png", "folder/b.png"]
+
+
+def test_what_is_missing_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no image at"):
+        find_images(tmp_path / "none.png")
+    with pytest.raises(FileNotFoundError, match="holds no file that ends in"):
+        find_images(tmp_path)
