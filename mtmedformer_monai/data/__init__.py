@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from .datalist import load_datalist as load_datalist
     from .datalist import read_datalist as read_datalist
     from .datalist import save_datalist as save_datalist
-    from .find_images import find_images as find_images
+    from .image_files import find_images as find_images
     from .join import join_datalists as join_datalists
     from .readable_dataset import RadiographDataset as RadiographDataset
     from .split import split_by_patient as split_by_patient
     from .summarize import summarize_datalist as summarize_datalist
 
+# No file bears the name of what it defines: the imported file would take the place of the function.
 _HOMES = {
     "CONVERTERS": "converters",
     "Problem": "check",
     "RadiographDataset": "readable_dataset",
     "check_datalist": "check",
     "convert_dataset": "converters",
-    "find_images": "find_images",
+    "find_images": "image_files",
     "join_datalists": "join",
     "load_datalist": "datalist",
     "make_chest_cohort": "chest_cohort",

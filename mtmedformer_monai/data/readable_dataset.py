@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 POLICIES = ("skip", "raise")
 
 
-class RadiographDataset(CacheDataset):  # type: ignore[misc]
+class RadiographDataset(CacheDataset):
     """MONAI's CacheDataset, without items whose files are missing, broken or not to be read.
 
     All items are read once when the data are set. A bad one (its transform raises a ValueError or an OSError, which
@@ -76,7 +76,7 @@ class RadiographDataset(CacheDataset):  # type: ignore[misc]
             if self.on_bad_file == "raise":
                 raise ValueError(f"{cause} (on_bad_file='skip' would go on without it.)") from error
             return BadFile(str(self.data[idx].get(IMAGE, "")), cause)
-        return item if self.keeps_items else None  # a cohort that is not cached must not fill the memory while it is read
+        return item if self.keeps_items else None  # uncached, the cohort may be larger than the memory
 
     def _tell(self, total: int) -> None:
         if not self.bad_files:

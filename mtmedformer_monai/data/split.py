@@ -67,7 +67,7 @@ def split_datalist(
     datalist = read_datalist(source)
     items = [item for section in SECTIONS for item in datalist.get(section) or []]
     sections = split_by_patient(items, fractions, **options)
-    return save_datalist(rebase_datalist({**datalist, **sections}, source.parent, target.parent), target)
+    return save_datalist(rebase_datalist({**datalist, **dict.fromkeys(SECTIONS, []), **sections}, source.parent, target.parent), target)
 
 
 def _checked(fractions: Mapping[str, float]) -> dict[str, float]:

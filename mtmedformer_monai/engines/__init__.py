@@ -7,6 +7,10 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "ActivateTasksd": "postprocessing",
+    "DescribeTasksd": "postprocessing",
+    "LabelMapd": "postprocessing",
+    "SavePredictions": "save_predictions",
     "AutocastInferer": "autocast_inferer",
     "ClipGradients": "clip_gradients",
     "EarlyStop": "early_stop",

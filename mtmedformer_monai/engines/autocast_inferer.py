@@ -9,7 +9,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 
 
-class AutocastInferer(Inferer):  # type: ignore[misc]
+class AutocastInferer(Inferer):
     """Runs another inferer under `torch.autocast` on the input's device; outputs come back as float32.
 
     The engines' own `amp=True` is hard-wired to CUDA (on a CPU it warns and computes in float32). It is the right

@@ -35,8 +35,7 @@ class ActivateTasksd(Transform):
         item = dict(data)
         outputs = item[self.pred_key]
         item[self.pred_key] = {
-            task.name: task.activate(torch.as_tensor(outputs[task.name]).as_subclass(Tensor))
-            for task in self.tasks
+            task.name: task.activate(torch.as_tensor(outputs[task.name]).as_subclass(Tensor)) for task in self.tasks
         }
         return item
 

@@ -14,7 +14,7 @@ from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.tasks.base import Task
 
 
-class PrepareMultiTaskBatch(PrepareBatch):  # type: ignore[misc]
+class PrepareMultiTaskBatch(PrepareBatch):
     """Returns `(image, {task: target})` for MONAI's stock engines.
 
     `image`: float32 (B, 1, H, W) in [0, 1]. Targets: float32 (B, ...), NaN where not annotated; never a MetaTensor.

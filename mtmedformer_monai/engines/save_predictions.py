@@ -51,9 +51,12 @@ class SavePredictions:
 
     def attach(self, engine: Engine) -> None:
         """Registers on an evaluator."""
-        engine.add_event_handler(Events.STARTED, self._names.clear)
+        engine.add_event_handler(Events.STARTED, self._reset)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._tell)
+
+    def _reset(self) -> None:
+        self._names = Counter()
 
     def __call__(self, engine: Engine) -> None:
         """Writes the images of the batch at hand."""
@@ -106,10 +109,10 @@ DRAWN_SIDE = 1024
 
 def _example(image: MetaTensor, probs: Mapping[str, Tensor]) -> Example:
     """Image and probabilities in the source's frame, shrunk to a size that is worth drawing."""
-    shape = tuple(int(length) for length in image.meta[MetaKey.SOURCE_SHAPE])
+    rows, columns = (int(length) for length in image.meta[MetaKey.SOURCE_SHAPE])
     to_source = np.asarray(image.meta[MetaKey.TO_SOURCE], dtype=np.float64)
-    source = restore_masks(image.as_tensor().cpu().float(), to_source, shape)[0]
-    scale = min(1.0, DRAWN_SIDE / max(shape))
+    source = restore_masks(image.as_tensor().cpu().float(), to_source, (rows, columns))[0]
+    scale = min(1.0, DRAWN_SIDE / max(rows, columns))
     drawn = {name: _shrunk(values.float(), scale) for name, values in probs.items()}
     return Example(_shrunk(source[None], scale)[0], {}, drawn)
 

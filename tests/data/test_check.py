@@ -1,0 +1,106 @@
+import re
+from pathlib import Path
+from shutil import copy
+
+import pytest
+from little_images import write_image
+
+from mtmedformer_monai.data import Problem, check_datalist, save_datalist
+
+CLASSES = {"finding": ["normal", "pneumonia"], "signs": ["edema", "mass"]}
+
+
+@pytest.fixture
+def check(tmp_path):
+    """Checks items of training (and of test) against files of which 0.png to 3.png and two masks exist."""
+    for name in range(4):
+        write_image(tmp_path / f"{name}.png", width=12, height=8)
+    write_image(tmp_path / "mask.png", width=12, height=8)
+    write_image(tmp_path / "small.png", width=6, height=4)
+
+    def run(training, test=()):
+        path = save_datalist({"training": list(training), "test": list(test)}, tmp_path / "datalist.json")
+        return check_datalist(path, CLASSES, ["lung"], ["opacity"])
+
+    return run
+
+
+def sound(name=0, **more):
+    return {"image": f"{name}.png", "patient_id": str(name)} | more
+
+
+def test_a_sound_datalist_has_no_problem(check):
+    labels = {"finding": "pneumonia", "signs": ["edema", "mass"]}
+    full = sound(masks={"lung": "mask.png"}, boxes={"opacity": [[0, 0, 12, 8]]}, labels=labels)
+    nothing = sound(1, masks={"lung": None}, boxes={"opacity": None}, labels={"finding": None})
+    assert check([full, nothing, sound(2, masks=None, boxes=None, labels=None)], [sound(3)]) == []
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ({"labels": {}}, "it has no 'image'"),
+        (sound("none"), "none.png is missing"),
+        (sound(masks={"lung": "none.png"}), "mask of 'lung' .*none.png is missing"),
+        (sound(masks={"lung": "small.png"}), "mask of 'lung' has 4 x 6 .*its image 8 x 12"),
+        (sound(masks={"heart": "mask.png"}), r"mask 'heart' is none of the structures \['lung'\]"),
+        (sound(boxes={"opacity": [[0, 0, 13, 8]]}), "leaves the image"),
+        (sound(labels={"finding": "tumor"}), "label 'finding' expects one of .*'tumor'"),
+        (sound(labels={"signs": ["edema", "tumor"]}), "label 'signs' expects one of .*'tumor'"),
+        (sound(labels={"density": "a"}), "label 'density' is none of the tasks"),
+    ],
+)
+def test_a_problem_is_told_with_its_place(check, item, text):
+    (problem,) = check([sound(3)], [item])
+    assert (problem.section, problem.index, problem.image) == ("test", 0, item.get("image", ""))
+    assert re.search(text, problem.text)
+
+
+def test_unreadable_files_are_told(check, tmp_path):
+    (tmp_path / "0.png").write_text("no picture")
+    (problem,) = check([sound()])
+    assert "the image cannot be read" in problem.text
+
+
+def test_all_problems_are_listed(check):
+    bad = sound(masks={"lung": "small.png", "heart": "none.png"}, boxes={"nodule": [[1]]}, labels={"finding": 2})
+    problems = check([bad, sound("none")])
+    assert [problem.index for problem in problems] == [0] * 6 + [1]
+
+
+def test_a_patient_in_two_sections_is_told_without_the_id(check):
+    secret = {"patient_id": "MRN-4711"}
+    problems = check([sound(0) | secret, sound(1) | secret], [sound(2) | secret])
+    assert [(problem.section, problem.index) for problem in problems] == [("test", 0)]
+    assert "its patient is in training[0] too" in problems[0].text
+    assert "4711" not in problems[0].text
+
+
+def test_images_without_a_patient_are_not_one_patient(check):
+    assert check([{"image": "0.png"}, {"image": "1.png", "patient_id": ""}], [{"image": "2.png"}]) == []
+
+
+def test_an_image_that_stands_twice_is_told(check, tmp_path):
+    copy(tmp_path / "1.png", tmp_path / "copy.png")
+    problems = check([sound(0), sound(1)], [sound("copy"), sound(0)])
+    assert [p.text for p in problems if "same image" in p.text] == [
+        "it is the same image as training[1]; keep one of them.",
+        "it is the same image as training[0]; keep one of them.",
+    ]
+
+
+def test_without_names_any_will_do(tmp_path):
+    write_image(tmp_path / "0.png")
+    path = save_datalist({"test": [sound(labels={"x": 1}, boxes={"y": []})]}, tmp_path / "datalist.json")
+    assert check_datalist(path) == []
+
+
+def test_dicom_images_are_measured(tmp_path, make_dicom):
+    write_image(tmp_path / "mask.png", width=12, height=8)
+    item = {"image": make_dicom(rows=16, columns=12).name, "masks": {"lung": "mask.png"}}
+    (problem,) = check_datalist(save_datalist({"test": [item]}, tmp_path / "datalist.json"))
+    assert "has 8 x 12 rows x columns, its image 16 x 12" in problem.text
+
+
+def test_a_problem_reads_as_a_line():
+    assert str(Problem("test", 3, Path("a.png").name, "it is bad.")) == "test[3] a.png: it is bad."

@@ -1,0 +1,49 @@
+import nibabel
+import numpy as np
+import pytest
+from little_images import write_image
+from PIL import Image
+
+from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.transforms import read_radiograph
+
+
+def test_pictures(tmp_path):
+    assert read_image_size(write_image(tmp_path / "a.png", width=12, height=8)) == (8, 12)
+    assert read_image_size(write_image(tmp_path / "a.jpg", width=12, height=8)) == (8, 12)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_picture_has_the_size_that_it_is_loaded_with(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("L", (12, 8)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image_size(tmp_path / "a.jpg") == read_radiograph(tmp_path / "a.jpg")[0].shape
+
+
+def test_dicom(make_dicom):
+    assert read_image_size(make_dicom(rows=16, columns=12)) == (16, 12)
+
+
+def test_dicom_without_an_image(make_dicom):
+    with pytest.raises(ValueError, match="holds no image"):
+        read_image_size(make_dicom(Rows=None))
+
+
+@pytest.mark.parametrize(
+    "affine", [np.eye(4), np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])], ids=["axial", "turned"]
+)
+def test_nifti_has_the_size_that_it_is_loaded_with(tmp_path, affine):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((12, 8, 1), np.uint8), affine), tmp_path / "a.nii.gz")
+    assert read_image_size(tmp_path / "a.nii.gz") == read_radiograph(tmp_path / "a.nii.gz")[0].shape
+
+
+def test_arrays(tmp_path):
+    np.save(tmp_path / "mask.npy", np.zeros((1, 8, 12), bool))
+    assert read_image_size(tmp_path / "mask.npy") == (8, 12)
+
+
+def test_what_is_no_image_is_told(tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(ValueError, match="neither DICOM, PNG"):
+        read_image_size(tmp_path / "a.png")
