@@ -105,7 +105,7 @@ def _decode(path: str | Path, header: Any) -> tuple[NDArray[Any], str]:
     if not decoder.is_available:
         raise _missing_decoder(path, header)
     if not uid.is_encapsulated:
-        pixels, meta = decoder.as_array(header, view_only=True)
+        pixels, meta = decoder.as_array(header, view_only=header.BitsStored == header.BitsAllocated)
         return pixels, str(meta["photometric_interpretation"])
     return _decode_by_plugins(path, header, decoder)
 

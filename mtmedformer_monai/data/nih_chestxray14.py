@@ -8,8 +8,8 @@ Licence: no restriction on use; the NIH Clinical Center asks to be named as prov
 
 Labels were mined from reports, and are wrong on some images. The official lists make the test section; 15 % of the
 patients of `train_val_list.txt` become the validation section. Boxes are in pixels of the 1024 px images, and are
-scaled where the files are smaller. The official test list holds the boxed images: to train a detector on them, split
-anew with `mtmedformer datalist split`.
+scaled where the files are smaller. The official lists were not drawn for detection: where `mtmedformer datalist
+summarize` shows no boxes to train on, split anew with `mtmedformer datalist split`.
 """
 
 from __future__ import annotations

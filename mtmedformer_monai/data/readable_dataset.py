@@ -52,6 +52,7 @@ class RadiographDataset(CacheDataset):
         self.report = Path(report) if report is not None else None
         self.bad_files: list[dict[str, str]] = []
         self.keeps_items = cache
+        self._cache: list[Any] = []
         super().__init__(data, transform, num_workers=num_workers, progress=False)
 
     def set_data(self, data: Sequence[dict[str, Any]]) -> None:

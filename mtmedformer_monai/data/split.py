@@ -66,8 +66,8 @@ def split_datalist(
     source, target = Path(path), datalist_path(output)
     datalist = read_datalist(source)
     items = [item for section in SECTIONS for item in datalist.get(section) or []]
-    sections = split_by_patient(items, fractions, **options)
-    return save_datalist(rebase_datalist({**datalist, **dict.fromkeys(SECTIONS, []), **sections}, source.parent, target.parent), target)
+    datalist |= {section: [] for section in SECTIONS} | split_by_patient(items, fractions, **options)
+    return save_datalist(rebase_datalist(datalist, source.parent, target.parent), target)
 
 
 def _checked(fractions: Mapping[str, float]) -> dict[str, float]:

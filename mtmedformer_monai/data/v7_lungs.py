@@ -10,6 +10,9 @@ Labels come from the flat layout alone: COVID-19 and other pneumonias are 'pneum
 else has no `finding`. `pneumonia_type` is set where the raw finding says bacterial or viral in so many words: names of
 germs and COVID-19 are left out, since most of the set is COVID-19, and 'viral' would come to mean that alone. The
 set's boxes are lungs, and no opacities.
+
+The published form has no official split: it is split 70 / 15 / 15 by patient. It holds Kermany's images, so don't join
+it with `kermany`: a child of one set's training section may stand in the other's test section.
 """
 
 from __future__ import annotations
@@ -21,9 +24,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+import numpy as np
+from PIL import Image
 
 from .datalist import Datalist, Item
+from .fill_polygon import fill_polygon
+from .image_size import read_image_size
 from .kermany import parse_name
 from .label_table import SECTION_OF_SPLIT, Row, has_label_table, read_label_table
 from .split import split_by_patient
@@ -85,15 +91,15 @@ def _read_published(folder: Path, masks_folder: Path) -> list[Item]:
     items = []
     for path in sorted((folder / "annotations").rglob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
-        image = found.get(record["image"]["filename"])
-        polygons = list(lung_polygons(record["annotations"]))
+        name, original_name = _image_names(record, path)
+        image, polygons = found.get(name), list(lung_polygons(record["annotations"]))
         if image is not None and polygons:
             mask = draw_mask(polygons, image, masks_folder / f"{path.stem}.png")
             items.append(
                 {
                     "image": image.relative_to(folder).as_posix(),
                     "masks": {"lung": Path(os.path.relpath(mask.resolve(), folder.resolve())).as_posix()},
-                    "patient_id": _patient_of(record),
+                    "patient_id": _patient_of(record["annotations"], original_name),
                 }
             )
     if not items:
@@ -117,24 +123,30 @@ def lung_polygons(annotations: Sequence[Mapping[str, Any]]) -> Iterator[list[tup
 
 
 def draw_mask(polygons: Sequence[Sequence[tuple[float, float]]], image: Path, output: Path) -> Path:
-    """Fills polygons in a 1-bit PNG of the image's size. Returns its path."""
-    with Image.open(image) as picture:
-        mask = Image.new("1", picture.size)
-    pen = ImageDraw.Draw(mask)
+    """Draws polygons, what is inside of any, in a 1-bit PNG of the image's size. Returns its path."""
+    height, width = read_image_size(image)
+    mask = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
-        pen.polygon(list(polygon), fill=1)
+        mask |= fill_polygon(polygon, height, width)
     output.parent.mkdir(parents=True, exist_ok=True)
-    mask.save(output)
+    Image.fromarray(mask).save(output)
     return output
 
 
-def _patient_of(record: Mapping[str, Any]) -> str:
+def _image_names(record: Mapping[str, Any], path: Path) -> tuple[str, str]:
+    """File name, and the original one where it is told: under `image`, in Darwin 2.0 under `item`."""
+    image = record.get("image") or {"filename": record.get("item", {}).get("name")}
+    if not image.get("filename") or "annotations" not in record:
+        raise ValueError(f"{path} expects an image's file name and annotations; export it as Darwin JSON.")
+    return str(image["filename"]), str(image.get("original_filename") or image["filename"])
+
+
+def _patient_of(annotations: Sequence[Mapping[str, Any]], original_name: str) -> str:
     """Who shares a split: the tag of the patient, the name of a Kermany image, or else the image alone."""
-    for annotation in record["annotations"]:
-        name = str(annotation.get("name", ""))
-        if name.startswith(PATIENT_TAG):
-            return name
-    stem = Path(record["image"].get("original_filename") or record["image"]["filename"]).stem
+    tags = [str(entry.get("name")) for entry in annotations if str(entry.get("name")).startswith(PATIENT_TAG)]
+    if tags:
+        return tags[0]
+    stem = Path(original_name).stem
     try:
         return parse_name(stem)[0]
     except ValueError:

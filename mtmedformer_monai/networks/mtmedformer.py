@@ -84,17 +84,22 @@ class SelectOutput(nn.Module):
     Args:
         network: gives a dict of tensors.
         names: outputs to join, each (B, C, H, W), or one of any shape.
+        background: put a channel of logit 0 before them, so that the highest channel of a pixel is its label.
     """
 
-    def __init__(self, network: nn.Module, names: Sequence[str]) -> None:
+    def __init__(self, network: nn.Module, names: Sequence[str], background: bool = False) -> None:
         super().__init__()
         self.network = network
         self.names = list(names)
+        self.background = background
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 1, H, W) to the chosen outputs."""
-        outputs = self.network(image)
-        return torch.cat([outputs[name] for name in self.names], dim=1)
+        outputs: dict[str, Tensor] = self.network(image)
+        chosen = torch.cat([outputs[name] for name in self.names], dim=1)
+        if self.background:
+            return torch.cat([torch.zeros_like(chosen[:, :1]), chosen], dim=1)
+        return chosen
 
 
 def _plain(image: Tensor) -> Tensor:

@@ -3,9 +3,9 @@ from pathlib import Path
 from shutil import copy
 
 import pytest
-from little_images import write_image
 
 from mtmedformer_monai.data import Problem, check_datalist, save_datalist
+from tests.data.little_images import write_image
 
 CLASSES = {"finding": ["normal", "pneumonia"], "signs": ["edema", "mass"]}
 

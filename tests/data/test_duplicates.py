@@ -1,8 +1,7 @@
 from shutil import copy
 
-from little_images import write_image
-
 from mtmedformer_monai.data.duplicates import find_duplicates
+from tests.data.little_images import write_image
 
 
 def test_a_file_named_twice_or_linked_is_one(tmp_path):

@@ -1,11 +1,11 @@
 import nibabel
 import numpy as np
 import pytest
-from little_images import write_image
 from PIL import Image
 
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.transforms import read_radiograph
+from tests.data.little_images import write_image
 
 
 def test_pictures(tmp_path):

@@ -2,12 +2,12 @@ import json
 
 import pytest
 import torch
-from little_images import write_image
 from monai.data import DataLoader
 from monai.transforms import Compose, MapTransform, RandomizableTransform, Transform
 
 from mtmedformer_monai.data import RadiographDataset
 from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd
+from tests.data.little_images import write_image
 
 
 class AddNoise(RandomizableTransform):

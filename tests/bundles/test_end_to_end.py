@@ -1,0 +1,146 @@
+"""Bundles train, evaluate and infer through `monai.bundle`: from the root, from inside, and from a copy elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydicom import dcmread
+
+from mtmedformer_monai.data import load_datalist
+from tests.bundles.conftest import ROOT
+
+PICTURES = ("curves.png", "examples.png", "evaluation/examples.png")
+
+
+def test_trains_evaluates_and_infers_from_the_root(bundle, run_bundle, cohort, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    folder = Path("bundles") / bundle.name
+    output = run_bundle("training", ["train"], folder, max_epochs=2)
+    run_bundle("evaluating", ["train", "evaluate"], folder)
+    image = load_datalist(cohort / "datalist.json", "test")[0]["image"]
+    run_bundle("evaluating", ["inference"], folder, image=image, ckpt_path=str(output / "models/model.pt"))
+    assert len(json.loads((output / "history.json").read_text())) == 2
+    figures = json.loads((output / "evaluation/metrics.json").read_text())
+    assert 0.0 <= figures["lung_dice"] <= 1.0
+    for picture in PICTURES:
+        assert np.asarray(Image.open(output / picture).convert("L")).std() > 5
+    source, stem = dcmread(image), Path(image).stem
+    labels = np.asarray(Image.open(output / f"{stem}_labels.png"))
+    assert labels.shape == (source.Rows, source.Columns)
+    report = json.loads((output / f"{stem}.json").read_text())
+    assert set(report["findings"]["finding"]["probs"]) == {"normal", "pneumonia"}
+    assert "Synthetic^Chest" not in (output / f"{stem}.json").read_text()
+
+
+def test_trains_from_inside_its_folder(bundle, run_bundle, monkeypatch):
+    monkeypatch.chdir(bundle)
+    output = run_bundle("training", ["train"], ".")
+    assert (output / "models/model.pt").is_file()
+    assert not (bundle / "eval").exists()
+
+
+def test_a_killed_training_goes_on_with_the_same_command(bundle, run_bundle, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    output = run_bundle("training", ["train"], bundle, max_epochs=2, warmup_epochs=1)
+    whole = torch.load(output / "checkpoint.pt", weights_only=True)
+    shutil.rmtree(output)
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
+
+        real, calls = PrepareMultiTaskBatch.__call__, []
+
+        def call(self, *args, **kwargs):
+            calls.append(1)
+            return real(self, *args, **kwargs) if len(calls) <= 4 else die()
+
+        patch.setattr(PrepareMultiTaskBatch, "__call__", call)
+        with pytest.raises(KeyboardInterrupt):
+            run_bundle("training", ["train"], bundle, max_epochs=2, warmup_epochs=1)
+    assert torch.load(output / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    run_bundle("training", ["train"], bundle, max_epochs=2, warmup_epochs=1)
+    resumed = torch.load(output / "checkpoint.pt", weights_only=True)
+    assert resumed["epoch"] == 2
+    for name, value in whole["parts"]["network"].items():
+        torch.testing.assert_close(resumed["parts"]["network"][name], value, rtol=0, atol=0)
+
+
+def test_a_bad_file_is_left_out_and_listed(bundle, run_bundle, cohort, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    spoiled = tmp_path / "spoiled"
+    shutil.copytree(cohort, spoiled)
+    victim = Path(load_datalist(spoiled / "datalist.json", "training")[0]["image"])
+    victim.write_bytes(victim.read_bytes()[:1500])
+    output = run_bundle("training", ["train"], bundle, dataset_dir=str(spoiled))
+    listed = json.loads((output / "bad_files_training.json").read_text())
+    assert [Path(bad["image"]).name for bad in listed] == [victim.name]
+    with pytest.raises(RuntimeError) as error:
+        run_bundle("training", ["train"], bundle, dataset_dir=str(spoiled), on_bad_file="raise")
+    assert victim.name in _whole_story(error.value)
+
+
+@pytest.fixture(scope="session")
+def installed_wheel(tmp_path_factory):
+    """The built wheel, unpacked where Python finds it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(_clean_tree(folder))]
+    subprocess.run(command, check=True, capture_output=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_a_copy_elsewhere_infers_by_the_wheel_beside_a_decoy(bundle, installed_wheel, cohort, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(bundle, elsewhere)
+    (elsewhere / "transforms").mkdir()
+    (elsewhere / "transforms/__init__.py").write_text("raise ImportError('the decoy was imported')\n")
+    image = load_datalist(cohort / "datalist.json", "test")[0]["image"]
+    script = (
+        "import mtmedformer_monai.transforms as t; from monai.bundle import run; import json, sys;"
+        "run('evaluating', config_file='configs/inference.json', image=sys.argv[1]);"
+        "print('ORIGIN', t.__file__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, image],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(installed_wheel)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert str(installed_wheel) in done.stdout.split("ORIGIN")[1]
+    assert (elsewhere / "eval" / f"{Path(image).stem}.json").is_file()
+
+
+def _clean_tree(folder):
+    """A copy of what a wheel is built from, so that building leaves no trace in the checkout."""
+    tree = folder / "tree"
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in ("mtmedformer_monai", "transforms", "federated"):
+        shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignore)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    return tree
+
+
+def _whole_story(error):
+    texts = []
+    while error is not None:
+        texts.append(str(error))
+        error = error.__cause__
+    return "\n".join(texts)

@@ -1,0 +1,53 @@
+import pytest
+
+from mtmedformer_monai.data import join_datalists, load_datalist, read_datalist, save_datalist
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Two sets with patients of the same name; the second names a site of its own."""
+    first = {"training": [{"image": "1.png", "patient_id": "1"}], "test": [{"image": "2.png"}], "licence": "CC0"}
+    second = {
+        "training": [
+            {"image": "sub/1.png", "masks": {"lung": "m.png"}, "patient_id": 1, "site": "east"},
+            {"image": "/far/3.png", "patient_id": "3", "site": ""},
+        ]
+    }
+    return {
+        "north": save_datalist(first, tmp_path / "a" / "datalist.json"),
+        "south": save_datalist(second, tmp_path / "b" / "datalist.json"),
+    }
+
+
+def test_items_of_all_stand_in_their_sections_with_site_and_patient(tmp_path, sources):
+    joined = read_datalist(join_datalists(sources, tmp_path / "joined"))
+    told = [(item["site"], item.get("patient_id")) for item in joined["training"] + joined["test"]]
+    assert told == [("north", "north/1"), ("east", "south/1"), ("south", "south/3"), ("north", None)]
+    assert joined["validation"] == []
+    assert joined["sources"]["north"] == {"licence": "CC0"}
+
+
+def test_every_path_leads_to_the_same_file_from_the_new_place(tmp_path, sources):
+    joined = join_datalists(sources, tmp_path / "b" / "all.json")
+    images = [item["image"] for item in load_datalist(joined, "training")]
+    assert images == [str(tmp_path / "a" / "1.png"), str(tmp_path / "b" / "sub" / "1.png"), "/far/3.png"]
+    assert read_datalist(joined)["training"][1]["image"] == "sub/1.png"
+    assert load_datalist(joined, "training")[1]["masks"] == {"lung": str(tmp_path / "b" / "m.png")}
+
+
+def test_paths_alone_are_named_by_datalist_or_folder_or_file(tmp_path, sources):
+    named = save_datalist({"test": [{"image": "x"}], "name": "set"}, tmp_path / "any.json")
+    file = save_datalist({"test": [{"image": "y"}]}, tmp_path / "file.json")
+    joined = read_datalist(join_datalists([sources["north"], named, file], tmp_path / "joined"))
+    assert [item["site"] for item in joined["test"]] == ["a", "set", "file"]
+
+
+def test_two_sources_of_one_name_are_refused(tmp_path):
+    paths = [save_datalist({"test": [], "name": "set"}, tmp_path / f"{number}.json") for number in range(2)]
+    with pytest.raises(ValueError, match="both named 'set'"):
+        join_datalists(paths, tmp_path / "joined")
+
+
+def test_a_missing_source_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no datalist at"):
+        join_datalists({"a": tmp_path / "none.json"}, tmp_path / "joined")
