@@ -171,7 +171,7 @@ class HybridLoss(nn.Module):
         """Weights over initial losses, (T,); a task not yet seen counts with its plain weight."""
         if self.initial.device != losses.device:
             self.to(losses.device)
-        weights: Tensor = self.weights  # type: ignore[assignment]
+        weights = torch.as_tensor(self.weights)
         if not self.normalize:
             return weights
         if self.training and bool(torch.isnan(self.initial).any()):

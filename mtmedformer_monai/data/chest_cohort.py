@@ -47,7 +47,7 @@ def make_chest_cohort(
         image_size: columns of an image; rows follow from the scanner's aspect.
         seed: of everything.
         scanners: one a site; patients go to them in turn.
-        disease_shares: {'normal', 'bacterial', 'viral': share}; a half is normal by default.
+        disease_shares: {'normal', 'bacterial', 'viral': share}; 4 : 3 : 3 by default.
         annotated: {site: parts out of `PARTS`}; sites that are not named carry all parts.
 
     Returns:
@@ -57,7 +57,7 @@ def make_chest_cohort(
         ValueError: too few patients for three splits, or an unknown part or disease.
     """
     folder = Path(folder)
-    shares = dict(disease_shares or {"normal": 0.5, "bacterial": 0.25, "viral": 0.25})
+    shares = dict(disease_shares or {"normal": 0.4, "bacterial": 0.3, "viral": 0.3})
     _check(num_patients, shares, annotated or {})
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "masks").mkdir(exist_ok=True)

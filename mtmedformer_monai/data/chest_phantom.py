@@ -7,12 +7,13 @@ and scaled a little for each patient, so that every field and mask follows. All 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 
 
@@ -147,7 +148,7 @@ def render_anatomy(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.r
     field += _bones(x, y, patient) * body
     field += _vessels(x, y, patient, lungs, rng)
     field += 0.035 * smooth_noise(x.shape, x.shape[0] / 10, rng) * body
-    return np.clip(field, 0.0, None)
+    return np.clip(field, 0.0, None).astype(np.float32)
 
 
 def _body(x: Field, y: Field, patient: Patient) -> Field:

@@ -96,7 +96,9 @@ class TimmEncoder(nn.Module):
         )
         reductions = list(self.model.feature_info.reduction())
         if reductions[-4:] != [4, 8, 16, 32]:
-            raise ValueError(f"TimmEncoder expects a model with maps at strides 4 to 32, got {name!r} with {reductions}.")
+            raise ValueError(
+                f"TimmEncoder expects a model with maps at strides 4 to 32, got {name!r} with {reductions}."
+            )
         self.channels = tuple(self.model.feature_info.channels()[-4:])
         self.strides = (4, 8, 16, 32)
 

@@ -99,7 +99,8 @@ class SpatialReductionAttention(nn.Module):
         key_value = self.key_value(context).reshape(batch, -1, 2, self.heads, depth // self.heads)
         key, value = key_value.permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(query, key, value)
-        return self.output(attended.transpose(1, 2).reshape(batch, count, depth))
+        mixed: Tensor = self.output(attended.transpose(1, 2).reshape(batch, count, depth))
+        return mixed
 
 
 class ConvolutionalMLP(nn.Module):
@@ -114,7 +115,8 @@ class ConvolutionalMLP(nn.Module):
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         x = self.depthwise(to_map(self.expand(x), height, width))
-        return self.contract(F.gelu(to_tokens(x)))
+        contracted: Tensor = self.contract(F.gelu(to_tokens(x)))
+        return contracted
 
 
 class TransformerBlock(nn.Module):
@@ -131,7 +133,8 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         x = x + self.drop_path(self.attention(self.attention_norm(x), height, width))
-        return x + self.drop_path(self.mlp(self.mlp_norm(x), height, width))
+        x = x + self.drop_path(self.mlp(self.mlp_norm(x), height, width))
+        return x
 
 
 class TransformerStage(nn.Module):

@@ -87,6 +87,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        return load_file(path)
+        tensors: Mapping[str, Tensor] = load_file(path)
+        return tensors
     state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state

@@ -99,5 +99,5 @@ class Task(ABC):
         """
 
     def is_annotated(self, target: Tensor) -> Tensor:
-        """bool (B,): images that carry any annotation of this task."""
+        """Bool (B,): images that carry any annotation of this task."""
         return ~torch.isnan(target).reshape(target.shape[0], -1).all(dim=1)

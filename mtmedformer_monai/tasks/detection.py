@@ -153,9 +153,9 @@ def centre_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
     x, y, stride = points[:, 0, None], points[:, 1, None], points[:, 2, None]
     x1, y1, x2, y2, label = (boxes[:, None, :, column] for column in range(5))
     sides = torch.maximum(x2 - x1, y2 - y1)
-    strides = points[:, 2].unique()
-    upper = torch.where(stride == strides[-1], torch.inf, REACH * stride)
-    lower = torch.where(stride == strides[0], 0.0, REACH * stride / 2)
+    finest, coarsest = points[:, 2].min(), points[:, 2].max()
+    upper = torch.where(stride == coarsest, torch.inf, REACH * stride)
+    lower = torch.where(stride == finest, 0.0, REACH * stride / 2)
     mine = (sides > lower) & (sides <= upper) & (label >= 0)
     offset_x = (x - (x1 + x2) / 2) / (SIGMA * (x2 - x1)).clamp(min=1e-3)
     offset_y = (y - (y1 + y2) / 2) / (SIGMA * (y2 - y1)).clamp(min=1e-3)

@@ -68,7 +68,9 @@ def test_metadata_fits_the_schema(bundle, tmp_path):
     jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
     verify_metadata(meta_file=str(bundle / "configs/metadata.json"), filepath=str(SCHEMA))
     with pytest.raises(jsonschema.ValidationError, match="network_data_format"):
-        jsonschema.validate({k: v for k, v in metadata.items() if k != "network_data_format"}, json.loads(SCHEMA.read_text()))
+        jsonschema.validate(
+            {k: v for k, v in metadata.items() if k != "network_data_format"}, json.loads(SCHEMA.read_text())
+        )
 
 
 def test_version_stands_in_the_changelog(bundle):

@@ -96,7 +96,16 @@ def test_a_bad_file_is_left_out_and_listed(bundle, run_bundle, cohort, tmp_path,
 def installed_wheel(tmp_path_factory):
     """The built wheel, unpacked where Python finds it."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(_clean_tree(folder))]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(folder),
+        str(_clean_tree(folder)),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "site")

@@ -1,0 +1,114 @@
+"""Measures the choices behind the chest bundle's defaults: loss balance, encoder, shared pyramid, number of tasks.
+
+    python benchmarks/chest_choices.py balance --data COHORT --seeds 3
+    python benchmarks/chest_choices.py encoder --data REAL --seeds 2 --size 112 --epochs 12
+
+COHORT is a folder made by `mtmedformer cohort`; REAL is one with a datalist of real images. Each run is the bundle's
+own training and evaluation on the test list with a few values overridden, one thread, from scratch. Prints a Markdown
+table: mean and standard deviation over seeds of each task's figure, and the median CPU seconds of a training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+
+BUNDLE = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
+FIGURES = ("lung_dice", "opacity_dice", "opacity_box_ap", "finding_auc", "pneumonia_type_auc")
+
+ENCODERS = "mtmedformer_monai.networks"
+CHOICES: dict[str, dict[str, dict[str, Any]]] = {
+    "balance": {
+        "fixed, normalized": {},
+        "fixed, as they are": {"loss_def#normalize": False},
+        "uncertainty": {"loss_def#balance": "uncertainty"},
+        "FAMO": {"loss_def#balance": "famo"},
+    },
+    "encoder": {
+        "hierarchical transformer, tiny": {},
+        "MONAI Swin, 24": {"network_def#encoder": {"_target_": f"{ENCODERS}.SwinEncoder"}},
+        "MONAI ResNet-10, group norm": {
+            "network_def#encoder": {"_target_": f"{ENCODERS}.ResNetEncoder", "name": "resnet10"}
+        },
+        "MONAI ResNet-18, group norm": {
+            "network_def#encoder": {"_target_": f"{ENCODERS}.ResNetEncoder", "name": "resnet18"}
+        },
+    },
+    "pyramid": {"shared": {}, "one a task": {"network_def#shared_pyramid": False}},
+}
+
+
+def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> dict[str, float]:
+    """One training and its evaluation; figures and CPU seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        common = {
+            "bundle_root": str(BUNDLE),
+            "dataset_dir": str(options.data),
+            "output_dir": folder,
+            "ckpt_dir": f"{folder}/models",
+            "image_size": [options.size, options.size],
+            "max_epochs": options.epochs,
+            "warmup_epochs": 1,
+            "val_interval": options.epochs,
+            "seed": seed,
+        }
+        started = time.process_time()
+        _workflow(["train"], common | overrides).run()
+        seconds = time.process_time() - started
+        _workflow(["train", "evaluate"], common | overrides).run()
+        figures = json.loads(Path(folder, "evaluation/metrics.json").read_text())
+    return {name: figures.get(name) or float("nan") for name in FIGURES} | {"seconds": seconds}
+
+
+def _workflow(configs: list[str], overrides: dict[str, Any]) -> ConfigWorkflow:
+    workflow = ConfigWorkflow(
+        config_file=[str(BUNDLE / f"configs/{name}.json") for name in configs],
+        meta_file=str(BUNDLE / "configs/metadata.json"),
+        logging_file=False,
+        workflow_type="train",
+        **overrides,
+    )
+    workflow.initialize()
+    return workflow
+
+
+def main() -> None:
+    """Runs all choices of a kind over the seeds, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=sorted(CHOICES))
+    parser.add_argument("--data", type=Path, required=True, help="folder with datalist.json")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.disable(logging.INFO)
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in CHOICES[options.kind]}
+    for seed in range(options.seeds):
+        for name, overrides in CHOICES[options.kind].items():
+            results[name].append(run(overrides, options, seed))
+            print(f"seed {seed}, {name}: {results[name][-1]}", flush=True)
+    print(f"\n{options.size} px, {options.epochs} epochs, {options.seeds} seeds\n")
+    print(f"| {options.kind} | {' | '.join(FIGURES)} | CPU s |\n|{' --- |' * (len(FIGURES) + 2)}")
+    for name, runs in results.items():
+        cells = [_spread([run[figure] for run in runs]) for figure in FIGURES]
+        print(f"| {name} | {' | '.join(cells)} | {statistics.median(run['seconds'] for run in runs):.0f} |")
+
+
+def _spread(values: list[float]) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return "-" if values[0] != values[0] else f"{statistics.mean(values):.3f} ± {deviation:.3f}"
+
+
+if __name__ == "__main__":
+    main()
