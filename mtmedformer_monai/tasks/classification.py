@@ -19,24 +19,35 @@ NUM_STAGES = 2
 
 
 class AttentionPooling(nn.Module):
-    """One learned query a task attends over the tokens of the two coarsest stages.
+    """One learned query a task attends over tokens of the two coarsest stages and of a pyramid map.
 
-    (Touvron et al., class attention, ICCV 2021, without the MLP.)
+    (Touvron et al., class attention, ICCV 2021, without the MLP.) The pyramid's map carries what masks and boxes have
+    taught, at a resolution where small findings still show.
 
     Args:
         channels: of all encoder maps, finest first.
         num_outputs: logits.
-        width: D of the pooled vector.
+        width: D of the pyramid; pooled vectors are twice as wide.
+        pyramid_level: index of the pyramid's map.
         num_heads: attention heads.
         dropout: of the pooled vector.
     """
 
     def __init__(
-        self, channels: Sequence[int], num_outputs: int, width: int, num_heads: int = 4, dropout: float = 0.1
+        self,
+        channels: Sequence[int],
+        num_outputs: int,
+        width: int,
+        pyramid_level: int = 1,
+        num_heads: int = 4,
+        dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.pyramid_level = pyramid_level
+        pyramid_width, width = width, 2 * width
         self.projections = nn.ModuleList(nn.Linear(count, width) for count in channels[-NUM_STAGES:])
+        self.pyramid_projection = nn.Linear(pyramid_width, width)
         self.norm = nn.LayerNorm(width)
         self.query = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.key_value = nn.Linear(width, 2 * width)
@@ -51,6 +62,7 @@ class AttentionPooling(nn.Module):
         tokens: list[Tensor] = []
         for index, projection in enumerate(self.projections):
             tokens.append(projection(features[first + index].flatten(2).transpose(1, 2)))
+        tokens.append(self.pyramid_projection(pyramid[self.pyramid_level].flatten(2).transpose(1, 2)))
         pooled = self._attend(self.norm(torch.cat(tokens, dim=1)))
         return self.logits(self.dropout(self.output_norm(pooled)))
 
@@ -95,8 +107,8 @@ class ClassificationTask(Task):
         self.dropout = dropout
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
-        """Builds an `AttentionPooling` twice as wide as the pyramid."""
-        return AttentionPooling(channels, self.num_logits, 2 * width, dropout=self.dropout)
+        """Builds an `AttentionPooling`."""
+        return AttentionPooling(channels, self.num_logits, width, dropout=self.dropout)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The scheme's cross-entropy over annotated entries.

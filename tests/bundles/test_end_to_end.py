@@ -92,6 +92,25 @@ def test_a_bad_file_is_left_out_and_listed(bundle, run_bundle, cohort, tmp_path,
     assert victim.name in _whole_story(error.value)
 
 
+def test_two_processes_train_one_network(bundle, cohort, tracking_uri, tmp_path):
+    configs = [str(bundle / f"configs/{name}.json") for name in ("train", "multi_gpu_train")]
+    sizes = ["--image_size", "[64,64]", "--max_epochs", "2", "--batch_size", "4", "--num_workers", "0"]
+    places = ["--bundle_root", str(bundle), "--dataset_dir", str(cohort), "--output_dir", f"$'{tmp_path}'"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launcher, "-m", "monai.bundle", "run", "training", "--config_file", str(configs), *sizes, *places]
+        + ["--ckpt_dir", str(tmp_path / "models")],
+        env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    state = torch.load(tmp_path / "models/model.pt", weights_only=True)
+    assert not any(name.startswith("module.") for name in state)
+    assert len(json.loads((tmp_path / "history.json").read_text())) == 2
+
+
 @pytest.fixture(scope="session")
 def installed_wheel(tmp_path_factory):
     """The built wheel, unpacked where Python finds it."""

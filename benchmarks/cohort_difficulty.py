@@ -1,0 +1,231 @@
+"""Whether the synthetic chest cohort is more than a threshold: Dice of gray levels, of a tiny CNN, of the network.
+
+    python benchmarks/cohort_difficulty.py --seeds 3
+    python benchmarks/cohort_difficulty.py --seeds 3 --model bundles/chest_xray_multitask/models/model.pt
+
+Prints a Markdown table: mean and standard deviation over seeds, each with a cohort of its own, of the figures on its
+test patients. Dice is the task's own figure. `opacity, pooled` is Dice over the pixels of all test images, healthy
+ones too, so false alarms count. The ways, all on the bundle's preprocessing, all fitted on the training patients:
+- `gray levels`: the best interval of gray levels (an interval, as air beside the body is darker than lungs);
+- `gray levels, cleaned`: the best interval with opening, without what touches the frame, largest parts kept;
+- `tiny CNN`: four convolutions of 3 x 3, about 9,000 weights, no downsampling;
+- `MTMedFormer, tiny`: the bundle's encoder with its two segmentation tasks, from scratch, the same loss and steps;
+- `--model`: the bundle's network with these weights, as it is. Cohorts start at seed 100, the demo's is 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor, nn
+
+from mtmedformer_monai.data import load_datalist, make_chest_cohort
+from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
+from mtmedformer_monai.tasks import SegmentationTask
+from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd, StretchContrastd
+
+BUNDLE = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
+FIRST_SEED = 100
+BINS = 128
+COARSE = 8
+"""Gray levels are fitted in steps of 1/128; with cleaning, which costs more, in steps of 1/16."""
+
+TASKS = [SegmentationTask("lung", ["lung"]), SegmentationTask("opacity", ["opacity"], batch_dice=True)]
+FIGURES = ("lung", "opacity", "opacity, pooled")
+Masks = NDArray[np.bool_]
+Section = tuple[Tensor, dict[str, Tensor]]
+Predictions = dict[str, Tensor]
+
+
+def load(datalist: Path, section: str, size: int) -> Section:
+    """Images (N, 1, H, W), and masks of each task (N, 1, H, W)."""
+    keys = ["image", *(task.name for task in TASKS)]
+    steps = [
+        LoadRadiographd("image"),
+        LoadTargetsd(TASKS),
+        FitRadiographd(keys, (size, size)),
+        StretchContrastd("image"),
+    ]
+    prepare = Compose(steps)
+    items = [prepare(item) for item in load_datalist(datalist, section)]
+    stacked = {key: torch.stack([torch.Tensor(item[key]).as_subclass(Tensor) for item in items]) for key in keys}
+    return stacked.pop("image"), stacked
+
+
+def fit_levels(image: Tensor, target: Tensor) -> tuple[float, float]:
+    """The interval of gray levels with the best pooled Dice."""
+    levels = (image.clamp(0, 1) * BINS).long().clamp(max=BINS - 1)
+    inside = torch.bincount(levels[target > 0.5], minlength=BINS)
+    total = torch.bincount(levels.flatten(), minlength=BINS)
+    hits, covered = (torch.cat([torch.zeros(1), count.cumsum(0)]) for count in (inside, total))
+    dice = 2 * (hits[None] - hits[:, None]) / (covered[None] - covered[:, None] + hits[-1])
+    low, high = divmod(int(dice.triu(1).argmax()), BINS + 1)
+    return low / BINS, high / BINS
+
+
+def between(image: Tensor, levels: tuple[float, float]) -> Tensor:
+    """What lies in an interval of gray levels; the last one is closed."""
+    return (image >= levels[0]) & ((image < levels[1]) | (levels[1] >= 1.0))
+
+
+def clean(mask: Masks, parts: int) -> Masks:
+    """Opens a mask (H, W), drops what touches its frame, and keeps the largest parts."""
+    opened = ndimage.binary_opening(mask, iterations=1)
+    labels, count = ndimage.label(opened)
+    if count == 0:
+        return opened
+    sizes = np.bincount(labels.ravel())
+    sizes[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = 0
+    kept = [label for label in np.argsort(sizes)[::-1][:parts] if sizes[label] > 0]
+    return np.isin(labels, kept)
+
+
+def clean_all(masks: Tensor, parts: int) -> Tensor:
+    return torch.from_numpy(np.stack([clean(mask, parts) for mask in masks[:, 0].numpy()]))[:, None]
+
+
+def pooled_dice(mask: Tensor, target: Tensor) -> float:
+    wanted = target > 0.5
+    return float(2 * (mask & wanted).sum() / (mask.sum() + wanted.sum()).clamp(min=1))
+
+
+def fit_cleaned(image: Tensor, target: Tensor, images: int = 24) -> tuple[tuple[float, float], int]:
+    """Interval and number of parts with the best pooled Dice after cleaning, on the first images."""
+    image, target = image[:images], target[:images]
+    steps = [level / BINS for level in range(0, BINS + 1, COARSE)]
+    best, choice = -1.0, ((0.0, 1.0), 1)
+    for low in steps:
+        for high in (step for step in steps if step > low):
+            for parts in (2, 6):
+                score = pooled_dice(clean_all(between(image, (low, high)), parts), target)
+                if score > best:
+                    best, choice = score, ((low, high), parts)
+    return choice
+
+
+class TinyCNN(nn.Module):
+    """Four convolutions at full size: it sees 9 x 9 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (1, 16, 24, 24)
+        layers: list[nn.Module] = []
+        for entering, leaving in pairwise(widths):
+            layers += [nn.Conv2d(entering, leaving, 3, padding=1), nn.GroupNorm(4, leaving), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], len(TASKS), 3, padding=1))
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(B, 1, H, W) to logits of the same size, a task a key."""
+        logits = self.layers((image - 0.5) * 4.0)
+        return {task.name: logits[:, index : index + 1] for index, task in enumerate(TASKS)}
+
+
+def train(network: nn.Module, section: Section, options: argparse.Namespace) -> nn.Module:
+    """Adam with one cosine, left-right flips, the tasks' own losses."""
+    image, target = section
+    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps)
+    for _ in range(options.steps):
+        batch = torch.randint(len(image), (options.batch_size,))
+        turn = [3] if torch.rand(()) < 0.5 else []
+        outputs = network(image[batch].flip(turn))
+        loss = sum(task.loss(outputs[task.name], target[task.name][batch].flip(turn)) for task in TASKS)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+@torch.no_grad()
+def predict(network: nn.Module, image: Tensor) -> Predictions:
+    outputs = [network(part) for part in image.split(16)]
+    return {task.name: torch.cat([output[task.name] for output in outputs]) > 0 for task in TASKS}
+
+
+def score(masks: Predictions, target: dict[str, Tensor]) -> list[float]:
+    """The columns of the table."""
+    figures = []
+    for task in TASKS:
+        metric = task.make_metric()
+        metric.update(masks[task.name].float(), target[task.name])
+        figures.append(metric.compute()["dice"])
+    return [*figures, pooled_dice(masks["opacity"], target["opacity"])]
+
+
+def load_bundle(weights: Path) -> nn.Module:
+    """The bundle's network with given weights."""
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / "configs/train.json"))
+    network: nn.Module = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+def ways(training: Section, options: argparse.Namespace) -> dict[str, Callable[[Tensor], Predictions]]:
+    """Row of the table to what predicts it, fitted."""
+    image, target = training
+    levels = {task.name: fit_levels(image, target[task.name]) for task in TASKS}
+    cleaned = {task.name: fit_cleaned(image, target[task.name]) for task in TASKS}
+    networks = {"tiny CNN": TinyCNN(), "MTMedFormer, tiny": MTMedFormer(HierarchicalTransformer("tiny"), TASKS)}
+    found: dict[str, Callable[[Tensor], Predictions]] = {
+        "gray levels": lambda image: {name: between(image, one) for name, one in levels.items()},
+        "gray levels, cleaned": lambda image: {
+            name: clean_all(between(image, one), parts) for name, (one, parts) in cleaned.items()
+        },
+    }
+    for name, network in networks.items():
+        started = time.process_time()
+        fitted = train(network, training, options)
+        print(f"trained {name} in {time.process_time() - started:.0f} CPU seconds", flush=True)
+        found[name] = lambda image, fitted=fitted: predict(fitted, image)
+    if options.model:
+        bundle = load_bundle(options.model)
+        found[f"the bundle, {options.model.name}"] = lambda image: predict(bundle, image)
+    return found
+
+
+def run(options: argparse.Namespace, seed: int) -> dict[str, list[float]]:
+    """One cohort, all ways."""
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        datalist = make_chest_cohort(folder, options.patients, options.size, seed=seed)
+        training, test = (load(datalist, section, options.size) for section in ("training", "test"))
+    return {name: score(way(test[0]), test[1]) for name, way in ways(training, options).items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--patients", type=int, default=150)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", type=Path, default=None, help="weights of the chest bundle's network")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    runs = [run(options, FIRST_SEED + seed) for seed in range(options.seeds)]
+    print(f"\n| {options.seeds} seeds, Dice | {' | '.join(FIGURES)} |\n| --- |{' --- |' * len(FIGURES)}")
+    for name in runs[0]:
+        columns = zip(*(figures[name] for figures in runs), strict=True)
+        cells = [f"{statistics.fmean(column):.3f} ± {statistics.pstdev(column):.3f}" for column in columns]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

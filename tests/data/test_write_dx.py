@@ -1,0 +1,100 @@
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+import pytest
+
+from mtmedformer_monai.data.write_dx import DXHeader, write_dx
+from mtmedformer_monai.transforms import read_radiograph
+
+HEADER = DXHeader("synthetic-1", "F", 34, "PA", "MONOCHROME2", 12, 1.5, "site_a", False, "one")
+
+# Attributes of the IOD's mandatory modules (DICOM PS3.3 A.26.3), and the conditional ones that hold for a chest.
+TYPE_1 = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "PresentationIntentType",
+    "ImageLaterality",
+    "PatientOrientation",
+    "ImageType",
+    "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "PresentationLUTShape",
+    "LossyImageCompression",
+    "BurnedInAnnotation",
+    "ImagerPixelSpacing",
+    "WindowCenter",
+    "WindowWidth",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+]
+TYPE_2 = [
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+    "SeriesNumber",
+    "InstanceNumber",
+    "Manufacturer",
+    "AnatomicRegionSequence",
+    "DetectorType",
+    "AcquisitionContextSequence",
+]
+
+
+def write(folder, **changes):
+    path = folder / "image.dcm"
+    image = np.random.default_rng(0).random((12, 10)).astype(np.float32)
+    image[0, 0], image[-1, -1] = 0.0, 1.0
+    write_dx(path, image, replace(HEADER, **changes))
+    return path, image
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["raw", "RLE"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_it_reads_back_as_it_was(tmp_path, photometric, bits, compress):
+    path, image = write(tmp_path, photometric=photometric, bits_stored=bits, compress=compress)
+    half_step = 0.5 / (2**bits - 1)
+    np.testing.assert_allclose(read_radiograph(path)[0], image, atol=half_step + 1e-6)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_all_that_the_iod_demands_is_there(tmp_path, photometric):
+    data = pydicom.dcmread(write(tmp_path, photometric=photometric)[0])
+    assert [name for name in [*TYPE_1, *TYPE_2] if name not in data] == []
+    assert [name for name in TYPE_1 if data[name].VM == 0] == []
+    # PS3.3 C.8.11.3.1.2: the sign is -1 where higher values mean less X-ray.
+    shape_and_sign = (data.PresentationLUTShape, data.PixelIntensityRelationshipSign)
+    assert shape_and_sign == (("INVERSE", 1) if photometric == "MONOCHROME1" else ("IDENTITY", -1))
+
+
+def test_the_file_names_no_one(tmp_path):
+    data = pydicom.dcmread(write(tmp_path)[0])
+    assert (str(data.PatientName), data.PatientID, data.PatientBirthDate) == ("Synthetic^Chest", "synthetic-1", "")
+
+
+def test_identifiers_follow_from_the_entropy_alone(tmp_path):
+    first, same, other = (pydicom.dcmread(write(tmp_path, uid_entropy=entropy)[0]) for entropy in ("one", "one", "two"))
+    for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        assert first[name].value.is_valid
+        assert first[name].value == same[name].value != other[name].value
+    assert first.file_meta.MediaStorageSOPInstanceUID == first.SOPInstanceUID

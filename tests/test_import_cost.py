@@ -1,0 +1,30 @@
+"""Importing the package costs next to nothing: what is heavy loads when it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "monai", "ignite", "mlflow", "matplotlib", "pydicom", "numpy", "itk")
+PACKAGES = (
+    "mtmedformer_monai",
+    *(f"mtmedformer_monai.{name}" for name in ("data", "engines", "networks", "tasks", "transforms")),
+)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_loads_nothing_heavy(package):
+    script = f"import sys, {package}; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_line_starts_without_anything_heavy():
+    script = (
+        "import sys, mtmedformer_monai.cli as cli; cli.make_parser();"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
