@@ -44,8 +44,9 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = commands.add_parser("demo", help="cohort, training, evaluation and inference of a bundle, end to end")
     command.add_argument("--bundle", type=Path, default=Path("bundles/chest_xray_multitask"))
     command.add_argument("--output", type=Path, default=Path("demo_output/chest_xray_multitask"))
-    command.add_argument("--patients", type=int, default=0, help="0: as the bundle's demo recipe says")
-    command.add_argument("--epochs", type=int, default=0, help="0: as the bundle's demo recipe says")
+    command.add_argument("--patients", type=int, default=400)
+    command.add_argument("--epochs", type=int, default=0, help="0: as the bundle's configs/demo.json says")
+    command.add_argument("--image-size", type=int, default=0, help="0: as the bundle's configs say")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_run_demo)
 
@@ -53,7 +54,7 @@ def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _run_demo(options: argparse.Namespace) -> int:
     from mtmedformer_monai.demo import DemoRecipe, run_demo
 
-    recipe = DemoRecipe(options.bundle).with_overrides(options.patients, options.epochs, options.seed)
+    recipe = DemoRecipe(options.bundle, options.patients, options.epochs, options.image_size, options.seed)
     return run_demo(recipe, options.output)
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,15 @@ class DemoRecipe:
         bundle: the bundle's folder.
         patients: of the cohort.
         epochs: of the training; 0 leaves it to `configs/demo.json`.
+        image_size: side of the network's input; 0 leaves it to the bundle.
         seed: of cohort and training.
     """
 
     bundle: Path
-    patients: int = 320
+    patients: int = 400
     epochs: int = 0
+    image_size: int = 0
     seed: int = 0
-
-    def with_overrides(self, patients: int, epochs: int, seed: int) -> DemoRecipe:
-        """The recipe with other numbers, where they are above 0."""
-        return replace(self, patients=patients or self.patients, epochs=epochs or self.epochs, seed=seed)
 
 
 def run_demo(recipe: DemoRecipe, output: Path) -> int:
@@ -82,12 +80,14 @@ def check_bundle(bundle: Path) -> None:
 def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str, list[str]]:
     """The commands that a user would type: {step: arguments of the Python interpreter}."""
     configs = recipe.bundle / "configs"
-    common = {
+    common: dict[str, Any] = {
         "bundle_root": recipe.bundle,
         "meta_file": configs / "metadata.json",
         "logging_file": configs / "logging.conf",
         "output_dir": f"$'{output}'",
     }
+    if recipe.image_size:
+        common["image_size"] = [recipe.image_size, recipe.image_size]
     trained = common | {"dataset_dir": datalist.parent, "ckpt_dir": output / "models", "seed": recipe.seed}
     if recipe.epochs:
         trained["max_epochs"] = recipe.epochs

@@ -5,109 +5,16 @@ Axes: T tasks.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from mtmedformer_monai.balance import make_balance, mean_over_ranks
 from mtmedformer_monai.tasks.base import Task
 
-
-class Balance(nn.Module, ABC):
-    """How task losses are weighed against each other. State lives in buffers, so that it is saved and resumed."""
-
-    @abstractmethod
-    def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Joins the tasks' losses.
-
-        Args:
-            losses: (T,), 0 where a task has no label in the batch.
-            present: bool (T,), tasks that have one.
-
-        Returns:
-            Scalar.
-        """
-
-
-class FixedBalance(Balance):
-    """Sum of the losses as they are; the tasks' own weights are all that balances them."""
-
-    def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Sum of (T,)."""
-        return losses.sum()
-
-
-class UncertaintyBalance(Balance):
-    """Learned log-variances, sum of exp(-s) L + s / 2 (Kendall et al., CVPR 2018, eq. 7, with s = log sigma^2).
-
-    Its parameters have to be given to the optimizer beside the network's.
-
-    Args:
-        num_tasks: T.
-    """
-
-    def __init__(self, num_tasks: int) -> None:
-        super().__init__()
-        self.log_variances = nn.Parameter(torch.zeros(num_tasks))
-
-    def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Tasks without label bring neither loss nor variance term."""
-        joint = torch.exp(-self.log_variances) * losses + 0.5 * self.log_variances
-        return torch.where(present, joint, joint * 0.0).sum()
-
-
-class FAMOBalance(Balance):
-    """Fast adaptive multitask optimisation (Liu et al., NeurIPS 2023, algorithm 1).
-
-    Weights follow how fast each log-loss falls, so that all fall at one rate. The fall is read from one batch to the
-    next instead of by a second pass over the same batch, which the stock trainer has no place for.
-
-    Args:
-        num_tasks: T.
-        rate: step size of the weights' logits.
-        decay: pull of the logits towards 0.
-    """
-
-    logits: Tensor
-    previous: Tensor
-
-    def __init__(self, num_tasks: int, rate: float = 0.025, decay: float = 0.01) -> None:
-        super().__init__()
-        self.rate = rate
-        self.decay = decay
-        self.register_buffer("logits", torch.zeros(num_tasks))
-        self.register_buffer("previous", torch.full((num_tasks,), torch.nan))
-
-    def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Weighted sum of log-losses; tasks without label neither count nor move."""
-        floor = losses.clamp(min=1e-8)
-        if self.training and torch.is_grad_enabled():
-            self._step(floor.detach().log(), present)
-        shares = torch.where(present, self.logits.softmax(0), torch.zeros_like(losses))
-        scale = 1.0 / (shares / floor.detach()).sum().clamp(min=1e-8)
-        return scale * torch.where(present, shares * floor.log(), losses).sum()
-
-    def _step(self, log_losses: Tensor, present: Tensor) -> None:
-        seen = present & ~torch.isnan(self.previous)
-        fall = torch.where(seen, self.previous - log_losses, torch.zeros_like(log_losses))
-        shares = self.logits.softmax(0)
-        gradient = shares * (fall - (shares * fall).sum())
-        step = self.logits - self.rate * (gradient + self.decay * self.logits)
-        self.logits.copy_(torch.where(seen, step, self.logits))
-        self.previous.copy_(torch.where(present, log_losses, self.previous))
-
-
-def make_balance(name: str, num_tasks: int) -> Balance:
-    """Builds a balance by name: 'fixed', 'uncertainty' or 'famo'."""
-    if name == "fixed":
-        return FixedBalance()
-    if name == "uncertainty":
-        return UncertaintyBalance(num_tasks)
-    if name == "famo":
-        return FAMOBalance(num_tasks)
-    raise ValueError(f"balance expects 'fixed', 'uncertainty' or 'famo', got {name!r}.")
+INITIAL_BATCHES = 16
+"""Batches of a task that its initial loss is the mean of: one batch may hold no box, or one class only."""
 
 
 class HybridLoss(nn.Module):
@@ -115,7 +22,8 @@ class HybridLoss(nn.Module):
 
     Each task's loss is divided by its own value at the start of training, so that tasks begin alike (fixed weights
     after such normalisation do as well as most adaptive ones: Kurin et al., NeurIPS 2022), multiplied by its
-    weight, and joined by the balance.
+    weight, and joined by the balance. That value is the running mean over the first 16 training batches in which the
+    task has a label, and stays from then on.
 
     Args:
         tasks: the network's tasks.
@@ -125,10 +33,17 @@ class HybridLoss(nn.Module):
             by site would make the sites' evidence incommensurable.
 
     Attributes:
+        initial: (T,) initial losses, NaN for a task not yet seen; saved with the state, as is `num_seen`.
+        num_seen: (T,) batches that they are the mean of.
         last: {task: detached loss before weighing} of the tasks that had a label in the last batch.
+
+    Raises:
+        ValueError: an unknown balance, or `initial` names no task or is not above 0.
     """
 
     initial: Tensor
+    num_seen: Tensor
+    weights: Tensor
 
     def __init__(
         self,
@@ -141,8 +56,9 @@ class HybridLoss(nn.Module):
         self.tasks = list(tasks)
         self.balance = make_balance(balance, len(self.tasks))
         self.normalize = normalize
-        given = [(initial or {}).get(task.name, float("nan")) for task in self.tasks]
-        self.register_buffer("initial", torch.tensor(given))
+        given = _check_initial(initial or {}, [task.name for task in self.tasks])
+        self.register_buffer("initial", given)
+        self.register_buffer("num_seen", torch.where(torch.isnan(given), 0, INITIAL_BATCHES))
         self.register_buffer("weights", torch.tensor([task.weight for task in self.tasks]), persistent=False)
         self.last: dict[str, Tensor] = {}
 
@@ -165,23 +81,34 @@ class HybridLoss(nn.Module):
         present = torch.stack([task.is_annotated(targets[task.name]).any() for task in self.tasks])
         losses = torch.stack([task.loss(outputs[task.name], targets[task.name]) for task in self.tasks])
         self.last = {task.name: losses[i].detach() for i, task in enumerate(self.tasks) if present[i]}
-        return self.balance(losses * self._scales(losses.detach(), present), present)
+        scaled = losses * self._scales(losses.detach(), present)
+        return self.balance(scaled, present & (self.weights > 0))
 
     def _scales(self, losses: Tensor, present: Tensor) -> Tensor:
         """Weights over initial losses, (T,); a task not yet seen counts with its plain weight."""
         if self.initial.device != losses.device:
             self.to(losses.device)
-        weights = torch.as_tensor(self.weights)
         if not self.normalize:
-            return weights
-        if self.training and bool(torch.isnan(self.initial).any()):
+            return self.weights
+        if self.training and bool((self.num_seen < INITIAL_BATCHES).any()):
             self._record(losses, present)
-        return weights / torch.nan_to_num(self.initial, nan=1.0).clamp(min=1e-6)
+        return self.weights / torch.nan_to_num(self.initial, nan=1.0).clamp(min=1e-6)
 
     def _record(self, losses: Tensor, present: Tensor) -> None:
-        """Takes the first loss of each task, the mean over the ranks that have one."""
-        seen = torch.stack([torch.where(present, losses, 0.0), present.to(losses.dtype)])
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(seen)
-        fresh = torch.isnan(self.initial) & (seen[1] > 0)
-        self.initial.copy_(torch.where(fresh, seen[0] / seen[1].clamp(min=1), self.initial))
+        """Takes one batch into the running means, over the ranks that have the task; a loss of NaN never enters."""
+        means, seen = mean_over_ranks(losses, present & torch.isfinite(losses))
+        fresh = seen & (self.num_seen < INITIAL_BATCHES)
+        self.num_seen += fresh
+        before = torch.nan_to_num(self.initial)
+        self.initial.copy_(torch.where(fresh, before + (means - before) / self.num_seen.clamp(min=1), self.initial))
+
+
+def _check_initial(initial: Mapping[str, float], names: Sequence[str]) -> Tensor:
+    """{task: loss} to (T,), NaN where none is given."""
+    unknown = sorted(set(initial) - set(names))
+    if unknown:
+        raise ValueError(f"initial expects tasks out of {list(names)}, got {unknown}.")
+    wrong = {name: value for name, value in initial.items() if not value > 0}
+    if wrong:
+        raise ValueError(f"initial expects losses above 0, got {wrong}; leave a task out to have it measured.")
+    return torch.tensor([float(initial.get(name, float("nan"))) for name in names])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class SwinEncoder(nn.Module):
-    """MONAI's 2D Swin transformer (needs the extra `swin`).
+    """MONAI's 2D Swin transformer (needs the extra `swin`). TorchScript can trace it, not script it.
 
     Args:
         embed_dim: width at stride 2; it doubles with each stage.
@@ -51,7 +51,8 @@ class ResNetEncoder(nn.Module):
     """MONAI's ResNet with group norm, the convolutional encoder to compare with.
 
     Args:
-        name: 'resnet10', 'resnet18', 'resnet34' or 'resnet50'.
+        name: 'resnet10' (4.9M parameters), 'resnet18' (11M), 'resnet34' (21M) or 'resnet50' (24M). TorchScript can
+            only trace the 18 and the 34, whose shortcuts are plain functions in MONAI.
         in_channels: C of the image.
     """
 
@@ -70,6 +71,9 @@ class ResNetEncoder(nn.Module):
 
 class TimmEncoder(nn.Module):
     """Any hierarchical model of timm (needs the extra `timm`), with ImageNet weights where they can be had.
+
+    Models with a fixed window or position table (Swin, MaxViT) accept their own image size only. Models with batch
+    norm keep their statistics by site: for a federation take one with layer norm.
 
     Args:
         name: timm's model name, such as 'pvt_v2_b1' or 'convnextv2_tiny'.

@@ -6,7 +6,7 @@ has no running buffers).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,24 +20,38 @@ class FeaturePyramid(nn.Module):
     Args:
         channels: of the encoder's maps, finest first.
         width: D, a multiple of 8.
+        levels: indices of the maps that are looked at; default all. Others get no parameters of their own, as
+            distributed training waits for a gradient of every parameter.
 
     Raises:
-        ValueError: the width is no multiple of 8.
+        ValueError: the width is no multiple of 8, or a level is not there.
     """
 
-    def __init__(self, channels: Sequence[int], width: int) -> None:
+    def __init__(self, channels: Sequence[int], width: int, levels: Iterable[int] | None = None) -> None:
         super().__init__()
+        chosen = set(range(len(channels)) if levels is None else levels)
         if width % GROUPS:
             raise ValueError(f"width expects a multiple of {GROUPS} (the norm's groups), got {width}.")
-        self.laterals = nn.ModuleList(nn.Conv2d(count, width, 1) for count in channels)
-        self.smooths = nn.ModuleList(ConvNormAct(width) for _ in channels)
+        if chosen - set(range(len(channels))):
+            raise ValueError(f"levels expects indices in 0..{len(channels) - 1}, got {sorted(chosen)}.")
+        self.finest = min(chosen, default=len(channels))
+        self.laterals = nn.ModuleList(
+            nn.Conv2d(count, width, 1) if level >= self.finest else nn.Identity()
+            for level, count in enumerate(channels)
+        )
+        self.smooths = nn.ModuleList(
+            ConvNormAct(width) if level in chosen else nn.Identity() for level in range(len(channels))
+        )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Encoder maps, finest first, to pyramid maps (B, D, H/s, W/s), finest first."""
+        """Encoder maps, finest first, to pyramid maps (B, D, H/s, W/s), finest first.
+
+        Maps finer than any of `levels` come as they were.
+        """
         maps: list[Tensor] = []
         for level, lateral in enumerate(self.laterals):
             maps.append(lateral(features[level]))
-        for level in range(len(maps) - 2, -1, -1):
+        for level in range(len(maps) - 2, self.finest - 1, -1):
             coarser = F.interpolate(maps[level + 1], size=maps[level].shape[2:], mode="nearest")
             maps[level] = maps[level] + coarser
         for level, smooth in enumerate(self.smooths):

@@ -19,13 +19,25 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class TransformerSize:
-    """Widths and depths of the four stages, at strides 4, 8, 16 and 32."""
+    """Widths and depths of the stages, four at strides 4, 8, 16 and 32."""
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
     heads: tuple[int, ...] = (1, 2, 5, 8)
     reductions: tuple[int, ...] = (8, 4, 2, 1)
     mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
+
+    def __post_init__(self) -> None:
+        """Checks that the stages fit.
+
+        Raises:
+            ValueError: tuples of different lengths, or a width that its heads don't divide.
+        """
+        stages = len(self.widths)
+        if any(len(each) != stages for each in (self.depths, self.heads, self.reductions, self.mlp_ratios)):
+            raise ValueError(f"TransformerSize expects tuples of one length, a value a stage, got {self}.")
+        if any(width % heads for width, heads in zip(self.widths, self.heads, strict=True)):
+            raise ValueError(f"TransformerSize expects widths that heads divide, got {self.widths} and {self.heads}.")
 
 
 SIZES = {
@@ -133,8 +145,7 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """(B, N, D) to (B, N, D)."""
         x = x + self.drop_path(self.attention(self.attention_norm(x), height, width))
-        x = x + self.drop_path(self.mlp(self.mlp_norm(x), height, width))
-        return x
+        return x + self.drop_path(self.mlp(self.mlp_norm(x), height, width))
 
 
 class TransformerStage(nn.Module):

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.jit import is_scripting, is_tracing  # type: ignore[attr-defined]  # (a comment inside a script breaks it)
 
 from mtmedformer_monai.networks.feature_pyramid import FeaturePyramid
 from mtmedformer_monai.tasks.base import Task
+
+SHARED = "shared"
+"""Name of the pyramid that all tasks share."""
 
 
 class MTMedFormer(nn.Module):
@@ -19,10 +23,10 @@ class MTMedFormer(nn.Module):
         encoder: module with `channels` and `strides` (finest first) that maps (B, 1, H, W) to a list of feature maps.
         tasks: what to predict; their names become the output's keys.
         pyramid_width: D of the feature pyramid.
-        shared_pyramid: one pyramid for all tasks, or a pyramid a task.
+        shared_pyramid: one pyramid for all tasks, or a pyramid a task. A pyramid has the levels that its tasks look at.
 
     Raises:
-        ValueError: no tasks, or two of one name.
+        ValueError: no tasks, two of one name, or one named 'shared'.
 
     Example:
         >>> from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
@@ -37,14 +41,18 @@ class MTMedFormer(nn.Module):
     ) -> None:
         super().__init__()
         names = [task.name for task in tasks]
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"tasks expects one or more tasks of different names, got {names}.")
+        if not names or len(set(names)) != len(names) or SHARED in names:
+            raise ValueError(f"tasks expects one or more tasks of different names, none {SHARED!r}, got {names}.")
         channels: Sequence[int] = encoder.channels  # type: ignore[assignment]
         strides: Sequence[int] = encoder.strides  # type: ignore[assignment]
         self.stride = int(max(strides))
         self.encoder = encoder
-        pyramid_names = ["shared"] if shared_pyramid else names
-        self.pyramids = nn.ModuleDict({name: FeaturePyramid(channels, pyramid_width) for name in pyramid_names})
+        levels = {task.name: set(task.pyramid_levels) for task in tasks}
+        if shared_pyramid:
+            levels = {SHARED: set().union(*levels.values())}
+        self.pyramids = nn.ModuleDict(
+            {name: FeaturePyramid(channels, pyramid_width, chosen) for name, chosen in levels.items()}
+        )
         self.decoders = nn.ModuleDict(
             {task.name: task.make_decoder(channels, strides, pyramid_width) for task in tasks}
         )
@@ -62,10 +70,10 @@ class MTMedFormer(nn.Module):
         padded = self._pad(_plain(image))
         size = (padded.shape[2], padded.shape[3])
         features = self.encoder((padded - 0.5) * 4.0)
-        shared = {name: pyramid(features) for name, pyramid in self.pyramids.items()}
+        pyramids = {name: pyramid(features) for name, pyramid in self.pyramids.items()}
         outputs: dict[str, Tensor] = {}
         for name, decoder in self.decoders.items():
-            output = decoder(features, shared[name] if name in shared else shared["shared"], size)
+            output = decoder(features, pyramids[name] if name in pyramids else pyramids["shared"], size)
             outputs[name] = output[:, :, :height, :width] if output.dim() == 4 else output
         return outputs
 
@@ -104,6 +112,6 @@ class SelectOutput(nn.Module):
 
 def _plain(image: Tensor) -> Tensor:
     """The tensor without MONAI's metadata, which would slow each operation and break some."""
-    if torch.jit.is_scripting() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if is_scripting() or is_tracing() or torch.compiler.is_compiling():
         return image
     return image.as_subclass(Tensor)

@@ -15,6 +15,7 @@ from torch import Tensor
 from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
 
 RENAMES = (
+    ("stages_", "stages."),  # of a model made with features_only=True
     (".downsample.", ".embedding."),
     (".proj.", ".projection."),
     (".attn.q.", ".attention.query."),

@@ -40,9 +40,11 @@ class Task(ABC):
 
     Attributes:
         primary_figure: the figure of its metric that stands for the task in the key metric; higher is better.
+        pyramid_levels: indices of the pyramid's maps that its decoder looks at, finest 0; others may be missing.
     """
 
     primary_figure: str = ""
+    pyramid_levels: Sequence[int] = ()
 
     def __init__(self, name: str, weight: float = 1.0) -> None:
         if not name.isidentifier():
@@ -63,7 +65,7 @@ class Task(ABC):
 
         Returns:
             A module called as `decoder(features, pyramid, image_size)`: both lists finest first, the pyramid's maps
-            all D wide, `image_size` (H, W) of the padded network input.
+            at `pyramid_levels` D wide, `image_size` (H, W) of the padded network input.
         """
 
     @abstractmethod

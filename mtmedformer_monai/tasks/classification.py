@@ -91,6 +91,7 @@ class ClassificationTask(Task):
     """
 
     primary_figure = "auc"
+    pyramid_levels = (1,)
 
     def __init__(
         self, name: str, classes: Sequence[str], kind: str = "multiclass", weight: float = 1.0, dropout: float = 0.1
@@ -103,12 +104,16 @@ class ClassificationTask(Task):
         self.classes = list(classes)
         self.kind = kind
         self.scheme = SCHEMES[kind]
-        self.num_logits = self.scheme.num_logits(len(classes))
+        try:
+            self.num_logits = self.scheme.num_logits(len(classes))
+        except ValueError as error:
+            raise ValueError(f"task {name!r}: {error}") from error
         self.dropout = dropout
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
         """Builds an `AttentionPooling`."""
-        return AttentionPooling(channels, self.num_logits, width, dropout=self.dropout)
+        level = self.pyramid_levels[0]
+        return AttentionPooling(channels, self.num_logits, width, pyramid_level=level, dropout=self.dropout)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The scheme's cross-entropy over annotated entries.
@@ -121,7 +126,7 @@ class ClassificationTask(Task):
             ValueError: a class index out of range.
         """
         self._check(target)
-        return self.scheme.loss(output.float(), target.float())
+        return self.scheme.loss(output, target.float())
 
     def activate(self, output: Tensor) -> Tensor:
         """Logits (..., L) to probabilities (..., K)."""

@@ -17,7 +17,7 @@ from mtmedformer_monai.metrics.detection import DetectionMetric
 from mtmedformer_monai.metrics.nms import decode_boxes
 from mtmedformer_monai.tasks.base import Task, TaskMetric
 from mtmedformer_monai.tasks.detection_head import BOX, LOGITS, POINT, DetectionDecoder
-from mtmedformer_monai.tasks.partial import annotated_mean
+from mtmedformer_monai.tasks.partial import annotated_mean, keep_annotated
 
 SIGMA = 0.16
 """Standard deviation of the centre map's Gaussian, in box sides."""
@@ -36,7 +36,7 @@ class DetectionTask(Task):
         name: task name.
         classes: K class names, the keys of a datalist item's `boxes`.
         weight: fixed weight of the loss.
-        levels: encoder maps to look at, by index, finest first.
+        levels: encoder maps to look at, by index, finest first, without a gap.
         max_boxes: N.
         score_threshold: lowest score that is reported.
         nms_iou: overlap from which the weaker of two boxes of a class is dropped.
@@ -63,6 +63,9 @@ class DetectionTask(Task):
             raise ValueError(f"task {name!r} expects one or more classes of different names, got {classes}.")
         self.classes = list(classes)
         self.levels = list(levels)
+        if not self.levels or self.levels != list(range(self.levels[0], self.levels[0] + len(self.levels))):
+            raise ValueError(f"task {name!r} expects levels that follow one another, such as [1, 2, 3], got {levels}.")
+        self.pyramid_levels = tuple(levels)
         self.max_boxes = max_boxes
         self.score_threshold = score_threshold
         self.nms_iou = nms_iou
@@ -71,12 +74,14 @@ class DetectionTask(Task):
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
         """Builds a `DetectionDecoder`."""
-        if max(self.levels) >= len(strides):
-            raise ValueError(f"task {self.name!r} expects levels below {len(strides)}, got {self.levels}.")
+        if self.levels[0] < 0 or self.levels[-1] >= len(strides):
+            raise ValueError(f"task {self.name!r} expects levels in 0..{len(strides) - 1}, got {self.levels}.")
         return DetectionDecoder(width, len(self.classes), strides, self.levels)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Focal loss of the centre map plus generalised IoU of the boxes near a centre.
+
+        Both are sums over an image's points, divided by the summed strength of its positive ones (at least 1).
 
         Args:
             output: rows (B, A, 7 + K).
@@ -86,18 +91,17 @@ class DetectionTask(Task):
             Scalar, a mean over annotated images; exactly 0 where there are none.
         """
         annotated = self.is_annotated(target)
-        boxes = torch.where(annotated[:, None, None], target.float(), torch.full_like(target.float(), -1.0))
-        heat = centre_map(output[0, :, POINT], boxes, len(self.classes))
-        best, which = heat.max(dim=3)
-        focal = soft_focal(output[..., LOGITS].float(), best).sum(dim=2).sum(dim=1)
-        strength, chosen = best.max(dim=2)
-        nearest = which.gather(2, chosen[..., None])[..., 0]
-        matched = boxes[..., :4].gather(1, nearest[..., None].expand(-1, -1, 4))
-        strength = torch.where(strength >= POSITIVE, strength, torch.zeros_like(strength))
+        points = output[0, :, POINT].float()
+        output = keep_annotated(output, annotated[:, None, None])
+        boxes = torch.where(annotated[:, None, None], target.float(), -1.0)
+        heat, nearest = centre_map(points, boxes, len(self.classes)).max(dim=3)
+        strength, chosen = heat.max(dim=2)
+        strength = torch.where(strength >= POSITIVE, strength, 0.0)
         weight = strength.sum(dim=1).clamp(min=1.0)
-        overlap = 1.0 - generalized_iou(output[..., BOX].float(), matched)
-        regression = (overlap * strength).sum(dim=1) / weight
-        return annotated_mean(focal / weight + self.box_weight * regression, annotated, output[..., LOGITS])
+        matched = boxes[..., :4].gather(1, nearest.gather(2, chosen[..., None]).expand(-1, -1, 4))
+        focal = soft_focal(output[..., LOGITS], heat).sum(dim=2).sum(dim=1)
+        regression = ((1.0 - generalized_iou(output[..., BOX], matched)) * strength).sum(dim=1)
+        return annotated_mean((focal + self.box_weight * regression) / weight, annotated)
 
     def activate(self, output: Tensor) -> Tensor:
         """Class logits to scores; boxes and points stay. (..., A, 7 + K)."""
@@ -112,12 +116,18 @@ class DetectionTask(Task):
         """Boxes by class to (N, 5).
 
         Raises:
-            ValueError: an unknown class, or more than `max_boxes` boxes.
+            ValueError: only some of the classes are annotated, a box has no area, or there are more than `max_boxes`.
         """
-        by_class = item.get(BOXES)
-        if by_class is None or not any(name in by_class for name in self.classes):
+        by_class = item.get(BOXES) or {}
+        given = [name for name in self.classes if by_class.get(name) is not None]
+        if not given:
             return torch.full((self.max_boxes, 5), torch.nan)
-        rows = [[*box, index] for index, name in enumerate(self.classes) for box in by_class.get(name) or []]
+        if given != self.classes:
+            raise ValueError(
+                f"task {self.name!r} expects boxes of all of {self.classes} or none, got {given}; give an empty list "
+                "where none is there, or make a task of its own of each set of classes that is annotated together."
+            )
+        rows = [[*self._check(box), index] for index, name in enumerate(self.classes) for box in by_class[name]]
         if len(rows) > self.max_boxes:
             raise ValueError(
                 f"task {self.name!r} expects at most {self.max_boxes} boxes an image, got {len(rows)}; raise max_boxes."
@@ -126,6 +136,11 @@ class DetectionTask(Task):
         if rows:
             target[: len(rows)] = torch.tensor(rows, dtype=torch.float32)
         return target
+
+    def _check(self, box: Sequence[float]) -> Sequence[float]:
+        if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(f"task {self.name!r} expects boxes of x1 < x2 and y1 < y2 [x1, y1, x2, y2], got {box}.")
+        return box
 
     def describe(self, output: Tensor) -> dict[str, Any]:
         """{'boxes': [{'box': [x1, y1, x2, y2], 'score': 0..1, 'class': name}, ...]}, best first."""

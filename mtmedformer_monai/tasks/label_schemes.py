@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing
+from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing, keep_annotated
 
 
 class LabelScheme(ABC):
@@ -51,9 +51,8 @@ class Binary(LabelScheme):
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Binary cross-entropy of logits (B, 1) and target (B,)."""
         target, annotated = fill_missing(target)
-        return annotated_mean(
-            F.binary_cross_entropy_with_logits(logits[:, 0], target, reduction="none"), annotated, logits
-        )
+        logits = keep_annotated(logits[:, 0], annotated)
+        return annotated_mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), annotated)
 
     def probs(self, logits: Tensor) -> Tensor:
         """(B, 1) to (B, 2)."""
@@ -66,12 +65,15 @@ class MultiClass(LabelScheme):
 
     def num_logits(self, num_classes: int) -> int:
         """K."""
+        if num_classes < 2:
+            raise ValueError(f"a multiclass task expects 2 or more classes, got {num_classes}.")
         return num_classes
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of logits (B, K) and target (B,)."""
         target, annotated = fill_missing(target)
-        return annotated_mean(F.cross_entropy(logits, target.long(), reduction="none"), annotated, logits)
+        logits = keep_annotated(logits, annotated[:, None])
+        return annotated_mean(F.cross_entropy(logits, target.long(), reduction="none"), annotated)
 
     def probs(self, logits: Tensor) -> Tensor:
         """Softmax."""
@@ -88,7 +90,8 @@ class MultiLabel(LabelScheme):
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Binary cross-entropy of logits (B, K) and target (B, K)."""
         target, annotated = fill_missing(target)
-        return annotated_mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), annotated, logits)
+        logits = keep_annotated(logits, annotated)
+        return annotated_mean(F.binary_cross_entropy_with_logits(logits, target, reduction="none"), annotated)
 
     def probs(self, logits: Tensor) -> Tensor:
         """K sigmoids."""
@@ -111,17 +114,24 @@ class Ordinal(LabelScheme):
 
     def num_logits(self, num_classes: int) -> int:
         """K - 1."""
+        if num_classes < 2:
+            raise ValueError(f"an ordinal task expects 2 or more classes in order, got {num_classes}.")
         return num_classes - 1
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Mean binary cross-entropy of the K - 1 questions 'is the class above k'; target (B,)."""
         target, annotated = fill_missing(target)
+        logits = keep_annotated(logits, annotated[:, None])
         above = (target[:, None] > torch.arange(logits.shape[1], device=logits.device)).to(logits.dtype)
         losses = F.binary_cross_entropy_with_logits(logits, above, reduction="none").mean(dim=1)
-        return annotated_mean(losses, annotated, logits)
+        return annotated_mean(losses, annotated)
 
     def probs(self, logits: Tensor) -> Tensor:
-        """Differences of the cumulative probabilities, made monotone, (B, K - 1) to (B, K)."""
+        """Differences of the cumulative probabilities, (B, K - 1) to (B, K).
+
+        P(class > k) is learned apart for each k and may rise with k; its running minimum never does, so no class gets
+        less than 0.
+        """
         above = logits.sigmoid().cummin(dim=-1).values
         edge = torch.ones_like(above[..., :1])
         return torch.cat([edge, above], dim=-1) - torch.cat([above, torch.zeros_like(edge)], dim=-1)

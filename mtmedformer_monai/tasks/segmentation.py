@@ -14,7 +14,7 @@ from mtmedformer_monai.keys import MASKS
 from mtmedformer_monai.metrics.segmentation import SegmentationMetric
 from mtmedformer_monai.tasks.base import Task, TaskMetric
 from mtmedformer_monai.tasks.blocks import ConvNormAct
-from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing
+from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing, keep_annotated
 
 
 class SegmentationDecoder(nn.Module):
@@ -54,6 +54,7 @@ class SegmentationTask(Task):
     """
 
     primary_figure = "dice"
+    pyramid_levels = (0,)
 
     def __init__(
         self,
@@ -89,8 +90,9 @@ class SegmentationTask(Task):
             Scalar; exactly 0 where no structure of no image is annotated.
         """
         target, annotated = fill_missing(target.float())
-        dice = dice_loss(output.float(), target, annotated, self.batch_dice)
-        return dice + pixel_loss(output.float(), target, annotated, self.focal_gamma)
+        logits = keep_annotated(output, annotated)
+        dice = dice_loss(logits, target, annotated, self.batch_dice)
+        return dice + pixel_loss(logits, target, annotated, self.focal_gamma)
 
     def activate(self, output: Tensor) -> Tensor:
         """Logits to probabilities, (..., C, H, W)."""
@@ -118,7 +120,7 @@ class SegmentationTask(Task):
 
 
 def dice_loss(logits: Tensor, target: Tensor, annotated: Tensor, batch: bool, smooth: float = 1.0) -> Tensor:
-    """One minus soft Dice (Milletari et al., 3DV 2016, with a squared-free denominator), a mean over structures.
+    """One minus soft Dice, a mean over structures (Milletari et al., 3DV 2016, without squares in the denominator).
 
     Args:
         logits: (B, C, H, W).
@@ -135,12 +137,12 @@ def dice_loss(logits: Tensor, target: Tensor, annotated: Tensor, batch: bool, sm
     overlap = (probs * target).sum(axes)
     total = probs.sum(axes) + (target * annotated).sum(axes)
     scores = 1.0 - (2.0 * overlap + smooth) / (total + smooth)
-    return annotated_mean(scores, annotated.any(3).any(2).any(0) if batch else annotated.any(3).any(2), logits)
+    return annotated_mean(scores, annotated.any(3).any(2).any(0) if batch else annotated.any(3).any(2))
 
 
 def pixel_loss(logits: Tensor, target: Tensor, annotated: Tensor, gamma: float) -> Tensor:
     """Binary cross-entropy, or with `gamma` above 0 its focal form, a mean over annotated pixels. Scalar."""
     losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     if gamma > 0:
-        losses = losses * (1.0 - torch.exp(-losses)) ** gamma
-    return annotated_mean(losses, annotated, logits)
+        losses = losses * (-torch.expm1(-losses)).clamp(min=1e-6) ** gamma  # clamped: the root's slope at 0 is infinite
+    return annotated_mean(losses, annotated)

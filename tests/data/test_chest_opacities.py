@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mtmedformer_monai.data.chest_opacities import MIN_AREA, bacterial, healthy, viral
+from mtmedformer_monai.data.chest_opacities import MASK_LEVEL, MIN_AREA, bacterial, healthy, viral
 from mtmedformer_monai.data.chest_phantom import draw_patient, make_grid, make_lungs
 
 SHAPE = (128, 112)
@@ -40,6 +40,13 @@ def test_opacities_add_density_where_the_mask_is(kind, seed):
     disease, _ = make(kind, seed)
     assert disease.attenuation.min() >= 0
     assert disease.attenuation[disease.mask].mean() > 5 * disease.attenuation[~disease.mask].mean()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_faint_rim_is_not_annotated(seed):
+    disease, _ = make(bacterial, seed)
+    strong = disease.attenuation > MASK_LEVEL * disease.attenuation.max()
+    assert strong[disease.mask].mean() > 0.98  # the rest are holes that were filled
 
 
 @pytest.mark.parametrize("seed", range(8))
