@@ -84,16 +84,16 @@ def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str,
         "bundle_root": recipe.bundle,
         "meta_file": configs / "metadata.json",
         "logging_file": configs / "logging.conf",
-        "output_dir": f"$'{output}'",
+        "output_dir": f"$'{output / 'training'}'",
     }
     if recipe.image_size:
         common["image_size"] = [recipe.image_size, recipe.image_size]
-    trained = common | {"dataset_dir": datalist.parent, "ckpt_dir": output / "models", "seed": recipe.seed}
+    trained = common | {"dataset_dir": datalist.parent, "ckpt_dir": output / "training/models", "seed": recipe.seed}
     if recipe.epochs:
         trained["max_epochs"] = recipe.epochs
     inferred = common | {
         "dataset_dir": output / "data",
-        "ckpt_path": output / "models" / "model.pt",
+        "ckpt_path": output / "training/models" / "model.pt",
         "output_dir": f"$'{output / 'inference'}'",
         "image": _first_image(datalist),
     }
@@ -131,10 +131,10 @@ def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
 
 
 def _report(output: Path, seconds: float) -> None:
-    figures = json.loads((output / "evaluation" / "metrics.json").read_text())
-    pictures = sorted(output.rglob("*.png"))
-    shown = [picture for picture in pictures if "data" not in picture.relative_to(output).parts]
-    lines = [f"  {name:<40} {value:.3f}" for name, value in sorted(figures.items())]
+    figures = json.loads((output / "training/evaluation/metrics.json").read_text())
+    lines = [f"  {name:<36} {value:.3f}" for name, value in sorted(figures.items()) if value is not None]
+    shown = [path for part in ("training", "inference") for path in sorted((output / part).rglob("*.png"))]
+    shown = [path for path in shown if "mlruns" not in path.parts]
     logger.info("\n== Metrics on held-out patients ==\n%s", "\n".join(lines))
     logger.info("\n== Pictures ==\n%s", "\n".join(f"  {picture}" for picture in shown))
     logger.info("\nDone in %.0f seconds. Everything lies in %s", seconds, output)

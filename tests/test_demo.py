@@ -22,13 +22,13 @@ THRESHOLDS = {
 """Of this smaller run; the README states those of `make demo`."""
 
 SIZES = ["--patients", "160", "--epochs", "20", "--image-size", "96"]
-PICTURES = ("curves.png", "examples.png", "evaluation/examples.png")
+PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation/examples.png")
 
 
 def test_demo_reaches_its_figures(tmp_path, capfd):
     bundle = ROOT / "bundles/chest_xray_multitask"
     assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0
-    figures = json.loads((tmp_path / "evaluation/metrics.json").read_text())
+    figures = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
     missed = {name: figures[name] for name, least in THRESHOLDS.items() if figures[name] < least}
     assert not missed, figures
     overlays = list((tmp_path / "inference").glob("*_overlay.png"))

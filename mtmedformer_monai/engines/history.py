@@ -35,8 +35,8 @@ class History:
 
     @property
     def rows(self) -> list[Row]:
-        """Entries so far, oldest first; undefined figures are NaN."""
-        return list(self._rows or [])
+        """Entries so far, oldest first; undefined figures are NaN. Before the first epoch, what the file holds."""
+        return read_history(self.path) if self._rows is None else list(self._rows)
 
     @property
     def key_metric(self) -> str | None:

@@ -25,7 +25,7 @@ class RunSummary:
 
     Args:
         tasks: the network's tasks.
-        folder: where `metrics.json` goes; its pictures (also those in folders below) are listed.
+        folder: where `metrics.json` goes; its pictures are listed.
         history: of the training; None for an evaluator.
     """
 
@@ -48,7 +48,7 @@ class RunSummary:
         write_json(self._folder / "metrics.json", content)
         of_epoch = f" of epoch {best['epoch']}, the best" if best is not None else ""
         _logger.info("Figures%s:\n%s", of_epoch, table(figures, self._tasks))
-        pictures = sorted(self._folder.rglob("*.png"))
+        pictures = sorted(self._folder.glob("*.png"))
         _logger.info("Figures as a file: %s", self._folder / "metrics.json")
         _logger.info("Pictures: %s", ", ".join(map(str, pictures)) or "none")
 

@@ -202,7 +202,8 @@ class HierarchicalTransformer(nn.Module):
 
 
 def _make_stages(size: TransformerSize, in_channels: int, drop_path: float) -> list[TransformerStage]:
-    rates = torch.linspace(0, drop_path, sum(size.depths)).tolist()
+    total = sum(size.depths)
+    rates = [drop_path * index / max(total - 1, 1) for index in range(total)]
     stages = []
     for index, (width, depth) in enumerate(zip(size.widths, size.depths, strict=True)):
         kernel, stride = (7, 4) if index == 0 else (3, 2)

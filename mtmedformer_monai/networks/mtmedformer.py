@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.jit import is_scripting, is_tracing  # type: ignore[attr-defined]  # (a comment inside a script breaks it)
+from torch.jit import is_scripting  # type: ignore[attr-defined]  # (a comment inside a script breaks it)
 
 from mtmedformer_monai.networks.feature_pyramid import FeaturePyramid
 from mtmedformer_monai.tasks.base import Task
@@ -79,8 +79,9 @@ class MTMedFormer(nn.Module):
 
     def _pad(self, image: Tensor) -> Tensor:
         """Pads with background at the right and the bottom to a multiple of the stride."""
-        rows = (self.stride - image.shape[2] % self.stride) % self.stride
-        columns = (self.stride - image.shape[3] % self.stride) % self.stride
+        height, width = image.shape[2], image.shape[3]
+        rows = (height + self.stride - 1) // self.stride * self.stride - height
+        columns = (width + self.stride - 1) // self.stride * self.stride - width
         return F.pad(image, (0, columns, 0, rows))
 
 
@@ -112,6 +113,6 @@ class SelectOutput(nn.Module):
 
 def _plain(image: Tensor) -> Tensor:
     """The tensor without MONAI's metadata, which would slow each operation and break some."""
-    if is_scripting() or is_tracing() or torch.compiler.is_compiling():
+    if is_scripting() or torch.compiler.is_compiling():
         return image
     return image.as_subclass(Tensor)

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from mtmedformer_monai.networks import HierarchicalTransformer, TransformerSize
+from mtmedformer_monai.networks.hierarchical_transformer import StochasticDepth, to_map, to_tokens
+from tests.networks.small import SMALL
+
+
+@pytest.mark.parametrize(("size", "millions"), [("tiny", 3.4), ("small", 13.5), ("base", 24.8)])
+def test_sizes_are_those_of_pvt_v2(size, millions):
+    with torch.device("meta"):
+        encoder = HierarchicalTransformer(size)
+    assert sum(p.numel() for p in encoder.parameters()) / 1e6 == pytest.approx(millions, abs=0.1)
+
+
+def test_tokens_and_maps_are_two_views_of_one():
+    tokens = torch.rand(2, 12, 5)
+    assert torch.equal(to_tokens(to_map(tokens, 3, 4)), tokens)
+    assert torch.equal(to_map(tokens, 3, 4)[1, :, 2, 1], tokens[1, 2 * 4 + 1])
+
+
+def test_stochastic_depth_drops_whole_images_and_keeps_the_mean():
+    torch.manual_seed(0)
+    drop, branch = StochasticDepth(0.25), torch.ones(4000, 3, 2)
+    dropped = drop(branch)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert ((dropped == 0).all(dim=(1, 2)) | (dropped != 0).all(dim=(1, 2))).all()
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.03)  # 3 standard errors of 4000 draws
+    assert torch.equal(drop.eval()(branch), branch)
+
+
+def test_position_matters_without_a_table():
+    torch.manual_seed(0)
+    encoder = HierarchicalTransformer(SMALL).eval()
+    image = torch.zeros(1, 1, 64, 64)
+    image[..., :32, :32] = 1.0
+    flat = [encoder(each)[-1].mean(dim=(2, 3)) for each in (image, image.roll((32, 32), (2, 3)))]
+    assert not torch.allclose(flat[0], flat[1], atol=1e-4)
+
+
+def test_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="size expects one of .*'tiny'.* got 'huge'"):
+        HierarchicalTransformer("huge")
+    with pytest.raises(ValueError, match="tuples of one length"):
+        TransformerSize((16, 32), (1, 1))
+    with pytest.raises(ValueError, match="widths that heads divide"):
+        TransformerSize((16, 32, 42, 64), (1, 1, 1, 1))
