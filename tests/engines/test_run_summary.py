@@ -19,8 +19,9 @@ def test_table_by_hand():
 def test_training_ends_with_the_best_epoch_s_figures(tmp_path, caplog):
     training = build_training(3)
     history = History(str(tmp_path / "history.json"), training.evaluator)
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "curves.png").touch()
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / "mlruns" / "copy.png").touch()
+    (tmp_path / "curves.png").touch()
     training.attach(history, RunSummary(training.tasks, str(tmp_path), history))
     with caplog.at_level(logging.INFO, logger="mtmedformer_monai.engines.run_summary"):
         training.run()
@@ -30,7 +31,8 @@ def test_training_ends_with_the_best_epoch_s_figures(tmp_path, caplog):
     assert content["epoch"] == scores.index(max(scores)) + 1
     assert "lung_dice" in content
     assert f"Figures of epoch {content['epoch']}, the best:\n  lung" in caplog.text
-    assert str(tmp_path / "pictures" / "curves.png") in caplog.text
+    assert str(tmp_path / "curves.png") in caplog.text
+    assert "copy.png" not in caplog.text  # what MLflow keeps is no second picture
 
 
 def test_evaluation_ends_with_its_own(tmp_path):
