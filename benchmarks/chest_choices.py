@@ -23,7 +23,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 BUNDLE = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
-FIGURES = ("lung_dice", "opacity_dice", "opacity_box_ap", "finding_auc", "pneumonia_type_auc")
+FIGURES = ("lung_dice", "opacity_dice", "opacity_box_ap", "finding_auc", "pneumonia_type_auc", "mean_score")
 
 ENCODERS = "mtmedformer_monai.networks"
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {

@@ -17,6 +17,9 @@ from mtmedformer_monai.data import load_datalist, make_chest_cohort
 
 logger = logging.getLogger("mtmedformer")
 
+DEFAULT_IMAGE_SIZE = 128
+"""Side of the network's input in the bundles' configs."""
+
 
 @dataclass(frozen=True)
 class DemoRecipe:
@@ -26,7 +29,7 @@ class DemoRecipe:
         bundle: the bundle's folder.
         patients: of the cohort.
         epochs: of the training; 0 leaves it to `configs/demo.json`.
-        image_size: side of the network's input; 0 leaves it to the bundle.
+        image_size: side of the network's input; 0 leaves it to the bundle. The DICOM files are twice as wide.
         seed: of cohort and training.
     """
 
@@ -127,7 +130,8 @@ def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
         logger.info("== Cohort ==\n%s is there already.", datalist)
         return datalist
     logger.info("== Cohort ==\n%d patients as DX DICOM files in %s", recipe.patients, folder)
-    return make_chest_cohort(folder, num_patients=recipe.patients, seed=recipe.seed)
+    columns = 2 * (recipe.image_size or DEFAULT_IMAGE_SIZE)
+    return make_chest_cohort(folder, num_patients=recipe.patients, image_size=columns, seed=recipe.seed)
 
 
 def _report(output: Path, seconds: float) -> None:

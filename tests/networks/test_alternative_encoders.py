@@ -36,8 +36,7 @@ def encoder(request):
 def test_maps_are_what_channels_and_strides_say(encoder):
     maps = encoder(torch.rand(2, 1, 64, 96))
     said = [
-        (2, width, 64 // stride, 96 // stride)
-        for width, stride in zip(encoder.channels, encoder.strides, strict=True)
+        (2, width, 64 // stride, 96 // stride) for width, stride in zip(encoder.channels, encoder.strides, strict=True)
     ]
     assert [tuple(each.shape) for each in maps] == said
 
