@@ -1,20 +1,33 @@
 """A cohort of synthetic chest X-rays: DX DICOM files with masks, boxes and labels, and its datalist.
 
-Everything follows from the seed: two calls with equal arguments write equal files.
+Everything follows from the seed: two calls with equal arguments write equal files, however many processes work on it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from mtmedformer_monai.data.chest_opacities import Disease, bacterial, healthy, viral
-from mtmedformer_monai.data.chest_phantom import Patient, draw_patient, make_grid, make_lungs, render_anatomy
+from mtmedformer_monai.data.chest_phantom import (
+    Field,
+    Mask,
+    Patient,
+    draw_patient,
+    make_grid,
+    make_lungs,
+    render_anatomy,
+)
 from mtmedformer_monai.data.datalist import Item, save_datalist
 from mtmedformer_monai.data.scanner_look import SCANNERS, Scanner, add_border_and_marker, expose
 from mtmedformer_monai.data.split import split_by_patient
@@ -22,12 +35,36 @@ from mtmedformer_monai.data.write_dx import DXHeader, write_dx
 from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, MASKS, PATIENT_ID, SITE
 
 FRACTIONS = {"training": 0.65, "validation": 0.15, "test": 0.2}
-DISEASES = {"normal": healthy, "bacterial": bacterial, "viral": viral}
+OPACITIES = {"bacterial": bacterial, "viral": viral}
+SHARES = {"normal": 0.4, "bacterial": 0.3, "viral": 0.3}
 SECOND_IMAGE = 0.1
 """Share of patients who come back for another image."""
 
 PARTS = ("lung", "opacity", "opacity_box", "finding", "pneumonia_type")
 """What an image can be annotated with: names of the chest bundle's tasks."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all patients of a cohort share."""
+
+    folder: Path
+    image_size: int
+    seed: int
+    scanners: tuple[Scanner, ...]
+    shares: Mapping[str, float]
+    annotated: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One patient, with what ails it and where it is seen."""
+
+    patient_id: str
+    patient: Patient
+    age_years: int
+    disease: str
+    scanner: Scanner
 
 
 def make_chest_cohort(
@@ -38,8 +75,12 @@ def make_chest_cohort(
     scanners: Sequence[Scanner] = SCANNERS,
     disease_shares: Mapping[str, float] | None = None,
     annotated: Mapping[str, Sequence[str]] | None = None,
+    workers: int | None = None,
 ) -> Path:
     """Makes a cohort in a folder.
+
+    The datalist is written last, and one that was there before goes first: a folder with a datalist holds a whole
+    cohort, even where an earlier call was interrupted.
 
     Args:
         folder: gets `images/`, `masks/` and `datalist.json`.
@@ -49,68 +90,80 @@ def make_chest_cohort(
         scanners: one a site; patients go to them in turn.
         disease_shares: {'normal', 'bacterial', 'viral': share}; 4 : 3 : 3 by default.
         annotated: {site: parts out of `PARTS`}; sites that are not named carry all parts.
+        workers: processes that render, one a CPU core where left out; 1 renders in this one. The files are the same.
 
     Returns:
         Path of the datalist.
 
     Raises:
-        ValueError: too few patients for three splits, or an unknown part or disease.
+        ValueError: too few patients for three splits, no worker, or an unknown part, site or disease.
     """
-    folder = Path(folder)
-    shares = dict(disease_shares or {"normal": 0.4, "bacterial": 0.3, "viral": 0.3})
-    _check(num_patients, shares, annotated or {})
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    (folder / "masks").mkdir(exist_ok=True)
-    items: list[Item] = []
-    for number in tqdm(range(num_patients), desc="Cohort", unit="patient", mininterval=2.0):
-        scanner = scanners[number % len(scanners)]
-        rng = np.random.default_rng([seed, number])
-        parts = (annotated or {}).get(scanner.name, PARTS)
-        items += _make_patient(folder, f"synthetic-{seed}-{number:05d}", scanner, image_size, shares, rng, parts)
-    sections = split_by_patient(items, FRACTIONS, seed=seed, stratify_on="finding")
+    folder, workers = Path(folder), (os.cpu_count() or 1) if workers is None else workers
+    plan = _Plan(folder, image_size, seed, tuple(scanners), dict(disease_shares or SHARES), dict(annotated or {}))
+    _check(plan, num_patients, workers)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "datalist.json").unlink(missing_ok=True)
+    items = _collect(partial(_make_patient, plan), num_patients, workers)
+    labeled = any("finding" in item.get(LABELS, {}) for item in items)
+    sections = split_by_patient(items, FRACTIONS, seed=seed, stratify_on="finding" if labeled else None)
     about = {"name": "synthetic_chest", "description": "Synthetic chest X-rays", "licence": "Apache-2.0", "seed": seed}
-    return save_datalist(about | sections, folder / "datalist.json")
+    return save_datalist(about | sections, folder / "datalist.json.part").replace(folder / "datalist.json")
 
 
-def _make_patient(
-    folder: Path,
-    patient_id: str,
-    scanner: Scanner,
-    image_size: int,
-    shares: Mapping[str, float],
-    rng: np.random.Generator,
-    parts: Sequence[str],
-) -> list[Item]:
-    """One image or two of one patient."""
+def _collect(make: Callable[[int], list[Item]], num_patients: int, workers: int) -> list[Item]:
+    """All patients' items in order, with a progress bar.
+
+    Linux forks, as torch's data loader does there: the processes start at once and import nothing. Elsewhere forking is
+    unsafe or missing, and a script that calls this needs the usual `if __name__ == "__main__":`.
+    """
+    show = partial(tqdm, total=num_patients, desc="Cohort", unit="patient", mininterval=2.0)
+    if workers == 1:
+        return [item for items in show(map(make, range(num_patients))) for item in items]
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    pool = ProcessPoolExecutor(min(workers, num_patients), mp_context=context)
+    try:
+        return [item for items in show(pool.map(make, range(num_patients))) for item in items]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _make_patient(plan: _Plan, number: int) -> list[Item]:
+    """One image or two of one patient, all from the patient's own random numbers."""
+    rng = np.random.default_rng([plan.seed, number])
     patient = draw_patient(rng)
-    disease = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
+    chances = np.array(list(plan.shares.values())) / sum(plan.shares.values())
+    disease = str(rng.choice(list(plan.shares), p=chances))
     count = 2 if rng.random() < SECOND_IMAGE else 1
     age = int(rng.integers(1, 14)) if patient.is_child else int(rng.integers(18, 90))
-    shape = (round(image_size * scanner.aspect), image_size)
-    items = []
-    for index in range(count):
-        name = f"{patient_id}-{index}"
-        image, masks, found = render_chest(shape, patient, disease, scanner, rng)
-        header = DXHeader(
-            patient_id,
-            "F" if patient.is_female else "M",
-            age,
-            scanner.view,
-            scanner.photometric,
-            scanner.bits_stored,
-            scanner.spacing_mm * 256 / image_size,
-            scanner.name,
-            bool(rng.random() < 0.25),
-            f"{name}-{image_size}",
-        )
-        write_dx(folder / "images" / f"{name}.dcm", image, header)
-        items.append(_item(folder, name, patient_id, scanner, disease, masks, found, parts))
-    return items
+    scanner = plan.scanners[number % len(plan.scanners)]
+    case = _Case(f"synthetic-{plan.seed}-{number:05d}", patient, age, disease, scanner)
+    return [_make_image(plan, case, f"{case.patient_id}-{index}", rng) for index in range(count)]
+
+
+def _make_image(plan: _Plan, case: _Case, name: str, rng: np.random.Generator) -> Item:
+    """Renders and writes one image with its masks, and lists what it is annotated with."""
+    shape = (round(plan.image_size * case.scanner.aspect), plan.image_size)
+    image, masks, found = render_chest(shape, case.patient, case.disease, case.scanner, rng)
+    header = _header(case, name, plan.image_size, compress=bool(rng.random() < 0.25))
+    write_dx(plan.folder / "images" / f"{name}.dcm", image, header)
+    item: Item = {IMAGE: f"images/{name}.dcm", PATIENT_ID: case.patient_id, SITE: case.scanner.name}
+    parts = plan.annotated.get(case.scanner.name, PARTS)
+    for structure in (structure for structure in masks if structure in parts):
+        path = f"masks/{name}_{structure}.png"
+        Image.fromarray(masks[structure].astype(np.uint8) * 255).save(plan.folder / path)
+        item.setdefault(MASKS, {})[structure] = path
+    if "opacity_box" in parts:
+        item[BOXES] = {"opacity": found.boxes}
+    is_ill = case.disease != "normal"
+    labels = {"finding": "pneumonia" if is_ill else "normal"} | ({"pneumonia_type": case.disease} if is_ill else {})
+    labels = {task: label for task, label in labels.items() if task in parts}
+    return item | ({LABELS: labels} if labels else {})
 
 
 def render_chest(
     shape: tuple[int, int], patient: Patient, disease: str, scanner: Scanner, rng: np.random.Generator
-) -> tuple[Any, dict[str, Any], Disease]:
+) -> tuple[Field, dict[str, Mask], Disease]:
     """Renders one image.
 
     Returns:
@@ -119,40 +172,39 @@ def render_chest(
     x, y = make_grid(shape, patient)
     lungs = make_lungs(x, y, patient, rng)
     anatomy = render_anatomy(x, y, patient, lungs, rng)
-    found = healthy(shape) if disease == "normal" else DISEASES[disease](x, y, lungs, rng)  # type: ignore[operator]
+    found = OPACITIES[disease](x, y, lungs, rng) if disease in OPACITIES else healthy(shape)
     image = add_border_and_marker(expose(anatomy + found.attenuation, scanner, rng), scanner, rng)
     return image, {"lung": lungs.mask, "opacity": found.mask}, found
 
 
-def _item(
-    folder: Path,
-    name: str,
-    patient_id: str,
-    scanner: Scanner,
-    disease: str,
-    masks: Mapping[str, Any],
-    found: Disease,
-    parts: Sequence[str],
-) -> Item:
-    item: Item = {IMAGE: f"images/{name}.dcm", PATIENT_ID: patient_id, SITE: scanner.name}
-    for structure in (structure for structure in masks if structure in parts):
-        path = f"masks/{name}_{structure}.png"
-        Image.fromarray(masks[structure].astype(np.uint8) * 255).save(folder / path)
-        item.setdefault(MASKS, {})[structure] = path
-    if "opacity_box" in parts:
-        item[BOXES] = {"opacity": found.boxes}
-    if "finding" in parts:
-        item.setdefault(LABELS, {})["finding"] = "normal" if disease == "normal" else "pneumonia"
-    if "pneumonia_type" in parts and disease != "normal":
-        item.setdefault(LABELS, {})["pneumonia_type"] = disease
-    return item
+def _header(case: _Case, name: str, image_size: int, compress: bool) -> DXHeader:
+    """The file's attributes; the detector's spacing is stated for 256 columns."""
+    return DXHeader(
+        patient_id=case.patient_id,
+        sex="F" if case.patient.is_female else "M",
+        age_years=case.age_years,
+        view=case.scanner.view,
+        photometric=case.scanner.photometric,
+        bits_stored=case.scanner.bits_stored,
+        spacing_mm=case.scanner.spacing_mm * 256 / image_size,
+        station=case.scanner.name,
+        compress=compress,
+        uid_entropy=f"{name}-{image_size}",
+    )
 
 
-def _check(num_patients: int, shares: Mapping[str, float], annotated: Mapping[str, Sequence[str]]) -> None:
+def _check(plan: _Plan, num_patients: int, workers: int) -> None:
+    """Refuses what no cohort can be made of."""
     if num_patients < 8:
         raise ValueError(f"num_patients expects 8 or more, to be split three ways, got {num_patients}.")
-    if set(shares) - set(DISEASES):
-        raise ValueError(f"disease_shares expects names out of {sorted(DISEASES)}, got {sorted(shares)}.")
-    unknown = {part for parts in annotated.values() for part in parts} - set(PARTS)
+    if workers < 1:
+        raise ValueError(f"workers expects 1 or more processes, got {workers}; leave it out for one a CPU core.")
+    diseases = {"normal", *OPACITIES}
+    if set(plan.shares) - diseases:
+        raise ValueError(f"disease_shares expects names out of {sorted(diseases)}, got {sorted(plan.shares)}.")
+    sites = [scanner.name for scanner in plan.scanners]
+    if set(plan.annotated) - set(sites):
+        raise ValueError(f"annotated expects sites out of {sites}, got {sorted(plan.annotated)}.")
+    unknown = {part for parts in plan.annotated.values() for part in parts} - set(PARTS)
     if unknown:
         raise ValueError(f"annotated expects parts out of {PARTS}, got {sorted(unknown)}.")

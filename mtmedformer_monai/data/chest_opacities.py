@@ -48,14 +48,14 @@ def bacterial(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Dis
 def viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
     """Several hazy patches in both lungs and a net of fine lines around them."""
     field = np.zeros_like(x)
-    for index in range(int(rng.integers(3, 7))):
+    for index in range(int(rng.integers(4, 9))):
         blob = _blob(x, y, lungs.masks[index % 2], rng.uniform(0.06, 0.14), 0.6, rng)
         field = np.maximum(field, rng.uniform(0.20, 0.42) * blob)
     fine = np.abs(smooth_noise(x.shape, x.shape[0] / 48, rng))
     around = ndimage.gaussian_filter(field, 0.03 * x.shape[0])
     disease = _annotate(field, lungs)
     net = 0.30 * np.exp(-((fine / 0.35) ** 2)) * np.clip(around / (around.max() + 1e-6), 0, 1) * lungs.mask
-    return Disease(disease.attenuation + (0.4 * net).astype(np.float32), disease.mask, disease.boxes)
+    return Disease(disease.attenuation + (0.9 * net).astype(np.float32), disease.mask, disease.boxes)
 
 
 def _blob(x: Field, y: Field, lung: Mask, size: float, roughness: float, rng: np.random.Generator) -> Field:
