@@ -110,7 +110,9 @@ class DetectionTask(Task):
 
     def make_metric(self) -> TaskMetric:
         """Average precision and FROC."""
-        return DetectionMetric(self.classes, iou_threshold=self.match_iou, nms_iou=self.nms_iou)
+        return DetectionMetric(
+            self.classes, iou_threshold=self.match_iou, nms_iou=self.nms_iou, max_boxes=self.max_boxes
+        )
 
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
         """Boxes by class to (N, 5).

@@ -98,8 +98,19 @@ def test_two_processes_train_one_network(bundle, cohort, tracking_uri, tmp_path)
     places = ["--bundle_root", str(bundle), "--dataset_dir", str(cohort), "--output_dir", f"$'{tmp_path}'"]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
-        [*launcher, "-m", "monai.bundle", "run", "training", "--config_file", str(configs), *sizes, *places]
-        + ["--ckpt_dir", str(tmp_path / "models")],
+        [
+            *launcher,
+            "-m",
+            "monai.bundle",
+            "run",
+            "training",
+            "--config_file",
+            str(configs),
+            *sizes,
+            *places,
+            "--ckpt_dir",
+            str(tmp_path / "models"),
+        ],
         env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

@@ -35,7 +35,7 @@ def test_levels_that_nobody_looks_at_have_no_parameters_and_change_nothing():
 
 
 def test_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="multiple of 8 .* got 12"):
+    with pytest.raises(ValueError, match=r"multiple of 8 .* got 12"):
         FeaturePyramid(CHANNELS, 12)
     with pytest.raises(ValueError, match=r"indices in 0\.\.2, got \[1, 3\]"):
         FeaturePyramid(CHANNELS, 16, levels=[1, 3])

@@ -39,7 +39,7 @@ def test_position_matters_without_a_table():
 
 
 def test_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="size expects one of .*'tiny'.* got 'huge'"):
+    with pytest.raises(ValueError, match=r"size expects one of .*'tiny'.* got 'huge'"):
         HierarchicalTransformer("huge")
     with pytest.raises(ValueError, match="tuples of one length"):
         TransformerSize((16, 32), (1, 1))

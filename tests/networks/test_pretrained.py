@@ -36,7 +36,7 @@ def to_timm(name: str) -> str:
     for theirs, ours in NAMES.items():
         mine, of_timm = (each.rsplit(".", 1)[0].split(".", 2)[-1] for each in (ours, theirs))
         mine, of_timm = (each.split(".", 2)[-1] if each.startswith("blocks") else each for each in (mine, of_timm))
-        if "patch_embed" not in theirs and f".{mine}." in name and "norm" != mine:
+        if "patch_embed" not in theirs and f".{mine}." in name and mine != "norm":
             return name.replace(f".{mine}.", f".{of_timm}.")
     if ".embedding." in name:
         name = name.replace(".embedding.projection.", ".downsample.proj.").replace(".embedding.", ".downsample.")
