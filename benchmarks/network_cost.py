@@ -66,6 +66,7 @@ class AsTask(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """(B, 1, H, W) to both structures' logits."""
         return {BOTH.name: self.network(image)}
 
 
@@ -125,6 +126,7 @@ class Runner:
         self.targets = {name: torch.stack([target] * batch) for name, target in encoded.items()}
 
     def training(self) -> None:
+        """One step with every label there."""
         self.network.train()
         self.optimizer.zero_grad()
         self.loss(self.network(self.image), self.targets).backward()
@@ -132,15 +134,17 @@ class Runner:
 
     @torch.no_grad()
     def inference(self) -> None:
-        self.optimizer.zero_grad()  # gradients are none of inference's memory
+        """One forward pass."""
         self.network.eval()(self.image)
 
     def milliseconds(self, mode: str) -> float:
+        """CPU time of one step, all threads."""
         start = time.process_time()
         getattr(self, mode)()
         return 1e3 * (time.process_time() - start)
 
     def millions(self) -> float:
+        """Parameters."""
         return sum(parameter.numel() for parameter in self.network.parameters()) / 1e6
 
 

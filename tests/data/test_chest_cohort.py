@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 
 from mtmedformer_monai.data import check_datalist, load_datalist, make_chest_cohort, read_datalist
-from mtmedformer_monai.data.chest_cohort import PARTS
+from mtmedformer_monai.data.chest_cohort import PARTS, render_chest
+from mtmedformer_monai.data.chest_phantom import draw_patient
+from mtmedformer_monai.data.scanner_look import SCANNERS
+from mtmedformer_monai.keys import MetaKey
 from mtmedformer_monai.transforms import read_radiograph
 
 SECTIONS = ("training", "validation", "test")
@@ -45,10 +48,30 @@ def cohort(tmp_path_factory):
     return make(tmp_path_factory.mktemp("cohort"))
 
 
-def test_equal_seeds_write_equal_files_and_others_do_not(cohort, tmp_path):
-    again, other = make(tmp_path / "again"), make(tmp_path / "other", seed=1)
-    assert content_of(again.parent) == content_of(cohort.parent)
-    assert not pixels_of(other) & pixels_of(cohort)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_equal_seeds_write_equal_files_however_many_work(cohort, tmp_path, workers):
+    assert content_of(make(tmp_path, workers=workers).parent) == content_of(cohort.parent)
+
+
+def test_other_seeds_write_other_images(cohort, tmp_path):
+    assert not pixels_of(make(tmp_path, num_patients=8, seed=1)) & pixels_of(cohort)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_cohort_has_no_datalist_not_even_an_old_one(tmp_path, workers):
+    old = make(tmp_path, num_patients=8, image_size=48, workers=1)
+    in_the_way = tmp_path / "images/synthetic-0-00005-0.dcm"
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    with pytest.raises(IsADirectoryError):
+        make(tmp_path, num_patients=8, image_size=48, workers=workers)
+    assert not old.exists()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_no_patient_is_in_two_sections(cohort):
+    sections = [{item["patient_id"] for item in load_datalist(cohort, section)} for section in SECTIONS]
+    assert sum(map(len, sections)) == len(set.union(*sections)) == PATIENTS
 
 
 def test_the_checker_finds_nothing_to_complain_of(cohort):
@@ -88,7 +111,9 @@ def test_consolidations_are_denser_than_the_lung_around_them(cohort):
 
 
 def test_sites_may_carry_some_parts_only(tmp_path):
-    items = items_of(make(tmp_path, annotated={"site_a": ["lung"], "site_b": ["finding", "opacity_box"]}))
+    items = items_of(
+        make(tmp_path, num_patients=12, annotated={"site_a": ["lung"], "site_b": ["finding", "opacity_box"]})
+    )
     carried = {
         site: {
             kind: set(item.get(kind, {})) for item in items if item["site"] == site for kind in item if kind in KINDS
@@ -97,16 +122,42 @@ def test_sites_may_carry_some_parts_only(tmp_path):
     }
     assert carried["site_a"] == {"masks": {"lung"}}
     assert carried["site_b"] == {"boxes": {"opacity"}, "labels": {"finding"}}
+    assert any(set(item["masks"]) == {"lung", "opacity"} for item in items if item["site"] == "site_c")
+
+
+def test_a_cohort_without_any_label_is_split_too(tmp_path):
+    datalist = make(tmp_path, num_patients=8, scanners=SCANNERS[:1], annotated={"site_a": ["lung"]})
+    assert [bool(load_datalist(datalist, section)) for section in SECTIONS] == [True] * 3
+
+
+@pytest.mark.parametrize("scanner", SCANNERS, ids=[scanner.name for scanner in SCANNERS])
+def test_files_read_back_as_they_were_rendered(tmp_path, scanner):
+    """The first patient's random numbers, drawn in the cohort's order."""
+    first = min(items_of(make(tmp_path, num_patients=8, scanners=[scanner])), key=lambda item: item["image"])
+    rng = np.random.default_rng([0, 0])
+    patient = draw_patient(rng)
+    disease = str(rng.choice(["normal", "bacterial", "viral"], p=[0.4, 0.3, 0.3]))
+    rng.random(), rng.integers(*((1, 14) if patient.is_child else (18, 90)))  # whether a second image, and the age
+    shape = (round(SIZE * scanner.aspect), SIZE)
+    image, masks, found = render_chest(shape, patient, disease, scanner, rng)
+    read, meta = read_radiograph(first["image"])
+    np.testing.assert_allclose(read, image, atol=0.5 / (2**scanner.bits_stored - 1) + 1e-6)  # half a gray level
+    np.testing.assert_equal(masks_of(first), masks)
+    assert first["boxes"] == {"opacity": found.boxes}
+    assert meta[MetaKey.VIEW] == scanner.view
+    np.testing.assert_allclose(meta[MetaKey.SPACING_MM], [scanner.spacing_mm * 256 / SIZE] * 2)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         ({"num_patients": 7}, "num_patients expects 8 or more"),
-        ({"disease_shares": {"fungal": 1.0}}, "fungal"),
-        ({"annotated": {"site_a": ["heart"]}}, "heart"),
+        ({"disease_shares": {"fungal": 1.0}}, "disease_shares expects names .* got .'fungal'"),
+        ({"annotated": {"site_a": ["heart"]}}, "annotated expects parts .* got .'heart'"),
+        ({"annotated": {"site_z": ["lung"]}}, "annotated expects sites .* got .'site_z'"),
+        ({"workers": 0}, "workers expects 1 or more processes, got 0"),
     ],
-    ids=["too few", "disease", "part"],
+    ids=["too few", "disease", "part", "site", "workers"],
 )
 def test_what_it_can_not_make_is_told(tmp_path, options, told):
     with pytest.raises(ValueError, match=told):

@@ -5,7 +5,7 @@ from scipy import ndimage
 from mtmedformer_monai.data.chest_opacities import MASK_LEVEL, MIN_AREA, bacterial, healthy, viral
 from mtmedformer_monai.data.chest_phantom import draw_patient, make_grid, make_lungs
 
-SHAPE = (128, 112)
+SHAPE = (72, 64)
 
 
 def make(kind, seed):
@@ -55,12 +55,25 @@ def test_viral_ones_reach_both_lungs(seed):
     assert all((disease.attenuation * lung).max() > 0.05 for lung in lungs.masks)
 
 
-def test_bacterial_ones_are_denser_and_in_one_lung_more_often():
+@pytest.mark.parametrize("kind", [bacterial, viral])
+def test_all_follows_from_the_seed(kind):
+    first, same, other = (make(kind, seed)[0] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.attenuation, same.attenuation)
+    np.testing.assert_array_equal(first.mask, same.mask)
+    assert first.boxes == same.boxes != other.boxes
+
+
+def test_bacterial_ones_are_denser_fewer_and_in_one_lung_more_often():
     found = {kind: [make(kind, seed) for seed in range(30)] for kind in (bacterial, viral)}
-    peak = {kind: np.mean([disease.attenuation.max() for disease, _ in pairs]) for kind, pairs in found.items()}
+    parts = {kind: np.mean([len(disease.boxes) for disease, _ in pairs]) for kind, pairs in found.items()}
+    density = {
+        kind: np.mean([disease.attenuation[disease.mask].mean() for disease, _ in pairs])
+        for kind, pairs in found.items()
+    }
     sided = {
         kind: np.mean([any(not (disease.mask & lung).any() for lung in lungs.masks) for disease, lungs in pairs])
         for kind, pairs in found.items()
     }
-    assert peak[bacterial] > 1.2 * peak[viral]
+    assert density[bacterial] > 1.2 * density[viral]
+    assert parts[bacterial] < 0.6 * parts[viral]
     assert sided[bacterial] > 0.5 > sided[viral]

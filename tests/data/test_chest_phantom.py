@@ -71,6 +71,17 @@ def test_air_attenuates_nothing_and_lungs_less_than_the_body_around():
     assert field[lungs.mask].mean() < 0.75 * field[-8:, 30:50].mean()
 
 
+def test_anatomy_follows_from_the_seed():
+    def field(seed):
+        rng = np.random.default_rng(seed)
+        patient = draw_patient(rng)
+        x, y = make_grid(SHAPE, patient)
+        return render_anatomy(x, y, patient, make_lungs(x, y, patient, rng), rng)
+
+    np.testing.assert_array_equal(field(0), field(0))
+    assert not np.array_equal(field(0), field(1))
+
+
 def test_children_have_shorter_lungs_and_larger_hearts():
     patients = [draw_patient(np.random.default_rng(seed)) for seed in range(200)]
     child, adult = ([one for one in patients if one.is_child is kind] for kind in (True, False))

@@ -27,6 +27,13 @@ def test_what_is_shown_is_float32_between_0_and_1(scanner):
     assert (shown.min(), shown.max()) == (0.0, 1.0)
 
 
+def test_the_look_follows_from_the_seed():
+    flat = np.full(SHAPE, 1.0, np.float32)
+    first, same, other = (expose(flat, SCANNERS[1], np.random.default_rng(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
 def test_more_noise_is_noisier():
     flat = np.full(SHAPE, 1.0, np.float32)
     flat[:, :40] = 0.5

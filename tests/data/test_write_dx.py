@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -5,6 +7,7 @@ import pydicom
 import pytest
 
 from mtmedformer_monai.data.write_dx import DXHeader, write_dx
+from mtmedformer_monai.keys import MetaKey
 from mtmedformer_monai.transforms import read_radiograph
 
 HEADER = DXHeader("synthetic-1", "F", 34, "PA", "MONOCHROME2", 12, 1.5, "site_a", False, "one")
@@ -85,6 +88,30 @@ def test_all_that_the_iod_demands_is_there(tmp_path, photometric):
     # PS3.3 C.8.11.3.1.2: the sign is -1 where higher values mean less X-ray.
     shape_and_sign = (data.PresentationLUTShape, data.PixelIntensityRelationshipSign)
     assert shape_and_sign == (("INVERSE", 1) if photometric == "MONOCHROME1" else ("IDENTITY", -1))
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("view", ["PA", "AP"])
+def test_a_validator_finds_no_error(tmp_path, photometric, view):
+    """Runs `dciodvfy` where it is installed; elsewhere the views are what of its checks the lists above leave out."""
+    path, _ = write(tmp_path, photometric=photometric, view=view)
+    data = pydicom.dcmread(path)
+    code = {"PA": "399348003", "AP": "399067008"}[view]  # SNOMED CT, DICOM PS3.16 CID 4010
+    assert (data.ViewPosition, data.ViewCodeSequence[0].CodeValue) == (view, code)
+    assert data.AnatomicRegionSequence[0].CodeMeaning == "Thorax"
+    if validator := shutil.which("dciodvfy"):
+        told = subprocess.run([validator, str(path)], capture_output=True, text=True, timeout=60)
+        lines = (told.stdout + told.stderr).splitlines()
+        assert lines[0] == "DXImageForPresentation"
+        assert [line for line in lines if line.startswith("Error")] == []
+
+
+@pytest.mark.parametrize("view", ["PA", "AP"])
+@pytest.mark.parametrize("spacing", [0.2, 1.5])
+def test_spacing_and_view_are_read_back(tmp_path, view, spacing):
+    _, meta = read_radiograph(write(tmp_path, view=view, spacing_mm=spacing)[0])
+    assert (meta[MetaKey.VIEW], meta[MetaKey.MODALITY]) == (view, "DX")
+    np.testing.assert_allclose(meta[MetaKey.SPACING_MM], [spacing, spacing])
 
 
 def test_the_file_names_no_one(tmp_path):
