@@ -32,6 +32,7 @@ from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, Segmentat
 
 BOUND = 1.35
 MULTI = "multi-task (5 tasks)"
+KINDS = {"train_s": "Training", "infer_s": "Inference"}
 
 
 def chest_tasks() -> list[Task]:
@@ -96,12 +97,14 @@ class Work:
         self.optimizer = torch.optim.AdamW(self.network.parameters())
 
     def train(self) -> None:
+        """One training step."""
         self.network.train()
         self.optimizer.zero_grad()
         self.loss(self.network(self.image), self.targets).backward()
         self.optimizer.step()
 
     def infer(self) -> None:
+        """One inference batch, to probabilities."""
         self.network.eval()
         with torch.inference_mode():
             outputs = self.network(self.image)
@@ -109,6 +112,7 @@ class Work:
                 task.activate(outputs[task.name])
 
     def measure(self) -> None:
+        """Notes the CPU seconds of one of each."""
         for run, seconds in ((self.train, self.train_s), (self.infer, self.infer_s)):
             start = time.process_time()
             run()
@@ -155,37 +159,40 @@ def measure_memory(make: Callable[[], nn.Module], tasks: list[Task], args: argpa
     return memory
 
 
-def ratios(some: list[float], others: list[float]) -> float:
-    return statistics.median(one / other for one, other in zip(some, others, strict=True))
+def summed(works: list[Work], kind: str) -> list[float]:
+    """Seconds of several networks together, by repeat; kind: 'train_s' or 'infer_s'."""
+    return [sum(each) for each in zip(*(getattr(work, kind) for work in works), strict=True)]
+
+
+def ratio(work: Work, others: list[Work], kind: str) -> float:
+    pairs = zip(summed([work], kind), summed(others, kind), strict=True)
+    return statistics.median(one / other for one, other in pairs)
 
 
 def print_table(works: dict[str, Work], memory: dict[str, tuple[float, float]]) -> None:
-    multi, singles = works[MULTI], {name: work for name, work in works.items() if name.startswith("only ")}
-    rows = [
-        (name, [work], sum(p.numel() for p in work.network.parameters()), *memory[name]) for name, work in works.items()
-    ]
-    total = [sum(memory[name][column] for name in singles) for column in (0, 1)]
-    parameters = sum(row[2] for row in rows if row[0] in singles)
-    rows.insert(1 + len(singles), ("sum of the single-task networks", list(singles.values()), parameters, *total))
+    rows = {name: [name] for name in works}
+    singles = [name for name in works if name.startswith("only ")]
+    order = [MULTI, *singles, "sum of the single-task networks", *list(works)[1 + len(singles) :]]
+    rows["sum of the single-task networks"] = singles
     print("| network | parameters, M | train, ms | infer, ms | train, MiB | infer, MiB | multi/this, train | infer |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, parts, count, train_mib, infer_mib in rows:
-        train_s = [sum(each) for each in zip(*(part.train_s for part in parts), strict=True)]
-        infer_s = [sum(each) for each in zip(*(part.infer_s for part in parts), strict=True)]
-        figures = [f"{count / 1e6:.2f}", *(f"{1e3 * statistics.median(each):.0f}" for each in (train_s, infer_s))]
-        figures += [f"{train_mib:.0f}", f"{infer_mib:.0f}"]
-        figures += [f"{ratios(multi.train_s, train_s):.2f}", f"{ratios(multi.infer_s, infer_s):.2f}"]
-        print(f"| {name} | {' | '.join(figures)} |")
-    train, infer = (
-        {name: ratios(getattr(multi, kind), getattr(work, kind)) for name, work in singles.items()}
-        for kind in ("train_s", "infer_s")
-    )
-    for kind, of in (("training", train), ("inference", infer)):
-        worst, best = max(of, key=lambda name: of[name]), min(of, key=lambda name: of[name])
-        print(
-            f"\nMulti-task over one single-task network, {kind}: {of[best]:.2f} ('{best}') to {of[worst]:.2f} "
-            f"(the cheapest, '{worst}'); bound {BOUND}."
-        )
+    for name in order:
+        parts = [works[part] for part in rows[name]]
+        count = sum(p.numel() for part in parts for p in part.network.parameters()) / 1e6
+        times = [f"{1e3 * statistics.median(summed(parts, kind)):.0f}" for kind in KINDS]
+        mib = [f"{sum(memory[part][column] for part in rows[name]):.0f}" for column in (0, 1)]
+        shares = [f"{ratio(works[MULTI], parts, kind):.2f}" for kind in KINDS]
+        print(f"| {name} | {' | '.join([f'{count:.2f}', *times, *mib, *shares])} |")
+
+
+def print_bound(works: dict[str, Work]) -> None:
+    singles = {name: work for name, work in works.items() if name.startswith("only ")}
+    for kind, word in KINDS.items():
+        over = {name: ratio(works[MULTI], [work], kind) for name, work in singles.items()}
+        cheapest = min(singles, key=lambda name: statistics.median(getattr(singles[name], kind)))
+        each = ", ".join(f"{value:.2f} {name!r}" for name, value in over.items())
+        print(f"\n{word}: multi-task over each single-task network: {each}.")
+        print(f"Over the cheapest, {cheapest!r}: {over[cheapest]:.2f}; the bound is {BOUND}.")
 
 
 def main() -> None:
@@ -209,6 +216,7 @@ def main() -> None:
                 work.train_s.clear()
                 work.infer_s.clear()
     print_table(works, memory)
+    print_bound(works)
 
 
 if __name__ == "__main__":
