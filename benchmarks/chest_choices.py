@@ -62,14 +62,15 @@ def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> di
             "seed": seed,
         }
         started = time.process_time()
-        _workflow(["train"], common | overrides).run()
+        make_workflow(["train"], common | overrides).run()
         seconds = time.process_time() - started
-        _workflow(["train", "evaluate"], common | overrides).run()
+        make_workflow(["train", "evaluate"], common | overrides).run()
         figures = json.loads(Path(folder, "evaluation/metrics.json").read_text())
     return {name: figures.get(name) or float("nan") for name in FIGURES} | {"seconds": seconds}
 
 
-def _workflow(configs: list[str], overrides: dict[str, Any]) -> ConfigWorkflow:
+def make_workflow(configs: list[str], overrides: dict[str, Any]) -> ConfigWorkflow:
+    """The bundle with some values overridden, ready to run."""
     workflow = ConfigWorkflow(
         config_file=[str(BUNDLE / f"configs/{name}.json") for name in configs],
         meta_file=str(BUNDLE / "configs/metadata.json"),
