@@ -241,6 +241,12 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, list[float]]:
     return {name: score(way(test[0]), test[1]) for name, way in ways.items()}
 
 
+def spread(values: tuple[float, ...]) -> str:
+    """Mean, and the deviation where there are several."""
+    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.3f}{deviation}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
@@ -264,7 +270,7 @@ def main() -> None:
     print(f"\n| {options.seeds} seeds, Dice | {' | '.join(FIGURES)} |\n| --- |{' --- |' * len(FIGURES)}")
     for name in runs[0]:
         columns = zip(*(figures[name] for figures in runs), strict=True)
-        cells = [f"{statistics.fmean(column):.3f} ± {statistics.pstdev(column):.3f}" for column in columns]
+        cells = [spread(column) for column in columns]
         print(f"| {name} | {' | '.join(cells)} |")
 
 

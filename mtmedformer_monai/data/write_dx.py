@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,11 @@ class DXHeader:
         age_years: 0 to 120.
         view: 'PA' or 'AP'.
         photometric: 'MONOCHROME1' or 'MONOCHROME2'.
-        bits_stored: 8 to 16.
+        bits_stored: 9 to 16.
         spacing_mm: of the detector's elements.
         station: name of the device.
         compress: run-length encoded.
-        uid_entropy: what the unique identifiers are made from.
+        uid_entropy: what the unique identifiers are made from, beside the pixels.
     """
 
     patient_id: str
@@ -54,6 +55,7 @@ def write_dx(path: str | Path, image: NDArray[np.float32], header: DXHeader) -> 
         image: (H, W) in [0, 1], brighter is denser; stored the other way round for MONOCHROME1.
         header: its attributes.
     """
+    header = replace(header, uid_entropy=header.uid_entropy + hashlib.sha256(image.tobytes()).hexdigest())
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.MediaStorageSOPClassUID = DX_FOR_PRESENTATION
@@ -132,7 +134,7 @@ def _dx_image(data: Dataset, header: DXHeader) -> None:
     data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
     data.PresentationLUTShape = "INVERSE" if header.photometric == "MONOCHROME1" else "IDENTITY"
     data.LossyImageCompression = "00"
-    data.BurnedInAnnotation = "YES"
+    data.BurnedInAnnotation = "NO"  # a side marker tells no one's identity
     data.DetectorType = "DIRECT"
     data.ImagerPixelSpacing = [header.spacing_mm, header.spacing_mm]
     data.AcquisitionContextSequence = Sequence([])
