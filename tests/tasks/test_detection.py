@@ -95,6 +95,23 @@ def test_each_box_belongs_to_one_stride_and_to_the_point_nearest_to_its_centre()
         assert abs(nearest[1] - (5 + side / 4)) <= stride / 2
 
 
+def test_heights_of_a_box_by_hand():
+    # The centre is (20, 10), standard deviations are 0.16 sides: 6.4 and 3.2.
+    heat = centre_map(grid(), target_of([0, 0, 40, 20, 0]), 1)[0, :, 0, 0].reshape(-1)[:64].reshape(8, 8)
+    assert heat[1, 2].item() == 1.0  # (20, 12), the nearest
+    assert heat[1, 3].item() == pytest.approx(math.exp(-0.5 * ((8 / 6.4) ** 2 + (2 / 3.2) ** 2)))  # (28, 12)
+    assert heat[0, 2].item() == pytest.approx(math.exp(-0.5 * (6 / 3.2) ** 2))  # (20, 4)
+
+
+def test_points_far_from_a_centre_learn_no_box():
+    task, target = DetectionTask("t", ["mass"]), target_of([0, 0, 40, 20, 0])
+    best = perfect(task, target)
+    near, far = best.clone(), best.clone()
+    near[0, 8 + 3, :4], far[0, 2, :4] = (torch.tensor([0.0, 0, 1, 1]) for _ in range(2))  # heights 0.38 and 0.17
+    assert task.loss(near, target).item() > 0.1
+    assert task.loss(far, target).item() == pytest.approx(task.loss(best, target).item())
+
+
 def test_classes_have_maps_of_their_own_and_the_order_of_boxes_never_matters():
     rows = [[20, 33, 31, 49, 0], [40, 8, 62, 30, 1]]
     first, second = target_of(*rows), target_of(*rows[::-1])
