@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from mtmedformer_monai.keys import LABELS
 from mtmedformer_monai.tasks import ClassificationTask
@@ -20,6 +21,18 @@ def test_pooling_looks_at_all_places_alike():
     for index, changes in ((0, False), (1, True), (2, True)):
         moved = [each + torch.rand_like(each) * (place == index) for place, each in enumerate(features)]
         assert torch.allclose(pooling(moved, pyramid, (32, 32)), logits, atol=1e-6) is not changes
+
+
+def test_attention_equals_torchs_own():
+    torch.manual_seed(0)
+    pooling, tokens = AttentionPooling(CHANNELS, 3, width=8, num_heads=2).eval(), torch.randn(3, 10, 16)
+    pooling.query.data *= 50  # so that the shares are far from even
+    theirs = nn.MultiheadAttention(16, num_heads=2, batch_first=True)
+    theirs.in_proj_weight.data = torch.cat([torch.eye(16), pooling.key_value.weight.data])
+    theirs.in_proj_bias.data = torch.cat([torch.zeros(16), pooling.key_value.bias.data])
+    theirs.out_proj.load_state_dict(pooling.output.state_dict())
+    expected = theirs(pooling.query.expand(3, -1, -1), tokens, tokens)[0][:, 0]
+    assert torch.allclose(pooling._attend(tokens), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal"])
