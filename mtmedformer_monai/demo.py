@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.data import load_datalist, make_chest_cohort
+from mtmedformer_monai.engines.run_summary import table
 
 logger = logging.getLogger("mtmedformer")
 
@@ -136,9 +138,10 @@ def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
 
 def _report(output: Path, seconds: float) -> None:
     figures = json.loads((output / "training/evaluation/metrics.json").read_text())
-    lines = [f"  {name:<36} {value:.3f}" for name, value in sorted(figures.items()) if value is not None]
+    tasks = [name.removesuffix("_cases") for name in figures if name.endswith("_cases")]
+    known = {name: math.nan if value is None else value for name, value in figures.items()}
     shown = [path for part in ("training", "inference") for path in sorted((output / part).rglob("*.png"))]
     shown = [path for path in shown if "mlruns" not in path.parts]
-    logger.info("\n== Metrics on held-out patients ==\n%s", "\n".join(lines))
+    logger.info("\n== Metrics on held-out patients ==\n%s", table(known, tasks))
     logger.info("\n== Pictures ==\n%s", "\n".join(f"  {picture}" for picture in shown))
     logger.info("\nDone in %.0f seconds. Everything lies in %s", seconds, output)

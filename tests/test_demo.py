@@ -25,7 +25,7 @@ SIZES = ["--patients", "400", "--epochs", "24", "--image-size", "64"]
 PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation/examples.png")
 
 
-def test_demo_reaches_its_figures(tmp_path, capfd):
+def test_demo_reaches_its_figures(tmp_path, caplog):
     bundle = ROOT / "bundles/chest_xray_multitask"
     assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0
     figures = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
@@ -35,7 +35,7 @@ def test_demo_reaches_its_figures(tmp_path, capfd):
     assert len(overlays) == 1
     for picture in [*(tmp_path / name for name in PICTURES), *overlays]:
         assert np.asarray(Image.open(picture).convert("L")).std() > 5
-    assert "Metrics on held-out patients" in capfd.readouterr().out
+    assert "Metrics on held-out patients" in caplog.text and "opacity_box  " in caplog.text
 
 
 def test_a_folder_that_is_no_bundle_is_told_with_the_remedy(tmp_path, caplog):

@@ -12,13 +12,20 @@ from monai.utils import CommonKeys
 
 from mtmedformer_monai.tasks.base import Task
 
+HALF_WEIGHT_CASES = 20
+"""Cases at which a figure has half the weight of one that is known exactly."""
+
 
 class MultiTaskMetric:
-    """Key metric of an evaluator: the mean over tasks of each task's primary figure, with all figures beside it.
+    """Key metric of an evaluator: the weighted mean over tasks of each task's primary figure, all figures beside it.
 
     Give it to the stock engine as `key_val_metric={"mean_score": MultiTaskMetric(tasks)}`. At the end of each epoch
     `engine.state.metrics` holds `<task>_<figure>` for every figure of every task, and the mean under the key's name,
     which MONAI's CheckpointSaver and early stop then go by.
+
+    A figure that rests on n cases (`cases` of the task's metric) weighs n / (n + 20): one that jumps from epoch to
+    epoch because it rests on five boxes must not choose the epoch for tasks with hundreds of images. Figures of a
+    metric that doesn't tell its cases weigh 1.
 
     It reads the network's raw output when the forward pass is done, before decollation and postprocessing: it works
     with either, and postprocessing may change predictions as it likes. A task without any annotation has NaN figures
@@ -65,7 +72,7 @@ class MultiTaskMetric:
 
     def compute(self, engine: Engine, name: str) -> None:
         """Writes all figures into the engine's metrics."""
-        scores = {}
+        scores, weights = {}, {}
         for task_name, metric in self._metrics.items():
             figures = metric.compute()
             key = self._key_figures[task_name]
@@ -75,15 +82,26 @@ class MultiTaskMetric:
                     "primary_figure to one of them."
                 )
             scores[task_name] = figures[key]
+            weights[task_name] = weigh_cases(figures.get("cases", math.inf))
             engine.state.metrics.update({f"{task_name}_{figure}": value for figure, value in figures.items()})
-        engine.state.metrics[name] = _mean_of_known(scores)
+        engine.state.metrics[name] = _mean_of_known(scores, weights)
 
 
-def _mean_of_known(scores: Mapping[str, float]) -> float:
-    known = [score for score in scores.values() if not math.isnan(score)]
+def weigh_cases(cases: float) -> float:
+    """The weight of a figure that rests on so many cases, in (0, 1]; fewer than one count as one.
+
+    Example:
+        >>> weigh_cases(5), weigh_cases(20), weigh_cases(math.inf)
+        (0.2, 0.5, 1.0)
+    """
+    return 1.0 / (1.0 + HALF_WEIGHT_CASES / max(cases, 1.0))
+
+
+def _mean_of_known(scores: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    known = {name: score for name, score in scores.items() if not math.isnan(score)}
     if not known:  # NaN would be the best metric for ever: nothing is greater
         raise ValueError(
             f"no task of {sorted(scores)} has a figure: the images carry no annotation, or one class alone; "
             "check the datalist's validation list."
         )
-    return sum(known) / len(known)
+    return sum(weights[name] * score for name, score in known.items()) / sum(weights[name] for name in known)

@@ -65,7 +65,7 @@ def table(figures: Mapping[str, float], tasks: Sequence[str]) -> str:
         if name == "loss" or name.startswith("loss_"):
             continue
         task = max((t for t in tasks if name.startswith(f"{t}_")), key=len, default="")
-        shown = "-" if math.isnan(value) else f"{value:.3f}"
+        shown = "-" if math.isnan(value) else f"{value:.0f}" if name.endswith("_cases") else f"{value:.3f}"
         groups[task].append(f"{name.removeprefix(task + '_') if task else name} {shown}")
     width = max(map(len, groups), default=0)
     return "\n".join(f"  {task:<{width}}  {'   '.join(parts)}" for task, parts in groups.items() if parts)

@@ -28,6 +28,7 @@ class ClassificationMetric:
     - `accuracy`: share of images (multi-label: of annotated labels) that are right.
     - `ece`: expected calibration error, 15 bins (Guo et al., ICML 2017, eq. 3), of the confidence in the chosen
       class; each annotated label of a multi-label task is a binary choice of its own.
+    - `cases`: images (multi-label: annotated labels) of the rarest class that is there, which `auc` rests on.
     - ordinal only: `kappa` (Cohen's, quadratic weights) and `mae` (mean absolute error, in classes).
 
     The chosen class is the most probable one; labels of a multi-label task are present from 0.5 on.
@@ -80,7 +81,7 @@ def _class_figures(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[
     """Figures of exclusive classes. probs: (B, K). target: (B,) class index."""
     names = ["auc", "f1", "accuracy", "ece", *(["kappa", "mae"] if kind == "ordinal" else [])]
     if len(target) == 0:
-        return dict.fromkeys(names, float("nan"))
+        return dict.fromkeys(names, float("nan")) | {"cases": 0.0}
     chosen = probs.argmax(axis=1)
     classes = [1] if kind == "binary" else range(probs.shape[1])
     figures = {
@@ -88,6 +89,7 @@ def _class_figures(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[
         "f1": _nanmean([_f1(target == k, chosen == k) for k in classes]),
         "accuracy": float((chosen == target).mean()),
         "ece": expected_calibration_error(probs.max(axis=1), chosen == target),
+        "cases": float(np.unique(target, return_counts=True)[1].min()),
     }
     if kind == "ordinal":
         figures |= {"kappa": _kappa(target, chosen, probs.shape[1]), "mae": float(np.abs(chosen - target).mean())}
@@ -105,6 +107,7 @@ def _multilabel_figures(probs: Floats, target: Floats) -> dict[str, float]:
         "f1": _nanmean([_f1(t, c) for t, c, _ in columns]),
         "accuracy": float(right.mean()) if right.size else float("nan"),
         "ece": expected_calibration_error(np.maximum(probs, 1 - probs)[known], right),
+        "cases": float(min((min(t.sum(), (~t).sum()) for t, _, _ in columns if t.any() and not t.all()), default=0)),
     }
 
 

@@ -27,7 +27,7 @@ class DetectionMetric:
     `ap_0.5` is one threshold, `ap_mass` one class.
 
     Images that are not annotated are left out altogether; on annotated images without a box every detection is a
-    false positive.
+    false positive. `cases` is the number of true boxes.
 
     Args:
         classes: names of the classes.
@@ -86,7 +86,7 @@ class DetectionMetric:
                 scores, hits = of_class[:, 1], of_class[:, 2 + t] > 0
                 figures["ap", iou, name] = average_precision(scores, hits, num_targets)
                 figures["froc", iou, name] = froc_score(scores, hits, num_targets, len(images))
-        return self._summarize(figures)
+        return self._summarize(figures) | {"cases": float(images.sum())}
 
     def _add_image(self, output: Tensor, rows: Tensor) -> None:
         """Matches one image's detections. output: (A, 7 + K). rows: (N, 5) true boxes."""

@@ -26,6 +26,7 @@ class SegmentationMetric:
     - `hausdorff95`: mean over images, in pixels of the network's input, of the larger of the two directed 95th
       percentiles of the surface distance (monai.metrics.compute_hausdorff_distance); over the images where both
       masks are non-empty. A structure that was missed altogether shows in `dice`, not here.
+    - `cases`: the true masks that `dice` rests on, of the structure with the fewest.
 
     With several structures, each figure comes per structure too (`dice_heart`), and the plain name is the mean over
     structures.
@@ -70,7 +71,9 @@ class SegmentationMetric:
         figures = {"dice": rows[..., _DICE].nanmean(dim=0), "dice_pooled": pooled}
         if self._hausdorff:
             figures["hausdorff95"] = rows[..., _HAUSDORFF].nanmean(dim=0)
-        return {key: value for name, values in figures.items() for key, value in self._named(name, values).items()}
+        named = {key: value for name, values in figures.items() for key, value in self._named(name, values).items()}
+        cases = (~rows[..., _DICE].isnan()).sum(dim=0)
+        return named | {"cases": float(min(cases[cases > 0].tolist(), default=0))}
 
     def _measure(self, predicted: Tensor, true: Tensor, annotated: Tensor) -> Tensor:
         """Float64 (B, S, 4): dice, hausdorff95, overlap, area; NaN where not annotated or not defined."""

@@ -25,7 +25,11 @@ class TaskMetric(Protocol):
         """
 
     def compute(self) -> dict[str, float]:
-        """Returns figure name to value; NaN where no target was annotated."""
+        """Returns figure name to value; NaN where no target was annotated.
+
+        `cases`, where it is among them, tells how many cases the primary figure rests on, and weighs it in the key
+        metric.
+        """
 
 
 class Task(ABC):

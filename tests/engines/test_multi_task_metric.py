@@ -68,7 +68,38 @@ def test_partial_labels_leave_their_task_out():
 def test_key_figures_are_chosen_by_task():
     torch.manual_seed(0)
     metrics = evaluate(TinyNetwork(), key_figures={"finding": "accuracy"}).state.metrics
-    assert metrics["mean_score"] == pytest.approx((metrics["lung_dice"] + metrics["finding_accuracy"]) / 2)
+    lung, finding = metrics["lung_cases"], metrics["finding_cases"]
+    lung, finding = lung / (lung + 20), finding / (finding + 20)
+    expected = (lung * metrics["lung_dice"] + finding * metrics["finding_accuracy"]) / (lung + finding)
+    assert metrics["mean_score"] == pytest.approx(expected)
+
+
+class Fixed:
+    """A task whose figure and cases are given."""
+
+    primary_figure = "dice"
+
+    def __init__(self, name, figures):
+        self.name, self._figures = name, figures
+
+    def make_metric(self):
+        return SimpleNamespace(compute=lambda: self._figures)
+
+
+@pytest.mark.parametrize(
+    "box, expected",
+    [
+        ({"dice": 0.1, "cases": 5.0}, (0.8 * 0.9 + 0.2 * 0.1) / (0.8 + 0.2)),  # 5 / (5 + 20)
+        ({"dice": 0.1}, (0.8 * 0.9 + 1.0 * 0.1) / (0.8 + 1.0)),
+        ({"dice": math.nan, "cases": 0.0}, 0.9),
+    ],
+    ids=["few cases weigh little", "cases not told", "no case"],
+)
+def test_the_mean_weighs_figures_by_their_cases(box, expected):
+    metric = MultiTaskMetric([Fixed("lung", {"dice": 0.9, "cases": 80.0}), Fixed("box", box)])  # 80 / (80 + 20)
+    engine = SimpleNamespace(state=SimpleNamespace(metrics={}))
+    metric.compute(engine, "mean_score")
+    assert engine.state.metrics["mean_score"] == pytest.approx(expected)
 
 
 def test_drives_monai_stock_checkpoint(tmp_path):

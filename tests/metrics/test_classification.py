@@ -63,7 +63,16 @@ def test_undefined_figures_are_nan():
     figures = figures_of("binary", torch.tensor([[0.9, 0.1]] * 4), torch.zeros(4))
     assert math.isnan(figures["auc"])
     assert figures["accuracy"] == 1.0
-    assert all(math.isnan(v) for v in figures_of("ordinal", torch.rand(4, 3), torch.full((4,), torch.nan)).values())
+    figures = figures_of("ordinal", torch.rand(4, 3), torch.full((4,), torch.nan))
+    assert figures.pop("cases") == 0
+    assert all(math.isnan(value) for value in figures.values())
+
+
+def test_cases_are_those_of_the_rarest_class():
+    assert figures_of("binary", torch.rand(5, 2), torch.tensor([0.0, 0, 0, 1, torch.nan]))["cases"] == 1
+    assert figures_of("multiclass", torch.rand(5, 3), torch.tensor([0.0, 0, 2, 2, 2]))["cases"] == 2
+    labels = torch.tensor([[1.0, 0], [1, 0], [0, 0], [0, 0]])  # the second label is never there: no area, no say
+    assert figures_of("multilabel", torch.rand(4, 2), labels)["cases"] == 2
 
 
 def test_border_errors_name_the_remedy():

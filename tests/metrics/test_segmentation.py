@@ -72,7 +72,18 @@ def test_agrees_with_monai():
 
 
 def test_nothing_seen_is_nan():
-    assert all(math.isnan(v) for v in SegmentationMetric(["a"]).compute().values())
+    figures = SegmentationMetric(["a"]).compute()
+    assert figures.pop("cases") == 0
+    assert all(math.isnan(value) for value in figures.values())
+
+
+def test_cases_are_the_true_masks():
+    metric = SegmentationMetric(["lung"])
+    target = torch.zeros(4, 1, 8, 8)
+    target[:2, :, 2:5] = 1.0
+    target[3] = torch.nan
+    metric.update(target.nan_to_num(), target)
+    assert metric.compute()["cases"] == 2
 
 
 def test_wrong_channels_are_named():
