@@ -35,7 +35,8 @@ def test_demo_reaches_its_figures(tmp_path, caplog):
     assert len(overlays) == 1
     for picture in [*(tmp_path / name for name in PICTURES), *overlays]:
         assert np.asarray(Image.open(picture).convert("L")).std() > 5
-    assert "Metrics on held-out patients" in caplog.text and "opacity_box  " in caplog.text
+    assert "Metrics on held-out patients" in caplog.text
+    assert "opacity_box  " in caplog.text
 
 
 def test_a_folder_that_is_no_bundle_is_told_with_the_remedy(tmp_path, caplog):

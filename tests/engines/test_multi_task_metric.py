@@ -87,7 +87,7 @@ class Fixed:
 
 
 @pytest.mark.parametrize(
-    "box, expected",
+    ("box", "expected"),
     [
         ({"dice": 0.1, "cases": 5.0}, (0.8 * 0.9 + 0.2 * 0.1) / (0.8 + 0.2)),  # 5 / (5 + 20)
         ({"dice": 0.1}, (0.8 * 0.9 + 1.0 * 0.1) / (0.8 + 1.0)),
