@@ -32,6 +32,13 @@ left out is not annotated."""
 LABELS = "labels"
 """{task: class name, or a list of names for a multi-label task}. A task left out is not annotated."""
 
+STUDY_ID = "study_id"
+"""What images of one examination share; an image without one is a study of its own."""
+
+LATERALITY = "laterality"
+VIEW = "view"
+"""In an item, what the datalist says of the image, for files whose header is silent: 'L' or 'R'; 'CC', 'MLO', ..."""
+
 PATIENT_ID = "patient_id"
 SITE = "site"
 ANNOTATIONS = (MASKS, BOXES, LABELS)
