@@ -21,15 +21,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
+from monai.bundle import ConfigParser
 from monai.networks.nets import UNETR, SwinUNETR
 from torch import Tensor, nn
 
 from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
-from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
+from mtmedformer_monai.tasks import Task
 
+BUNDLE = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
 BOUND = 1.35
 MULTI = "multi-task (5 tasks)"
 KINDS = {"train_s": "Training", "infer_s": "Inference"}
@@ -37,13 +40,10 @@ KINDS = {"train_s": "Training", "infer_s": "Inference"}
 
 def chest_tasks() -> list[Task]:
     """The tasks of the chest bundle."""
-    return [
-        SegmentationTask("lung", ["lung"]),
-        SegmentationTask("opacity", ["opacity"], batch_dice=True),
-        DetectionTask("opacity_box", ["opacity"]),
-        ClassificationTask("finding", ["normal", "pneumonia"], "binary"),
-        ClassificationTask("pneumonia_type", ["bacterial", "viral"], "binary"),
-    ]
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / "configs/train.json"))
+    tasks: list[Task] = parser.get_parsed_content("tasks")
+    return tasks
 
 
 class AsDict(nn.Module):
