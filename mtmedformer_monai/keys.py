@@ -39,9 +39,14 @@ LATERALITY = "laterality"
 VIEW = "view"
 """In an item, what the datalist says of the image, for files whose header is silent: 'L' or 'R'; 'CC', 'MLO', ..."""
 
+STUDY_VIEWS = ("R_CC", "R_MLO", "L_CC", "L_MLO")
+"""A screening mammography: laterality and view of its images, in the order of every tensor over views."""
+
 PATIENT_ID = "patient_id"
 SITE = "site"
 ANNOTATIONS = (MASKS, BOXES, LABELS)
+FACTS = (PATIENT_ID, STUDY_ID, SITE, LATERALITY, VIEW)
+"""Text that a datalist item may hold."""
 
 
 class MetaKey:

@@ -12,7 +12,7 @@ from monai.transforms import Transform
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mtmedformer_monai.keys import ANNOTATIONS, IMAGE, MASKS, MetaKey
+from mtmedformer_monai.keys import FACTS, IMAGE, MASKS, MetaKey
 
 from .read_mask import read_mask
 
@@ -27,7 +27,10 @@ class EncodesTarget(Protocol):
 
 
 class LoadTargetsd(Transform):
-    """Loads masks, and encodes every task's target under the task's name; the raw annotations leave the item.
+    """Loads masks, and encodes every task's target under the task's name.
+
+    What stays is what collates, whatever other items hold: arrays, and `keys.FACTS` as text, '' where not known. The raw
+    annotations and all else leave the item.
 
     Targets are float32, NaN where not annotated: (C, H, W) for segmentation, (N, 5) rows x1, y1, x2, y2, class for
     detection, () or (K,) for classification.
@@ -52,7 +55,8 @@ class LoadTargetsd(Transform):
         item[MASKS] = {structure: _load(mask, structure, size) for structure, mask in masks.items()}
         for task in self.tasks:
             item[task.name] = torch.as_tensor(task.encode_target(item, size), dtype=torch.float32)
-        return {key: value for key, value in item.items() if key not in ANNOTATIONS}
+        arrays = {key: value for key, value in item.items() if isinstance(value, (torch.Tensor, np.ndarray))}
+        return {key: str(item.get(key) or "") for key in FACTS} | arrays
 
     def _source_size(self, item: Mapping[Any, Any]) -> tuple[int, int]:
         meta = getattr(item[self.image_key], "meta", {})

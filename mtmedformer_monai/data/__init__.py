@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .join import join_datalists as join_datalists
     from .readable_dataset import RadiographDataset as RadiographDataset
     from .split import split_by_patient as split_by_patient
+    from .study_dataset import StudyDataset as StudyDataset
     from .summarize import summarize_datalist as summarize_datalist
 
 # No file bears the name of what it defines: the imported file would take the place of the function.
@@ -28,6 +29,7 @@ _HOMES = {
     "CONVERTERS": "converters",
     "Problem": "check",
     "RadiographDataset": "readable_dataset",
+    "StudyDataset": "study_dataset",
     "check_datalist": "check",
     "convert_dataset": "converters",
     "find_images": "image_files",

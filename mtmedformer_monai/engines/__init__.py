@@ -19,6 +19,7 @@ _HOMES = {
     "MLflowTracker": "mlflow_tracker",
     "MultiTaskMetric": "multi_task_metric",
     "PrepareMultiTaskBatch": "prepare_batch",
+    "PrepareStudyBatch": "prepare_study_batch",
     "Progress": "progress",
     "ResumeTraining": "resume",
     "RunSummary": "run_summary",

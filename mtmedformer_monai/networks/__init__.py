@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .mtmedformer import MTMedFormer as MTMedFormer
     from .mtmedformer import SelectOutput as SelectOutput
     from .pretrained import load_pvt_v2 as load_pvt_v2
+    from .study_network import StudyNetwork as StudyNetwork
 
 _HOMES = {
     "FeaturePyramid": "feature_pyramid",
@@ -25,6 +26,7 @@ _HOMES = {
     "MTMedFormer": "mtmedformer",
     "ResNetEncoder": "alternative_encoders",
     "SelectOutput": "mtmedformer",
+    "StudyNetwork": "study_network",
     "SwinEncoder": "alternative_encoders",
     "TimmEncoder": "alternative_encoders",
     "TransformerSize": "hierarchical_transformer",

@@ -66,23 +66,47 @@ class MTMedFormer(nn.Module):
         Returns:
             Task name to raw output: segmentation logits (B, C, H, W); detection rows (B, A, 7 + K); class logits.
         """
-        height, width = image.shape[2], image.shape[3]
-        padded = self._pad(_plain(image))
-        size = (padded.shape[2], padded.shape[3])
-        features = self.encoder((padded - 0.5) * 4.0)
-        pyramids = {name: pyramid(features) for name, pyramid in self.pyramids.items()}
+        features, pyramids = self.encode(image)
+        return self.decode(features, pyramids, (image.shape[2], image.shape[3]))
+
+    def encode(self, image: Tensor) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
+        """What all decoders look at.
+
+        Returns:
+            The encoder's maps, finest first, and {pyramid: its maps}, of the padded image.
+        """
+        features: list[Tensor] = self.encoder((self._pad(_plain(image)) - 0.5) * 4.0)
+        pyramids: dict[str, list[Tensor]] = {}
+        for name, pyramid in self.pyramids.items():
+            pyramids[name] = pyramid(features)
+        return features, pyramids
+
+    def decode(
+        self, features: list[Tensor], pyramids: dict[str, list[Tensor]], size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """All tasks' outputs, as `forward` gives them.
+
+        Args:
+            features: of `encode`.
+            pyramids: of `encode`.
+            size: (H, W) of the image.
+        """
+        height, width = size
+        padded = (self._padded(height), self._padded(width))
         outputs: dict[str, Tensor] = {}
         for name, decoder in self.decoders.items():
-            output = decoder(features, pyramids[name] if name in pyramids else pyramids["shared"], size)
+            output = decoder(features, pyramids[name] if name in pyramids else pyramids["shared"], padded)
             outputs[name] = output[:, :, :height, :width] if output.dim() == 4 else output
         return outputs
+
+    def _padded(self, length: int) -> int:
+        """The next multiple of the stride."""
+        return (length + self.stride - 1) // self.stride * self.stride
 
     def _pad(self, image: Tensor) -> Tensor:
         """Pads with background at the right and the bottom to a multiple of the stride."""
         height, width = image.shape[2], image.shape[3]
-        rows = (height + self.stride - 1) // self.stride * self.stride - height
-        columns = (width + self.stride - 1) // self.stride * self.stride - width
-        return F.pad(image, (0, columns, 0, rows))
+        return F.pad(image, (0, self._padded(width) - width, 0, self._padded(height) - height))
 
 
 class SelectOutput(nn.Module):

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .classification import ClassificationTask as ClassificationTask
     from .detection import DetectionTask as DetectionTask
     from .segmentation import SegmentationTask as SegmentationTask
+    from .study_task import StudyTask as StudyTask
 
 _HOMES = {
     "ClassificationTask": "classification",
     "DetectionTask": "detection",
     "SegmentationTask": "segmentation",
+    "StudyTask": "study_task",
     "Task": "base",
     "TaskMetric": "base",
 }

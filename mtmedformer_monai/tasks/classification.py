@@ -57,16 +57,24 @@ class AttentionPooling(nn.Module):
 
     def forward(self, features: list[Tensor], pyramid: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Returns logits (B, K)."""
+        return self.classify(self.pool(self.tokenize(features, pyramid), None))
+
+    def tokenize(self, features: list[Tensor], pyramid: list[Tensor]) -> Tensor:
+        """What the query looks at: (B, N, D)."""
         first = len(features) - len(self.projections)
         tokens: list[Tensor] = []
         for index, projection in enumerate(self.projections):
             tokens.append(projection(features[first + index].flatten(2).transpose(1, 2)))
         tokens.append(self.pyramid_projection(pyramid[self.pyramid_level].flatten(2).transpose(1, 2)))
-        pooled = self._attend(self.norm(torch.cat(tokens, dim=1)))
-        return self.logits(self.dropout(self.output_norm(pooled)))
+        return self.norm(torch.cat(tokens, dim=1))
 
-    def _attend(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) to (B, D).
+    def classify(self, pooled: Tensor) -> Tensor:
+        """(B, D) to logits (B, K)."""
+        logits: Tensor = self.logits(self.dropout(self.output_norm(pooled)))
+        return logits
+
+    def pool(self, tokens: Tensor, absent: Tensor | None) -> Tensor:
+        """(B, N, D) to (B, D), without the tokens that are absent: bool (B, N).
 
         As one query asks all tokens, the key layer is applied to the query and the value layer to what was gathered,
         instead of both to every token: the same numbers for a fraction of the work. The keys' bias adds the same to
@@ -76,7 +84,10 @@ class AttentionPooling(nn.Module):
         depth = width // self.num_heads
         layers = self.key_value.weight.reshape(2, self.num_heads, depth, width)
         asked = torch.matmul(self.query.reshape(self.num_heads, 1, depth), layers[0]).squeeze(1) * depth**-0.5
-        shares = torch.matmul(tokens, asked.transpose(0, 1)).softmax(dim=1)
+        scores = torch.matmul(tokens, asked.transpose(0, 1))
+        if absent is not None:
+            scores = scores.masked_fill(absent.unsqueeze(2), -1e4)  # finite: a group may be all absent
+        shares = scores.softmax(dim=1)
         gathered = torch.matmul(shares.transpose(1, 2), tokens)
         values = torch.matmul(layers[1], gathered.unsqueeze(3)).flatten(1)
         return self.output(values + self.key_value.bias[width:])

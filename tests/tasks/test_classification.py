@@ -32,7 +32,7 @@ def test_attention_equals_torchs_own():
     theirs.in_proj_bias.data = torch.cat([torch.zeros(16), pooling.key_value.bias.data])
     theirs.out_proj.load_state_dict(pooling.output.state_dict())
     expected = theirs(pooling.query.expand(3, -1, -1), tokens, tokens)[0][:, 0]
-    assert torch.allclose(pooling._attend(tokens), expected, atol=1e-6)
+    assert torch.allclose(pooling.pool(tokens, None), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "ordinal"])

@@ -3,6 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mtmedformer_monai.keys import FACTS
 from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd
 
 
@@ -31,9 +32,11 @@ def loaded(make_dicom):
 def test_targets_take_the_place_of_annotations(loaded, tmp_path):
     mask = np.eye(6, 4, dtype=bool)
     Image.fromarray(mask).save(tmp_path / "m.png")
-    item = {**loaded, "masks": {"lung": str(tmp_path / "m.png")}, "labels": {"finding": 1}, "boxes": {}, "site": "a"}
+    annotated = {"masks": {"lung": str(tmp_path / "m.png")}, "labels": {"finding": 1}, "boxes": {}}
+    item = {**loaded, **annotated, "site": "a", "remark": "of some items only, which no batch could hold"}
     out = LoadTargetsd([LungTask(), FindingTask()])(item)
-    assert set(out) == {"image", "site", "lung_map", "finding"}
+    assert set(out) == {"image", "lung_map", "finding", *FACTS}
+    assert (out["site"], out["patient_id"]) == ("a", "")
     assert out["lung_map"].dtype == torch.float32
     np.testing.assert_array_equal(out["lung_map"][0], mask)
     assert out["finding"] == 1
@@ -47,7 +50,7 @@ def test_nothing_annotated(loaded):
 
 
 def test_no_tasks(loaded):
-    assert set(LoadTargetsd([])(loaded)) == {"image"}
+    assert set(LoadTargetsd([])(loaded)) == {"image", *FACTS}
 
 
 def test_mask_given_as_an_array(loaded):

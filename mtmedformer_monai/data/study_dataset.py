@@ -1,0 +1,117 @@
+"""Images of a study side by side, for networks that fuse views."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
+
+logger = logging.getLogger(__name__)
+
+CRANIOCAUDAL = ("CC", "XCCL", "XCCM", "FB")
+OBLIQUE = ("MLO", "ML", "LM", "LMO", "SIO", "ISO")
+"""Views (DICOM CID 4014) that stand in for a screening view where that is not there."""
+
+
+class StudyDataset(Dataset[dict[str, Any]]):
+    """Groups the images of a dataset by study.
+
+    An item: `image` float32 (V, H, W) in the order of `keys.STUDY_VIEWS`, NaN for a view that is not there; each other
+    tensor of the images stacked likewise, (V, ...), NaN where there is no view or no annotation; `study_id` and
+    `files` (names by view).
+
+    Images share a study by their items' `study_id`. Laterality and view come from the image's metadata, else from its
+    item. An image that has neither, or whose place is taken, is left out of its study with a warning.
+
+    Args:
+        images: dataset of single images, all of one size, such as `RadiographDataset`, with its items in `data`.
+        tasks: names of the tensors to stack, the image tasks' names.
+
+    Raises:
+        ValueError: no image has a place in a study.
+    """
+
+    def __init__(self, images: Any, tasks: Sequence[str] = ()) -> None:
+        self.images = images
+        self.tasks = list(tasks)
+        self.data = group_studies(images.data, [self._view(index) for index in range(len(images))])
+        if not self.data:
+            raise ValueError(
+                "no image has a place in a study; give `laterality` (L, R) and `view` (CC, MLO) in the datalist."
+            )
+
+    def __len__(self) -> int:
+        """Number of studies."""
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One study."""
+        study = self.data[index]
+        found = {view: self.images[place] for view, place in study["views"].items()}
+        any_item = next(iter(found.values()))
+        stacked = {key: _stack(found, key) for key in (IMAGE, *self.tasks) if key in any_item}
+        if IMAGE in stacked:
+            stacked[IMAGE] = stacked[IMAGE][:, 0]
+        files = [Path(str(found[v][IMAGE].meta[MetaKey.FILENAME])).name if v in found else "" for v in STUDY_VIEWS]
+        return {**stacked, STUDY_ID: study[STUDY_ID], "files": files}
+
+    def _view(self, index: int) -> tuple[str, str]:
+        """Laterality and view of an image, '' where not known."""
+        item = self.images.data[index]
+        laterality, view = str(item.get(LATERALITY) or ""), str(item.get(VIEW) or "")
+        if not (laterality and view):
+            meta = self.images[index][IMAGE].meta
+            laterality, view = laterality or meta[MetaKey.LATERALITY], view or meta[MetaKey.VIEW]
+        return laterality, view
+
+
+def name_view(laterality: str, view: str) -> str:
+    """The screening view that an image is, or stands in for; '' where it is none.
+
+    Example:
+        >>> name_view("R", "CC"), name_view("L", "ML"), name_view("B", "CC")
+        ('R_CC', 'L_MLO', '')
+    """
+    kind = "CC" if view in CRANIOCAUDAL else "MLO" if view in OBLIQUE else ""
+    return f"{laterality}_{kind}" if kind and laterality in {"L", "R"} else ""
+
+
+def group_studies(items: Sequence[Mapping[str, Any]], views: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Studies in the order of their first images; of two images of one place the first has it, or the true view.
+
+    Args:
+        items: of a datalist.
+        views: laterality and view of each.
+
+    Returns:
+        [{'study_id': str, 'views': {view: index of the item}}].
+    """
+    studies: dict[str, dict[str, int]] = {}
+    left_out = 0
+    for index, (item, view) in enumerate(zip(items, views, strict=True)):
+        study = studies.setdefault(str(item.get(STUDY_ID) or f"image {index}"), {})
+        place = name_view(*view)
+        left_out += not place or place in study
+        if place and (place not in study or _stands_in(views[study[place]]) > _stands_in(view)):
+            study[place] = index
+    if left_out:
+        logger.warning("%d images have no place in their study: another has it, or the view is not known.", left_out)
+    return [{STUDY_ID: name, "views": study} for name, study in studies.items() if study]
+
+
+def _stands_in(view: tuple[str, str]) -> bool:
+    return name_view(*view) != "_".join(view)
+
+
+def _stack(found: Mapping[str, Mapping[str, Any]], key: str) -> Tensor:
+    """(V, ...) of the views there are, the others NaN."""
+    values = {view: torch.as_tensor(item[key]).as_subclass(Tensor).float() for view, item in found.items()}
+    missing = torch.full_like(next(iter(values.values())), torch.nan)
+    return torch.stack([values.get(view, missing) for view in STUDY_VIEWS])

@@ -1,0 +1,82 @@
+import logging
+
+import pytest
+import torch
+from monai.data import DataLoader, MetaTensor
+
+from mtmedformer_monai.data.study_dataset import StudyDataset
+from mtmedformer_monai.engines import PrepareStudyBatch
+from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask, StudyTask
+
+NAN = torch.nan
+
+
+class Images:
+    """Single images: each one's pixels and class are its number."""
+
+    def __init__(self, items):
+        self.data = items
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        facts = self.data[index].get("header", ("", ""))
+        meta = {"filename_or_obj": f"folder/{index}.dcm", "laterality": facts[0], "view": facts[1]}
+        image = MetaTensor(torch.full((1, 4, 3), float(index)), meta=meta)
+        return {"image": image, "pathology": torch.tensor(float(index % 3)), "lesion": torch.ones(1, 4, 3)}
+
+
+def item(study, laterality, view, **more):
+    return {"study_id": study, "laterality": laterality, "view": view, **more}
+
+
+def test_views_stand_in_their_places_and_missing_ones_are_nan():
+    images = Images([item("a", "L", "MLO"), item("b", "R", "CC"), item("a", "R", "CC")])
+    studies = StudyDataset(images, ["pathology", "lesion"])
+    assert [study["study_id"] for study in studies] == ["a", "b"]
+    first = studies[0]
+    assert first["image"].shape == (4, 4, 3)
+    assert first["image"][:, 0, 0].nan_to_num(nan=-1).tolist() == [2, -1, -1, 0]
+    assert first["pathology"].nan_to_num(nan=-1).tolist() == [2, -1, -1, 0]
+    assert first["lesion"].shape == (4, 1, 4, 3)
+    assert first["files"] == ["2.dcm", "", "", "0.dcm"]
+
+
+def test_the_header_tells_where_the_datalist_is_silent_and_other_views_stand_in():
+    images = Images([{"study_id": "a", "header": ("L", "ML")}, {"study_id": "a", "header": ("L", "XCCL")}])
+    assert StudyDataset(images)[0]["files"] == ["", "", "1.dcm", "0.dcm"]
+
+
+def test_a_screening_view_takes_the_place_of_a_stand_in(caplog):
+    images = Images([item("a", "L", "ML"), item("a", "L", "MLO"), item("a", "L", "LM")])
+    with caplog.at_level(logging.WARNING):
+        assert StudyDataset(images)[0]["files"] == ["", "", "", "1.dcm"]
+    assert "2 images have no place in their study" in caplog.text
+
+
+def test_images_without_a_study_are_studies_of_their_own():
+    images = Images([{"laterality": "L", "view": "CC"}, {"laterality": "L", "view": "CC"}])
+    assert len(StudyDataset(images)) == 2
+
+
+def test_images_of_no_known_view_are_an_error_with_the_remedy():
+    with pytest.raises(ValueError, match="give `laterality`"):
+        StudyDataset(Images([{"study_id": "a"}]))
+
+
+def test_batches_of_studies_become_targets_of_images_breasts_and_studies():
+    images = Images([item("a", "L", "MLO"), item("b", "R", "CC"), item("a", "R", "CC"), item("b", "R", "MLO")])
+    tasks = [SegmentationTask("lesion", ["lesion"]), ClassificationTask("pathology", ["n", "b", "m"])]
+    study_tasks = [
+        StudyTask(ClassificationTask(f"{level}_p", ["n", "b", "m"]), "pathology", level)
+        for level in ("breast", "study")
+    ]
+    batch = next(iter(DataLoader(StudyDataset(images, ["pathology", "lesion"]), batch_size=2)))
+    image, targets = PrepareStudyBatch(tasks, study_tasks)(batch, "cpu")
+    assert type(image) is torch.Tensor
+    assert image.shape == (2, 4, 4, 3)
+    assert targets["lesion"].shape == (8, 1, 4, 3)
+    assert targets["pathology"].nan_to_num(nan=-1).tolist() == [2, -1, -1, 0, 1, 0, -1, -1]
+    assert targets["breast_p"].nan_to_num(nan=-1).tolist() == [2, 0, 1, -1]
+    assert targets["study_p"].tolist() == [2, 1]
