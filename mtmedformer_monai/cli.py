@@ -43,10 +43,10 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("demo", help="cohort, training, evaluation and inference of a bundle, end to end")
     command.add_argument("--bundle", type=Path, default=Path("bundles/chest_xray_multitask"))
-    command.add_argument("--output", type=Path, default=Path("demo_output/chest_xray_multitask"))
-    command.add_argument("--patients", type=int, default=400)
+    command.add_argument("--output", type=Path, default=None, help="demo_output/ and the bundle's name where left out")
+    command.add_argument("--patients", type=int, default=0, help="0: as the bundle's configs/demo.json says")
     command.add_argument("--epochs", type=int, default=0, help="0: as the bundle's configs/demo.json says")
-    command.add_argument("--image-size", type=int, default=0, help="0: as the bundle's configs say")
+    command.add_argument("--image-size", type=int, default=0, help="rows; 0: as the bundle's configs say")
     command.add_argument("--seed", type=int, default=0)
     command.set_defaults(run=_run_demo)
 
@@ -55,13 +55,13 @@ def _run_demo(options: argparse.Namespace) -> int:
     from mtmedformer_monai.demo import DemoRecipe, run_demo
 
     recipe = DemoRecipe(options.bundle, options.patients, options.epochs, options.image_size, options.seed)
-    return run_demo(recipe, options.output)
+    return run_demo(recipe, options.output or Path("demo_output") / options.bundle.resolve().name)
 
 
 def _add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("cohort", help="make a cohort of synthetic radiographs as DICOM files")
     command.add_argument("folder", type=Path)
-    command.add_argument("--kind", choices=["chest"], default="chest")
+    command.add_argument("--kind", choices=["chest", "mammography"], default="chest")
     command.add_argument("--patients", type=int, default=300)
     command.add_argument("--image-size", type=int, default=256)
     command.add_argument("--seed", type=int, default=0)
@@ -69,11 +69,9 @@ def _add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run_cohort(options: argparse.Namespace) -> int:
-    from mtmedformer_monai.data import make_chest_cohort
+    from mtmedformer_monai.data.cohorts import make_cohort
 
-    path = make_chest_cohort(
-        options.folder, num_patients=options.patients, image_size=options.image_size, seed=options.seed
-    )
+    path = make_cohort(options.kind, options.folder, options.patients, options.image_size, options.seed)
     logger.info("datalist: %s", path)
     return 0
 

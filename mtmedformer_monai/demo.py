@@ -11,16 +11,16 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.data import load_datalist, make_chest_cohort
+from mtmedformer_monai.data import load_datalist
+from mtmedformer_monai.data.cohorts import make_cohort
 from mtmedformer_monai.engines.run_summary import table
+from mtmedformer_monai.keys import BOXES, IMAGE
 
 logger = logging.getLogger("mtmedformer")
-
-DEFAULT_IMAGE_SIZE = 128
-"""Side of the network's input in the bundles' configs."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class DemoRecipe:
 
     Attributes:
         bundle: the bundle's folder.
-        patients: of the cohort.
+        patients: of the cohort; 0 leaves it to `configs/demo.json`.
         epochs: of the training; 0 leaves it to `configs/demo.json`.
-        image_size: side of the network's input; 0 leaves it to the bundle. The DICOM files are twice as wide.
+        image_size: rows of the network's input; 0 leaves it to the bundle. The DICOM files have twice as many.
         seed: of cohort and training.
     """
 
     bundle: Path
-    patients: int = 400
+    patients: int = 0
     epochs: int = 0
     image_size: int = 0
     seed: int = 0
@@ -92,7 +92,7 @@ def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str,
         "output_dir": f"$'{output / 'training'}'",
     }
     if recipe.image_size:
-        common["image_size"] = [recipe.image_size, recipe.image_size]
+        common["image_size"] = _image_size(recipe)
     trained = common | {"dataset_dir": datalist.parent, "ckpt_dir": output / "training/models", "seed": recipe.seed}
     if recipe.epochs:
         trained["max_epochs"] = recipe.epochs
@@ -100,16 +100,18 @@ def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str,
         "dataset_dir": output / "data",
         "ckpt_path": output / "training/models" / "model.pt",
         "output_dir": f"$'{output / 'inference'}'",
-        "image": _first_image(datalist),
     }
+    images = {"one DICOM file": _first_image(datalist)} | _real_images(recipe)
     return {
         "Training": _bundle_run("training", [configs / "train.json", configs / "demo.json"], trained),
         "Evaluation on held-out patients": _bundle_run(
             "evaluating", [configs / "train.json", configs / "demo.json", configs / "evaluate.json"], trained
         ),
-        "Inference on one DICOM file": _bundle_run(
-            "evaluating", [configs / "inference.json", configs / "demo.json"], inferred
-        ),
+    } | {
+        f"Inference on {name}": _bundle_run(
+            "evaluating", [configs / "inference.json", configs / "demo.json"], inferred | {"image": image}
+        )
+        for name, image in images.items()
     }
 
 
@@ -120,10 +122,35 @@ def _bundle_run(run_id: str, configs: list[Path], overrides: Mapping[str, Any]) 
 
 
 def _first_image(datalist: Path) -> str:
-    """A pneumonia of the test list, or its first image."""
+    """The first image of the test list with a box on it, or its first."""
     items = load_datalist(datalist, "test")
-    sick = [item for item in items if item.get("labels", {}).get("finding") == "pneumonia"]
-    return str((sick or items)[0]["image"])
+    boxed = [item for item in items if any(item.get(BOXES, {}).values())]
+    return str((boxed or items)[0][IMAGE])
+
+
+def _real_images(recipe: DemoRecipe) -> dict[str, str]:
+    """A real image that a package of the registry ships, where the bundle's demo names one."""
+    package = _demo_config(recipe).get("real_images")
+    if package is None:
+        return {}
+    try:
+        path = next(iter(import_module(package).gen_cases()))
+    except ImportError:
+        logger.warning("The package %r is not installed; `pip install %s` shows a real image too.", package, package)
+        return {}
+    return {"a real mammogram": str(next(iter(path.values())))}
+
+
+def _demo_config(recipe: DemoRecipe) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((recipe.bundle / "configs/demo.json").read_text())
+    return config
+
+
+def _image_size(recipe: DemoRecipe) -> list[int]:
+    """Rows and columns of the network's input, in the bundle's aspect."""
+    rows, columns = json.loads((recipe.bundle / "configs/train.json").read_text())["image_size"]
+    chosen = recipe.image_size or rows
+    return [chosen, round(chosen * columns / rows)]
 
 
 def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
@@ -131,9 +158,10 @@ def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
     if datalist.is_file():
         logger.info("== Cohort ==\n%s is there already.", datalist)
         return datalist
-    logger.info("== Cohort ==\n%d patients as DX DICOM files in %s", recipe.patients, folder)
-    columns = 2 * (recipe.image_size or DEFAULT_IMAGE_SIZE)
-    return make_chest_cohort(folder, num_patients=recipe.patients, image_size=columns, seed=recipe.seed)
+    cohort = _demo_config(recipe)["cohort"]
+    patients = recipe.patients or cohort["patients"]
+    logger.info("== Cohort ==\n%d patients as DICOM files in %s", patients, folder)
+    return make_cohort(cohort["kind"], folder, patients, 2 * _image_size(recipe)[0], recipe.seed)
 
 
 def _report(output: Path, seconds: float) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .errors import UnsupportedImageError as UnsupportedImageError
     from .errors import UnsupportedModalityError as UnsupportedModalityError
     from .fit import FitRadiographd as FitRadiographd
+    from .hide_patches import HidePatchesd as HidePatchesd
     from .load_radiograph import LoadRadiographd as LoadRadiographd
     from .load_radiograph import make_meta_tensor as make_meta_tensor
     from .load_targets import LoadTargetsd as LoadTargetsd
@@ -38,6 +39,7 @@ _HOMES = {
     "BrokenPixelDataError": "errors",
     "Exposure": "random_exposure",
     "FitRadiographd": "fit",
+    "HidePatchesd": "hide_patches",
     "LoadRadiographd": "load_radiograph",
     "LoadTargetsd": "load_targets",
     "MissingDecoderError": "errors",

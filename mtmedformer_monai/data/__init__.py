@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .readable_dataset import RadiographDataset as RadiographDataset
     from .split import split_by_patient as split_by_patient
     from .study_dataset import StudyDataset as StudyDataset
+    from .study_dataset import make_study_dataset as make_study_dataset
     from .summarize import summarize_datalist as summarize_datalist
 
 # No file bears the name of what it defines: the imported file would take the place of the function.
@@ -36,6 +37,7 @@ _HOMES = {
     "join_datalists": "join",
     "load_datalist": "datalist",
     "make_chest_cohort": "chest_cohort",
+    "make_study_dataset": "study_dataset",
     "read_datalist": "datalist",
     "save_datalist": "datalist",
     "split_by_patient": "split",

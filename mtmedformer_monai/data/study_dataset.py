@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mtmedformer_monai.data.readable_dataset import RadiographDataset
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,20 @@ class StudyDataset(Dataset[dict[str, Any]]):
             meta = self.images[index][IMAGE].meta
             laterality, view = laterality or meta[MetaKey.LATERALITY], view or meta[MetaKey.VIEW]
         return laterality, view
+
+
+def make_study_dataset(
+    data: Sequence[dict[str, Any]], transform: Any, tasks: Sequence[str] = (), **reading: Any
+) -> StudyDataset:
+    """A `StudyDataset` of the images of a datalist, as a config builds it.
+
+    Args:
+        data: items of a datalist.
+        transform: composed; of single images.
+        tasks: names of the image tasks; empty where there are no targets.
+        reading: further arguments of `RadiographDataset`.
+    """
+    return StudyDataset(RadiographDataset(data, transform, **reading), tasks)
 
 
 def name_view(laterality: str, view: str) -> str:

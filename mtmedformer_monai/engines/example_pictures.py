@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -24,6 +24,8 @@ class ExamplePictures:
 
     Attached to a trainer, the examples are those of the last validation, drawn when the training is done; attached
     to an evaluator that runs by itself, those of that run.
+
+    Of a study (images of several views) each view is a row, with the study's classes beside it.
 
     Args:
         tasks: the network's tasks.
@@ -62,17 +64,27 @@ class ExamplePictures:
     def _keep(self, evaluator: Engine) -> None:
         output = evaluator.state.output
         images, targets, outputs = (output[key] for key in (CommonKeys.IMAGE, CommonKeys.LABEL, CommonKeys.PRED))
+        probs = {task.name: task.activate(outputs[task.name]) for task in self._tasks}
+        views = images.shape[1]
         for index in range(len(images)):
-            if self._seen in self._wanted:
-                target = {name: _on_cpu(tensor[index]) for name, tensor in targets.items()}
-                raw = {task.name: outputs[task.name][index : index + 1] for task in self._tasks}
-                probs = {task.name: _on_cpu(task.activate(raw[task.name])[0]) for task in self._tasks}
-                self._examples.append(Example(_on_cpu(images[index, 0]), target, probs))
+            if self._seen in self._wanted and len(self._examples) < self._num_examples:
+                places = [index * views + view for view in range(views) if not images[index, view, 0, 0].isnan()]
+                self._examples += [_example(images.flatten(0, 1), targets, probs, place) for place in places]
             self._seen += 1
 
     def _draw(self) -> None:
         if self._examples:
             draw_examples(self._examples, self._tasks, self._path)
+
+
+def _example(images: Tensor, targets: Mapping[str, Tensor], probs: Mapping[str, Tensor], place: int) -> Example:
+    """One of the images (N, H, W); what was told of a breast or a study, fewer rows than N, stands beside each view."""
+
+    def row(values: Tensor) -> Tensor:
+        return _on_cpu(values[place * len(values) // len(images)])
+
+    named = {name: row(target) for name, target in targets.items()}
+    return Example(_on_cpu(images[place]), named, {name: row(values) for name, values in probs.items()})
 
 
 def spread(size: int, count: int) -> set[int]:

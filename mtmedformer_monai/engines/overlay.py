@@ -17,6 +17,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.tasks.reconstruction import ReconstructionTask
+from mtmedformer_monai.tasks.segmentation import SegmentationTask
 
 from .palette import FAINT, INK, color_of, new_figure, save_figure
 
@@ -51,7 +53,7 @@ def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str 
     for row, example in zip(grid, examples, strict=True):
         for axes, title in zip(row, ("annotated", "predicted"), strict=False):
             _tag(axes, 0.02, 0.98, title, "white", va="top", transform=axes.transAxes)
-            _show(axes, example)
+            _show(axes, example if title == "annotated" else _filled(example, tasks))
         row[2].axis("off")
         for index, task in enumerate(tasks):
             _draw_masks((row[0], row[1]), task, example, first_color=_num_structures(tasks[:index]))
@@ -77,6 +79,16 @@ def draw_prediction(example: Example, tasks: Sequence[Task], path: str | Path) -
     save_figure(figure, path)
 
 
+def _filled(example: Example, tasks: Sequence[Task]) -> Example:
+    """The image with what the network made of hidden pixels, where a task hides some."""
+    image = example.image
+    for task in tasks:
+        target = example.targets.get(task.name)
+        if isinstance(task, ReconstructionTask) and target is not None:
+            image = torch.where(target[0].isnan(), image, example.probs[task.name][0])
+    return Example(image, example.targets, example.probs)
+
+
 def _show(axes: Axes, example: Example) -> None:
     axes.imshow(example.image.numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
@@ -84,12 +96,11 @@ def _show(axes: Axes, example: Example) -> None:
 
 def _draw_masks(panels: Panels, task: Task, example: Example, first_color: int) -> None:
     probs, target = example.probs.get(task.name), example.targets.get(task.name)
-    if probs is None or probs.ndim != 3:
+    if probs is None or not isinstance(task, SegmentationTask):
         return
-    threshold = getattr(task, "threshold", 0.5)
     for index, structure in enumerate(probs):
         color = color_of(first_color + index)
-        _contour(panels[1], structure >= threshold, color)
+        _contour(panels[1], structure >= task.threshold, color)
         if target is not None and panels[0] is not None:
             _contour(panels[0], target[index] > 0.5, color)  # NaN is not above
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from .base import TaskMetric as TaskMetric
     from .classification import ClassificationTask as ClassificationTask
     from .detection import DetectionTask as DetectionTask
+    from .reconstruction import ReconstructionTask as ReconstructionTask
     from .segmentation import SegmentationTask as SegmentationTask
     from .study_task import StudyTask as StudyTask
 
 _HOMES = {
     "ClassificationTask": "classification",
     "DetectionTask": "detection",
+    "ReconstructionTask": "reconstruction",
     "SegmentationTask": "segmentation",
     "StudyTask": "study_task",
     "Task": "base",

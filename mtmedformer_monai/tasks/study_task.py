@@ -49,7 +49,8 @@ class StudyTask:
             float (B * G,), NaN where no view is annotated.
 
         Example:
-            >>> task = StudyTask(ClassificationTask("breast_pathology", ["normal", "benign", "malignant"]), "p", "breast")
+            >>> worst = ClassificationTask("breast_pathology", ["normal", "benign", "malignant"])
+            >>> task = StudyTask(worst, "pathology", "breast")
             >>> task.gather_target(torch.tensor([[0.0, 2.0, torch.nan, torch.nan]]))
             tensor([2., nan])
         """
