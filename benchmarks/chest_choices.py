@@ -11,7 +11,6 @@ table: mean and standard deviation over seeds of each task's figure, and the med
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import statistics
 import tempfile
@@ -20,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from monai.bundle import ConfigWorkflow
+from bundle_runs import CHEST, evaluate, make_workflow, spread
 
-BUNDLE = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
 FIGURES = ("lung_dice", "opacity_dice", "opacity_box_ap", "finding_auc", "pneumonia_type_auc", "mean_score")
 
 ENCODERS = "mtmedformer_monai.networks"
@@ -51,7 +49,6 @@ def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> di
     """One training and its evaluation; figures and CPU seconds."""
     with tempfile.TemporaryDirectory() as folder:
         common = {
-            "bundle_root": str(BUNDLE),
             "dataset_dir": str(options.data),
             "output_dir": folder,
             "ckpt_dir": f"{folder}/models",
@@ -62,24 +59,10 @@ def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> di
             "seed": seed,
         }
         started = time.process_time()
-        make_workflow(["train"], common | overrides).run()
+        make_workflow(CHEST, ["train"], common | overrides).run()
         seconds = time.process_time() - started
-        make_workflow(["train", "evaluate"], common | overrides).run()
-        figures = json.loads(Path(folder, "evaluation/metrics.json").read_text())
+        figures = evaluate(CHEST, ["train"], common | overrides, Path(folder, "evaluation"))
     return {name: figures.get(name) or float("nan") for name in FIGURES} | {"seconds": seconds}
-
-
-def make_workflow(configs: list[str], overrides: dict[str, Any]) -> ConfigWorkflow:
-    """The bundle with some values overridden, ready to run."""
-    workflow = ConfigWorkflow(
-        config_file=[str(BUNDLE / f"configs/{name}.json") for name in configs],
-        meta_file=str(BUNDLE / "configs/metadata.json"),
-        logging_file=False,
-        workflow_type="train",
-        **overrides,
-    )
-    workflow.initialize()
-    return workflow
 
 
 def main() -> None:
@@ -102,13 +85,8 @@ def main() -> None:
     print(f"\n{options.size} px, {options.epochs} epochs, {options.seeds} seeds\n")
     print(f"| {options.kind} | {' | '.join(FIGURES)} | CPU s |\n|{' --- |' * (len(FIGURES) + 2)}")
     for name, runs in results.items():
-        cells = [_spread([run[figure] for run in runs]) for figure in FIGURES]
+        cells = [spread([run[figure] for run in runs]) for figure in FIGURES]
         print(f"| {name} | {' | '.join(cells)} | {statistics.median(run['seconds'] for run in runs):.0f} |")
-
-
-def _spread(values: list[float]) -> str:
-    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return "-" if values[0] != values[0] else f"{statistics.mean(values):.3f} ± {deviation:.3f}"
 
 
 if __name__ == "__main__":

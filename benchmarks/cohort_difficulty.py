@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,7 +27,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser, ConfigWorkflow
+from bundle_runs import CHEST, make_workflow, spread
+from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -39,7 +39,6 @@ from mtmedformer_monai.metrics.segmentation import SegmentationMetric
 from mtmedformer_monai.tasks import SegmentationTask
 from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd, StretchContrastd
 
-BUNDLE = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
 FIRST_SEED = 100
 BINS = 128
 COARSE = 8
@@ -174,7 +173,7 @@ def score(masks: Predictions, target: dict[str, Tensor]) -> list[float]:
 def load_bundle(weights: Path) -> nn.Module:
     """The bundle's network with given weights."""
     parser = ConfigParser()
-    parser.read_config(str(BUNDLE / "configs/train.json"))
+    parser.read_config(str(CHEST / "configs/train.json"))
     network: nn.Module = parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     return network.eval()
@@ -183,23 +182,17 @@ def load_bundle(weights: Path) -> nn.Module:
 def train_bundle(data: Path, options: argparse.Namespace, seed: int) -> nn.Module:
     """The bundle's own training on a cohort, and the network of its best epoch."""
     with tempfile.TemporaryDirectory() as folder:
-        workflow = ConfigWorkflow(
-            config_file=str(BUNDLE / "configs/train.json"),
-            meta_file=str(BUNDLE / "configs/metadata.json"),
-            logging_file=False,
-            workflow_type="train",
-            bundle_root=str(BUNDLE),
-            dataset_dir=str(data),
-            output_dir=folder,
-            ckpt_dir=f"{folder}/models",
-            image_size=[options.size, options.size],
-            max_epochs=options.epochs,
-            warmup_epochs=1,
-            val_interval=max(1, options.epochs // 5),
-            seed=seed,
-        )
-        workflow.initialize()
-        workflow.run()
+        settings = {
+            "dataset_dir": str(data),
+            "output_dir": folder,
+            "ckpt_dir": f"{folder}/models",
+            "image_size": [options.size, options.size],
+            "max_epochs": options.epochs,
+            "warmup_epochs": 1,
+            "val_interval": max(1, options.epochs // 5),
+            "seed": seed,
+        }
+        make_workflow(CHEST, ["train"], settings).run()
         return load_bundle(Path(folder, "models/model.pt"))
 
 
@@ -239,12 +232,6 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, list[float]]:
         bundle = load_bundle(options.model)
         ways[f"the bundle, {options.model.name}"] = lambda image: predict(bundle, image)
     return {name: score(way(test[0]), test[1]) for name, way in ways.items()}
-
-
-def spread(values: tuple[float, ...]) -> str:
-    """Mean, and the deviation where there are several."""
-    deviation = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.3f}{deviation}"
 
 
 def main() -> None:

@@ -21,9 +21,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import torch
+from bundle_runs import CHEST
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNETR, SwinUNETR
 from torch import Tensor, nn
@@ -32,7 +32,6 @@ from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import Task
 
-BUNDLE = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
 BOUND = 1.35
 MULTI = "multi-task (5 tasks)"
 KINDS = {"train_s": "Training", "infer_s": "Inference"}
@@ -41,7 +40,7 @@ KINDS = {"train_s": "Training", "infer_s": "Inference"}
 def chest_tasks() -> list[Task]:
     """The tasks of the chest bundle."""
     parser = ConfigParser()
-    parser.read_config(str(BUNDLE / "configs/train.json"))
+    parser.read_config(str(CHEST / "configs/train.json"))
     tasks: list[Task] = parser.get_parsed_content("tasks")
     return tasks
 

@@ -10,20 +10,17 @@ deviation over seeds of the training (the split stays). Started again, it goes o
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import statistics
 import time
 from pathlib import Path
 
 import torch
-from chest_choices import BUNDLE, make_workflow
+from bundle_runs import CHEST, Figures, evaluate, make_workflow, read_tasks, spread
 
 from mtmedformer_monai.data import convert_dataset, join_datalists
 
 SETS = {"kermany": "kermany", "nih": "nih_chestxray14", "v7": "v7_lungs"}
 ALL = "all together"
-Figures = dict[str, float | None]
 FIGURES = (
     "lung_dice",
     "lung_hausdorff95",
@@ -59,43 +56,31 @@ def main() -> None:
     print(f"\n{options.seeds} seeds, {options.size} px, {options.epochs} epochs\n")
     print(f"| test split of | {' | '.join(FIGURES)} |\n|{' --- |' * (len(FIGURES) + 1)}")
     for name in lists:
-        cells = [_spread([run[name].get(figure) for run in runs]) for figure in FIGURES]
+        cells = [spread([run[name].get(figure) for run in runs]) for figure in FIGURES]
         print(f"| {name} | {' | '.join(cells)} |")
 
 
 def _run(seed: int, lists: dict[str, Path], options: argparse.Namespace) -> dict[str, Figures]:
     """One training on all sets, and its figures on each set's test split."""
     folder = options.output / f"seed_{seed}"
-    tasks = json.loads((BUNDLE / "configs/train.json").read_text())["tasks"]
     common = {
-        "bundle_root": str(BUNDLE),
         "output_dir": str(folder),
         "ckpt_dir": str(folder / "models"),
         "image_size": [options.size, options.size],
         "max_epochs": options.epochs,
         "val_interval": 2,
         "seed": seed,
-        "tasks": [task for task in tasks if task["name"] != "opacity"],
+        "tasks": [task for task in read_tasks(CHEST) if task["name"] != "opacity"],
     }
     started = time.process_time()
-    make_workflow(["train"], common | {"datalist": str(lists[ALL])}).run()
+    make_workflow(CHEST, ["train"], common | {"datalist": str(lists[ALL])}).run()
     logging.info("seed %d: %.0f CPU seconds of training", seed, time.process_time() - started)
-    return {name: _evaluate(name, path, common, folder) for name, path in lists.items()}
-
-
-def _evaluate(name: str, datalist: Path, common: dict[str, object], output: Path) -> Figures:
-    folder = output / "evaluation" / name.replace(" ", "_")
-    overrides = common | {"datalist": str(datalist), "evaluation_dir": str(folder)}
-    make_workflow(["train", "evaluate"], overrides).run()
-    figures: Figures = json.loads((folder / "metrics.json").read_text())
-    return figures
-
-
-def _spread(values: list[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "-"
-    return f"{statistics.fmean(known):.3f}" + (f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else "")
+    return {
+        name: evaluate(
+            CHEST, ["train"], common | {"datalist": str(path)}, folder / "evaluation" / name.replace(" ", "_")
+        )
+        for name, path in lists.items()
+    }
 
 
 if __name__ == "__main__":
