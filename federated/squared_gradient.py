@@ -17,8 +17,8 @@ class SquaredGradient:
     """Running averages of mini-batch gradients, and what they tell of single samples.
 
     The gradient g of a batch of B samples is a mean, so `E[g^2] = mu^2 + s^2 / B` with the samples' mean mu and
-    variance s^2. With the running average m of g, whose own noise adds `c s^2 / B` to m^2 (c depends on the rate and the
-    number of steps alone), both are solved for; the estimate is `mu^2 + s^2`.
+    variance s^2. With the running average m of g, whose own noise adds `c s^2 / B` to m^2 (c depends on the rate and
+    the number of steps alone), both are solved for; the estimate is `mu^2 + s^2`.
 
     Args:
         rate: of forgetting; 0.98 looks back at about 50 steps.
