@@ -30,13 +30,18 @@ def add_datalist_commands(commands: argparse._SubParsersAction[argparse.Argument
 
 
 def _describe_sets() -> str:
+    """The sets by bundle, each with its tasks; * marks those that the bundle lacks."""
     from mtmedformer_monai.data.converters import CONVERTERS
+    from mtmedformer_monai.data.task_classes import BUNDLE_TASKS
 
-    lines = [
-        f"  {name:<16} {entry.description}\n{'':<19}tasks {', '.join(entry.tasks)}; licence {entry.licence}"
-        for name, entry in CONVERTERS.items()
-    ]
-    return "sets that `convert` knows:\n" + "\n".join(lines)
+    lines = ["public sets that `convert` knows (what folder it expects: see mtmedformer_monai/data/NAME.py):"]
+    for bundle, known in BUNDLE_TASKS.items():
+        lines.append(f"\n {bundle}, tasks {', '.join(known)}")
+        for name, entry in CONVERTERS.items():
+            if entry.bundle == bundle:
+                tasks = ", ".join(task if task in known else f"{task}*" for task in entry.tasks)
+                lines.append(f"  {name:<16} {entry.description}\n{'':<19}tasks {tasks}; licence {entry.licence}")
+    return "\n".join([*lines, "", " * no task of the bundle: to train on it, add it to the tasks in its config"])
 
 
 def _add_convert(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -102,7 +107,7 @@ def _of_kind(tasks: list[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str,
 
 
 def _add_summarize(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    tool = tools.add_parser("summarize", help="count images, patients, sites and annotations by section")
+    tool = tools.add_parser("summarize", help="count images, patients, studies, sites and annotations by section")
     tool.add_argument("datalist", metavar="DATALIST", type=Path)
     tool.set_defaults(run=_summarize)
 

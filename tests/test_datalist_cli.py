@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from mtmedformer_monai.cli import main
-from mtmedformer_monai.data import load_datalist, read_datalist, save_datalist
+from mtmedformer_monai.data import CONVERTERS, load_datalist, read_datalist, save_datalist
 from tests.data.little_images import write_image, write_lines
 
 
@@ -105,4 +105,11 @@ def test_an_error_is_told_in_one_line(tmp_path, told):
 def test_help_lists_the_sets(capsys):
     with pytest.raises(SystemExit):
         main(["datalist", "--help"])
-    assert "kermany" in capsys.readouterr().out
+    chest, mammography = capsys.readouterr().out.split("\n mammography, tasks lesion, lesion_box, pathology")
+    assert "\n chest, tasks lung, opacity" in chest
+    assert "kermany" in chest
+    assert "tasks lung, finding, tuberculosis*; licence NLM" in chest
+    assert "mini_mias" in mammography
+    assert "tasks lesion, lesion_box, pathology, mias_density*; licence MIAS" in mammography
+    for name in CONVERTERS:
+        assert f"\n  {name} " in chest + mammography

@@ -13,6 +13,7 @@ from .box_problems import box_problems
 from .datalist import SECTIONS, read_datalist
 from .duplicates import find_duplicates
 from .image_size import read_image_size
+from .study_problems import study_problems, view_problems
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ def check_datalist(
     """Lists every problem of a datalist: an empty list is a sound one.
 
     Looked for: items without an image, missing and unreadable files, masks of another size than their image, names of
-    labels, structures and box classes that the tasks do not know, boxes that are no boxes of the image, a patient in
-    two sections, an image that stands twice (by path, or by content under another name).
+    labels, structures and box classes that the tasks do not know, boxes that are no boxes of the image, a laterality
+    that is no side, a patient or a study in two sections, a study of two patients, an image that stands twice (by path,
+    or by content under another name). A task that is unknown is told once, at its first label.
 
     Args:
         path: of the datalist.
@@ -94,7 +96,11 @@ def check_datalist(
     ]
     for entry in entries:
         entry.texts.extend(_item_problems(entry.item, path.parent, known))
+    if classes is not None:
+        _note_unknown_tasks(entries, classes)
     _note_shared_patients(entries)
+    for position, text in study_problems([(entry.section, entry.index, entry.item) for entry in entries]):
+        entries[position].texts.append(text)
     _note_duplicates(entries, path.parent)
     return [
         Problem(entry.section, entry.index, str(entry.item.get(IMAGE) or ""), text)
@@ -113,6 +119,7 @@ def _item_problems(item: Mapping[str, Any], folder: Path, known: Vocabulary) -> 
     yield from _mask_problems(item.get(MASKS) or {}, folder, size, known.structures)
     yield from box_problems(item.get(BOXES) or {}, size, known.box_classes)
     yield from _label_problems(item.get(LABELS) or {}, known.classes)
+    yield from view_problems(item)
 
 
 def _size_or_problem(path: Path, what: str) -> tuple[tuple[int, int] | None, str]:
@@ -144,15 +151,23 @@ def _mask_problems(
 
 def _label_problems(labels: Mapping[str, Any], classes: Mapping[str, Sequence[str]] | None) -> Iterator[str]:
     for task, label in labels.items():
-        if classes is None or label is None:
-            continue
-        if task not in classes:
-            yield f"label {task!r} is none of the tasks {sorted(classes)}; rename or leave it out."
+        if classes is None or label is None or task not in classes:
             continue
         names = label if isinstance(label, list) else [label]
         for name in names:
             if name not in classes[task]:
                 yield f"label {task!r} expects one of {list(classes[task])}, got {name!r}; rename or leave it out."
+
+
+def _note_unknown_tasks(entries: Sequence[_Entry], classes: Mapping[str, Sequence[str]]) -> None:
+    """Notes a task that is not known at the first of its labels, with their number."""
+    labels = [{task for task, name in (entry.item.get(LABELS) or {}).items() if name is not None} for entry in entries]
+    for task in sorted(set().union(*labels) - set(classes)):
+        first = next(entry for entry, tasks in zip(entries, labels, strict=True) if task in tasks)
+        first.texts.append(
+            f"label {task!r} is none of the tasks {sorted(classes)} ({sum(task in tasks for tasks in labels)} images "
+            "have it); rename or leave it out, or add the task to the bundle's config."
+        )
 
 
 def _note_shared_patients(entries: Sequence[_Entry]) -> None:

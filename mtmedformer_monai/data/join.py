@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.keys import PATIENT_ID, SITE
+from mtmedformer_monai.keys import PATIENT_ID, SITE, STUDY_ID
 
+from .class_conflicts import CLASSES, merge_classes
 from .datalist import SECTIONS, Datalist, Item, read_datalist, save_datalist
 from .rebase import datalist_path, rebase_item
 
@@ -15,8 +16,9 @@ from .rebase import datalist_path, rebase_item
 def join_datalists(sources: Mapping[str, str | Path] | Sequence[str | Path], output: str | Path) -> Path:
     """Writes one datalist with the items of all, section by section.
 
-    Items that name no `site` get the source's name for it. Patient ids are prefixed by it, so that two sources'
-    patient 1 stay two. What a source does not annotate stays not annotated.
+    Items that name no `site` get the source's name for it. Ids of patients and studies are prefixed by it, so that two
+    sources' patient 1 stay two. What a source does not annotate stays not annotated. Classes that the sources declare
+    under `classes` are merged.
 
     Args:
         sources: {name: path of a datalist}; or paths, named by the datalist's own `name`, or else its file or folder.
@@ -28,18 +30,18 @@ def join_datalists(sources: Mapping[str, str | Path] | Sequence[str | Path], out
 
     Raises:
         FileNotFoundError: a datalist is missing.
-        ValueError: one holds no section, or two sources have one name.
+        ValueError: one holds no section, two sources have one name, or their classes of a task do not go together.
     """
     named = _named(sources)
     path = datalist_path(output)
-    joined: Datalist = {"name": path.parent.name, "sources": {}}
+    datalists = {name: read_datalist(source) for name, source in named.items()}
+    joined: Datalist = {"name": path.parent.name, "sources": {}, CLASSES: merge_classes(datalists)}
     joined |= {section: [] for section in SECTIONS}
-    for name, source in named.items():
-        datalist = read_datalist(source)
+    for name, datalist in datalists.items():
         joined["sources"][name] = {key: value for key, value in datalist.items() if isinstance(value, str)}
         for section in SECTIONS:
             for item in datalist.get(section) or []:
-                joined[section].append(_from_source(rebase_item(item, source.parent, path.parent), name))
+                joined[section].append(_from_source(rebase_item(item, named[name].parent, path.parent), name))
     return save_datalist(joined, path)
 
 
@@ -61,6 +63,7 @@ def _name_of(path: Path, datalist: Mapping[str, Any]) -> str:
 
 def _from_source(item: Item, name: str) -> Item:
     item[SITE] = item.get(SITE) or name
-    if item.get(PATIENT_ID) not in (None, ""):
-        item[PATIENT_ID] = f"{name}/{item[PATIENT_ID]}"
+    for key in (PATIENT_ID, STUDY_ID):
+        if item.get(key) not in (None, ""):
+            item[key] = f"{name}/{item[key]}"
     return item

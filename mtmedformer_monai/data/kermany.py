@@ -19,13 +19,11 @@ from pathlib import Path
 
 from .datalist import Datalist, Item
 from .label_table import FILE_NAME, SECTION_OF_SPLIT, has_label_table, read_label_table
-from .split import split_by_patient
+from .split import hold_out_validation
 
 TYPES = {"bacteria": "bacterial", "virus": "viral"}
 CLASSES = {"NORMAL": "normal", "PNEUMONIA": "pneumonia"}
 SUFFIXES = (".jpeg", ".jpg", ".png")
-VALIDATION = 0.15
-SEED = 0
 
 _PERSON = re.compile(r"(person\d+)_(bacteria|virus)_\d+")
 _NORMAL = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?")
@@ -46,8 +44,7 @@ def convert(folder: Path) -> Datalist:
     """
     sections = _read_flat(folder) if has_label_table(folder) else _read_published(folder)
     if not sections.get("validation"):
-        shares = {"training": 1 - VALIDATION, "validation": VALIDATION}
-        sections |= split_by_patient(sections["training"], shares, SEED, stratify_on="pneumonia_type")
+        sections |= hold_out_validation(sections["training"], stratify_on="pneumonia_type")
     return {"name": "kermany", "licence": "CC BY 4.0", **sections}
 
 

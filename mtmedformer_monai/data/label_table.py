@@ -34,16 +34,28 @@ def read_label_table(folder: Path, columns: Sequence[str]) -> list[Row]:
     return rows
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[Row]:
-    """Reads a CSV file with a header.
+def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[Row]:
+    """Reads a CSV file with a header; spaces around titles and cells go.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it has no rows, or a column is missing.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} expects the set's table {path.name}; fetch it, and put it there.")
     with path.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream, restval=""))
+        reader = csv.DictReader(stream, restval="", delimiter=delimiter)
+        rows = [{title.strip(): cell.strip() for title, cell in row.items() if title is not None} for row in reader]
+    check_columns(path, rows, columns)
+    return rows
+
+
+def check_columns(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Refuses a table without rows or without a column.
+
+    Raises:
+        ValueError: so it is.
+    """
     missing = [name for name in columns if not rows or name not in rows[0]]
     if missing:
         raise ValueError(f"{path} expects rows with the columns {missing}; fetch the set's own file.")
-    return rows

@@ -24,15 +24,13 @@ from PIL import Image
 
 from .datalist import Datalist, Item
 from .label_table import SECTION_OF_SPLIT, has_label_table, read_label_table, read_table
-from .split import split_by_patient
+from .split import hold_out_validation
 
 logger = logging.getLogger(__name__)
 
 ORIGINAL_SIDE = 1024
 PNEUMONIA = "Pneumonia"
 NO_FINDING = "No Finding"
-VALIDATION = 0.15
-SEED = 0
 
 
 def convert(folder: Path) -> Datalist:
@@ -104,8 +102,7 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
             item = make_item(place, row["Finding Labels"].split("|"), pixels, row["Patient ID"])
             (test if name in tested else training).append(item)
     logger.info("%d of the %d images in %s are there.", len(training) + len(test), len(rows), table.name)
-    shares = {"training": 1 - VALIDATION, "validation": VALIDATION}
-    return {**split_by_patient(training, shares, SEED, stratify_on="finding"), "test": test}
+    return {**hold_out_validation(training, stratify_on="finding"), "test": test}
 
 
 def _read_boxes(path: Path) -> dict[str, list[list[float]]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.keys import BOXES, LABELS, MASKS, PATIENT_ID, SITE
+from mtmedformer_monai.keys import BOXES, LABELS, MASKS, PATIENT_ID, SITE, STUDY_ID
 
 from .datalist import SECTIONS, Item, read_datalist
 
@@ -16,7 +16,7 @@ Row = tuple[str, dict[str, int]]
 
 
 def summarize_datalist(path: str | Path) -> str:
-    """Returns a table with a column a section: images, patients, sites, and what is annotated how often.
+    """Returns a table with a column a section: images, patients, studies, sites, and what is annotated how often.
 
     A row `boxes opacity` counts annotated images, among them those without a box; below it the boxes themselves. A row
     `label finding` counts labeled images; below it each class.
@@ -29,7 +29,8 @@ def summarize_datalist(path: str | Path) -> str:
     sections: Sections = {section: datalist.get(section) or [] for section in SECTIONS}
     rows = [
         _row("images", sections, len),
-        _row("patients", sections, lambda items: len({item.get(PATIENT_ID) for item in items} - {None, ""})),
+        _row("patients", sections, _counting(PATIENT_ID)),
+        *_study_rows(sections),
         *_site_rows(sections),
         *_mask_rows(sections),
         *_box_rows(sections),
@@ -40,6 +41,17 @@ def summarize_datalist(path: str | Path) -> str:
 
 def _row(title: str, sections: Sections, count: Callable[[Sequence[Item]], int]) -> Row:
     return title, {section: count(items) for section, items in sections.items()}
+
+
+def _counting(key: str) -> Callable[[Sequence[Item]], int]:
+    """Counts the different ids of a kind."""
+    return lambda items: len({item.get(key) for item in items} - {None, ""})
+
+
+def _study_rows(sections: Sections) -> list[Row]:
+    """How many studies there are, where any item names its own."""
+    row = _row("studies", sections, _counting(STUDY_ID))
+    return [row] if any(row[1].values()) else []
 
 
 def _annotated(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

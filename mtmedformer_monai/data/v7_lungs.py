@@ -19,19 +19,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from .datalist import Datalist, Item
+from .drawn_masks import save_mask
 from .fill_polygon import fill_polygon
 from .image_size import read_image_size
 from .kermany import parse_name
 from .label_table import SECTION_OF_SPLIT, Row, has_label_table, read_label_table
+from .set_files import place_of
 from .split import split_by_patient
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _read_published(folder: Path, masks_folder: Path) -> list[Item]:
             items.append(
                 {
                     "image": image.relative_to(folder).as_posix(),
-                    "masks": {"lung": Path(os.path.relpath(mask.resolve(), folder.resolve())).as_posix()},
+                    "masks": {"lung": place_of(mask, folder)},
                     "patient_id": _patient_of(record["annotations"], original_name),
                 }
             )
@@ -128,9 +128,7 @@ def draw_mask(polygons: Sequence[Sequence[tuple[float, float]]], image: Path, ou
     mask = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
         mask |= fill_polygon(polygon, height, width)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask).save(output)
-    return output
+    return save_mask(mask, output)
 
 
 def _image_names(record: Mapping[str, Any], path: Path) -> tuple[str, str]:

@@ -76,6 +76,27 @@ def test_a_patient_in_two_sections_is_told_without_the_id(check):
     assert "4711" not in problems[0].text
 
 
+def test_an_unknown_task_is_told_once(check):
+    problems = check(
+        [sound(0, labels={"finding": "normal"}), sound(1, labels={"density": "a"})], [sound(2, labels={"density": "b"})]
+    )
+    assert [(problem.section, problem.index) for problem in problems] == [("training", 1)]
+    assert "(2 images have it)" in problems[0].text
+
+
+def test_studies_and_sides_of_mammograms(check):
+    study = {"study_id": "accession 4711", "patient_id": "w", "laterality": "L", "view": "CC"}
+    problems = check(
+        [sound(0) | study, sound(1) | study | {"laterality": "left"}], [sound(2) | study | {"patient_id": "v"}]
+    )
+    assert [(problem.section, problem.index, problem.text.split(";")[0]) for problem in problems] == [
+        ("training", 1, "laterality expects 'L' or 'R', got 'left'"),
+        ("test", 0, "its study is in training[0] too"),
+        ("test", 0, "its study has another patient at training[0]"),
+    ]
+    assert "4711" not in "".join(map(str, problems))
+
+
 def test_images_without_a_patient_are_not_one_patient(check):
     assert check([{"image": "0.png"}, {"image": "1.png", "patient_id": ""}], [{"image": "2.png"}]) == []
 

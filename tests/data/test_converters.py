@@ -1,18 +1,29 @@
 import pytest
 
 from mtmedformer_monai.data import CONVERTERS, check_datalist, convert_dataset, load_datalist, read_datalist
+from mtmedformer_monai.data.converters import load_converter
+from mtmedformer_monai.data.task_classes import BUNDLE_TASKS, TASK_CLASSES
 from tests.data.little_images import write_image, write_lines
 from tests.data.test_v7_lungs import export, rectangle
 
 
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_every_set_has_a_function_with_its_licence_and_source_told(name):
-    convert = CONVERTERS[name].load()
+    convert = load_converter(name)
     module = __import__(convert.__module__, fromlist=["__doc__"])
     assert convert.__name__ == "convert"
-    assert "Licence: " in module.__doc__
-    assert "https://" in module.__doc__
-    assert CONVERTERS[name].tasks
+    for part in ("Source: ", "Licence: ", "https://"):
+        assert part in module.__doc__
+    for task in CONVERTERS[name].tasks:
+        assert task in TASK_CLASSES or task in BUNDLE_TASKS[CONVERTERS[name].bundle] or f"`{task}`" in module.__doc__
+
+
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_an_empty_folder_is_told_what_is_expected_in_it(name, tmp_path):
+    (tmp_path / "set").mkdir()
+    with pytest.raises((FileNotFoundError, ValueError), match=r"set\S* expects "):
+        convert_dataset(name, tmp_path / "set", tmp_path / "lists")
+    assert not (tmp_path / "lists").exists()
 
 
 @pytest.fixture
@@ -29,6 +40,7 @@ def test_a_datalist_beside_the_images_can_move_with_them(flat, tmp_path):
     path = convert_dataset("nih_chestxray14", flat, flat)
     assert path == flat / "datalist.json"
     assert read_datalist(path)["training"][0]["image"] == "images/0.png"
+    assert read_datalist(path)["classes"] == {"finding": ["normal", "pneumonia"]}
     flat.rename(tmp_path / "moved")
     assert check_datalist(tmp_path / "moved" / "datalist.json") == []
 

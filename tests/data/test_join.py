@@ -1,6 +1,14 @@
 import pytest
 
-from mtmedformer_monai.data import join_datalists, load_datalist, read_datalist, save_datalist
+from mtmedformer_monai.data import (
+    check_datalist,
+    join_datalists,
+    load_datalist,
+    read_datalist,
+    save_datalist,
+    summarize_datalist,
+)
+from tests.data.little_images import write_image
 
 
 @pytest.fixture
@@ -46,6 +54,36 @@ def test_two_sources_of_one_name_are_refused(tmp_path):
     paths = [save_datalist({"test": [], "name": "set"}, tmp_path / f"{number}.json") for number in range(2)]
     with pytest.raises(ValueError, match="both named 'set'"):
         join_datalists(paths, tmp_path / "joined")
+
+
+def mammograms(folder, woman):
+    """A set of one woman's two mammograms, whose ids another set has as well."""
+    views = [{"image": f"{side}.png", "patient_id": woman, "study_id": "1", "laterality": side} for side in "LR"]
+    for item in views:
+        item |= {"view": "CC", "labels": {"pathology": "benign"}}
+        write_image(folder / item["image"])
+    return save_datalist({"test": views, "classes": {"pathology": ["normal", "benign"]}}, folder / "datalist.json")
+
+
+def test_studies_of_one_name_stay_two(tmp_path):
+    sources = [mammograms(tmp_path / name, "1") for name in ("a", "b")]
+    path = join_datalists(sources, tmp_path / "joined")
+    told = [(item["patient_id"], item["study_id"], item["laterality"]) for item in read_datalist(path)["test"]]
+    assert told == [("a/1", "a/1", "L"), ("a/1", "a/1", "R"), ("b/1", "b/1", "L"), ("b/1", "b/1", "R")]
+    assert check_datalist(path) == []
+    assert read_datalist(path)["classes"] == {"pathology": ["normal", "benign"]}
+    lines = [" ".join(line.split()) for line in summarize_datalist(path).splitlines()]
+    assert {"studies 0 0 2 2", "site a 0 0 2 2", "label pathology 0 0 4 4"} <= set(lines)
+
+
+def test_classes_that_do_not_go_together_are_named(tmp_path):
+    first = mammograms(tmp_path / "a", "1")
+    second = save_datalist(
+        {"test": [{"image": "x", "labels": {"pathology": "cancer"}}]}, tmp_path / "b" / "datalist.json"
+    )
+    with pytest.raises(ValueError, match=r"'pathology' has \['normal', 'benign'\] in a, but b labels \['cancer'\]"):
+        join_datalists([first, second], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
 
 
 def test_a_missing_source_is_told(tmp_path):

@@ -26,9 +26,14 @@ def test_another_split_is_told(tmp_path):
         read_label_table(tmp_path, [])
 
 
+def test_spaces_around_titles_and_cells_go(tmp_path):
+    path = write_lines(tmp_path / "t.csv", ["ImageId; EncodedPixels", '1.2;" 3 4\n"'])
+    assert read_table(path, ["EncodedPixels"], delimiter=";") == [{"ImageId": "1.2", "EncodedPixels": "3 4"}]
+
+
 def test_an_empty_or_missing_table_is_told(tmp_path):
     assert not has_label_table(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"expects the set's table labels\.csv"):
         read_table(tmp_path / "labels.csv", ["image"])
     with pytest.raises(ValueError, match="expects rows"):
         read_table(write_lines(tmp_path / "labels.csv", ["image"]), ["image"])

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from mtmedformer_monai.data import read_datalist, save_datalist, split_by_patient
-from mtmedformer_monai.data.split import split_datalist
+from mtmedformer_monai.data.split import hold_out_validation, split_datalist
 
 
 def make_items(patients=100, images_each=2):
@@ -86,3 +86,15 @@ def test_a_datalist_is_split_anew_with_paths_that_hold(tmp_path):
     assert target == tmp_path / "b" / "datalist.json"
     assert (datalist["training"], datalist["test"], datalist["name"]) == ([], [], "set")
     assert datalist["validation"][0]["image"] == str(tmp_path / "a" / "0-0.png")
+
+
+def test_holding_out_a_validation_part_is_by_patient_and_always_the_same():
+    items = [
+        {"image": str(number), "patient_id": number // 2, "labels": {"x": "ab"[number % 4 // 2]}}
+        for number in range(40)
+    ]
+    sections = hold_out_validation(items, stratify_on="x")
+    assert {name: len(section) for name, section in sections.items()} == {"training": 34, "validation": 6}
+    patients = [{item["patient_id"] for item in section} for section in sections.values()]
+    assert not patients[0] & patients[1]
+    assert hold_out_validation(items[::-1], stratify_on="x")["validation"][::-1] == sections["validation"]

@@ -29,6 +29,12 @@ def test_counts_are_those_of_the_datalist(tmp_path):
     ]
 
 
+def test_studies_are_counted_where_there_are_any(tmp_path):
+    items = [{"image": str(number), "study_id": f"s{number // 2}"} for number in range(4)]
+    path = save_datalist({"training": items, "test": [{"image": "x"}]}, tmp_path / "datalist.json")
+    assert "studies 2 0 0 2" in [" ".join(line.split()) for line in summarize_datalist(path).splitlines()]
+
+
 def test_columns_line_up(tmp_path):
     items = [{"image": str(number), "site": "a hospital with a long name"} for number in range(1234)]
     lines = summarize_datalist(save_datalist({"test": items}, tmp_path / "d.json")).splitlines()

@@ -1,0 +1,70 @@
+"""Smooth random fields on a pixel grid: what generated anatomy is put together from."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+Field = NDArray[np.floating[Any]]
+Mask = NDArray[np.bool_]
+
+
+def edge(distance: Field, softness: float) -> Field:
+    """Smooth step: 1 well above 0, 0 well below."""
+    return (1.0 / (1.0 + np.exp(-np.clip(distance / softness, -30, 30)))).astype(np.float32)
+
+
+def bump(distance: Field, width: float) -> Field:
+    """Gaussian ridge along the zero line of a distance."""
+    return np.exp(-0.5 * (distance / width) ** 2).astype(np.float32)
+
+
+def smooth_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Field:
+    """Noise of mean 0 and deviation 1 with structures of `scale` pixels."""
+    small = tuple(max(2, int(np.ceil(length / scale)) + 1) for length in shape)
+    coarse = rng.standard_normal(small).astype(np.float32)
+    factors = (shape[0] / small[0], shape[1] / small[1])
+    noise = ndimage.zoom(coarse, factors, order=3, mode="nearest", grid_mode=True)[: shape[0], : shape[1]]
+    return ((noise - noise.mean()) / (noise.std() + 1e-6)).astype(np.float32)
+
+
+def power_noise(shape: tuple[int, int], exponent: float, rng: np.random.Generator) -> Field:
+    """Noise of mean 0 and deviation 1 whose power falls with spatial frequency as f^-exponent.
+
+    Mammograms have exponents around 3 (Burgess et al., Human observer detection experiments with mammograms and
+    power-law noise, Medical Physics 28, 2001). Wraps around at the borders.
+    """
+    return _filtered(rng.standard_normal(shape, dtype=np.float32), _power_filter(shape, exponent))
+
+
+def blob_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Field:
+    """Noise of mean 0 and deviation 1: round blobs of about `scale` pixels, made quicker than by `smooth_noise`."""
+    return _filtered(rng.standard_normal(shape, dtype=np.float32), _blob_filter(shape, scale))
+
+
+def _filtered(white: Field, spectrum: Field) -> Field:
+    noise = fft.irfft2(fft.rfft2(white) * spectrum, s=white.shape)
+    return np.asarray(noise / (noise.std() + 1e-12), dtype=np.float32)
+
+
+@lru_cache(maxsize=32)
+def _power_filter(shape: tuple[int, int], exponent: float) -> Field:
+    frequency = np.sqrt(_squared_frequency(shape))
+    frequency[0, 0] = np.inf
+    return np.asarray(frequency ** (-exponent / 2.0), dtype=np.float32)
+
+
+@lru_cache(maxsize=32)
+def _blob_filter(shape: tuple[int, int], scale: float) -> Field:
+    spectrum = np.exp(-_squared_frequency(shape) * (0.3 * np.pi * scale) ** 2)
+    spectrum[0, 0] = 0.0
+    return np.asarray(spectrum, dtype=np.float32)
+
+
+def _squared_frequency(shape: tuple[int, int]) -> NDArray[np.float64]:
+    """In cycles a pixel, of `rfft2`'s terms."""
+    return np.asarray(fft.fftfreq(shape[0])[:, None] ** 2 + fft.rfftfreq(shape[1])[None] ** 2)

@@ -1,0 +1,28 @@
+"""Exports of the VGG Image Annotator, that the tests of this folder write."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+TITLES = (
+    "#filename",
+    "file_size",
+    "file_attributes",
+    "region_count",
+    "region_id",
+    "region_shape_attributes",
+    "region_attributes",
+)
+
+
+def write_via(path: Path, shapes: Sequence[tuple[str, dict]]) -> Path:
+    """Writes (file name, shape)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(TITLES)
+        writer.writerows([name, 1, "{}", 1, 0, json.dumps(shape), "{}"] for name, shape in shapes)
+    return path
