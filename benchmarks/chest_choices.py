@@ -41,7 +41,10 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
             "network_def#encoder": {"_target_": f"{ENCODERS}.ResNetEncoder", "name": "resnet18"}
         },
     },
-    "pyramid": {"shared": {}, "one a task": {"network_def#shared_pyramid": False}},
+    "pyramid": {
+        f"{kind}, {width} wide": {"network_def#shared_pyramid": kind == "shared", "network_def#pyramid_width": width}
+        for kind, width in (("shared", 64), ("shared", 96), ("one a task", 32), ("one a task", 48), ("one a task", 64))
+    },
 }
 
 
