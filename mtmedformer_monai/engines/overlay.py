@@ -26,6 +26,10 @@ MIN_SCORE = 0.3
 """Boxes with a lower score would bury the picture."""
 
 MAX_BOXES = 5
+ROW_INCHES = 3.4
+LINE_POINTS = 14
+"""Height of an example, at least, and of a line of the words beside it."""
+
 BOX_COLOR = "#F0E442"
 GRAY = "#777777"
 
@@ -48,7 +52,8 @@ class Example:
 
 def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str | Path) -> None:
     """Writes a sheet: a row an example; annotated, predicted, and the classes in words. Nothing names the image."""
-    figure = new_figure(9.5, 3.4 * len(examples) + 0.4)
+    lines = max(len(_words(tasks, example)) for example in examples)
+    figure = new_figure(9.5, max(ROW_INCHES, (lines + 1) * LINE_POINTS / 72) * len(examples) + 0.4)
     grid = figure.subplots(len(examples), 3, squeeze=False, width_ratios=(1, 1, 0.8))
     for row, example in zip(grid, examples, strict=True):
         for axes, title in zip(row, ("annotated", "predicted"), strict=False):
@@ -140,10 +145,17 @@ def _tag(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) 
 
 
 def _write_classes(axes: Axes, tasks: Sequence[Task], example: Example) -> None:
-    lines = [line for task in tasks for line in (*_class_lines(task, example), *_missing_lines(task, example))]
-    for place, (text, color, weight) in enumerate(lines):
-        below_top: dict[str, Any] = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, -17 * place), "va": "top"}
-        axes.annotate(text, color=color, fontweight=weight, fontsize=9, textcoords="offset points", **below_top)
+    for place, (text, color, weight) in enumerate(_words(tasks, example)):
+        below_top: dict[str, Any] = {"xy": (0, 1), "xycoords": "axes fraction", "va": "top"}
+        offset = (0, -LINE_POINTS * place)
+        axes.annotate(
+            text, color=color, fontweight=weight, fontsize=8.5, xytext=offset, textcoords="offset points", **below_top
+        )
+
+
+def _words(tasks: Sequence[Task], example: Example) -> list[tuple[str, str, str]]:
+    """All lines beside an example: text, color and weight."""
+    return [line for task in tasks for line in (*_class_lines(task, example), *_missing_lines(task, example))]
 
 
 def _class_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
