@@ -66,6 +66,9 @@ class MetaKey:
     LATERALITY = "laterality"
     """'L', 'R', 'B' or '' (unknown or unpaired)."""
 
+    PATIENT_ORIENTATION = "patient_orientation"
+    """Directions toward which the source's rows and columns run, such as 'P\\FL', or '' (unknown)."""
+
     VIEW = "view"
     """'PA', 'AP', 'LL', 'CC', 'MLO', ... or '' (unknown)."""
 

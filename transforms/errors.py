@@ -34,6 +34,10 @@ class UnsupportedModalityError(RadiographError):
     """A modality that the caller does not admit."""
 
 
+class RefusedImageError(RadiographError):
+    """A sound image that a rule or a knob refuses; the message names it."""
+
+
 class UnsupportedImageError(RadiographError):
     """An image that is sound, and not one 2D radiograph: a volume, an unknown color space, a missing LUT item."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .view_names import VIEW_OF_CODE, is_known_view, normalize_laterality, normalize_view
+
 PIXEL_TAGS = (
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
@@ -15,42 +17,55 @@ PIXEL_TAGS = (
 )  # fmt: skip
 GRAYSCALE_TAGS = (
     "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth",
-    "VOILUTFunction", "PresentationLUTShape", "PresentationIntentType", "PixelIntensityRelationshipSign",
+    "VOILUTFunction", "PresentationLUTShape", "PresentationIntentType", "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
 )  # fmt: skip
 GEOMETRY_TAGS = (
     "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "EstimatedRadiographicMagnificationFactor",
     "DistanceSourceToDetector", "DistanceSourceToPatient", "PatientOrientation",
 )  # fmt: skip
-VIEW_TAGS = ("SOPClassUID", "Modality", "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence")
+VIEW_TAGS = (
+    "SOPClassUID", "Modality", "ImageType", "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence",
+    "BodyPartExamined", "AnatomicRegionSequence", "BreastImplantPresent",
+)  # fmt: skip
 OVERLAY_TAGS = tuple((group << 16) | element for group in range(0x6000, 0x6020, 2) for element in (0x0010, 0x3000))
 ALLOWED_TAGS = (*PIXEL_TAGS, *GRAYSCALE_TAGS, *GEOMETRY_TAGS, *VIEW_TAGS, *OVERLAY_TAGS)
 """The only elements that enter memory: no attribute that names a person is among them."""
 
-# Code values of DICOM CID 4010 (DX view) and CID 4014 (mammography view), SNOMED CT.
-_VIEW_CODES = {
-    "272479007": "PA", "399348003": "AP", "399173006": "LL", "399198007": "RL", "399067008": "LAT",
-    "399162004": "CC", "399368009": "MLO", "399260004": "ML", "399352003": "LM", "399099002": "LMO",
-    "399196006": "FB", "399188001": "SIO", "441555000": "ISO", "399192008": "XCCL", "399101009": "XCCM",
-}  # fmt: skip
+_FOR_PROCESSING_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.1.1.1",  # digital X-ray
+    "1.2.840.10008.5.1.4.1.1.1.2.1",  # digital mammography
+    "1.2.840.10008.5.1.4.1.1.1.3.1",  # intra-oral
+    "1.2.840.10008.5.1.4.1.1.13.1.5",  # breast projection
+}
 
 
 def read_laterality(header: Any) -> str:
     """'L', 'R', 'B', or '' where unknown or unpaired (DICOM PS3.3 C.8.11.1: ImageLaterality; C.7.3.1: Laterality)."""
-    for keyword in ("ImageLaterality", "Laterality"):
-        value = str(header.get(keyword) or "").strip().upper()
-        if value in {"L", "R", "B"}:
-            return value
-    return ""
+    return normalize_laterality(header.get("ImageLaterality")) or normalize_laterality(header.get("Laterality"))
 
 
 def read_view(header: Any) -> str:
-    """'PA', 'AP', 'LL', 'CC', 'MLO', ... or '' (PS3.3 C.8.11.5 and C.8.11.7: ViewCodeSequence; ViewPosition)."""
-    value = str(header.get("ViewPosition") or "").strip().upper()
-    if value:
-        return value
+    """'PA', 'AP', 'LL', 'CC', 'MLO', ... or '' (PS3.3 C.8.11.5 and C.8.11.7).
+
+    View Position where it names a known view, else the View Code Sequence, else View Position as it stands. The Patient
+    Orientation of CBIS-DDSM's files holds the view, and no orientation.
+    """
+    position = normalize_view(header.get("ViewPosition"))
+    if is_known_view(position):
+        return position
     for item in header.get("ViewCodeSequence") or ():
-        return _VIEW_CODES.get(str(item.get("CodeValue") or ""), "")
-    return ""
+        if str(item.get("CodeValue") or "") in VIEW_OF_CODE:
+            return VIEW_OF_CODE[str(item.CodeValue)]
+    orientation = header.get("PatientOrientation")
+    misplaced = normalize_view(orientation) if isinstance(orientation, str) else ""
+    return position or (misplaced if is_known_view(misplaced) else "")
+
+
+def is_for_processing(header: Any) -> bool:
+    """Whether the pixels are what the detector measured, not made for display (PS3.3 C.8.11.1: Presentation Intent)."""
+    intent = str(header.get("PresentationIntentType") or "").strip().upper()
+    return intent == "FOR PROCESSING" or (not intent and str(header.get("SOPClassUID")) in _FOR_PROCESSING_CLASSES)
 
 
 def read_modality(header: Any) -> str:

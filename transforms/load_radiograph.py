@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -13,23 +14,32 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 
-from mtmedformer_monai.keys import MetaKey
+from mtmedformer_monai.keys import LATERALITY, VIEW, MetaKey
 
+from .for_processing import ForProcessing, check_for_processing
 from .geometry import index_affine
+from .mammogram_rules import MammogramRules, as_rules
 from .read_dicom import MODALITIES
 from .reading import read_radiograph
+from .view_names import normalize_laterality, normalize_view
+from .warn_once import WarnOnce
 
 
 class LoadRadiographd(MapTransform):
     """Reads radiographs: float32 MetaTensor (1, H, W) in [0, 1], row 0 superior, brighter is denser.
 
-    `.meta` holds the keys of `keys.MetaKey`, and the affine that MONAI keeps; nothing that names a person.
+    `.meta` holds the keys of `keys.MetaKey`, and the affine that MONAI keeps; nothing that names a person. Laterality
+    and view are the header's; where it is silent, the item's `laterality` and `view`.
 
     Args:
         keys: keys of paths (str, Path).
         modalities: DICOM modalities that are admitted; None or 'any' admits all.
         voi_index: which of a DICOM header's VOI LUTs or windows; 0 is the maker's default.
         allow_missing_keys: leave an item without the key as it is.
+        for_processing: 'render' gives FOR PROCESSING images (what a detector measured) the look of those for
+            presentation, 'refuse' raises, 'raw' stretches the measured values.
+        rules: for mammograms that are no standard ones (implants, spot views, specimens, ...): `MammogramRules`, or a
+            dict of some of its attributes such as {"implants": "refuse"}.
 
     Raises:
         RadiographError: the file cannot or must not be read. Inside MONAI's Compose it is the cause of a RuntimeError.
@@ -42,22 +52,42 @@ class LoadRadiographd(MapTransform):
         modalities: Collection[str] | Literal["any"] | None = MODALITIES,
         voi_index: int = 0,
         allow_missing_keys: bool = False,
+        for_processing: ForProcessing = "render",
+        rules: MammogramRules | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if isinstance(modalities, str) and modalities != "any":
             raise ValueError(f"modalities expects a list such as ['DX', 'CR'], 'any' or None, got {modalities!r}.")
         if voi_index < 0:
             raise ValueError(f"voi_index expects 0 or more, got {voi_index}.")
+        check_for_processing(for_processing)
         self.modalities = modalities
         self.voi_index = voi_index
+        self.for_processing = for_processing
+        self.rules = as_rules(rules)
+        self.warn = WarnOnce(logging.getLogger(__name__))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the item with every path read."""
         item = dict(data)
         for key in self.key_iterator(item):
-            image, meta = read_radiograph(_as_path(item[key], key), self.modalities, self.voi_index)
-            item[key] = make_meta_tensor(image, meta)
+            path = _as_path(item[key], key)
+            image, meta = read_radiograph(path, self.modalities, self.voi_index, self.for_processing, self.rules)
+            item[key] = make_meta_tensor(image, self._with_facts_of(item, meta))
         return item
+
+    def _with_facts_of(self, item: Mapping[Any, Any], meta: dict[str, Any]) -> dict[str, Any]:
+        """Fills in what the header does not say of side and view."""
+        side = normalize_laterality(item.get(LATERALITY))
+        if side and meta[MetaKey.LATERALITY] and side != meta[MetaKey.LATERALITY]:
+            self.warn(
+                meta[MetaKey.FILENAME], "its header and the datalist name different sides; the header is believed."
+            )
+        said = {
+            MetaKey.LATERALITY: meta[MetaKey.LATERALITY] or side,
+            MetaKey.VIEW: meta[MetaKey.VIEW] or normalize_view(item.get(VIEW)),
+        }
+        return {**meta, **said}
 
 
 def make_meta_tensor(image: NDArray[np.float32], meta: Mapping[str, Any]) -> MetaTensor:

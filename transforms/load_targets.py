@@ -29,8 +29,8 @@ class EncodesTarget(Protocol):
 class LoadTargetsd(Transform):
     """Loads masks, and encodes every task's target under the task's name.
 
-    What stays is what collates, whatever other items hold: arrays, and `keys.FACTS` as text, '' where not known. The raw
-    annotations and all else leave the item.
+    What stays is what collates, whatever other items hold: arrays, and `keys.FACTS` as text, empty where not known.
+    The raw annotations and all else leave the item.
 
     Targets are float32, NaN where not annotated: (C, H, W) for segmentation, (N, 5) rows x1, y1, x2, y2, class for
     detection, () or (K,) for classification.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .header import is_for_processing
+
 
 def is_inverse(header: Any) -> bool:
     """Tells whether larger values, after all LUTs, stand for less dense tissue.
@@ -20,7 +22,7 @@ def is_inverse(header: Any) -> bool:
         header: pydicom Dataset.
     """
     sign = header.get("PixelIntensityRelationshipSign")
-    if header.get("PresentationIntentType") == "FOR PROCESSING" and sign in (1, -1):
+    if is_for_processing(header) and sign in (1, -1):
         rising = float(header.get("RescaleSlope") or 1.0) > 0
         return bool((sign == 1) == rising)
     inverse = header.get("PresentationLUTShape") == "INVERSE"

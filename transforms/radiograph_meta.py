@@ -21,6 +21,7 @@ def make_meta(
     view: str = "",
     modality: str = "",
     to_source: Affine | None = None,
+    patient_orientation: str = "",
 ) -> dict[str, Any]:
     """Builds the metadata that `keys.MetaKey` documents; all of it collates.
 
@@ -32,6 +33,7 @@ def make_meta(
         view: 'PA', 'MLO', ... or ''.
         modality: 'DX', 'MG', ... or ''.
         to_source: identity where left out.
+        patient_orientation: see `read_patient_orientation`, or ''.
     """
     return {
         MetaKey.FILENAME: str(path),
@@ -39,6 +41,7 @@ def make_meta(
         MetaKey.TO_SOURCE: np.eye(3) if to_source is None else to_source,
         MetaKey.SPACING_MM: np.full(2, np.nan) if spacing_mm is None else spacing_mm,
         MetaKey.LATERALITY: laterality,
+        MetaKey.PATIENT_ORIENTATION: patient_orientation,
         MetaKey.VIEW: view,
         MetaKey.MODALITY: modality,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UnreadableFileError
+from .for_processing import ForProcessing
+from .mammogram_rules import MammogramRules
 from .read_dicom import MODALITIES, read_dicom
 from .read_nifti import read_nifti
 from .read_picture import read_picture
@@ -18,7 +20,11 @@ Kind = Literal["dicom", "picture", "nifti"]
 
 
 def read_radiograph(
-    path: str | Path, modalities: Collection[str] | Literal["any"] | None = MODALITIES, voi_index: int = 0
+    path: str | Path,
+    modalities: Collection[str] | Literal["any"] | None = MODALITIES,
+    voi_index: int = 0,
+    for_processing: ForProcessing = "render",
+    rules: MammogramRules | Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Reads one 2D radiograph from DICOM, PNG, JPEG or NIfTI; the content decides, not the extension.
 
@@ -26,6 +32,8 @@ def read_radiograph(
         path: a file, or a folder that holds one file (what a DICOMweb client leaves of a series of one image).
         modalities: DICOM modalities that are admitted; None or 'any' admits all.
         voi_index: which of a DICOM header's VOI LUTs or windows; 0 is the maker's default.
+        for_processing: what becomes of FOR PROCESSING images, see `for_processing.py`.
+        rules: for mammograms that are no standard ones; a dict of some of `MammogramRules`' attributes will do.
 
     Returns:
         float32 (H, W) in [0, 1], row 0 superior, column 0 the image's left, brighter is denser; and metadata, the keys
@@ -43,7 +51,7 @@ def read_radiograph(
         image, meta = read_nifti(file)
     else:
         admitted = None if modalities is None or modalities == "any" else modalities
-        image, meta = read_dicom(file, admitted, voi_index)
+        image, meta = read_dicom(file, admitted, voi_index, for_processing, rules)
     return np.ascontiguousarray(image), meta
 
 

@@ -17,7 +17,11 @@ from torch import Tensor
 from mtmedformer_monai.keys import IMAGE, PRED, MetaKey
 
 from .frame import image_of
-from .geometry import Affine, as_affine, invert, map_boxes, resample, resize_area
+from .geometry import Affine, as_affine, compose, invert, map_boxes, resample, resize_area, translation
+from .turns import upright_turn
+
+_TINY = 1e-6
+"""What rounding may have added to a place in pixels."""
 
 
 class RestoreToSourced(MapTransform):
@@ -78,25 +82,40 @@ def restore_masks(masks: Tensor, to_source: Affine, source_shape: tuple[int, int
         float (C, H, W); 0 where the network saw nothing of the source.
     """
     values = masks if masks.is_floating_point() else masks.to(torch.float32)
-    content = _content_box(to_source, source_shape, (int(masks.shape[-2]), int(masks.shape[-1])))
-    if content is None or mode == "nearest":
-        return resample(values, invert(to_source), source_shape, mode)
-    left, top, right, bottom = content
-    return resize_area(values[:, top:bottom, left:right], source_shape)
+    values, to_source = _lay_upright(values, to_source)
+    left, top, right, bottom = _content_box(to_source, source_shape, (int(values.shape[-2]), int(values.shape[-1])))
+    content = values[:, top:bottom, left:right]
+    to_source = compose(to_source, translation(left, top))
+    if mode != "nearest" and _covers(to_source, source_shape, (bottom - top, right - left)):
+        return resize_area(content, source_shape)
+    return resample(content, invert(to_source), source_shape, mode)
 
 
-def _content_box(
-    to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]
-) -> tuple[int, int, int, int] | None:
-    """The network pixels (x1, y1, x2, y2) that hold the whole source, where they are whole ones and upright.
+def _lay_upright(values: Tensor, to_source: Affine) -> tuple[Tensor, Affine]:
+    """Undoes mirrors and quarter turns by moving whole pixels."""
+    turn = upright_turn(to_source)
+    matrix = turn.matrix((int(values.shape[-2]), int(values.shape[-1])))
+    return turn.apply(values), compose(to_source, invert(matrix))
 
-    Then cutting and resizing gives what sampling would, quicker, without mixing padding into the image's edge, and
-    antialiased where the source is smaller than the network's frame.
+
+def _content_box(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The network pixels (x1, y1, x2, y2) that show some of the source: the whole frame, unless it stands upright.
+
+    Cut before sampling, so that the padding beside the image is not mixed into the image's edge.
     """
-    if to_source[0, 1] != 0.0 or to_source[1, 0] != 0.0 or to_source[0, 0] <= 0.0 or to_source[1, 1] <= 0.0:
-        return None
+    if to_source[0, 1] != 0.0 or to_source[1, 0] != 0.0:
+        return 0, 0, frame[1], frame[0]
     corners = invert(to_source) @ np.array([[0.0, source_shape[1]], [0.0, source_shape[0]], [1.0, 1.0]])
-    x1, y1, x2, y2 = (round(float(corners[axis, end])) for end in (0, 1) for axis in (0, 1))
-    is_whole = np.allclose(corners[:2].T.ravel(), (x1, y1, x2, y2), atol=1e-6)
-    is_inside = 0 <= x1 < x2 <= frame[1] and 0 <= y1 < y2 <= frame[0]
-    return (x1, y1, x2, y2) if is_whole and is_inside else None
+    x1, y1 = np.floor(corners[:2, 0] + _TINY).astype(int)
+    x2, y2 = np.ceil(corners[:2, 1] - _TINY).astype(int)
+    left, top = min(max(0, int(x1)), frame[1] - 1), min(max(0, int(y1)), frame[0] - 1)
+    return left, top, max(min(frame[1], int(x2)), left + 1), max(min(frame[0], int(y2)), top + 1)
+
+
+def _covers(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> bool:
+    """Whether a frame shows the whole source and nothing else, upright.
+
+    Then resizing gives what sampling would, quicker, and antialiased where the source is smaller than the frame.
+    """
+    whole = np.diag([source_shape[1] / frame[1], source_shape[0] / frame[0], 1.0])
+    return bool(np.allclose(to_source, whole, rtol=_TINY, atol=_TINY))

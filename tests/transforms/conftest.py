@@ -28,3 +28,43 @@ def item_of(height: int, width: int, seed: int = 0) -> dict[str, Any]:
 def make_item() -> Callable[..., Mapping[str, Any]]:
     """Builds `make_item(height, width, seed=0)`."""
     return item_of
+
+
+def breast_picture(
+    height: int = 120, width: int = 90, side: str = "left", border: int = 0, fog: float = 0.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """A mammogram and its breast's mask: half an ellipse at one side that fades toward the skin.
+
+    A border of black padding may lie around the film, and fog (a gray with noise) on it.
+    """
+    rows, columns = height - 2 * border, width - 2 * border
+    y, x = np.mgrid[0:rows, 0:columns]
+    radius = np.hypot((y - 0.5 * rows) / (0.42 * rows), x / (0.7 * columns))
+    breast = radius < 1.0
+    film = np.where(breast, 0.2 + 0.5 * np.sqrt(np.clip(1.0 - radius, 0.0, 1.0)), fog)
+    random = np.random.default_rng(seed)
+    texture = random.normal(0.0, 0.02, film.shape)
+    film = np.where(breast | (fog > 0), np.clip(film + texture, 0.0, 1.0), film)
+    if side == "right":
+        film, breast = film[:, ::-1], breast[:, ::-1]
+    return np.pad(film, border).astype(np.float32), np.pad(breast, border)
+
+
+@pytest.fixture(scope="session")
+def make_breast() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Builds `make_breast(height, width, side="left", border=0, fog=0.0)`."""
+    return breast_picture
+
+
+def mammogram_item(
+    picture: np.ndarray, laterality: str = "", orientation: str = "", view: str = "", name: str = "a.dcm"
+) -> dict[str, Any]:
+    """A loaded mammogram."""
+    meta = make_meta(name, picture.shape, None, laterality, view, "MG", patient_orientation=orientation)
+    return {"image": make_meta_tensor(np.ascontiguousarray(picture, dtype=np.float32), meta)}
+
+
+@pytest.fixture(scope="session")
+def make_mammogram() -> Callable[..., dict[str, Any]]:
+    """Builds `make_mammogram(picture, laterality="", orientation="")`, an item."""
+    return mammogram_item

@@ -2,7 +2,13 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from mtmedformer_monai.transforms.header import ALLOWED_TAGS, read_laterality, read_modality, read_view
+from mtmedformer_monai.transforms.header import (
+    ALLOWED_TAGS,
+    is_for_processing,
+    read_laterality,
+    read_modality,
+    read_view,
+)
 
 
 def coded(value):
@@ -36,6 +42,46 @@ def test_view_by_position_before_code():
     assert read_view(header) == "MLO"
     header.ViewPosition, header.ViewCodeSequence = "", [coded("1")]
     assert read_view(header) == ""
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "orientation", "view"),
+    [
+        ("LMLO", "R-10242", None, "MLO"),
+        ("FRONTAL", "R-10242", None, "CC"),
+        ("FRONTAL", "1", None, "FRONTAL"),
+        (None, "R-10226", None, "MLO"),
+        (None, "127457009", None, "SPECIMEN"),
+        (None, None, "MLO", "MLO"),  # CBIS-DDSM
+        (None, None, ["A", "R"], ""),
+        (None, None, "A", ""),
+    ],
+)
+def test_view_of_odd_headers(position, code, orientation, view):
+    header = Dataset()
+    if position:
+        header.ViewPosition = position
+    if code:
+        header.ViewCodeSequence = [coded(code)]
+    if orientation:
+        header.PatientOrientation = orientation
+    assert read_view(header) == view
+
+
+@pytest.mark.parametrize(
+    ("intent", "storage", "expected"),
+    [
+        ("FOR PROCESSING", None, True),
+        ("FOR PRESENTATION", "1.2.840.10008.5.1.4.1.1.1.2.1", False),
+        (None, "1.2.840.10008.5.1.4.1.1.1.2.1", True),
+        (None, "1.2.840.10008.5.1.4.1.1.1.2", False),
+        (None, None, False),
+    ],
+)
+def test_presentation_intent(intent, storage, expected):
+    header = Dataset()
+    header.PresentationIntentType, header.SOPClassUID = intent, storage
+    assert is_for_processing(header) is expected
 
 
 def test_missing_modality():

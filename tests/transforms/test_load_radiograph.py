@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -28,10 +30,28 @@ def test_metadata_survive_a_batch(make_dicom):
     ]
     for before, after in zip(items, decollate_batch(list_data_collate(items)), strict=True):
         ours, theirs = before["image"].meta, after["image"].meta
-        for key in ("filename_or_obj", "laterality", "view", "modality"):
+        for key in ("filename_or_obj", "laterality", "view", "modality", "patient_orientation"):
             assert ours[key] == theirs[key]
         for key in ("spatial_shape", "to_source", "spacing_mm"):
             np.testing.assert_array_equal(np.asarray(ours[key]), np.asarray(theirs[key]))
+
+
+def test_the_datalist_speaks_where_the_header_is_silent(make_dicom):
+    item = {"image": make_dicom(modality="MG"), "laterality": "left", "view": "L-MLO"}
+    meta = LoadRadiographd("image")(item)["image"].meta
+    assert (meta["laterality"], meta["view"]) == ("L", "MLO")
+
+
+def test_the_header_is_believed_and_a_disagreement_said_once(make_dicom, caplog):
+    path = make_dicom(modality="MG", ImageLaterality="R", ViewPosition="CC")
+    load = LoadRadiographd("image")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            meta = load({"image": path, "laterality": "L", "view": "MLO"})["image"].meta
+    assert (meta["laterality"], meta["view"]) == ("R", "CC")
+    assert caplog.messages == [
+        "radiograph.dcm: its header and the datalist name different sides; the header is believed."
+    ]
 
 
 def test_a_list_of_one_path(make_dicom):

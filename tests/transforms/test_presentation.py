@@ -32,4 +32,5 @@ def test_for_processing_goes_by_the_sign_of_the_intensity(photometric, sign, slo
     header = Dataset()
     header.PhotometricInterpretation, header.PresentationIntentType = photometric, "FOR PROCESSING"
     header.PixelIntensityRelationshipSign, header.RescaleSlope = sign, slope
+    header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.2.1"
     assert is_inverse(header) is inverse

@@ -15,7 +15,12 @@ PIXELS = np.arange(12, dtype=np.uint16).reshape(3, 4) * 100
 
 def test_image_and_metadata(make_dicom):
     path = make_dicom(
-        pixels=PIXELS, modality="MG", ImageLaterality="R", ViewPosition="MLO", ImagerPixelSpacing=[0.1, 0.2]
+        pixels=PIXELS,
+        modality="MG",
+        ImageLaterality="R",
+        ViewPosition="RMLO",
+        PatientOrientation=["P", "FL"],
+        ImagerPixelSpacing=[0.1, 0.2],
     )
     image, meta = read_dicom(path)
     np.testing.assert_allclose(image, PIXELS / 1100, atol=1e-7)
@@ -24,7 +29,13 @@ def test_image_and_metadata(make_dicom):
     np.testing.assert_array_equal(meta["to_source"], np.eye(3))
     np.testing.assert_allclose(meta["spacing_mm"], [0.1, 0.2])
     assert (meta["laterality"], meta["view"], meta["modality"]) == ("R", "MLO", "MG")
+    assert meta["patient_orientation"] == "P\\FL"
     assert meta["filename_or_obj"] == str(path)
+
+
+def test_spacing_of_a_magnified_mammogram(make_dicom):
+    path = make_dicom(modality="MG", ImagerPixelSpacing=[0.09, 0.09], EstimatedRadiographicMagnificationFactor="1.8")
+    np.testing.assert_allclose(read_dicom(path)[1]["spacing_mm"], [0.05, 0.05])
 
 
 def test_no_patient_attribute_is_read(make_dicom):

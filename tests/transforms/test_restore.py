@@ -4,7 +4,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtmedformer_monai.transforms import FitRadiographd, RandGeometryd, RestoreToSourced, restore_boxes, restore_masks
+from mtmedformer_monai.transforms import (
+    FitRadiographd,
+    RandGeometryd,
+    RestoreToSourced,
+    Turn,
+    crop_item,
+    restore_boxes,
+    restore_masks,
+    turn_item,
+)
 from mtmedformer_monai.transforms.fit import fit_map
 from mtmedformer_monai.transforms.geometry import invert, map_boxes
 from mtmedformer_monai.transforms.random_geometry import Motion
@@ -85,3 +94,24 @@ def test_a_tensor_alone(make_item):
     out = RestoreToSourced("pred")({"image": image, "pred": torch.ones(1, 40, 40, dtype=torch.bool)})["pred"]
     assert out.shape == (1, 20, 10)
     assert out.eq(1).all()
+
+
+@pytest.mark.parametrize("turn", [Turn(flip_x=True), Turn(flip_y=True), Turn(True), Turn(True, True, True)])
+def test_turned_and_fitted_masks_return_exactly(make_item, turn):
+    item = make_item(20, 10)
+    fitted = FitRadiographd(("image", "map"), (70, 64))(turn_item(item, turn, ("image", "map")))
+    to_source = fitted["image"].meta["to_source"]
+    nearest = restore_masks(fitted["map"][:1], to_source, (20, 10), mode="nearest")
+    np.testing.assert_array_equal(nearest, item["map"][:1])
+
+
+@pytest.mark.parametrize("turn", [Turn(), Turn(flip_x=True), Turn(True)])
+def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_item, turn):
+    """Certain everywhere in the image, and nowhere beside it."""
+    item = crop_item(turn_item(make_item(20, 10), turn, ("image",)), (0, 0, 7, 9), ("image",))
+    fitted = FitRadiographd("image", 64)(item)["image"]
+    content = restore_masks(torch.ones(1, 9, 7), item["image"].meta["to_source"], (20, 10), mode="nearest")
+    probs = torch.zeros(1, 64, 64)
+    probs[:, :, 7:57] = 1.0
+    back = restore_masks(probs, fitted.meta["to_source"], (20, 10))
+    assert back[content > 0].min() > 1.0 - 1e-6  # interpolated between ones

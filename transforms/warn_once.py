@@ -1,0 +1,29 @@
+"""Says a thing of a file once, however often the file is loaded."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+
+class WarnOnce:
+    """Logs a warning for each file and message, and then no more. Workers of a data loader count for themselves.
+
+    Args:
+        logger: where to.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self.logger = logger
+        self.said: set[tuple[str, str]] = set()
+
+    def __call__(self, path: str | Path, message: str) -> None:
+        """Logs `name: message`, with the file's base name and no attribute of the patient.
+
+        Args:
+            path: the file.
+            message: what is odd, and what is done about it.
+        """
+        if (str(path), message) not in self.said:
+            self.said.add((str(path), message))
+            self.logger.warning("%s: %s", Path(path).name, message)
