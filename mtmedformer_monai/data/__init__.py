@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .datalist import save_datalist as save_datalist
     from .image_files import find_images as find_images
     from .join import join_datalists as join_datalists
+    from .mammography_cohort import make_mammography_cohort as make_mammography_cohort
     from .readable_dataset import RadiographDataset as RadiographDataset
     from .split import split_by_patient as split_by_patient
     from .study_dataset import StudyDataset as StudyDataset
@@ -37,6 +38,7 @@ _HOMES = {
     "join_datalists": "join",
     "load_datalist": "datalist",
     "make_chest_cohort": "chest_cohort",
+    "make_mammography_cohort": "mammography_cohort",
     "make_study_dataset": "study_dataset",
     "read_datalist": "datalist",
     "save_datalist": "datalist",

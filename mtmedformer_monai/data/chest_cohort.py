@@ -5,36 +5,32 @@ Everything follows from the seed: two calls with equal arguments write equal fil
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from mtmedformer_monai.data.chest_opacities import Disease, bacterial, healthy, viral
-from mtmedformer_monai.data.chest_phantom import (
-    Field,
-    Mask,
-    Patient,
-    draw_patient,
-    make_grid,
-    make_lungs,
-    render_anatomy,
+from mtmedformer_monai.data.chest_phantom import Patient, draw_patient, make_grid, make_lungs, render_anatomy
+from mtmedformer_monai.data.cohort_files import (
+    FRACTIONS,
+    check_annotated,
+    check_shares,
+    check_size,
+    count_workers,
+    draw_from,
+    write_cohort,
 )
-from mtmedformer_monai.data.datalist import Item, save_datalist
+from mtmedformer_monai.data.datalist import Item
+from mtmedformer_monai.data.fields import Field, Mask
 from mtmedformer_monai.data.scanner_look import SCANNERS, Scanner, add_border_and_marker, expose
 from mtmedformer_monai.data.split import split_by_patient
 from mtmedformer_monai.data.write_dx import DXHeader, write_dx
 from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, MASKS, PATIENT_ID, SITE
 
-FRACTIONS = {"training": 0.65, "validation": 0.15, "test": 0.2}
 OPACITIES = {"bacterial": bacterial, "viral": viral}
 SHARES = {"normal": 0.4, "bacterial": 0.3, "viral": 0.3}
 SECOND_IMAGE = 0.1
@@ -77,10 +73,7 @@ def make_chest_cohort(
     annotated: Mapping[str, Sequence[str]] | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Makes a cohort in a folder.
-
-    The datalist is written last, and one that was there before goes first: a folder with a datalist holds a whole
-    cohort, even where an earlier call was interrupted.
+    """Makes a cohort in a folder; the datalist is written last, so an interrupted call leaves none.
 
     Args:
         folder: gets `images/`, `masks/` and `datalist.json`.
@@ -97,43 +90,28 @@ def make_chest_cohort(
 
     Raises:
         ValueError: too few patients for three splits, no worker, or an unknown part, site or disease.
+        RuntimeError: pydicom is older than 3.
     """
-    folder, workers = Path(folder), (os.cpu_count() or 1) if workers is None else workers
+    folder, workers = Path(folder), count_workers(workers)
     plan = _Plan(folder, image_size, seed, tuple(scanners), dict(disease_shares or SHARES), dict(annotated or {}))
-    _check(plan, num_patients, workers)
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    (folder / "datalist.json").unlink(missing_ok=True)
-    items = _collect(partial(_make_patient, plan), num_patients, workers)
-    labeled = any("finding" in item.get(LABELS, {}) for item in items)
-    sections = split_by_patient(items, FRACTIONS, seed=seed, stratify_on="finding" if labeled else None)
+    check_size(num_patients, workers)
+    check_shares("disease_shares", plan.shares, ["normal", *OPACITIES])
+    check_annotated(plan.annotated, [scanner.name for scanner in plan.scanners], PARTS)
     about = {"name": "synthetic_chest", "description": "Synthetic chest X-rays", "licence": "Apache-2.0", "seed": seed}
-    return save_datalist(about | sections, folder / "datalist.json.part").replace(folder / "datalist.json")
+    return write_cohort(folder, partial(_make_patient, plan), num_patients, workers, partial(_split, seed), about)
 
 
-def _collect(make: Callable[[int], list[Item]], num_patients: int, workers: int) -> list[Item]:
-    """All patients' items in order, with a progress bar.
-
-    Linux forks, as torch's data loader does there: the processes start at once and import nothing. Elsewhere forking is
-    unsafe or missing, and a script that calls this needs the usual `if __name__ == "__main__":`.
-    """
-    show = partial(tqdm, total=num_patients, desc="Cohort", unit="patient", mininterval=2.0)
-    if workers == 1:
-        return [item for items in show(map(make, range(num_patients))) for item in items]
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    pool = ProcessPoolExecutor(min(workers, num_patients), mp_context=context)
-    try:
-        return [item for items in show(pool.map(make, range(num_patients))) for item in items]
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
+    """By patient; sections get their share of pneumonias, where any site tells of them."""
+    labeled = any("finding" in item.get(LABELS, {}) for item in items)
+    return split_by_patient(items, FRACTIONS, seed=seed, stratify_on="finding" if labeled else None)
 
 
 def _make_patient(plan: _Plan, number: int) -> list[Item]:
     """One image or two of one patient, all from the patient's own random numbers."""
     rng = np.random.default_rng([plan.seed, number])
     patient = draw_patient(rng)
-    chances = np.array(list(plan.shares.values())) / sum(plan.shares.values())
-    disease = str(rng.choice(list(plan.shares), p=chances))
+    disease = draw_from(plan.shares, rng)
     count = 2 if rng.random() < SECOND_IMAGE else 1
     age = int(rng.integers(1, 14)) if patient.is_child else int(rng.integers(18, 90))
     scanner = plan.scanners[number % len(plan.scanners)]
@@ -191,20 +169,3 @@ def _header(case: _Case, name: str, image_size: int, compress: bool) -> DXHeader
         compress=compress,
         uid_entropy=f"{name}-{image_size}",
     )
-
-
-def _check(plan: _Plan, num_patients: int, workers: int) -> None:
-    """Refuses what no cohort can be made of."""
-    if num_patients < 8:
-        raise ValueError(f"num_patients expects 8 or more, to be split three ways, got {num_patients}.")
-    if workers < 1:
-        raise ValueError(f"workers expects 1 or more processes, got {workers}; leave it out for one a CPU core.")
-    diseases = {"normal", *OPACITIES}
-    if set(plan.shares) - diseases:
-        raise ValueError(f"disease_shares expects names out of {sorted(diseases)}, got {sorted(plan.shares)}.")
-    sites = [scanner.name for scanner in plan.scanners]
-    if set(plan.annotated) - set(sites):
-        raise ValueError(f"annotated expects sites out of {sites}, got {sorted(plan.annotated)}.")
-    unknown = {part for parts in plan.annotated.values() for part in parts} - set(PARTS)
-    if unknown:
-        raise ValueError(f"annotated expects parts out of {PARTS}, got {sorted(unknown)}.")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.chest_phantom import Field, Lungs, Mask, smooth_noise
-
-Box = list[float]
+from mtmedformer_monai.data.chest_phantom import Lungs
+from mtmedformer_monai.data.fields import Field, Mask, smooth_noise
+from mtmedformer_monai.data.mask_boxes import Box, boxes_of_parts
 
 MASK_LEVEL = 0.35
 """Share of an opacity's peak from which a pixel is annotated."""
@@ -80,12 +80,5 @@ def _annotate(field: Field, lungs: Lungs) -> Disease:
     inside = ndimage.gaussian_filter(lungs.mask.astype(np.float32), 1.0)
     soft = ndimage.gaussian_filter(field, 0.006 * field.shape[0]) * inside
     mask = ndimage.binary_fill_holes(soft > MASK_LEVEL * max(float(soft.max()), 1e-6)) & lungs.mask
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    boxes: list[Box] = []
-    for number, place in enumerate(ndimage.find_objects(labels), start=1):
-        part = labels[place] == number
-        if part.sum() < MIN_AREA * mask.size:
-            mask[place][part] = False
-            continue
-        boxes.append([float(place[1].start), float(place[0].start), float(place[1].stop), float(place[0].stop)])
+    mask, boxes = boxes_of_parts(mask, MIN_AREA * mask.size)
     return Disease(soft.astype(np.float32), mask, boxes)

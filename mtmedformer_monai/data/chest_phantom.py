@@ -7,14 +7,11 @@ and scaled a little for each patient, so that every field and mask follows. All 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-Field = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
+from mtmedformer_monai.data.fields import Field, Mask, bump, edge, smooth_noise
 
 
 @dataclass(frozen=True)
@@ -66,25 +63,6 @@ def make_grid(shape: tuple[int, int], patient: Patient) -> tuple[Field, Field]:
     turned_x = (x * np.cos(angle) + 2 * y * np.sin(angle)) / patient.zoom - patient.shift[0]
     turned_y = (y * np.cos(angle) - 0.5 * x * np.sin(angle)) / patient.zoom - patient.shift[1]
     return turned_x.astype(np.float32), (turned_y + 0.5).astype(np.float32)
-
-
-def edge(distance: Field, softness: float) -> Field:
-    """Smooth step: 1 well above 0, 0 well below."""
-    return (1.0 / (1.0 + np.exp(-np.clip(distance / softness, -30, 30)))).astype(np.float32)
-
-
-def bump(distance: Field, width: float) -> Field:
-    """Gaussian ridge along the zero line of a distance."""
-    return np.exp(-0.5 * (distance / width) ** 2).astype(np.float32)
-
-
-def smooth_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Field:
-    """Noise of mean 0 and deviation 1 with structures of `scale` pixels."""
-    small = tuple(max(2, int(np.ceil(length / scale)) + 1) for length in shape)
-    coarse = rng.standard_normal(small).astype(np.float32)
-    factors = (shape[0] / small[0], shape[1] / small[1])
-    noise = ndimage.zoom(coarse, factors, order=3, mode="nearest", grid_mode=True)[: shape[0], : shape[1]]
-    return ((noise - noise.mean()) / (noise.std() + 1e-6)).astype(np.float32)
 
 
 @dataclass(frozen=True)

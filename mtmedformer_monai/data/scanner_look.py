@@ -1,4 +1,4 @@
-"""How a detector shows a chest: exposure, noise, blur, look-up table, borders and marker."""
+"""How a scanner shows a chest: exposure, look-up table, borders and marker."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
-from scipy import ndimage
 
-from mtmedformer_monai.data.chest_phantom import Field
+from mtmedformer_monai.data.detector import detect
+from mtmedformer_monai.data.fields import Field
 
 MARKER_SHARE = 0.035
 """Height of the side marker, in image heights."""
@@ -58,10 +58,7 @@ def expose(attenuation: Field, scanner: Scanner, rng: np.random.Generator) -> Fi
     radiography system takes brings it back; then the site's S-shaped look-up table.
     """
     dose = np.exp(-1.6 * attenuation) * rng.uniform(0.7, 1.4)
-    scatter = 0.08 * ndimage.gaussian_filter(dose, 0.06 * dose.shape[0])
-    noisy = dose + scatter + scanner.noise * np.sqrt(dose) * rng.standard_normal(dose.shape) * rng.uniform(0.6, 1.3)
-    blurred = ndimage.gaussian_filter(np.clip(noisy, 2e-3, None), scanner.blur)
-    logarithm = -np.log(blurred)
+    logarithm = -np.log(detect(dose, 0.08, scanner.noise, scanner.blur, rng))
     low, high = np.percentile(logarithm, [rng.uniform(0.5, 4.0), rng.uniform(97.0, 99.8)])
     level = (logarithm - low) / max(float(high - low), 1e-6)
     slope, middle = 4.0 * scanner.contrast * rng.uniform(0.85, 1.15), rng.uniform(0.42, 0.58)

@@ -125,3 +125,10 @@ def test_identifiers_follow_from_the_entropy_alone(tmp_path):
         assert first[name].value.is_valid
         assert first[name].value == same[name].value != other[name].value
     assert first.file_meta.MediaStorageSOPInstanceUID == first.SOPInstanceUID
+
+
+@pytest.mark.parametrize("bits", [8, 17])
+def test_depths_that_are_none_are_refused(tmp_path, bits):
+    with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
+        write(tmp_path, bits_stored=bits)
+    assert not list(tmp_path.iterdir())
