@@ -1,6 +1,7 @@
 # Set-up, demo, tests and checks. `make demo` and `make test` need Python 3.11, make and git, and nothing else.
 PYTHON ?= python3
 BUNDLE ?= chest_xray_multitask
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -22,7 +23,7 @@ demo: $(STAMP)
 	$(BIN)/mtmedformer demo --bundle bundles/$(BUNDLE) --output demo_output/$(BUNDLE)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -30,7 +31,7 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

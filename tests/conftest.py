@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # workers that each take all cores would spend them waiting for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +16,15 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+
+LONGEST = ("test_demo.py", "test_end_to_end.py", "test_studies.py", "test_conformance.py")
+"""Files whose tests take longest."""
+
+
+def pytest_collection_modifyitems(items):
+    """Starts with the longest, so that several workers end together."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 _CLASSES = {  # SOP classes by modality
     "CR": "1.2.840.10008.5.1.4.1.1.1",
