@@ -8,6 +8,11 @@ from monai.networks.nets import ResNetFeatures
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
+from mtmedformer_monai.networks.resnet_groups import declare_resnet
+from mtmedformer_monai.networks.swin_groups import declare_swin
+from mtmedformer_monai.permutations import FIXED, Axis
+
 
 class SwinEncoder(nn.Module):
     """MONAI's 2D Swin transformer (needs the extra `swin`). TorchScript can trace it, not script it.
@@ -46,6 +51,10 @@ class SwinEncoder(nn.Module):
         """Returns the feature maps, finest first; the one at stride 2 is left out."""
         return list(self.swin(x))[1:]
 
+    def permutable(self, declare: Declaration) -> list[Axis]:
+        """A stream a stage, heads and hidden units."""
+        return declare_swin(declare.inside("swin"))
+
 
 class ResNetEncoder(nn.Module):
     """MONAI's ResNet with group norm, the convolutional encoder to compare with.
@@ -67,6 +76,10 @@ class ResNetEncoder(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Returns the feature maps, finest first."""
         return list(self.resnet(x))[1:]
+
+    def permutable(self, declare: Declaration) -> list[Axis]:
+        """Channels in the groups of the norms, those on a residual path tied."""
+        return declare_resnet(declare.inside("resnet"))
 
 
 class TimmEncoder(nn.Module):
@@ -109,6 +122,14 @@ class TimmEncoder(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """Returns the feature maps, finest first."""
         return list(self.model(x))[-4:]
+
+    def permutable(self, declare: Declaration) -> list[Axis]:
+        """None: what stands inside a model of timm's isn't known here, so all of it is fixed, its maps included.
+
+        Sites that use one start from common weights. Pyramids and decoders can still be aligned.
+        """
+        declare.fixed("model")
+        return [FIXED] * len(self.channels)
 
 
 def _replace_batch_norm(module: nn.Module, groups: int = 8) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
+from mtmedformer_monai.permutations import Axis
 from mtmedformer_monai.tasks.blocks import GROUPS, ConvNormAct
 
 
@@ -56,4 +58,26 @@ class FeaturePyramid(nn.Module):
             maps[level] = maps[level] + coarser
         for level, smooth in enumerate(self.smooths):
             maps[level] = smooth(maps[level])
+        return maps
+
+    def permutable(self, declare: Declaration, features: list[Axis]) -> list[Axis]:
+        """The channels in which the maps are added are one group, those of each smoothed map another.
+
+        Args:
+            declare: where to write it.
+            features: channels of the encoder's maps, finest first.
+
+        Returns:
+            Channels of the pyramid's maps, finest first.
+        """
+        maps = list(features)
+        coarsest = self.laterals[-1]
+        if isinstance(coarsest, nn.Conv2d):
+            stream = declare.group("stream", coarsest.out_channels)
+            for level in range(self.finest, len(maps)):
+                declare.layer(f"laterals.{level}", features[level], stream)
+                maps[level] = stream
+        for level, smooth in enumerate(self.smooths):
+            if isinstance(smooth, ConvNormAct):
+                maps[level] = declare.child(f"smooths.{level}", maps[level])
         return maps

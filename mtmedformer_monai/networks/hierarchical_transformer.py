@@ -16,6 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
+from mtmedformer_monai.permutations import FIXED, Axis
+
 
 @dataclass(frozen=True)
 class TransformerSize:
@@ -87,6 +90,13 @@ class PatchEmbedding(nn.Module):
         height, width = x.shape[2], x.shape[3]
         return self.norm(to_tokens(x)), height, width
 
+    def permutable(self, declare: Declaration, entering: Axis) -> Axis:
+        """The tokens' channels, which the whole stage shares."""
+        stream = declare.group("stream", self.projection.out_channels)
+        declare.layer("projection", entering, stream)
+        declare.norm("norm", stream)
+        return stream
+
 
 class SpatialReductionAttention(nn.Module):
     """Multi-head attention whose keys and values come from a map shrunk by `reduction` (PVT, ICCV 2021, eq. 1-4)."""
@@ -114,6 +124,18 @@ class SpatialReductionAttention(nn.Module):
         mixed: Tensor = self.output(attended.transpose(1, 2).reshape(batch, count, depth))
         return mixed
 
+    def permutable(self, declare: Declaration, stream: Axis) -> None:
+        """The shrunk map's channels, and the heads."""
+        width, context = self.output.in_features, stream
+        if self.reduction > 1:
+            context = declare.group("shrunk", width)
+            declare.layer("shrink", stream, context)
+            declare.norm("shrink_norm", context)
+        _, keys, values = declare.heads(self.heads, width)
+        declare.layer("query", stream, keys)
+        declare.layer("key_value", context, keys + values)
+        declare.layer("output", values, stream)
+
 
 class ConvolutionalMLP(nn.Module):
     """Two linear layers with a depthwise 3 x 3 convolution between them, the encoder's only source of position."""
@@ -129,6 +151,13 @@ class ConvolutionalMLP(nn.Module):
         x = self.depthwise(to_map(self.expand(x), height, width))
         contracted: Tensor = self.contract(F.gelu(to_tokens(x)))
         return contracted
+
+    def permutable(self, declare: Declaration, stream: Axis) -> None:
+        """The hidden units."""
+        hidden = declare.group("hidden", self.expand.out_features)
+        declare.layer("expand", stream, hidden)
+        declare.depthwise("depthwise", hidden)
+        declare.layer("contract", hidden, stream)
 
 
 class TransformerBlock(nn.Module):
@@ -147,6 +176,13 @@ class TransformerBlock(nn.Module):
         x = x + self.drop_path(self.attention(self.attention_norm(x), height, width))
         return x + self.drop_path(self.mlp(self.mlp_norm(x), height, width))
 
+    def permutable(self, declare: Declaration, stream: Axis) -> None:
+        """Both residual branches read and write the stage's stream."""
+        declare.norm("attention_norm", stream)
+        declare.child("attention", stream)
+        declare.norm("mlp_norm", stream)
+        declare.child("mlp", stream)
+
 
 class TransformerStage(nn.Module):
     """A patch embedding, `depth` blocks and a closing norm."""
@@ -163,6 +199,14 @@ class TransformerStage(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, height, width)
         return to_map(self.norm(tokens), height, width)
+
+    def permutable(self, declare: Declaration, entering: Axis) -> Axis:
+        """One stream from the embedding to the closing norm."""
+        stream: Axis = declare.child("embedding", entering)
+        for index in range(len(self.blocks)):
+            declare.child(f"blocks.{index}", stream)
+        declare.norm("norm", stream)
+        return stream
 
 
 class HierarchicalTransformer(nn.Module):
@@ -198,6 +242,13 @@ class HierarchicalTransformer(nn.Module):
         for stage in self.stages:
             x = stage(x)
             maps.append(x)
+        return maps
+
+    def permutable(self, declare: Declaration) -> list[Axis]:
+        """A stream a stage; the image's channels keep their order."""
+        maps: list[Axis] = []
+        for index in range(len(self.stages)):
+            maps.append(declare.child(f"stages.{index}", maps[-1] if maps else FIXED))
         return maps
 
 

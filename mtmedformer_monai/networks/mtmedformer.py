@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.jit import is_scripting  # type: ignore[attr-defined]  # (a comment inside a script breaks it)
 
+from mtmedformer_monai.declaration import Declaration
 from mtmedformer_monai.networks.feature_pyramid import FeaturePyramid
+from mtmedformer_monai.permutations import Axis
 from mtmedformer_monai.tasks.base import Task
 
 SHARED = "shared"
@@ -99,6 +101,18 @@ class MTMedFormer(nn.Module):
             outputs[name] = output[:, :, :height, :width] if output.dim() == 4 else output
         return outputs
 
+    def permutable(self, declare: Declaration) -> tuple[list[Axis], dict[str, list[Axis]]]:
+        """Encoder, pyramids and decoders in turn.
+
+        Returns:
+            Channels of the encoder's maps and of each pyramid's, as `encode` gives the maps.
+        """
+        features: list[Axis] = declare.child("encoder")
+        pyramids = {name: declare.child(f"pyramids.{name}", features) for name in self.pyramids}
+        for name in self.decoders:
+            declare.child(f"decoders.{name}", features, pyramids[name if name in pyramids else SHARED])
+        return features, pyramids
+
     def _padded(self, length: int) -> int:
         """The next multiple of the stride."""
         return (length + self.stride - 1) // self.stride * self.stride
@@ -133,6 +147,10 @@ class SelectOutput(nn.Module):
         if self.background:
             return torch.cat([torch.zeros_like(chosen[:, :1]), chosen], dim=1)
         return chosen
+
+    def permutable(self, declare: Declaration) -> None:
+        """Those of the other network."""
+        declare.child("network")
 
 
 def _plain(image: Tensor) -> Tensor:

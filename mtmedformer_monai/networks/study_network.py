@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
 from mtmedformer_monai.keys import STUDY_VIEWS
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer, _plain
+from mtmedformer_monai.permutations import FIXED, Axis
 from mtmedformer_monai.tasks.classification import AttentionPooling
 from mtmedformer_monai.tasks.study_task import StudyTask
 
@@ -37,7 +39,7 @@ class StudyNetwork(nn.Module):
         self.image_network = network
         self.fusions = nn.ModuleDict()
         for study_task in study_tasks:
-            decoder = network.decoders[study_task.source] if study_task.source in network.decoders else None
+            decoder = dict(network.decoders.items()).get(study_task.source)
             if not isinstance(decoder, AttentionPooling):
                 raise ValueError(
                     f"study task {study_task.task.name!r} expects source to be a classification out of "
@@ -64,6 +66,12 @@ class StudyNetwork(nn.Module):
         for name, fusion in self.fusions.items():
             outputs[name] = fusion(features, pyramids, absent)
         return outputs
+
+    def permutable(self, declare: Declaration) -> None:
+        """Those of the image network, and those of each fusion."""
+        features, pyramids = declare.child("image_network")
+        for name in self.fusions:
+            declare.child(f"fusions.{name}", features, pyramids)
 
 
 class ViewFusion(nn.Module):
@@ -101,3 +109,9 @@ class ViewFusion(nn.Module):
         groups = batch * self.num_groups
         pooled = self.pooling.pool(tokens.reshape(groups, -1, tokens.shape[3]), hidden.reshape(groups, -1))
         return self.pooling.classify(pooled)
+
+    def permutable(self, declare: Declaration, features: list[Axis], pyramids: dict[str, list[Axis]]) -> None:
+        """Those of its pooling, to whose tokens the views are added."""
+        pyramid = pyramids[self.source if self.source in pyramids else "shared"]
+        tokens = declare.child("pooling", features, pyramid)
+        declare.tensor("view", FIXED, tokens)

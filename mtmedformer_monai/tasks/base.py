@@ -69,7 +69,8 @@ class Task(ABC):
 
         Returns:
             A module called as `decoder(features, pyramid, image_size)`: both lists finest first, the pyramid's maps
-            at `pyramid_levels` D wide, `image_size` (H, W) of the padded network input.
+            at `pyramid_levels` D wide, `image_size` (H, W) of the padded network input. Its method
+            `permutable(declare, features, pyramid)` declares which of its units may be permuted (docs/permutations.md).
         """
 
     @abstractmethod

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
+from mtmedformer_monai.permutations import Axis
+
 GROUPS = 8
 """Groups of the norm; a decoder's width is a multiple of it."""
 
@@ -24,3 +27,12 @@ class ConvNormAct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, D, H, W) to the same."""
         return F.gelu(self.norm(self.pointwise(self.depthwise(x))))
+
+    def permutable(self, declare: Declaration, entering: Axis) -> Axis:
+        """The channels that leave are units of their own, in the norm's groups."""
+        width = self.norm.num_channels
+        leaving = declare.group("channels", width, blocks=[width // GROUPS])
+        declare.depthwise("depthwise", entering)
+        declare.layer("pointwise", entering, leaving)
+        declare.norm("norm", leaving)
+        return leaving

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
 from mtmedformer_monai.keys import LABELS
 from mtmedformer_monai.metrics.classification import ClassificationMetric
+from mtmedformer_monai.permutations import FIXED, Axis
 from mtmedformer_monai.tasks.base import Task, TaskMetric
 from mtmedformer_monai.tasks.label_schemes import SCHEMES
 
@@ -91,6 +93,28 @@ class AttentionPooling(nn.Module):
         gathered = torch.matmul(shares.transpose(1, 2), tokens)
         values = torch.matmul(layers[1], gathered.unsqueeze(3)).flatten(1)
         return self.output(values + self.key_value.bias[width:])
+
+    def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> Axis:
+        """The tokens' channels, the heads, and the pooled vector's channels; classes keep their order.
+
+        Returns:
+            The tokens' channels.
+        """
+        width = self.output.in_features
+        tokens = declare.group("tokens", width)
+        first = len(features) - len(self.projections)
+        for index in range(len(self.projections)):
+            declare.layer(f"projections.{index}", features[first + index], tokens)
+        declare.layer("pyramid_projection", pyramid[self.pyramid_level], tokens)
+        declare.norm("norm", tokens)
+        _, keys, values = declare.heads(self.num_heads, width)
+        declare.tensor("query", FIXED, FIXED, keys)
+        declare.layer("key_value", tokens, keys + values)
+        pooled = declare.group("pooled", width)
+        declare.layer("output", values, pooled)
+        declare.norm("output_norm", pooled)
+        declare.layer("logits", pooled, FIXED)
+        return tokens
 
 
 class ClassificationTask(Task):

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
+from mtmedformer_monai.permutations import FIXED, Axis
 from mtmedformer_monai.tasks.blocks import ConvNormAct
 
 BOX, POINT, LOGITS = slice(0, 4), slice(4, 7), slice(7, None)
@@ -71,3 +73,13 @@ class DetectionDecoder(nn.Module):
             spread = points.unsqueeze(0).expand(logits.shape[0], -1, -1)
             rows.append(torch.cat([boxes_of(points, distances), spread, logits], dim=-1))
         return torch.cat(rows, dim=1)
+
+    def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> None:
+        """One tower reads all levels, so their channels are the same units; classes and sides keep their order."""
+        streams = [pyramid[level] for level in self.levels]
+        declare.tie(*streams)
+        stream = streams[0]
+        for index in range(len(self.tower)):
+            stream = declare.child(f"tower.{index}", stream)
+        declare.layer("scores", stream, FIXED)
+        declare.layer("distances", stream, FIXED)

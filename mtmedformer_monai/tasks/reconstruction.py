@@ -18,8 +18,10 @@ class ReconstructionTask(Task):
     """Masked image modeling as one task among others.
 
     He et al., CVPR 2022; with the hidden pixels left in the input, as a hierarchical encoder needs it: Xie et al.,
-    SimMIM, CVPR 2022. `HidePatchesd` hides patches of the image, and leaves their pixels as the target under the task's name. The loss is
-    the mean absolute error over them. Trained alone, encoder and pyramid are pretrained; trained beside other tasks, it
+    SimMIM, CVPR 2022.
+
+    `HidePatchesd` hides patches of the image, and leaves their pixels as the target under the task's name. The loss is
+    the mean absolute error over them. Trained alone, it pretrains encoder and pyramid; trained beside other tasks, it
     regularises them.
 
     Args:

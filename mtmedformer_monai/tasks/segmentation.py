@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtmedformer_monai.declaration import Declaration
 from mtmedformer_monai.keys import MASKS
 from mtmedformer_monai.metrics.segmentation import SegmentationMetric
+from mtmedformer_monai.permutations import FIXED, Axis
 from mtmedformer_monai.tasks.base import Task, TaskMetric
 from mtmedformer_monai.tasks.blocks import ConvNormAct
 from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing, keep_annotated
@@ -35,6 +37,13 @@ class SegmentationDecoder(nn.Module):
         """Returns logits (B, C, H, W) at `size`."""
         logits = self.logits(self.convolutions(pyramid[0]))
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+    def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> None:
+        """The channels between the convolutions; structures keep their order."""
+        stream = pyramid[0]
+        for index in range(len(self.convolutions)):
+            stream = declare.child(f"convolutions.{index}", stream)
+        declare.layer("logits", stream, FIXED)
 
 
 class SegmentationTask(Task):

@@ -84,5 +84,5 @@ def test_starts_from_the_weights_of_the_image_network(tmp_path):
 
 def test_a_source_that_is_no_classification_is_named():
     network = MTMedFormer(HierarchicalTransformer("tiny"), [SegmentationTask("lesion", ["lesion"])])
-    with pytest.raises(ValueError, match="'breast_pathology' expects source to be a classification.*got 'lesion'"):
+    with pytest.raises(ValueError, match=r"'breast_pathology' expects source to be a classification.*got 'lesion'"):
         StudyNetwork(network, [StudyTask(ClassificationTask("breast_pathology", CLASSES), "lesion", "breast")])
