@@ -101,7 +101,7 @@ def _gain(site: _Site, share: Field, least_per_mm: float) -> Field:
 def _benign_mass(site: _Site, share: Field) -> tuple[Field, Mask]:
     """A ball with a sharp margin, at times with a halo of fat, at times with coarse calcifications in it."""
     margin = _margin(site)
-    field = 0.85 * _gain(site, share, 0.011) * np.sqrt(np.clip(1.0 - margin**2, 0.0, 1.0))
+    field = 1.15 * _gain(site, share, 0.02) * np.sqrt(np.clip(1.0 - margin**2, 0.0, 1.0))
     has_halo, has_calcium = site.traits.random(2) < (0.4, 0.25)
     if has_halo:
         field = field - 0.07 * site.visible * bump(margin - 1.12, 0.06)
@@ -115,7 +115,7 @@ def _malignant_mass(site: _Site, share: Field) -> tuple[Field, Mask]:
     margin = _margin(site)
     blur_mm, count = site.traits.uniform(0.8, 1.6), int(site.traits.integers(11, 19))
     body = ndimage.gaussian_filter(np.clip(1.0 - margin**2, 0.0, 1.0), blur_mm / site.view.spacing_mm)
-    field = 1.15 * _gain(site, share, 0.024) * body
+    field = 1.4 * _gain(site, share, 0.036) * body
     if site.lesion.kind == "spiculated mass":
         field = np.maximum(field, _spicules(site, count, 0.58 * site.visible))
     return field, margin < 1.0

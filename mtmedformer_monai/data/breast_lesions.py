@@ -12,18 +12,20 @@ PATHOLOGIES = ("normal", "benign", "malignant")
 """In the order of severity."""
 
 KINDS = {
-    "benign": {"round mass": 0.60, "coarse calcifications": 0.40},
-    "malignant": {"spiculated mass": 0.45, "irregular mass": 0.20, "microcalcifications": 0.25, "distortion": 0.10},
+    "benign": {"round mass": 0.70, "coarse calcifications": 0.30},
+    "malignant": {"spiculated mass": 0.60, "irregular mass": 0.20, "microcalcifications": 0.15, "distortion": 0.05},
 }
 _SIZES_MM = {
-    "round mass": (10.0, 28.0),
-    "coarse calcifications": (9.0, 20.0),
-    "spiculated mass": (12.0, 28.0),
-    "irregular mass": (13.0, 30.0),
-    "microcalcifications": (12.0, 28.0),
-    "distortion": (16.0, 28.0),
+    "round mass": (16.0, 40.0),
+    "coarse calcifications": (14.0, 30.0),
+    "spiculated mass": (18.0, 40.0),
+    "irregular mass": (18.0, 42.0),
+    "microcalcifications": (18.0, 40.0),
+    "distortion": (24.0, 42.0),
 }
-_HIDDEN = {"A": 0.15, "B": 0.25, "C": 0.35, "D": 0.4}
+"""Of palpable lesions rather than of those that screening finds, so that they show at 192 rows."""
+
+_HIDDEN = {"A": 0.1, "B": 0.15, "C": 0.2, "D": 0.25}
 """How often dense tissue lies over a lesion in one of its views."""
 
 SECOND_LESION = 0.15

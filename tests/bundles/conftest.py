@@ -1,7 +1,8 @@
-"""Bundles under test, and one small cohort for all of them."""
+"""Bundles under test, and a small cohort for each."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -16,12 +17,34 @@ def bundle(request):
     return request.param
 
 
-@pytest.fixture(scope="session")
-def cohort(tmp_path_factory):
-    """A cohort that trains within seconds: folder with datalist.json."""
-    from mtmedformer_monai.data import make_chest_cohort
+PATIENTS = {"chest": 24, "mammography": 10}
 
-    return make_chest_cohort(tmp_path_factory.mktemp("cohort"), num_patients=24, image_size=72, seed=3).parent
+
+@pytest.fixture(scope="session")
+def cohorts(tmp_path_factory):
+    """Makes a cohort of a kind that trains within seconds, once: folder with datalist.json."""
+    from mtmedformer_monai.data.cohorts import make_cohort
+
+    made = {}
+
+    def make(kind):
+        if kind not in made:
+            made[kind] = make_cohort(kind, tmp_path_factory.mktemp(kind), PATIENTS[kind], image_size=72, seed=3).parent
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture
+def cohort(bundle, cohorts):
+    """The cohort of the bundle's own demo, smaller."""
+    return cohorts(json.loads((bundle / "configs/demo.json").read_text())["cohort"]["kind"])
+
+
+@pytest.fixture
+def tasks(bundle):
+    """The bundle's tasks, as its config has them."""
+    return json.loads((bundle / "configs/train.json").read_text())["tasks"]
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from tests.bundles.conftest import ROOT
 PICTURES = ("curves.png", "examples.png", "evaluation/examples.png")
 
 
-def test_trains_evaluates_and_infers_from_the_root(bundle, run_bundle, cohort, monkeypatch):
+def test_trains_evaluates_and_infers_from_the_root(bundle, run_bundle, cohort, tasks, monkeypatch):
     monkeypatch.chdir(ROOT)
     folder = Path("bundles") / bundle.name
     output = run_bundle("training", ["train"], folder, max_epochs=2)
@@ -31,15 +31,33 @@ def test_trains_evaluates_and_infers_from_the_root(bundle, run_bundle, cohort, m
     run_bundle("evaluating", ["inference"], folder, image=image, ckpt_path=str(output / "models/model.pt"))
     assert len(json.loads((output / "history.json").read_text())) == 2
     figures = json.loads((output / "evaluation/metrics.json").read_text())
-    assert 0.0 <= figures["lung_dice"] <= 1.0
+    assert 0.0 <= figures[f"{tasks[0]['name']}_dice"] <= 1.0
     for picture in PICTURES:
         assert np.asarray(Image.open(output / picture).convert("L")).std() > 5
     source, stem = dcmread(image), Path(image).stem
     labels = np.asarray(Image.open(output / f"{stem}_labels.png"))
     assert labels.shape == (source.Rows, source.Columns)
     report = json.loads((output / f"{stem}.json").read_text())
-    assert set(report["findings"]["finding"]["probs"]) == {"normal", "pneumonia"}
-    assert "Synthetic^Chest" not in (output / f"{stem}.json").read_text()
+    assert list(report["findings"]) == [task["name"] for task in tasks]
+    for task in tasks:
+        if "kind" in task:
+            assert list(report["findings"][task["name"]]["probs"]) == task["classes"]
+    assert "Synthetic^" not in (output / f"{stem}.json").read_text()
+
+
+def test_starts_from_what_images_alone_have_taught(bundle, run_bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    output = run_bundle("training", ["train", "pretrain"], bundle)
+    assert json.loads((output / "metrics.json").read_text())["reconstruction_psnr"] > 0
+    pretrained = torch.load((output / "models/model.pt").rename(tmp_path / "pretrained.pt"), weights_only=True)
+    shutil.rmtree(output)
+    still = {"start_from": str(tmp_path / "pretrained.pt"), "learning_rate": 0.0}
+    run_bundle("training", ["train"], bundle, **still)
+    trained = torch.load(output / "models/model.pt", weights_only=True)
+    shared = [name for name in pretrained if name.startswith(("encoder.", "pyramids."))]
+    assert shared
+    for name in shared:
+        torch.testing.assert_close(trained[name], pretrained[name])
 
 
 def test_trains_from_inside_its_folder(bundle, run_bundle, monkeypatch):
