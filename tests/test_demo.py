@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation
 
 
 def test_demo_reaches_its_figures(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="mtmedformer")
     bundle = ROOT / "bundles/chest_xray_multitask"
     assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0
     figures = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
