@@ -1,0 +1,68 @@
+"""Sums of messages as they arrive, and weighted means out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .strategy import Kind, Weights, key
+
+
+class RunningSum:
+    """Adds messages, in float64.
+
+    Sites send float32: their sum is then exact, and so the same in any order and grouping, as long as the terms of a
+    weight lie within a factor of 2^28 of one another. Memory: one number a weight and kind, whatever the number of
+    sites.
+
+    Args:
+        shapes: {parameter: shape} of the federation's network.
+        kinds: that sites send.
+    """
+
+    def __init__(self, shapes: Mapping[str, torch.Size], kinds: tuple[str, ...]) -> None:
+        self._shapes = {key(kind, name): shape for kind in kinds for name, shape in shapes.items()}
+        self.total: dict[str, Tensor] = {}
+
+    def add(self, message: Mapping[str, Tensor]) -> None:
+        """Adds one message, whole or not at all.
+
+        Raises:
+            KeyError: a tensor that the federation doesn't have.
+            ValueError: numbers that are not finite, or another shape.
+        """
+        for name, value in message.items():
+            self._check(name, value)
+        for name, value in message.items():
+            self.total[name] = self.total[name] + value.double() if name in self.total else value.double()
+
+    def clear(self) -> None:
+        """Starts from nothing."""
+        self.total = {}
+
+    def weighted_means(self, before: Mapping[str, Tensor]) -> Weights:
+        """Sum of shifts over sum of precisions, where any came; elsewhere what was there before, bit for bit.
+
+        Args:
+            before: {parameter: value}, of the dtype that comes back; integers (counters) are rounded.
+        """
+        return {name: self._mean(name, value) for name, value in before.items()}
+
+    def _mean(self, name: str, before: Tensor) -> Tensor:
+        shift, precision = self.total.get(key(Kind.SHIFT, name)), self.total.get(key(Kind.PRECISION, name))
+        if shift is None or precision is None:
+            return before
+        mean = shift / precision
+        mean = mean if before.is_floating_point() else mean.round()
+        return torch.where(precision > 0, mean.nan_to_num().to(before.dtype), before)
+
+    def _check(self, name: str, value: Tensor) -> None:
+        if name not in self._shapes:
+            raise KeyError(f"the federation has no tensor {name!r}; the site's network or strategy is another one.")
+        if value.shape != self._shapes[name]:
+            expected, got = tuple(self._shapes[name]), tuple(value.shape)
+            raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the site's network is another one.")
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{name!r} came with numbers that are not finite; the site has diverged.")

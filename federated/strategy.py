@@ -1,0 +1,184 @@
+"""What makes a federation: a rule for the sites and a rule for the server, chosen together by one option.
+
+All that a site sends is a term of a sum. The server adds terms as they arrive, so that the order of sites never
+matters, secure sums apply, and its memory is that of the running sum, whatever the number of sites.
+
+Names of tensors in a message are `kind/parameter`, with the kinds of `Kind`; a parameter that a site doesn't train is
+left out of what it sends.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.permutations import PermutationGroups
+
+Weights = dict[str, Tensor]
+"""{parameter or buffer: tensor}."""
+Message = dict[str, Tensor]
+"""{`kind/parameter`: tensor}: what the server broadcasts, or what a site sends to be added."""
+
+
+class Kind:
+    """Kinds of tensors in messages."""
+
+    MEAN: Final = "mean"
+    """Broadcast: the weights to start from."""
+    SHIFT: Final = "shift"
+    """Sent: precision times mean, or its change; of a plain average, weight times value."""
+    PRECISION: Final = "precision"
+    """Sent: precision, or its change; of a plain average, the weight. Broadcast: the posterior's."""
+    CONTROL: Final = "control"
+    """Sent and broadcast: control variates and other corrections, or their change."""
+    SETTING: Final = "setting"
+    """Broadcast: a scalar that all sites follow in this round."""
+
+
+def key(kind: str, name: str) -> str:
+    """The name of a tensor in a message.
+
+    Example:
+        >>> key(Kind.MEAN, "encoder.weight")
+        'mean/encoder.weight'
+    """
+    return f"{kind}/{name}"
+
+
+def pick(message: Mapping[str, Tensor], kind: str) -> Weights:
+    """{parameter: tensor} of one kind."""
+    return {name[len(kind) + 1 :]: value for name, value in message.items() if name.startswith(f"{kind}/")}
+
+
+@dataclass(frozen=True)
+class LocalTraining:
+    """What a site has at the end of its local training.
+
+    Attributes:
+        weights: {parameter or buffer: tensor}, trained; float32 on the CPU, no live views.
+        num_samples: {parameter or buffer: training images with a label of a task that uses it}; 0 or left out: the site
+            doesn't train it, and doesn't speak of it.
+        squared_gradient: {parameter: mean over samples of the squared gradient of a sample's loss}; empty unless the
+            site's strategy asks for it.
+        num_steps: of the optimizer, in this round.
+        learning_rate: mean over these steps.
+    """
+
+    weights: Mapping[str, Tensor]
+    num_samples: Mapping[str, int]
+    squared_gradient: Mapping[str, Tensor] = field(default_factory=dict)
+    num_steps: int = 0
+    learning_rate: float = 0.0
+
+
+class SiteRule(ABC):
+    """A site's side, with its memory from round to round. Called in the order of its methods."""
+
+    needs_squared_gradient: bool = False
+    """Whether `LocalTraining.squared_gradient` has to be estimated."""
+
+    @abstractmethod
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Takes what the server broadcasts; returns the weights to train from."""
+
+    def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
+        """The gradient to step along, instead of that of the site's loss. In every step, for every trained parameter.
+
+        Args:
+            name: of the parameter.
+            weight: its value.
+            gradient: of the mean loss over a batch.
+            num_samples: the site's training images that the parameter learns from: the mean loss times this number is
+                the site's whole loss.
+        """
+        return gradient
+
+    def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:  # noqa: B027 optional
+        """Sees the weights after an optimizer step.
+
+        Args:
+            weights: {parameter: value}, live: copy what is kept.
+            step: from 1 on.
+            num_steps: of the round.
+        """
+
+    @abstractmethod
+    def send(self, training: LocalTraining) -> Message:
+        """What the site tells: terms of the server's sums. Updates the memory."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """The memory: nested dicts, lists, tensors and numbers."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the memory."""
+
+
+class ServerRule(ABC):
+    """The server's side: adds messages as they arrive, and closes the round."""
+
+    @abstractmethod
+    def add(self, message: Mapping[str, Tensor]) -> None:
+        """Adds what one site sent.
+
+        Raises:
+            KeyError: a parameter that the federation's network doesn't have.
+            ValueError: numbers that are not finite, or another shape; nothing of the message is added.
+        """
+
+    @abstractmethod
+    def close_round(self) -> None:
+        """Makes the next global weights out of what was added; without any message they stay, bit for bit."""
+
+    @abstractmethod
+    def broadcast(self) -> Message:
+        """What all sites receive, now."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that the server knows: nested dicts, lists, tensors and numbers."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores it."""
+
+    def weights(self) -> Weights:
+        """The global weights, float32."""
+        return pick(self.broadcast(), Kind.MEAN)
+
+
+class Strategy(ABC):
+    """A way to federate: builds both sides. Its settings are constructor arguments.
+
+    Example:
+        >>> from mtmedformer_monai.federated.strategies import FedAvg
+        >>> strategy = FedAvg()
+        >>> server, site = strategy.server({"w": torch.zeros(1)}), strategy.site()
+        >>> start = site.receive(server.broadcast())
+        >>> server.add(site.send(LocalTraining({"w": start["w"] + 3.0}, {"w": 10})))
+        >>> server.close_round()
+        >>> server.weights()
+        {'w': tensor([3.])}
+    """
+
+    @abstractmethod
+    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+        """A site's side, new.
+
+        Args:
+            groups: of the network, for strategies that match units; None where the network declares none.
+        """
+
+    @abstractmethod
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """The server's side.
+
+        Args:
+            weights: all parameters and buffers of the network, to start from.
+        """
