@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from mtmedformer_monai.permutations import PermutationGroups
@@ -157,6 +156,7 @@ class Strategy(ABC):
     """A way to federate: builds both sides. Its settings are constructor arguments.
 
     Example:
+        >>> import torch
         >>> from mtmedformer_monai.federated.strategies import FedAvg
         >>> strategy = FedAvg()
         >>> server, site = strategy.server({"w": torch.zeros(1)}), strategy.site()

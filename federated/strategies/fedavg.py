@@ -11,10 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtmedformer_monai.federated.running_sum import RunningSum
+from mtmedformer_monai.federated.strategy import (
+    Kind,
+    LocalTraining,
+    Message,
+    ServerRule,
+    SiteRule,
+    Strategy,
+    Weights,
+    key,
+    pick,
+)
 from mtmedformer_monai.permutations import PermutationGroups
-
-from ..running_sum import RunningSum
-from ..strategy import Kind, LocalTraining, Message, ServerRule, SiteRule, Strategy, Weights, key, pick
 
 
 class FedAvg(Strategy):
