@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .split import split_by_patient as split_by_patient
     from .study_dataset import StudyDataset as StudyDataset
     from .study_dataset import make_study_dataset as make_study_dataset
+    from .study_files import find_studies as find_studies
     from .summarize import summarize_datalist as summarize_datalist
 
 # No file bears the name of what it defines: the imported file would take the place of the function.
@@ -35,6 +36,7 @@ _HOMES = {
     "check_datalist": "check",
     "convert_dataset": "converters",
     "find_images": "image_files",
+    "find_studies": "study_files",
     "join_datalists": "join",
     "load_datalist": "datalist",
     "make_chest_cohort": "chest_cohort",

@@ -24,6 +24,7 @@ _HOMES = {
     "ResumeTraining": "resume",
     "RunSummary": "run_summary",
     "SaveCheckpoints": "save_checkpoints",
+    "SaveStudies": "save_studies",
     "SeedEachEpoch": "seeding",
     "TaskLosses": "losses_by_task",
     "TrainingCurves": "curves",

@@ -41,3 +41,27 @@ def test_missing_weights_of_the_image_network_are_named(bundle, run_bundle, monk
     with pytest.raises(RuntimeError) as error:
         run_bundle("training", ["train", "study_train"], bundle, image_weights="nowhere/model.pt")
     assert "nowhere/model.pt" in str(error.value) or "nowhere/model.pt" in str(error.value.__cause__)
+
+
+def test_infers_on_a_folder_of_dicom_files_by_study(bundle, run_bundle, cohort, monkeypatch, tmp_path):
+    import shutil
+
+    monkeypatch.chdir(ROOT)
+    small = {"image_size": [64, 48], "batch_size": 2, "warmup_epochs": 0}
+    output = run_bundle(
+        "training", ["train", "study_train"], bundle, image_weights=str(bundle / "models/model.pt"), **small
+    )
+    items = json.loads((cohort / "datalist.json").read_text())["test"]
+    chosen = [item for item in items if item["study_id"] == items[0]["study_id"]][:3]  # a view is missing
+    (tmp_path / "files").mkdir()
+    for index, item in enumerate(chosen):
+        shutil.copy(cohort / item["image"], tmp_path / f"files/{index}.dcm")
+    weights = str(output / "models/model.pt")
+    small = {"image_size": [64, 48], "batch_size": 2, "ckpt_path": weights, "image": str(tmp_path / "files")}
+    run_bundle("evaluating", ["inference", "study_inference"], bundle, **small)
+    report = json.loads((output / "study_0001.json").read_text())
+    assert sorted(view["file"] for view in report["views"].values()) == ["0.dcm", "1.dcm", "2.dcm"]
+    assert set(report["breasts"]) == {f"{item['laterality']}" for item in chosen}
+    for told in (*report["breasts"].values(), report["fused"]):
+        for findings in told.values():
+            assert sum(findings["probs"].values()) == pytest.approx(1.0, abs=1e-4)
