@@ -42,11 +42,11 @@ def split_by_patient(
             has a label to stratify on.
     """
     fractions = _checked(FRACTIONS if fractions is None else fractions)
-    patients = _group_by_patient(items)
+    patients = group_by_patient(items)
     order = sorted(patients)
     random.Random(seed).shuffle(order)
     if stratify_on is not None:
-        strata = _strata(patients, stratify_on)
+        strata = strata_of(patients, stratify_on)
         order.sort(key=strata.__getitem__)
     sections = _deal(order, patients, fractions)
     taken = set(sections.values())
@@ -88,7 +88,12 @@ def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
     return dict(fractions)
 
 
-def _group_by_patient(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+def group_by_patient(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """{patient: its items}.
+
+    Raises:
+        ValueError: an item has no `patient_id`.
+    """
     patients: dict[str, list[Mapping[str, Any]]] = {}
     for index, item in enumerate(items):
         if item.get(PATIENT_ID) in (None, ""):
@@ -100,8 +105,12 @@ def _group_by_patient(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapp
     return patients
 
 
-def _strata(patients: Mapping[str, Sequence[Mapping[str, Any]]], task: str) -> dict[str, str]:
-    """{patient: the rarest class on its items, '' if none is labeled}."""
+def strata_of(patients: Mapping[str, Sequence[Mapping[str, Any]]], task: str) -> dict[str, str]:
+    """{patient: the rarest class on its items, '' if none is labeled}.
+
+    Raises:
+        ValueError: no item has a label of the task.
+    """
     classes = {patient: {name for item in group for name in _names(item, task)} for patient, group in patients.items()}
     counts = Counter(name for names in classes.values() for name in names)
     if not counts:

@@ -1,0 +1,124 @@
+"""Deals a cohort to several sites, alike or unlike, to simulate a federation with."""
+
+# S sites
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from mtmedformer_monai.keys import ANNOTATIONS, PATIENT_ID, SITE
+
+from .datalist import SECTIONS, Datalist, Item
+from .split import group_by_patient, strata_of
+
+CONCENTRATION = 0.5
+"""Of the Dirichlet distribution of classes over sites: as unlike as federated benchmarks usually are (Hsu et al.,
+arXiv 1909.06335)."""
+
+Patients = dict[str, list[Mapping[str, Any]]]
+Owners = dict[str, int]
+"""{patient: number of its site}."""
+
+
+def deal_to_sites(
+    datalist: Mapping[str, Any], num_sites: int, unlike: str = "nothing", seed: int = 0, stratify_on: str = ""
+) -> list[Datalist]:
+    """Splits a datalist into one a site. A patient comes to one site whole, and its images keep their section.
+
+    Args:
+        datalist: with a `patient_id` on each item.
+        num_sites: S.
+        unlike: what sites differ in.
+            'nothing': patients are dealt at random.
+            'scanner': by the items' own `site`, which the generated cohorts' scanners name.
+            'labels': the classes of a task in other shares at each site, out of a Dirichlet distribution.
+            'tasks': at random, and a site keeps only masks, or boxes, or labels of training and validation. Its test
+            items keep all: a simulation measures what a site could not.
+        seed: of the deal.
+        stratify_on: with 'labels', the task.
+
+    Returns:
+        S datalists with paths as in the original.
+
+    Raises:
+        ValueError: an unknown way, no patients, or a site would have nothing to train on.
+    """
+    if unlike not in _WAYS:
+        raise ValueError(f"unlike expects one of {sorted(_WAYS)}, got {unlike!r}.")
+    if num_sites < 1:
+        raise ValueError(f"num_sites expects 1 or more, got {num_sites}.")
+    patients = group_by_patient([item for section in SECTIONS for item in datalist.get(section) or []])
+    owners = _WAYS[unlike](patients, num_sites, random.Random(seed), stratify_on)
+    sites = [_list_of(datalist, owners, number) for number in range(num_sites)]
+    if unlike == "tasks":
+        sites = [_keep(site, _kinds_of(number, num_sites)) for number, site in enumerate(sites)]
+    for number, site in enumerate(sites):
+        if not site.get("training"):
+            raise ValueError(
+                f"site {number + 1} of {num_sites} has no training images; take fewer sites or more patients."
+            )
+    return sites
+
+
+def _at_random(patients: Patients, num_sites: int, rng: random.Random, _: str) -> Owners:
+    order = sorted(patients)
+    rng.shuffle(order)
+    return {patient: index % num_sites for index, patient in enumerate(order)}
+
+
+def _by_scanner(patients: Patients, num_sites: int, rng: random.Random, _: str) -> Owners:
+    scanners = sorted({str(item.get(SITE) or "") for items in patients.values() for item in items})
+    if len(scanners) < num_sites or "" in scanners:
+        raise ValueError(
+            f"unlike='scanner' expects items with {num_sites} or more values of {SITE!r}, got {scanners}; "
+            "deal them by 'labels' or 'tasks', or take fewer sites."
+        )
+    return {patient: scanners.index(str(items[0][SITE])) % num_sites for patient, items in patients.items()}
+
+
+def _by_labels(patients: Patients, num_sites: int, rng: random.Random, task: str) -> Owners:
+    """Each class's patients are cut into shares of a Dirichlet draw."""
+    classes = strata_of(patients, task)
+    owners: Owners = {}
+    for name in sorted(set(classes.values())):
+        members = sorted(patient for patient, each in classes.items() if each == name)
+        rng.shuffle(members)
+        draws = [rng.gammavariate(CONCENTRATION, 1.0) for _ in range(num_sites)]
+        bounds = [edge / sum(draws) * len(members) for edge in accumulate(draws)]
+        for index, patient in enumerate(members):
+            owners[patient] = next((site for site, edge in enumerate(bounds) if index < edge), num_sites - 1)
+    return owners
+
+
+_WAYS: dict[str, Callable[[Patients, int, random.Random, str], Owners]] = {
+    "nothing": _at_random,
+    "scanner": _by_scanner,
+    "labels": _by_labels,
+    "tasks": _at_random,
+}
+
+
+def _list_of(datalist: Mapping[str, Any], owners: Owners, number: int) -> Datalist:
+    return dict(datalist) | {
+        section: [dict(item) for item in datalist.get(section) or [] if owners[str(item[PATIENT_ID])] == number]
+        for section in SECTIONS
+    }
+
+
+def _kinds_of(number: int, num_sites: int) -> Sequence[str]:
+    """The kinds of annotation that a site keeps; all kinds are kept somewhere where there are as many sites."""
+    kept = [kind for index, kind in enumerate(ANNOTATIONS) if index % num_sites == number]
+    return kept or [ANNOTATIONS[number % len(ANNOTATIONS)]]
+
+
+def _keep(site: Datalist, kinds: Sequence[str]) -> Datalist:
+    dropped = [kind for kind in ANNOTATIONS if kind not in kinds]
+    learnt = {section: [_without(item, dropped) for item in site[section]] for section in ("training", "validation")}
+    return site | learnt
+
+
+def _without(item: Item, dropped: Sequence[str]) -> Item:
+    return {key: value for key, value in item.items() if key not in dropped}
