@@ -38,4 +38,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf demo_output build dist *.egg-info
+	rm -rf demo_output federation_output build dist *.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,20 +61,20 @@ def means(posterior: Mapping[str, Gaussian]) -> dict[str, Tensor]:
 
 
 class Accumulator:
-    """The running sum of a server: the prior, counted once, and every site's changes as they arrive.
+    """The running sum of a server: every site's changes as they arrive; and the prior, counted once.
 
     Sums are in float64. Sites send float32: their sum is then exact, and so the same in any order and grouping, as long
-    as the contributions to a weight lie within a factor of 2^28 of one another. Memory: one posterior, whatever the
-    number of sites.
+    as the contributions to a weight lie within a factor of 2^28 of one another. Memory: prior and posterior, whatever
+    the number of sites.
 
     Args:
         prior: diagonal.
     """
 
     def __init__(self, prior: Mapping[str, Gaussian]) -> None:
-        self._floor = {name: value.precision.double() for name, value in prior.items()}
-        self._sum = {name: _double(value) for name, value in prior.items()}
-        self._sane = {name: mean_of(value) for name, value in self._sum.items()}
+        self._prior = {name: _double(value) for name, value in prior.items()}
+        self._sum: Factor = {}
+        self._sane = {name: mean_of(value) for name, value in self._prior.items()}
 
     def add(self, change: Mapping[str, Gaussian]) -> None:
         """Adds what a site sends: the change of its factor.
@@ -82,24 +83,41 @@ class Accumulator:
             KeyError: a weight that the prior doesn't have.
             ValueError: numbers that are not finite, or another shape; nothing of the change is added.
         """
+        self.check(change)
         for name, value in change.items():
-            if name not in self._sum:
+            self._sum[name] = product(self._sum[name], _double(value)) if name in self._sum else _double(value)
+
+    def check(self, change: Mapping[str, Gaussian]) -> None:
+        """Refuses what `add` would refuse, and adds nothing."""
+        for name, value in change.items():
+            if name not in self._prior:
                 raise KeyError(f"weight {name!r} is not in the posterior; the site's network is another one.")
-            if value.shift.shape != self._sum[name].shift.shape or value.precision.shape != value.shift.shape:
-                expected = tuple(self._sum[name].shift.shape)
+            if value.shift.shape != self._prior[name].shift.shape or value.precision.shape != value.shift.shape:
+                expected = tuple(self._prior[name].shift.shape)
                 raise ValueError(f"weight {name!r} expects the shape {expected}, got {tuple(value.shift.shape)}.")
             if not bool(torch.isfinite(value.shift).all() and torch.isfinite(value.precision).all()):
                 raise ValueError(f"weight {name!r} came with numbers that are not finite; the site has diverged.")
-        for name, value in change.items():
-            self._sum[name] = product(self._sum[name], _double(value))
 
     def subtract(self, factor: Mapping[str, Gaussian]) -> None:
         """Takes a site's whole factor out: what remains is what the others have learnt."""
         self.add({name: Gaussian(-value.shift, -value.precision) for name, value in factor.items()})
 
+    def state_dict(self) -> dict[str, Any]:
+        """The prior, the sum of factors, and the last sane means."""
+        parts = {"prior": self._prior, "sum": self._sum}
+        state: dict[str, Any] = {part: {name: list(value) for name, value in parts[part].items()} for part in parts}
+        return {**state, "sane": dict(self._sane)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self._prior = {name: Gaussian(*value) for name, value in state["prior"].items()}
+        self._sum = {name: Gaussian(*value) for name, value in state["sum"].items()}
+        self._sane = dict(state["sane"])
+
     def posterior(self) -> Factor:
         """Prior times all factors; where the precision fell below the prior's, the last sane mean with the prior's."""
-        guarded = {name: guard(value, self._floor[name], self._sane[name]) for name, value in self._sum.items()}
+        whole = multiply(self._prior, self._sum)
+        guarded = {name: guard(value, self._prior[name].precision, self._sane[name]) for name, value in whole.items()}
         self._sane = {name: mean_of(value) for name, value in guarded.items()}
         return guarded
 

@@ -11,6 +11,12 @@ from torch import Tensor
 LEVELS = 255
 """Codes 1 to 255 are logarithms in equal steps; code 0 is no precision at all."""
 
+SIGNED_LEVELS = 127
+"""The same of a signed number: codes 1 to 127, and their negatives."""
+
+SIGNED_RANGE = 1e-5
+"""Share of a tensor's largest change below which changes are none: they would cost the others their steps."""
+
 
 class PrecisionCode(NamedTuple):
     """A tensor's precision, coded.
@@ -61,6 +67,47 @@ def decode_precision(code: PrecisionCode, dtype: torch.dtype = torch.float32) ->
     return torch.where(code.codes > 0, values, 0.0).to(dtype)
 
 
+def encode_signed(change: Tensor) -> PrecisionCode:
+    """Codes the change of a precision: its sign, and the logarithm of its size.
+
+    The relative error is at most half a step: 4.7 per cent where sizes span five orders of magnitude, which is as much
+    as is told.
+
+    Args:
+        change: of any shape and sign.
+
+    Returns:
+        With int8 codes.
+
+    Raises:
+        ValueError: not finite.
+    """
+    if not bool(torch.isfinite(change).all()):
+        raise ValueError("a change of precision expects finite numbers; the site has diverged.")
+    size = change.double().abs()
+    some = (size > 0) & (size >= SIGNED_RANGE * size.max()) if size.numel() else size > 0
+    if not bool(some.any()):
+        return PrecisionCode(torch.zeros_like(change, dtype=torch.int8), 0.0, 0.0)
+    logarithms = size.log()
+    low, high = float(logarithms[some].min()), float(logarithms[some].max())
+    step = (high - low) / (SIGNED_LEVELS - 1)
+    steps = (logarithms - low) / step if step > 0 else torch.zeros_like(logarithms)
+    codes = torch.where(some, steps.clamp(0, SIGNED_LEVELS - 1).round() + 1, 0.0)
+    return PrecisionCode((codes * change.sign()).to(torch.int8), low, step)
+
+
+def decode_signed(code: PrecisionCode, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The change that a signed code stands for.
+
+    Example:
+        >>> decode_signed(encode_signed(torch.tensor([0.0, -1.0, 100.0])))
+        tensor([  0.,  -1., 100.])
+    """
+    codes = code.codes.double()
+    values = (code.low + code.step * (codes.abs() - 1)).exp() * codes.sign()
+    return torch.where(code.codes == 0, 0.0, values).to(dtype)
+
+
 def worst_relative_error(code: PrecisionCode) -> float:
-    """The largest relative error of a coded tensor."""
+    """The largest relative error of a coded tensor; numbers that are coded as none are apart."""
     return math.expm1(code.step / 2)

@@ -19,11 +19,16 @@ class RunningSum:
 
     Args:
         shapes: {parameter: shape} of the federation's network.
-        kinds: that sites send.
+        kinds: that sites send, of the parameters' shapes.
+        scalars: kinds that sites send as one number a parameter.
+
+    Attributes:
+        total: {`kind/parameter`: float64}, of what came so far.
     """
 
-    def __init__(self, shapes: Mapping[str, torch.Size], kinds: tuple[str, ...]) -> None:
+    def __init__(self, shapes: Mapping[str, torch.Size], kinds: tuple[str, ...], scalars: tuple[str, ...] = ()) -> None:
         self._shapes = {key(kind, name): shape for kind in kinds for name, shape in shapes.items()}
+        self._shapes |= {key(kind, name): torch.Size() for kind in scalars for name in shapes}
         self.total: dict[str, Tensor] = {}
 
     def add(self, message: Mapping[str, Tensor]) -> None:
@@ -33,14 +38,23 @@ class RunningSum:
             KeyError: a tensor that the federation doesn't have.
             ValueError: numbers that are not finite, or another shape.
         """
+        self.check(message)
+        for name, value in message.items():
+            term = value.detach().to("cpu", torch.float64, copy=True)
+            self.total[name] = term.add_(self.total[name]) if name in self.total else term
+
+    def check(self, message: Mapping[str, Tensor]) -> None:
+        """Refuses what `add` would refuse, and adds nothing."""
         for name, value in message.items():
             self._check(name, value)
-        for name, value in message.items():
-            self.total[name] = self.total[name] + value.double() if name in self.total else value.double()
 
     def clear(self) -> None:
         """Starts from nothing."""
         self.total = {}
+
+    def names(self) -> set[str]:
+        """Parameters that any term came for."""
+        return {name.partition("/")[2] for name in self.total}
 
     def weighted_means(self, before: Mapping[str, Tensor]) -> Weights:
         """Sum of shifts over sum of precisions, where any came; elsewhere what was there before, bit for bit.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,6 +52,41 @@ def pull_loss(weights: Mapping[str, Tensor], cavity: Mapping[str, Gaussian]) -> 
 def pull_gradient(value: Tensor, cavity: Gaussian) -> Tensor:
     """The gradient of `pull_loss` in one tensor: `C theta - e`."""
     return cavity.precision * value - cavity.shift
+
+
+class Pull(NamedTuple):
+    """The pull of all others on one tensor, around the global mean: `C (theta - mu) + g`.
+
+    The same as `pull_gradient`, without its difference of large numbers, which float32 would round.
+
+    Attributes:
+        center: mu.
+        precision: C, the cavity's.
+        slope: g = eta_k - Lambda_k mu, what the site's own factor has said against.
+    """
+
+    center: Tensor
+    precision: Tensor
+    slope: Tensor
+
+
+def pull_of(center: Tensor, precision: Tensor, own: Gaussian | None) -> Pull:
+    """The pull on a site.
+
+    Args:
+        center: the posterior's mean mu.
+        precision: the posterior's Lambda.
+        own: the site's factor in it; None if it has said nothing.
+    """
+    if own is None:
+        return Pull(center, precision, torch.zeros_like(center))
+    slope = own.shift.double() - own.precision.double() * center.double()
+    return Pull(center, (precision - own.precision).clamp(min=0.0), slope.to(center.dtype))
+
+
+def pull_at(value: Tensor, pull: Pull) -> Tensor:
+    """The gradient of the pull at a value."""
+    return pull.precision * (value - pull.center) + pull.slope
 
 
 def evidence(squared_gradient: Tensor, num_samples: int, scale: EvidenceScale) -> Tensor:

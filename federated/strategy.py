@@ -35,6 +35,8 @@ class Kind:
     """Sent: precision, or its change; of a plain average, the weight. Broadcast: the posterior's."""
     CONTROL: Final = "control"
     """Sent and broadcast: control variates and other corrections, or their change."""
+    COUNT: Final = "count"
+    """Sent: images behind a control, or their change; one number a parameter."""
     SETTING: Final = "setting"
     """Broadcast: a scalar that all sites follow in this round."""
 
@@ -110,6 +112,14 @@ class SiteRule(ABC):
     def send(self, training: LocalTraining) -> Message:
         """What the site tells: terms of the server's sums. Updates the memory."""
 
+    def own_evidence(self) -> Message:
+        """The site's own factor of the global posterior, as shifts and precisions; nothing where there is none."""
+        return {}
+
+    def withdraw(self) -> Message:
+        """What takes the site's part out of the server's sums, to be added by it; nothing where it keeps none."""
+        return {}
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """The memory: nested dicts, lists, tensors and numbers."""
@@ -166,6 +176,9 @@ class Strategy(ABC):
         >>> server.weights()
         {'w': tensor([3.])}
     """
+
+    sends_changes: bool = False
+    """Whether sites send the change of what they sent before, which stays with the server while a site is silent."""
 
     @abstractmethod
     def site(self, groups: PermutationGroups | None = None) -> SiteRule:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mtmedformer_monai import __version__
 from mtmedformer_monai.datalist_cli import add_datalist_commands
+from mtmedformer_monai.federate_cli import add_federate_commands
 
 logger = logging.getLogger("mtmedformer")
 
@@ -37,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_cohort(commands)
     add_datalist_commands(commands)
+    add_federate_commands(commands)
     return parser
 
 

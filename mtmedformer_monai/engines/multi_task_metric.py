@@ -34,9 +34,14 @@ class MultiTaskMetric:
     Args:
         tasks: the network's tasks.
         key_figures: {task: figure} where another than the task's `primary_figure` counts; higher must be better.
+        required: raise where no task has a figure. Without, the mean is NaN: for evaluations that choose no epoch, such
+            as those of a small site in a federation.
     """
 
-    def __init__(self, tasks: Sequence[Task], key_figures: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, tasks: Sequence[Task], key_figures: Mapping[str, str] | None = None, required: bool = True
+    ) -> None:
+        self._required = required
         self._tasks = list(tasks)
         self._metrics = {task.name: task.make_metric() for task in tasks}
         self._key_figures = {task.name: task.primary_figure for task in tasks} | dict(key_figures or {})
@@ -84,7 +89,7 @@ class MultiTaskMetric:
             scores[task_name] = figures[key]
             weights[task_name] = weigh_cases(figures.get("cases", math.inf))
             engine.state.metrics.update({f"{task_name}_{figure}": value for figure, value in figures.items()})
-        engine.state.metrics[name] = _mean_of_known(scores, weights)
+        engine.state.metrics[name] = _mean_of_known(scores, weights, self._required)
 
 
 def weigh_cases(cases: float) -> float:
@@ -97,8 +102,10 @@ def weigh_cases(cases: float) -> float:
     return 1.0 / (1.0 + HALF_WEIGHT_CASES / max(cases, 1.0))
 
 
-def _mean_of_known(scores: Mapping[str, float], weights: Mapping[str, float]) -> float:
+def _mean_of_known(scores: Mapping[str, float], weights: Mapping[str, float], required: bool) -> float:
     known = {name: score for name, score in scores.items() if not math.isnan(score)}
+    if not known and not required:
+        return math.nan
     if not known:  # NaN would be the best metric for ever: nothing is greater
         raise ValueError(
             f"no task of {sorted(scores)} has a figure: the images carry no annotation, or one class alone; "

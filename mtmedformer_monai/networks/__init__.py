@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .hierarchical_transformer import TransformerSize as TransformerSize
     from .mtmedformer import MTMedFormer as MTMedFormer
     from .mtmedformer import SelectOutput as SelectOutput
+    from .plain_vit import PlainViT as PlainViT
     from .pretrained import load_pvt_v2 as load_pvt_v2
     from .study_network import StudyNetwork as StudyNetwork
 
@@ -24,6 +25,7 @@ _HOMES = {
     "FeaturePyramid": "feature_pyramid",
     "HierarchicalTransformer": "hierarchical_transformer",
     "MTMedFormer": "mtmedformer",
+    "PlainViT": "plain_vit",
     "ResNetEncoder": "alternative_encoders",
     "SelectOutput": "mtmedformer",
     "StudyNetwork": "study_network",

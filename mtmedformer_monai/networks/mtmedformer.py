@@ -77,11 +77,19 @@ class MTMedFormer(nn.Module):
         Returns:
             The encoder's maps, finest first, and {pyramid: its maps}, of the padded image.
         """
-        features: list[Tensor] = self.encoder((self._pad(_plain(image)) - 0.5) * 4.0)
+        features: list[Tensor] = self.encoder(self.prepare(image))
+        return features, self.spread(features)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """What enters the encoder: (B, 1, H, W) in [0, 1], padded, and scaled to [-2, 2]."""
+        return (self._pad(_plain(image)) - 0.5) * 4.0
+
+    def spread(self, features: list[Tensor]) -> dict[str, list[Tensor]]:
+        """{pyramid: its maps} of the encoder's maps."""
         pyramids: dict[str, list[Tensor]] = {}
         for name, pyramid in self.pyramids.items():
             pyramids[name] = pyramid(features)
-        return features, pyramids
+        return pyramids
 
     def decode(
         self, features: list[Tensor], pyramids: dict[str, list[Tensor]], size: tuple[int, int]

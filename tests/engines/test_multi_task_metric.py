@@ -24,7 +24,7 @@ class Oracle(torch.nn.Module):
 
 def evaluate(network=None, items=None, **arguments) -> SupervisedEvaluator:
     tasks = make_tasks()
-    metric = MultiTaskMetric(tasks, arguments.pop("key_figures", None))
+    metric = MultiTaskMetric(tasks, arguments.pop("key_figures", None), arguments.pop("required", True))
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(make_items() if items is None else items), batch_size=3),
@@ -116,6 +116,7 @@ def test_nothing_annotated_is_an_error():
     items = [{"image": item["image"]} for item in make_items()]
     with pytest.raises(ValueError, match=r"no task of .*check the datalist's validation list"):
         evaluate(items=items)
+    assert math.isnan(evaluate(items=items, required=False).state.metrics["mean_score"])
 
 
 def test_divergence_is_named():

@@ -122,3 +122,26 @@ def test_a_change_that_does_not_fit_is_refused_whole(change, error, message):
     with pytest.raises(error, match=message):
         accumulator.add({"encoder": factor(0)["encoder"], **change})
     assert_same(accumulator.posterior(), before)
+
+
+def test_it_goes_on_after_restoring():
+    accumulator, other = Accumulator(prior()), Accumulator(prior())
+    accumulator.add(factor(0))
+    accumulator.posterior()
+    other.load_state_dict(accumulator.state_dict())
+    for each in (accumulator, other):
+        each.add(factor(1))
+    assert_same(accumulator.posterior(), other.posterior())
+
+
+def test_any_prior_leaves_the_order_without_effect():
+    """The prior's numbers need not be float32's: they are added once, to the sum of factors."""
+    center = {"encoder": from_moments(torch.randn(3, 2).double(), torch.full((3, 2), 0.05, dtype=torch.float64))}
+    changes, results = [factor(seed, ("encoder",)) for seed in range(4)], []
+    for order in itertools.permutations(changes):
+        accumulator = Accumulator(center)
+        for change in order:
+            accumulator.add(change)
+        results.append(accumulator.posterior())
+    for result in results:
+        assert_same(result, results[0])

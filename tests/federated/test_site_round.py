@@ -8,8 +8,10 @@ from mtmedformer_monai.federated.site_round import (
     change_of,
     evidence,
     new_factor,
+    pull_at,
     pull_gradient,
     pull_loss,
+    pull_of,
 )
 
 SIZES = (40, 15, 80)
@@ -103,6 +105,19 @@ def test_pull_and_its_gradient_agree():
     pull_loss({"w": weights, "unknown": torch.randn(2)}, cavity).backward()
     torch.testing.assert_close(weights.grad, pull_gradient(weights.detach(), cavity["w"]))
     torch.testing.assert_close(pull_gradient(mean_of(cavity["w"]), cavity["w"]), torch.zeros(4), rtol=0, atol=1e-6)
+
+
+def test_the_centered_pull_is_the_same_pull():
+    mean, precision, own = (
+        torch.randn(4).double(),
+        torch.rand(4).double() + 1.0,
+        from_moments(*torch.rand(2, 4).double()),
+    )
+    cavity = divide({"w": from_moments(mean, precision)}, {"w": own})["w"]
+    value = torch.randn(4).double()
+    torch.testing.assert_close(pull_at(value, pull_of(mean, precision, own)), pull_gradient(value, cavity))
+    alone = pull_of(mean, precision, None)
+    torch.testing.assert_close(pull_at(value, alone), precision * (value - mean))
 
 
 def test_the_factor_has_the_losss_gradient_at_the_trained_weights():

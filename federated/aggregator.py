@@ -1,0 +1,133 @@
+"""The server of a federation, whatever carries its messages: it adds what sites send as it arrives.
+
+    aggregator = Aggregator(strategy, network.state_dict())
+    for site in sites:  # in any order, one after another or as they come
+        site.train(aggregator.broadcast())
+        aggregator.add(site.get_weights(), "site_1")
+    aggregator.close_round()
+
+Memory: the strategy's running sums, whatever the number of sites. Plain `MonaiAlgo` clients may take part, see `add`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.fl.utils.constants import FlStatistics, WeightType
+from monai.fl.utils.exchange_object import ExchangeObject
+from torch import Tensor
+
+from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
+
+from .exchange import ROUND, round_of, to_exchange, to_message
+from .loss_scales import LossScales
+from .plain_sites import PlainSites
+from .strategy import Strategy, Weights
+
+
+class Aggregator:
+    """Adds, closes rounds, broadcasts.
+
+    Args:
+        strategy: the same as the sites'.
+        weights: all parameters and buffers of the network, to start from.
+        plain_precision: of an image of a plain client, in every weight. 1 makes it an image among images for averages;
+            for posteriors take the strategy's isotropic precision of an image.
+
+    Attributes:
+        round: rounds that are closed.
+        sites: that have sent in this round.
+    """
+
+    def __init__(self, strategy: Strategy, weights: Mapping[str, Tensor], plain_precision: float = 1.0) -> None:
+        self._server = strategy.server(weights)
+        self._scales = LossScales()
+        self._plain = PlainSites(plain_precision, strategy.sends_changes)
+        self.round = 0
+        self.sites: list[str] = []
+
+    def broadcast(self) -> ExchangeObject:
+        """What sites receive."""
+        return to_exchange({**self._server.broadcast(), **self._scales.broadcast()}, {ROUND: self.round})
+
+    def broadcast_plain(self) -> ExchangeObject:
+        """The weights under their plain names, for stock `MonaiAlgo` clients."""
+        return to_exchange(self.weights(), {ROUND: self.round})
+
+    def add_initial_losses(self, exchange: ExchangeObject) -> None:
+        """Adds what a site measured before the first round; see `BayesianMonaiAlgo.measure_losses`."""
+        if exchange.weights:
+            self._scales.add(to_message(exchange))
+
+    def add(self, exchange: ExchangeObject, site: str) -> None:
+        """Adds what a site sends, whole or not at all.
+
+        A plain `MonaiAlgo` client sends weights, or their difference to the broadcast ones. It counts as a Gaussian
+        around its weights, of one precision in all of them: `plain_precision` times its images, which it tells as
+        `data_count` in its statistics, else 1. For an average that is its share. Beside posterior sites it is a guess
+        of what the client knows, all weights alike; as it isn't told what others believe, and forgets its part from
+        round to round, the fixed point is that of an average for it, not of the pooled data.
+
+        Args:
+            exchange: of `get_weights`.
+            site: its name; tells a site that sends twice.
+
+        Raises:
+            ValueError: the site has sent in this round, or sends what belongs to another one; or numbers that are not
+                finite, or of other shapes.
+            KeyError: a tensor that the federation doesn't have.
+        """
+        self._check(exchange, site)
+        message = to_message(exchange)
+        plain = PlainSites.is_plain(message)
+        if plain:
+            is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
+            images = int((exchange.statistics or {}).get(FlStatistics.DATA_COUNT, 1))
+            message = self._plain.terms(site, message, self.weights() if is_difference else None, images)
+        self._server.add(message)
+        if plain:
+            self._plain.accept(site)
+        self.sites.append(site)
+
+    def close_round(self) -> None:
+        """Makes the next global weights."""
+        self._server.close_round()
+        self.round += 1
+        self.sites = []
+
+    def weights(self) -> Weights:
+        """The global weights."""
+        return self._server.weights()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the server knows, also in the middle of a round."""
+        plain = self._plain.state_dict()
+        own = {"round": self.round, "sites": list(self.sites), "scales": dict(self._scales.total), "plain": plain}
+        return {**own, "server": self._server.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores it."""
+        self._server.load_state_dict(state["server"])
+        self._plain.load_state_dict(state["plain"])
+        self._scales.total = dict(state["scales"])
+        self.round, self.sites = int(state["round"]), list(state["sites"])
+
+    def save(self, path: str | Path) -> None:
+        """Writes the state, atomically."""
+        save_checkpoint(self.state_dict(), path)
+
+    def restore(self, path: str | Path) -> None:
+        """Goes on from what `save` wrote."""
+        self.load_state_dict(load_checkpoint(path))
+
+    def _check(self, exchange: ExchangeObject, site: str) -> None:
+        if site in self.sites:
+            raise ValueError(f"site {site!r} has sent in round {self.round} already; each site sends once a round.")
+        number = round_of(exchange)
+        if number is not None and number != self.round:
+            raise ValueError(
+                f"site {site!r} sends for round {number}, but round {self.round} is open; train it on the newest "
+                "broadcast, or restore it from the checkpoint of this round."
+            )

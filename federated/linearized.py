@@ -1,0 +1,140 @@
+"""Predictive classes from the last layer alone: no draws, one pass.
+
+A layer is linear in its own weights, so a Gaussian over them is a Gaussian over the logits, without approximation:
+with features h, the logit k has the variance `T (sum_d h_d^2 / precision_kd + 1 / precision_k)` (MacKay, "The evidence
+framework applied to classification networks", Neural Computation 1992; Immer et al., AISTATS 2021: the Jacobian of the
+logits in the last layer's weights is h). Under a diagonal posterior the logits of an image are independent.
+"""
+
+# B batch, D width, L logits, K classes, S samples
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.inferers import Inferer, SimpleInferer
+from torch import Tensor, nn
+
+from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.tasks.classification import AttentionPooling, ClassificationTask
+
+from .output_average import average_sigmoid, average_softmax
+from .posterior_file import WeightPosterior, check_fit
+
+
+def logit_variance(
+    features: Tensor, weight_precision: Tensor, bias_precision: Tensor | None = None, temperature: float = 1.0
+) -> Tensor:
+    """Variance of the logits of a linear layer.
+
+    Args:
+        features: (B, D), what enters the layer.
+        weight_precision: (L, D).
+        bias_precision: (L,); None is a bias that is known.
+        temperature: of the posterior.
+
+    Returns:
+        (B, L).
+
+    Example:
+        >>> logit_variance(torch.tensor([[3.0, 1.0]]), torch.tensor([[9.0, 2.0]]), torch.tensor([2.0]))
+        tensor([[2.]])
+    """
+    variance = features.square() @ weight_precision.reciprocal().T
+    if bias_precision is not None:
+        variance = variance + bias_precision.reciprocal()
+    return temperature * variance
+
+
+def probit_logits(logits: Tensor, variance: Tensor) -> Tensor:
+    """Logits whose activation approximates the mean over a Gaussian: `logit / sqrt(1 + pi / 8 variance)`.
+
+    MacKay 1992, for one sigmoid; logit by logit for a softmax (Lu et al., arXiv 2006.07584, mean field of order
+    0), where it is rougher.
+    """
+    return logits / (1.0 + math.pi / 8.0 * variance).sqrt()
+
+
+def sampled_logits(
+    logits: Tensor, variance: Tensor, generator: torch.Generator, softmax: bool = False, num_samples: int = 256
+) -> Tensor:
+    """Logits whose activation is the mean over draws of independent Gaussian logits.
+
+    Args:
+        logits: (B, L), means.
+        variance: (B, L).
+        generator: on the CPU.
+        softmax: the logits exclude one another; else each has a sigmoid of its own.
+        num_samples: S; half of them are mirrored.
+    """
+    noise = torch.randn((num_samples // 2, *logits.shape), generator=generator).to(logits)
+    draws = logits + torch.cat([noise, -noise]) * variance.sqrt()
+    return average_softmax(draws) if softmax else average_sigmoid(draws)
+
+
+class LastLayerInferer(Inferer):
+    """One pass of the network, with the logits of classifications averaged over the posterior of their last layer.
+
+    Returns what the network returns, and beside it `{task}.logit_std` (B, L). Other tasks' outputs are the network's.
+
+    Args:
+        posterior: around the network's weights.
+        tasks: the network's tasks; classifications are averaged.
+        inferer: what runs the network; default MONAI's SimpleInferer.
+    """
+
+    def __init__(self, posterior: WeightPosterior, tasks: Sequence[Task], inferer: Inferer | None = None) -> None:
+        super().__init__()
+        self._posterior = posterior
+        self._precision = posterior.precision()
+        self._names = [task.name for task in tasks if isinstance(task, ClassificationTask)]
+        self._inferer = inferer or SimpleInferer()
+        self._checked: nn.Module | None = None
+
+    @torch.no_grad()
+    def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Runs the network once.
+
+        Raises:
+            ValueError: the posterior is of another network, or of other weights.
+        """
+        if self._checked is not network:
+            check_fit(self._posterior, network)
+            self._checked = network
+        features: dict[str, Tensor] = {}
+        hooks = [self._listen(network, name, features) for name in self._names]
+        try:
+            outputs: dict[str, Tensor] = dict(self._inferer(inputs, network, *args, **kwargs))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        for name in self._names:
+            variance = self._variance(name, features[name])
+            outputs[name] = probit_logits(outputs[name].float(), variance)
+            outputs[f"{name}.logit_std"] = variance.sqrt()
+        return outputs
+
+    def _listen(self, network: nn.Module, name: str, features: dict[str, Tensor]) -> Any:
+        """Keeps what enters a task's last layer."""
+        decoder = network.get_submodule(f"decoders.{name}")
+        if not isinstance(decoder, AttentionPooling):
+            raise ValueError(f"task {name!r} expects a decoder with a last layer `logits`, got {type(decoder)}.")
+
+        def keep(module: nn.Module, entering: tuple[Tensor, ...]) -> None:
+            features[name] = entering[0].float()
+
+        return decoder.logits.register_forward_pre_hook(keep)
+
+    def _variance(self, name: str, features: Tensor) -> Tensor:
+        precision = _on(self._precision, f"decoders.{name}.logits.weight", features)
+        if precision is None:
+            return torch.zeros_like(features[:, :1])
+        bias = _on(self._precision, f"decoders.{name}.logits.bias", features)
+        return logit_variance(features, precision, bias, self._posterior.temperature)
+
+
+def _on(precision: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor | None:
+    return precision[name].to(like) if name in precision else None

@@ -1,0 +1,92 @@
+"""Weights drawn from a diagonal Gaussian posterior, and which tasks it knows anything about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+SHARED = "shared"
+"""Stands for all parameters that several tasks use."""
+
+_OWNERS = ("decoders", "fusions", "pyramids")
+"""Modules whose children are named after tasks (or `shared`)."""
+
+
+def draw_weights(
+    mean: Mapping[str, Tensor], precision: Mapping[str, Tensor], temperature: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """One draw from N(mean, temperature / precision), weight by weight.
+
+    The noise is drawn on the CPU in the order of the sorted names: the same on every device, whatever the order of the
+    dicts. One state of the generator gives the same noise at every temperature.
+
+    Args:
+        mean: {parameter: value}.
+        precision: {parameter: above 0, of the value's shape}; a parameter that is left out keeps its mean.
+        temperature: 0 or more; 0 gives the means, bit for bit.
+        generator: on the CPU.
+
+    Returns:
+        {parameter: value} of the parameters that have a precision.
+
+    Raises:
+        ValueError: a negative temperature, or a precision that is not above 0.
+        KeyError: a precision of a parameter that has no mean.
+    """
+    if not temperature >= 0.0:
+        raise ValueError(f"temperature expects a number of 0 or more, got {temperature}.")
+    unknown = sorted(set(precision) - set(mean))
+    if unknown:
+        raise KeyError(f"parameters {unknown} have a precision and no mean; the posterior is of another network.")
+    return {name: _draw(name, mean[name], precision[name], temperature, generator) for name in sorted(precision)}
+
+
+def evidence_by_task(posterior: Mapping[str, Tensor], prior: Mapping[str, Tensor]) -> dict[str, float]:
+    """Share of each task's parameters that data have spoken of: whose precision is above the prior's.
+
+    0 says that nothing is known about a task beyond the prior: its uncertainty, and its predictions, mean nothing.
+
+    Args:
+        posterior: {parameter: precision}.
+        prior: {parameter: precision}, a scalar or of the posterior's shape.
+
+    Returns:
+        {task: share in [0, 1]}, with `shared` for parameters that no task has of its own.
+
+    Example:
+        >>> posterior = {"decoders.lung.bias": torch.tensor([5.0, 1.0]), "decoders.box.bias": torch.tensor([1.0])}
+        >>> evidence_by_task(posterior, {name: torch.tensor(1.0) for name in posterior})
+        {'box': 0.0, 'lung': 0.5}
+    """
+    known: dict[str, int] = {}
+    total: dict[str, int] = {}
+    for name, precision in posterior.items():
+        task = task_of(name)
+        known[task] = known.get(task, 0) + int((precision > prior[name]).sum())
+        total[task] = total.get(task, 0) + precision.numel()
+    return {task: known[task] / max(total[task], 1) for task in sorted(total)}
+
+
+def task_of(parameter: str) -> str:
+    """The task that a parameter belongs to by its name, or `shared`.
+
+    Example:
+        >>> task_of("decoders.lung.logits.bias"), task_of("image_network.pyramids.shared.top.weight")
+        ('lung', 'shared')
+    """
+    parts = parameter.split(".")
+    for owner, task in pairwise(parts):
+        if owner in _OWNERS:
+            return task
+    return SHARED
+
+
+def _draw(name: str, mean: Tensor, precision: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    if not bool((precision > 0).all()):
+        raise ValueError(f"parameter {name!r} expects precision above 0, got {float(precision.min()):g}.")
+    noise = torch.randn(mean.shape, generator=generator, dtype=torch.float32)
+    noise *= precision.float().rsqrt() * temperature**0.5
+    return mean.detach() + noise.to(device=mean.device, dtype=mean.dtype)

@@ -1,0 +1,62 @@
+"""What a simulation takes out of a bundle besides its trainer: the network to start from, and an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.federated.strategy import Kind, Weights, pick
+
+from .history import Figures
+
+CONFIGS = ("train", "federated")
+
+
+def read_bundle(bundle: Path, overrides: Mapping[str, Any]) -> Any:
+    """The parser of a bundle's training in a federation.
+
+    Args:
+        bundle: the bundle's folder.
+        overrides: {id: value}.
+    """
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser()
+    parser.read_config([str(bundle / f"configs/{name}.json") for name in CONFIGS])
+    parser.update({"bundle_root": str(bundle), **overrides})
+    return parser
+
+
+def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> Weights:
+    """All parameters and buffers of a bundle's new network."""
+    from monai.utils import set_determinism
+
+    set_determinism(seed)
+    network = read_bundle(bundle, overrides).get_parsed_content("network_def")
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def primary_figures(bundle: Path) -> list[str]:
+    """Names of the figures that stand for each task."""
+    tasks = read_bundle(bundle, {}).get_parsed_content("tasks")
+    return [f"{task.name}_{task.primary_figure}" for task in tasks]
+
+
+class Evaluation:
+    """The bundle's own evaluator on some images.
+
+    Args:
+        bundle: the bundle's folder.
+        overrides: of its config, the datalist and its section among them.
+    """
+
+    def __init__(self, bundle: Path, overrides: Mapping[str, Any]) -> None:
+        self._evaluator = read_bundle(bundle, overrides).get_parsed_content("validate#evaluator")
+
+    def run(self, exchange: Any) -> Figures:
+        """Figures of broadcast weights."""
+        self._evaluator.network.load_state_dict(pick(exchange.weights, Kind.MEAN))
+        self._evaluator.run()
+        metrics = self._evaluator.state.metrics
+        return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

@@ -1,0 +1,70 @@
+"""The data of a simulated federation: a cohort, dealt to sites, as datalists on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.data import read_datalist, save_datalist
+from mtmedformer_monai.data.cohorts import make_cohort
+from mtmedformer_monai.data.datalist import SECTIONS, resolve_paths
+from mtmedformer_monai.data.sites import deal_to_sites
+
+from .settings import SimulationSettings
+
+
+@dataclass(frozen=True)
+class FederatedData:
+    """Paths of datalists.
+
+    Attributes:
+        sites: {name of a site: its datalist}.
+        pooled: all that the sites have, as one site would hold it.
+        everything: the whole cohort with all its annotations, to measure on.
+    """
+
+    sites: dict[str, Path]
+    pooled: Path
+    everything: Path
+
+
+def prepare_data(settings: SimulationSettings) -> FederatedData:
+    """Makes or takes the cohort, and writes the datalists; what is there already stays.
+
+    Raises:
+        ValueError: a cohort that can't be dealt as asked.
+    """
+    folder = settings.output / "data"
+    source = settings.datalist or _generate(settings, folder / "cohort")
+    datalist = _with_absolute_paths(read_datalist(source), source.resolve().parent)
+    sites = deal_to_sites(datalist, settings.num_sites, settings.unlike, settings.seed, _first_label(datalist))
+    paths = {
+        f"site_{number}": save_datalist(site, folder / f"site_{number}.json")
+        for number, site in enumerate(sites, start=1)
+    }
+    pooled = datalist | {section: [item for site in sites for item in site[section]] for section in SECTIONS}
+    return FederatedData(
+        paths, save_datalist(pooled, folder / "pooled.json"), save_datalist(datalist, folder / "everything.json")
+    )
+
+
+def _generate(settings: SimulationSettings, folder: Path) -> Path:
+    path = folder / "datalist.json"
+    if path.is_file():
+        return path
+    kind = json.loads((settings.bundle / "configs/demo.json").read_text())["cohort"]["kind"]
+    return make_cohort(kind, folder, settings.patients, 2 * settings.image_size, settings.seed)
+
+
+def _with_absolute_paths(datalist: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return datalist | {
+        section: [resolve_paths(item, folder) for item in datalist.get(section) or []] for section in SECTIONS
+    }
+
+
+def _first_label(datalist: dict[str, Any]) -> str:
+    """The task whose classes make sites unlike: the one that most images carry."""
+    names = [name for section in SECTIONS for item in datalist[section] for name in item.get("labels") or {}]
+    return max(sorted(set(names)), key=names.count, default="")

@@ -1,0 +1,72 @@
+"""What a simulation measured, round by round: a file, and a picture."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from mtmedformer_monai.engines.history import write_json
+from mtmedformer_monai.engines.palette import INK, color_of, new_figure, save_figure
+
+Figures = dict[str, float]
+Round = dict[str, Any]
+"""`round`, `seconds`, `bytes_sent`, `bytes_broadcast`, `global` {figure: value}, `sites` {name: {figure: value}}."""
+
+KEY_FIGURE = "mean_score"
+
+
+def write_rounds(rounds: Sequence[Round], path: Path) -> None:
+    """Writes all rounds so far, atomically."""
+    write_json(path, list(rounds))
+
+
+def read_rounds(path: Path) -> list[Round]:
+    """Reads them; no file is no round. Undefined figures are NaN."""
+    if not path.is_file():
+        return []
+    rounds: list[Round] = json.loads(path.read_text(encoding="utf-8"))
+    for row in rounds:
+        row["global"] = with_nan(row["global"])
+        row["sites"] = {name: with_nan(figures) for name, figures in row["sites"].items()}
+    return rounds
+
+
+def with_nan(figures: Mapping[str, float | None]) -> Figures:
+    """Null, which JSON has for undefined figures, to NaN."""
+    return {name: math.nan if value is None else float(value) for name, value in figures.items()}
+
+
+def draw_rounds(rounds: Sequence[Round], primary: Sequence[str], path: Path) -> None:
+    """Writes a picture of two panels over the rounds: the global model by task, and at each site.
+
+    Args:
+        rounds: what was measured on validation images.
+        primary: names of the tasks' figures.
+        path: of a PNG.
+    """
+    figure = new_figure(11, 4)
+    by_task, by_site = figure.subplots(1, 2)
+    numbers = [row["round"] for row in rounds]
+    for index, name in enumerate(primary):
+        _plot(by_task, numbers, [row["global"].get(name, math.nan) for row in rounds], color_of(index), name)
+    _plot(by_task, numbers, [row["global"].get(KEY_FIGURE, math.nan) for row in rounds], INK, KEY_FIGURE)
+    for index, site in enumerate(sorted({name for row in rounds for name in row["sites"]})):
+        values = [row["sites"].get(site, {}).get(KEY_FIGURE, math.nan) for row in rounds]
+        _plot(by_site, numbers, values, color_of(index), site)
+    for axes, title in ((by_task, "The global model on all validation images"), (by_site, f"{KEY_FIGURE} by site")):
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("round")
+        axes.set_ylim(-0.02, 1.02)
+        axes.legend(fontsize=7, frameon=False)
+    save_figure(figure, path)
+
+
+def _plot(axes: Axes, numbers: Sequence[int], values: Sequence[float], color: str, label: str) -> None:
+    known = [(number, value) for number, value in zip(numbers, values, strict=True) if math.isfinite(value)]
+    if known:
+        axes.plot(*zip(*known, strict=True), color=color, label=label, marker="o", markersize=3, linewidth=1.6)

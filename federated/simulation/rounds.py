@@ -1,0 +1,196 @@
+"""The rounds of a simulated federation: sites in processes of their own, the server in this one."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.strategies import make_strategy
+
+from . import worker
+from .bundle_parts import initial_weights, primary_figures
+from .cohort import FederatedData
+from .history import KEY_FIGURE, Figures, draw_rounds, read_rounds, write_rounds
+from .settings import SimulationSettings
+from .tracking import SimulationTracker
+from .worker import SiteSpec, read_exchange, write_exchange
+
+logger = logging.getLogger("mtmedformer")
+
+
+class Simulation:
+    """One federation, from its first round or from where it stopped.
+
+    Files in its folder: `rounds.json` and `rounds.png` (figures by round), `server.pt` (the server's state after the
+    last whole round), `broadcast.pt`, a folder a site, `mlflow.db`.
+
+    Args:
+        settings: of the simulation.
+        data: datalists of all sites.
+        folder: for its files.
+        name: for logs and tracking.
+        sites: {name: datalist}; default those of the data.
+        personal: sites infer with what they keep to themselves.
+    """
+
+    def __init__(
+        self,
+        settings: SimulationSettings,
+        data: FederatedData,
+        folder: Path,
+        name: str = "",
+        sites: Mapping[str, Path] | None = None,
+        personal: bool = False,
+    ) -> None:
+        self._settings, self._data, self._folder = settings, data, folder
+        self._name = name or settings.strategy
+        self._specs = [self._spec(site, path, personal) for site, path in (sites or data.sites).items()]
+        strategy = make_strategy(settings.strategy, **settings.strategy_settings)
+        weights = initial_weights(settings.bundle, self._overrides({}), settings.seed)
+        self._aggregator = Aggregator(strategy, weights)
+        self._broadcast = folder / "broadcast.pt"
+
+    def run(self) -> dict[str, Figures]:
+        """All rounds that are not done yet; then test figures of the global model, and of each site's own weights.
+
+        Returns:
+            {'global', name of a site: figures on the test images of the whole cohort}.
+        """
+        run_id = self._restore()
+        rounds = read_rounds(self._folder / "rounds.json")[: self._aggregator.round]
+        tracker = SimulationTracker(self._folder, self._name, self._parameters(), run_id)
+        with self._processes() as submit:
+            if self._aggregator.round == 0:
+                self._measure_losses(submit)
+            for number in range(self._aggregator.round + 1, self._settings.num_rounds + 1):
+                row = self._round(number, submit)
+                rounds.append(row)
+                write_rounds(rounds, self._folder / "rounds.json")
+                save_checkpoint(
+                    {"server": self._aggregator.state_dict(), "run_id": tracker.run_id}, self._folder / "server.pt"
+                )
+                tracker.log(row)
+                self._tell(row)
+            found = self._test(submit)
+        draw_rounds(rounds, primary_figures(self._settings.bundle), self._folder / "rounds.png")
+        tracker.finish(self._folder / "rounds.json", self._folder / "rounds.png")
+        return found
+
+    def _round(self, number: int, submit: _Submit) -> dict[str, Any]:
+        started = time.monotonic()
+        write_exchange(self._aggregator.broadcast(), self._broadcast)
+        waiting = {submit(spec, worker.train, spec, number, self._broadcast): spec for spec in self._specs}
+        num_bytes = 0
+        for future in as_completed(waiting):
+            message = read_exchange(future.result())
+            num_bytes += _size(message)
+            self._aggregator.add(message, waiting[future].name)
+        self._aggregator.close_round()
+        sent = self._aggregator.broadcast()
+        write_exchange(sent, self._broadcast)
+        by_site = {spec.name: submit(spec, worker.evaluate_site, spec, self._broadcast) for spec in self._specs}
+        whole = submit(None, worker.evaluate_cohort, *self._cohort("validation"), self._broadcast)
+        return {
+            "round": number,
+            "global": whole.result(),
+            "sites": {name: future.result() for name, future in by_site.items()},
+            "seconds": round(time.monotonic() - started, 1),
+            "bytes_sent": num_bytes,
+            "bytes_broadcast": _size(sent) * len(self._specs),
+        }
+
+    def _measure_losses(self, submit: _Submit) -> None:
+        write_exchange(self._aggregator.broadcast(), self._broadcast)
+        for future in [submit(spec, worker.measure_losses, spec, self._broadcast) for spec in self._specs]:
+            self._aggregator.add_initial_losses(read_exchange(future.result()))
+
+    def _test(self, submit: _Submit) -> dict[str, Figures]:
+        write_exchange(self._aggregator.broadcast(), self._broadcast)
+        cohort, last = self._cohort("test"), self._settings.num_rounds
+        whole = submit(None, worker.evaluate_cohort, *cohort, self._broadcast)
+        own = {spec.name: submit(spec, worker.write_site_weights, spec, last, self._broadcast) for spec in self._specs}
+        tested = {
+            spec.name: submit(spec, worker.evaluate_cohort, *cohort, own[spec.name].result()) for spec in self._specs
+        }
+        return {"global": whole.result(), **{name: future.result() for name, future in tested.items()}}
+
+    @contextmanager
+    def _processes(self) -> Iterator[_Submit]:
+        """Processes that sites are dealt to for good, so that a process holds its sites' images alone."""
+        count = min(self._settings.num_processes, len(self._specs))
+        threads = max(1, (os.cpu_count() or 1) // count)
+        context = multiprocessing.get_context("spawn")
+        pools = [ProcessPoolExecutor(1, context, worker.start_process, (threads,)) for _ in range(count)]
+        home = {spec.name: pools[index % count] for index, spec in enumerate(self._specs)}
+
+        def submit(spec: SiteSpec | None, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+            return (pools[-1] if spec is None else home[spec.name]).submit(function, *arguments)
+
+        try:
+            yield submit
+        finally:
+            for pool in pools:
+                pool.shutdown(cancel_futures=True)
+
+    def _restore(self) -> str | None:
+        path = self._folder / "server.pt"
+        if not path.is_file():
+            return None
+        saved = load_checkpoint(path)
+        self._aggregator.load_state_dict(saved["server"])
+        logger.info("%s goes on after round %d.", self._name, self._aggregator.round)
+        return str(saved["run_id"])
+
+    def _spec(self, site: str, datalist: Path, personal: bool) -> SiteSpec:
+        settings, folder = self._settings, self._folder / site
+        overrides = self._overrides({"datalist": str(datalist), "output_dir": str(folder)})
+        return SiteSpec(
+            site,
+            settings.bundle,
+            folder,
+            settings.strategy,
+            settings.strategy_settings,
+            settings.local_epochs,
+            {"personal": personal, "seed": settings.seed},
+            overrides | {"train#handlers_with_state": "$[@train#history]"},  # the simulation tracks all sites itself
+        )
+
+    def _cohort(self, section: str) -> tuple[Path, dict[str, Any]]:
+        """What evaluates the whole cohort: bundle and overrides."""
+        lists = {"datalist": str(self._data.everything), "output_dir": str(self._folder)}
+        return self._settings.bundle, self._overrides({**lists, "validate#dataset#data#section": section})
+
+    def _overrides(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        settings = self._settings
+        common = {"rounds": settings.num_rounds, "local_epochs": settings.local_epochs, "seed": settings.seed}
+        return {**common, "image_size": list(settings.input_size), **settings.overrides, **own}
+
+    def _parameters(self) -> dict[str, Any]:
+        settings = self._settings
+        names = ("num_rounds", "local_epochs", "strategy", "unlike", "seed")
+        return {"sites": len(self._specs), **{name: getattr(settings, name) for name in names}}
+
+    def _tell(self, row: Mapping[str, Any]) -> None:
+        figures = {"global": row["global"], **row["sites"]}
+        scores = "  ".join(f"{name} {found.get(KEY_FIGURE, float('nan')):.3f}" for name, found in figures.items())
+        logger.info(
+            "%s, round %d/%d  %s: %s  (%.0f s)",
+            self._name, row["round"], self._settings.num_rounds, KEY_FIGURE, scores, row["seconds"],
+        )  # fmt: skip
+
+
+_Submit = Callable[..., "Future[Any]"]
+
+
+def _size(exchange: Any) -> int:
+    """Bytes of the tensors."""
+    return sum(value.numel() * value.element_size() for value in exchange.weights.values())

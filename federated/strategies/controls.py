@@ -1,0 +1,119 @@
+"""Control variates: what each site adds to its gradients, and their mean over sites, by images.
+
+Sites send the change of `n c` and of `n`, so that the server's mean is over all sites that ever spoke, present or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.running_sum import RunningSum
+from mtmedformer_monai.federated.strategy import Kind, Message, ServerRule, Weights, key
+
+
+class OwnControls:
+    """A site's control variates, kept as `n c`."""
+
+    def __init__(self) -> None:
+        self._scaled: Weights = {}
+        self._counts: dict[str, int] = {}
+
+    def get(self, name: str, like: Tensor) -> Tensor:
+        """c; 0 before it was ever set."""
+        if name not in self._scaled:
+            return torch.zeros_like(like)
+        if self._scaled[name].device != like.device:
+            self._scaled[name] = self._scaled[name].to(like.device)
+        return self._scaled[name] / self._counts[name]
+
+    def replace(self, controls: Mapping[str, Tensor], counts: Mapping[str, int]) -> Message:
+        """Sets some, and returns the changes to send.
+
+        Args:
+            controls: {parameter: c}.
+            counts: {parameter: n, above 0}.
+        """
+        message: Message = {}
+        for name, control in controls.items():
+            scaled, count = (counts[name] * control).float().cpu(), counts[name]
+            before = self._scaled.get(name, torch.zeros_like(scaled)).cpu()
+            message[key(Kind.CONTROL, name)] = scaled - before
+            message[key(Kind.COUNT, name)] = torch.tensor(float(count - self._counts.get(name, 0)))
+            self._scaled[name], self._counts[name] = scaled, count
+        return message
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of them."""
+        return {"scaled": {name: value.cpu() for name, value in self._scaled.items()}, "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self._scaled, self._counts = dict(state["scaled"]), dict(state["counts"])
+
+
+class ControlServer(ServerRule):
+    """Weighted means of weights in each round, and of control variates over all rounds.
+
+    Args:
+        weights: to start from.
+        finish: makes the next weights of the round's mean and the mean control, in float64.
+        tells_controls: whether sites receive the mean control.
+    """
+
+    def __init__(
+        self, weights: Mapping[str, Tensor], finish: Callable[[Tensor, Tensor], Tensor], tells_controls: bool
+    ) -> None:
+        self._weights = {name: value.detach().clone() for name, value in weights.items()}
+        shapes = {name: value.shape for name, value in weights.items()}
+        self._sum = RunningSum(shapes, kinds=(Kind.SHIFT, Kind.PRECISION))
+        self._controls = RunningSum(shapes, kinds=(Kind.CONTROL,), scalars=(Kind.COUNT,))
+        self._finish, self._tells_controls = finish, tells_controls
+
+    def add(self, message: Mapping[str, Tensor]) -> None:
+        """Adds one site's terms."""
+        kinds = (f"{Kind.CONTROL}/", f"{Kind.COUNT}/")
+        mine = {name: value for name, value in message.items() if name.startswith(kinds)}
+        others = {name: value for name, value in message.items() if name not in mine}
+        self._controls.check(mine)
+        self._sum.add(others)
+        self._controls.add(mine)
+
+    def close_round(self) -> None:
+        """Takes the means, and what follows from the controls."""
+        before = {name: value.double() if value.is_floating_point() else value for name, value in self._weights.items()}
+        means, controls, trained = self._sum.weighted_means(before), self._means(), self._sum.names()
+        for name, value in self._weights.items():
+            if name in trained:
+                mean = self._finish(means[name], controls[name]) if name in controls else means[name]
+                self._weights[name] = mean.to(value.dtype)
+        self._sum.clear()
+
+    def broadcast(self) -> Message:
+        """Weights, and the mean controls if sites use them."""
+        message = {key(Kind.MEAN, name): value for name, value in self._weights.items()}
+        if self._tells_controls:
+            message |= {key(Kind.CONTROL, name): value.float() for name, value in self._means().items()}
+        return message
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, controls, and what was added since the last round."""
+        controls, total = dict(self._controls.total), dict(self._sum.total)
+        return {"weights": dict(self._weights), "controls": controls, "total": total}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self._weights, self._sum.total = dict(state["weights"]), dict(state["total"])
+        self._controls.total = dict(state["controls"])
+
+    def _means(self) -> Weights:
+        """{parameter: sum of n c over sum of n}, float64."""
+        total = self._controls.total
+        return {
+            name: total[key(Kind.CONTROL, name)] / total[key(Kind.COUNT, name)]
+            for name in sorted(self._controls.names())
+            if float(total[key(Kind.COUNT, name)]) > 0
+        }

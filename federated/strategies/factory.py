@@ -1,0 +1,50 @@
+"""A strategy by its name."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from typing import Any, Final
+
+from mtmedformer_monai.federated.strategy import Strategy
+
+STRATEGIES: Final = {
+    "bayesian": ("posterior_sites", "PosteriorSites"),
+    "fedavg": ("fedavg", "FedAvg"),
+    "fedprox": ("fedprox", "FedProx"),
+    "fedbn": ("fedbn", "FedBN"),
+    "scaffold": ("scaffold", "Scaffold"),
+    "feddyn": ("feddyn", "FedDyn"),
+    "fisher": ("fisher_merging", "FisherMerging"),
+    "matching": ("matched_averaging", "MatchedAveraging"),
+    "fedpa": ("fedpa", "FedPA"),
+    "local": ("local_only", "LocalOnly"),
+}
+"""{name: (file, class)}. To add one: a file, and a line here and in `__init__.py`."""
+
+
+def make_strategy(name: str, **settings: Any) -> Strategy:
+    """Builds a strategy.
+
+    Args:
+        name: of `STRATEGIES`.
+        settings: constructor arguments of its class.
+
+    Raises:
+        ValueError: another name; the message lists the choices.
+        TypeError: a setting that the strategy doesn't have; the message lists those that it has.
+
+    Example:
+        >>> type(make_strategy("fedprox", proximal=0.1)).__name__
+        'FedProx'
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"strategy expects one of {', '.join(STRATEGIES)}, got {name!r}.")
+    home, symbol = STRATEGIES[name]
+    cls = getattr(import_module(f"mtmedformer_monai.federated.strategies.{home}"), symbol)
+    allowed = list(inspect.signature(cls).parameters)
+    unknown = sorted(set(settings) - set(allowed))
+    if unknown:
+        raise TypeError(f"strategy {name!r} has no setting {unknown[0]!r}; it has {', '.join(allowed) or 'none'}.")
+    strategy: Strategy = cls(**settings)
+    return strategy

@@ -1,0 +1,80 @@
+"""FedProx (Li et al., MLSys 2020, algorithm 2): averaging, with each site held near the broadcast weights.
+
+A site minimizes `L_k(w) + mu / 2 |w - w_global|^2` (eq. 2), so that its gradient is `grad L_k(w) + mu (w - w_global)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.strategy import (
+    Kind,
+    LocalTraining,
+    Message,
+    ServerRule,
+    SiteRule,
+    Strategy,
+    Weights,
+    pick,
+)
+from mtmedformer_monai.permutations import PermutationGroups
+
+from .fedavg import AveragingServer, weighted_terms
+
+
+class FedProx(Strategy):
+    """Weighted averaging of sites with a proximal term.
+
+    Args:
+        proximal: mu, of the mean loss over samples; 0 is federated averaging.
+    """
+
+    def __init__(self, proximal: float = 0.01) -> None:
+        if proximal < 0:
+            raise ValueError(f"proximal expects 0 or more, got {proximal}.")
+        self._proximal = proximal
+
+    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+        """A site that is held near the broadcast weights."""
+        return ProximalSite(self._proximal)
+
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """A server that averages."""
+        return AveragingServer(weights)
+
+
+class ProximalSite(SiteRule):
+    """Adds the proximal term's gradient; no memory beyond the round.
+
+    Args:
+        proximal: mu.
+    """
+
+    def __init__(self, proximal: float) -> None:
+        self._proximal = proximal
+        self._reference: Weights = {}
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """The broadcast weights, which the round is held near."""
+        self._reference = {name: value.clone() for name, value in pick(broadcast, Kind.MEAN).items()}
+        return pick(broadcast, Kind.MEAN)
+
+    def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
+        """`gradient + mu (w - w_global)`."""
+        if self._reference[name].device != weight.device:
+            self._reference[name] = self._reference[name].to(weight.device)
+        return gradient + self._proximal * (weight.detach() - self._reference[name])
+
+    def send(self, training: LocalTraining) -> Message:
+        """`n w` and `n`."""
+        return weighted_terms(training)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore."""

@@ -1,0 +1,39 @@
+"""Fisher-weighted merging (Matena and Raffel, NeurIPS 2022, eq. 2): a mean by each weight's Fisher information.
+
+`theta = sum_k n_k F_k theta_k / sum_k n_k F_k`, with the diagonal F of the mean squared gradient of a sample; sites
+count by their images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.site_round import EvidenceScale
+from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.permutations import PermutationGroups
+
+from .fedavg import AveragingServer
+from .memoryless_site import MemorylessSite
+
+
+class FisherMerging(Strategy):
+    """Merges every round's networks by their Fisher information, without memory at the sites.
+
+    Args:
+        floor: added to F, so that weights with a flat loss at all sites have a mean: their plain one.
+    """
+
+    def __init__(self, floor: float = 1e-8) -> None:
+        if floor <= 0:
+            raise ValueError(f"floor expects a number above 0, got {floor}.")
+        self._floor = floor
+
+    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+        """A site that sends `n F w` and `n F`."""
+        return MemorylessSite(EvidenceScale(isotropic=self._floor, curvature=1.0))
+
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """A server that takes weighted means."""
+        return AveragingServer(weights)

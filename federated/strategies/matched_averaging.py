@@ -1,0 +1,89 @@
+"""Averaging of matched networks: each site brings its units into the broadcast network's order, then FedAvg.
+
+The matching of federated matched averaging (Wang et al., FedMA, ICLR 2020), by weights and against one reference
+(Ainsworth et al., Git Re-Basin, ICLR 2023) instead of a Bayesian nonparametric model of all sites' units: sums stay
+sums, and the number of units stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.alignment import AlignmentSettings, align
+from mtmedformer_monai.federated.permutation import permute
+from mtmedformer_monai.federated.strategy import (
+    Kind,
+    LocalTraining,
+    Message,
+    ServerRule,
+    SiteRule,
+    Strategy,
+    Weights,
+    pick,
+)
+from mtmedformer_monai.permutations import PermutationGroups
+
+from .fedavg import AveragingServer, weighted_terms
+
+
+class MatchedAveraging(Strategy):
+    """Weighted averaging of networks whose units were matched to the broadcast ones.
+
+    Args:
+        damping: in favor of the units' order as it is: `AlignmentSettings.damping`.
+    """
+
+    def __init__(self, damping: float = 0.02) -> None:
+        self._settings = AlignmentSettings(damping=damping)
+
+    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+        """A site that matches what it has trained.
+
+        Raises:
+            ValueError: the network declares no groups.
+        """
+        if groups is None:
+            raise ValueError(
+                "matching expects a network that declares its permutation groups; see docs/permutations.md."
+            )
+        return MatchingSite(groups, self._settings)
+
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """A server that averages."""
+        return AveragingServer(weights)
+
+
+class MatchingSite(SiteRule):
+    """Trains plainly, and sends its units in the broadcast network's order; no memory beyond the round.
+
+    Args:
+        groups: of the network.
+        settings: of the matching.
+    """
+
+    def __init__(self, groups: PermutationGroups, settings: AlignmentSettings) -> None:
+        self._groups, self._settings = groups, settings
+        self._reference: Weights = {}
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """The broadcast weights, which the trained ones will be matched to."""
+        self._reference = {name: value.clone() for name, value in pick(broadcast, Kind.MEAN).items()}
+        return pick(broadcast, Kind.MEAN)
+
+    def send(self, training: LocalTraining) -> Message:
+        """`n w` and `n`, units in the reference's order."""
+        known = {name: value for name, value in training.weights.items() if name in self._groups.axes}
+        permutation = align(self._reference, known, self._groups, settings=self._settings)
+        matched = permute(known, self._groups, permutation)
+        return weighted_terms(replace(training, weights={**training.weights, **matched}))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore."""

@@ -1,0 +1,59 @@
+"""A site without memory: trains plainly, and sends its weights times their precision.
+
+By precision `n (isotropic + curvature F)`: federated averaging where curvature is 0, Fisher-weighted merging where it
+is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.site_round import EvidenceScale, evidence
+from mtmedformer_monai.federated.strategy import Kind, LocalTraining, Message, SiteRule, Weights, key, pick
+
+from .averaged import is_averaged
+from .fedavg import weighted_terms
+
+
+class MemorylessSite(SiteRule):
+    """Trains from the broadcast weights, and sends its own as Gaussians.
+
+    Args:
+        scale: of the precision.
+    """
+
+    def __init__(self, scale: EvidenceScale) -> None:
+        self._scale = scale
+        self.needs_squared_gradient = scale.curvature > 0
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """The broadcast weights."""
+        return pick(broadcast, Kind.MEAN)
+
+    def send(self, training: LocalTraining) -> Message:
+        """`H w` and `H` of all weights that the site trains; statistics by their images alone."""
+        message = weighted_terms(training)
+        for name, square in self._squares(training).items():
+            precision = evidence(square.float(), training.num_samples[name], self._scale)
+            message[key(Kind.SHIFT, name)] = precision * training.weights[name].float()
+            message[key(Kind.PRECISION, name)] = precision
+        return message
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to restore."""
+
+    @staticmethod
+    def _squares(training: LocalTraining) -> Weights:
+        """{trained parameter: squared gradient}; 0 where none was estimated."""
+        return {
+            name: training.squared_gradient.get(name, training.weights[name].new_zeros(()).expand_as(value))
+            for name, value in training.weights.items()
+            if training.num_samples.get(name, 0) > 0 and not is_averaged(name, value)
+        }

@@ -1,0 +1,78 @@
+"""Posterior-site federation: a Gaussian over the weights, as a prior times one factor a site.
+
+Partitioned variational inference with Gaussian sites (Ashman et al., arXiv 2202.12275, algorithm 1; FedEP: Guo et al.,
+ICLR 2023, algorithm 1), each factor by a Laplace step with a diagonal precision, damped. At a fixed point all sites
+train to the global mean, where the sum of their gradients and the prior's is 0: a stationary point of the pooled
+objective, whatever the precisions. Its duality with the method of multipliers: arXiv 2501.17325 and 2506.13150.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.site_round import EvidenceScale
+from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.permutations import PermutationGroups
+
+from .fedavg import AveragingServer
+from .memoryless_site import MemorylessSite
+from .posterior_server import PosteriorServer
+from .posterior_site import PosteriorSite, SiteSettings
+
+
+class PosteriorSites(Strategy):
+    """The posterior of all sites' data, from sites that keep their own factor of it.
+
+    A site's precision is `n (isotropic + curvature F)`, with its n images and their mean squared gradient F. F is not
+    asked for where curvature is 0, and is taken for 0 where it is missing.
+
+    Args:
+        isotropic: precision an image brings to each weight. Higher is slower and steadier.
+        curvature: factor of the squared gradient.
+        average: share of the squared gradient that is remembered from the rounds before, in [0, 1).
+        rate: share of the way to its new factor that a site goes in a round, in (0, 1]; halved on divergence.
+        prior_precision: of the prior around the initial weights, above 0; counted once, at the server.
+        memory: without it sites send their Gaussians anew each round, nothing pulls, and there is no prior:
+            federated averaging if curvature is 0, Fisher merging if not.
+        coded_precision: whether sites round changes of precision to what a byte holds (`federated/wire.py`).
+    """
+
+    def __init__(
+        self,
+        isotropic: float = 0.03,
+        curvature: float = 1.0,
+        average: float = 0.5,
+        rate: float = 0.5,
+        prior_precision: float = 0.05,
+        memory: bool = True,
+        coded_precision: bool = False,
+    ) -> None:
+        _check(isotropic, curvature, average, rate, prior_precision)
+        self._prior_precision, self.sends_changes = prior_precision, memory
+        self._site = SiteSettings(EvidenceScale(isotropic, curvature), average, rate, coded_precision)
+
+    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+        """A site that has said nothing yet."""
+        return PosteriorSite(self._site) if self.sends_changes else MemorylessSite(self._site.scale)
+
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """A server that knows the prior alone."""
+        if not self.sends_changes:
+            return AveragingServer(weights)
+        return PosteriorServer(weights, self._prior_precision, self._site.rate)
+
+
+def _check(isotropic: float, curvature: float, average: float, rate: float, prior_precision: float) -> None:
+    """Refuses settings that make no posterior."""
+    if isotropic < 0 or curvature < 0 or isotropic + curvature == 0:
+        raise ValueError(
+            f"isotropic and curvature expect 0 or more, one of them above 0, got {isotropic}, {curvature}."
+        )
+    if not 0.0 <= average < 1.0:
+        raise ValueError(f"average expects a share from 0 up to below 1, got {average}.")
+    if not 0.0 < rate <= 1.0:
+        raise ValueError(f"rate expects a share above 0 and up to 1, got {rate}.")
+    if prior_precision <= 0:
+        raise ValueError(f"prior_precision expects a number above 0, got {prior_precision}.")

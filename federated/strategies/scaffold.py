@@ -1,0 +1,89 @@
+"""SCAFFOLD (Karimireddy et al., ICML 2020, algorithm 1, option II): averaging, with the sites' drift taken out.
+
+Sites step along `gradient - c_k + c`; after K steps of rate lr from x to y, `c_k+ = c_k - c + (x - y) / (K lr)`. The
+server's c is the mean of all c_k. Here means count sites by their images, and sites that never spoke have no c_k yet;
+with equal images and all sites present from the first round it is the paper's algorithm with a server rate of 1.
+
+Option II takes (x - y) / (K lr) for the mean gradient: true of plain SGD, and not of Adam or momentum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.strategy import (
+    Kind,
+    LocalTraining,
+    Message,
+    ServerRule,
+    SiteRule,
+    Strategy,
+    Weights,
+    pick,
+)
+from mtmedformer_monai.permutations import PermutationGroups
+
+from .averaged import is_averaged
+from .controls import ControlServer, OwnControls
+from .fedavg import weighted_terms
+
+
+class Scaffold(Strategy):
+    """Averaging with control variates; for SGD without momentum."""
+
+    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+        """A site whose control is 0."""
+        return ScaffoldSite()
+
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """A server that averages weights and controls."""
+        return ControlServer(weights, finish=lambda mean, control: mean, tells_controls=True)
+
+
+class ScaffoldSite(SiteRule):
+    """Corrects each gradient by the difference of the mean control and its own. Memory: its own, `n c_k`."""
+
+    def __init__(self) -> None:
+        self._own = OwnControls()
+        self._start: Weights = {}
+        self._corrections: Weights = {}
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """The broadcast weights."""
+        self._start, mean = {}, pick(broadcast, Kind.CONTROL)
+        for name, value in pick(broadcast, Kind.MEAN).items():
+            if not is_averaged(name, value):
+                self._start[name] = value.cpu().clone()
+                own = self._own.get(name, self._start[name])
+                self._corrections[name] = mean[name] - own if name in mean else -own
+        return pick(broadcast, Kind.MEAN)
+
+    def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
+        """`gradient - c_k + c`."""
+        if self._corrections[name].device != weight.device:
+            self._corrections[name] = self._corrections[name].to(weight.device)
+        return gradient + self._corrections[name]
+
+    def send(self, training: LocalTraining) -> Message:
+        """`n w` and `n`, and the changes of `n c_k` and `n`; without a step or a rate, the controls stay."""
+        length = training.num_steps * training.learning_rate
+        counts = {name: count for name, count in training.num_samples.items() if count > 0 and name in self._start}
+        if length <= 0:
+            return weighted_terms(training)
+        controls = {name: self._drift(name, training.weights[name], length) for name in counts}
+        return {**weighted_terms(training), **self._own.replace(controls, counts)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its control."""
+        return self._own.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores it."""
+        self._own.load_state_dict(state)
+
+    def _drift(self, name: str, trained: Tensor, length: float) -> Tensor:
+        """`c_k - c + (x - y) / (K lr)`."""
+        return (self._start[name] - trained) / length - self._corrections[name].cpu()

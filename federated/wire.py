@@ -1,0 +1,132 @@
+"""Messages in few bytes, for posterior sites whose changes of precision are rounded (`coded_precision`).
+
+A change of precision takes a byte a weight (`precision_code.encode_signed`), a shift four bytes or two, and a tensor of
+one number, such as the images of a plain average, four in all. What rounding took stays at the site and is sent along
+the next time (error feedback: Seide et al., Interspeech 2014), so that nothing is lost in the long run.
+
+Logarithms don't add: a server decodes what came, then adds. For sums of coded numbers (secure aggregation) send fixed
+point instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from .precision_code import PrecisionCode, decode_signed, encode_signed
+from .strategy import Kind, Message
+
+Packet = dict[str, Tensor]
+"""{`form:kind/parameter`: tensor}: a message as it is sent."""
+
+PLAIN: Final = "plain"
+"""Form: as it was."""
+CODES: Final = "codes"
+"""Form: signed logarithms, int8."""
+HALF: Final = "half"
+"""Form: float16, in units of a power of two."""
+SCALE: Final = "scale"
+"""Beside CODES, float64 (2,): least logarithm and step. Beside HALF, float32 (1,): the unit."""
+REPEATED: Final = "repeated"
+"""Form: the one number of a tensor, (1,)."""
+SHAPE: Final = "shape"
+"""Beside REPEATED, int64: the tensor's shape."""
+
+
+class Wire:
+    """A site's end: encodes, and keeps what rounding took.
+
+    Args:
+        half_shift: whether shifts take two bytes instead of four.
+    """
+
+    def __init__(self, half_shift: bool = False) -> None:
+        self._half_shift = half_shift
+        self._residual: Message = {}
+
+    def encode(self, message: Mapping[str, Tensor]) -> Packet:
+        """A message with what is left of earlier ones.
+
+        Args:
+            message: terms of sums, finite.
+        """
+        packet: Packet = {}
+        for name, value in message.items():
+            whole = value + self._residual.get(name, 0.0)
+            coded = self._encode(name, whole)
+            packet.update(coded)
+            self._residual[name] = whole - decode(coded)[name]
+            if not bool(self._residual[name].any()):
+                del self._residual[name]
+        return packet
+
+    def encode_last(self, message: Mapping[str, Tensor]) -> Packet:
+        """A message with all that is left, unrounded: after it, nothing of the site is missing at the server."""
+        names = [*message, *(name for name in self._residual if name not in message)]
+        packet = {f"{PLAIN}:{name}": message.get(name, 0.0) + self._residual.get(name, 0.0) for name in names}
+        self._residual = {}
+        return {name: torch.as_tensor(value) for name, value in packet.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is left."""
+        return {"residual": dict(self._residual)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores it."""
+        self._residual = dict(state["residual"])
+
+    def _encode(self, name: str, value: Tensor) -> Packet:
+        kind = name.partition("/")[0]
+        if value.numel() > 1 and bool((value == value.flatten()[0]).all()):
+            shape = torch.tensor(value.shape, dtype=torch.int64)
+            return {f"{REPEATED}:{name}": value.flatten()[:1].clone(), f"{SHAPE}:{name}": shape}
+        if kind == Kind.PRECISION and value.numel() > 1:
+            code = encode_signed(value)
+            scale = torch.tensor([code.low, code.step], dtype=torch.float64)
+            return {f"{CODES}:{name}": code.codes, f"{SCALE}:{name}": scale}
+        if kind == Kind.SHIFT and self._half_shift:
+            unit = _unit(value)
+            return {f"{HALF}:{name}": (value / unit).half(), f"{SCALE}:{name}": unit}
+        return {f"{PLAIN}:{name}": value}
+
+
+def decode(packet: Mapping[str, Tensor]) -> Message:
+    """The message that a packet stands for: what a server adds.
+
+    Raises:
+        ValueError: no packet.
+
+    Example:
+        >>> decode(Wire().encode({"shift/w": torch.tensor([1.0, 2.0]), "precision/w": torch.tensor([8.0, 8.0])}))
+        {'shift/w': tensor([1., 2.]), 'precision/w': tensor([8., 8.])}
+    """
+    message: Message = {}
+    for full, value in packet.items():
+        form, _, name = full.partition(":")
+        if form == PLAIN:
+            message[name] = value
+        elif form == REPEATED:
+            message[name] = value.expand(packet[f"{SHAPE}:{name}"].tolist()).clone()
+        elif form == HALF:
+            message[name] = value.float() * packet[f"{SCALE}:{name}"]
+        elif form == CODES:
+            low, step = packet[f"{SCALE}:{name}"].tolist()
+            message[name] = decode_signed(PrecisionCode(value, low, step))
+        elif form not in (SCALE, SHAPE):
+            raise ValueError(f"a packet expects names such as '{CODES}:precision/weight', got {full!r}.")
+    return message
+
+
+def num_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of the numbers of a packet or a message, without names."""
+    return sum(value.numel() * value.element_size() for value in tensors.values())
+
+
+def _unit(value: Tensor) -> Tensor:
+    """The power of two that brings the largest number to 1 or little below, float32 (1,)."""
+    largest = float(value.abs().max()) if value.numel() else 0.0
+    exponent = torch.tensor([largest]).log2().ceil() if largest > 0 else torch.zeros(1)
+    return torch.exp2(exponent)

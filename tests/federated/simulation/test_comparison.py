@@ -1,0 +1,35 @@
+import math
+
+import pytest
+
+from mtmedformer_monai.federated.simulation import SimulationSettings, compare
+from mtmedformer_monai.federated.simulation.comparison import comparison_table, mean_of_sites
+from tests.bundles.conftest import ROOT
+
+CHEST = ROOT / "bundles/chest_xray_multitask"
+
+
+def test_means_are_over_the_sites_that_know():
+    found = mean_of_sites({"a": {"dice": 0.5, "auc": math.nan}, "b": {"dice": 0.7, "auc": 0.9}, "c": {"ap": math.nan}})
+    assert found["dice"] == pytest.approx(0.6)
+    assert found["auc"] == pytest.approx(0.9)
+    assert math.isnan(found["ap"])
+
+
+def test_the_table_has_a_row_a_way():
+    table = comparison_table({"bayesian": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
+    assert table.splitlines()[2:] == ["| bayesian | 0.500 | - |", "| fedavg | 0.250 | - |"]
+
+
+def test_a_wrong_way_is_told_before_anything_is_made(tmp_path):
+    settings = SimulationSettings(CHEST, tmp_path / "out")
+    with pytest.raises(ValueError, match="strategy expects one of"):
+        compare(settings, ["fedmagic"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_can_not_be_simulated_is_told(tmp_path):
+    with pytest.raises(ValueError, match="num_rounds expects 1 or more, got 0"):
+        SimulationSettings(CHEST, tmp_path, num_rounds=0)
+    with pytest.raises(FileNotFoundError, match=r"no configs/train\.json"):
+        SimulationSettings(tmp_path, tmp_path)

@@ -1,0 +1,93 @@
+"""A whole federation, small: its rounds, what it writes, and that a killed one goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import Future
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mtmedformer_monai.federated.simulation import SimulationSettings, rounds, worker
+from mtmedformer_monai.federated.simulation.cohort import prepare_data
+from mtmedformer_monai.federated.simulation.rounds import Simulation
+from tests.bundles.conftest import ROOT
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Sites take turns in this process, which forgets them when a simulation ends, as processes do."""
+
+    @contextmanager
+    def processes(self):
+        def submit(spec, function, *arguments):
+            future = Future()
+            future.set_result(function(*arguments))
+            return future
+
+        try:
+            yield submit
+        finally:
+            worker._CLIENTS.clear()
+            worker._EVALUATIONS.clear()
+
+    monkeypatch.setattr(Simulation, "_processes", processes)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def make(**changes):
+        sizes = {"num_sites": 2, "num_rounds": 2, "patients": 14, "image_size": 32, "unlike": "tasks"}
+        bundle = ROOT / "bundles/chest_xray_multitask"
+        return SimulationSettings(bundle, tmp_path / "out", **{**sizes, **changes})
+
+    return make
+
+
+def run(chosen, folder):
+    return Simulation(chosen, prepare_data(chosen), folder).run()
+
+
+def test_a_federation_writes_what_it_measured_and_goes_on_exactly_after_a_kill(settings, here, tmp_path, monkeypatch):
+    chosen = settings()
+    whole = run(chosen, tmp_path / "whole")
+    assert set(whole) == {"global", "site_1", "site_2"}
+    written = json.loads((tmp_path / "whole/rounds.json").read_text())
+    assert [row["round"] for row in written] == [1, 2]
+    assert all(set(row["sites"]) == {"site_1", "site_2"} for row in written)
+    assert written[0]["bytes_sent"] > 1e6
+    assert np.asarray(Image.open(tmp_path / "whole/rounds.png").convert("L")).std() > 5
+
+    real = worker.train
+
+    def killed(spec, number, broadcast):
+        if number == 2 and spec.name == "site_2":
+            raise KeyboardInterrupt  # the other site has trained this round already
+        return real(spec, number, broadcast)
+
+    monkeypatch.setattr(rounds.worker, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(chosen, tmp_path / "stopped")
+    monkeypatch.setattr(rounds.worker, "train", real)
+    resumed = run(chosen, tmp_path / "stopped")
+    assert json.dumps(resumed) == json.dumps(whole)  # NaN is no figure's equal
+    ours, theirs = (torch.load(tmp_path / name / "broadcast.pt")["weights"] for name in ("stopped", "whole"))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_a_finished_federation_is_only_measured_again(settings, here, tmp_path, monkeypatch):
+    chosen = settings(num_rounds=1, strategy="fedavg")
+    first = run(chosen, tmp_path / "done")
+    monkeypatch.setattr(rounds.worker, "train", lambda *_: pytest.fail("trained again"))
+    assert json.dumps(run(chosen, tmp_path / "done")) == json.dumps(first)
+
+
+def test_sites_in_processes_of_their_own(settings, tmp_path):
+    chosen = settings(num_rounds=1, strategy="fedavg", num_processes=1)
+    found = run(chosen, tmp_path / "processes")
+    assert 0.0 <= found["global"]["lung_dice"] <= 1.0
+    shutil.rmtree(tmp_path / "processes")

@@ -1,0 +1,14 @@
+from fnmatch import fnmatchcase
+
+import pytest
+
+from mtmedformer_monai.federated.strategies.norms import NORM_PATTERNS, norm_parameters
+from tests.federated.shipped_networks import NETWORKS, make
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "resnet50"])
+def test_patterns_name_the_norms_of_every_network_that_we_ship(name):
+    network = make(name)
+    named = [each for each in network.state_dict() if any(fnmatchcase(each, pattern) for pattern in NORM_PATTERNS)]
+    assert set(named) == set(norm_parameters(network))
+    assert named

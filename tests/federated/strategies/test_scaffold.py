@@ -1,0 +1,64 @@
+import torch
+
+from mtmedformer_monai.federated.strategies import Scaffold
+from mtmedformer_monai.federated.strategy import LocalTraining
+from tests.federated.strategies.local_training import (
+    assert_any_order_is_the_same,
+    assert_it_goes_on_after_restoring,
+    federate,
+    play,
+    random_site,
+    three_tensors,
+)
+
+
+def quadratic(curvature: float, optimum: float, count: int = 1, steps: int = 2, rate: float = 0.1):
+    """A site with the mean loss `a (w - o)^2 / 2`, trained by plain gradient descent."""
+
+    def train(rule, start):
+        weight = start["w"].clone()
+        for _ in range(steps):
+            weight = weight - rate * rule.correct("w", weight, curvature * (weight - optimum), count)
+        return LocalTraining({"w": weight}, {"w": count}, num_steps=steps, learning_rate=rate)
+
+    return train
+
+
+def test_two_rounds_by_hand():
+    """One step of rate 0.5 a round on (w - 1)^2 / 2 and (w - 5)^2 / 2, from 0, equal images."""
+    sites = [quadratic(1.0, 1.0, steps=1, rate=0.5), quadratic(1.0, 5.0, steps=1, rate=0.5)]
+    server, rules = federate(Scaffold(), {"w": torch.zeros(1)}, sites)
+    broadcast = server.broadcast()
+    assert broadcast["mean/w"].item() == 1.5  # of 0.5 and 2.5
+    assert broadcast["control/w"].item() == -3.0  # of the gradients -1 and -5
+    rules[0].receive(broadcast)
+    assert rules[0].correct("w", torch.zeros(1), torch.tensor([0.5]), 1).item() == -1.5  # 0.5 - (-1) + (-3)
+    play(server, rules, sites)
+    assert server.weights()["w"].item() == 2.25  # both go by -0.5 * -1.5
+    assert server.broadcast()["control/w"].item() == -1.5  # the mean gradient at 1.5
+
+
+def test_drift_is_taken_out_where_averaging_stalls():
+    sites = [quadratic(4.0, 0.0, count=10, steps=5), quadratic(1.0, 6.0, count=30, steps=5)]
+    server, _ = federate(Scaffold(), {"w": torch.zeros(1)}, sites, 60)
+    torch.testing.assert_close(server.weights()["w"], torch.tensor([180.0 / 70.0]), rtol=1e-5, atol=0)
+
+
+def test_without_steps_controls_stay():
+    rule = Scaffold().site()
+    rule.receive({"mean/w": torch.zeros(1)})
+    assert set(rule.send(LocalTraining({"w": torch.ones(1)}, {"w": 3}))) == {"shift/w", "precision/w"}
+
+
+def test_what_is_not_trained_stays_bit_for_bit_and_has_no_control():
+    server, _ = federate(Scaffold(), three_tensors(), [random_site(0), random_site(1)], 3)
+    assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
+    assert "control/opacity" not in server.broadcast()
+
+
+def test_order_of_sites_never_matters():
+    assert_any_order_is_the_same(Scaffold(), three_tensors(), [random_site(seed) for seed in range(3)])
+
+
+def test_it_goes_on_after_restoring():
+    assert_it_goes_on_after_restoring(Scaffold(), three_tensors(), [random_site(seed) for seed in range(3)])

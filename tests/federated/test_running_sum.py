@@ -1,0 +1,94 @@
+import itertools
+
+import pytest
+import torch
+
+from mtmedformer_monai.federated.running_sum import RunningSum
+
+SHAPES = {"w": torch.Size([2]), "count": torch.Size([])}
+
+
+def running_sum() -> RunningSum:
+    return RunningSum(SHAPES, kinds=("shift", "precision"))
+
+
+def terms(shift: float, precision: float) -> dict[str, torch.Tensor]:
+    return {"shift/w": torch.full((2,), shift), "precision/w": torch.full((2,), precision)}
+
+
+def test_a_weighted_mean_by_hand():
+    total = running_sum()
+    total.add(terms(2.0 * 5.0, 2.0))
+    total.add(terms(6.0 * 1.0, 6.0))
+    assert total.weighted_means({"w": torch.zeros(2)})["w"].tolist() == [2.0, 2.0]  # (10 + 6) / 8
+
+
+def test_what_nobody_speaks_of_stays_bit_for_bit():
+    total, before = running_sum(), torch.tensor([0.1, torch.pi])
+    assert total.weighted_means({"w": before})["w"] is before
+    total.add({"shift/w": torch.tensor([3.0, 0.0]), "precision/w": torch.tensor([2.0, 0.0])})
+    after = total.weighted_means({"w": before})["w"]
+    assert after[0] == 1.5
+    assert torch.equal(after[1], before[1])
+
+
+def test_counters_are_rounded():
+    total = running_sum()
+    total.add({"shift/count": torch.tensor(5.0), "precision/count": torch.tensor(2.0)})
+    assert total.weighted_means({"count": torch.tensor(0)})["count"].tolist() == 2  # 2.5 to the even one
+
+
+def test_any_order_and_grouping_gives_equal_bits():
+    messages = [
+        {"shift/w": torch.randn(2, generator=torch.Generator().manual_seed(seed)), "precision/w": torch.rand(2)}
+        for seed in range(4)
+    ]
+    sums = []
+    for order in itertools.permutations(messages):
+        total = running_sum()
+        for message in order:
+            total.add(message)
+        sums.append(total.total["shift/w"])
+    pairs = running_sum()
+    for one, other in (messages[:2], messages[2:]):
+        pairs.add({name: one[name].double() + other[name].double() for name in one})
+    assert all(torch.equal(each, pairs.total["shift/w"]) for each in sums)
+
+
+def test_a_message_may_change_after_it_was_added():
+    total, message = running_sum(), {name: value.double() for name, value in terms(1.0, 1.0).items()}
+    total.add(message)
+    message["shift/w"].zero_()
+    assert total.total["shift/w"].tolist() == [1.0, 1.0]
+
+
+def test_scalars_are_one_number_a_parameter():
+    total = RunningSum(SHAPES, kinds=("control",), scalars=("images",))
+    total.add({"control/w": torch.ones(2), "images/w": torch.tensor(3.0)})
+    assert total.names() == {"w"}
+    with pytest.raises(ValueError, match=r"expects the shape \(\), got \(2,\)"):
+        total.add({"images/w": torch.ones(2)})
+
+
+def test_clearing_starts_anew():
+    total = running_sum()
+    total.add(terms(1.0, 1.0))
+    total.clear()
+    assert total.total == {}
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "told"),
+    [
+        ({"shift/v": torch.ones(2)}, KeyError, "no tensor 'shift/v'"),
+        ({"mean/w": torch.ones(2)}, KeyError, "no tensor 'mean/w'"),
+        ({"shift/w": torch.ones(3)}, ValueError, r"expects the shape \(2,\), got \(3,\)"),
+        ({"shift/w": torch.tensor([1.0, torch.nan])}, ValueError, "not finite"),
+    ],
+    ids=["name", "kind", "shape", "not finite"],
+)
+def test_what_does_not_fit_is_refused_whole(message, error, told):
+    total = running_sum()
+    with pytest.raises(error, match=told):
+        total.add({"precision/w": torch.ones(2), **message})
+    assert total.total == {}
