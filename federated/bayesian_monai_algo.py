@@ -52,6 +52,10 @@ class BayesianMonaiAlgo(MonaiAlgo):
         monai: other arguments of MonaiAlgo, such as `train_kwargs` with what to override in the config.
     """
 
+    config_train_filename: Any
+    train_kwargs: dict[str, Any]
+    evaluator: Any
+
     def __init__(
         self,
         bundle_root: str,
@@ -64,7 +68,10 @@ class BayesianMonaiAlgo(MonaiAlgo):
         **monai: Any,
     ) -> None:
         files = {"config_train_filename": config_train_filename, "config_evaluate_filename": config_evaluate_filename}
-        super().__init__(bundle_root=str(bundle_root), local_epochs=local_epochs, **files, **monai)
+        kwargs = {
+            name: dict(monai.pop(name, None) or {}) for name in ("train_kwargs", "eval_kwargs")
+        }  # gets a run name
+        super().__init__(bundle_root=str(bundle_root), local_epochs=local_epochs, **files, **kwargs, **monai)
         self.strategy = strategy
         self.options = options if isinstance(options, SiteOptions) else SiteOptions(**(options or {}))
         self.settings = dict(settings or {})
@@ -175,6 +182,13 @@ class BayesianMonaiAlgo(MonaiAlgo):
         broadcast, _, _ = self._receive(data, None)
         self._load(pick(broadcast, Kind.MEAN))
         return to_exchange(measure_initial_losses(self.trainer, self.options.loss_batches), self._data_statistics())
+
+    def withdraw(self) -> ExchangeObject:
+        """What takes this site's evidence out of the federation, for the server to add; the site starts anew.
+
+        Empty where the strategy leaves nothing with the server, as averages do.
+        """
+        return to_exchange(self.rule.withdraw(), {})
 
     def get_data_stats(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
         """How many training images the site has, in all and with a label of each task."""

@@ -28,12 +28,12 @@ def to_message(exchange: Any) -> Message:
 
     Raises:
         TypeError: it is no ExchangeObject.
-        ValueError: it has no weights.
+        ValueError: it has no weights; of a site that withholds its update they are empty.
     """
     if not isinstance(exchange, ExchangeObject):
         raise TypeError(f"data expects MONAI FL's ExchangeObject, got {type(exchange).__name__}.")
-    if not exchange.weights:
-        raise ValueError("the ExchangeObject expects weights, got none; send what Aggregator.broadcast() gives.")
+    if exchange.weights is None:
+        raise ValueError("the ExchangeObject expects weights, got none; send what broadcast() or get_weights() gives.")
     return {name: torch.as_tensor(value) for name, value in exchange.weights.items()}
 
 

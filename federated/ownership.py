@@ -21,6 +21,9 @@ from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.reconstruction import ReconstructionTask
 
+from .task_tensors import tasks_of_tensors as tasks_of_tensors
+from .task_tensors import tasks_reached
+
 ALL = "all"
 """Stands for the one task of a network that isn't ours."""
 
@@ -66,41 +69,29 @@ def own(trainer: Any) -> Ownership:
     Raises:
         ValueError: the training data have no length.
     """
-    network, dataset = bare(trainer.network), trainer.data_loader.dataset
+    dataset = trainer.data_loader.dataset
     if not hasattr(dataset, "__len__"):
         raise ValueError("a site expects training data with a length, got a stream; give its images as a Dataset.")
+    network, tasks = bare(trainer.network), trained_tasks(trainer.loss_function)
+    if not tasks:
+        labels = {ALL: torch.ones(len(dataset), dtype=torch.bool)}
+        return Ownership(_trained_only(trainer, {name: frozenset([ALL]) for name in network.state_dict()}), labels)
+    batch = trainer.data_loader.collate_fn([dataset[0]])
+    image, _ = trainer.prepare_batch(batch, trainer.state.device, False)
+    tasks_of = tasks_reached(network, image, [task.name for task in tasks])
+    return Ownership(_trained_only(trainer, tasks_of), labels_of(dataset, tasks, network))
+
+
+def _trained_only(trainer: Any, tasks_of: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """No task for parameters that stay whatever the tasks say."""
     trained = {id(each) for group in trainer.optimizer.param_groups for each in group["params"] if each.requires_grad}
-    untrained = {name for name, each in network.named_parameters() if id(each) not in trained}
-    tasks = trained_tasks(trainer.loss_function)
-    labels = labels_of(dataset, tasks, network) if tasks else {ALL: torch.ones(len(dataset), dtype=torch.bool)}
-    names = [task.name for task in trainer.loss_function.tasks] if tasks else [ALL]
-    tasks_of = tasks_of_tensors(network, names)
-    return Ownership({name: frozenset() if name in untrained else each for name, each in tasks_of.items()}, labels)
+    still = {name for name, each in bare(trainer.network).named_parameters() if id(each) not in trained}
+    return {name: frozenset() if name in still else tasks for name, tasks in tasks_of.items()}
 
 
 def trained_tasks(loss: Any) -> list[Task]:
     """The tasks of a hybrid loss that count in it; none of any other loss."""
     return [task for task in loss.tasks if task.weight > 0] if isinstance(loss, HybridLoss) else []
-
-
-def tasks_of_tensors(network: nn.Module, tasks: Sequence[str]) -> dict[str, frozenset[str]]:
-    """{parameter or buffer: tasks that it serves}: an entry of a ModuleDict under a task's name serves that task alone.
-
-    Example:
-        >>> network = nn.ModuleDict({"encoder": nn.Linear(1, 1, bias=False)})
-        >>> network["decoders"] = nn.ModuleDict({"lung": nn.Linear(1, 1, bias=False)})
-        >>> {name: sorted(each) for name, each in tasks_of_tensors(network, ["lung", "opacity"]).items()}
-        {'encoder.weight': ['lung', 'opacity'], 'decoders.lung.weight': ['lung']}
-    """
-    prefixes = {}
-    for path, module in network.named_modules():
-        if isinstance(module, nn.ModuleDict):
-            prefixes |= {f"{path}.{name}." if path else f"{name}.": name for name in module if name in tasks}
-    every = frozenset(tasks)
-    return {
-        name: next((frozenset([task]) for prefix, task in prefixes.items() if name.startswith(prefix)), every)
-        for name in network.state_dict()
-    }
 
 
 def labels_of(dataset: Any, tasks: Sequence[Task], network: nn.Module | None = None) -> dict[str, Tensor]:

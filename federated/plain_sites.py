@@ -31,8 +31,8 @@ class PlainSites:
 
     @staticmethod
     def is_plain(message: Mapping[str, Tensor]) -> bool:
-        """Whether names are those of weights, without a kind before them."""
-        return not any("/" in name for name in message)
+        """Whether names are those of weights, without a kind before them. Nothing at all is no plain site's."""
+        return bool(message) and not any("/" in name for name in message)
 
     def terms(
         self, site: str, weights: Mapping[str, Tensor], base: Mapping[str, Tensor] | None, images: int

@@ -60,6 +60,10 @@ def means(posterior: Mapping[str, Gaussian]) -> dict[str, Tensor]:
     return {name: mean_of(value) for name, value in posterior.items()}
 
 
+ROUNDING = 0.01
+"""Share of the prior's precision that rounding may leave missing when all sites have left a weight."""
+
+
 class Accumulator:
     """The running sum of a server: every site's changes as they arrive; and the prior, counted once.
 
@@ -116,10 +120,17 @@ class Accumulator:
 
     def posterior(self) -> Factor:
         """Prior times all factors; where the precision fell below the prior's, the last sane mean with the prior's."""
-        whole = multiply(self._prior, self._sum)
+        whole = multiply(self._prior, {name: self._lift(name, value) for name, value in self._sum.items()})
         guarded = {name: guard(value, self._prior[name].precision, self._sane[name]) for name, value in whole.items()}
         self._sane = {name: mean_of(value) for name, value in guarded.items()}
         return guarded
+
+    def _lift(self, name: str, total: Gaussian) -> Gaussian:
+        """Takes a sum of precisions that is below 0 by rounding alone for 0."""
+        least = -ROUNDING * self._prior[name].precision
+        return Gaussian(
+            total.shift, torch.where(total.precision >= least, total.precision.clamp(min=0.0), total.precision)
+        )
 
 
 def _double(value: Gaussian) -> Gaussian:

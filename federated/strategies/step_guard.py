@@ -14,7 +14,7 @@ GROWTH: Final = 4.0
 DRIFT: Final = 1.25
 """What the step is compared with follows shorter steps at once, and longer ones by this factor a round at most."""
 
-RECOVERY: Final = 1.1
+RECOVERY: Final = 1.03
 """Factor of the rate after a round without alarm."""
 
 ROUNDING: Final = 1e-10

@@ -9,6 +9,8 @@ Axes: B batch, N tokens (row-major), D width, h and w of the grid of patches.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from monai.networks.blocks import MLPBlock
 from torch import Tensor, nn
@@ -27,9 +29,9 @@ NUM_WAVES = 8
 """Wavelengths of the position's sines and cosines: 4, 8, ... 512 patches."""
 
 
-def position_waves(height: int, width: int, like: Tensor) -> Tensor:
-    """Sines and cosines of each patch's row and column: (h * w, 4 * NUM_WAVES), of `like`'s dtype and device."""
-    waves = 2.0 * torch.pi / 2.0 ** torch.arange(2, NUM_WAVES + 2, device=like.device)
+def position_waves(height: int, width: int, like: Tensor, num_waves: int = NUM_WAVES) -> Tensor:
+    """Sines and cosines of each patch's row and column: (h * w, 4 * num_waves), of `like`'s dtype and device."""
+    waves = 2.0 * math.pi / 2.0 ** torch.arange(2, num_waves + 2, device=like.device)
     rows = (torch.arange(height, device=like.device)[:, None] * waves)[:, None].expand(-1, width, -1)
     columns = (torch.arange(width, device=like.device)[:, None] * waves)[None].expand(height, -1, -1)
     angles = torch.cat([rows, columns], dim=2).flatten(0, 1)
@@ -41,8 +43,8 @@ class Patches(nn.Module):
 
     def __init__(self, in_channels: int, width: int, patch: int) -> None:
         super().__init__()
-        self.projection = nn.Conv2d(in_channels, width, patch, patch)
-        self.position = nn.Linear(4 * NUM_WAVES, width, bias=False)
+        self.projection = nn.Conv2d(in_channels, width, patch, patch, bias=False)
+        self.position = nn.Linear(4 * NUM_WAVES, width)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) to (B, D, h, w)."""

@@ -16,6 +16,7 @@ from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.bayesian_monai_algo import BayesianMonaiAlgo
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND
 from mtmedformer_monai.federated.permutation import permute, random_permutation
+from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy, norm_parameters
 from mtmedformer_monai.federated.strategies.fedavg import AveragingSite, FedAvg
 from mtmedformer_monai.federated.strategy import Kind, pick
 from tests.bundles.conftest import ROOT
@@ -187,6 +188,51 @@ def test_a_network_of_another_make_is_told(stock):
         site.train(ExchangeObject())
 
 
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"matching"}))
+def test_every_strategy_trains_a_stock_bundle(stock, name):
+    sites = [stock(name), stock(name, train_kwargs={"seed": 1}, options={"personal": True, "own_share": 1.0})]
+    start = weights_of(sites[0])
+    server = Aggregator(make_strategy(name), start)
+    run_rounds(server, sites, 2)
+    assert all(bool(torch.isfinite(value).all()) for value in server.weights().values())
+    moved = [key for key, value in server.weights().items() if not torch.equal(value, start[key])]
+    assert bool(moved) == (name != "local")
+    personal = sites[1].evaluate(server.broadcast()).metrics
+    assert 0.0 <= float(personal["val_dice"]) <= 1.0
+
+
+def test_matching_wants_a_network_that_declares_its_groups(stock):
+    with pytest.raises(ValueError, match="declares its permutation groups"):
+        stock("matching")
+
+
+def test_personal_weights_are_those_of_the_site(stock):
+    settings = {"norms": ["*.adn.N.*"]}
+    site = stock("fedbn", settings=settings, options={"personal": True})
+    server = Aggregator(make_strategy("fedbn", **settings), weights_of(site))
+    run_rounds(server, [site], 1)
+    trained, broadcast = weights_of(site), server.weights()
+    inferred = site.inference_weights(server.broadcast().weights)
+    norms = norm_parameters(site.trainer.network)
+    assert norms
+    for name in norms:
+        torch.testing.assert_close(inferred[name], trained[name])
+    assert any(not torch.equal(inferred[name], broadcast[name]) for name in norms)
+
+
+def test_a_site_withdraws_its_evidence(stock):
+    """With both sites' factors taken out the prior is left."""
+    sites = [stock("bayesian"), stock("bayesian", train_kwargs={"seed": 1})]
+    start = weights_of(sites[0])
+    server = Aggregator(make_strategy("bayesian"), start)
+    run_rounds(server, sites, 2)
+    for index, site in enumerate(sites):
+        server.add(site.withdraw(), str(index))
+    server.close_round()
+    for name, _ in sites[0].trainer.network.named_parameters():
+        torch.testing.assert_close(server.weights()[name], start[name], rtol=1e-4, atol=1e-4)
+
+
 def test_a_checkpoint_is_given_as_by_monai(stock, tmp_path):
     site = stock()
     with pytest.raises(ValueError, match="No best model checkpoint"):
@@ -216,7 +262,7 @@ def chest_data(tmp_path_factory):
 def chest(chest_data, tmp_path):
     """Builds a site of the chest bundle."""
 
-    def make(name, strategy=None, **options):
+    def make(name, known_classes=None, **options):
         over = {
             "dataset_dir": str(chest_data),
             "datalist": str(chest_data / f"{name}.json"),
@@ -225,9 +271,10 @@ def chest(chest_data, tmp_path):
             "image_size": [32, 32],
             "batch_size": 4,
             "rounds": 2,
+            "known_classes": known_classes or {},
             "train#handlers_with_state": ["@train#history"],
         }
-        site = BayesianMonaiAlgo(str(CHEST), strategy or FedAvg(), train_kwargs=over, options=options)
+        site = BayesianMonaiAlgo(str(CHEST), FedAvg(), train_kwargs=over, options=options)
         site.initialize({ExtraItems.CLIENT_NAME: name})
         return site
 
@@ -262,10 +309,21 @@ def test_decoders_without_labels_come_out_as_they_were_broadcast(chest):
     counts = site.get_data_stats().statistics[IMAGES_BY_TASK]
     assert counts["lung"] == counts["opacity_box"] == 0 < counts["finding"]
     sent, broadcast = site.get_weights().weights, server.weights()
-    for name, value in weights_of(site).items():
-        is_still = name.startswith(("decoders.lung", "decoders.opacity"))
-        assert torch.equal(value, broadcast[name]) == is_still, name
-        assert (f"shift/{name}" in sent) != is_still
+    own = weights_of(site)
+    still = {name for name in own if f"shift/{name}" not in sent}
+    for name in own:
+        if name.startswith(("decoders.lung", "decoders.opacity", "pyramids.shared.smooths.0.")):
+            assert name in still
+        if name.startswith(("decoders.finding", "encoder.")):
+            assert name not in still
+    assert all(torch.equal(own[name], broadcast[name]) for name in still)
+    assert sum(torch.equal(own[name], broadcast[name]) for name in own) < 1.1 * len(still)
+
+
+def test_a_site_that_knows_one_of_two_classes_learns_nothing_of_them(chest):
+    site = chest("site_all", known_classes={"finding": ["normal"]})
+    counts = site.get_data_stats().statistics[IMAGES_BY_TASK]
+    assert counts["finding"] == 0 < counts["pneumonia_type"]
 
 
 def test_a_site_aligns_its_own_weights_to_the_broadcast(chest, tmp_path):

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
-from monai.bundle import ConfigParser
 from monai.data import Dataset
 
 from mtmedformer_monai.data.study_dataset import StudyDataset
-from mtmedformer_monai.federated.ownership import has_label, labels_of, own, tasks_of_tensors
+from mtmedformer_monai.federated.ownership import has_label, labels_of, own
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, ReconstructionTask, SegmentationTask
-from tests.bundles.conftest import BUNDLES
 from tests.federated.little_site import make_trainer
 
 BOTH, LEFT, RIGHT, NONE = {"left": "yes", "right": "no"}, {"left": "no"}, {"right": "yes"}, {}
@@ -93,23 +89,3 @@ def test_a_study_has_the_labels_of_its_images():
         "pathology": [True, False],
         "study_pathology": [True, False],
     }
-
-
-@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
-def test_names_tell_what_gradients_tell(bundle):
-    """A task's loss reaches exactly the parameters that are said to serve it."""
-    parser = ConfigParser(json.loads((bundle / "configs/train.json").read_text()))
-    network, tasks = parser.get_parsed_content("network_def"), parser.get_parsed_content("tasks")
-    tasks_of = tasks_of_tensors(network, [task.name for task in tasks])
-    outputs = network(torch.rand(1, 1, 64, 64))
-    parameters = dict(network.named_parameters())
-    reached = {name: set() for name in parameters}
-    for task in tasks:
-        loss = outputs[task.name].square().sum()
-        gradients = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
-        for name, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                reached[name].add(task.name)
-    for name, found in reached.items():
-        assert found <= tasks_of[name], name
-        assert tasks_of[name] == found or len(tasks_of[name]) == len(tasks), name

@@ -145,3 +145,15 @@ def test_any_prior_leaves_the_order_without_effect():
         results.append(accumulator.posterior())
     for result in results:
         assert_same(result, results[0])
+
+
+def test_precision_that_rounding_left_missing_is_no_reason_to_fall_back():
+    """All sites have left: the prior's mean is back, though a little too much was subtracted."""
+    accumulator = Accumulator(prior())
+    accumulator.add(factor(0))
+    accumulator.posterior()
+    accumulator.subtract(
+        {name: Gaussian(value.shift, value.precision * (1 + 1e-6)) for name, value in factor(0).items()}
+    )
+    posterior = accumulator.posterior()
+    assert_same(posterior, added())

@@ -98,7 +98,7 @@ class Logistic:
         count, weights = len(self.labels), start["w"].double()
         flat, ones = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
         pull = rule.correct("w", ones, flat, count) - rule.correct("w", flat, flat, count)  # what it adds is affine
-        for _ in range(5):
+        for _ in range(3):  # Newton's steps; more of them come with each round
             corrected = rule.correct("w", weights, self.gradient(weights), count)
             weights = weights - torch.linalg.solve(self.curvature(weights) + pull.diag(), corrected)
         square = self.curvature(weights).diagonal().float()

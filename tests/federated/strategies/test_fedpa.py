@@ -24,7 +24,7 @@ def path(*iterates: float, count: int = 1):
 
 
 def test_a_round_by_hand():
-    """Samples 1 and 3 of the first site, shrinkage 1: S = 1/2 + 1/2 * 2, delta = (0 - 2) / 1.5; the second stays at 8."""
+    """First site: samples 1 and 3, shrinkage 1: S = 1/2 + 1/2 * 2, delta = (0 - 2) / 1.5. Second: 8 alone."""
     strategy = FedPA(num_samples=2, burn_in=0.0, shrinkage=1.0)
     server, _ = federate(strategy, {"w": torch.zeros(1)}, [path(1.0, 3.0, count=3), path(8.0, count=1)])
     assert server.weights()["w"].item() == pytest.approx((3 * 2 / 1.5 + 8) / 4)

@@ -43,8 +43,8 @@ def test_slow_growth_is_noticed_too():
 def test_the_rate_recovers_slowly_and_never_beyond_what_was_chosen():
     guard = alarmed()
     guard.see(6.0)
-    assert guard.rate == pytest.approx(0.275)
-    for _ in range(20):
+    assert guard.rate == pytest.approx(0.2575)
+    for _ in range(30):
         guard.see(6.0)
     assert guard.rate == 0.5
 
