@@ -26,8 +26,8 @@ def decode_run_length(frame: bytes, form: PixelForm) -> NDArray[Any]:
         Unsigned samples as allocated, (rows, columns), or (rows, columns, 3) in color.
 
     Raises:
-        ValueError: another number of segments than the header's form has bytes, or one that does not unpack.
-        EOFError: a segment cut short.
+        ValueError: another number of segments than the header's form has bytes.
+        EOFError: a segment cut short, or one that holds less than its bytes of the frame.
     """
     size = form.bits_allocated // 8
     segments = _split_segments(frame, form.samples * size)
@@ -56,5 +56,8 @@ def _split_segments(frame: bytes, expected: int) -> list[memoryview]:
 
 def _unpack_bits(segment: memoryview, count: int) -> NDArray[np.uint8]:
     """The first `count` bytes. One row of them all: runs of careless writers cross the rows' ends."""
-    unpacked = Image.frombytes("L", (count, 1), bytes(segment), "packbits", "L")
+    try:
+        unpacked = Image.frombytes("L", (count, 1), bytes(segment), "packbits", "L")
+    except ValueError as error:  # Pillow's only complaint about PackBits: every byte means something
+        raise EOFError("a segment cut short") from error
     return np.asarray(unpacked).reshape(count)
