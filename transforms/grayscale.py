@@ -1,8 +1,8 @@
 """Stored gray values to [0, 1]: the whole DICOM grayscale pipeline (PS3.4 N.2), as one table.
 
 Modality LUT, VOI LUT, polarity and padding are functions of the stored value alone. So they are computed once for
-every value that the stored type can hold (256 or 65,536), and one lookup maps the pixels: a full-size mammogram costs
-one gather instead of ten float64 passes.
+every code up to the largest (at most 65,536), and one lookup maps the pixels: a full-size mammogram costs one gather
+instead of ten float64 passes.
 """
 
 from __future__ import annotations
@@ -45,14 +45,11 @@ def to_unit_range(stored: NDArray[Any], header: Any, voi_index: int = 0) -> NDAr
     """
     if stored.dtype.itemsize > 2:  # 32-bit pixels have too many values for a table
         return _map_wide(stored, header, voi_index)
-    unsigned = np.dtype(f"u{stored.dtype.itemsize}")
-    codes = stored.view(unsigned)
-    values = np.arange(2 ** (8 * unsigned.itemsize)).astype(unsigned).view(stored.dtype).astype(np.int64)
-    ends = None if _has_voi(header) else _stored_ends(header)
-    if ends is None and not _has_voi(header):
-        present = np.zeros(len(values), dtype=bool)
-        present[codes] = True
-        ends = _used_ends([values[present]], header)
+    codes = stored.view(f"u{stored.dtype.itemsize}")
+    values = np.arange(int(codes.max()) + 1).astype(codes.dtype).view(stored.dtype).astype(np.int64)
+    ends = None
+    if not _has_voi(header):
+        ends = _stored_ends(header) or _used_ends([values[_find_present(codes, len(values))]], header)
     return _gather(_map_values(values, header, voi_index, ends), codes)
 
 
@@ -103,6 +100,14 @@ def _used_ends(bands: list[NDArray[Any]], header: Any) -> Ends:
         if used.size:
             ends += [float(used.min()), float(used.max())]
     return (min(ends), max(ends)) if ends else (0.0, 1.0)
+
+
+def _find_present(codes: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    """Which of `count` codes occur."""
+    present = np.zeros(count, dtype=bool)
+    for row in range(0, codes.shape[0], _ROWS_AT_ONCE):
+        present[codes[row : row + _ROWS_AT_ONCE].astype(np.intp)] = True
+    return present
 
 
 def _gather(table: NDArray[np.float32], codes: NDArray[Any]) -> NDArray[np.float32]:

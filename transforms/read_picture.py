@@ -78,7 +78,7 @@ def _to_unit_range(picture: Image.Image) -> NDArray[np.float32]:
     if picture.mode in {"LA", "PA", "RGBA"} or "transparency" in picture.info:
         colors = np.asarray(picture.convert("RGBA"))
         return weigh_colors(colors, 255.0) * _divide(colors[..., 3], 255)
-    return _divide(np.asarray(picture.convert("L")), 255)
+    return _divide(np.asarray(picture if picture.mode == "L" else picture.convert("L")), 255)
 
 
 def _divide(values: NDArray[Any], full: int) -> NDArray[np.float32]:
