@@ -1,22 +1,28 @@
-"""CPU time of reading a DICOM radiograph and fitting it into the network's frame: ours against MONAI's.
+"""CPU time from a radiograph's file to the network's input: ours against MONAI's readers and SimpleITK.
 
-    python benchmarks/reading_cost.py [FOLDER] [--size 512] [--repeats 5]
+    pip install SimpleITK  # if wanted: its column is left out where it is missing
+    python benchmarks/reading_cost.py [FOLDER] [--repeats 7] [--only NAME]
 
-Prints one row a file: median CPU milliseconds and ratios to ours (above 1: MONAI's costs more). The files are made on
-the fly, 3000 x 2500 at 16 bits: raw, RLE, JPEG lossless, JPEG-LS, JPEG 2000; a FOLDER's DICOM files are added.
+Prints a Markdown table, a row a file: median CPU milliseconds of all threads, and ours over the quickest other way
+(below 1: ours is quicker). All ways take turns on a file, so that a busy machine is busy for all. A way's
+transforms are called one after the other, without the cost of `Compose`. The files are made
+on the fly: a mammogram of 4096 x 3328 at 12 bits (a noisy breast before a film's black background) in every kind of
+transfer syntax, to 1024 x 832; a chest X-ray of 1000 x 1000 to 512 x 512 and one of 224 x 224 as it is, as DICOM, PNG
+and JPEG. A FOLDER's DICOM files are added, to 512 pixels.
 
-Equal quality means that no detail finer than the new pixels aliases into them. MONAI's ways:
-- `ITK + antialias`: LoadImage(reader=ITKReader), Resize(mode="bilinear", anti_aliasing=True);
-- `pydicom + antialias`: the same after PydicomReader;
-- `ITK + area`, `pydicom + area`: Resize(mode="area"), the cheapest way that does not alias.
-None of them applies a VOI LUT or window, or minds padding; ours does, and is timed with it. A dash: it failed.
+The others read with MONAI's LoadImage (ITKReader; PydicomReader for DICOM, PILReader for pictures) or with
+SimpleITK.ReadImage, and resize with mode "area": the cheapest of MONAI's ways that does not alias. None of them
+applies a VOI LUT or window, or minds padding; ours does, and is timed with it. A dash: it failed.
 The last row is the quality: what is left, in percent, of a grating too fine for the new pixels; 0 is best.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import logging
 import statistics
+import sys
 import tempfile
 import time
 import warnings
@@ -26,101 +32,133 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import torch
-from monai.transforms import Compose, EnsureChannelFirst, LoadImage, Resize, SqueezeDim
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian
+from monai.transforms import EnsureChannelFirst, LoadImage, Resize, SqueezeDim
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import uid
+from pydicom.dataset import FileMetaDataset
+from torch.nn import functional
 
 from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd
 
-ROWS, COLUMNS = 3000, 2500
-FULL = 2**14 - 1
-SYNTAXES = {"RLE": "RLELossless", "JPEG lossless": "JPEGLosslessProcess14_1", "JPEG-LS": "JPEGLSLossless"}
-SYNTAXES["JPEG 2000"] = "JPEG2000Lossless"
+sys.path.append(str(Path(__file__).parents[1]))
+
+from tests.conftest import make_header, transcode
+
+Size = tuple[int, int]
+Way = Callable[[Path], object]
+
+MAMMOGRAM, FRAME = (4096, 3328), (1024, 832)
+SYNTAXES = {
+    "raw": uid.ExplicitVRLittleEndian,
+    "deflated": uid.DeflatedExplicitVRLittleEndian,
+    "RLE": uid.RLELossless,
+    "JPEG lossless": uid.JPEGLosslessSV1,
+    "JPEG-LS": uid.JPEGLSLossless,
+    "JPEG 2000": uid.JPEG2000Lossless,
+}
 
 
-def make_files(folder: Path) -> dict[str, Path]:
-    """Writes one DX image in several transfer syntaxes."""
-    files = {"raw": folder / "raw.dcm"}
-    write_raw(files["raw"], make_body(), WindowCenter="6000", WindowWidth="7000", PixelPaddingValue=0)
+def make_files(folder: Path) -> dict[str, tuple[Path, Size]]:
+    """Every file with the size that it goes to."""
+    breast = make_breast()
+    files = {f"mammogram, {name}": (folder / f"{name}.dcm", FRAME) for name in SYNTAXES}
     for name, syntax in SYNTAXES.items():
-        files[name] = folder / f"{syntax}.dcm"
-        compress(files["raw"], files[name], syntax)
+        write_dicom(folder / f"{name}.dcm", breast, 12, "MG", syntax)
+    baseline = folder / "baseline.dcm"
+    write_dicom(baseline, (breast >> 4).astype(np.uint8), 8, "MG", uid.JPEGBaseline8Bit)
+    files["mammogram, JPEG baseline, 8 bits"] = (baseline, FRAME)
+    for side, target in ((1000, 512), (224, 224)):
+        chest = make_chest(side)
+        write_dicom(folder / f"chest{side}.dcm", chest, 12, "DX", uid.ExplicitVRLittleEndian)
+        for kind in ("png", "jpg"):
+            Image.fromarray((chest >> 4).astype(np.uint8)).save(folder / f"chest{side}.{kind}", quality=90)
+        names = {"dcm": "DICOM, raw", "png": "PNG", "jpg": "JPEG"}
+        for kind, name in names.items():
+            files[f"chest {side}, {name}"] = (folder / f"chest{side}.{kind}", (target, target))
     return files
 
 
-def make_body() -> np.ndarray:
-    """A smooth body with quantum noise at 14 bits."""
-    y, x = np.mgrid[-1 : 1 : ROWS * 1j, -1 : 1 : COLUMNS * 1j]
-    body = 9000 - 6000 * np.exp(-(x**2 + y**2)) * (1 + 0.2 * np.sin(25 * y))
-    return np.asarray(np.clip(body + np.random.default_rng(0).normal(0, 40, body.shape), 0, FULL))
+def make_breast() -> NDArray[np.uint16]:
+    """Tissue with quantum noise on the left, black film with grain on the right: 12 bits."""
+    random, (rows, columns) = np.random.default_rng(0), MAMMOGRAM
+    y, x = np.mgrid[-1 : 1 : rows * 1j, 0 : 1 : columns * 1j]
+    depth = 1.0 - (y / 0.8) ** 2 - (x / 0.6) ** 2
+    tissue = 1500 + 1200 * np.sqrt(np.clip(depth, 0, 1)) + 150 * np.sin(40 * y) * np.sin(37 * x)
+    values = np.where(depth > 0, tissue + random.normal(0, 25, MAMMOGRAM), random.normal(20, 3, MAMMOGRAM))
+    return np.asarray(np.clip(values, 0, 4095), dtype=np.uint16)
 
 
-def make_grating() -> np.ndarray:
-    """Diagonal waves of 5 pixels a period over the whole range: below the limit of 2 new pixels (11.7 old ones)."""
-    y, x = np.mgrid[:ROWS, :COLUMNS]
-    return np.asarray(FULL * (0.5 + 0.5 * np.sin(2 * np.pi * (0.6 * x + 0.8 * y) / 5.0)))
+def make_chest(side: int) -> NDArray[np.uint16]:
+    """A smooth body with quantum noise at 12 bits."""
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
+    body = 3000 - 2000 * np.exp(-(x**2 + y**2)) * (1 + 0.2 * np.sin(25 * y))
+    return np.asarray(np.clip(body + np.random.default_rng(0).normal(0, 30, body.shape), 0, 4095), dtype=np.uint16)
 
 
-def write_raw(path: Path, pixels: np.ndarray, **elements: object) -> None:
-    """A DX file, uncompressed, MONOCHROME1."""
-    ds = Dataset()
-    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.826.0.1.3680043.8.498.1"
-    ds.Modality, ds.PhotometricInterpretation, ds.PresentationLUTShape = "DX", "MONOCHROME1", "INVERSE"
-    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PixelRepresentation = ROWS, COLUMNS, 1, 0
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 14, 13
-    ds.RescaleSlope, ds.RescaleIntercept, ds.ImagerPixelSpacing = "1", "0", [0.14, 0.14]
-    for keyword, value in elements.items():
-        setattr(ds, keyword, value)
-    ds.PixelData = pixels.astype("<u2").tobytes()
-    ds["PixelData"].VR = "OW"
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    pydicom.dcmwrite(path, ds, enforce_file_format=True)
+def make_grating() -> NDArray[np.uint16]:
+    """Diagonal waves of 5 pixels a period over 12 bits: below the limit of 2 new pixels (8 old ones)."""
+    y, x = np.mgrid[: MAMMOGRAM[0], : MAMMOGRAM[1]]
+    return np.asarray(4095 * (0.5 + 0.5 * np.sin(2 * np.pi * (0.6 * x + 0.8 * y) / 5.0)), dtype=np.uint16)
 
 
-def compress(source: Path, target: Path, syntax: str) -> None:
-    """Transcodes by GDCM."""
-    import gdcm
-
-    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
-    reader.SetFileName(str(source))
-    reader.Read()
-    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
-    change.SetInput(reader.GetImage())
-    change.Change()
-    writer.SetFile(reader.GetFile())
-    writer.SetImage(change.GetOutput())
-    writer.SetFileName(str(target))
-    writer.Write()
+def write_dicom(path: Path, pixels: NDArray[np.integer], bits: int, modality: str, syntax: str, **more: object) -> None:
+    """A file FOR PRESENTATION; with a window, unless `more` takes it out."""
+    look = {"WindowCenter": str(2 ** (bits - 1)), "WindowWidth": str(2**bits), "RescaleSlope": "1"}
+    header = make_header(
+        pixels, bits, "MONOCHROME2", modality, RescaleIntercept="0", ImagerPixelSpacing=[0.07, 0.07], **look | more
+    )
+    header.file_meta, compressed = FileMetaDataset(), uid.UID(syntax).is_encapsulated
+    header.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian if compressed else syntax
+    header.save_as(path, enforce_file_format=True)
+    if compressed:
+        transcode(path, syntax)
 
 
-def make_ways(size: int) -> dict[str, Callable[[Path], object]]:
-    """Every way to a prepared image; ours is first."""
-    ours = Compose([LoadRadiographd("image"), FitRadiographd("image", size)])
-    ways: dict[str, Callable[[Path], object]] = {"ours": lambda path: ours({"image": path})["image"]}
-    for reader in ("ITKReader", "PydicomReader"):
-        for mode, smooth in (("bilinear", True), ("area", False)):
-            name = f"{reader.removesuffix('Reader').replace('Py', 'py')} + {'antialias' if smooth else mode}"
-            ways[name] = monai_way(reader, size, mode, smooth)
+def make_ways(path: Path, size: Size) -> dict[str, Way]:
+    """Every way to an image of a size; ours is first."""
+    other = "PydicomReader" if path.suffix == ".dcm" else "PILReader"
+    ways = {"ours": our_way(size), "ITKReader": monai_way("ITKReader", size), "other": monai_way(other, size)}
+    if importlib.util.find_spec("SimpleITK"):
+        ways["SimpleITK"] = simpleitk_way(size)
     return ways
 
 
-def monai_way(reader: str, size: int, mode: str, smooth: bool) -> Callable[[Path], object]:
-    """MONAI's own reading and resizing, aspect ratio kept."""
-    load = [LoadImage(image_only=True, reader=reader), EnsureChannelFirst()]
-    if reader == "ITKReader":  # (1, W, H, 1)
-        load.append(SqueezeDim(dim=-1))
-    chain = Compose([*load, Resize(size, size_mode="longest", mode=mode, anti_aliasing=smooth)])
-    return lambda path: chain(path)
+def our_way(size: Size) -> Way:
+    load, fit = LoadRadiographd("image", modalities="any"), FitRadiographd("image", size)
+    return lambda path: fit(load({"image": path}))["image"]
 
 
-def cpu_milliseconds(ways: list[Callable[[Path], object]], path: Path, repeats: int) -> list[float]:
-    """Median CPU time of each way, NaN if it fails; the ways take turns, so that a busy machine is busy for all."""
-    rounds = [[time_once(way, path) for way in ways] for _ in range(repeats + 1)]  # the first one warms up
-    return [statistics.median(times) for times in zip(*rounds[1:], strict=True)]
+def monai_way(reader: str, size: Size) -> Way:
+    """MONAI's own reading and resizing; `EnsureChannelFirst` leaves (1, W, H) or, by ITK on DICOM, (1, W, H, 1)."""
+    load, first = LoadImage(image_only=True, reader=reader), EnsureChannelFirst(channel_dim="no_channel")
+    squeeze, resize = SqueezeDim(dim=-1), Resize(size[::-1], mode="area")
+
+    def read(path: Path) -> object:
+        image = first(load(path))
+        return resize(squeeze(image) if image.ndim == 4 else image)
+
+    return read
 
 
-def time_once(way: Callable[[Path], object], path: Path) -> float:
+def simpleitk_way(size: Size) -> Way:
+    import SimpleITK
+
+    def read(path: Path) -> object:
+        values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))).squeeze()
+        image = torch.from_numpy(values.astype(np.float32))[None, None]
+        return functional.interpolate(image, size, mode="area")[0]
+
+    return read
+
+
+def cpu_milliseconds(ways: dict[str, Way], path: Path, repeats: int) -> dict[str, float]:
+    """Median CPU time of each way, NaN if it fails."""
+    rounds = [[time_once(way, path) for way in ways.values()] for _ in range(repeats + 1)]  # the first one warms up
+    return dict(zip(ways, map(statistics.median, zip(*rounds[1:], strict=True)), strict=True))
+
+
+def time_once(way: Way, path: Path) -> float:
     """CPU time of all threads in ms."""
     start = time.process_time()
     try:
@@ -130,43 +168,48 @@ def time_once(way: Callable[[Path], object], path: Path) -> float:
     return 1e3 * (time.process_time() - start)
 
 
-def grating_left(way: Callable[[Path], object], path: Path) -> float:
+def grating_left(way: Way, path: Path) -> float:
     """Deviation of the prepared grating over the grating's own (0.5 / sqrt 2), in percent, away from the edges."""
     values = np.asarray(way(path), dtype=np.float64)[0]
-    values = values / (FULL if values.max() > 1.0 else 1.0)
-    height, width = values.shape
-    inner = values[height // 4 : -height // 4, width // 4 : -width // 4]
+    values = values / (4095 if values.max() > 1.0 else 1.0)
+    inner = values[100:-100, 100:-100]
     return float(100.0 * inner.std() / np.sqrt(0.125))
 
 
-def print_row(name: str, costs: list[float]) -> None:
-    """Ours in milliseconds; the others in milliseconds and as multiples of ours."""
-    ours, others = costs[0], costs[1:]
-    cells = ["-" if cost != cost else f"{cost:7.0f} ({cost / ours:4.1f}x)" for cost in others]
-    print(f"{name[:34]:34} {'-' if ours != ours else f'{ours:.0f}':>7} " + " ".join(f"{cell:>21}" for cell in cells))
+def print_row(name: str, costs: dict[str, float], digits: int = 0) -> None:
+    cells = ["-" if cost != cost else f"{cost:.{digits}f}" for cost in costs.values()]
+    rivals = [cost for way, cost in costs.items() if way != "ours" and cost == cost]
+    ratio = f"{costs['ours'] / min(rivals):.2f}" if rivals else "-"
+    print(f"| {name} | {' | '.join(cells)} | {ratio} |", flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="CPU time of reading and fitting: ours against MONAI's.")
+    parser = argparse.ArgumentParser(description="CPU time of reading and resizing: ours against MONAI's, SimpleITK.")
     parser.add_argument("folder", nargs="?", type=Path, help="a folder of DICOM files, in addition")
-    parser.add_argument("--size", type=int, default=512, help="longest side of the prepared image")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", default="", help="only rows whose name holds this")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    logging.disable()
     torch.set_num_threads(1)
-    ways = make_ways(options.size)
     with tempfile.TemporaryDirectory() as folder:
         files = make_files(Path(folder))
-        if options.folder:
-            files |= {path.name: path for path in sorted(options.folder.rglob("*.dcm"))}
-        print(f"CPU ms to {options.size} px, medians of {options.repeats}, one thread; (x) multiples of ours")
-        print(f"{'file':34} {'ours':>7} " + " ".join(f"{name:>21}" for name in list(ways)[1:]))
-        for name, path in files.items():
-            print_row(name, cpu_milliseconds(list(ways.values()), path, options.repeats))
+        for path in sorted(options.folder.rglob("*.dcm")) if options.folder else ():
+            header = pydicom.dcmread(path, stop_before_pixels=True)
+            scale = 512 / max(header.Rows, header.Columns)
+            files[path.name] = (path, (round(header.Rows * scale), round(header.Columns * scale)))
         grating = Path(folder) / "grating.dcm"
-        write_raw(grating, make_grating())
-        left = [grating_left(way, grating) for way in ways.values()]
-        print(f"{'a fine grating leaves, %':34} {left[0]:7.2f} " + " ".join(f"{cell:>21.2f}" for cell in left[1:]))
+        write_dicom(grating, make_grating(), 12, "DX", uid.ExplicitVRLittleEndian)
+        names = list(make_ways(grating, FRAME))
+        print(f"| CPU ms | {' | '.join(names).replace('other', 'PydicomReader, PILReader')} | ours : best other |")
+        print(f"| --- |{' ---: |' * (len(names) + 1)}")
+        for name, (path, size) in files.items():
+            if options.only in name:
+                costs = cpu_milliseconds(make_ways(path, size), path, options.repeats)
+                print_row(name, costs, 0 if costs["ours"] > 10 else 1)
+        print_row(
+            "a fine grating leaves, %", {k: grating_left(w, grating) for k, w in make_ways(grating, FRAME).items()}, 2
+        )
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def fit_map_values(values: Tensor, size: tuple[int, int], resize: Any, fill: flo
         values = resize(values, (height, width))
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     padding = (left, size[1] - width - left, top, size[0] - height - top)
-    return functional.pad(values, padding, value=fill)
+    return functional.pad(values, padding, value=fill) if any(padding) else values
 
 
 def _fit_target(target: Any, shape: tuple[int, int], size: tuple[int, int], to_old: Affine) -> Any:

@@ -7,6 +7,7 @@ matrix on (x, y, 1). Axis legend: N boxes or points.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -23,22 +24,17 @@ _ROWS_AT_ONCE = 512
 
 def scaling(x: float, y: float) -> Affine:
     """Multiplies x and y."""
-    return np.diag([x, y, 1.0])
+    return np.array([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]])
 
 
 def translation(x: float, y: float) -> Affine:
     """Adds to x and y."""
-    matrix = np.eye(3)
-    matrix[:2, 2] = x, y
-    return matrix
+    return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
 
 
 def compose(*maps: Affine) -> Affine:
     """One map that applies the last of `maps` first, as a product of matrices does."""
-    result = np.eye(3)
-    for matrix in maps:
-        result = result @ matrix
-    return result
+    return reduce(np.matmul, maps)
 
 
 def invert(matrix: Affine) -> Affine:
@@ -133,14 +129,17 @@ def resize_nearest(image: Tensor, size: tuple[int, int]) -> Tensor:
     return functional.interpolate(image[None], size, mode="nearest-exact")[0]
 
 
+_SWAP = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+_FROM_CENTERS, _TO_CENTERS = compose(_SWAP, translation(-0.5, -0.5)), compose(translation(0.5, 0.5), _SWAP)
+
+
 def index_affine(to_source: Affine, spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     """The affine that MONAI keeps beside an image, float64 (4, 4).
 
     Maps (row, column, 0, 1) pixel-center indices of the image at hand to millimetres along the source's rows and
     columns, from the center of its first pixel; to source pixels where the spacing is unknown.
     """
-    swap = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    centers = compose(swap, translation(-0.5, -0.5), to_source, translation(0.5, 0.5), swap)
+    centers = compose(_FROM_CENTERS, to_source, _TO_CENTERS)
     step = np.where(np.isfinite(spacing_mm), spacing_mm, 1.0)
     affine = np.eye(4)
     affine[:2, :2] = step[:, None] * centers[:2, :2]

@@ -1,8 +1,8 @@
 """Stored gray values to [0, 1]: the whole DICOM grayscale pipeline (PS3.4 N.2), as one table.
 
 Modality LUT, VOI LUT, polarity and padding are functions of the stored value alone. So they are computed once for
-every value that the stored type can hold (256 or 65,536), and one lookup maps the pixels: a full-size mammogram costs
-one gather instead of ten float64 passes.
+every code up to the largest (at most 65,536), and one lookup maps the pixels: a full-size mammogram costs one gather
+instead of ten float64 passes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from .voi_lut import apply_voi_lut
 _ROWS_AT_ONCE = 16
 """Rows of a gather: indices are widened to 64 bits, and this many stay in the cache (8 ms in place of 16)."""
 
+Ends = tuple[float, float]
+"""Of the range that becomes [0, 1] where the header has no VOI LUT."""
+
 
 def to_unit_range(stored: NDArray[Any], header: Any, voi_index: int = 0) -> NDArray[np.float32]:
     """Maps stored values to [0, 1], brighter is denser.
@@ -29,7 +32,7 @@ def to_unit_range(stored: NDArray[Any], header: Any, voi_index: int = 0) -> NDAr
     least to the largest value that is not padding (12 bits in a header that says 16 are common). Padding becomes 0.
 
     Args:
-        stored: (H, W) integers as decoded.
+        stored: (H, W) integers as `decode_pixels` gives them.
         header: pydicom Dataset.
         voi_index: which VOI alternative.
 
@@ -38,23 +41,32 @@ def to_unit_range(stored: NDArray[Any], header: Any, voi_index: int = 0) -> NDAr
 
     Raises:
         IndexError: the header holds fewer VOI alternatives.
+        ValueError: its numbers give no finite values.
     """
     if stored.dtype.itemsize > 2:  # 32-bit pixels have too many values for a table
-        return _map_values(stored.astype(np.int64), np.ones(stored.shape, dtype=bool), header, voi_index)
-    codes = stored.view(np.dtype(f"u{stored.dtype.itemsize}"))
-    values = _stored_values(stored.dtype, header)
-    return _gather(_map_values(values, _present(codes, header, len(values)), header, voi_index), codes)
+        return _map_wide(stored, header, voi_index)
+    codes = stored.view(f"u{stored.dtype.itemsize}")
+    values = np.arange(int(codes.max()) + 1).astype(codes.dtype).view(stored.dtype).astype(np.int64)
+    ends = None
+    if not _has_voi(header):
+        ends = _stored_ends(header) or _used_ends([values[_find_present(codes, len(values))]], header)
+    return _gather(_map_values(values, header, voi_index, ends), codes)
 
 
-def _map_values(
-    values: NDArray[np.int64], present: NDArray[np.bool_], header: Any, voi_index: int
-) -> NDArray[np.float32]:
-    """The pipeline on values of any shape; `present` marks those whose range counts where no VOI LUT gives one."""
+def _map_wide(stored: NDArray[Any], header: Any, voi_index: int) -> NDArray[np.float32]:
+    """Every pixel through the pipeline, a few rows at once."""
+    bands = [stored[row : row + _ROWS_AT_ONCE] for row in range(0, len(stored), _ROWS_AT_ONCE)]
+    ends = None if _has_voi(header) else _stored_ends(header) or _used_ends(bands, header)
+    return np.concatenate([_map_values(band.astype(np.int64), header, voi_index, ends) for band in bands])
+
+
+def _map_values(values: NDArray[np.int64], header: Any, voi_index: int, ends: Ends | None) -> NDArray[np.float32]:
+    """The pipeline on values of any shape."""
     padding = is_padding(values, header)
     modality = apply_modality_lut(values, header)
     unit = apply_voi_lut(modality, header, voi_index)
     if unit is None:
-        low, high = _value_range(modality, present if padding is None else present & ~padding, header)
+        low, high = ends or (0.0, 1.0)
         unit = np.clip((modality - low) / (high - low if high > low else 1.0), 0.0, 1.0)
     if is_inverse(header):
         unit = 1.0 - unit
@@ -63,44 +75,38 @@ def _map_values(
     return unit.astype(np.float32)
 
 
-def _value_range(modality: NDArray[Any], counts: NDArray[np.bool_], header: Any) -> tuple[float, float]:
-    """Ends of the range that becomes [0, 1] where the header has no VOI LUT."""
+def _has_voi(header: Any) -> bool:
+    return apply_voi_lut(np.zeros(1), header) is not None
+
+
+def _stored_ends(header: Any) -> Ends | None:
+    """The whole stored range, up to 8 bits."""
     bits = int(header.get("BitsStored", 16))
-    if bits <= 8:
-        signed = header.get("PixelRepresentation", 0) == 1
-        ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
-        ends = apply_modality_lut(ends, header)
-        return float(ends.min()), float(ends.max())
-    used = modality[counts]
-    return (float(used.min()), float(used.max())) if used.size else (0.0, 1.0)
+    if bits > 8:
+        return None
+    signed = header.get("PixelRepresentation", 0) == 1
+    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
+    ends = apply_modality_lut(ends, header)
+    return float(ends.min()), float(ends.max())
 
 
-def _stored_values(dtype: np.dtype[Any], header: Any) -> NDArray[np.int64]:
-    """What each bit pattern of the stored type means, int64 (256,) or (65536,).
-
-    The bits above Bits Stored are the sign's copy in signed pixels, and may hold an overlay in old unsigned ones
-    (PS3.5 8.1.2). Else they are kept: headers that declare too few bits exist.
-    """
-    codes = np.arange(2 ** (8 * dtype.itemsize), dtype=np.int64)
-    bits = min(int(header.get("BitsStored", 16)), 8 * dtype.itemsize)
-    if header.get("PixelRepresentation", 0) == 1:
-        low = codes & (2**bits - 1)
-        signed: NDArray[np.int64] = np.where(low >= 2 ** (bits - 1), low - 2**bits, low)
-        return signed
-    return codes & (2**bits - 1) if _has_embedded_overlay(header) else codes
+def _used_ends(bands: list[NDArray[Any]], header: Any) -> Ends:
+    """The least and the largest value that is not padding."""
+    ends: list[float] = []
+    for band in bands:
+        values = band.astype(np.int64)
+        padding = is_padding(values, header)
+        used = apply_modality_lut(values if padding is None else values[~padding], header)
+        if used.size:
+            ends += [float(used.min()), float(used.max())]
+    return (min(ends), max(ends)) if ends else (0.0, 1.0)
 
 
-def _has_embedded_overlay(header: Any) -> bool:
-    """True where an overlay lies in unused bits of the pixels (retired, PS3.3-2004 C.9.2)."""
-    return any((group, 0x0010) in header and (group, 0x3000) not in header for group in range(0x6000, 0x6020, 2))
-
-
-def _present(codes: NDArray[Any], header: Any, count: int) -> NDArray[np.bool_]:
-    """Marks (count,) the bit patterns that occur. Looked for only where the range depends on it."""
+def _find_present(codes: NDArray[Any], count: int) -> NDArray[np.bool_]:
+    """Which of `count` codes occur."""
     present = np.zeros(count, dtype=bool)
-    has_voi = apply_voi_lut(np.zeros(1), header, 0) is not None
-    if not has_voi and int(header.get("BitsStored", 16)) > 8:
-        present[codes] = True
+    for row in range(0, codes.shape[0], _ROWS_AT_ONCE):
+        present[codes[row : row + _ROWS_AT_ONCE].astype(np.intp)] = True
     return present
 
 

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from .lookup import Lookup
 
+_LARGEST = 1e30
+
 
 def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
     """Maps stored values by the Modality LUT Module (DICOM PS3.3 C.11.1); unchanged if there is none.
@@ -22,6 +24,9 @@ def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
 
     Returns:
         Same shape; integers after a lookup table, float64 after a rescale.
+
+    Raises:
+        ValueError: slope and intercept give no finite values, or so large ones that their differences overflow.
     """
     sequence = header.get("ModalityLUTSequence")
     if sequence:
@@ -34,4 +39,8 @@ def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
     slope = 1.0 if slope is None else float(slope)
     if slope == 0.0:  # seen in the wild, and it would erase the image
         slope = 1.0
-    return values.astype(np.float64) * slope + (0.0 if intercept is None else float(intercept))
+    with np.errstate(over="ignore", invalid="ignore"):
+        rescaled = values.astype(np.float64) * slope + (0.0 if intercept is None else float(intercept))
+    if not np.all(np.abs(rescaled) <= _LARGEST):
+        raise ValueError("RescaleSlope and RescaleIntercept give values beyond 1e30")
+    return rescaled

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 
 from .color import to_luminance
 from .decode import decode_pixels
 from .errors import (
-    BrokenPixelDataError,
     RadiographError,
     RefusedImageError,
     UnreadableFileError,
@@ -23,8 +21,9 @@ from .errors import (
 )
 from .for_processing import ForProcessing, check_for_processing, render_for_processing
 from .grayscale import to_unit_range
-from .header import ALLOWED_TAGS, is_for_processing, read_laterality, read_modality, read_view
+from .header import is_for_processing, read_laterality, read_modality, read_view
 from .mammogram_rules import MammogramRules, as_rules, check_mammogram
+from .parse_dicom import read_header as read_header
 from .patient_orientation import read_patient_orientation
 from .radiograph_meta import make_meta
 from .spacing import read_spacing_mm
@@ -32,8 +31,6 @@ from .voi_lut import apply_voi_lut
 
 MODALITIES = ("CR", "DX", "MG", "RG")
 """2D projection radiography: computed, digital, mammographic, and what is neither (films, captures)."""
-
-_IMAGE_TAGS = {pydicom.tag.Tag("Modality"), pydicom.tag.Tag("Rows")}
 
 
 def read_dicom(
@@ -60,7 +57,27 @@ def read_dicom(
         ValueError: an unknown `for_processing` or rule.
     """
     check_for_processing(for_processing)
+    known_rules = as_rules(rules)
     header = read_header(path)
+    try:
+        return _read(path, header, modalities, voi_index, for_processing, known_rules)
+    except (RadiographError, OSError, MemoryError):
+        raise
+    except Exception as error:  # elements that contradict one another fail anywhere
+        raise UnreadableFileError(
+            path, f"its DICOM header makes no sense ({type(error).__name__})", "mend or leave it out"
+        ) from error
+
+
+def _read(
+    path: str | Path,
+    header: Any,
+    modalities: Collection[str] | None,
+    voi_index: int,
+    for_processing: ForProcessing,
+    rules: MammogramRules,
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """The image of a header that parses."""
     modality = read_modality(header)
     if modalities is not None and modality not in modalities:
         raise UnsupportedModalityError(
@@ -69,7 +86,7 @@ def read_dicom(
             f"leave it out, or admit it by modalities={sorted({*modalities, modality or 'OT'})} "
             "(None admits all, a missing one too)",
         )
-    check_mammogram(path, header, as_rules(rules))
+    check_mammogram(path, header, rules)
     if for_processing == "refuse" and is_for_processing(header):
         raise RefusedImageError(
             path,
@@ -98,45 +115,6 @@ def needs_rendering(header: Any) -> bool:
     if not is_for_processing(header):
         return False
     return read_modality(header) == "MG" or apply_voi_lut(np.zeros(1), header) is None
-
-
-def read_header(path: str | Path) -> Any:
-    """The pydicom Dataset of a file, with the allowed elements alone: `header.ALLOWED_TAGS`.
-
-    Raises:
-        UnreadableFileError: pydicom does not read it.
-    """
-    with warnings.catch_warnings():  # pydicom's warnings quote values of the header
-        warnings.simplefilter("ignore")
-        try:
-            header = pydicom.dcmread(path, force=True, specific_tags=list(ALLOWED_TAGS))
-            if not _IMAGE_TAGS & set(header.keys()):
-                raise _empty(path)
-        except (RadiographError, OSError, MemoryError):
-            raise
-        except Exception as error:  # a broken file fails anywhere in the parser
-            raise UnreadableFileError(
-                path, f"its DICOM header does not parse ({type(error).__name__})", "fetch it again from its archive"
-            ) from error
-    if "TransferSyntaxUID" not in header.file_meta:
-        header.file_meta.TransferSyntaxUID = _guess_transfer_syntax(header)
-    return header
-
-
-def _empty(path: str | Path) -> RadiographError:
-    """Tells why nothing was parsed: pydicom drops every element of a file that ends inside an encapsulated one."""
-    header = pydicom.dcmread(path, force=True, specific_tags=list(ALLOWED_TAGS), stop_before_pixels=True)
-    remedy = "fetch it again from its archive, or leave it out"
-    if _IMAGE_TAGS & set(header.keys()):
-        return BrokenPixelDataError(path, "it ends inside its pixel data", remedy)
-    return UnreadableFileError(path, "its DICOM header is cut short, or is none", remedy)
-
-
-def _guess_transfer_syntax(header: Any) -> Any:
-    """Files without a meta group are, by the default of PS3.5 10.1, uncompressed."""
-    if header.is_implicit_VR:
-        return pydicom.uid.ImplicitVRLittleEndian
-    return pydicom.uid.ExplicitVRLittleEndian if header.is_little_endian else pydicom.uid.ExplicitVRBigEndian
 
 
 def _to_image(path: str | Path, header: Any, voi_index: int, render: bool) -> NDArray[np.float32]:

@@ -2,75 +2,131 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import MAX_PIXELS
-from .errors import BrokenPixelDataError, UnreadableFileError, UnsupportedImageError
+from .errors import BrokenPixelDataError, RadiographError, UnreadableFileError, UnsupportedImageError
+from .limits import MAX_FILE_BYTES, check_pixels
 from .radiograph_meta import make_meta
+
+_ROWS_AT_ONCE = 64
+_HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 
 
 def read_nifti(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Reads a NIfTI file of one 2D image into the contract of `read_radiograph`.
 
     Args:
-        path: .nii or .nii.gz of shape (X, Y) or (X, Y, 1).
+        path: a file (.nii, .nii.gz, or .hdr beside its .img) of shape (X, Y) or (X, Y, 1).
 
     Returns:
         float32 (H, W), least to largest finite value on [0, 1] (8-bit unsigned: over 255); and metadata.
 
     Raises:
-        UnreadableFileError: nibabel does not read its header.
-        UnsupportedImageError: a volume, or color.
+        UnreadableFileError: its header does not parse.
+        UnsupportedImageError: a volume, color, or complex numbers.
         BrokenPixelDataError: cut short, or of an absurd size.
     """
     values, spacing_mm = read_nifti_values(path)
-    image = values.astype(np.float64)
-    if values.dtype == np.uint8:
-        low, high = 0.0, 255.0
-    else:
-        finite = image[np.isfinite(image)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    unit = np.clip((image - low) / (high - low if high > low else 1.0), 0.0, 1.0)
-    finite_unit = np.nan_to_num(unit, nan=0.0).astype(np.float32)
-    return finite_unit, make_meta(path, finite_unit.shape, spacing_mm)
+    ends = (0.0, 255.0) if values.dtype == np.uint8 else _finite_ends(values)
+    image = np.empty(values.shape, dtype=np.float32)
+    for row in range(0, len(values), _ROWS_AT_ONCE):
+        image[row : row + _ROWS_AT_ONCE] = _to_unit(values[row : row + _ROWS_AT_ONCE], *ends)
+    return image, make_meta(path, image.shape, spacing_mm)
+
+
+def _finite_ends(values: NDArray[Any]) -> tuple[float, float]:
+    """The least and the largest finite value."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+
+
+def _to_unit(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """The range [low, high] to [0, 1], clipped; 0 where a value is not finite or the range overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        unit = (values.astype(np.float64) - low) / (high - low if high > low else 1.0)
+    return np.nan_to_num(np.clip(unit, 0.0, 1.0), nan=0.0)
 
 
 def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The values as stored, (H, W) upright, and the row and column spacing in mm.
+    """The values, (H, W) upright, and the row and column spacing in mm.
 
     NIfTI's first axis runs along columns, its second along rows: the array is transposed. Where the affine says that
     one axis of the plane runs along the body (world z), the picture is turned so that row 0 is superior and column 0
     is the patient's right (frontal) or anterior (lateral). Where neither does, the affine says nothing of up and down:
     2D files that ITK and MONAI write from a picture lie in the axial plane, and are upright as they are.
 
+    The header is checked before the data are read, and no more is inflated than it speaks of.
+
     Raises:
         UnreadableFileError, UnsupportedImageError, BrokenPixelDataError: as `read_nifti`.
     """
-    import nibabel
-
-    try:
-        volume = nibabel.load(path)
-        shape = tuple(int(length) for length in volume.shape)
-    except Exception as error:  # nibabel raises many kinds on a broken header
-        raise UnreadableFileError(path, "its NIfTI header does not parse", "export it again") from error
-    if len(shape) < 2 or any(length != 1 for length in shape[2:]) or volume.get_data_dtype().fields:
+    header = _read_header(path)
+    shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
+    if len(shape) < 2 or any(length != 1 for length in shape[2:]) or dtype.kind not in "iuf":
         raise UnsupportedImageError(
-            path, f"its shape is {shape}, and (X, Y) or (X, Y, 1) is expected", "export 2D gray"
+            path, f"its shape is {shape} of {dtype.name}, and (X, Y) or (X, Y, 1) is expected", "export 2D gray"
         )
-    if not 0 < shape[0] * shape[1] <= MAX_PIXELS:
+    if min(shape) < 1:
         raise BrokenPixelDataError(path, f"its header says {shape[:2]} pixels", "mend or leave it out")
+    check_pixels(path, shape[1], shape[0])
     try:
-        values = np.asanyarray(volume.dataobj).reshape(shape[:2])
+        values = _scale(_read_values(Path(path), header, shape[:2], dtype), header)
+        columns = np.asarray(header.get_best_affine(), dtype=np.float64)[:3, :2]
+    except RadiographError:
+        raise
     except Exception as error:  # zlib, OSError, ValueError: the data are cut short
         raise BrokenPixelDataError(
             path, f"its data do not decode ({type(error).__name__})", "fetch it again"
         ) from error
-    columns = np.asarray(volume.affine, dtype=np.float64)[:3, :2]
     return _turn_upright(values, columns)
+
+
+def _read_header(path: str | Path) -> Any:
+    """The header, checked by nibabel; its extensions are left alone."""
+    import nibabel
+
+    try:
+        block = _read_bytes(Path(path), 0, _HEADER_BYTES)
+        if block[4:8] == b"n+2\0" or block[4:8] == b"ni2\0":
+            return nibabel.Nifti2Header(block[:540])
+        return nibabel.Nifti1Header(block[:348])
+    except Exception as error:  # nibabel raises many kinds on a broken header
+        raise UnreadableFileError(path, "its NIfTI header does not parse", "export it again") from error
+
+
+def _read_values(path: Path, header: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The stored values, (X, Y)."""
+    in_pair = bytes(header["magic"]).startswith(b"ni")
+    start, count = int(header["vox_offset"]), shape[0] * shape[1] * dtype.itemsize
+    if not 0 <= start <= MAX_FILE_BYTES - count:
+        raise BrokenPixelDataError(path, f"its header says that data start at byte {start}", "mend or leave it out")
+    data = _read_bytes(path.with_suffix(".img") if in_pair else path, start, count)
+    return np.frombuffer(data, dtype, shape[0] * shape[1]).reshape(shape, order="F")
+
+
+def _read_bytes(path: Path, start: int, count: int) -> bytes:
+    """Bytes of a file, inflated if it is gzipped."""
+    with path.open("rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            stream.seek(start)
+            return stream.read(count)
+        stream.seek(0)
+        with gzip.GzipFile(fileobj=stream) as inflated:
+            inflated.seek(start)
+            return inflated.read(count)
+
+
+def _scale(values: NDArray[Any], header: Any) -> NDArray[Any]:
+    """By the header's slope and intercept, if it has any."""
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope == 1.0 and intercept == 0.0):
+        return values
+    return values.astype(np.float64) * slope + intercept
 
 
 def _turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from .decode import MAX_PIXELS
+from .color import weigh_colors
 from .errors import BrokenPixelDataError, UnreadableFileError
+from .limits import MAX_PIXELS, MAX_SCANS, read_bytes
 from .radiograph_meta import make_meta
 
 
@@ -27,34 +30,59 @@ def read_picture(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]
         float32 (H, W): 8-bit values over 255, 16-bit ones over 65,535; and metadata.
 
     Raises:
+        FileNotFoundError: no such file.
         UnreadableFileError: the header is broken.
         BrokenPixelDataError: cut short, or of an absurd size.
     """
-    try:
-        opened = Image.open(path, formats=("PNG", "JPEG"))
-    except Image.DecompressionBombError as error:
-        raise _too_large(path, "over 178 million pixels") from error
-    except (SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise UnreadableFileError(path, "its picture header does not parse", "export it again") from error
-    with opened:
-        if opened.width * opened.height > MAX_PIXELS:
-            raise _too_large(path, f"{opened.height} x {opened.width} pixels")
+    with open_picture(path, ("PNG", "JPEG")) as picture:
         try:
-            image = _to_unit_range(ImageOps.exif_transpose(opened))
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            image = _to_unit_range(picture)
+        except Exception as error:  # Pillow raises many kinds on a broken stream
             raise BrokenPixelDataError(path, f"its picture does not decode ({error})", "fetch it again") from error
     return image, make_meta(path, image.shape)
 
 
+def open_picture(path: str | Path, formats: tuple[str, ...]) -> Image.Image:
+    """Opens a picture of sane size; nothing is decoded yet.
+
+    Args:
+        path: the file.
+        formats: admitted ones, by Pillow's names.
+
+    Raises:
+        UnreadableFileError: another format, or a broken header.
+        BrokenPixelDataError: of an absurd size, or of more passes than any picture has.
+    """
+    data = read_bytes(path)
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise BrokenPixelDataError(path, f"it has more than {MAX_SCANS} scans", "export it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is in place of Pillow's
+            picture = Image.open(BytesIO(data), formats=formats)
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, "over 178 million pixels") from error
+    except Exception as error:  # as above
+        raise UnreadableFileError(path, "its picture header does not parse", "export it again") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise _too_large(path, f"{picture.height} x {picture.width} pixels")
+    return picture
+
+
 def _to_unit_range(picture: Image.Image) -> NDArray[np.float32]:
     """Any mode to float32 (H, W) in [0, 1]."""
+    picture.draft("L", picture.size)  # of a JPEG: its luminance as it is stored, without the colors
+    ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):  # 16-bit gray
-        return np.asarray(picture).astype(np.float32) / np.float32(65535)
+        return _divide(np.asarray(picture), 65535)
     if picture.mode in {"LA", "PA", "RGBA"} or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-        picture = Image.alpha_composite(black, picture).convert("RGB")
-    return np.asarray(picture.convert("L")).astype(np.float32) / np.float32(255)
+        colors = np.asarray(picture.convert("RGBA"))
+        return weigh_colors(colors, 255.0) * _divide(colors[..., 3], 255)
+    return _divide(np.asarray(picture if picture.mode == "L" else picture.convert("L")), 255)
+
+
+def _divide(values: NDArray[Any], full: int) -> NDArray[np.float32]:
+    return np.true_divide(values, np.float32(full), dtype=np.float32)
 
 
 def _too_large(path: str | Path, size: str) -> BrokenPixelDataError:

@@ -27,8 +27,7 @@ def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[
     Raises:
         IndexError: the header holds fewer alternatives.
     """
-    lookups = [Lookup.from_item(item, header) for item in header.get("VOILUTSequence") or ()]
-    tables = [lookup for lookup in lookups if lookup is not None]
+    tables = _read_tables(header)
     windows = read_windows(header)
     if not tables and not windows:
         return None
@@ -39,10 +38,16 @@ def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[
     return apply_window(values, *windows[index], str(header.get("VOILUTFunction") or "LINEAR").upper())
 
 
+def _read_tables(header: Any) -> list[Lookup]:
+    """The usable items of the VOI LUT Sequence."""
+    lookups = (Lookup.from_item(item, header) for item in header.get("VOILUTSequence") or ())
+    return [lookup for lookup in lookups if lookup is not None]
+
+
 def read_windows(header: Any) -> list[tuple[float, float]]:
     """Pairs (center, width) of a header; those with a width that maps nothing (0, negative) are left out."""
     pairs = zip(_numbers(header.get("WindowCenter")), _numbers(header.get("WindowWidth")), strict=False)
-    return [(center, width) for center, width in pairs if np.isfinite(center) and width > 0]
+    return [(center, width) for center, width in pairs if np.isfinite(center) and 0 < width < np.inf]
 
 
 def apply_window(values: NDArray[Any], center: float, width: float, function: str = "LINEAR") -> NDArray[np.float64]:
@@ -61,12 +66,14 @@ def apply_window(values: NDArray[Any], center: float, width: float, function: st
     """
     x = values.astype(np.float64)
     if function == "SIGMOID":
-        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (x - center) / width, -700.0, 700.0)))
+        with np.errstate(over="ignore"):
+            return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (x - center) / width, -700.0, 700.0)))
     if function != "LINEAR_EXACT":
         center, width = center - 0.5, width - 1.0
     if width <= 0.0:  # a LINEAR window of width 1 is a step
         return (x > center).astype(np.float64)
-    return np.clip((x - center) / width + 0.5, 0.0, 1.0)
+    with np.errstate(over="ignore"):  # narrow windows are steps
+        return np.clip((x - center) / width + 0.5, 0.0, 1.0)
 
 
 def _numbers(value: Any) -> list[float]:

@@ -59,25 +59,20 @@ def test_signed_values_and_a_rescale():
     np.testing.assert_allclose(to_unit_range(stored, header), [[0, 0.5, 1]], atol=1e-7)
 
 
-def test_sign_stands_in_the_highest_stored_bit():
-    stored = np.array([[0x0800, 0x0FFF, 0x07FF]], dtype=np.uint16).view(np.int16)  # -2048, -1, 2047 in 12 bits
-    header = header_of(PixelRepresentation=1, BitsStored=12)
-    np.testing.assert_allclose(to_unit_range(stored, header), [[0, 2047 / 4095, 1]], atol=1e-7)
-
-
-def test_embedded_overlay_is_masked_off():
-    header = header_of()
-    header.add_new(0x60000010, "US", 2)
-    np.testing.assert_allclose(to_unit_range(STORED | 0x8000, header), STORED / 1000, atol=1e-7)
-
-
-def test_values_above_the_declared_bits_are_kept_without_an_overlay():
+def test_values_above_the_declared_bits_count():
     assert to_unit_range(np.array([[0, 5000, 10000]], dtype=np.uint16), header_of()).tolist() == [[0, 0.5, 1]]
 
 
 def test_thirty_two_bits():
     stored = np.array([[0, 10**6, 4 * 10**6]], dtype=np.uint32)
     np.testing.assert_allclose(to_unit_range(stored, header_of(BitsStored=32)), [[0, 0.25, 1]], atol=1e-7)
+
+
+def test_thirty_two_bits_in_more_rows_than_one_band():
+    stored = np.arange(70 * 3, dtype=np.int32).reshape(70, 3) * 10**6
+    header = header_of(BitsStored=32, PixelRepresentation=1, PixelPaddingValue=0)
+    expected = np.clip((stored - 10**6) / (stored.max() - 10**6), 0, 1)
+    np.testing.assert_allclose(to_unit_range(stored, header), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0, 7])

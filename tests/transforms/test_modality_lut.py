@@ -35,3 +35,11 @@ def test_table_agrees_with_pydicom_and_goes_before_the_rescale(first, make_lut):
     ours = apply_modality_lut(VALUES, header)
     assert ours.tolist() == pydicom_lut(VALUES, header).tolist()
     assert ours[-1] == 40000
+
+
+@pytest.mark.parametrize("slope", ["1e308", "inf", "nan"])
+def test_rescale_that_overflows(slope):
+    header = Dataset()
+    header.RescaleSlope = slope
+    with pytest.raises(ValueError, match="beyond 1e30"):
+        apply_modality_lut(VALUES, header)

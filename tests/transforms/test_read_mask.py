@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtmedformer_monai.transforms.errors import UnreadableFileError
+from mtmedformer_monai.transforms.errors import RadiographError, UnreadableFileError
 from mtmedformer_monai.transforms.read_mask import read_mask
 
 MASK = np.array([[True, False, True], [False, False, True]])
@@ -54,8 +54,29 @@ def test_jpeg_is_refused(tmp_path):
 
 def test_broken_png(tmp_path):
     (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(UnreadableFileError, match="picture header does not parse"):
+        read_mask(tmp_path / "m.png")
+
+
+def test_png_cut_short(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(tmp_path / "m.png")
+    (tmp_path / "m.png").write_bytes((tmp_path / "m.png").read_bytes()[:-1000])
     with pytest.raises(UnreadableFileError, match="does not decode"):
         read_mask(tmp_path / "m.png")
+
+
+@pytest.mark.parametrize("shape", [(10**5, 10**5), (3, 4, 5)])
+def test_npy_of_an_absurd_shape(tmp_path, shape):
+    with (tmp_path / "m.npy").open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|b1", "fortran_order": False, "shape": shape})
+    with pytest.raises(RadiographError, match=r"m.npy: "):
+        read_mask(tmp_path / "m.npy")
+
+
+def test_broken_npy(tmp_path):
+    (tmp_path / "m.npy").write_bytes(b"\x93NUMPY\x01\x00")
+    with pytest.raises(UnreadableFileError, match="its array does not load"):
+        read_mask(tmp_path / "m.npy")
 
 
 def test_missing(tmp_path):

@@ -1,0 +1,99 @@
+"""Decoders of compressed frames, each around one library.
+
+Each takes the frame, what its stream declares and the UID of its syntax, and returns unsigned or signed samples
+(rows, columns), or (rows, columns, 3) in color. They raise ImportError where the library is not installed,
+NotImplementedError where it does not know such streams, and what they like on a broken one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from .codestream import StreamForm
+
+
+def decode_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+    """JPEG of 8 bits; the components as they are stored."""
+    if stream.bits != 8:
+        raise NotImplementedError(f"Pillow decodes 8 bits, not {stream.bits}")
+    with Image.open(BytesIO(frame), formats=("JPEG",)) as picture:
+        if stream.samples == 3 and stream.color != "RGB":
+            picture.draft("YCbCr", picture.size)
+        return np.asarray(picture)
+
+
+def decode_jpeg2000_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+    """JPEG 2000 and HTJ2K: gray up to 16 bits, color up to 8. Pillow shifts to full range, which is undone."""
+    if stream.bits > (16 if stream.samples == 1 else 8):
+        raise NotImplementedError(f"Pillow does not decode {stream.samples} samples of {stream.bits} bits")
+    if not features.check("jpg_2000"):
+        raise ImportError("Pillow was built without OpenJPEG")
+    with Image.open(BytesIO(frame), formats=("JPEG2000",)) as picture:
+        if picture.mode not in {"L", "I;16", "RGB"}:
+            raise ValueError(f"Pillow takes it for {picture.mode}")
+        shifted = np.asarray(picture)
+    samples: NDArray[Any] = shifted >> (8 * shifted.dtype.itemsize - stream.bits)
+    if not stream.is_signed:
+        return samples
+    return (samples - samples.dtype.type(1 << (stream.bits - 1))).view(f"i{samples.dtype.itemsize}")
+
+
+def decode_by_openjpeg(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+    """JPEG 2000 and HTJ2K of any depth."""
+    return np.asarray(import_module("openjpeg").decode(frame))
+
+
+def decode_by_imagecodecs(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+    """JPEG of 8 to 16 bits, lossless too, by libjpeg-turbo 3: a quarter of GDCM's time."""
+    decode = import_module("imagecodecs").jpeg8_decode
+    if b"\xff\xd9" not in frame[-1024:]:  # it fills the rest with gray
+        raise ValueError("no end of image")
+    if stream.samples == 1:
+        return np.asarray(decode(frame))
+    return np.asarray(decode(frame, colorspace="RGB", outcolorspace="RGB"))  # equal: the components as they are stored
+
+
+def decode_by_charls(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+    """JPEG-LS by pyjpegls."""
+    samples, info = import_module("jpeg_ls").decode_pixel_data(frame)
+    flat = np.frombuffer(samples, dtype="u1" if stream.bits <= 8 else "<u2")
+    if stream.samples > 1 and info["interleave_mode"] == 0:
+        return np.moveaxis(flat.reshape(stream.samples, stream.rows, stream.columns), 0, -1)
+    return _shape(flat, stream)
+
+
+def decode_by_gdcm(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+    """JPEG of 8 to 16 bits, lossless too, and JPEG 2000.
+
+    Not by pydicom's plugin, which takes GDCM for unable to read 12-bit JPEG.
+    """
+    import gdcm
+
+    fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
+    fragment.SetByteStringValue(frame)
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((stream.columns, stream.rows, 1))
+    image.SetDataElement(element)
+    kind = gdcm.PhotometricInterpretation
+    image.SetPhotometricInterpretation(kind(kind.MONOCHROME2 if stream.samples == 1 else kind.RGB))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+    allocated = 8 if stream.bits <= 8 else 16
+    image.SetPixelFormat(gdcm.PixelFormat(stream.samples, allocated, stream.bits, stream.bits - 1, stream.is_signed))
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # SWIG gives bytes as text
+    return _shape(np.frombuffer(decoded, f"<{'i' if stream.is_signed else 'u'}{allocated // 8}"), stream)
+
+
+def _shape(flat: NDArray[Any], stream: StreamForm) -> NDArray[Any]:
+    """Samples by pixel to rows and columns."""
+    shape = (stream.rows, stream.columns) if stream.samples == 1 else (stream.rows, stream.columns, stream.samples)
+    return flat.reshape(shape)
