@@ -24,7 +24,7 @@ from .loss_scales import fix_initial_losses, measure_initial_losses, split_initi
 from .own_weights import groups_of, join_with_own_weights
 from .ownership import own
 from .personal import personal_weights
-from .site_memory import capture_trainer, reset_optimizer, restore_trainer, seed_each_epoch
+from .site_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
 from .site_options import SiteOptions
 from .site_training import SiteTraining
 from .strategy import Kind, Message, SiteRule, Strategy, Weights, pick
@@ -68,9 +68,8 @@ class BayesianMonaiAlgo(MonaiAlgo):
         **monai: Any,
     ) -> None:
         files = {"config_train_filename": config_train_filename, "config_evaluate_filename": config_evaluate_filename}
-        kwargs = {
-            name: dict(monai.pop(name, None) or {}) for name in ("train_kwargs", "eval_kwargs")
-        }  # gets a run name
+        # copies: MonaiAlgo writes the run's name into them
+        kwargs = {name: dict(monai.pop(name, None) or {}) for name in ("train_kwargs", "eval_kwargs")}
         super().__init__(bundle_root=str(bundle_root), local_epochs=local_epochs, **files, **kwargs, **monai)
         self.strategy = strategy
         self.options = options if isinstance(options, SiteOptions) else SiteOptions(**(options or {}))
@@ -78,6 +77,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self._trained_round: int | None = None
         self._joined = not self.options.start_weights
         self._message: Message | None = None
+        self._aborted = False
 
     def initialize(self, extra: dict[str, Any] | None = None) -> None:
         """Builds trainer and evaluator.
@@ -93,6 +93,8 @@ class BayesianMonaiAlgo(MonaiAlgo):
         super().initialize(extra)
         if self.evaluator is None:
             self.evaluator = self.train_workflow.evaluator
+        if self.disable_ckpt_loading:
+            drop_loaders(self.trainer, self.evaluator)
         self._network = bare(self.trainer.network)
         seed_each_epoch(self.trainer, self.options.seed)
         self.ownership = own(self.trainer)
@@ -197,6 +199,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
 
     def abort(self, extra: dict[str, Any] | None = None) -> None:
         """Ends the run at hand after its batch; the next round starts a new epoch, not the rest of this one."""
+        self._aborted = True
         for engine in (self.trainer, self.evaluator):
             if engine is not None:
                 engine.terminate()
@@ -257,13 +260,14 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self._joined = True
 
     def _run(self) -> bool:
-        """The round's epochs, after those of earlier rounds; whether they came to their end."""
+        """The round's epochs, after those of earlier rounds; whether nobody aborted them."""
+        self._aborted = False
         state = self.trainer.state
         state.iteration = state.epoch * (state.epoch_length or 0)  # an aborted epoch is not gone on with
         state.max_epochs = state.epoch + self.local_epochs
         self.iter_of_start_time = state.iteration
         self.trainer.run()
-        return bool(state.iteration == state.max_epochs * state.epoch_length)
+        return not self._aborted
 
     def _data_statistics(self) -> dict[str, Any]:
         images = len(self.trainer.data_loader.dataset)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from ignite.metrics import Metric
-from monai.handlers import LrScheduleHandler
+from monai.handlers import CheckpointLoader, LrScheduleHandler
 
+from mtmedformer_monai.engines.resume import ResumeTraining
 from mtmedformer_monai.engines.seeding import SeedEachEpoch
 from mtmedformer_monai.engines.training_state import TrainingState
 
@@ -54,6 +55,14 @@ def registered(engine: Engine) -> list[Any]:
     handlers = [handler for event in events for handler, *_ in engine._event_handlers[event]]
     unwrapped = [getattr(handler, "_parent", lambda handler=handler: handler)() for handler in handlers]
     return [getattr(handler, "__self__", handler) for handler in unwrapped]
+
+
+def drop_loaders(*engines: Engine | None) -> None:
+    """Takes handlers away that would load a checkpoint when a run starts: the server's weights rule, in each round."""
+    for engine in engines:
+        for handler in registered(engine) if engine is not None else []:
+            if isinstance(handler, (CheckpointLoader, ResumeTraining)):
+                engine.remove_event_handler(handler, Events.STARTED)  # type: ignore[union-attr]
 
 
 def seed_each_epoch(trainer: Any, seed: int) -> None:

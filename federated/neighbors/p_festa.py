@@ -8,6 +8,7 @@ the site puts it back in order before its pyramid and decoders. What differs is 
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -62,7 +63,7 @@ class PFeSTA(SplitSystem):
 
     def state_dict(self) -> dict[str, Any]:
         """Also what the server stores (features) and what the sites keep to themselves (keys, targets)."""
-        return {**super().state_dict(), "stored": dict(self._stored), "kept": dict(self._kept)}
+        return {**super().state_dict(), **copy.deepcopy({"stored": self._stored, "kept": self._kept})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores all of it."""

@@ -83,12 +83,13 @@ class SplitSystem(NeighborSystem):
 
     def state_dict(self) -> dict[str, Any]:
         """The server's, and each site's."""
-        return {
+        state = {
             "number": self._number,
             "unified": self._split.site.state_dict(),
             "server": self._server.state_dict(),
             "sites": {name: member.state_dict() for name, member in self._members.items()},
         }
+        return copy.deepcopy(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores both."""

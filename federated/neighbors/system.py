@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
-from mtmedformer_monai.federated.ownership import tasks_of_tensors
+from mtmedformer_monai.federated.task_tensors import tasks_of_tensors
 from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
@@ -73,8 +73,7 @@ class LocalSettings:
 
     def tasks_of(self, network: MTMedFormer) -> dict[str, frozenset[str]]:
         """{parameter or buffer: tasks that it serves}."""
-        image = torch.zeros(1, 1, network.stride, network.stride)
-        return tasks_of_tensors(network, image, [task.name for task in self.loss.tasks])
+        return tasks_of_tensors(network, [task.name for task in self.loss.tasks])
 
     def prepared(self, batches: Batches) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """Image (B, 1, H, W) and targets of each batch."""
@@ -114,7 +113,7 @@ class NeighborSystem(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All of it, what sites know included: nested dicts, lists, tensors and numbers. Shared, not copied."""
+        """All of it, what sites know included: nested dicts, lists, tensors and numbers; copied."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -97,12 +97,13 @@ class TaskAgnostic(NeighborSystem):
 
     def state_dict(self) -> dict[str, Any]:
         """Pretraining's network, and each site's."""
-        return {
+        state = {
             "number": self._number,
             "network": self._network.state_dict(),
             "pretraining": self._pretraining.state_dict(),
             "sites": {name: learner.state_dict() for name, learner in self._learners.items()},
         }
+        return copy.deepcopy(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores them."""

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparison import compare as compare
+    from .comparison import simulate as simulate
     from .settings import SimulationSettings as SimulationSettings
 
 _HOMES = {
     "SimulationSettings": "settings",
     "compare": "comparison",
+    "simulate": "comparison",
 }
 __all__ = sorted(_HOMES)
 

@@ -11,7 +11,7 @@ from mtmedformer_monai.engines.history import write_json
 from mtmedformer_monai.federated.strategies import make_strategy
 
 from .bundle_parts import primary_figures
-from .cohort import FederatedData, prepare_data
+from .cohort import prepare_data
 from .history import KEY_FIGURE, Figures
 from .rounds import Simulation
 from .settings import SimulationSettings
@@ -38,9 +38,10 @@ def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict
     Raises:
         ValueError: a setting or a baseline that is not known.
     """
-    ways = {way: _settings_of(way, settings) for way in dict.fromkeys([settings.strategy, *baselines])}
-    data = prepare_data(settings)
-    results = {way: _simulate(way, chosen, data) for way, chosen in ways.items()}
+    ways = list(dict.fromkeys([settings.strategy, *baselines]))
+    for way in ways:
+        _settings_of(way, settings)  # a wrong one is told before the first is trained
+    results = {way: simulate(way, settings) for way in ways}
     columns = [*primary_figures(settings.bundle), KEY_FIGURE]
     table = comparison_table(results, columns)
     write_json(settings.output / "comparison.json", results)
@@ -49,20 +50,28 @@ def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict
     return results
 
 
+def simulate(way: str, settings: SimulationSettings, name: str = "") -> Figures:
+    """One way, from its first round or from where it stopped; its figures on the test images of the whole cohort.
+
+    Args:
+        way: name of a strategy, `POOLED` or `LOCAL`.
+        settings: of the simulation.
+        name: of its folder, where another than the way.
+    """
+    data = prepare_data(settings)
+    sites = {POOLED: data.pooled} if way == POOLED else None
+    keeps, folder = way in PERSONAL, settings.output / (name or way)
+    found = Simulation(_settings_of(way, settings), data, folder, name or way, sites, personal=keeps).run()
+    by_site = {site: figures for site, figures in found.items() if site != "global"}
+    return mean_of_sites(by_site) if keeps else found["global"]
+
+
 def _settings_of(way: str, settings: SimulationSettings) -> SimulationSettings:
     """The settings of a way, whose strategy can be built."""
     own = settings.strategy_settings if way == settings.strategy else {}
     strategy = "fedavg" if way == POOLED else way
     make_strategy(strategy, **own)
     return dataclasses.replace(settings, strategy=strategy, strategy_settings=own)
-
-
-def _simulate(way: str, settings: SimulationSettings, data: FederatedData) -> Figures:
-    sites = {POOLED: data.pooled} if way == POOLED else None
-    keeps = way in PERSONAL
-    found = Simulation(settings, data, settings.output / way, way, sites, personal=keeps).run()
-    by_site = {name: figures for name, figures in found.items() if name != "global"}
-    return mean_of_sites(by_site) if keeps else found["global"]
 
 
 PERSONAL = (LOCAL, "fedbn")

@@ -31,8 +31,7 @@ def make_strategy(name: str, **settings: Any) -> Strategy:
         settings: constructor arguments of its class.
 
     Raises:
-        ValueError: another name; the message lists the choices.
-        TypeError: a setting that the strategy doesn't have; the message lists those that it has.
+        ValueError: another name, or a setting that the strategy doesn't have; the message lists those that there are.
 
     Example:
         >>> type(make_strategy("fedprox", proximal=0.1)).__name__
@@ -45,6 +44,6 @@ def make_strategy(name: str, **settings: Any) -> Strategy:
     allowed = list(inspect.signature(cls).parameters)
     unknown = sorted(set(settings) - set(allowed))
     if unknown:
-        raise TypeError(f"strategy {name!r} has no setting {unknown[0]!r}; it has {', '.join(allowed) or 'none'}.")
+        raise ValueError(f"strategy {name!r} has no setting {unknown[0]!r}; it has {', '.join(allowed) or 'none'}.")
     strategy: Strategy = cls(**settings)
     return strategy

@@ -18,7 +18,7 @@ from mtmedformer_monai.permutations import PermutationGroups
 
 from .fedavg import AveragingServer
 from .memoryless_site import MemorylessSite
-from .posterior_server import PosteriorServer
+from .posterior_server import LARGEST_RATE, PosteriorServer
 from .posterior_site import PosteriorSite, SiteSettings
 
 
@@ -32,7 +32,8 @@ class PosteriorSites(Strategy):
         isotropic: precision an image brings to each weight. Higher is slower and steadier.
         curvature: factor of the squared gradient.
         average: share of the squared gradient that is remembered from the rounds before, in [0, 1).
-        rate: share of the way to its new factor that a site goes in a round, in (0, 1]; halved on divergence.
+        rate: share of the way to its new factor that a site goes in a round, in (0, 1]; None: one over the number of
+            messages of the round before, 0.5 at most; give it where sums are made on the way. Halved on divergence.
         prior_precision: of the prior around the initial weights, above 0; counted once, at the server.
         memory: without it sites send their Gaussians anew each round, nothing pulls, and there is no prior:
             federated averaging if curvature is 0, Fisher merging if not.
@@ -44,14 +45,14 @@ class PosteriorSites(Strategy):
         isotropic: float = 0.03,
         curvature: float = 1.0,
         average: float = 0.5,
-        rate: float = 0.5,
+        rate: float | None = None,
         prior_precision: float = 0.05,
         memory: bool = True,
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, average, rate, prior_precision)
-        self._prior_precision, self.sends_changes = prior_precision, memory
-        self._site = SiteSettings(EvidenceScale(isotropic, curvature), average, rate, coded_precision)
+        self._prior_precision, self._rate, self.sends_changes = prior_precision, rate, memory
+        self._site = SiteSettings(EvidenceScale(isotropic, curvature), average, rate or LARGEST_RATE, coded_precision)
 
     def site(self, groups: PermutationGroups | None = None) -> SiteRule:
         """A site that has said nothing yet."""
@@ -61,10 +62,10 @@ class PosteriorSites(Strategy):
         """A server that knows the prior alone."""
         if not self.sends_changes:
             return AveragingServer(weights)
-        return PosteriorServer(weights, self._prior_precision, self._site.rate)
+        return PosteriorServer(weights, self._prior_precision, self._rate)
 
 
-def _check(isotropic: float, curvature: float, average: float, rate: float, prior_precision: float) -> None:
+def _check(isotropic: float, curvature: float, average: float, rate: float | None, prior_precision: float) -> None:
     """Refuses settings that make no posterior."""
     if isotropic < 0 or curvature < 0 or isotropic + curvature == 0:
         raise ValueError(
@@ -72,7 +73,7 @@ def _check(isotropic: float, curvature: float, average: float, rate: float, prio
         )
     if not 0.0 <= average < 1.0:
         raise ValueError(f"average expects a share from 0 up to below 1, got {average}.")
-    if not 0.0 < rate <= 1.0:
+    if rate is not None and not 0.0 < rate <= 1.0:
         raise ValueError(f"rate expects a share above 0 and up to 1, got {rate}.")
     if prior_precision <= 0:
         raise ValueError(f"prior_precision expects a number above 0, got {prior_precision}.")

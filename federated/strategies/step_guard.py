@@ -73,7 +73,7 @@ class StepGuard:
         self.rate = max(LEAST * self._chosen, 0.5 * self.rate)
         _logger.warning(
             "The global mean's squared step grew from about %.3g to %.3g: the federation may diverge; the rate is now "
-            "%.3g. If this comes again, lower `rate` or raise `isotropic`.",
+            "times %.3g. If this comes again, lower `rate` or raise `isotropic`.",
             self._usual,
             squared_length,
             self.rate,

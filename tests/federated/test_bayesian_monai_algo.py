@@ -19,7 +19,7 @@ from mtmedformer_monai.federated.permutation import permute, random_permutation
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy, norm_parameters
 from mtmedformer_monai.federated.strategies.fedavg import AveragingSite, FedAvg
 from mtmedformer_monai.federated.strategy import Kind, pick
-from tests.bundles.conftest import ROOT
+from tests.bundles.conftest import BUNDLES, ROOT
 from tests.federated.little_bundle import write_bundle
 
 CHEST = ROOT / "bundles/chest_xray_multitask"
@@ -178,6 +178,30 @@ def test_an_aborted_round_is_not_sent_and_the_next_is_whole(stock):
     assert site.get_weights().statistics[FlStatistics.NUM_EXECUTED_ITERATIONS] == 2
 
 
+def test_a_round_that_stops_early_is_sent_as_far_as_it_came(stock):
+    site = stock(local_epochs=3)
+    server = Aggregator(FedAvg(), weights_of(site))
+    with site.trainer.add_event_handler(Events.EPOCH_COMPLETED(once=1), lambda: site.trainer.terminate()):
+        site.train(server.broadcast())
+    assert site.get_weights().statistics[FlStatistics.NUM_EXECUTED_ITERATIONS] == 2
+
+
+def test_a_checkpoint_of_the_bundle_does_not_replace_the_broadcast(stock, tmp_path):
+    site = stock()
+    server = Aggregator(FedAvg(), weights_of(site))
+    far = {name: value + 1 for name, value in server.weights().items()}
+    torch.save(far, tmp_path / "model.pt")
+    loader = {
+        "_target_": "CheckpointLoader",
+        "load_path": str(tmp_path / "model.pt"),
+        "load_dict": {"model": "@network"},
+    }
+    loading, plain = stock(train_kwargs={"train#handlers": [loader]}), stock(train_kwargs={"train#handlers": []})
+    for each in (loading, plain):
+        each.train(server.broadcast())
+    assert_equal(weights_of(loading), weights_of(plain))
+
+
 def test_a_network_of_another_make_is_told(stock):
     site = stock()
     with pytest.raises(KeyError, match="has no \\['other'\\]"):
@@ -242,6 +266,11 @@ def test_a_checkpoint_is_given_as_by_monai(stock, tmp_path):
 def test_the_choice_of_the_optimizer_is_checked():
     with pytest.raises(ValueError, match="'keep' or 'reset', got 'forget'"):
         BayesianMonaiAlgo("nowhere", FedAvg(), options={"optimizer": "forget"})
+
+
+def test_all_bundles_federate_alike():
+    overlays = [(bundle / "configs/federated.json").read_text() for bundle in BUNDLES]
+    assert len(set(overlays)) == 1
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def strategy(half_shift: bool = True, **settings) -> Compressed:
 @pytest.mark.parametrize("half_shift", [False, True], ids=["float32 shift", "float16 shift"])
 def test_logistic_sites_reach_the_pooled_optimum_through_few_bytes(half_shift):
     sites = logistic_sites()
-    chosen = strategy(half_shift, isotropic=0.3, curvature=0.5, prior_precision=0.5)
+    chosen = strategy(half_shift, isotropic=0.3, curvature=0.5, prior_precision=0.5, rate=0.5)
     server, _ = federate(chosen, {"w": torch.zeros(3)}, sites, 70)
     torch.testing.assert_close(server.weights()["w"].double(), pooled_optimum(sites, 0.5), rtol=0, atol=5e-5)
 

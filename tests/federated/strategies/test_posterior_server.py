@@ -55,6 +55,27 @@ def test_a_message_that_does_not_fit_is_refused_whole(message, error, told):
     assert all(torch.equal(value, before[name]) for name, value in rule.broadcast().items())
 
 
+def test_by_default_the_rate_is_one_over_the_sites_that_sent():
+    rule = server()
+    assert rule.broadcast()["setting/rate"] == 0.5
+    for _ in range(4):
+        rule.add(change(3.0, 1.0))
+    rule.add({})  # a site that withholds its update
+    rule.close_round()
+    assert rule.broadcast()["setting/rate"] == 0.25
+    rule.close_round()  # nobody sent
+    assert rule.broadcast()["setting/rate"] == 0.25
+
+
+def test_the_default_rate_is_steady_where_a_fixed_one_overshoots(caplog):
+    sites = [linear_site([1.0], [float(index)], told=[0.1]) for index in range(6)]
+    strategy = PosteriorSites(isotropic=0.0, curvature=1.0, average=0.0, prior_precision=0.05)
+    with caplog.at_level(logging.WARNING):
+        reached, _ = federate(strategy, {"w": torch.zeros(1)}, sites, 30)
+    assert abs(reached.weights()["w"].item() - 15 / 6.05) < 1e-4
+    assert not caplog.records
+
+
 def overshooting(num_rounds: int) -> float:
     """The error of six sites that tell a tenth of their curvature, and so overshoot by more in each round."""
     strategy = PosteriorSites(isotropic=0.0, curvature=1.0, average=0.0, rate=0.9, prior_precision=0.05)

@@ -78,14 +78,14 @@ def test_wrong_precisions_reach_the_pooled_mean_over_rounds(told):
 )
 def test_logistic_sites_reach_the_pooled_optimum(settings):
     sites = logistic_sites()
-    strategy = PosteriorSites(**settings, prior_precision=0.5)
+    strategy = PosteriorSites(**settings, prior_precision=0.5, rate=0.5)
     server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, 70)
     close(server.weights()["w"], pooled_optimum(sites, 0.5), 2e-5)  # messages are float32
 
 
 def test_coded_precision_reaches_it_too():
     sites = logistic_sites()
-    strategy = PosteriorSites(isotropic=0.03, curvature=2.0, prior_precision=0.5, coded_precision=True)
+    strategy = PosteriorSites(isotropic=0.03, curvature=2.0, prior_precision=0.5, rate=0.5, coded_precision=True)
     server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, 70)
     close(server.weights()["w"], pooled_optimum(sites, 0.5), 2e-5)
 
@@ -143,8 +143,8 @@ def test_order_of_sites_never_matters():
     assert_any_order_is_the_same(PosteriorSites(), three_tensors(), [random_site(seed) for seed in range(3)])
 
 
-def test_grouping_of_sites_never_matters():
-    strategy, sites = PosteriorSites(), [random_site(seed) for seed in range(4)]
+def test_grouping_of_sites_never_matters_at_a_given_rate():
+    strategy, sites = PosteriorSites(rate=0.5), [random_site(seed) for seed in range(4)]
     one, other = strategy.server(three_tensors()), strategy.server(three_tensors())
     broadcast = one.broadcast()
     rules = [strategy.site() for _ in sites]

@@ -1,0 +1,87 @@
+"""Strategies of federation beside one another, on a generated cohort at unlike sites.
+
+    python benchmarks/federation.py --output FOLDER --seeds 3 --ways bayesian fedavg local pooled
+
+Each way starts from the same weights and trains equally many epochs at its sites. Prints a Markdown table of test
+figures: mean and standard deviation over seeds of cohort, deal and training. `pooled` is one site with all images, a
+bound; of `local` and `fedbn` the figures are means over the sites' own models. Started again, it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+
+from bundle_runs import CHEST, Figures, spread
+
+from mtmedformer_monai.federate_cli import parse_pairs
+from mtmedformer_monai.federated.simulation import SimulationSettings, simulate
+from mtmedformer_monai.federated.simulation.bundle_parts import primary_figures
+
+WAYS = ["bayesian", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
+
+
+def main() -> None:
+    """Simulates over seeds, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--ways", nargs="+", default=WAYS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="settings are chosen on other seeds")
+    parser.add_argument("--unlike", default="scanner")
+    parser.add_argument("--patients", type=int, default=240)
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--local-epochs", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--override", action="append", default=["batch_size=8"], metavar="ID=VALUE")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("monai").setLevel(logging.ERROR)
+    columns = [*primary_figures(CHEST), "mean_score"]
+    results: dict[str, list[Figures]] = {way: [] for way in options.ways}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for way in options.ways:
+            results[way].append(run(way, seed, options))
+    print(
+        f"\n{options.seeds} seeds, {options.rounds} rounds of {options.local_epochs} epochs, unlike {options.unlike}\n"
+    )
+    print(f"|  | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
+    for way, found in results.items():
+        print(f"| {way} | {' | '.join(spread([run.get(name) for run in found]) for name in columns)} |")
+
+
+def run(way: str, seed: int, options: argparse.Namespace) -> Figures:
+    """One way on one seed, or what is on disk of it."""
+    folder = options.output / f"seed_{seed}"
+    path = folder / f"{way}.json"
+    if path.is_file():
+        found: Figures = json.loads(path.read_text())
+        return found
+    name, _, pairs = way.partition(":")
+    settings = SimulationSettings(
+        bundle=CHEST,
+        output=folder,
+        num_rounds=options.rounds,
+        local_epochs=options.local_epochs,
+        strategy=name,
+        strategy_settings=parse_pairs(pairs.split(",") if pairs else [], "--ways"),
+        unlike=options.unlike,
+        patients=options.patients,
+        image_size=options.image_size,
+        seed=seed,
+        num_processes=options.processes,
+        overrides=parse_pairs(options.override, "--override"),
+    )
+    started = time.monotonic()
+    found = dict(simulate(name, settings, name=way))
+    logging.info("seed %d, %s: %.0f s, %s", seed, way, time.monotonic() - started, found)
+    path.write_text(json.dumps(found))
+    return found
+
+
+if __name__ == "__main__":
+    main()
