@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--override", action="append", default=["batch_size=8"], metavar="ID=VALUE")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     logging.getLogger("monai").setLevel(logging.ERROR)
     columns = [*primary_figures(CHEST), "mean_score"]
     results: dict[str, list[Figures]] = {way: [] for way in options.ways}

@@ -50,6 +50,11 @@ def prepare_data(settings: SimulationSettings) -> FederatedData:
     )
 
 
+def count_images(datalist: Path) -> int:
+    """Training images of a datalist."""
+    return len(read_datalist(datalist)["training"])
+
+
 def _generate(settings: SimulationSettings, folder: Path) -> Path:
     path = folder / "datalist.json"
     if path.is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -12,14 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
 from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.posterior_file import Provenance
 from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategy import Kind, pick
 
 from . import worker
-from .bundle_parts import initial_weights, primary_figures
-from .cohort import FederatedData
+from .bundle_parts import initial_weights, primary_figures, read_bundle
+from .cohort import FederatedData, count_images
 from .history import KEY_FIGURE, Figures, draw_rounds, read_rounds, write_rounds
+from .model_files import write_posterior, write_weights
 from .settings import SimulationSettings
 from .tracking import SimulationTracker
 from .worker import SiteSpec, read_exchange, write_exchange
@@ -31,7 +35,7 @@ class Simulation:
     """One federation, from its first round or from where it stopped.
 
     Files in its folder: `rounds.json` and `rounds.png` (figures by round), `server.pt` (the server's state after the
-    last whole round), `broadcast.pt`, a folder a site, `mlflow.db`.
+    last whole round), `model.pt`, `posterior.pt`, `broadcast.pt`, a folder a site, `mlflow.db`.
 
     Args:
         settings: of the simulation.
@@ -54,10 +58,11 @@ class Simulation:
         self._settings, self._data, self._folder = settings, data, folder
         self._name = name or settings.strategy
         self._specs = [self._spec(site, path, personal) for site, path in (sites or data.sites).items()]
-        strategy = make_strategy(settings.strategy, **settings.strategy_settings)
+        self._strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)
         weights = initial_weights(settings.bundle, self._overrides({}), settings.seed)
-        self._aggregator = Aggregator(strategy, weights)
+        self._aggregator = Aggregator(self._strategy, weights)
         self._broadcast = folder / "broadcast.pt"
+        self._num_samples = sum(count_images(path) for path in (sites or data.sites).values())
 
     def run(self) -> dict[str, Figures]:
         """All rounds that are not done yet; then test figures of the global model, and of each site's own weights.
@@ -81,6 +86,7 @@ class Simulation:
                 tracker.log(row)
                 self._tell(row)
             found = self._test(submit)
+            self._write_model(submit)
         draw_rounds(rounds, primary_figures(self._settings.bundle), self._folder / "rounds.png")
         tracker.finish(self._folder / "rounds.json", self._folder / "rounds.png")
         return found
@@ -123,11 +129,26 @@ class Simulation:
         }
         return {"global": whole.result(), **{name: future.result() for name, future in tested.items()}}
 
+    def _write_model(self, submit: _Submit) -> None:
+        """The global weights, and with a strategy that has one the posterior around them."""
+        sent = self._aggregator.broadcast().weights
+        write_weights(sent, self._folder)
+        if not pick(sent, Kind.PRECISION):
+            return
+
+        def ask(path: Path) -> list[list[float]]:
+            asked = [submit(spec, worker.posterior_likelihood, spec, self._broadcast, path) for spec in self._specs]
+            return [future.result() for future in asked]
+
+        network = read_bundle(self._settings.bundle, self._overrides({})).get_parsed_content("network_def")
+        provenance = Provenance(len(self._specs), self._aggregator.round, self._num_samples)
+        write_posterior(sent, self._strategy.prior_precision, network, provenance, ask, self._folder)
+
     @contextmanager
     def _processes(self) -> Iterator[_Submit]:
         """Processes that sites are dealt to for good, so that a process holds its sites' images alone."""
         count = min(self._settings.num_processes, len(self._specs))
-        threads = max(1, (os.cpu_count() or 1) // count)
+        threads = max(1, torch.get_num_threads() // count)
         context = multiprocessing.get_context("spawn")
         pools = [ProcessPoolExecutor(1, context, worker.start_process, (threads,)) for _ in range(count)]
         home = {spec.name: pools[index % count] for index, spec in enumerate(self._specs)}

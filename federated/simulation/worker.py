@@ -15,10 +15,11 @@ from typing import Any
 
 from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
 from mtmedformer_monai.federated.exchange import to_exchange
-from mtmedformer_monai.federated.strategy import Kind, key
+from mtmedformer_monai.federated.strategy import Kind, key, pick
 
 from .bundle_parts import Evaluation
 from .history import Figures
+from .model_files import likelihood
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,20 @@ def write_site_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
     path = spec.folder / "weights.pt"
     save_checkpoint({"weights": {key(Kind.MEAN, name): value for name, value in weights.items()}}, path)
     return path
+
+
+def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> list[float]:
+    """What a site's validation images say of the posterior's temperature; see `model_files`."""
+    from mtmedformer_monai.engines.training_state import bare
+
+    client = _client(spec)
+    network = bare(client.evaluator.network)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.load_state_dict({**before, **pick(read_exchange(broadcast).weights, Kind.MEAN)})
+    tasks = client.train_workflow.parser.get_parsed_content("tasks")
+    found = likelihood(client.evaluator, tasks, network, posterior)
+    network.load_state_dict(before)
+    return found
 
 
 def read_exchange(path: Path) -> Any:

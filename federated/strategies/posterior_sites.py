@@ -51,7 +51,7 @@ class PosteriorSites(Strategy):
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, average, rate, prior_precision)
-        self._prior_precision, self._rate, self.sends_changes = prior_precision, rate, memory
+        self.prior_precision, self._rate, self.sends_changes = prior_precision, rate, memory
         self._site = SiteSettings(EvidenceScale(isotropic, curvature), average, rate or LARGEST_RATE, coded_precision)
 
     def site(self, groups: PermutationGroups | None = None) -> SiteRule:
@@ -62,7 +62,7 @@ class PosteriorSites(Strategy):
         """A server that knows the prior alone."""
         if not self.sends_changes:
             return AveragingServer(weights)
-        return PosteriorServer(weights, self._prior_precision, self._rate)
+        return PosteriorServer(weights, self.prior_precision, self._rate)
 
 
 def _check(isotropic: float, curvature: float, average: float, rate: float | None, prior_precision: float) -> None:

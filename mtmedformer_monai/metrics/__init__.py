@@ -8,6 +8,7 @@ from typing import Any
 
 _HOMES = {
     "SegmentationMetric": "segmentation",
+    "SelectiveMetric": "selective",
     "ClassificationMetric": "classification",
     "DetectionMetric": "detection",
     "average_precision": "detection_curves",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import random
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_trainer_built_anew_goes_on():
     for epochs in (1, 2):
         trainer.state.max_epochs = epochs
         trainer.run()
-    saved = capture_trainer(trainer)
+    saved = copy.deepcopy(capture_trainer(trainer))  # as a file is a copy
     restore_trainer(again, saved)
     assert counters[1].count == 2
     for each in (trainer, again):

@@ -86,7 +86,7 @@ def federate(sites, precision_of, rounds: int, rate: float) -> torch.Tensor:
 )
 def test_the_fixed_point_is_the_pooled_optimum_whatever_the_precisions(precision_of):
     sites = make_sites()
-    reached = federate(sites, precision_of, rounds=120, rate=0.5)
+    reached = federate(sites, precision_of, rounds=170, rate=0.5)
     torch.testing.assert_close(reached, pooled_optimum(sites), rtol=0, atol=1e-6)
 
 

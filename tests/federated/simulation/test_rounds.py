@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from mtmedformer_monai.federated.posterior_file import load_posterior
 from mtmedformer_monai.federated.simulation import SimulationSettings, rounds, worker
 from mtmedformer_monai.federated.simulation.cohort import prepare_data
+from mtmedformer_monai.federated.simulation.model_files import TEMPERATURES
 from mtmedformer_monai.federated.simulation.rounds import Simulation
 from tests.bundles.conftest import ROOT
 
@@ -61,6 +63,10 @@ def test_a_federation_writes_what_it_measured_and_goes_on_exactly_after_a_kill(s
     assert all(set(row["sites"]) == {"site_1", "site_2"} for row in written)
     assert written[0]["bytes_sent"] > 1e6
     assert np.asarray(Image.open(tmp_path / "whole/rounds.png").convert("L")).std() > 5
+    posterior = load_posterior(tmp_path / "whole/posterior.pt")
+    assert posterior.provenance.num_sites == posterior.provenance.num_rounds == 2
+    assert posterior.temperature in TEMPERATURES
+    assert set(torch.load(tmp_path / "whole/model.pt")) >= set(posterior.evidence)
 
     real = worker.train
 

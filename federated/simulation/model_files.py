@@ -1,0 +1,74 @@
+"""What a federation ends with: the weights, and the posterior around them, with one temperature for all sites."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mtmedformer_monai.engines.checkpoint_file import save_checkpoint
+from mtmedformer_monai.federated.posterior_file import Provenance, from_broadcast, save_posterior
+from mtmedformer_monai.federated.posterior_inferer import PosteriorInferer
+from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.federated.temperature import fit_temperature, site_likelihood
+
+TEMPERATURES = tuple(10.0**exponent for exponent in range(-6, 1))
+NUM_DRAWS = 4
+"""For the temperature alone."""
+
+
+def write_weights(broadcast: Mapping[str, Tensor], folder: Path) -> Path:
+    """Writes `model.pt`, a flat state dict; returns its path."""
+    path = folder / "model.pt"
+    save_checkpoint(pick(broadcast, Kind.MEAN), path)
+    return path
+
+
+def write_posterior(
+    broadcast: Mapping[str, Tensor],
+    prior_precision: float,
+    network: nn.Module,
+    provenance: Provenance,
+    likelihoods: Callable[[Path], Sequence[Sequence[float]]],
+    folder: Path,
+) -> Path:
+    """Writes `posterior.pt`, with the temperature at which the sites' validation images are likeliest.
+
+    Args:
+        broadcast: of the server, with precisions.
+        prior_precision: as the strategy counted it.
+        network: of the bundle; its weights are of no matter.
+        provenance: of the federation.
+        likelihoods: of the file, asks every site for `likelihood`.
+        folder: where it goes.
+
+    Returns:
+        Its path.
+    """
+    path = folder / "posterior.pt"
+    posterior = from_broadcast(broadcast, prior_precision, network, provenance)
+    save_posterior(posterior, path)
+    sums = [torch.tensor(each, dtype=torch.float64) for each in likelihoods(path)]
+    save_posterior(dataclasses.replace(posterior, temperature=fit_temperature(sums, TEMPERATURES)), path)
+    return path
+
+
+@torch.no_grad()
+def likelihood(evaluator: Any, tasks: Sequence[Any], network: nn.Module, posterior: Path) -> list[float]:
+    """A site's summed negative log-likelihoods over its validation images, one a temperature.
+
+    Args:
+        evaluator: whose images and batches these are.
+        tasks: of the network.
+        network: with the weights that the posterior lies around.
+        posterior: file.
+    """
+    network.eval()
+    inferers = {value: PosteriorInferer(posterior, tasks, NUM_DRAWS, temperature=value) for value in TEMPERATURES}
+    batches = (evaluator.prepare_batch(batch, evaluator.state.device, False) for batch in evaluator.data_loader)
+    sums = site_likelihood(lambda image, value: inferers[value](image, network), batches, tasks, TEMPERATURES)
+    return [float(value) for value in sums]
