@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from mtmedformer_monai.federated.strategy import Kind, Weights, pick
 
 from .history import Figures
@@ -57,6 +59,16 @@ class Evaluation:
     def run(self, exchange: Any) -> Figures:
         """Figures of broadcast weights."""
         self._evaluator.network.load_state_dict(pick(exchange.weights, Kind.MEAN))
+        return self._figures()
+
+    def run_network(self, network: nn.Module) -> Figures:
+        """Figures of a network."""
+        before, self._evaluator.network = self._evaluator.network, network.eval()
+        found = self._figures()
+        self._evaluator.network = before
+        return found
+
+    def _figures(self) -> Figures:
         self._evaluator.run()
         metrics = self._evaluator.state.metrics
         return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

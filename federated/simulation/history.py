@@ -62,7 +62,8 @@ def draw_rounds(rounds: Sequence[Round], primary: Sequence[str], path: Path) -> 
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
         axes.set_ylim(-0.02, 1.02)
-        axes.legend(fontsize=7, frameon=False)
+        if axes.lines:
+            axes.legend(fontsize=7, frameon=False)
     save_figure(figure, path)
 
 

@@ -46,11 +46,23 @@ class SeedEachEpoch:
 
     def __call__(self, engine: Engine) -> None:
         """Seeds for the epoch that starts."""
-        seed = epoch_seed(self._seed, engine.state.epoch, idist.get_rank())
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        _seed_loader(engine.data_loader, seed)
+        seed_epoch(engine.data_loader, self._seed, engine.state.epoch, idist.get_rank())
+
+
+def seed_epoch(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
+    """Seeds every source of randomness for an epoch over a data loader.
+
+    Args:
+        loader: whose generators and random transforms are seeded, too.
+        seed: of the training.
+        epoch: that starts.
+        rank: of the process, or of whatever else must not draw alike.
+    """
+    mixed = epoch_seed(seed, epoch, rank)
+    random.seed(mixed)
+    np.random.seed(mixed)
+    torch.manual_seed(mixed)
+    _seed_loader(loader, mixed)
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:

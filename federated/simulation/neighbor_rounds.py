@@ -1,0 +1,151 @@
+"""The rounds of a neighbor's system on the same sites, in this process."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.utils import set_determinism
+from torch import nn
+
+from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
+from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
+from mtmedformer_monai.engines.seeding import seed_epoch
+from mtmedformer_monai.federated.neighbors.channel import DOWN, UP
+from mtmedformer_monai.federated.neighbors.factory import make_neighbor
+from mtmedformer_monai.federated.neighbors.system import LocalSettings, Site
+from mtmedformer_monai.losses import INITIAL_BATCHES, HybridLoss
+from mtmedformer_monai.tasks.base import Task
+
+from .bundle_parts import Evaluation, primary_figures, read_bundle
+from .cohort import FederatedData
+from .history import KEY_FIGURE, Figures, Round, draw_rounds, read_rounds, write_rounds
+from .settings import SimulationSettings
+from .tracking import SimulationTracker
+
+logger = logging.getLogger("mtmedformer")
+
+PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainViT"}}
+"""Of systems whose server works on tokens of one resolution: the bundle's encoder is replaced."""
+
+NEEDS_PLAIN = ("p_festa", "fesvibs")
+
+
+class NeighborSimulation:
+    """One system, from its first round or from where it stopped; files as those of `Simulation`.
+
+    Args:
+        name: of the system, as of `make_neighbor`.
+        settings: of the simulation; `strategy_settings` are the system's.
+        data: datalists of all sites.
+        folder: for its files.
+    """
+
+    def __init__(self, name: str, settings: SimulationSettings, data: FederatedData, folder: Path) -> None:
+        self._name, self._settings, self._data, self._folder = name, settings, data, folder
+        self._overrides = {
+            "seed": settings.seed,
+            "image_size": list(settings.input_size),
+            "output_dir": str(folder),
+            **(PLAIN if name in NEEDS_PLAIN else {}),
+            **settings.overrides,
+        }
+        parser = self._read({})
+        set_determinism(settings.seed)
+        network, tasks = parser.get_parsed_content("network_def"), parser.get_parsed_content("tasks")
+        self._sites = [Site(site, self._loader(path)) for site, path in data.sites.items()]
+        for index, site in enumerate(self._sites):
+            seed_epoch(site.batches, settings.seed, 0, index)
+        loss = scaled_loss(network, tasks, self._sites)
+        local = LocalSettings(loss, epochs=settings.local_epochs)
+        self._system = make_neighbor(name, network, local, **settings.strategy_settings)
+
+    def run(self) -> dict[str, Figures]:
+        """All rounds that are not done yet; then test figures.
+
+        Returns:
+            {'global', name of a site: figures on the test images of the whole cohort}.
+        """
+        rounds = read_rounds(self._folder / "rounds.json")
+        run_id = self._restore(rounds)
+        tracker = SimulationTracker(self._folder, self._name, {"system": self._name}, run_id)
+        validation = self._evaluation("validation")
+        for number in range(len(rounds) + 1, self._settings.num_rounds + 1):
+            rounds.append(self._round(number, validation))
+            save_checkpoint(
+                {"system": self._system.state_dict(), "round": number, "run_id": tracker.run_id}, self._state_path
+            )
+            write_rounds(rounds, self._folder / "rounds.json")
+            tracker.log(rounds[-1])
+        draw_rounds(rounds, primary_figures(self._settings.bundle), self._folder / "rounds.png")
+        tracker.finish(self._folder / "rounds.json", self._folder / "rounds.png")
+        test = self._evaluation("test")
+        networks = {
+            "global": self._system.network(),
+            **{site.name: self._system.network(site.name) for site in self._sites},
+        }
+        return {name: test.run_network(network) for name, network in networks.items()}
+
+    def _round(self, number: int, validation: Evaluation) -> dict[str, Any]:
+        started = time.monotonic()
+        for index, site in enumerate(self._sites):
+            seed_epoch(site.batches, self._settings.seed, number, index)
+        traffic = self._system.round(self._sites)
+        row: Round = {
+            "round": number,
+            "global": validation.run_network(self._system.network()),
+            "sites": {},
+            "seconds": round(time.monotonic() - started, 1),
+            "bytes_sent": traffic.total(direction=UP),
+            "bytes_broadcast": traffic.total(direction=DOWN),
+        }
+        logger.info("%s, round %d/%d  %s %.3f  (%.0f s)", self._name, number, self._settings.num_rounds, KEY_FIGURE,
+                    row["global"][KEY_FIGURE], row["seconds"])  # fmt: skip
+        return row
+
+    def _restore(self, rounds: list[dict[str, Any]]) -> str | None:
+        if not self._state_path.is_file():
+            rounds.clear()
+            return None
+        saved = load_checkpoint(self._state_path)
+        self._system.load_state_dict(saved["system"])
+        del rounds[saved["round"] :]
+        return str(saved["run_id"])
+
+    @property
+    def _state_path(self) -> Path:
+        return self._folder / "server.pt"
+
+    def _read(self, own: Mapping[str, Any]) -> Any:
+        return read_bundle(self._settings.bundle, {**self._overrides, **own})
+
+    def _loader(self, datalist: Path) -> Any:
+        return self._read({"datalist": str(datalist)}).get_parsed_content("train#dataloader")
+
+    def _evaluation(self, section: str) -> Evaluation:
+        lists = {"datalist": str(self._data.everything), "validate#dataset#data#section": section}
+        return Evaluation(self._settings.bundle, {**self._overrides, **lists})
+
+
+@torch.no_grad()
+def scaled_loss(network: nn.Module, tasks: Sequence[Task], sites: Sequence[Site]) -> HybridLoss:
+    """The hybrid loss with one scale for all sites: means over their first batches at the common weights.
+
+    Args:
+        network: to start from.
+        tasks: of the network; one that no site has a label of counts plainly.
+        sites: whose batches are measured.
+    """
+    measured, prepare = HybridLoss(tasks), PrepareMultiTaskBatch(tasks, keep_meta=False)
+    network.eval()
+    for site in sites:
+        for _, batch in zip(range(max(1, INITIAL_BATCHES // len(sites))), site.batches, strict=False):
+            image, targets = prepare(batch)
+            measured(network(image), targets)
+    network.train()
+    scales = {task.name: float(value) for task, value in zip(tasks, measured.initial, strict=True)}
+    return HybridLoss(tasks, initial={name: value if value > 0 else 1.0 for name, value in scales.items()})

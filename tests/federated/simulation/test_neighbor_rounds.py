@@ -1,0 +1,78 @@
+"""Neighbors' systems on the same sites."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from mtmedformer_monai.federated.simulation import SimulationSettings
+from mtmedformer_monai.federated.simulation.cohort import prepare_data
+from mtmedformer_monai.federated.simulation.neighbor_rounds import NeighborSimulation, scaled_loss
+from mtmedformer_monai.tasks import ClassificationTask
+from tests.bundles.conftest import ROOT
+
+
+@pytest.fixture
+def settings(tmp_path):
+    def make(**changes):
+        sizes = {"num_sites": 2, "num_rounds": 2, "patients": 14, "image_size": 32, "unlike": "nothing"}
+        return SimulationSettings(ROOT / "bundles/chest_xray_multitask", tmp_path / "out", **{**sizes, **changes})
+
+    return make
+
+
+def simulation(chosen, folder, name="festa"):
+    return NeighborSimulation(name, chosen, prepare_data(chosen), folder)
+
+
+def test_a_system_trains_and_goes_on_exactly_after_a_kill(settings, tmp_path, monkeypatch):
+    chosen = settings()
+    whole = simulation(chosen, tmp_path / "whole").run()
+    assert set(whole) == {"global", "site_1", "site_2"}
+    written = json.loads((tmp_path / "whole/rounds.json").read_text())
+    assert [row["round"] for row in written] == [1, 2]
+    assert written[0]["bytes_sent"] > 0
+    assert written[0]["global"] != written[1]["global"]
+
+    stopped = simulation(chosen, tmp_path / "stopped")
+    real = stopped._system.round
+
+    def killed(sites):
+        if stopped._system._number == 1:
+            raise KeyboardInterrupt
+        return real(sites)
+
+    monkeypatch.setattr(stopped._system, "round", killed)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.run()
+    assert json.dumps(simulation(chosen, tmp_path / "stopped").run()) == json.dumps(whole)
+
+
+def test_systems_on_plain_tokens_replace_the_encoder(settings, tmp_path):
+    found = simulation(settings(num_rounds=1), tmp_path / "plain", "fesvibs").run()
+    assert 0.0 <= found["global"]["lung_dice"] <= 1.0
+
+
+def test_scales_are_means_over_the_sites(tmp_path):
+    from types import SimpleNamespace
+
+    class Fixed(torch.nn.Module):
+        def forward(self, image):
+            return {"finding": image[:, 0, 0, :1]}
+
+    task = ClassificationTask("finding", ["normal", "pneumonia"], "binary")
+    absent = ClassificationTask("type", ["a", "b"], "binary")
+    sites = [
+        SimpleNamespace(batches=[{"image": torch.full((1, 1, 2, 2), logit), "finding": torch.tensor([1.0])}])
+        for logit in (0.0, 2.0)
+    ]
+    assert scaled_loss(Fixed(), [task], sites).initial.tolist() == pytest.approx([(0.693147 + 0.126928) / 2])
+    both = [{**batch, "type": torch.tensor([torch.nan])} for site in sites for batch in site.batches]
+
+    class Both(torch.nn.Module):
+        def forward(self, image):
+            return {"finding": image[:, 0, 0, :1], "type": image[:, 0, 0, :1]}
+
+    assert scaled_loss(Both(), [task, absent], [SimpleNamespace(batches=both)]).initial[1] == 1.0
