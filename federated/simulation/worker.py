@@ -7,9 +7,13 @@ exactly, in whatever process.
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import shutil
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +57,23 @@ _EVALUATIONS: dict[str, Evaluation] = {}
 
 
 def start_process(num_threads: int) -> None:
-    """What a process does first: takes its share of the cores, and keeps quiet."""
+    """What a process does first: takes its share of the cores, keeps quiet, and sees to it that it ends."""
     import warnings
 
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(num_threads)
     logging.disable(logging.INFO)
     warnings.simplefilter("ignore")
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the one that started it is gone: a killed simulation leaves none behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def measure_losses(spec: SiteSpec, broadcast: Path) -> Path:
