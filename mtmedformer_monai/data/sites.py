@@ -44,7 +44,7 @@ def deal_to_sites(
         S datalists with paths as in the original.
 
     Raises:
-        ValueError: an unknown way, no patients, or a site would have nothing to train on.
+        ValueError: an unknown way, no patients, or a site would have nothing to train on, or to validate on.
     """
     if unlike not in _WAYS:
         raise ValueError(f"unlike expects one of {sorted(_WAYS)}, got {unlike!r}.")
@@ -56,10 +56,11 @@ def deal_to_sites(
     if unlike == "tasks":
         sites = [_keep(site, _kinds_of(number, num_sites)) for number, site in enumerate(sites)]
     for number, site in enumerate(sites):
-        if not site.get("training"):
-            raise ValueError(
-                f"site {number + 1} of {num_sites} has no training images; take fewer sites or more patients."
-            )
+        for section in ("training", "validation"):
+            if not site.get(section):
+                raise ValueError(
+                    f"site {number + 1} of {num_sites} has no {section} images; take fewer sites or more patients."
+                )
     return sites
 
 

@@ -1,0 +1,143 @@
+"""Whether a federation comes to rest where the pooled data would: the pooled gradient at the global mean, by round.
+
+    python benchmarks/pooled_gradient.py --output FOLDER --seeds 2
+
+The chest bundle at three sites that hold different annotations. Augmentation, dropout and weight decay are off, so that
+what sites train is what is measured: the length of the gradient of the mean loss over all sites' training images, with
+the prior's where the strategy has one. Prints a Markdown table, mean and standard deviation over seeds, and draws
+`pooled_gradient.png`. All ways share weights, batches and the learning rate's schedule.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from bundle_runs import CHEST, read_tasks, spread
+from torch import Tensor
+
+from mtmedformer_monai.engines.palette import color_of, new_figure, save_figure
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.bayesian_monai_algo import BayesianMonaiAlgo
+from mtmedformer_monai.federated.loss_scales import fix_initial_losses, split_initial_losses
+from mtmedformer_monai.federated.simulation import SimulationSettings
+from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
+from mtmedformer_monai.federated.simulation.cohort import prepare_data
+from mtmedformer_monai.federated.strategies import make_strategy
+
+WAYS = {"bayesian": {}, "bayesian, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
+PRIOR = 0.05
+
+
+def main() -> None:
+    """Runs all ways over seeds; prints the table, and draws it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=16)
+    parser.add_argument("--local-epochs", type=int, default=4)
+    parser.add_argument("--patients", type=int, default=120)
+    parser.add_argument("--image-size", type=int, default=48)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.disable(logging.INFO)
+    lengths: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+    for seed in range(options.seeds):
+        for way in WAYS:
+            lengths[way].append(run(way, seed, options))
+            print(f"seed {seed}, {way}: {[round(value, 4) for value in lengths[way][-1]]}", flush=True)
+    shown = sorted({0, options.rounds // 4, options.rounds // 2, 3 * options.rounds // 4, options.rounds})
+    print(f"\n| after round | {' | '.join(map(str, shown))} |\n|{' --- |' * (len(shown) + 1)}")
+    for way, runs in lengths.items():
+        print(f"| {way} | {' | '.join(spread([each[number] for each in runs]) for number in shown)} |")
+    draw(lengths, options.output / "pooled_gradient.png")
+
+
+def run(way: str, seed: int, options: argparse.Namespace) -> list[float]:
+    """The gradient's length before the first round and after each."""
+    settings = SimulationSettings(
+        CHEST, options.output / f"seed_{seed}", unlike="tasks", patients=options.patients,
+        image_size=options.image_size, seed=seed,
+    )  # fmt: skip
+    plain = {
+        "image_size": list(settings.input_size),
+        "batch_size": 8,
+        "weight_decay": 0.0,
+        "rounds": options.rounds,
+        "seed": seed,
+        "network_def#encoder#drop_path": 0.0,
+        "tasks": [task | ({"dropout": 0.0} if "kind" in task else {}) for task in read_tasks(CHEST)],
+        "train#random_transforms": [],
+        "train#handlers_with_state": "$[@train#history]",
+    }
+    name = way.partition(",")[0]
+    clients = []
+    for site, path in prepare_data(settings).sites.items():
+        own = {"datalist": str(path), "output_dir": str(settings.output / way / site)}
+        client = BayesianMonaiAlgo(
+            str(CHEST), name, options.local_epochs, settings=WAYS[way], train_kwargs={**plain, **own}
+        )
+        client.initialize({"fl_client_name": site})
+        clients.append(client)
+    start = initial_weights(CHEST, plain, seed)
+    server = Aggregator(make_strategy(name, **WAYS[way]), start)
+    for client in clients:
+        server.add_initial_losses(client.measure_losses(server.broadcast()))
+    _, scales = split_initial_losses(server.broadcast().weights or {})
+    for client in clients:
+        fix_initial_losses(client.trainer.loss_function, scales)
+    prior = PRIOR if name == "bayesian" else 0.0
+    found = [pooled_gradient(clients, server.weights(), start, prior)]
+    for _ in range(options.rounds):
+        sent = server.broadcast()
+        for index, client in enumerate(clients):
+            client.train(sent)
+            server.add(client.get_weights(), str(index))
+        server.close_round()
+        found.append(pooled_gradient(clients, server.weights(), start, prior))
+    return found
+
+
+def pooled_gradient(clients: list[Any], mean: dict[str, Tensor], start: dict[str, Tensor], prior: float) -> float:
+    """Length of the gradient of the mean loss over all sites' images, and of the prior's share of it."""
+    total: dict[str, Tensor] = {}
+    num_images = sum(len(client.trainer.data_loader.dataset) for client in clients)
+    for client in clients:
+        network, loss = client.trainer.network, client.trainer.loss_function
+        network.load_state_dict(mean)
+        network.eval()
+        count = len(client.trainer.data_loader.dataset)
+        for batch in client.trainer.data_loader:
+            image, targets = client.trainer.prepare_batch(batch, torch.device("cpu"), False)
+            network.zero_grad()
+            (loss(network(image), targets) * len(image)).backward()
+            for name, parameter in network.named_parameters():
+                if parameter.grad is not None:
+                    counted = client.ownership.num_samples[name] / count  # the site's whole loss, as it trains it
+                    total[name] = total.get(name, 0.0) + counted * parameter.grad.double()
+        network.train()
+    for name in total:
+        total[name] = total[name] + prior * (mean[name] - start[name]).double()
+    return float(torch.stack([value.square().sum() for value in total.values()]).sum().sqrt() / num_images)
+
+
+def draw(lengths: dict[str, list[list[float]]], path: Path) -> None:
+    """A curve a way and seed."""
+    figure = new_figure(6, 4)
+    axes = figure.subplots()
+    for index, (way, runs) in enumerate(lengths.items()):
+        for number, each in enumerate(runs):
+            axes.plot(range(len(each)), each, color=color_of(index), label=None if number else way)
+    axes.set_yscale("log")
+    axes.set_xlabel("round")
+    axes.set_title("Length of the pooled gradient at the global mean", fontsize=10)
+    axes.legend(fontsize=8, frameon=False)
+    save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    main()
