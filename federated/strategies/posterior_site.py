@@ -17,8 +17,6 @@ from mtmedformer_monai.federated.site_round import EvidenceScale, Pull, evidence
 from mtmedformer_monai.federated.strategy import Kind, LocalTraining, Message, SiteRule, Weights, key, pick
 
 from .averaged import is_averaged
-from .posterior_server import RATE
-
 _logger = logging.getLogger(__name__)
 
 LARGEST_FALL: Final = 0.9
@@ -32,13 +30,11 @@ class SiteSettings:
     Attributes:
         scale: of the precision that its data bring.
         average: share of the squared gradient that is remembered from the rounds before.
-        rate: towards the new factor, where the server broadcasts none.
         coded_precision: whether changes of precision are rounded to what a byte holds; the shift is made for those.
     """
 
     scale: EvidenceScale
     average: float
-    rate: float
     coded_precision: bool
 
 
@@ -56,14 +52,18 @@ class PosteriorSite(SiteRule):
         self._own: Factor = {}
         self._squares: Weights = {}
         self._pulls: dict[str, Pull] = {}
-        self._rate = settings.rate
+        self._rates: dict[str, float] = {}
         self.needs_squared_gradient = settings.scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The posterior's mean; what all others believe is the posterior without the site's own factor."""
+        """The posterior's mean; what all others believe is the posterior without the site's own factor.
+
+        Raises:
+            KeyError: a broadcast of another strategy: precisions without rates.
+        """
         mean, precision = pick(broadcast, Kind.MEAN), pick(broadcast, Kind.PRECISION)
         self._pulls = {name: pull_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision}
-        self._rate = float(broadcast[RATE]) if RATE in broadcast else self._settings.rate
+        self._rates = {name: float(broadcast[key(Kind.RATE, name)]) for name in precision}
         return mean
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
@@ -128,17 +128,20 @@ class PosteriorSite(SiteRule):
         old = self._own.get(name, zeros_like(Gaussian(mean, mean)))
         old = Gaussian(old.shift.double(), old.precision.double())
         known = torch.zeros_like(mean) if square is None else square.double()
-        precision = self._rounded(old.precision, evidence(known, count, self._settings.scale))
+        rate, precision = self._rates[name], evidence(known, count, self._settings.scale)
+        if self._settings.coded_precision:
+            precision = _rounded(old.precision, precision, rate)
         new = Gaussian(precision * mean + pull_at(mean, pull), precision)
-        stepped = damp(old, new, self._rate)
+        stepped = damp(old, new, rate)
         return Gaussian(stepped.shift.float(), stepped.precision.float())
 
-    def _rounded(self, old: Tensor, new: Tensor) -> Tensor:
-        """The precision whose damped change a byte can tell; a factor never falls below 0 by rounding."""
-        if not self._settings.coded_precision or not bool(torch.isfinite(new).all()):
-            return new
-        change = torch.maximum(self._rate * (new - old), -LARGEST_FALL * old)
-        return old + decode_signed(encode_signed(change), torch.float64) / self._rate
+
+def _rounded(old: Tensor, new: Tensor, rate: float) -> Tensor:
+    """The precision whose damped change a byte can tell; a factor never falls below 0 by rounding."""
+    if not bool(torch.isfinite(new).all()):
+        return new
+    change = torch.maximum(rate * (new - old), -LARGEST_FALL * old)
+    return old + decode_signed(encode_signed(change), torch.float64) / rate
 
 
 def _change(new: Mapping[str, Gaussian], old: Mapping[str, Gaussian]) -> Message:

@@ -18,7 +18,7 @@ from mtmedformer_monai.permutations import PermutationGroups
 
 from .fedavg import AveragingServer
 from .memoryless_site import MemorylessSite
-from .posterior_server import LARGEST_RATE, PosteriorServer
+from .posterior_server import PosteriorServer
 from .posterior_site import PosteriorSite, SiteSettings
 
 
@@ -32,8 +32,9 @@ class PosteriorSites(Strategy):
         isotropic: precision an image brings to each weight. Higher is slower and steadier.
         curvature: factor of the squared gradient.
         average: share of the squared gradient that is remembered from the rounds before, in [0, 1).
-        rate: share of the way to its new factor that a site goes in a round, in (0, 1]; None: one over the number of
-            messages of the round before, 0.5 at most; give it where sums are made on the way. Halved on divergence.
+        rate: share of the way to its new factor that a site goes in a round, in (0, 1]; None: for each parameter one
+            over the number of sites that last spoke of it; give it where sums are made on the way. Halved on
+            divergence.
         prior_precision: of the prior around the initial weights, above 0; counted once, at the server.
         memory: without it sites send their Gaussians anew each round, nothing pulls, and there is no prior:
             federated averaging if curvature is 0, Fisher merging if not.
@@ -52,7 +53,7 @@ class PosteriorSites(Strategy):
     ) -> None:
         _check(isotropic, curvature, average, rate, prior_precision)
         self.prior_precision, self._rate, self.sends_changes = prior_precision, rate, memory
-        self._site = SiteSettings(EvidenceScale(isotropic, curvature), average, rate or LARGEST_RATE, coded_precision)
+        self._site = SiteSettings(EvidenceScale(isotropic, curvature), average, coded_precision)
 
     def site(self, groups: PermutationGroups | None = None) -> SiteRule:
         """A site that has said nothing yet."""

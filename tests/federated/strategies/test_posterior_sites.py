@@ -134,7 +134,7 @@ def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
     without, _ = federate(strategy, {"w": torch.ones(2)}, three_linear_sites()[1:], 2)
     for name, value in without.broadcast().items():
         close(server.broadcast()[name], value)
-    assert server.broadcast()["setting/rate"] == 1.0  # no alarm
+    assert server.broadcast()["rate/w"] == 1.0  # no alarm
     assert rules[0].own_evidence() == {}
     assert rules[0].withdraw() == {}
 
