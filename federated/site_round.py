@@ -19,16 +19,18 @@ from .posterior import Factor, divide
 
 @dataclass(frozen=True)
 class EvidenceScale:
-    """How a squared gradient becomes precision: `num_samples * (isotropic + curvature * squared_gradient)`.
+    """How a squared gradient becomes precision: `num_samples * (isotropic + curvature * squared_gradient ** power)`.
 
     Attributes:
         isotropic: precision a sample brings to every weight that the site trains; keeps weights with a flat loss from
             drifting.
         curvature: factor of the mean squared gradient, the diagonal of the empirical Fisher information.
+        power: of the mean squared gradient; 1 is Laplace's, 0.5 the preconditioner of Adam.
     """
 
     isotropic: float = 0.03
     curvature: float = 1.0
+    power: float = 1.0
 
 
 def pull_loss(weights: Mapping[str, Tensor], cavity: Mapping[str, Gaussian]) -> Tensor:
@@ -97,7 +99,7 @@ def evidence(squared_gradient: Tensor, num_samples: int, scale: EvidenceScale) -
         num_samples: the site's training images with a label of a task that uses the weight.
         scale: of the precision.
     """
-    return num_samples * (scale.isotropic + scale.curvature * squared_gradient)
+    return num_samples * (scale.isotropic + scale.curvature * squared_gradient.pow(scale.power))
 
 
 def new_factor(

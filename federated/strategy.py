@@ -37,8 +37,6 @@ class Kind:
     """Sent and broadcast: control variates and other corrections, or their change."""
     COUNT: Final = "count"
     """Sent: images behind a control, or their change; one number a parameter."""
-    RATE: Final = "rate"
-    """Broadcast: how far sites go towards what they learnt in this round; one number a parameter."""
     SETTING: Final = "setting"
     """Broadcast: a scalar that all sites follow in this round."""
 

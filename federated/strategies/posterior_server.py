@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -16,23 +16,21 @@ from mtmedformer_monai.federated.strategy import Kind, Message, ServerRule, Weig
 from .averaged import is_averaged
 from .step_guard import StepGuard
 
+DAMPING: Final = key(Kind.SETTING, "damping")
+"""Broadcast: factor of the sites' rates, below 1 after divergence."""
+
+
 class PosteriorServer(ServerRule):
     """Adds the changes of factors; factors stay while their sites are silent.
 
     Statistics (`is_averaged`) are sums of the same kind, without a prior.
 
-    K sites that correct the same error at once overshoot it K times if their precisions are too low for their losses'
-    curvature; the rate 1 / K is steady whatever the precisions (the usual damping of synchronous updates: Ashman et
-    al., arXiv 2202.12275, section 4). K counts the sites that speak of a parameter: a decoder that one site trains
-    steps at full length. It costs nothing in a first round, whose mean is the same at any rate.
-
     Args:
         weights: to start from: the prior's mean.
         prior_precision: the prior's, counted once.
-        rate: of the sites; None: for each parameter one over the number of sites that last spoke of it in a round.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], prior_precision: float, rate: float | None = None) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], prior_precision: float) -> None:
         self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         learned = {name: value for name, value in self._weights.items() if not is_averaged(name, value)}
         counted = {name: value.shape for name, value in self._weights.items() if name not in learned}
@@ -41,9 +39,8 @@ class PosteriorServer(ServerRule):
         self._precision = {name: torch.full(value.shape, prior_precision) for name, value in learned.items()}
         self._posterior = Accumulator(prior)
         self._statistics = RunningSum(counted, kinds=(Kind.SHIFT, Kind.PRECISION))
-        self._chosen, self._guard = rate, StepGuard(1.0)
-        self._num_sites: dict[str, int] = {}
-        self._num_before = dict.fromkeys(prior, 1)
+        self._guard = StepGuard(1.0)
+        self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds one site's changes."""
@@ -52,14 +49,13 @@ class PosteriorServer(ServerRule):
         self._posterior.check(factor)
         self._statistics.add(others)
         self._posterior.add(factor)
-        for name in factor:
-            self._num_sites[name] = self._num_sites.get(name, 0) + 1
+        self._touched |= set(factor)
 
     def close_round(self) -> None:
         """Takes the product's mean where changes came, and looks for divergence."""
         self._weights = self._statistics.weighted_means(self._weights)
-        posterior = self._posterior.posterior() if self._num_sites else {}
-        touched = {name: posterior[name] for name in sorted(self._num_sites)}
+        posterior = self._posterior.posterior() if self._touched else {}
+        touched = {name: posterior[name] for name in sorted(self._touched)}
         squared_step = squared_mean = 0.0
         for name, mean in means(touched).items():
             step = mean - self._weights[name].double()
@@ -68,13 +64,13 @@ class PosteriorServer(ServerRule):
             self._weights[name] = mean.to(self._weights[name].dtype)
             self._precision[name] = touched[name].precision.float()
         self._guard.see(squared_step, squared_mean)
-        self._num_sites, self._num_before = {}, {**self._num_before, **self._num_sites}
+        self._touched = set()
 
     def broadcast(self) -> Message:
-        """Mean, precision and rates."""
+        """Mean, precision and damping."""
         message = {key(Kind.MEAN, name): value for name, value in self._weights.items()}
         message |= {key(Kind.PRECISION, name): value for name, value in self._precision.items()}
-        return message | {key(Kind.RATE, name): torch.tensor(self._rate(name)) for name in self._precision}
+        return {**message, DAMPING: torch.tensor(self._guard.rate)}
 
     def weights(self) -> Weights:
         """The posterior's mean."""
@@ -88,8 +84,7 @@ class PosteriorServer(ServerRule):
             "posterior": self._posterior.state_dict(),
             "statistics": dict(self._statistics.total),
             "guard": self._guard.state_dict(),
-            "num_sites": dict(self._num_sites),
-            "num_before": dict(self._num_before),
+            "touched": sorted(self._touched),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -98,11 +93,7 @@ class PosteriorServer(ServerRule):
         self._posterior.load_state_dict(state["posterior"])
         self._statistics.total = dict(state["statistics"])
         self._guard.load_state_dict(state["guard"])
-        self._num_sites, self._num_before = dict(state["num_sites"]), dict(state["num_before"])
-
-    def _rate(self, name: str) -> float:
-        chosen = 1.0 / self._num_before[name] if self._chosen is None else self._chosen
-        return chosen * self._guard.rate
+        self._touched = set(state["touched"])
 
 
 def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Gaussian]:

@@ -10,13 +10,15 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, damp
+from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.federated.posterior import Factor, zeros_like
 from mtmedformer_monai.federated.precision_code import decode_signed, encode_signed
 from mtmedformer_monai.federated.site_round import EvidenceScale, Pull, evidence, pull_at, pull_of
 from mtmedformer_monai.federated.strategy import Kind, LocalTraining, Message, SiteRule, Weights, key, pick
 
 from .averaged import is_averaged
+from .posterior_server import DAMPING
+
 _logger = logging.getLogger(__name__)
 
 LARGEST_FALL: Final = 0.9
@@ -30,11 +32,13 @@ class SiteSettings:
     Attributes:
         scale: of the precision that its data bring.
         average: share of the squared gradient that is remembered from the rounds before.
+        rate: of the way to the new factor's slope; None: the site's share of the precision.
         coded_precision: whether changes of precision are rounded to what a byte holds; the shift is made for those.
     """
 
     scale: EvidenceScale
     average: float
+    rate: float | None
     coded_precision: bool
 
 
@@ -52,18 +56,14 @@ class PosteriorSite(SiteRule):
         self._own: Factor = {}
         self._squares: Weights = {}
         self._pulls: dict[str, Pull] = {}
-        self._rates: dict[str, float] = {}
+        self._damping = 1.0
         self.needs_squared_gradient = settings.scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The posterior's mean; what all others believe is the posterior without the site's own factor.
-
-        Raises:
-            KeyError: a broadcast of another strategy: precisions without rates.
-        """
+        """The posterior's mean; what all others believe is the posterior without the site's own factor."""
         mean, precision = pick(broadcast, Kind.MEAN), pick(broadcast, Kind.PRECISION)
         self._pulls = {name: pull_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision}
-        self._rates = {name: float(broadcast[key(Kind.RATE, name)]) for name in precision}
+        self._damping = float(broadcast.get(DAMPING, 1.0))
         return mean
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
@@ -122,26 +122,30 @@ class PosteriorSite(SiteRule):
         }
 
     def _new_factor(self, name: str, trained: Tensor, square: Tensor | None, count: int) -> Gaussian:
-        """A step from the factor so far towards `precision H, shift (C + H) m - e`; in float64, kept in float32."""
+        """Precision H at once; the slope at the global mean a step towards that of `shift (C + H) m - e`.
+
+        A factor of precision H whose slope at mu is g has the shift `H mu + g`; the new slope is
+        `g + (C + H) (m - mu)`. In float64, kept in float32.
+        """
         pull = Pull(*(each.cpu().double() for each in self._pulls[name]))
-        mean = trained.double()
-        old = self._own.get(name, zeros_like(Gaussian(mean, mean)))
-        old = Gaussian(old.shift.double(), old.precision.double())
-        known = torch.zeros_like(mean) if square is None else square.double()
-        rate, precision = self._rates[name], evidence(known, count, self._settings.scale)
+        step = trained.double() - pull.center
+        known = torch.zeros_like(step) if square is None else square.double()
+        precision = evidence(known, count, self._settings.scale)
         if self._settings.coded_precision:
-            precision = _rounded(old.precision, precision, rate)
-        new = Gaussian(precision * mean + pull_at(mean, pull), precision)
-        stepped = damp(old, new, rate)
-        return Gaussian(stepped.shift.float(), stepped.precision.float())
+            precision = _rounded(self._own.get(name), precision)
+        whole = pull.precision + precision
+        share = precision / whole if self._settings.rate is None else self._settings.rate
+        shift = precision * pull.center + pull.slope + self._damping * share * whole * step
+        return Gaussian(shift.float(), precision.float())
 
 
-def _rounded(old: Tensor, new: Tensor, rate: float) -> Tensor:
-    """The precision whose damped change a byte can tell; a factor never falls below 0 by rounding."""
+def _rounded(own: Gaussian | None, new: Tensor) -> Tensor:
+    """The precision whose change a byte can tell; a factor never falls below 0 by rounding."""
     if not bool(torch.isfinite(new).all()):
         return new
-    change = torch.maximum(rate * (new - old), -LARGEST_FALL * old)
-    return old + decode_signed(encode_signed(change), torch.float64) / rate
+    old = torch.zeros_like(new) if own is None else own.precision.double()
+    change = torch.maximum(new - old, -LARGEST_FALL * old)
+    return old + decode_signed(encode_signed(change), torch.float64)
 
 
 def _change(new: Mapping[str, Gaussian], old: Mapping[str, Gaussian]) -> Message:

@@ -25,16 +25,22 @@ from .posterior_site import PosteriorSite, SiteSettings
 class PosteriorSites(Strategy):
     """The posterior of all sites' data, from sites that keep their own factor of it.
 
-    A site's precision is `n (isotropic + curvature F)`, with its n images and their mean squared gradient F. F is not
-    asked for where curvature is 0, and is taken for 0 where it is missing.
+    A site's precision is `n (isotropic + curvature F ** power)`, with its n images and their mean squared gradient F.
+    F is not asked for where curvature is 0, and is taken for 0 where it is missing.
+
+    A site takes up its new precision at once, and goes a share of the way to its new factor's slope at the global mean.
+    By default that is its share of the precision, H / (C + H), of each weight: the global mean then steps to the mean
+    of the sites' trained weights by their precisions. Sites that correct the same error share the step, so that no
+    number of sites overshoots (as one over their number does for all weights alike: Ashman et al., section 4); a weight
+    of which one site knows goes the whole way.
 
     Args:
         isotropic: precision an image brings to each weight. Higher is slower and steadier.
         curvature: factor of the squared gradient.
+        power: of the squared gradient, in (0, 1].
         average: share of the squared gradient that is remembered from the rounds before, in [0, 1).
-        rate: share of the way to its new factor that a site goes in a round, in (0, 1]; None: for each parameter one
-            over the number of sites that last spoke of it; give it where sums are made on the way. Halved on
-            divergence.
+        rate: in (0, 1]; None: each site's share of the precision. Higher, up to 1, where few sites send in a round, or
+            where precisions are exact. Halved on divergence.
         prior_precision: of the prior around the initial weights, above 0; counted once, at the server.
         memory: without it sites send their Gaussians anew each round, nothing pulls, and there is no prior:
             federated averaging if curvature is 0, Fisher merging if not.
@@ -45,6 +51,7 @@ class PosteriorSites(Strategy):
         self,
         isotropic: float = 0.03,
         curvature: float = 1.0,
+        power: float = 1.0,
         average: float = 0.5,
         rate: float | None = None,
         prior_precision: float = 0.05,
@@ -52,8 +59,8 @@ class PosteriorSites(Strategy):
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, average, rate, prior_precision)
-        self.prior_precision, self._rate, self.sends_changes = prior_precision, rate, memory
-        self._site = SiteSettings(EvidenceScale(isotropic, curvature), average, coded_precision)
+        self.prior_precision, self.sends_changes = prior_precision, memory
+        self._site = SiteSettings(EvidenceScale(isotropic, curvature, power), average, rate, coded_precision)
 
     def site(self, groups: PermutationGroups | None = None) -> SiteRule:
         """A site that has said nothing yet."""
@@ -63,7 +70,7 @@ class PosteriorSites(Strategy):
         """A server that knows the prior alone."""
         if not self.sends_changes:
             return AveragingServer(weights)
-        return PosteriorServer(weights, self.prior_precision, self._rate)
+        return PosteriorServer(weights, self.prior_precision)
 
 
 def _check(isotropic: float, curvature: float, average: float, rate: float | None, prior_precision: float) -> None:

@@ -131,6 +131,8 @@ def test_the_factor_has_the_losss_gradient_at_the_trained_weights():
 def test_evidence_by_hand():
     given = evidence(torch.tensor([0.0, 2.0]), 10, EvidenceScale(isotropic=0.1, curvature=3.0))
     torch.testing.assert_close(given, torch.tensor([1.0, 61.0]))
+    rooted = evidence(torch.tensor([0.0, 4.0]), 10, EvidenceScale(isotropic=0.1, curvature=3.0, power=0.5))
+    torch.testing.assert_close(rooted, torch.tensor([1.0, 61.0]))
 
 
 def test_nothing_to_pull_is_nothing():

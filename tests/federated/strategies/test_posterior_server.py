@@ -55,28 +55,6 @@ def test_a_message_that_does_not_fit_is_refused_whole(message, error, told):
     assert all(torch.equal(value, before[name]) for name, value in rule.broadcast().items())
 
 
-def test_by_default_the_rate_is_one_over_the_sites_that_sent():
-    rule = server()
-    assert rule.broadcast()["rate/w"] == 1.0
-    for _ in range(4):
-        rule.add(change(3.0, 1.0))
-    rule.add({})  # a site that withholds its update
-    rule.close_round()
-    assert rule.broadcast()["rate/w"] == 0.25
-    rule.close_round()  # nobody sent
-    assert rule.broadcast()["rate/w"] == 0.25
-
-
-def test_the_rate_counts_the_sites_that_speak_of_a_weight():
-    rule = PosteriorSites().server({"encoder": torch.zeros(2), "lung": torch.zeros(2), "opacity": torch.zeros(2)})
-    terms = {name: torch.ones(2) for name in ("shift/encoder", "precision/encoder")}
-    for decoder in ("lung", "lung", "opacity"):
-        rule.add({**terms, f"shift/{decoder}": torch.ones(2), f"precision/{decoder}": torch.ones(2)})
-    rule.close_round()
-    rates = {name: rule.broadcast()[f"rate/{name}"].item() for name in ("encoder", "lung", "opacity")}
-    assert rates == pytest.approx({"encoder": 1 / 3, "lung": 1 / 2, "opacity": 1.0})
-
-
 def test_the_default_rate_is_steady_where_a_fixed_one_overshoots(caplog):
     sites = [linear_site([1.0], [float(index)], told=[0.1]) for index in range(6)]
     strategy = PosteriorSites(isotropic=0.0, curvature=1.0, average=0.0, prior_precision=0.05)

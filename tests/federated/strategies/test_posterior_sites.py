@@ -71,15 +71,21 @@ def test_wrong_precisions_reach_the_pooled_mean_over_rounds(told):
     close(server.weights()["w"], [7.5 / 5.5, 6.5 / 3.5], 1e-4)
 
 
+@pytest.mark.parametrize(("rate", "num_rounds"), [(None, 250), (0.5, 70)], ids=["share", "half"])
 @pytest.mark.parametrize(
     "settings",
-    [EXACT, {"isotropic": 0.3, "curvature": 0.0}, {"isotropic": 0.03, "curvature": 2.0}],
-    ids=["diagonal of the Hessian", "isotropic", "mixed"],
+    [
+        EXACT,
+        {"isotropic": 0.3, "curvature": 0.0},
+        {"isotropic": 0.03, "curvature": 2.0},
+        {"isotropic": 0.01, "curvature": 1.0, "power": 0.5},
+    ],
+    ids=["diagonal of the Hessian", "isotropic", "mixed", "root"],
 )
-def test_logistic_sites_reach_the_pooled_optimum(settings):
+def test_logistic_sites_reach_the_pooled_optimum(settings, rate, num_rounds):
     sites = logistic_sites()
-    strategy = PosteriorSites(**settings, prior_precision=0.5, rate=0.5)
-    server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, 70)
+    strategy = PosteriorSites(**settings, prior_precision=0.5, rate=rate)
+    server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, num_rounds)
     close(server.weights()["w"], pooled_optimum(sites, 0.5), 2e-5)  # messages are float32
 
 
@@ -134,7 +140,7 @@ def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
     without, _ = federate(strategy, {"w": torch.ones(2)}, three_linear_sites()[1:], 2)
     for name, value in without.broadcast().items():
         close(server.broadcast()[name], value)
-    assert server.broadcast()["rate/w"] == 1.0  # no alarm
+    assert server.broadcast()["setting/damping"] == 1.0  # no alarm
     assert rules[0].own_evidence() == {}
     assert rules[0].withdraw() == {}
 
