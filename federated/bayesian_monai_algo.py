@@ -7,10 +7,12 @@ with other weights; the schedule runs over all rounds; and a site that is killed
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.fl.client import MonaiAlgo
 from monai.fl.utils.constants import ExtraItems, FlPhase, FlStatistics
 from monai.fl.utils.exchange_object import ExchangeObject
@@ -27,7 +29,9 @@ from .personal import personal_weights
 from .site_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
 from .site_options import SiteOptions
 from .site_training import SiteTraining
-from .strategy import Kind, Message, SiteRule, Strategy, Weights, pick
+from .strategy import Kind, LocalTraining, Message, SiteRule, Strategy, Weights, pick
+
+_logger = logging.getLogger(__name__)
 
 OVERLAY = "configs/federated.json"
 """What a bundle's training needs otherwise in a federation; used where the bundle has it."""
@@ -105,6 +109,9 @@ class BayesianMonaiAlgo(MonaiAlgo):
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
         """Trains a round from the server's broadcast.
 
+        A training that ends in numbers that are not finite is withheld, whatever the strategy: `get_weights` then sends
+        nothing, and the next round starts from the broadcast with fresh moments.
+
         Args:
             data: of `Aggregator.broadcast`.
             extra: for the filters.
@@ -123,7 +130,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
             reset_optimizer(self.trainer)
         self._join(broadcast)
         if self._run():
-            self._message = self.rule.send(self._site_training.finish())
+            self._message = self._send(self._site_training.finish())
             self._trained_round = number
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
@@ -251,6 +258,17 @@ class BayesianMonaiAlgo(MonaiAlgo):
         if unknown:
             raise KeyError(f"the site's network has no {unknown[:3]}; build it from the server's config.")
         self._network.load_state_dict(weights, strict=False)
+
+    def _send(self, training: LocalTraining) -> Message:
+        """What the rule tells of a training; nothing of one that has diverged."""
+        if all(bool(torch.isfinite(value).all()) for value in training.weights.values()):
+            return self.rule.send(training)
+        _logger.warning(
+            "Training gave weights that are not finite: this round's update is withheld, and the optimizer starts "
+            "afresh. If this comes again, lower the learning rate."
+        )
+        reset_optimizer(self.trainer)
+        return {}
 
     def _join(self, broadcast: Message) -> None:
         if self._joined:

@@ -7,8 +7,8 @@ from typing import Final
 
 from torch import nn
 
-NORM_PATTERNS: Final = ("*norm*", "bn[0-9]*", "*.bn[0-9]*", "*downsample.1.*")
-"""Patterns that the norms of our networks, of MONAI's and of torchvision's are named by."""
+NORM_PATTERNS: Final = ("*norm*", "bn[0-9]*", "*.bn[0-9]*", "*downsample.1.*", "*.N.*")
+"""Patterns that the norms of our networks, of MONAI's (`N` is that of its blocks) and of torchvision's are named by."""
 
 
 def norm_parameters(network: nn.Module) -> list[str]:

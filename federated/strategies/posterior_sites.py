@@ -49,7 +49,7 @@ class PosteriorSites(Strategy):
 
     def __init__(
         self,
-        isotropic: float = 0.03,
+        isotropic: float = 0.01,
         curvature: float = 1.0,
         power: float = 1.0,
         average: float = 0.5,

@@ -369,3 +369,21 @@ def test_a_site_aligns_its_own_weights_to_the_broadcast(chest, tmp_path):
     own.trainer.add_event_handler(Events.STARTED, lambda: started.update(copy.deepcopy(weights_of(own))))
     own.train(server.broadcast())
     assert_equal(started, pick(server.broadcast().weights, Kind.MEAN))
+
+
+@pytest.mark.parametrize("name", ["fedavg", "scaffold", "bayesian"])
+def test_a_training_that_diverged_is_withheld_whatever_the_strategy(stock, name, caplog):
+    site = stock(make_strategy(name))
+    server = Aggregator(make_strategy(name), site.trainer.network.state_dict())
+    run_rounds(server, [site], 1)
+    before, memory = server.weights(), copy.deepcopy(site.rule.state_dict())
+    weight = next(site.trainer.network.parameters()).data
+    spoil = site.trainer.add_event_handler(Events.COMPLETED, lambda: weight.fill_(torch.nan))
+    run_rounds(server, [site], 1)
+    assert all(torch.equal(value, before[key]) for key, value in server.weights().items())
+    torch.testing.assert_close(site.rule.state_dict(), memory, rtol=0, atol=0)
+    assert "withheld" in caplog.text
+    spoil.remove()
+    run_rounds(server, [site], 1)
+    assert all(bool(torch.isfinite(value).all()) for value in server.weights().values())
+    assert any(not torch.equal(value, before[key]) for key, value in server.weights().items())

@@ -12,3 +12,12 @@ def test_patterns_name_the_norms_of_every_network_that_we_ship(name):
     named = [each for each in network.state_dict() if any(fnmatchcase(each, pattern) for pattern in NORM_PATTERNS)]
     assert set(named) == set(norm_parameters(network))
     assert named
+
+
+def test_patterns_name_the_norms_of_monais_blocks():
+    from monai.networks.nets import BasicUNet, UNet
+
+    for network in (UNet(2, 1, 1, (4, 8), (2,), norm="batch"), BasicUNet(2, features=(4, 4, 4, 4, 4, 4), norm="batch")):
+        named = [each for each in network.state_dict() if any(fnmatchcase(each, pattern) for pattern in NORM_PATTERNS)]
+        assert set(named) == set(norm_parameters(network))
+        assert named
