@@ -36,6 +36,7 @@ def main() -> None:
     """Runs all ways over seeds; prints the table, and draws it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--local-epochs", type=int, default=4)
@@ -45,9 +46,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.disable(logging.INFO)
-    lengths: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+    lengths: dict[str, list[list[float]]] = {way: [] for way in options.ways}
     for seed in range(options.seeds):
-        for way in WAYS:
+        for way in options.ways:
             lengths[way].append(run(way, seed, options))
             print(f"seed {seed}, {way}: {[round(value, 4) for value in lengths[way][-1]]}", flush=True)
     shown = sorted({0, options.rounds // 4, options.rounds // 2, 3 * options.rounds // 4, options.rounds})

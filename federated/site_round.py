@@ -88,7 +88,7 @@ def pull_of(center: Tensor, precision: Tensor, own: Gaussian | None) -> Pull:
 
 def pull_at(value: Tensor, pull: Pull) -> Tensor:
     """The gradient of the pull at a value."""
-    return pull.precision * (value - pull.center) + pull.slope
+    return torch.addcmul(pull.slope, pull.precision, value - pull.center)
 
 
 def evidence(squared_gradient: Tensor, num_samples: int, scale: EvidenceScale) -> Tensor:

@@ -73,7 +73,7 @@ class PosteriorSite(SiteRule):
         pull = self._pulls[name]
         if pull.center.device != weight.device:
             pull = self._pulls[name] = Pull(*(each.to(weight.device) for each in pull))
-        return gradient + pull_at(weight.detach(), pull) / num_samples
+        return pull_at(weight.detach(), pull).div_(num_samples).add_(gradient)
 
     def send(self, training: LocalTraining) -> Message:
         """The change of the factor; nothing at all, and a warning, where the training has diverged."""
