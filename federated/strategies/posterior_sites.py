@@ -59,6 +59,8 @@ class PosteriorSites(Strategy):
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, average, rate, prior_precision)
+        if not 0.0 < power <= 1.0:
+            raise ValueError(f"power expects a number above 0 and up to 1, got {power}.")
         self.prior_precision, self.sends_changes = prior_precision, memory
         self._site = SiteSettings(EvidenceScale(isotropic, curvature, power), average, rate, coded_precision)
 

@@ -212,6 +212,7 @@ def test_statistics_are_averaged_by_images_and_have_no_posterior():
     [
         ({"isotropic": 0.0, "curvature": 0.0}, "one of them above 0"),
         ({"average": 1.0}, "average expects a share"),
+        ({"power": 0.0}, "power expects a number above 0"),
         ({"rate": 0.0}, "rate expects a share above 0"),
         ({"prior_precision": 0.0}, "prior_precision expects a number above 0"),
     ],
