@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,13 +48,19 @@ def main() -> None:
 
 def read_squares(site: Path) -> dict[str, Tensor]:
     """{parameter: mean squared gradient} of a site's last round."""
-    rounds = sorted(site.glob("round_*/site.pt"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
-    if not rounds:
-        raise SystemExit(f"{site} holds no memory of a site; name the folder of one simulated federation.")
-    found: dict[str, Tensor] = load_checkpoint(rounds[-1])["rule"].get("squares", {})
+    found: dict[str, Tensor] = last_memory(site)["rule"].get("squares", {})
     if not found:
         raise SystemExit(f"{site} holds no squared gradients; name a federation of posterior sites.")
     return found
+
+
+def last_memory(site: Path) -> dict[str, Any]:
+    """What a site remembers after its last round."""
+    rounds = sorted(site.glob("round_*/site.pt"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
+    if not rounds:
+        raise SystemExit(f"{site} holds no memory of a site; name the folder of one simulated federation.")
+    memory: dict[str, Any] = load_checkpoint(rounds[-1])
+    return memory
 
 
 def part_of(name: str) -> str:

@@ -1,0 +1,52 @@
+"""How strong the pull of all others is at posterior sites, beside their own gradients.
+
+    python benchmarks/pull_strength.py FOLDER/bayesian --step 0.005
+
+Reads the last round of a simulated federation with posterior sites and prints, by site and part of the network, medians
+over the weights, of the mean loss over images: the root mean square gradient of an image; the pull's slope at the
+global mean; and the pull of a weight that has moved by `--step` from there (a learning rate of 0.001 moves it by about
+that in five steps of Adam).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from precision_spread import last_memory, part_of, quantiles
+
+from mtmedformer_monai.engines.checkpoint_file import load_checkpoint
+from mtmedformer_monai.federated.gaussian import Gaussian
+from mtmedformer_monai.federated.site_round import pull_of
+from mtmedformer_monai.federated.strategy import Kind, pick
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="of one federation: holds broadcast.pt, site_1, site_2, ...")
+    parser.add_argument("--isotropic", type=float, default=0.01, help="that it ran with")
+    parser.add_argument("--curvature", type=float, default=1.0, help="that it ran with")
+    parser.add_argument("--step", type=float, default=0.005)
+    options = parser.parse_args()
+    sent = load_checkpoint(options.folder / "broadcast.pt")["weights"]
+    mean, precision = pick(sent, Kind.MEAN), pick(sent, Kind.PRECISION)
+    print(f"| part | site | gradient of an image | slope of the pull | pull after {options.step:g} |\n|{' --- |' * 5}")
+    for site in sorted(options.folder.glob("site_*")):
+        rule = last_memory(site)["rule"]
+        found: dict[str, list[torch.Tensor]] = {}
+        for name, square in rule["squares"].items():
+            own = Gaussian(*rule["own"][name])
+            images = float((own.precision / (options.isotropic + options.curvature * square)).median())
+            pull = pull_of(mean[name], precision[name], own)
+            moved = options.step * pull.precision / images
+            rows = torch.stack([square.sqrt().flatten(), pull.slope.abs().flatten() / images, moved.flatten()])
+            found.setdefault(part_of(name), []).append(rows)
+        for part, rows_of_part in sorted(found.items()):
+            medians = [quantiles(row, (0.5,))[0] for row in torch.cat(rows_of_part, dim=1)]
+            print(f"| {part} | {site.name} | {' | '.join(f'{each:.1e}' for each in medians)} |")
+
+
+if __name__ == "__main__":
+    main()
