@@ -31,7 +31,7 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
     tool.add_argument("--output", type=Path, default=None, help="default: federation_output/ and the bundle's name")
     tool.add_argument("--sites", type=int, default=3)
     tool.add_argument("--rounds", type=int, default=5)
-    tool.add_argument("--local-epochs", type=int, default=1, help="of a site in a round")
+    tool.add_argument("--local-epochs", type=int, default=4, help="of a site in a round")
     tool.add_argument("--strategy", default="bayesian", help="a wrong name lists them")
     tool.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="of the strategy; may be repeated"
