@@ -4,8 +4,8 @@
 
 Reads the sites' memories of a simulated federation with posterior sites (`mtmedformer federate simulate`, or
 `benchmarks/federation.py`) and prints two Markdown tables: quantiles of the mean squared gradient of an image, over the
-weights of each part of the network; and for the encoder how far from equal the sites' shares of the precision are, by
-`isotropic`, if all had equally many images.
+weights of each part of the network; and for the weights that all sites train how far from equal the sites' shares of
+the precision are, by `isotropic`, if all had equally many images.
 """
 
 from __future__ import annotations

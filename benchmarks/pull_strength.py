@@ -18,7 +18,7 @@ from precision_spread import last_memory, part_of, quantiles
 
 from mtmedformer_monai.engines.checkpoint_file import load_checkpoint
 from mtmedformer_monai.federated.gaussian import Gaussian
-from mtmedformer_monai.federated.site_round import pull_of
+from mtmedformer_monai.federated.site_round import EvidenceScale, evidence, pull_of
 from mtmedformer_monai.federated.strategy import Kind, pick
 
 
@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--curvature", type=float, default=1.0, help="that it ran with")
     parser.add_argument("--step", type=float, default=0.005)
     options = parser.parse_args()
+    scale = EvidenceScale(options.isotropic, options.curvature)
     sent = load_checkpoint(options.folder / "broadcast.pt")["weights"]
     mean, precision = pick(sent, Kind.MEAN), pick(sent, Kind.PRECISION)
     print(f"| part | site | gradient of an image | slope of the pull | pull after {options.step:g} |\n|{' --- |' * 5}")
@@ -38,7 +39,7 @@ def main() -> None:
         found: dict[str, list[torch.Tensor]] = {}
         for name, square in rule["squares"].items():
             own = Gaussian(*rule["own"][name])
-            images = float((own.precision / (options.isotropic + options.curvature * square)).median())
+            images = float((own.precision / evidence(square, 1, scale)).median())
             pull = pull_of(mean[name], precision[name], own)
             moved = options.step * pull.precision / images
             rows = torch.stack([square.sqrt().flatten(), pull.slope.abs().flatten() / images, moved.flatten()])

@@ -133,9 +133,9 @@ class PosteriorSite(SiteRule):
         precision = evidence(known, count, self._settings.scale)
         if self._settings.coded_precision:
             precision = _rounded(self._own.get(name), precision)
-        whole = pull.precision + precision
-        share = precision / whole if self._settings.rate is None else self._settings.rate
-        shift = precision * pull.center + pull.slope + self._damping * share * whole * step
+        rate = self._settings.rate
+        change = precision * step if rate is None else rate * (pull.precision + precision) * step
+        shift = precision * pull.center + pull.slope + self._damping * change
         return Gaussian(shift.float(), precision.float())
 
 

@@ -58,9 +58,7 @@ class PosteriorSites(Strategy):
         memory: bool = True,
         coded_precision: bool = False,
     ) -> None:
-        _check(isotropic, curvature, average, rate, prior_precision)
-        if not 0.0 < power <= 1.0:
-            raise ValueError(f"power expects a number above 0 and up to 1, got {power}.")
+        _check(isotropic, curvature, power, average, rate, prior_precision)
         self.prior_precision, self.sends_changes = prior_precision, memory
         self._site = SiteSettings(EvidenceScale(isotropic, curvature, power), average, rate, coded_precision)
 
@@ -75,12 +73,16 @@ class PosteriorSites(Strategy):
         return PosteriorServer(weights, self.prior_precision)
 
 
-def _check(isotropic: float, curvature: float, average: float, rate: float | None, prior_precision: float) -> None:
+def _check(
+    isotropic: float, curvature: float, power: float, average: float, rate: float | None, prior_precision: float
+) -> None:
     """Refuses settings that make no posterior."""
     if isotropic < 0 or curvature < 0 or isotropic + curvature == 0:
         raise ValueError(
             f"isotropic and curvature expect 0 or more, one of them above 0, got {isotropic}, {curvature}."
         )
+    if not 0.0 < power <= 1.0:
+        raise ValueError(f"power expects a number above 0 and up to 1, got {power}.")
     if not 0.0 <= average < 1.0:
         raise ValueError(f"average expects a share from 0 up to below 1, got {average}.")
     if rate is not None and not 0.0 < rate <= 1.0:
