@@ -30,6 +30,8 @@ _HOMES = {
     "TrainingCurves": "curves",
     "TrainingState": "training_state",
     "ValidationLosses": "losses_by_task",
+    "join_process_group": "process_group",
+    "leave_process_group": "process_group",
     "load_checkpoint": "checkpoint_file",
     "make_warmup_cosine": "schedule",
     "save_checkpoint": "checkpoint_file",
