@@ -49,9 +49,9 @@ from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask, Task
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-5, 1))
 LAST_LAYER_TEMPERATURES = tuple(10.0**exponent for exponent in range(-3, 5))
 SCALES = {
-    "sampled": EvidenceScale(),
-    "sampled, isotropic": EvidenceScale(curvature=0.0),
-    "sampled, curvature alone": EvidenceScale(isotropic=0.0),
+    "sampled": EvidenceScale(0.03, 1.0),
+    "sampled, isotropic": EvidenceScale(0.03, 0.0),
+    "sampled, curvature alone": EvidenceScale(0.0, 1.0),
 }
 CLASSES, MASKS = ("finding", "pneumonia_type"), ("lung", "opacity")
 FIGURES = ("risk", "nll", "brier", "ece", "aurc", "aurc_excess")

@@ -28,8 +28,8 @@ class EvidenceScale:
         power: of the mean squared gradient; 1 is Laplace's, 0.5 the preconditioner of Adam.
     """
 
-    isotropic: float = 0.03
-    curvature: float = 1.0
+    isotropic: float
+    curvature: float
     power: float = 1.0
 
 

@@ -41,7 +41,8 @@ class PosteriorSites(Strategy):
         average: share of the squared gradient that is remembered from the rounds before, in [0, 1).
         rate: in (0, 1]; None: each site's share of the precision. Higher, up to 1, where few sites send in a round, or
             where precisions are exact. Halved on divergence.
-        prior_precision: of the prior around the initial weights, above 0; counted once, at the server.
+        prior_precision: of the prior around the initial weights, above 0; counted once, at the server. It should stay
+            small beside the isotropic precision of all images, or it holds every weight back.
         memory: without it sites send their Gaussians anew each round, nothing pulls, and there is no prior:
             federated averaging if curvature is 0, Fisher merging if not.
         coded_precision: whether sites round changes of precision to what a byte holds (`federated/wire.py`).
@@ -49,12 +50,12 @@ class PosteriorSites(Strategy):
 
     def __init__(
         self,
-        isotropic: float = 0.01,
+        isotropic: float = 0.003,
         curvature: float = 1.0,
         power: float = 1.0,
         average: float = 0.5,
         rate: float | None = None,
-        prior_precision: float = 0.05,
+        prior_precision: float = 0.001,
         memory: bool = True,
         coded_precision: bool = False,
     ) -> None:

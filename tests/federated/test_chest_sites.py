@@ -1,0 +1,128 @@
+"""Sites that hold different tasks of the chest bundle."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.fl.utils.constants import ExtraItems
+
+from mtmedformer_monai.data.cohorts import make_cohort
+from mtmedformer_monai.data.datalist import read_datalist, save_datalist
+from mtmedformer_monai.declaration import permutation_groups
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.bayesian_monai_algo import BayesianMonaiAlgo
+from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK
+from mtmedformer_monai.federated.permutation import permute, random_permutation
+from mtmedformer_monai.federated.strategies.fedavg import FedAvg
+from mtmedformer_monai.federated.strategy import Kind, pick
+from tests.bundles.conftest import BUNDLES, ROOT
+from tests.federated.rounds import assert_equal, run_rounds, weights_of
+
+CHEST = ROOT / "bundles/chest_xray_multitask"
+
+
+def test_all_bundles_federate_alike():
+    overlays = [(bundle / "configs/federated.json").read_text() for bundle in BUNDLES]
+    assert len(set(overlays)) == 1
+
+
+@pytest.fixture(scope="module")
+def chest_data(tmp_path_factory):
+    """Two sites: one has all annotations, one the classes alone."""
+    path = make_cohort("chest", tmp_path_factory.mktemp("chest"), 12, image_size=64, seed=3)
+    datalist = read_datalist(path)
+    save_datalist(datalist, path.parent / "site_all.json")
+    for section in ("training", "validation"):
+        datalist[section] = [
+            {k: v for k, v in item.items() if k not in {"masks", "boxes"}} for item in datalist[section]
+        ]
+    save_datalist(datalist, path.parent / "site_labels.json")
+    return path.parent
+
+
+@pytest.fixture
+def chest(chest_data, tmp_path):
+    """Builds a site of the chest bundle."""
+
+    def make(name, known_classes=None, **options):
+        over = {
+            "dataset_dir": str(chest_data),
+            "datalist": str(chest_data / f"{name}.json"),
+            "output_dir": f"$'{tmp_path / name}'",
+            "ckpt_dir": str(tmp_path / name),
+            "image_size": [32, 32],
+            "batch_size": 4,
+            "rounds": 2,
+            "known_classes": known_classes or {},
+            "train#handlers_with_state": ["@train#history"],
+        }
+        site = BayesianMonaiAlgo(str(CHEST), FedAvg(), train_kwargs=over, options=options)
+        site.initialize({ExtraItems.CLIENT_NAME: name})
+        return site
+
+    return make
+
+
+def test_sites_of_different_tasks_train_one_chest_network(chest, tmp_path):
+    sites = {name: chest(name) for name in ("site_all", "site_labels")}
+    start = weights_of(sites["site_all"])
+    server = Aggregator(FedAvg(), start)
+    for site in sites.values():
+        server.add_initial_losses(site.measure_losses(server.broadcast()))
+    assert_equal(weights_of(sites["site_all"]), start)
+    before = sites["site_all"].evaluate(server.broadcast()).metrics
+    run_rounds(server, sites.values(), 2)
+    after = sites["site_all"].evaluate(server.broadcast()).metrics
+    assert after["loss"] < before["loss"]
+
+    initial = [site.trainer.loss_function.initial for site in sites.values()]
+    assert torch.equal(*initial)
+    assert not torch.isnan(initial[0]).any()
+    history = json.loads((tmp_path / "site_all/history.json").read_text())
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert history[0]["validation"]["mean_score"] == before["mean_score"]
+    assert history[1]["train"]["learning_rate"] < history[0]["train"]["learning_rate"]
+
+
+def test_decoders_without_labels_come_out_as_they_were_broadcast(chest):
+    site = chest("site_labels")
+    server = Aggregator(FedAvg(), weights_of(site))
+    site.train(server.broadcast())
+    counts = site.get_data_stats().statistics[IMAGES_BY_TASK]
+    assert counts["lung"] == counts["opacity_box"] == 0 < counts["finding"]
+    sent, broadcast = site.get_weights().weights, server.weights()
+    own = weights_of(site)
+    still = {name for name in own if f"shift/{name}" not in sent}
+    for name in own:
+        if name.startswith(("decoders.lung", "decoders.opacity", "pyramids.shared.smooths.0.")):
+            assert name in still
+        if name.startswith(("decoders.finding", "encoder.")):
+            assert name not in still
+    assert all(torch.equal(own[name], broadcast[name]) for name in still)
+    assert sum(torch.equal(own[name], broadcast[name]) for name in own) < 1.1 * len(still)
+
+
+def test_a_site_that_knows_one_of_two_classes_learns_nothing_of_them(chest):
+    site = chest("site_all", known_classes={"finding": ["normal"]})
+    counts = site.get_data_stats().statistics[IMAGES_BY_TASK]
+    assert counts["finding"] == 0 < counts["pneumonia_type"]
+
+
+def test_a_site_aligns_its_own_weights_to_the_broadcast(chest, tmp_path):
+    """A copy of the broadcast network with its units shuffled is the broadcast network again."""
+    plain = chest("site_labels")
+    server = Aggregator(FedAvg(), weights_of(plain))
+    groups = permutation_groups(plain.trainer.network)
+    order = random_permutation(groups, torch.Generator().manual_seed(0))
+    torch.save(permute(weights_of(plain), groups, order), tmp_path / "own.pt")
+    own = chest("site_labels", start_weights=str(tmp_path / "own.pt"))
+    own.trainer.network.train(False)
+    started = {}
+
+    own.trainer.add_event_handler(Events.STARTED, lambda: started.update(copy.deepcopy(weights_of(own))))
+    own.train(server.broadcast())
+    assert_equal(started, pick(server.broadcast().weights, Kind.MEAN))
