@@ -29,7 +29,6 @@ from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from mtmedformer_monai.federated.strategies import make_strategy
 
 WAYS = {"bayesian": {}, "bayesian, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
-PRIOR = 0.05
 
 
 def main() -> None:
@@ -85,13 +84,14 @@ def run(way: str, seed: int, options: argparse.Namespace) -> list[float]:
         client.initialize({"fl_client_name": site})
         clients.append(client)
     start = initial_weights(CHEST, plain, seed)
-    server = Aggregator(make_strategy(name, **WAYS[way]), start)
-    for client in clients:
-        server.add_initial_losses(client.measure_losses(server.broadcast()))
+    strategy = make_strategy(name, **WAYS[way])
+    server = Aggregator(strategy, start)
+    for index, client in enumerate(clients):
+        server.add_initial_losses(client.measure_losses(server.broadcast()), str(index))
     _, scales = split_initial_losses(server.broadcast().weights or {})
     for client in clients:
         fix_initial_losses(client.trainer.loss_function, scales)
-    prior = PRIOR if name == "bayesian" else 0.0
+    prior = float(getattr(strategy, "prior_precision", 0.0))
     found = [pooled_gradient(clients, server.weights(), start, prior)]
     for _ in range(options.rounds):
         sent = server.broadcast()

@@ -45,6 +45,7 @@ class Aggregator:
         self._server = strategy.server(weights)
         self._scales = LossScales()
         self._plain = PlainSites(plain_precision, strategy.sends_changes)
+        self._measured: list[str] = []
         self.round = 0
         self.sites: list[str] = []
 
@@ -56,10 +57,21 @@ class Aggregator:
         """The weights under their plain names, for stock `MonaiAlgo` clients."""
         return to_exchange(self.weights(), {ROUND: self.round})
 
-    def add_initial_losses(self, exchange: ExchangeObject) -> None:
-        """Adds what a site measured before the first round; see `BayesianMonaiAlgo.measure_losses`."""
+    def add_initial_losses(self, exchange: ExchangeObject, site: str) -> None:
+        """Adds what a site measured before the first round; see `BayesianMonaiAlgo.measure_losses`.
+
+        Args:
+            exchange: of `measure_losses`.
+            site: its name; tells a site that sends twice.
+
+        Raises:
+            ValueError: the site has sent its losses already.
+        """
+        if site in self._measured:
+            raise ValueError(f"site {site!r} has sent its initial losses already; they are measured once.")
         if exchange.weights:
             self._scales.add(to_message(exchange))
+        self._measured.append(site)
 
     def add(self, exchange: ExchangeObject, site: str) -> None:
         """Adds what a site sends, whole or not at all.
@@ -105,13 +117,13 @@ class Aggregator:
         """All that the server knows, also in the middle of a round."""
         plain = self._plain.state_dict()
         own = {"round": self.round, "sites": list(self.sites), "scales": dict(self._scales.total), "plain": plain}
-        return {**own, "server": self._server.state_dict()}
+        return {**own, "measured": list(self._measured), "server": self._server.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores it."""
         self._server.load_state_dict(state["server"])
         self._plain.load_state_dict(state["plain"])
-        self._scales.total = dict(state["scales"])
+        self._scales.total, self._measured = dict(state["scales"]), list(state["measured"])
         self.round, self.sites = int(state["round"]), list(state["sites"])
 
     def save(self, path: str | Path) -> None:

@@ -116,8 +116,9 @@ class Simulation:
 
     def _measure_losses(self, submit: _Submit) -> None:
         write_exchange(self._aggregator.broadcast(), self._broadcast)
-        for future in [submit(spec, worker.measure_losses, spec, self._broadcast) for spec in self._specs]:
-            self._aggregator.add_initial_losses(read_exchange(future.result()))
+        futures = [submit(spec, worker.measure_losses, spec, self._broadcast) for spec in self._specs]
+        for spec, future in zip(self._specs, futures, strict=True):
+            self._aggregator.add_initial_losses(read_exchange(future.result()), spec.name)
 
     def _test(self, submit: _Submit) -> dict[str, Figures]:
         write_exchange(self._aggregator.broadcast(), self._broadcast)

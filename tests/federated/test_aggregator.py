@@ -136,14 +136,15 @@ def test_a_stock_client_takes_part(tmp_path):
 def test_a_server_goes_on_in_the_middle_of_a_round(server, tmp_path):
     server.close_round()
     server.add(terms(3.0, 1, number=1), "a")
-    server.add_initial_losses(
-        to_exchange({"loss_sum/lung": torch.tensor(6.0), "loss_count/lung": torch.tensor(3.0)}, {})
-    )
+    losses = to_exchange({"loss_sum/lung": torch.tensor(6.0), "loss_count/lung": torch.tensor(3.0)}, {})
+    server.add_initial_losses(losses, "a")
     server.save(tmp_path / "server.pt")
     again = Aggregator(FedAvg(), START)
     again.restore(tmp_path / "server.pt")
     with pytest.raises(ValueError, match="already"):
         again.add(terms(3.0, 1, number=1), "a")
+    with pytest.raises(ValueError, match="'a' has sent its initial losses already"):
+        again.add_initial_losses(losses, "a")
     again.add(terms(6.0, 2, number=1), "b")
     again.close_round()
     assert again.round == 2

@@ -71,8 +71,8 @@ def test_sites_of_different_tasks_train_one_chest_network(chest, tmp_path):
     sites = {name: chest(name) for name in ("site_all", "site_labels")}
     start = weights_of(sites["site_all"])
     server = Aggregator(FedAvg(), start)
-    for site in sites.values():
-        server.add_initial_losses(site.measure_losses(server.broadcast()))
+    for name, site in sites.items():
+        server.add_initial_losses(site.measure_losses(server.broadcast()), name)
     assert_equal(weights_of(sites["site_all"]), start)
     before = sites["site_all"].evaluate(server.broadcast()).metrics
     run_rounds(server, sites.values(), 2)
