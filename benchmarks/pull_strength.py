@@ -26,7 +26,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of one federation: holds broadcast.pt, site_1, site_2, ...")
-    parser.add_argument("--isotropic", type=float, default=0.01, help="that it ran with")
+    parser.add_argument("--isotropic", type=float, default=0.003, help="that it ran with")
     parser.add_argument("--curvature", type=float, default=1.0, help="that it ran with")
     parser.add_argument("--step", type=float, default=0.005)
     options = parser.parse_args()
