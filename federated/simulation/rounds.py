@@ -116,9 +116,9 @@ class Simulation:
 
     def _measure_losses(self, submit: _Submit) -> None:
         write_exchange(self._aggregator.broadcast(), self._broadcast)
-        futures = [submit(spec, worker.measure_losses, spec, self._broadcast) for spec in self._specs]
-        for spec, future in zip(self._specs, futures, strict=True):
-            self._aggregator.add_initial_losses(read_exchange(future.result()), spec.name)
+        by_site = {spec.name: submit(spec, worker.measure_losses, spec, self._broadcast) for spec in self._specs}
+        for name, future in by_site.items():
+            self._aggregator.add_initial_losses(read_exchange(future.result()), name)
 
     def _test(self, submit: _Submit) -> dict[str, Figures]:
         write_exchange(self._aggregator.broadcast(), self._broadcast)
