@@ -30,7 +30,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli.py
+	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 format: $(STAMP)

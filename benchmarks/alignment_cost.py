@@ -20,11 +20,11 @@ import torch
 from network_cost import chest_tasks
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import permutation_groups
-from mtmedformer_monai.federated.alignment import align
-from mtmedformer_monai.federated.permutation import Permutation, is_identity, permute, random_permutation
+from mtmedformer_monai.federated.alignment.align import align
+from mtmedformer_monai.federated.alignment.permutation import Permutation, is_identity, permute, random_permutation
+from mtmedformer_monai.layers.group_declaration import permutation_groups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, ResNetEncoder, SwinEncoder
-from mtmedformer_monai.permutations import PermutationGroups
 
 ENCODERS: dict[str, Callable[[], nn.Module]] = {
     "transformer tiny": lambda: HierarchicalTransformer("tiny"),

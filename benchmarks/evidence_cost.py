@@ -17,10 +17,10 @@ from monai.data import DataLoader
 from monai.engines import SupervisedTrainer
 
 from mtmedformer_monai.engines import ClipGradients, PrepareMultiTaskBatch
-from mtmedformer_monai.federated.ownership import own
-from mtmedformer_monai.federated.site_training import SiteTraining
+from mtmedformer_monai.federated.client.ownership import own
+from mtmedformer_monai.federated.client.site_training import SiteTraining
 from mtmedformer_monai.federated.strategies.fedavg import AveragingSite
-from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 

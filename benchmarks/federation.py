@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bundle_runs import CHEST, Figures, spread
 
-from mtmedformer_monai.federate_cli import parse_pairs
+from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.simulation import SimulationSettings, simulate
 from mtmedformer_monai.federated.simulation.bundle_parts import primary_figures
 

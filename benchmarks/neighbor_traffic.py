@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import torch
 
-from mtmedformer_monai.federated.neighbors import formulas
-from mtmedformer_monai.federated.neighbors.factory import make_neighbor
-from mtmedformer_monai.federated.neighbors.system import LocalSettings, Site
-from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.federated.split import formulas
+from mtmedformer_monai.federated.split.factory import make_neighbor
+from mtmedformer_monai.federated.split.system import LocalSettings, Site
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, PlainViT
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, ReconstructionTask, SegmentationTask, Task
 

@@ -28,7 +28,7 @@ from monai.bundle import ConfigParser
 from monai.networks.nets import UNETR, SwinUNETR
 from torch import Tensor, nn
 
-from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import Task
 

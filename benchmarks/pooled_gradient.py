@@ -19,14 +19,14 @@ import torch
 from bundle_runs import CHEST, read_tasks, spread
 from torch import Tensor
 
-from mtmedformer_monai.engines.palette import color_of, new_figure, save_figure
 from mtmedformer_monai.federated.aggregator import Aggregator
-from mtmedformer_monai.federated.bayesian_monai_algo import BayesianMonaiAlgo
-from mtmedformer_monai.federated.loss_scales import fix_initial_losses, split_initial_losses
+from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
+from mtmedformer_monai.federated.client.loss_scales import fix_initial_losses, split_initial_losses
 from mtmedformer_monai.federated.simulation import SimulationSettings
 from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
 from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.visualization.palette import color_of, new_figure, save_figure
 
 WAYS = {"bayesian": {}, "bayesian, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.engines.checkpoint_file import load_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
 ISOTROPIC = (0.03, 0.01, 0.001, 0.0001, 0.0)

@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from precision_spread import last_memory, part_of, quantiles
 
-from mtmedformer_monai.engines.checkpoint_file import load_checkpoint
 from mtmedformer_monai.federated.gaussian import Gaussian
-from mtmedformer_monai.federated.site_round import EvidenceScale, evidence, pull_of
+from mtmedformer_monai.federated.pvi.site_round import EvidenceScale, evidence, pull_of
 from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 
 def main() -> None:

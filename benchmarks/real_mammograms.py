@@ -27,7 +27,7 @@ from bundle_runs import MAMMOGRAPHY, Figures, evaluate, make_workflow, read_task
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mtmedformer_monai.data import convert_dataset, load_datalist, save_datalist
-from mtmedformer_monai.data.cohorts import make_cohort
+from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
 FIGURES = (
     "lesion_dice",

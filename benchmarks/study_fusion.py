@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from mtmedformer_monai.data.cohorts import make_cohort
+from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
 COLUMNS = ("breast", "breast, malignant", "study", "study, malignant")
 CONFIGS = ["train", "study_train"]

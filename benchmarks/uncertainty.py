@@ -29,13 +29,8 @@ from torch import Tensor, nn
 
 from mtmedformer_monai.data import RadiographDataset, load_datalist
 from mtmedformer_monai.engines import PrepareMultiTaskBatch
-from mtmedformer_monai.federated.linearized import LastLayerInferer
-from mtmedformer_monai.federated.posterior_file import WeightPosterior
-from mtmedformer_monai.federated.posterior_inferer import PosteriorInferer
-from mtmedformer_monai.federated.sampling import SHARED, task_of
-from mtmedformer_monai.federated.site_round import EvidenceScale, evidence
-from mtmedformer_monai.federated.squared_gradient import exact_squared_gradient
-from mtmedformer_monai.federated.temperature import fit_temperature, site_likelihood, summed_nll
+from mtmedformer_monai.federated.pvi.site_round import EvidenceScale, evidence
+from mtmedformer_monai.federated.pvi.squared_gradient import exact_squared_gradient
 from mtmedformer_monai.metrics import expected_calibration_error
 from mtmedformer_monai.metrics.selective import (
     SelectiveMetric,
@@ -45,6 +40,11 @@ from mtmedformer_monai.metrics.selective import (
     mask_risk,
 )
 from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask, Task
+from mtmedformer_monai.uncertainty.linearized import LastLayerInferer
+from mtmedformer_monai.uncertainty.posterior_file import WeightPosterior
+from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
+from mtmedformer_monai.uncertainty.sampling import SHARED, task_of
+from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_likelihood, summed_nll
 
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-5, 1))
 LAST_LAYER_TEMPERATURES = tuple(10.0**exponent for exponent in range(-3, 5))

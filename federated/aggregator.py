@@ -19,11 +19,11 @@ from monai.fl.utils.constants import FlStatistics, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from torch import Tensor
 
-from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
+from .client.loss_scales import LossScales
+from .client.plain_sites import PlainSites
 from .exchange import ROUND, round_of, to_exchange, to_message
-from .loss_scales import LossScales
-from .plain_sites import PlainSites
 from .strategy import Strategy, Weights
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from torch import Tensor
 
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 Weights = dict[str, Tensor]
 """{parameter or buffer: tensor}."""

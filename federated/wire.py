@@ -16,7 +16,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from .precision_code import PrecisionCode, decode_signed, encode_signed
+from mtmedformer_monai.uncertainty.precision_code import PrecisionCode, decode_signed, encode_signed
+
 from .strategy import Kind, Message
 
 Packet = dict[str, Tensor]

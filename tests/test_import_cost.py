@@ -23,7 +23,7 @@ def test_importing_loads_nothing_heavy(package):
 
 def test_the_command_line_starts_without_anything_heavy():
     script = (
-        "import sys, mtmedformer_monai.cli as cli; cli.make_parser();"
+        "import sys, mtmedformer_monai.cli.main as cli; cli.make_parser();"
         f"print([name for name in {HEAVY} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.keys import LATERALITY, VIEW, MetaKey
 
-from .for_processing import ForProcessing, check_for_processing
-from .geometry import index_affine
-from .mammogram_rules import MammogramRules, as_rules
-from .read_dicom import MODALITIES
+from .dicom.for_processing import ForProcessing, check_for_processing
+from .dicom.mammogram_rules import MammogramRules, as_rules
+from .dicom.read import MODALITIES
+from .geometry.affine import index_affine
 from .reading import read_radiograph
 from .view_names import normalize_laterality, normalize_view
 from .warn_once import WarnOnce

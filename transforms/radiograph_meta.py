@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.keys import MetaKey
 
-from .geometry import Affine
+from .geometry.affine import Affine
 
 
 def make_meta(

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .dicom.for_processing import ForProcessing
+from .dicom.mammogram_rules import MammogramRules
+from .dicom.read import MODALITIES, read_dicom
 from .errors import UnreadableFileError
-from .for_processing import ForProcessing
-from .mammogram_rules import MammogramRules
-from .read_dicom import MODALITIES, read_dicom
 from .read_nifti import read_nifti
 from .read_picture import read_picture
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.data import read_datalist, save_datalist
-from mtmedformer_monai.data.cohorts import make_cohort
 from mtmedformer_monai.data.datalist import SECTIONS, resolve_paths
 from mtmedformer_monai.data.sites import deal_to_sites
+from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
 from .settings import SimulationSettings
 

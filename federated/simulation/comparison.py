@@ -7,8 +7,8 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 
-from mtmedformer_monai.engines.history import write_json
-from mtmedformer_monai.federated.neighbors.factory import NEIGHBORS
+from mtmedformer_monai.engines.handlers.history import write_json
+from mtmedformer_monai.federated.split.factory import NEIGHBORS
 from mtmedformer_monai.federated.strategies import make_strategy
 
 from .bundle_parts import primary_figures

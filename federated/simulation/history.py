@@ -10,8 +10,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from mtmedformer_monai.engines.history import write_json
-from mtmedformer_monai.engines.palette import INK, color_of, new_figure, save_figure
+from mtmedformer_monai.engines.handlers.history import write_json
+from mtmedformer_monai.visualization.palette import INK, color_of, new_figure, save_figure
 
 Figures = dict[str, float]
 Round = dict[str, Any]

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.engines.checkpoint_file import save_checkpoint
-from mtmedformer_monai.federated.posterior_file import Provenance, from_broadcast, save_posterior
-from mtmedformer_monai.federated.posterior_inferer import PosteriorInferer
 from mtmedformer_monai.federated.strategy import Kind, pick
-from mtmedformer_monai.federated.temperature import fit_temperature, site_likelihood
+from mtmedformer_monai.io.atomic_files import save_checkpoint
+from mtmedformer_monai.uncertainty.posterior_file import Provenance, from_broadcast, save_posterior
+from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
+from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_likelihood
 
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-6, 1))
 NUM_DRAWS = 4

@@ -12,13 +12,13 @@ import torch
 from monai.utils import set_determinism
 from torch import nn
 
-from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
+from mtmedformer_monai.engines.handlers.seeding import seed_epoch
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
-from mtmedformer_monai.engines.seeding import seed_epoch
-from mtmedformer_monai.federated.neighbors.channel import DOWN, UP
-from mtmedformer_monai.federated.neighbors.factory import make_neighbor
-from mtmedformer_monai.federated.neighbors.system import LocalSettings, Site
-from mtmedformer_monai.losses import INITIAL_BATCHES, HybridLoss
+from mtmedformer_monai.federated.split.channel import DOWN, UP
+from mtmedformer_monai.federated.split.factory import make_neighbor
+from mtmedformer_monai.federated.split.system import LocalSettings, Site
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 from mtmedformer_monai.tasks.base import Task
 
 from .bundle_parts import Evaluation, primary_figures, read_bundle

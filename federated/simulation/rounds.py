@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
 from mtmedformer_monai.federated.aggregator import Aggregator
-from mtmedformer_monai.federated.posterior_file import Provenance
+from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.uncertainty.posterior_file import Provenance
 
-from . import worker
 from .bundle_parts import initial_weights, primary_figures, read_bundle
 from .cohort import FederatedData, count_images
 from .history import KEY_FIGURE, Figures, draw_rounds, read_rounds, write_rounds

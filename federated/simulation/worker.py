@@ -17,9 +17,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.engines.checkpoint_file import load_checkpoint, save_checkpoint
 from mtmedformer_monai.federated.exchange import to_exchange
 from mtmedformer_monai.federated.strategy import Kind, key, pick
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .bundle_parts import Evaluation
 from .history import Figures
@@ -132,7 +132,7 @@ def write_site_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
 
 def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> list[float]:
     """What a site's validation images say of the posterior's temperature; see `model_files`."""
-    from mtmedformer_monai.engines.training_state import bare
+    from mtmedformer_monai.engines.checkpointing.training_state import bare
 
     client = _client(spec)
     network = bare(client.evaluator.network)
@@ -168,7 +168,7 @@ def _client(spec: SiteSpec) -> Any:
     if spec.folder not in _CLIENTS:
         from monai.fl.utils.constants import ExtraItems
 
-        from mtmedformer_monai.federated.bayesian_monai_algo import BayesianMonaiAlgo
+        from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
 
         client = BayesianMonaiAlgo(
             str(spec.bundle),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import LocalTraining, Message, ServerRule, SiteRule, Strategy, Weights
 from mtmedformer_monai.federated.wire import Wire, decode
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
 class Compressed(Strategy):

@@ -9,18 +9,18 @@ from typing import Any, Final
 from mtmedformer_monai.federated.strategy import Strategy
 
 STRATEGIES: Final = {
-    "bayesian": ("posterior_sites", "PosteriorSites"),
-    "fedavg": ("fedavg", "FedAvg"),
-    "fedprox": ("fedprox", "FedProx"),
-    "fedbn": ("fedbn", "FedBN"),
-    "scaffold": ("scaffold", "Scaffold"),
-    "feddyn": ("feddyn", "FedDyn"),
-    "fisher": ("fisher_merging", "FisherMerging"),
-    "matching": ("matched_averaging", "MatchedAveraging"),
-    "fedpa": ("fedpa", "FedPA"),
-    "local": ("local_only", "LocalOnly"),
+    "bayesian": ("pvi.posterior_sites", "PosteriorSites"),
+    "fedavg": ("strategies.fedavg", "FedAvg"),
+    "fedprox": ("strategies.fedprox", "FedProx"),
+    "fedbn": ("strategies.fedbn", "FedBN"),
+    "scaffold": ("strategies.scaffold", "Scaffold"),
+    "feddyn": ("strategies.feddyn", "FedDyn"),
+    "fisher": ("strategies.fisher_merging", "FisherMerging"),
+    "matching": ("strategies.matched_averaging", "MatchedAveraging"),
+    "fedpa": ("strategies.fedpa", "FedPA"),
+    "local": ("strategies.local_only", "LocalOnly"),
 }
-"""{name: (file, class)}. To add one: a file, and a line here and in `__init__.py`."""
+"""{name: (module, class)}. To add one: a file, and a line here and in `__init__.pyi`."""
 
 
 def make_strategy(name: str, **settings: Any) -> Strategy:
@@ -40,7 +40,7 @@ def make_strategy(name: str, **settings: Any) -> Strategy:
     if name not in STRATEGIES:
         raise ValueError(f"strategy expects one of {', '.join(STRATEGIES)}, got {name!r}.")
     home, symbol = STRATEGIES[name]
-    cls = getattr(import_module(f"mtmedformer_monai.federated.strategies.{home}"), symbol)
+    cls = getattr(import_module(f"mtmedformer_monai.federated.{home}"), symbol)
     allowed = list(inspect.signature(cls).parameters)
     unknown = sorted(set(settings) - set(allowed))
     if unknown:

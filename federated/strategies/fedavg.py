@@ -23,7 +23,7 @@ from mtmedformer_monai.federated.strategy import (
     key,
     pick,
 )
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
 class FedAvg(Strategy):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import FedAvg
 from .keep_local import KeepLocal

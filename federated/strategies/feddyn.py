@@ -23,7 +23,7 @@ from mtmedformer_monai.federated.strategy import (
     Weights,
     pick,
 )
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .averaged import is_averaged
 from .controls import ControlServer, OwnControls

@@ -20,7 +20,7 @@ from mtmedformer_monai.federated.strategy import (
     Weights,
     pick,
 )
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingServer, weighted_terms
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.site_round import EvidenceScale
+from mtmedformer_monai.federated.pvi.site_round import EvidenceScale
 from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingServer
 from .memoryless_site import MemorylessSite

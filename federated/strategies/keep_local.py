@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import LocalTraining, Message, ServerRule, SiteRule, Strategy, Weights
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
 class KeepLocal(Strategy):

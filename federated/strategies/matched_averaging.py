@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.alignment import AlignmentSettings, align
-from mtmedformer_monai.federated.permutation import permute
+from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align
+from mtmedformer_monai.federated.alignment.permutation import permute
 from mtmedformer_monai.federated.strategy import (
     Kind,
     LocalTraining,
@@ -25,7 +25,7 @@ from mtmedformer_monai.federated.strategy import (
     Weights,
     pick,
 )
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingServer, weighted_terms
 

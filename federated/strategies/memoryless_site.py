@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.site_round import EvidenceScale, evidence
+from mtmedformer_monai.federated.pvi.site_round import EvidenceScale, evidence
 from mtmedformer_monai.federated.strategy import Kind, LocalTraining, Message, SiteRule, Weights, key, pick
 
 from .averaged import is_averaged

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mtmedformer_monai.data.readable_dataset import RadiographDataset
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
+
+from .radiograph_dataset import RadiographDataset
 
 logger = logging.getLogger(__name__)
 

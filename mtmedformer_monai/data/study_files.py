@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.data.image_files import find_images
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, VIEW
-from mtmedformer_monai.transforms.header import VIEW_TAGS, read_laterality, read_view
+from mtmedformer_monai.transforms.dicom.header import VIEW_TAGS, read_laterality, read_view
+
+from .image_files import find_images
 
 _TAGS = [*VIEW_TAGS, "PatientOrientation", "StudyInstanceUID"]
 

@@ -9,9 +9,10 @@ import torch
 from monai.engines import PrepareBatch
 from torch import Tensor
 
-from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.study_task import StudyTask
+
+from .prepare_batch import PrepareMultiTaskBatch
 
 
 class PrepareStudyBatch(PrepareBatch):

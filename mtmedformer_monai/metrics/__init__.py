@@ -1,29 +1,8 @@
 """Figures of merit by task kind, accumulated over batches and processes.
 
-Names are loaded on first use: scikit-learn and MONAI are heavy.
+Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
 """
 
-from importlib import import_module
-from typing import Any
+import lazy_loader
 
-_HOMES = {
-    "SegmentationMetric": "segmentation",
-    "SelectiveMetric": "selective",
-    "ClassificationMetric": "classification",
-    "DetectionMetric": "detection",
-    "average_precision": "detection_curves",
-    "froc_curve": "detection_curves",
-    "froc_score": "detection_curves",
-    "decode_boxes": "nms",
-    "Boxes": "nms",
-    "expected_calibration_error": "calibration",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    """Imports the module that holds `name` (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

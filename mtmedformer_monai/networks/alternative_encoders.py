@@ -8,10 +8,11 @@ from monai.networks.nets import ResNetFeatures
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.networks.resnet_groups import declare_resnet
-from mtmedformer_monai.networks.swin_groups import declare_swin
-from mtmedformer_monai.permutations import FIXED, Axis
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
+
+from .resnet_groups import declare_resnet
+from .swin_groups import declare_swin
 
 
 class SwinEncoder(nn.Module):

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.permutations import Axis
-from mtmedformer_monai.tasks.blocks import GROUPS, ConvNormAct
+from mtmedformer_monai.layers.conv_block import GROUPS, ConvNormAct
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import Axis
 
 
 class FeaturePyramid(nn.Module):

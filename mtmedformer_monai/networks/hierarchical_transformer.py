@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.permutations import FIXED, Axis
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
 
 @dataclass(frozen=True)

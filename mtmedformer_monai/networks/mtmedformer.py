@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.jit import is_scripting  # type: ignore[attr-defined]  # (a comment inside a script breaks it)
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.networks.feature_pyramid import FeaturePyramid
-from mtmedformer_monai.permutations import Axis
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import Axis
 from mtmedformer_monai.tasks.base import Task
+
+from .feature_pyramid import FeaturePyramid
 
 SHARED = "shared"
 """Name of the pyramid that all tasks share."""

@@ -15,15 +15,16 @@ import torch
 from monai.networks.blocks import MLPBlock
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.networks.hierarchical_transformer import (
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
+
+from .hierarchical_transformer import (
     SpatialReductionAttention,
     StochasticDepth,
     _initialize,
     to_map,
     to_tokens,
 )
-from mtmedformer_monai.permutations import FIXED, Axis
 
 NUM_WAVES = 8
 """Wavelengths of the position's sines and cosines: 4, 8, ... 512 patches."""

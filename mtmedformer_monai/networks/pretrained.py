@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
+from .hierarchical_transformer import HierarchicalTransformer
 
 RENAMES = (
     ("stages_", "stages."),  # of a model made with features_only=True

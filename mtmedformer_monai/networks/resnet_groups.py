@@ -13,8 +13,8 @@ from typing import cast
 from monai.networks.nets.resnet import ResNetBottleneck
 from torch import nn
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.permutations import FIXED, Axis
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
 from mtmedformer_monai.keys import STUDY_VIEWS
-from mtmedformer_monai.networks.mtmedformer import MTMedFormer, _plain
-from mtmedformer_monai.permutations import FIXED, Axis
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 from mtmedformer_monai.tasks.classification import AttentionPooling
 from mtmedformer_monai.tasks.study_task import StudyTask
+
+from .mtmedformer import MTMedFormer, _plain
 
 
 class StudyNetwork(nn.Module):

@@ -10,8 +10,8 @@ from typing import Any
 
 from monai.networks.nets.swin_unetr import SwinTransformer
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.permutations import FIXED, Axis
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
 NEIGHBORS = 4
 

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
 from mtmedformer_monai.keys import LABELS
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 from mtmedformer_monai.metrics.classification import ClassificationMetric
-from mtmedformer_monai.permutations import FIXED, Axis
-from mtmedformer_monai.tasks.base import Task, TaskMetric
-from mtmedformer_monai.tasks.label_schemes import SCHEMES
+
+from .base import Task, TaskMetric
+from .label_schemes import SCHEMES
 
 NUM_STAGES = 2
 """Encoder stages that the pooling looks at, the coarsest."""

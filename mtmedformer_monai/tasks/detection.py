@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from mtmedformer_monai.keys import BOXES
 from mtmedformer_monai.metrics.detection import DetectionMetric
 from mtmedformer_monai.metrics.nms import decode_boxes
-from mtmedformer_monai.tasks.base import Task, TaskMetric
-from mtmedformer_monai.tasks.detection_head import BOX, LOGITS, POINT, DetectionDecoder
-from mtmedformer_monai.tasks.partial import annotated_mean, keep_annotated
+
+from .base import Task, TaskMetric
+from .detection_head import BOX, LOGITS, POINT, DetectionDecoder
+from .partial import annotated_mean, keep_annotated
 
 SIGMA = 0.16
 """Standard deviation of the centre map's Gaussian, in box sides."""

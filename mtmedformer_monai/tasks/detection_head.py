@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
-from mtmedformer_monai.permutations import FIXED, Axis
-from mtmedformer_monai.tasks.blocks import ConvNormAct
+from mtmedformer_monai.layers.conv_block import ConvNormAct
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
 BOX, POINT, LOGITS = slice(0, 4), slice(4, 7), slice(7, None)
 """Columns of a detection row: x1, y1, x2, y2; point x, y and its stride; class logits (or scores)."""

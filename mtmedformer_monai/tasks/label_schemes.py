@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing, keep_annotated
+from .partial import annotated_mean, fill_missing, keep_annotated
 
 
 class LabelScheme(ABC):

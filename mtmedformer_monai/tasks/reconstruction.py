@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mtmedformer_monai.metrics.reconstruction import ReconstructionMetric
-from mtmedformer_monai.tasks.base import Task, TaskMetric
-from mtmedformer_monai.tasks.partial import fill_missing
-from mtmedformer_monai.tasks.segmentation import SegmentationDecoder
+
+from .base import Task, TaskMetric
+from .partial import fill_missing
+from .segmentation import SegmentationDecoder
 
 
 class ReconstructionTask(Task):

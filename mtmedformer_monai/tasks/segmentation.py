@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtmedformer_monai.declaration import Declaration
 from mtmedformer_monai.keys import MASKS
+from mtmedformer_monai.layers.conv_block import ConvNormAct
+from mtmedformer_monai.layers.group_declaration import Declaration
+from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 from mtmedformer_monai.metrics.segmentation import SegmentationMetric
-from mtmedformer_monai.permutations import FIXED, Axis
-from mtmedformer_monai.tasks.base import Task, TaskMetric
-from mtmedformer_monai.tasks.blocks import ConvNormAct
-from mtmedformer_monai.tasks.partial import annotated_mean, fill_missing, keep_annotated
+
+from .base import Task, TaskMetric
+from .partial import annotated_mean, fill_missing, keep_annotated
 
 
 class SegmentationDecoder(nn.Module):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.keys import STUDY_VIEWS
-from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.classification import ClassificationTask
+
+from .base import Task
+from .classification import ClassificationTask
 
 GROUPS = {"breast": 2, "study": 1}
 """Level to G, the groups that a study's views fall into: right and left breast, or all views together."""

@@ -23,7 +23,7 @@ PATIENTS = {"chest": 24, "mammography": 10}
 @pytest.fixture(scope="session")
 def cohorts(tmp_path_factory):
     """Makes a cohort of a kind that trains within seconds, once: folder with datalist.json."""
-    from mtmedformer_monai.data.cohorts import make_cohort
+    from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
     made = {}
 

@@ -11,7 +11,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from mtmedformer_monai.engines import ExamplePictures, History, Progress, RunSummary, SaveCheckpoints, load_checkpoint
+from mtmedformer_monai.engines import ExamplePictures, History, Progress, RunSummary, SaveCheckpoints
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 from tests.engines.tiny_training import TinyNetwork, build_training
 
 

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from mtmedformer_monai.engines import ExamplePictures, History, TrainingCurves
-from mtmedformer_monai.engines.example_pictures import spread
-from mtmedformer_monai.engines.overlay import BOX_COLOR, Example, draw_examples, draw_prediction
-from mtmedformer_monai.engines.palette import COLORS
+from mtmedformer_monai.engines.handlers.example_pictures import spread
 from mtmedformer_monai.tasks.detection import DetectionTask
+from mtmedformer_monai.visualization.overlay import BOX_COLOR, Example, draw_examples, draw_prediction
+from mtmedformer_monai.visualization.palette import COLORS
 from tests.engines.tiny_training import build_training, make_tasks
 
 

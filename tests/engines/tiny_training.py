@@ -20,7 +20,7 @@ from mtmedformer_monai.engines import (
     ValidationLosses,
     make_warmup_cosine,
 )
-from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.tasks.classification import ClassificationTask
 from mtmedformer_monai.tasks.segmentation import SegmentationTask
 

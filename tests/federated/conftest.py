@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from monai.fl.utils.constants import ExtraItems
 
-from mtmedformer_monai.federated.bayesian_monai_algo import BayesianMonaiAlgo
+from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
 from tests.federated.little_bundle import write_bundle
 

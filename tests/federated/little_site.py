@@ -8,7 +8,7 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
-from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.tasks import ClassificationTask
 
 NAMES = ("left", "right")

@@ -10,15 +10,15 @@ import torch
 from ignite.engine import Events
 from monai.fl.utils.constants import ExtraItems
 
-from mtmedformer_monai.data.cohorts import make_cohort
 from mtmedformer_monai.data.datalist import read_datalist, save_datalist
-from mtmedformer_monai.declaration import permutation_groups
+from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 from mtmedformer_monai.federated.aggregator import Aggregator
-from mtmedformer_monai.federated.bayesian_monai_algo import BayesianMonaiAlgo
+from mtmedformer_monai.federated.alignment.permutation import permute, random_permutation
+from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK
-from mtmedformer_monai.federated.permutation import permute, random_permutation
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
 from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.layers.group_declaration import permutation_groups
 from tests.bundles.conftest import BUNDLES, ROOT
 from tests.federated.rounds import assert_equal, run_rounds, weights_of
 

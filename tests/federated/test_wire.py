@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.strategies import FedAvg, PosteriorSites
+from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.strategies import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
 from mtmedformer_monai.federated.wire import Wire, decode, num_bytes
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
 from tests.networks.small import SMALL

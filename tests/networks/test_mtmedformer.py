@@ -5,7 +5,7 @@ import torch
 from monai.data import MetaTensor
 from torch.nn import functional
 
-from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import MTMedFormer, SelectOutput
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from tests.networks.small import SMALL, every_kind, largest_difference, small_network, without_gradient

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mtmedformer_monai.declaration import permutation_groups
-from mtmedformer_monai.federated.permutation import permute, random_permutation
+from mtmedformer_monai.federated.alignment.permutation import permute, random_permutation
+from mtmedformer_monai.layers.group_declaration import permutation_groups
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, PlainViT
 from mtmedformer_monai.networks.plain_vit import position_waves
 from tests.networks.small import SMALL, every_kind, largest_difference, without_gradient

@@ -243,8 +243,8 @@ def _lut_item(entries: Any, first: int, bits: int, case: Case) -> Dataset:
 
 def read_stored(path: Path) -> tuple[pydicom.Dataset, Any, str]:
     """Header, values and Photometric Interpretation by our own decoders."""
-    from mtmedformer_monai.transforms.decode import decode_pixels
-    from mtmedformer_monai.transforms.read_dicom import read_header
+    from mtmedformer_monai.transforms.dicom.pixels.decode import decode_pixels
+    from mtmedformer_monai.transforms.dicom.read import read_header
 
     header = read_header(path)
     return header, *decode_pixels(path, header)

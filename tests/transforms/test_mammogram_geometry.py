@@ -22,7 +22,7 @@ from mtmedformer_monai.transforms import (
     restore_boxes,
     restore_masks,
 )
-from mtmedformer_monai.transforms.geometry import invert, map_boxes, map_points
+from mtmedformer_monai.transforms.geometry.affine import invert, map_boxes, map_points
 
 KEYS = ("image", "map", "boxes")
 PAD = 7  # value of the padding

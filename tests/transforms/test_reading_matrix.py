@@ -3,7 +3,7 @@ import pytest
 from pydicom import uid
 from pydicom.pixels import apply_color_lut
 
-from mtmedformer_monai.transforms.read_dicom import read_dicom
+from mtmedformer_monai.transforms.dicom.read import read_dicom
 from tests.transforms.independent_reading import read_by_gdcm, show_by_pydicom
 from tests.transforms.reading_matrix import (
     COLOR,

@@ -11,7 +11,7 @@ from pydicom import uid
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 
-from mtmedformer_monai.transforms.read_dicom import read_dicom
+from mtmedformer_monai.transforms.dicom.read import read_dicom
 from tests.conftest import make_header
 from tests.transforms.independent_reading import read_by_gdcm
 from tests.transforms.reading_matrix import read_stored

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mtmedformer_monai.federated.posterior_file import load_posterior
 from mtmedformer_monai.federated.simulation import SimulationSettings, rounds, worker
 from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from mtmedformer_monai.federated.simulation.model_files import TEMPERATURES
 from mtmedformer_monai.federated.simulation.rounds import Simulation
+from mtmedformer_monai.uncertainty.posterior_file import load_posterior
 from tests.bundles.conftest import ROOT
 
 

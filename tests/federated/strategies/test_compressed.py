@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.strategies import Compressed, FedAvg, PosteriorSites
+from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.strategies import Compressed, FedAvg
 from tests.federated.strategies.local_training import (
     assert_any_order_is_the_same,
     assert_it_goes_on_after_restoring,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy
-from mtmedformer_monai.permutations import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 from tests.federated.strategies.local_training import random_site, three_tensors
 
 

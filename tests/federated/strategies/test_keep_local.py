@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.strategies import FedAvg, FedProx, KeepLocal, PosteriorSites
+from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.strategies import FedAvg, FedProx, KeepLocal
 from tests.federated.strategies.local_training import (
     assert_it_goes_on_after_restoring,
     federate,

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.permutation import permute, random_permutation
+from mtmedformer_monai.federated.alignment.permutation import permute, random_permutation
 from mtmedformer_monai.federated.strategies import FedAvg, MatchedAveraging
 from mtmedformer_monai.federated.strategy import LocalTraining
-from mtmedformer_monai.permutations import FIXED, Group, PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import FIXED, Group, PermutationGroups
 
 GROUPS = PermutationGroups(
     {"hidden": Group(8)}, {"a.weight": (("hidden",), FIXED), "a.bias": (("hidden",),), "b.weight": (FIXED, ("hidden",))}

@@ -1,0 +1,1 @@
+"""Clients of a federation: MONAI FL, local training, ownership of parameters."""

@@ -1,0 +1,155 @@
+"""What a federation adds to a site's local training, as a handler of MONAI's stock trainer.
+
+Between the backward pass and the optimizer's step it looks at gradients (for evidence), lets the strategy correct them,
+and keeps parameters still that the site has no label for; after the step the strategy sees the weights. Evidence costs
+a few passes over the gradients and none over the data: `benchmarks/evidence_cost.py` prints how much.
+"""
+
+# B images of a batch
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import IterationEvents
+from monai.utils import CommonKeys
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mtmedformer_monai.engines.checkpointing.training_state import bare
+from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
+from mtmedformer_monai.federated.strategy import LocalTraining, SiteRule
+
+from .ownership import Ownership, labels_of_batch
+
+
+class SiteTraining:
+    """Carries a site's rule through the trainer's runs, one run a round.
+
+    - Squared gradients are taken before any clipping, once a step, from the batch's mean gradient: unscaled under mixed
+      precision, and over all batches of an accumulated step.
+    - The rule corrects after clipping, in a hook of the optimizer: clipped is what the data say, not what the
+      federation adds.
+    - Parameters without any labeled image at the site get no gradient: momentum and weight decay leave them as they
+      are, bit for bit. Their buffers are put back when the run is done.
+
+    Args:
+        rule: of the site.
+        ownership: what the network learns from at the site.
+        rate: of forgetting, of the running averages behind the evidence.
+    """
+
+    def __init__(self, rule: SiteRule, ownership: Ownership, rate: float = 0.98) -> None:
+        self._rule, self._ownership, self._rate = rule, ownership, rate
+        self._corrects = type(rule).correct is not SiteRule.correct
+        self._looks = type(rule).after_step is not SiteRule.after_step
+        self._network: Any = None
+        self._owned: dict[str, Tensor] = {}
+        self._still: dict[str, Tensor] = {}
+        self._reset(0)
+
+    def attach(self, engine: Engine) -> None:
+        """Registers on a SupervisedTrainer, behind its own handlers."""
+        self._network = bare(engine.network)
+        counts = self._ownership.num_samples
+        for name, parameter in self._network.named_parameters():
+            (self._owned if counts[name] > 0 else self._still)[name] = parameter
+        self._live = {name: parameter.detach() for name, parameter in self._owned.items()}
+        engine.add_event_handler(Events.STARTED, self._start)
+        if self._rule.needs_squared_gradient:
+            engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._observe)
+            handlers = engine._event_handlers[IterationEvents.BACKWARD_COMPLETED]
+            handlers.insert(0, handlers.pop())  # Ignite knows no order but that of registration
+        engine.optimizer.register_step_pre_hook(self._before_step)
+        engine.optimizer.register_step_post_hook(self._after_step)
+        engine.add_event_handler(Events.COMPLETED, self._put_back)
+
+    def finish(self) -> LocalTraining:
+        """What the last run brought; tensors are copies."""
+        weights = {name: copy_to_cpu(value) for name, value in self._network.state_dict().items()}
+        counts = {name: count for name, count in self._ownership.num_samples.items() if count > 0}
+        squares = {name: value.cpu() for name, value in self._squares.estimate().items()}
+        return LocalTraining(weights, counts, squares, self._step, self._rate_sum / max(self._step, 1))
+
+    def _reset(self, num_steps: int) -> None:
+        self._num_steps, self._step, self._rate_sum = num_steps, 0, 0.0
+        self._squares = SquaredGradient(self._rate)
+        self._counts: Counter[frozenset[str]] = Counter()
+        self._batches = 0
+        self._buffers: dict[str, Tensor] = {}
+
+    def _start(self, engine: Engine) -> None:
+        state, every = engine.state, getattr(engine, "accumulation_steps", 1)
+        self._reset((state.max_epochs - state.epoch) * -(-(state.epoch_length or 0) // every))
+        parameters = {name for name, _ in self._network.named_parameters()}
+        for name, value in self._network.state_dict().items():
+            if name not in parameters and self._ownership.num_samples[name] == 0:
+                self._buffers[name] = value.clone()
+
+    def _observe(self, engine: Engine) -> None:
+        """Counts the batch; before a step, adds the gradient of all batches since the last one."""
+        output = engine.state.output
+        num_images = len(output[CommonKeys.IMAGE])
+        labels = labels_of_batch(engine.loss_function, output[CommonKeys.LABEL], num_images)
+        self._counts.update(self._ownership.batch_counts(labels))
+        self._batches += 1
+        if not steps_now(engine):
+            return
+        scale = engine.scaler.get_scale() if engine.amp and engine.scaler is not None else 1.0
+        factor = getattr(engine, "accumulation_steps", 1) / (self._batches * scale)
+        self._add_squares(factor, check=scale != 1.0)
+        self._counts, self._batches = Counter(), 0
+
+    @torch.no_grad()
+    def _add_squares(self, factor: float, check: bool) -> None:
+        """Adds each parameter's gradient with the number of images that it comes from; none where there are none."""
+        gradients = {name: each.grad for name, each in self._owned.items() if each.grad is not None}
+        if check and not all(bool(torch.isfinite(value).all()) for value in gradients.values()):
+            return  # mixed precision overflowed: the scaler skips this step
+        by_tasks: dict[frozenset[str], dict[str, Tensor]] = {}
+        for name, value in gradients.items():
+            by_tasks.setdefault(self._ownership.tasks_of[name], {})[name] = value if factor == 1.0 else value * factor
+        for tasks, group in by_tasks.items():
+            if self._counts[tasks] > 0:
+                self._squares.update(group, self._counts[tasks] * idist.get_world_size())
+
+    @torch.no_grad()
+    def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
+        for parameter in self._still.values():
+            parameter.grad = None
+        if not self._corrects:
+            return
+        scale = getattr(optimizer, "grad_scale", None)  # of fused optimizers, which unscale by themselves
+        for name, parameter in self._owned.items():
+            if parameter.grad is not None:
+                gradient = parameter.grad if scale is None else parameter.grad / scale
+                count = self._ownership.num_samples[name]
+                corrected = self._rule.correct(name, self._live[name], gradient, count)
+                parameter.grad.copy_(corrected if scale is None else corrected * scale)
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
+        self._step += 1
+        self._rate_sum += float(optimizer.param_groups[0]["lr"])
+        if self._looks:
+            self._rule.after_step(self._live, self._step, self._num_steps)
+
+    def _put_back(self) -> None:
+        self._network.load_state_dict(self._buffers, strict=False)
+
+
+def steps_now(engine: Engine) -> bool:
+    """Whether the stock trainer steps in this iteration: each nth one of an epoch, and its last."""
+    every, length = getattr(engine, "accumulation_steps", 1), engine.state.epoch_length
+    done = engine.state.iteration if length is None else (engine.state.iteration - 1) % length + 1
+    return bool(done % every == 0 or done == length)
+
+
+def copy_to_cpu(value: Tensor) -> Tensor:
+    """A copy in float32 on the CPU; integers (counters) stay integers."""
+    value = value.detach()
+    return value.to("cpu", torch.float32 if value.is_floating_point() else value.dtype, copy=True)

@@ -1,0 +1,1 @@
+from .posterior_sites import PosteriorSites as PosteriorSites

@@ -1,0 +1,113 @@
+"""The server's side of posterior-site federation: the prior times the factors of all sites."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
+from mtmedformer_monai.federated.running_sum import RunningSum
+from mtmedformer_monai.federated.strategies.averaged import is_averaged
+from mtmedformer_monai.federated.strategy import Kind, Message, ServerRule, Weights, key
+
+from .posterior import Accumulator, means
+from .step_guard import StepGuard
+
+DAMPING: Final = key(Kind.SETTING, "damping")
+"""Broadcast: factor of the sites' rates, below 1 after divergence."""
+
+
+class PosteriorServer(ServerRule):
+    """Adds the changes of factors; factors stay while their sites are silent.
+
+    Statistics (`is_averaged`) are sums of the same kind, without a prior.
+
+    Args:
+        weights: to start from: the prior's mean.
+        prior_precision: the prior's, counted once.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], prior_precision: float) -> None:
+        self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        learned = {name: value for name, value in self._weights.items() if not is_averaged(name, value)}
+        counted = {name: value.shape for name, value in self._weights.items() if name not in learned}
+        precision = torch.tensor(prior_precision, dtype=torch.float64)
+        prior = {name: from_moments(value.double(), precision.expand(value.shape)) for name, value in learned.items()}
+        self._precision = {name: torch.full(value.shape, prior_precision) for name, value in learned.items()}
+        self._posterior = Accumulator(prior)
+        self._statistics = RunningSum(counted, kinds=(Kind.SHIFT, Kind.PRECISION))
+        self._guard = StepGuard(1.0)
+        self._touched: set[str] = set()
+
+    def add(self, message: Mapping[str, Tensor]) -> None:
+        """Adds one site's changes."""
+        factor = _factor(message, self._precision)
+        others = {name: value for name, value in message.items() if name.partition("/")[2] not in factor}
+        self._posterior.check(factor)
+        self._statistics.add(others)
+        self._posterior.add(factor)
+        self._touched |= set(factor)
+
+    def close_round(self) -> None:
+        """Takes the product's mean where changes came, and looks for divergence."""
+        self._weights = self._statistics.weighted_means(self._weights)
+        posterior = self._posterior.posterior() if self._touched else {}
+        touched = {name: posterior[name] for name in sorted(self._touched)}
+        squared_step = squared_mean = 0.0
+        for name, mean in means(touched).items():
+            step = mean - self._weights[name].double()
+            squared_step += float((touched[name].precision * step.square()).sum())
+            squared_mean += float((touched[name].precision * mean.square()).sum())
+            self._weights[name] = mean.to(self._weights[name].dtype)
+            self._precision[name] = touched[name].precision.float()
+        self._guard.see(squared_step, squared_mean)
+        self._touched = set()
+
+    def broadcast(self) -> Message:
+        """Mean, precision and damping."""
+        message = {key(Kind.MEAN, name): value for name, value in self._weights.items()}
+        message |= {key(Kind.PRECISION, name): value for name, value in self._precision.items()}
+        return {**message, DAMPING: torch.tensor(self._guard.rate)}
+
+    def weights(self) -> Weights:
+        """The posterior's mean."""
+        return dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Posterior, prior, statistics, guard, and what was added since the last round."""
+        return {
+            "weights": dict(self._weights),
+            "precision": dict(self._precision),
+            "posterior": self._posterior.state_dict(),
+            "statistics": dict(self._statistics.total),
+            "guard": self._guard.state_dict(),
+            "touched": sorted(self._touched),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self._weights, self._precision = dict(state["weights"]), dict(state["precision"])
+        self._posterior.load_state_dict(state["posterior"])
+        self._statistics.total = dict(state["statistics"])
+        self._guard.load_state_dict(state["guard"])
+        self._touched = set(state["touched"])
+
+
+def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Gaussian]:
+    """Natural parameters of the weights that have a posterior.
+
+    Raises:
+        KeyError: a shift without a precision, or the reverse.
+    """
+    kinds: dict[str, dict[str, Tensor]] = {}
+    for full, value in message.items():
+        kind, _, name = full.partition("/")
+        if name in known:
+            kinds.setdefault(name, {})[kind] = value
+    for name, given in kinds.items():
+        if set(given) != {Kind.SHIFT, Kind.PRECISION}:
+            raise KeyError(f"weight {name!r} expects a shift and a precision, got {sorted(given)}.")
+    return {name: Gaussian(given[Kind.SHIFT], given[Kind.PRECISION]) for name, given in kinds.items()}

@@ -1,0 +1,87 @@
+"""A site that trains heads of its own on an encoder that was learned before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.client.ownership import Ownership, labels_of_batch
+from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.networks.mtmedformer import MTMedFormer
+
+from .system import Batches, LocalSettings
+
+
+class HeadLearner:
+    """Trains pyramids and decoders, and of the encoder what is named.
+
+    Args:
+        network: the site's own.
+        settings: of its training.
+        adapted: names of the encoder's parameters that go on learning.
+
+    Attributes:
+        network: as it stands.
+        num_samples: {parameter: images of the last round with a label of a task that it serves}.
+    """
+
+    def __init__(self, network: MTMedFormer, settings: LocalSettings, adapted: Collection[str]) -> None:
+        self.network, self._settings, self._adapted = network, settings, set(adapted)
+        self._tasks_of = settings.tasks_of(network)
+        for name, parameter in network.encoder.named_parameters():
+            parameter.requires_grad_(name in self._adapted)
+        self._optimizer = settings.make_optimizer([each for each in network.parameters() if each.requires_grad])
+        self.num_samples: dict[str, int] = {}
+
+    def train(self, batches: Batches) -> float:
+        """One round; the mean loss."""
+        self.network.train()
+        self.network.encoder.train(bool(self._adapted))  # a frozen encoder drops nothing
+        losses: list[float] = []
+        labels: list[dict[str, Tensor]] = []
+        for _ in range(self._settings.epochs):
+            for image, targets in self._settings.prepared(batches):
+                loss = self._settings.loss(self.network(image), targets)
+                self._optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                self._optimizer.step()
+                losses.append(float(loss.detach()))
+                labels.append(labels_of_batch(self._settings.loss, targets, len(image)))
+        self.num_samples = count_samples(self._tasks_of, labels, self._settings.epochs)
+        return sum(losses) / max(len(losses), 1)
+
+    def weights(self) -> Weights:
+        """Of all parameters and buffers."""
+        return {name: value.detach() for name, value in self.network.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimizer and counts."""
+        return {
+            "weights": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "num_samples": dict(self.num_samples),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self.network.load_state_dict(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.num_samples = dict(state["num_samples"])
+
+
+def count_samples(
+    tasks_of: Mapping[str, frozenset[str]], labels: list[dict[str, Tensor]], epochs: int
+) -> dict[str, int]:
+    """{parameter: images of an epoch with a label of any task that it serves}.
+
+    Args:
+        tasks_of: {parameter: tasks that it serves}.
+        labels: of each batch of all epochs, {task: bool (B,)}.
+        epochs: how many.
+    """
+    names = labels[0] if labels else {}
+    known = {name: torch.cat([each[name] for each in labels]) for name in names}
+    return {name: count // epochs for name, count in Ownership(tasks_of, known).num_samples.items()}

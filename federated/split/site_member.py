@@ -1,0 +1,94 @@
+"""A site's side of a split system: its own copy of head and tails, what trains them, and what they learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.client.ownership import labels_of_batch
+from mtmedformer_monai.federated.strategy import Weights
+
+from .head_learner import count_samples
+from .split_network import SiteNetwork
+from .system import LocalSettings
+
+
+class SiteMember:
+    """Trains head and tails, and never shows a label.
+
+    Args:
+        part: the site's own.
+        settings: of its training.
+        tasks_of: {parameter or buffer: tasks that it serves}.
+
+    Attributes:
+        num_samples: {parameter: images of the last round with a label of a task that it serves}.
+    """
+
+    def __init__(self, part: SiteNetwork, settings: LocalSettings, tasks_of: Mapping[str, frozenset[str]]) -> None:
+        self.part, self._settings = part, settings
+        self._optimizer = settings.make_optimizer(part.parameters())
+        self._tasks_of = dict(tasks_of)
+        self._labels: list[dict[str, Tensor]] = []
+        self._losses: list[float] = []
+        self.num_samples: dict[str, int] = {}
+
+    def begin(self, trains: bool) -> None:
+        """Starts a round.
+
+        Args:
+            trains: head and tails learn in it.
+        """
+        self.part.train().requires_grad_(trains)
+        self._labels, self._losses = [], []
+
+    def loss(
+        self, kept: list[Tensor], returned: list[Tensor], targets: Mapping[str, Tensor], size: tuple[int, int]
+    ) -> Tensor:
+        """The hybrid loss of one batch.
+
+        Args:
+            kept: the head's maps.
+            returned: the body's.
+            targets: {task: target}.
+            size: (H, W) of the images.
+        """
+        loss: Tensor = self._settings.loss(self.part.finish(kept, returned, size), targets)
+        self._labels.append(labels_of_batch(self._settings.loss, targets, len(returned[0])))
+        self._losses.append(float(loss.detach()))
+        return loss
+
+    def step(self) -> None:
+        """One step of the optimizer, where anything has a gradient."""
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def end(self) -> float:
+        """Closes the round: counts what was learned from; the mean loss."""
+        self.num_samples = count_samples(self._tasks_of, self._labels, self._settings.epochs)
+        return sum(self._losses) / max(len(self._losses), 1)
+
+    def weights(self) -> Weights:
+        """Of what it has labels for."""
+        state = self.part.state_dict()
+        return {name: state[name].detach() for name, count in self.num_samples.items() if count > 0}
+
+    def receive(self, weights: Mapping[str, Tensor]) -> None:
+        """Takes weights."""
+        self.part.load_state_dict(weights, strict=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimizer and counts."""
+        return {
+            "weights": self.part.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "num_samples": dict(self.num_samples),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores them."""
+        self.part.load_state_dict(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.num_samples = dict(state["num_samples"])

@@ -1,0 +1,14 @@
+from .compressed import Compressed as Compressed
+from .factory import STRATEGIES as STRATEGIES
+from .factory import make_strategy as make_strategy
+from .fedavg import FedAvg as FedAvg
+from .fedbn import FedBN as FedBN
+from .feddyn import FedDyn as FedDyn
+from .fedpa import FedPA as FedPA
+from .fedprox import FedProx as FedProx
+from .fisher_merging import FisherMerging as FisherMerging
+from .keep_local import KeepLocal as KeepLocal
+from .local_only import LocalOnly as LocalOnly
+from .matched_averaging import MatchedAveraging as MatchedAveraging
+from .norms import norm_parameters as norm_parameters
+from .scaffold import Scaffold as Scaffold

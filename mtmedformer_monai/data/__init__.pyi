@@ -1,0 +1,17 @@
+from .check import Problem as Problem
+from .check import check_datalist as check_datalist
+from .datalist import load_datalist as load_datalist
+from .datalist import read_datalist as read_datalist
+from .datalist import save_datalist as save_datalist
+from .image_files import find_images as find_images
+from .join import join_datalists as join_datalists
+from .public.converters import CONVERTERS as CONVERTERS
+from .public.converters import convert_dataset as convert_dataset
+from .radiograph_dataset import RadiographDataset as RadiographDataset
+from .split import split_by_patient as split_by_patient
+from .study_dataset import StudyDataset as StudyDataset
+from .study_dataset import make_study_dataset as make_study_dataset
+from .study_files import find_studies as find_studies
+from .summarize import summarize_datalist as summarize_datalist
+from .synthetic.chest.cohort import make_chest_cohort as make_chest_cohort
+from .synthetic.mammography.cohort import make_mammography_cohort as make_mammography_cohort

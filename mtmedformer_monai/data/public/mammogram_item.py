@@ -1,0 +1,71 @@
+"""Datalist items of mammograms, as the sets' converters make them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mtmedformer_monai.data.datalist import Item
+from mtmedformer_monai.keys import IMAGE, LABELS, LATERALITY, PATIENT_ID, STUDY_ID, VIEW
+
+DENSITY_LETTERS = {"1": "A", "2": "B", "3": "C", "4": "D"}
+"""BI-RADS's breast composition: numbered up to its fourth edition, lettered since. The bounds moved in between: 1 to 4
+were quarters of the area, A to D also weigh whether a lesion may be hidden."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What tells one mammogram from the others.
+
+    Attributes:
+        patient_id: of the woman.
+        study_id: of the examination.
+        laterality: 'L', 'R', 'LEFT' or 'RIGHT'.
+        view: 'CC', 'MLO', ...
+    """
+
+    patient_id: str
+    study_id: str
+    laterality: str
+    view: str
+
+
+def make_mammogram(
+    image: str, facts: ImageFacts, labels: Mapping[str, str | None], annotations: Mapping[str, object]
+) -> Item:
+    """Item of one mammogram.
+
+    Args:
+        image: path.
+        facts: woman, study and view.
+        labels: {task: class}; None is left out.
+        annotations: `masks` and `boxes`; empty where lesions are not annotated.
+    """
+    item: Item = {IMAGE: image, PATIENT_ID: facts.patient_id, STUDY_ID: facts.study_id}
+    item |= {LATERALITY: facts.laterality[:1].upper(), VIEW: facts.view.upper()}
+    known = {task: label for task, label in labels.items() if label is not None}
+    return item | ({LABELS: known} if known else {}) | dict(annotations)
+
+
+def read_density(text: str) -> str | None:
+    """BI-RADS's breast density out of a table's cell; None where it says none.
+
+    Example:
+        >>> read_density("DENSITY C"), read_density("2"), read_density("b"), read_density("0"), read_density(" ")
+        ('C', 'B', 'B', None, None)
+    """
+    last = text.strip()[-1:].upper()
+    density = DENSITY_LETTERS.get(last, last)
+    return density if density in DENSITY_LETTERS.values() else None
+
+
+def read_birads(text: str) -> str | None:
+    """BI-RADS's assessment category out of a table's cell, without its letter; None where it says none.
+
+    Example:
+        >>> read_birads("BI-RADS 5"), read_birads("4a"), read_birads("")
+        ('5', '4', None)
+    """
+    match = re.search(r"[0-6]", text)
+    return match[0] if match else None

@@ -1,0 +1,98 @@
+"""Converter of mini-MIAS: digitised films of both breasts, mediolateral oblique, with circles around abnormalities.
+
+Source: Suckling et al., "The Mammographic Image Analysis Society Digital Mammogram Database", Excerpta Medica
+International Congress Series 1069 (1994), 375-378; files at http://peipa.essex.ac.uk/info/mias.html. 322 films of 161
+women of the United Kingdom's screening programme, reduced to 200 um a pixel. (The films at full resolution are
+published anew at https://www.repository.cam.ac.uk/handle/1810/250394, under CC BY 2.0 UK, in another layout.)
+
+Licence: MIAS's own agreement: research only, cite the paper; not to be sold or leased.
+
+Layouts: `Info.txt` and `mdb001.pgm` to `mdb322.pgm` (in `all-mias/` too), as published; or `labels.csv` with the
+columns image, label, density_mias, rois_json, patient_id, laterality_from_number, split, whose circles are in pixels of
+the images there, from the top left. PGM is no format that the transforms read: the films are copied to PNG, losslessly.
+
+- `lesion`: discs of the circles, which reach beyond the abnormality. A normal film has an empty mask. Films with an
+  abnormality without a circle (calcifications all over), and two whose circle lies beside the breast, have none.
+- `pathology`: the archive's own ground truth of severity; it does not say film by film what proves it.
+- `mias_density`: fatty, glandular, dense. This is not BI-RADS, whose four classes it cannot be mapped to: a task of
+  its own.
+
+Films 2n - 1 and 2n are the right and the left breast of one woman; all are MLO. There is no official split: 70 / 15 /
+15 by woman, or the table's own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from mtmedformer_monai.data.datalist import Datalist, Item
+from mtmedformer_monai.data.split import split_by_patient
+
+from .drawn_masks import annotate_lesions
+from .fill_ellipse import fill_ellipse
+from .label_table import SECTION_OF_SPLIT, has_label_table
+from .mammogram_item import ImageFacts, make_mammogram
+from .mias_tables import Film, read_info, read_mias_labels
+from .set_files import find_root, index_files, place_of, tell_present
+
+DENSITIES = {"F": "fatty", "G": "glandular", "D": "dense"}
+BESIDE_THE_BREAST = {"mdb212", "mdb214"}
+
+
+def convert(folder: Path, masks_folder: Path, images_folder: Path) -> Datalist:
+    """Makes the datalist.
+
+    Args:
+        folder: of the set, in one of the layouts above.
+        masks_folder: where the masks go that are drawn from the circles.
+        images_folder: where the PNG copies of PGM films go.
+
+    Returns:
+        Datalist with paths relative to `folder`, and absolute ones of masks and copies.
+
+    Raises:
+        FileNotFoundError: the table or the films are missing.
+        ValueError: the table lacks a column, or is none.
+    """
+    about = {"name": "mini_mias", "licence": "MIAS: research only"}
+    if has_label_table(folder):
+        films = read_mias_labels(folder)
+        sections: dict[str, list[Item]] = {section: [] for section in SECTION_OF_SPLIT.values()}
+        for film in tqdm(films, desc="Masks", unit="film", mininterval=2.0):
+            sections[SECTION_OF_SPLIT[film.split]].append(_make_item(film, folder, masks_folder))
+        return about | sections
+    films = read_info(find_root(folder, "Info.txt", "all-mias") / "Info.txt")
+    found = {path.stem: path for path in index_files(folder, "*.pgm", "all-mias/*.pgm").values()}
+    there = [film for film in films if film.name in found]
+    tell_present(len(there), len(films), folder)
+    items = []
+    for film in tqdm(there, desc="Masks", unit="film", mininterval=2.0):
+        film.image = _copy_to_png(found[film.name], images_folder / f"{film.name}.png")
+        items.append(_make_item(film, folder, masks_folder))
+    return about | split_by_patient(items, stratify_on="pathology")
+
+
+def _copy_to_png(film: Path, output: Path) -> Path:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(film) as picture:
+        picture.save(output)
+    return output
+
+
+def _make_item(film: Film, folder: Path, masks_folder: Path) -> Item:
+    facts = ImageFacts(film.patient_id, film.patient_id, film.laterality, "MLO")
+    labels = {"pathology": film.pathology, "mias_density": DENSITIES.get(film.density)}
+    annotations = _annotate(film, masks_folder / f"{film.name}.png")
+    return make_mammogram(place_of(film.image, folder), facts, labels, annotations)
+
+
+def _annotate(film: Film, output: Path) -> Item:
+    if film.lacks_circle or film.name in BESIDE_THE_BREAST:
+        return {}
+    with Image.open(film.image) as picture:
+        width, height = picture.size
+    discs = (fill_ellipse((x, y), (radius, radius), height, width) for x, y, radius in film.circles)
+    return annotate_lesions(discs, (height, width), output)

@@ -1,0 +1,56 @@
+"""Converter of the Shenzhen Hospital chest X-rays: normal or tuberculosis, lung masks on most.
+
+Source: Jaeger et al., "Two public chest X-ray datasets for computer-aided screening of pulmonary diseases",
+Quantitative Imaging in Medicine and Surgery 4 (2014), 475-477,
+https://doi.org/10.3978/j.issn.2223-4292.2014.11.20; files at
+https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhen-Hospital-CXR-Set/index.html. Masks on
+566 of the 662: Stirenko et al., "Chest X-ray analysis of tuberculosis by deep learning with segmentation and
+augmentation", ELNANO 2018, 422-428, https://arxiv.org/abs/1803.01199; files at
+https://www.kaggle.com/datasets/yoctoman/shcxr-lung-mask.
+
+Licence: images free for research, the National Library of Medicine asks for the papers to be cited and the source
+named; masks by their page.
+
+Layout: `CXR_png/CHNCXR_0001_0.png` and `ClinicalReadings/*.txt` (in `ChinaSet_AllFiles/` too), and the masks
+`mask/CHNCXR_0001_0_mask.png`, unpacked anywhere below the folder; images without one have no `lung`.
+
+- `lung`: both lungs. They spare the heart.
+- `tuberculosis`: by the last digit of the name; a task of its own.
+- `finding`: 'normal' where the reading says so; tuberculosis has none, being no pneumonia of that task.
+
+There is no official split: 70 / 15 / 15. Each image is another patient's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mtmedformer_monai.data.datalist import Datalist
+from mtmedformer_monai.data.split import split_by_patient
+
+from .nlm_chest import make_item
+from .set_files import find_root, index_files, place_of
+
+SUFFIX = "_mask"
+
+
+def convert(folder: Path) -> Datalist:
+    """Makes the datalist.
+
+    Args:
+        folder: of the set.
+
+    Returns:
+        Datalist with paths relative to `folder`.
+
+    Raises:
+        FileNotFoundError: the images are missing.
+        ValueError: a file of another name lies among them.
+    """
+    root = find_root(folder, "CXR_png", "ChinaSet_AllFiles", "ChinaSet_AllFiles/ChinaSet_AllFiles")
+    masks = {path.stem.removesuffix(SUFFIX): path for path in sorted(folder.rglob(f"CHNCXR_*{SUFFIX}.png"))}
+    items = []
+    for image in index_files(root, "CXR_png/*.png").values():
+        mask = masks.get(image.stem)
+        items.append(make_item(image, folder, {"lung": place_of(mask, folder)} if mask else {}))
+    return {"name": "shenzhen", "licence": "NLM: free, cite", **split_by_patient(items, stratify_on="tuberculosis")}

@@ -1,0 +1,152 @@
+"""Converter of V7's COVID-19 X-ray dataset: lung masks on chest X-rays of many hospitals.
+
+Source: V7 Labs, "COVID-19 X-ray dataset", https://github.com/v7labs/covid-19-xray-dataset: polygons of the lungs on
+the images of Cohen et al., "COVID-19 Image Data Collection", arXiv:2003.11597, 2020, and of Kermany et al., Cell 172
+(2018), 1122-1131. The masks reach behind the heart.
+
+Licence: annotations CC BY 4.0; images of the first source each under its own, some non-commercial.
+
+Labels come from the flat layout alone: COVID-19 and other pneumonias are 'pneumonia', no finding is 'normal', anything
+else has no `finding`. `pneumonia_type` is set where the raw finding says bacterial or viral in so many words: names of
+germs and COVID-19 are left out, since most of the set is COVID-19, and 'viral' would come to mean that alone. The
+set's boxes are lungs, and no opacities.
+
+The published form has no official split: it is split 70 / 15 / 15 by patient. It holds Kermany's images, so don't join
+it with `kermany`: a child of one set's training section may stand in the other's test section.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mtmedformer_monai.data.datalist import Datalist, Item
+from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.data.split import split_by_patient
+
+from .drawn_masks import save_mask
+from .fill_polygon import fill_polygon
+from .kermany import parse_name
+from .label_table import SECTION_OF_SPLIT, Row, has_label_table, read_label_table
+from .set_files import place_of
+
+logger = logging.getLogger(__name__)
+
+FINDINGS = {"COVID-19": "pneumonia", "OTHER_PNEUMONIA": "pneumonia", "NO_FINDING": "normal"}
+TYPES = ("bacterial", "viral")
+LUNG = "Lung"
+PATIENT_TAG = "Patient ID"
+SEED = 0
+
+
+def convert(folder: Path, masks_folder: Path | None = None) -> Datalist:
+    """Makes the datalist of the published layout, or of a flat one.
+
+    Args:
+        folder: holds `images/` and `annotations/*.json` as Darwin exports them; or `labels.csv` with the columns image,
+            mask_lung, label, finding_raw, patient_id, source_site, split.
+        masks_folder: where the masks go that are drawn from polygons; `lung_masks` in `folder` where left out. The
+            flat layout brings its masks.
+
+    Returns:
+        Datalist with paths relative to `folder`.
+
+    Raises:
+        FileNotFoundError: no annotations, or none of their images.
+    """
+    if has_label_table(folder):
+        sections = _read_flat(folder)
+    else:
+        items = _read_published(folder, masks_folder or folder / "lung_masks")
+        sections = split_by_patient(items, seed=SEED)
+    return {"name": "v7_lungs", "licence": "CC BY 4.0 (masks); images by source, some CC BY-NC-SA", **sections}
+
+
+def _read_flat(folder: Path) -> dict[str, list[Item]]:
+    sections: dict[str, list[Item]] = {section: [] for section in SECTION_OF_SPLIT.values()}
+    for row in read_label_table(folder, ["mask_lung", "label", "finding_raw", "patient_id", "source_site"]):
+        sections[SECTION_OF_SPLIT[row["split"]]].append(_flat_item(row))
+    return sections
+
+
+def _flat_item(row: Row) -> Item:
+    item: Item = {"image": row["image"], "patient_id": row["patient_id"], "site": row["source_site"]}
+    if row["mask_lung"]:
+        item["masks"] = {"lung": row["mask_lung"]}
+    if row["label"] in FINDINGS:
+        item["labels"] = {"finding": FINDINGS[row["label"]]}
+    said = [name for name in TYPES if name in row["finding_raw"].lower().split()]
+    if row["label"] == "OTHER_PNEUMONIA" and len(said) == 1:
+        item["labels"]["pneumonia_type"] = said[0]
+    return {key: value for key, value in item.items() if value != ""}
+
+
+def _read_published(folder: Path, masks_folder: Path) -> list[Item]:
+    """Items of images with lungs drawn; lateral ones and CT slices have none in the set, and are left out."""
+    found = {path.name: path for path in sorted((folder / "images").rglob("*")) if path.is_file()}
+    items = []
+    for path in sorted((folder / "annotations").rglob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        name, original_name = _image_names(record, path)
+        image, polygons = found.get(name), list(lung_polygons(record["annotations"]))
+        if image is not None and polygons:
+            mask = draw_mask(polygons, image, masks_folder / f"{path.stem}.png")
+            items.append(
+                {
+                    "image": image.relative_to(folder).as_posix(),
+                    "masks": {"lung": place_of(mask, folder)},
+                    "patient_id": _patient_of(record["annotations"], original_name),
+                }
+            )
+    if not items:
+        raise FileNotFoundError(
+            f"{folder} expects images/ and annotations/*.json with polygons {LUNG!r}, or labels.csv."
+        )
+    logger.info("%d images have lungs drawn; their masks are in %s.", len(items), masks_folder)
+    return items
+
+
+def lung_polygons(annotations: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[float, float]]]:
+    """The closed paths of all lungs, (x, y) in pixels, half open: pixel i covers [i, i + 1).
+
+    Darwin writes `{"polygon": {"path": [{"x", "y"}, ...]}}`, in later versions `{"polygon": {"paths": [[...], ...]}}`.
+    """
+    for annotation in annotations:
+        polygon = annotation.get("polygon")
+        if annotation.get("name") == LUNG and polygon:
+            for path in polygon.get("paths") or [polygon["path"]]:
+                yield [(float(point["x"]), float(point["y"])) for point in path]
+
+
+def draw_mask(polygons: Sequence[Sequence[tuple[float, float]]], image: Path, output: Path) -> Path:
+    """Draws polygons, what is inside of any, in a 1-bit PNG of the image's size. Returns its path."""
+    height, width = read_image_size(image)
+    mask = np.zeros((height, width), dtype=bool)
+    for polygon in polygons:
+        mask |= fill_polygon(polygon, height, width)
+    return save_mask(mask, output)
+
+
+def _image_names(record: Mapping[str, Any], path: Path) -> tuple[str, str]:
+    """File name, and the original one where it is told: under `image`, in Darwin 2.0 under `item`."""
+    image = record.get("image") or {"filename": record.get("item", {}).get("name")}
+    if not image.get("filename") or "annotations" not in record:
+        raise ValueError(f"{path} expects an image's file name and annotations; export it as Darwin JSON.")
+    return str(image["filename"]), str(image.get("original_filename") or image["filename"])
+
+
+def _patient_of(annotations: Sequence[Mapping[str, Any]], original_name: str) -> str:
+    """Who shares a split: the tag of the patient, the name of a Kermany image, or else the image alone."""
+    tags = [str(entry.get("name")) for entry in annotations if str(entry.get("name")).startswith(PATIENT_TAG)]
+    if tags:
+        return tags[0]
+    stem = Path(original_name).stem
+    try:
+        return parse_name(stem)[0]
+    except ValueError:
+        return stem

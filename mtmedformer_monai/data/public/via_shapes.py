@@ -1,0 +1,56 @@
+"""Reads and draws regions that were marked with the VGG Image Annotator (VIA 1 and 2, CSV export)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.data.synthetic.fields import Mask
+
+from .fill_ellipse import fill_ellipse
+from .fill_polygon import fill_polygon
+from .label_table import read_table
+
+Shape = Mapping[str, Any]
+
+COLUMNS = ("#filename", "region_shape_attributes")
+
+
+def read_via_shapes(path: Path) -> dict[str, list[Shape]]:
+    """{file name without spaces: shapes}; files without a region are left out.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no such export.
+    """
+    shapes: dict[str, list[Shape]] = {}
+    for row in read_table(path, COLUMNS):
+        try:
+            shape = json.loads(row["region_shape_attributes"] or "{}")
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} expects shapes as JSON; fetch the set's own export of VIA.") from error
+        if shape:
+            shapes.setdefault(row["#filename"].replace(" ", ""), []).append(shape)
+    return shapes
+
+
+def draw_shape(shape: Shape, height: int, width: int) -> Mask | None:
+    """Draws a shape; None for a point, which has no area, and for what is drawn otherwise.
+
+    Args:
+        shape: with the `name` polygon, polyline (which is closed), ellipse, circle or rect, and its numbers in pixels.
+        height: rows H.
+        width: columns W.
+    """
+    name = shape.get("name")
+    if name in {"polygon", "polyline"}:
+        return fill_polygon(list(zip(shape["all_points_x"], shape["all_points_y"], strict=True)), height, width)
+    if name in {"ellipse", "circle"}:
+        radii = (shape["rx"], shape["ry"]) if name == "ellipse" else (shape["r"], shape["r"])
+        return fill_ellipse((shape["cx"], shape["cy"]), radii, height, width, float(shape.get("theta", 0.0)))
+    if name == "rect":
+        (x1, y1), (x2, y2) = (shape["x"], shape["y"]), (shape["x"] + shape["width"], shape["y"] + shape["height"])
+        return fill_polygon([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], height, width)
+    return None

@@ -1,0 +1,1 @@
+"""Synthetic radiographs: cohorts of DICOM files with masks, boxes and labels."""

@@ -1,0 +1,172 @@
+"""A cohort of synthetic chest X-rays: DX DICOM files with masks, boxes and labels, and its datalist.
+
+Everything follows from the seed: two calls with equal arguments write equal files, however many processes work on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mtmedformer_monai.data.datalist import Item
+from mtmedformer_monai.data.split import split_by_patient
+from mtmedformer_monai.data.synthetic.cohort_files import (
+    FRACTIONS,
+    check_annotated,
+    check_shares,
+    check_size,
+    count_workers,
+    draw_from,
+    write_cohort,
+)
+from mtmedformer_monai.data.synthetic.dicom.write_dx import DXHeader, write_dx
+from mtmedformer_monai.data.synthetic.fields import Field, Mask
+from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, MASKS, PATIENT_ID, SITE
+
+from .opacities import Disease, bacterial, healthy, viral
+from .phantom import Patient, draw_patient, make_grid, make_lungs, render_anatomy
+from .scanner_appearance import SCANNERS, Scanner, add_border_and_marker, expose
+
+OPACITIES = {"bacterial": bacterial, "viral": viral}
+SHARES = {"normal": 0.4, "bacterial": 0.3, "viral": 0.3}
+SECOND_IMAGE = 0.1
+"""Share of patients who come back for another image."""
+
+PARTS = ("lung", "opacity", "opacity_box", "finding", "pneumonia_type")
+"""What an image can be annotated with: names of the chest bundle's tasks."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What all patients of a cohort share."""
+
+    folder: Path
+    image_size: int
+    seed: int
+    scanners: tuple[Scanner, ...]
+    shares: Mapping[str, float]
+    annotated: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One patient, with what ails it and where it is seen."""
+
+    patient_id: str
+    patient: Patient
+    age_years: int
+    disease: str
+    scanner: Scanner
+
+
+def make_chest_cohort(
+    folder: str | Path,
+    num_patients: int = 300,
+    image_size: int = 256,
+    seed: int = 0,
+    scanners: Sequence[Scanner] = SCANNERS,
+    disease_shares: Mapping[str, float] | None = None,
+    annotated: Mapping[str, Sequence[str]] | None = None,
+    workers: int | None = None,
+) -> Path:
+    """Makes a cohort in a folder; the datalist is written last, so an interrupted call leaves none.
+
+    Args:
+        folder: gets `images/`, `masks/` and `datalist.json`.
+        num_patients: about a tenth have two images; splits are by patient.
+        image_size: columns of an image; rows follow from the scanner's aspect.
+        seed: of everything.
+        scanners: one a site; patients go to them in turn.
+        disease_shares: {'normal', 'bacterial', 'viral': share}; 4 : 3 : 3 by default.
+        annotated: {site: parts out of `PARTS`}; sites that are not named carry all parts.
+        workers: processes that render, one a CPU core where left out; 1 renders in this one. The files are the same.
+
+    Returns:
+        Path of the datalist.
+
+    Raises:
+        ValueError: too few patients for three splits, no worker, or an unknown part, site or disease.
+        RuntimeError: pydicom is older than 3.
+    """
+    folder, workers = Path(folder), count_workers(workers)
+    plan = _Plan(folder, image_size, seed, tuple(scanners), dict(disease_shares or SHARES), dict(annotated or {}))
+    check_size(num_patients, workers)
+    check_shares("disease_shares", plan.shares, ["normal", *OPACITIES])
+    check_annotated(plan.annotated, [scanner.name for scanner in plan.scanners], PARTS)
+    about = {"name": "synthetic_chest", "description": "Synthetic chest X-rays", "licence": "Apache-2.0", "seed": seed}
+    return write_cohort(folder, partial(_make_patient, plan), num_patients, workers, partial(_split, seed), about)
+
+
+def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
+    """By patient; sections get their share of pneumonias, where any site tells of them."""
+    labeled = any("finding" in item.get(LABELS, {}) for item in items)
+    return split_by_patient(items, FRACTIONS, seed=seed, stratify_on="finding" if labeled else None)
+
+
+def _make_patient(plan: _Plan, number: int) -> list[Item]:
+    """One image or two of one patient, all from the patient's own random numbers."""
+    rng = np.random.default_rng([plan.seed, number])
+    patient = draw_patient(rng)
+    disease = draw_from(plan.shares, rng)
+    count = 2 if rng.random() < SECOND_IMAGE else 1
+    age = int(rng.integers(1, 14)) if patient.is_child else int(rng.integers(18, 90))
+    scanner = plan.scanners[number % len(plan.scanners)]
+    case = _Case(f"synthetic-{plan.seed}-{number:05d}", patient, age, disease, scanner)
+    return [_make_image(plan, case, f"{case.patient_id}-{index}", rng) for index in range(count)]
+
+
+def _make_image(plan: _Plan, case: _Case, name: str, rng: np.random.Generator) -> Item:
+    """Renders and writes one image with its masks, and lists what it is annotated with."""
+    shape = (round(plan.image_size * case.scanner.aspect), plan.image_size)
+    image, masks, found = render_chest(shape, case.patient, case.disease, case.scanner, rng)
+    header = _header(case, name, plan.image_size, compress=bool(rng.random() < 0.25))
+    write_dx(plan.folder / "images" / f"{name}.dcm", image, header)
+    item: Item = {IMAGE: f"images/{name}.dcm", PATIENT_ID: case.patient_id, SITE: case.scanner.name}
+    parts = plan.annotated.get(case.scanner.name, PARTS)
+    for structure in (structure for structure in masks if structure in parts):
+        path = f"masks/{name}_{structure}.png"
+        Image.fromarray(masks[structure].astype(np.uint8) * 255).save(plan.folder / path)
+        item.setdefault(MASKS, {})[structure] = path
+    if "opacity_box" in parts:
+        item[BOXES] = {"opacity": found.boxes}
+    is_ill = case.disease != "normal"
+    labels = {"finding": "pneumonia" if is_ill else "normal"} | ({"pneumonia_type": case.disease} if is_ill else {})
+    labels = {task: label for task, label in labels.items() if task in parts}
+    return item | ({LABELS: labels} if labels else {})
+
+
+def render_chest(
+    shape: tuple[int, int], patient: Patient, disease: str, scanner: Scanner, rng: np.random.Generator
+) -> tuple[Field, dict[str, Mask], Disease]:
+    """Renders one image.
+
+    Returns:
+        float32 (H, W) in [0, 1]; {'lung', 'opacity': bool (H, W)}; and the disease with its boxes.
+    """
+    x, y = make_grid(shape, patient)
+    lungs = make_lungs(x, y, patient, rng)
+    anatomy = render_anatomy(x, y, patient, lungs, rng)
+    found = OPACITIES[disease](x, y, lungs, rng) if disease in OPACITIES else healthy(shape)
+    image = add_border_and_marker(expose(anatomy + found.attenuation, scanner, rng), scanner, rng)
+    return image, {"lung": lungs.mask, "opacity": found.mask}, found
+
+
+def _header(case: _Case, name: str, image_size: int, compress: bool) -> DXHeader:
+    """The file's attributes; the detector's spacing is stated for 256 columns."""
+    return DXHeader(
+        patient_id=case.patient_id,
+        sex="F" if case.patient.is_female else "M",
+        age_years=case.age_years,
+        view=case.scanner.view,
+        photometric=case.scanner.photometric,
+        bits_stored=case.scanner.bits_stored,
+        spacing_mm=case.scanner.spacing_mm * 256 / image_size,
+        station=case.scanner.name,
+        compress=compress,
+        uid_entropy=f"{name}-{image_size}",
+    )

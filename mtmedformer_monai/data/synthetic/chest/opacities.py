@@ -1,0 +1,85 @@
+"""Pneumonia on a synthetic chest: lobar (bacterial) or patchy and diffuse (viral) opacities, with mask and boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from mtmedformer_monai.data.mask_boxes import Box, boxes_of_parts
+from mtmedformer_monai.data.synthetic.fields import Field, Mask, smooth_noise
+
+from .phantom import Lungs
+
+MASK_LEVEL = 0.35
+"""Share of an opacity's peak from which a pixel is annotated."""
+
+MIN_AREA = 0.0008
+"""Smallest annotated part, as a share of the image."""
+
+
+@dataclass(frozen=True)
+class Disease:
+    """`attenuation`: float32 (H, W) to add. `mask`: bool (H, W). `boxes`: xyxy, half open, one a connected part."""
+
+    attenuation: Field
+    mask: Mask
+    boxes: list[Box]
+
+
+def healthy(shape: tuple[int, int]) -> Disease:
+    """No opacity."""
+    return Disease(np.zeros(shape, np.float32), np.zeros(shape, bool), [])
+
+
+def bacterial(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
+    """One or two dense consolidations with a lobe's extent, most often in one lung."""
+    field = np.zeros_like(x)
+    number = 1 if rng.random() < 0.72 else 2
+    side = int(rng.integers(2))
+    for index in range(number):
+        lung = lungs.masks[side if index == 0 or rng.random() < 0.5 else 1 - side]
+        size = rng.uniform(0.10, 0.24)
+        blob = _blob(x, y, lung, size, 0.35, rng)
+        field = np.maximum(field, rng.uniform(0.30, 0.75) * blob)
+    return _annotate(field, lungs)
+
+
+def viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
+    """Several hazy patches in both lungs and a net of fine lines around them."""
+    field = np.zeros_like(x)
+    for index in range(int(rng.integers(4, 9))):
+        blob = _blob(x, y, lungs.masks[index % 2], rng.uniform(0.06, 0.14), 0.6, rng)
+        field = np.maximum(field, rng.uniform(0.20, 0.42) * blob)
+    fine = np.abs(smooth_noise(x.shape, x.shape[0] / 48, rng))
+    around = ndimage.gaussian_filter(field, 0.03 * x.shape[0])
+    disease = _annotate(field, lungs)
+    net = 0.30 * np.exp(-((fine / 0.35) ** 2)) * np.clip(around / (around.max() + 1e-6), 0, 1) * lungs.mask
+    return Disease(disease.attenuation + (0.9 * net).astype(np.float32), disease.mask, disease.boxes)
+
+
+def _blob(x: Field, y: Field, lung: Mask, size: float, roughness: float, rng: np.random.Generator) -> Field:
+    """A rough-edged patch of about `size` (in image heights) somewhere in a lung; at most 1, soft at its rim."""
+    rows, columns = np.nonzero(lung)
+    if len(rows) == 0:
+        return np.zeros_like(x)
+    place = int(rng.integers(len(rows)))
+    centre_x, centre_y = x[rows[place], columns[place]], y[rows[place], columns[place]]
+    stretch, angle = rng.uniform(0.7, 1.4), rng.uniform(0, np.pi)
+    dx, dy = (x - centre_x) * 0.5, y - centre_y
+    along = (dx * np.cos(angle) + dy * np.sin(angle)) * stretch
+    across = (-dx * np.sin(angle) + dy * np.cos(angle)) / stretch
+    distance = np.hypot(along, across) / size
+    distance = distance + roughness * 0.35 * smooth_noise(x.shape, size * x.shape[0] * 0.5, rng)
+    texture = 1.0 + 0.12 * smooth_noise(x.shape, x.shape[0] / 40, rng)
+    return (np.clip(1.25 - distance**2, 0.0, 1.0) * texture * lung).astype(np.float32)
+
+
+def _annotate(field: Field, lungs: Lungs) -> Disease:
+    """Softens the field within the lungs, and reads mask and boxes off it."""
+    inside = ndimage.gaussian_filter(lungs.mask.astype(np.float32), 1.0)
+    soft = ndimage.gaussian_filter(field, 0.006 * field.shape[0]) * inside
+    mask = ndimage.binary_fill_holes(soft > MASK_LEVEL * max(float(soft.max()), 1e-6)) & lungs.mask
+    mask, boxes = boxes_of_parts(mask, MIN_AREA * mask.size)
+    return Disease(soft.astype(np.float32), mask, boxes)

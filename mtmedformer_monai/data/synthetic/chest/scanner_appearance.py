@@ -1,0 +1,83 @@
+"""How a scanner shows a chest: exposure, look-up table, borders and marker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mtmedformer_monai.data.synthetic.detector import detect
+from mtmedformer_monai.data.synthetic.fields import Field
+
+MARKER_SHARE = 0.035
+"""Height of the side marker, in image heights."""
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """One site's device.
+
+    Attributes:
+        name: of the site.
+        photometric: 'MONOCHROME1' or 'MONOCHROME2'.
+        bits_stored: 10 to 16.
+        spacing_mm: of the detector's elements, at the size that is made.
+        aspect: rows over columns.
+        contrast: slope of the look-up table.
+        noise: quantum noise at unit exposure.
+        blur: of the detector, in pixels.
+        view: 'PA' or 'AP'.
+        border: largest width of collimated borders, in image widths.
+    """
+
+    name: str
+    photometric: str
+    bits_stored: int
+    spacing_mm: float
+    aspect: float
+    contrast: float
+    noise: float
+    blur: float
+    view: str
+    border: float
+
+
+SCANNERS = (
+    Scanner("site_a", "MONOCHROME2", 12, 1.4, 1.0, 1.0, 0.020, 0.4, "PA", 0.0),
+    Scanner("site_b", "MONOCHROME1", 10, 1.6, 1.2, 1.5, 0.035, 0.8, "AP", 0.05),
+    Scanner("site_c", "MONOCHROME2", 16, 1.2, 0.9, 0.75, 0.028, 0.6, "PA", 0.03),
+)
+"""Three unlike devices; their looks overlap, as each image's exposure varies too."""
+
+
+def expose(attenuation: Field, scanner: Scanner, rng: np.random.Generator) -> Field:
+    """From attenuation to what is shown: float32 (H, W) in [0, 1], brighter is denser.
+
+    Beer's law gives the dose behind the patient, quantum noise goes with its root, and the logarithm that every
+    radiography system takes brings it back; then the site's S-shaped look-up table.
+    """
+    dose = np.exp(-1.6 * attenuation) * rng.uniform(0.7, 1.4)
+    logarithm = -np.log(detect(dose, 0.08, scanner.noise, scanner.blur, rng))
+    low, high = np.percentile(logarithm, [rng.uniform(0.5, 4.0), rng.uniform(97.0, 99.8)])
+    level = (logarithm - low) / max(float(high - low), 1e-6)
+    slope, middle = 4.0 * scanner.contrast * rng.uniform(0.85, 1.15), rng.uniform(0.42, 0.58)
+    curve = 1.0 / (1.0 + np.exp(-slope * (level - middle)))
+    ends = 1.0 / (1.0 + np.exp(-slope * (np.array([0.0, 1.0]) - middle)))
+    return np.clip((curve - ends[0]) / (ends[1] - ends[0]), 0.0, 1.0).astype(np.float32)
+
+
+def add_border_and_marker(image: Field, scanner: Scanner, rng: np.random.Generator) -> Field:
+    """Blackens collimated borders, and burns an L beside the patient's left shoulder (the image's right)."""
+    rows, columns = image.shape
+    marked = image.copy()
+    width = int(rng.uniform(0.0, scanner.border) * columns)
+    if width:
+        marked[:, :width], marked[:, columns - width :], marked[:width], marked[rows - width :] = 0, 0, 0, 0
+    size = max(5, int(MARKER_SHARE * rows))
+    canvas = Image.new("L", (columns, rows))
+    left, top = int(columns * rng.uniform(0.86, 0.92)), int(rows * rng.uniform(0.04, 0.09))
+    pen = ImageDraw.Draw(canvas)
+    stroke = max(1, size // 5)
+    pen.line([(left, top), (left, top + size), (left + size * 2 // 3, top + size)], fill=255, width=stroke)
+    return np.maximum(marked, np.asarray(canvas, dtype=np.float32) / 255.0 * 0.97)

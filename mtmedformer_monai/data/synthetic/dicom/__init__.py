@@ -1,0 +1,1 @@
+"""Writers of DX and MG DICOM files."""

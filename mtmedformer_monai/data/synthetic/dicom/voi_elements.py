@@ -1,0 +1,53 @@
+"""Windows and lookup tables of a presented image, as elements of its header (DICOM PS3.3 C.11.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Several
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from mtmedformer_monai.data.synthetic.mammography.appearance import Window
+from mtmedformer_monai.data.synthetic.mammography.scanner import Display
+
+TABLE_BITS = 12
+_FIRST = 0.1
+"""Share of the stored range where lookup tables begin: below, the first entry holds."""
+
+
+def add_windows(data: Dataset, windows: Several[Window], display: Display) -> None:
+    """Adds windows, and for 'LUT' the tables that a viewer takes before them.
+
+    Args:
+        data: to add to.
+        windows: on shares of the stored range, brighter is denser; turned round for MONOCHROME1.
+        display: of the device.
+    """
+    highest = 2**display.bits_stored - 1
+    stored = [_as_stored(window, display, highest) for window in windows]
+    data.WindowCenter = [center for center, _ in stored]
+    data.WindowWidth = [width for _, width in stored]
+    data.WindowCenterWidthExplanation = [window.name for window in windows]
+    data.VOILUTFunction = "LINEAR" if display.voi == "LINEAR" else "SIGMOID"
+    if display.voi == "LUT":
+        tables = [_table(*pair, window.name, highest) for pair, window in zip(stored, windows, strict=True)]
+        data.VOILUTSequence = Sequence(tables)
+
+
+def _as_stored(window: Window, display: Display, highest: int) -> tuple[int, int]:
+    """Center and width in stored values."""
+    center = 1.0 - window.center if display.photometric == "MONOCHROME1" else window.center
+    return round(center * highest), round(window.width * highest)
+
+
+def _table(center: float, width: float, name: str, highest: int) -> Dataset:
+    """One item of the VOI LUT Sequence: the sigmoid of C.11.2.1.3.1."""
+    first = round(_FIRST * highest)
+    values = np.arange(first, highest + 1)
+    entries = (2**TABLE_BITS - 1) / (1.0 + np.exp(-4.0 * (values - center) / width))
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [len(entries), first, TABLE_BITS])
+    item.LUTExplanation = name
+    item.add_new("LUTData", "OW", np.round(entries).astype("<u2").tobytes())
+    return item

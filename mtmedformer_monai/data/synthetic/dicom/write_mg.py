@@ -1,0 +1,180 @@
+"""Writes an image as a Digital Mammography X-Ray Image Storage file, presented or raw (DICOM PS3.3 A.27)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, Look
+from mtmedformer_monai.data.synthetic.mammography.scanner import MammographyScanner
+
+from .dicom_object import (
+    Subject,
+    add_gray_pixels,
+    add_patient_and_study,
+    add_times,
+    check_bits,
+    code,
+    make_uid,
+    new_object,
+    require_pydicom,
+    save_object,
+)
+from .voi_elements import add_windows
+
+MG_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
+MG_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
+SOURCE_TO_DETECTOR_MM = 660.0
+
+VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
+"""SNOMED CT, PS3.16 CID 4014."""
+
+
+@dataclass(frozen=True)
+class MGHeader:
+    """What differs between the files of a cohort, beside the device.
+
+    Attributes:
+        subject: whom it is of.
+        laterality: 'L' or 'R'.
+        view: 'CC' or 'MLO'.
+        thickness_mm: of the compressed breast.
+        spacing_mm: of pixels at the patient.
+        number: of the image in its study.
+        study_entropy: what the identifiers of study and series are made from.
+        compress: run-length encoded.
+    """
+
+    subject: Subject
+    laterality: str
+    view: str
+    thickness_mm: float
+    spacing_mm: float
+    number: int
+    study_entropy: str
+    compress: bool
+
+
+def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: MGHeader) -> None:
+    """Writes one file.
+
+    Args:
+        path: to be made.
+        look: the image, oriented as it is to be stored: see `is_chest_wall_left`.
+        scanner: the device.
+        header: its attributes.
+
+    Raises:
+        ValueError: `bits_stored` is not 9 to 16.
+        RuntimeError: pydicom is older than 3.
+    """
+    require_pydicom()
+    check_bits(scanner.display.bits_stored)
+    stored = store_values(look, scanner)
+    data = new_object(MG_FOR_PROCESSING if scanner.is_raw else MG_FOR_PRESENTATION)
+    add_patient_and_study(data, header.subject, make_uid(header.study_entropy, "study"))
+    _series_and_equipment(data, scanner, header, hashlib.sha256(stored.tobytes()).hexdigest())
+    _anatomy(data, scanner, header)
+    _acquisition(data, scanner, header)
+    _image(data, scanner)
+    if not scanner.is_raw:
+        add_windows(data, look.windows, scanner.display)
+    add_gray_pixels(data, stored, scanner.display.photometric, scanner.display.bits_stored)
+    save_object(data, path, header.compress)
+
+
+def is_chest_wall_left(laterality: str, scanner: MammographyScanner) -> bool:
+    """Whether the chest wall is at the left of a stored image.
+
+    Viewers hang a right breast with its chest wall to the right and a left one to the left, back to back; a device that
+    mirrors stores the opposite.
+    """
+    return (laterality == "L") != scanner.is_mirrored
+
+
+def patient_orientation(laterality: str, view: str, chest_wall_left: bool) -> list[str]:
+    """Directions of rows and columns (PS3.3 C.7.6.1.1.1): along a row to anterior or posterior, down to medial.
+
+    Example:
+        >>> patient_orientation("R", "MLO", chest_wall_left=False)
+        ['P', 'FL']
+    """
+    medial = "L" if laterality == "R" else "R"
+    return ["A" if chest_wall_left else "P", medial if view == "CC" else f"F{medial}"]
+
+
+def store_values(look: Look, scanner: MammographyScanner) -> NDArray[np.uint16]:
+    """Shares to stored values; a presented MONOCHROME1 image is stored the other way round."""
+    highest = 2**scanner.display.bits_stored - 1
+    is_inverse = scanner.display.photometric == "MONOCHROME1" and not scanner.is_raw
+    shares = 1.0 - look.values if is_inverse else look.values
+    return np.round(np.clip(shares, 0.0, 1.0) * highest).astype(np.uint16)
+
+
+def _series_and_equipment(data: Dataset, scanner: MammographyScanner, header: MGHeader, entropy: str) -> None:
+    """General Series (C.7.3.1), DX and Mammography Series (C.8.11.1, C.8.11.6), General Equipment (C.7.5.1)."""
+    data.Modality = "MG"
+    data.SeriesInstanceUID = make_uid(header.study_entropy, "series")
+    data.SeriesNumber = 1
+    data.PresentationIntentType = "FOR PROCESSING" if scanner.is_raw else "FOR PRESENTATION"
+    data.BodyPartExamined = "BREAST"
+    data.Manufacturer = "Synthetic"
+    data.StationName = scanner.name
+    data.SOPInstanceUID = make_uid(header.study_entropy, f"{header.laterality}{header.view}{header.number}{entropy}")
+    if scanner.display.has_padding:
+        data.add_new("PixelPaddingValue", "US", 0)
+        data.add_new("PixelPaddingRangeLimit", "US", PADDING_LIMIT)
+
+
+def _anatomy(data: Dataset, scanner: MammographyScanner, header: MGHeader) -> None:
+    """General Image (C.7.6.1), DX Anatomy Imaged (C.8.11.2), Mammography Image (C.8.11.7)."""
+    data.InstanceNumber = header.number
+    add_times(data)
+    data.ImageLaterality = header.laterality
+    chest_wall_left = is_chest_wall_left(header.laterality, scanner)
+    data.PatientOrientation = patient_orientation(header.laterality, header.view, chest_wall_left)
+    data.AnatomicRegionSequence = Sequence([code("76752008", "SCT", "Breast")])
+    data.OrganExposed = "BREAST"
+    data.ViewPosition = header.view
+    value, meaning = VIEW_CODES[header.view]
+    data.ViewCodeSequence = Sequence([code(value, "SCT", meaning)])
+    data.ViewCodeSequence[0].ViewModifierCodeSequence = Sequence([])
+    data.PositionerType = "MAMMOGRAPHIC"
+    data.PositionerPrimaryAngle = 0 if header.view == "CC" else 45
+    data.BreastImplantPresent, data.PartialView = "NO", "NO"
+
+
+def _acquisition(data: Dataset, scanner: MammographyScanner, header: MGHeader) -> None:
+    """DX Detector (C.8.11.4), DX Positioning (C.8.11.5), X-Ray Generation (C.8.7.9), Acquisition Context (C.7.6.14)."""
+    receptor = scanner.receptor
+    data.DetectorType = receptor.kind
+    detector_mm = round(header.spacing_mm * receptor.magnification, 6)
+    data.ImagerPixelSpacing = [detector_mm, detector_mm]
+    data.EstimatedRadiographicMagnificationFactor = receptor.magnification
+    data.DistanceSourceToDetector = SOURCE_TO_DETECTOR_MM
+    data.DistanceSourceToPatient = round(SOURCE_TO_DETECTOR_MM / receptor.magnification, 2)
+    data.BodyPartThickness = round(header.thickness_mm)
+    data.CompressionForce = 60 + round(header.thickness_mm)
+    data.KVP = 25 + round(header.thickness_mm / 12.0)
+    data.AnodeTargetMaterial, data.FilterMaterial = "TUNGSTEN", "RHODIUM"
+    data.AcquisitionContextSequence = Sequence([])
+
+
+def _image(data: Dataset, scanner: MammographyScanner) -> None:
+    """DX Image (C.8.11.3): a raw image counts photons, a presented one grows with attenuation."""
+    data.ImageType = ["DERIVED", "PRIMARY", ""]
+    data.DerivationDescription = "Synthetic image"
+    falls = scanner.is_raw or scanner.display.photometric == "MONOCHROME1"
+    data.PixelIntensityRelationship = "LIN" if scanner.is_raw else "LOG"
+    data.PixelIntensityRelationshipSign = 1 if falls else -1
+    data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
+    data.PresentationLUTShape = "INVERSE" if scanner.display.photometric == "MONOCHROME1" else "IDENTITY"
+    data.LossyImageCompression = "00"
+    data.BurnedInAnnotation = "NO"  # side and view tell no one's identity
+    data.QualityControlImage = "NO"

@@ -1,0 +1,75 @@
+"""Renders one view of a synthetic breast as a device stores it, with the masks of its lesions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtmedformer_monai.data.synthetic.fields import Mask
+
+from .appearance import Look, take_image
+from .breast_attenuation import attenuate, healthy_share
+from .breast_shape import project
+from .burned_in_label import burn_label
+from .lesion_appearance import hide, render_lesion
+from .scanner import MammographyScanner
+from .study import Side
+
+
+@dataclass(frozen=True)
+class Mammogram:
+    """One image, oriented as it is stored.
+
+    Attributes:
+        side: which breast.
+        view: 'CC' or 'MLO'.
+        look: what is stored.
+        breast: its mask.
+        lesions: a mask a lesion, in the order of the side's lesions.
+        spacing_mm: of pixels at the patient.
+    """
+
+    side: Side
+    view: str
+    look: Look
+    breast: Mask
+    lesions: Sequence[Mask]
+    spacing_mm: float
+
+
+def render_mammogram(
+    side: Side, view: str, scanner: MammographyScanner, image_size: int, rng: np.random.Generator
+) -> Mammogram:
+    """Renders one image of `image_size` rows."""
+    shape = (image_size, round(image_size / scanner.receptor.aspect))
+    spacing_mm = scanner.receptor.field_mm / image_size
+    projection = project(side.breast, view, shape, spacing_mm, rng)
+    share = hide(projection, healthy_share(projection, rng), side.lesions, rng)
+    attenuation, masks = attenuate(projection, share, rng), []
+    for lesion in side.lesions:
+        added, mask = render_lesion(projection, lesion, share)
+        attenuation = np.clip(attenuation + added, 0.0, None)
+        masks.append(mask)
+    look = take_image(projection, attenuation, scanner, rng)
+    image = Mammogram(side, view, look, projection.mask, masks, spacing_mm)
+    return _hang(image, scanner)
+
+
+def _hang(image: Mammogram, scanner: MammographyScanner) -> Mammogram:
+    """Turns a right breast's chest wall to the right, labels the image, and mirrors it where the device does."""
+    is_right = image.side.laterality == "R"
+    values, breast = _flip(image.look.values, is_right), _flip(image.breast, is_right)
+    if not scanner.is_raw:
+        text = f"{image.side.laterality} {image.view}"
+        values = burn_label(values, breast, text, chest_wall_left=not is_right, is_sticker=scanner.is_film)
+    look = replace(image.look, values=np.ascontiguousarray(_flip(values, scanner.is_mirrored)))
+    masks = [_flip(mask, is_right != scanner.is_mirrored) for mask in image.lesions]
+    return replace(image, look=look, breast=_flip(breast, scanner.is_mirrored), lesions=masks)
+
+
+def _flip(values: NDArray[Any], mirror: bool) -> NDArray[Any]:
+    return values[:, ::-1] if mirror else values

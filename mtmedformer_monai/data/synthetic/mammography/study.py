@@ -1,0 +1,76 @@
+"""A synthetic woman's mammography: two breasts, what ails them, and which views are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mtmedformer_monai.data.synthetic.cohort_files import draw_from
+
+from .breast_shape import VIEWS, Breast, draw_breasts
+from .lesions import PATHOLOGIES, Lesion, draw_lesions
+
+OTHER_BREAST_BENIGN = 0.2
+"""How often the other breast of a woman with a lesion has a benign one as well."""
+
+MISSING_VIEW = 0.12
+"""Share of studies that lack one of their four views."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One breast of a woman.
+
+    Attributes:
+        laterality: 'R' or 'L'.
+        breast: its shape and tissue.
+        pathology: 'normal', 'benign' or 'malignant'.
+        lesions: what makes it so.
+    """
+
+    laterality: str
+    breast: Breast
+    pathology: str
+    lesions: Sequence[Lesion]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One examination.
+
+    Attributes:
+        age_years: of the woman.
+        sides: her right and her left breast.
+        shots: what is taken, as (side, view); three or four.
+    """
+
+    age_years: int
+    sides: tuple[Side, Side]
+    shots: Sequence[tuple[Side, str]]
+
+    @property
+    def worst_pathology(self) -> str:
+        """Of both breasts."""
+        return max((side.pathology for side in self.sides), key=PATHOLOGIES.index)
+
+
+def draw_study(pathology_shares: Mapping[str, float], rng: np.random.Generator) -> Study:
+    """Draws a woman and her study.
+
+    Args:
+        pathology_shares: {pathology: share} of the worse breast.
+        rng: draws everything.
+    """
+    worst = draw_from(pathology_shares, rng)
+    other = "benign" if worst != "normal" and rng.random() < OTHER_BREAST_BENIGN else "normal"
+    pathologies = [worst, other] if rng.random() < 0.5 else [other, worst]
+    right, left = (
+        Side(laterality, breast, pathology, draw_lesions(breast, pathology, rng))
+        for laterality, breast, pathology in zip("RL", draw_breasts(rng), pathologies, strict=True)
+    )
+    shots = [(side, view) for side in (right, left) for view in VIEWS]
+    if rng.random() < MISSING_VIEW:
+        shots.pop(int(rng.integers(len(shots))))
+    return Study(int(rng.integers(40, 80)), (right, left), shots)

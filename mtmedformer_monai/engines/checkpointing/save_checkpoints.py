@@ -1,0 +1,58 @@
+"""Writes the last and the best checkpoint at the end of each epoch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import ignite.distributed as idist
+from ignite.engine import Engine, Events
+
+from mtmedformer_monai.engines.handlers.order import after_all
+from mtmedformer_monai.io.atomic_files import remove_leftovers, save_checkpoint
+
+from .training_state import TrainingState, bare
+
+_logger = logging.getLogger(__name__)
+
+
+class SaveCheckpoints:
+    """Keeps two files: the whole state of the last epoch, to resume from, and the weights of the best one.
+
+    Both are written atomically, after validation and all else at the end of an epoch: a run that is killed loses the
+    epoch at hand and no more, and a half-written file never stands under either name. Process 0 writes.
+
+    The best weights are a flat state dict, as MONAI's bundles want `models/model.pt`. They are written first: whenever
+    the training state says which epoch was best, its weights are on disk.
+
+    Args:
+        state: what to remember; its evaluator's key metric decides which weights are best.
+        resume_path: of the training state, such as `<output_dir>/checkpoint.pt`.
+        weights_path: of the best weights, such as `<bundle_root>/models/model.pt`.
+    """
+
+    def __init__(self, state: TrainingState, resume_path: str, weights_path: str) -> None:
+        self._state = state
+        self._resume_path = Path(resume_path)
+        self._weights_path = Path(weights_path)
+
+    def attach(self, engine: Engine) -> None:
+        """Registers on a trainer; its place in the list of handlers doesn't matter."""
+        engine.add_event_handler(Events.STARTED, self._tidy)
+        after_all(engine, Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Writes what the epoch brought."""
+        best = self._state.judge(engine)
+        if idist.get_rank() != 0:
+            return
+        if best:
+            save_checkpoint(bare(engine.network).state_dict(), self._weights_path)
+            _logger.info("Best epoch so far: %d; weights in %s.", engine.state.epoch, self._weights_path)
+        save_checkpoint(self._state.capture(engine), self._resume_path)
+
+    def _tidy(self) -> None:
+        if idist.get_rank() == 0:
+            for folder in {self._resume_path.parent, self._weights_path.parent}:
+                for path in remove_leftovers(folder):
+                    _logger.warning("Removed %s, half-written by a run that was killed.", path)

@@ -1,0 +1,1 @@
+"""Ignite handlers for MONAI's stock trainer and evaluator."""

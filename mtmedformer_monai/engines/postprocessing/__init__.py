@@ -1,0 +1,1 @@
+"""From raw outputs to findings and files."""

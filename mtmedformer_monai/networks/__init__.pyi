@@ -1,0 +1,11 @@
+from .alternative_encoders import ResNetEncoder as ResNetEncoder
+from .alternative_encoders import SwinEncoder as SwinEncoder
+from .alternative_encoders import TimmEncoder as TimmEncoder
+from .feature_pyramid import FeaturePyramid as FeaturePyramid
+from .hierarchical_transformer import HierarchicalTransformer as HierarchicalTransformer
+from .hierarchical_transformer import TransformerSize as TransformerSize
+from .mtmedformer import MTMedFormer as MTMedFormer
+from .mtmedformer import SelectOutput as SelectOutput
+from .plain_vit import PlainViT as PlainViT
+from .pretrained import load_pvt_v2 as load_pvt_v2
+from .study_network import StudyNetwork as StudyNetwork

@@ -1,0 +1,1 @@
+"""Predictive uncertainty from a posterior over the weights."""

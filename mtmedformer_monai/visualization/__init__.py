@@ -1,0 +1,1 @@
+"""Overlays, palettes and figures."""

@@ -1,0 +1,70 @@
+"""The demo from end to end, at a smaller size than `make demo`: its figures are far above chance on every task."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtmedformer_monai.cli.demo import DemoRecipe, make_commands
+from mtmedformer_monai.cli.main import main
+from tests.bundles.conftest import ROOT
+
+THRESHOLDS = {
+    "lung_dice": 0.85,
+    "opacity_dice": 0.45,
+    "opacity_box_ap": 0.35,
+    "finding_auc": 0.8,
+    "pneumonia_type_auc": 0.65,
+}
+"""Of this smaller run, as the README states them beside those of `make demo`."""
+
+SIZES = ["--patients", "400", "--epochs", "24", "--image-size", "64"]
+PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation/examples.png")
+
+
+def test_demo_reaches_its_figures(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="mtmedformer")
+    bundle = ROOT / "bundles/chest_xray_multitask"
+    assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0
+    figures = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
+    missed = {name: figures[name] for name, least in THRESHOLDS.items() if figures[name] < least}
+    assert not missed, figures
+    overlays = list((tmp_path / "inference").glob("*_overlay.png"))
+    assert len(overlays) == 1
+    for picture in [*(tmp_path / name for name in PICTURES), *overlays]:
+        assert np.asarray(Image.open(picture).convert("L")).std() > 5
+    assert "Metrics on held-out patients" in caplog.text
+    assert "opacity_box  " in caplog.text
+
+
+def test_a_folder_that_is_no_bundle_is_told_with_the_remedy(tmp_path, caplog):
+    assert main(["demo", "--bundle", str(tmp_path), "--output", str(tmp_path / "output")]) == 2
+    assert "name a bundle with --bundle" in caplog.text
+
+
+def test_a_step_that_fails_ends_the_demo(tmp_path, monkeypatch):
+    import subprocess
+
+    calls = []
+
+    def fail(command, check):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr("mtmedformer_monai.cli.demo.subprocess.run", fail)
+    sizes = ["--patients", "10", "--output", str(tmp_path)]
+    assert main(["demo", "--bundle", str(ROOT / "bundles/chest_xray_multitask"), *sizes]) == 3
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("step", ["Training", "Evaluation on held-out patients", "Inference on one DICOM file"])
+def test_each_step_is_a_command_that_a_user_could_type(tmp_path, step):
+    from mtmedformer_monai.data import make_chest_cohort
+
+    datalist = make_chest_cohort(tmp_path / "data", num_patients=10, image_size=48)
+    command = make_commands(DemoRecipe(ROOT / "bundles/chest_xray_multitask"), tmp_path, datalist)[step]
+    assert command[1:4] == ["-m", "monai.bundle", "run"]

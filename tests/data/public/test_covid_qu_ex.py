@@ -1,0 +1,79 @@
+from shutil import copy
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtmedformer_monai.data.public.covid_qu_ex import convert
+from tests.data.little_images import find_item, images_by_section, write_image
+
+LUNG = "Lung Segmentation Data"
+INFECTION = "Infection Segmentation Data"
+
+
+def add(folder, place, name, *masks, source=None):
+    """An image, new or a copy, with its masks."""
+    path = folder / place / "images" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if source is None:
+        write_image(path)
+    else:
+        copy(source, path)
+    for kind in masks:
+        mask = folder / place / f"{kind} masks" / f"{name}.png"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 12), dtype=np.uint8)).save(mask)
+    return path
+
+
+@pytest.fixture(params=["", "doubled"], ids=["plain", "doubled"])
+def release(request, tmp_path):
+    """Kaggle's archive doubles the folders."""
+    lung, infection = (f"{part}/{part}" if request.param else part for part in (LUNG, INFECTION))
+    covid = add(tmp_path, f"{lung}/Train/COVID-19", "covid_1", "lung")
+    other = add(tmp_path, f"{lung}/Val/Non-COVID", "non_COVID (1)", "lung")
+    normal = add(tmp_path, f"{lung}/Test/Normal", "Normal (1)", "lung")
+    add(tmp_path, f"{lung}/Train/Normal", "Normal (2)", "lung", source=normal)
+    add(tmp_path, f"{infection}/Test/COVID-19", "covid_77", "lung", "infection", source=covid)
+    add(tmp_path, f"{infection}/Train/Non-COVID", "non_COVID (1)", "lung", "infection", source=other)
+    add(tmp_path, f"{infection}/Train/Normal", "Normal (1)", "lung", "infection", source=normal)
+    add(tmp_path, f"{infection}/Train/COVID-19", "covid_5", "lung", "infection")
+    return tmp_path
+
+
+def test_images_stay_in_the_sections_of_the_first_part_and_copies_go(release):
+    assert images_by_section(convert(release)) == {
+        "training": {"covid_1.png", "covid_5.png"},
+        "validation": {"non_COVID (1).png"},
+        "test": {"Normal (1).png"},
+    }
+
+
+def test_masks_of_both_parts_come_to_one_item(release):
+    item = find_item(convert(release), "covid_1.png")
+    assert item["labels"] == {"finding": "pneumonia"}
+    assert item["masks"]["lung"].endswith(f"{LUNG}/Train/COVID-19/lung masks/covid_1.png")
+    assert item["masks"]["opacity"].endswith(f"{INFECTION}/Test/COVID-19/infection masks/covid_77.png")
+    assert all((release / mask).is_file() for mask in item["masks"].values())
+
+
+def test_other_pneumonias_have_no_opacities_drawn(release):
+    datalist = convert(release)
+    assert set(find_item(datalist, "non_COVID (1).png")["masks"]) == {"lung"}
+    assert find_item(datalist, "non_COVID (1).png")["labels"] == {"finding": "pneumonia"}
+    assert set(find_item(datalist, "Normal (1).png")["masks"]) == {"lung", "opacity"}
+    assert find_item(datalist, "Normal (1).png")["labels"] == {"finding": "normal"}
+
+
+def test_every_image_is_a_patient_of_its_own(release):
+    datalist = convert(release)
+    patients = [item["patient_id"] for section in ("training", "validation", "test") for item in datalist[section]]
+    assert len(set(patients)) == 4
+
+
+def test_one_part_will_do(release):
+    for path in sorted((release / LUNG).rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    datalist = convert(release)
+    assert images_by_section(datalist)["test"] == {"covid_77.png"}
+    assert set(find_item(datalist, "covid_77.png")["masks"]) == {"lung", "opacity"}

@@ -1,0 +1,114 @@
+import plistlib
+
+import numpy as np
+import pytest
+
+from mtmedformer_monai.data.public.inbreast import convert
+from mtmedformer_monai.transforms.read_mask import read_mask
+from tests.data.little_dicom import write_dicom
+from tests.data.little_images import write_lines
+
+TITLES = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
+SIZE = (48, 32)
+
+
+def box_points(x1, y1, x2, y2):
+    return [f"({x:.6f}, {y:.6f})" for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))]
+
+
+def write_contours(folder, name, *marked):
+    """An OsiriX export of (name, points)."""
+    rois = [{"Area": 0.5, "Name": title, "NumberOfPoints": len(points), "Point_px": points} for title, points in marked]
+    path = folder / "AllXML" / f"{name}.xml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(plistlib.dumps({"Images": [{"ImageIndex": 0, "NumberOfROIs": len(rois), "ROIs": rois}]}))
+    return path
+
+
+@pytest.fixture
+def release(tmp_path):
+    """Twelve women with an image of each breast; two dates of the first."""
+    folder, rows = tmp_path / "set", []
+    pixels = np.full(SIZE, 700, dtype=np.uint16)
+    for woman in range(12):
+        for side in "RL":
+            name = f"{2000 + woman}{'RL'.index(side)}"
+            date = "200901" if woman == 0 and side == "L" else "201001"
+            write_dicom(folder / f"AllDICOMs/{name}_hash{woman:02}_MG_{side}_CC_ANON.dcm", pixels)
+            rows.append(f"removed;removed;{side};CC;{date};{name};{woman % 4 + 1};{'4a' if woman % 3 else '2'}")
+    rows.append("removed;removed;R;MLO;201001;9999; ;1")  # its image is not there
+    write_lines(folder / "INbreast.csv", [TITLES, *rows])
+    write_contours(folder, "20000", ("Mass", box_points(4, 6, 14, 20)), ("Espiculated Region", box_points(2, 4, 8, 10)))
+    write_contours(folder, "20010", ("Calcification", box_points(3, 3, 5, 5)), ("Point 1", ["(3.0, 3.0)"]))
+    write_contours(folder, "20020", ("Cluster ", box_points(3, 3, 9, 9)), ("Calcification", ["(20.0, 30.0)"]))
+    return folder
+
+
+def item_of(datalist, name):
+    items = [item for section in ("training", "validation", "test") for item in datalist[section]]
+    (found,) = [item for item in items if f"/{name}_" in item["image"]]
+    return found
+
+
+@pytest.fixture
+def datalist(release, tmp_path):
+    return convert(release, tmp_path / "masks")
+
+
+def test_contours_of_lesions_are_drawn(datalist):
+    item = item_of(datalist, "20000")
+    expected = np.zeros(SIZE, dtype=bool)
+    expected[6:20, 4:14] = expected[4:10, 2:8] = True
+    assert np.array_equal(read_mask(item["masks"]["lesion"]), expected)
+    assert item["boxes"] == {"lesion": [[4, 6, 14, 20], [2, 4, 8, 10]]}
+
+
+def test_calcifications_are_no_lesions_of_their_own(datalist):
+    assert item_of(datalist, "20020")["boxes"] == {"lesion": [[3, 3, 9, 9]]}
+    assert not {"masks", "boxes"} & set(item_of(datalist, "20010"))
+
+
+def test_without_contours_there_is_no_lesion(datalist):
+    item = item_of(datalist, "20030")
+    assert item["boxes"] == {"lesion": []}
+    assert not read_mask(item["masks"]["lesion"]).any()
+
+
+def test_labels_and_facts(datalist):
+    item = item_of(datalist, "20011")
+    assert item["labels"] == {"breast_density": "B", "birads": "4"}
+    assert (item["patient_id"], item["study_id"]) == ("hash01", "hash01-201001")
+    assert (item["laterality"], item["view"]) == ("L", "CC")
+    assert item_of(datalist, "20001")["study_id"] != item_of(datalist, "20000")["study_id"]
+
+
+def test_women_are_split_whole(datalist):
+    women = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
+    assert sum(map(len, women)) == len(set().union(*women)) == 12
+    assert sum(len(datalist[section]) for section in ("training", "validation", "test")) == 24
+
+
+def test_folders_in_capitals_do(release, tmp_path):
+    (release / "AllDICOMs").rename(release / "ALLDICOMs")
+    assert item_of(convert(release, tmp_path / "masks"), "20000")["image"].startswith("ALLDICOMs/")
+
+
+def test_a_broken_contour_file_is_named(release, tmp_path):
+    (release / "AllXML" / "20000.xml").write_text("<plist><dict>")
+    with pytest.raises(ValueError, match=r"20000\.xml expects contours"):
+        convert(release, tmp_path / "masks")
+
+
+def test_renamed_images_are_told(release, tmp_path):
+    image = next((release / "AllDICOMs").iterdir())
+    image.rename(image.with_name(f"{image.name.split('_')[0]}.dcm"))
+    rows = (release / "INbreast.csv").read_text().replace(image.name.split("_")[0], image.name.split("_")[0] + ".dcm")
+    (release / "INbreast.csv").write_text(rows)
+    with pytest.raises(ValueError, match="don't rename files"):
+        convert(release, tmp_path / "masks")
+
+
+def test_missing_contours_are_told(release, tmp_path):
+    (release / "AllXML").rename(release / "XML")
+    with pytest.raises(FileNotFoundError, match="expects AllXML"):
+        convert(release, tmp_path / "masks")

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtmedformer_monai.data.public.montgomery import convert
+from mtmedformer_monai.transforms.read_mask import read_mask
+from tests.data.little_images import find_item, write_image, write_lines
+
+
+def save_mask(path, columns):
+    mask = np.zeros((8, 12), dtype=bool)
+    mask[2:6, columns] = True
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask).save(path)
+
+
+@pytest.fixture(params=["", "MontgomerySet"], ids=["plain", "in its folder"])
+def release(request, tmp_path):
+    """Ten normal, ten ill, one called normal by its name alone."""
+    root = tmp_path / "set" / request.param
+    for number in range(21):
+        name = f"MCUCXR_{number:04}_{int(10 <= number < 20)}"
+        write_image(root / "CXR_png" / f"{name}.png")
+        save_mask(root / "ManualMask/leftMask" / f"{name}.png", slice(7, 11))
+        save_mask(root / "ManualMask/rightMask" / f"{name}.png", slice(1, 5))
+        text = "normal " if number < 10 else "old calcified granuloma"
+        write_lines(root / "ClinicalReadings" / f"{name}.txt", ["Patient's Sex: F", "Patient's Age: 027Y", text])
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def datalist(release, tmp_path):
+    return convert(release, tmp_path / "masks")
+
+
+def test_both_lungs_come_to_one_mask(datalist):
+    mask = read_mask(find_item(datalist, "MCUCXR_0003_0.png")["masks"]["lung"])
+    expected = np.zeros((8, 12), dtype=bool)
+    expected[2:6, 1:5] = expected[2:6, 7:11] = True
+    assert np.array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("MCUCXR_0003_0", {"tuberculosis": "absent", "finding": "normal"}),
+        ("MCUCXR_0013_1", {"tuberculosis": "present"}),
+        ("MCUCXR_0020_0", {"tuberculosis": "absent"}),
+    ],
+    ids=["normal", "ill", "reading says else"],
+)
+def test_labels(datalist, name, labels):
+    assert find_item(datalist, f"{name}.png")["labels"] == labels
+
+
+def test_each_image_is_a_patient(datalist):
+    patients = {item["patient_id"] for section in ("training", "validation", "test") for item in datalist[section]}
+    assert len(patients) == 21
+    assert datalist["validation"]
+
+
+def test_half_a_mask_is_none(release, tmp_path):
+    next(release.rglob("leftMask/MCUCXR_0003_0.png")).unlink()
+    assert "masks" not in find_item(convert(release, tmp_path / "masks"), "MCUCXR_0003_0.png")
+
+
+def test_another_name_is_refused(release, tmp_path):
+    image = next(release.rglob("CXR_png/MCUCXR_0003_0.png"))
+    image.rename(image.with_name("mine.png"))
+    with pytest.raises(ValueError, match=r"mine\.png expects a name as MCUCXR_0001_0"):
+        convert(release, tmp_path / "masks")

@@ -1,0 +1,168 @@
+import hashlib
+from collections import Counter
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from mtmedformer_monai.data import check_datalist, load_datalist, make_chest_cohort, read_datalist
+from mtmedformer_monai.data.synthetic.chest.cohort import PARTS, render_chest
+from mtmedformer_monai.data.synthetic.chest.phantom import draw_patient
+from mtmedformer_monai.data.synthetic.chest.scanner_appearance import SCANNERS
+from mtmedformer_monai.keys import MetaKey
+from mtmedformer_monai.transforms import read_radiograph
+
+SECTIONS = ("training", "validation", "test")
+CLASSES = {"finding": ["normal", "pneumonia"], "pneumonia_type": ["bacterial", "viral"], "opacity_box": ["opacity"]}
+PATIENTS, SIZE = 24, 64
+KINDS = ("masks", "boxes", "labels")
+
+
+def make(folder, **options):
+    return make_chest_cohort(folder, **{"num_patients": PATIENTS, "image_size": SIZE} | options)
+
+
+def items_of(datalist):
+    return [item for section in SECTIONS for item in load_datalist(datalist, section)]
+
+
+def masks_of(item):
+    return {name: np.asarray(Image.open(path)) > 0 for name, path in item["masks"].items()}
+
+
+def content_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def pixels_of(datalist):
+    return {pydicom.dcmread(item["image"]).pixel_array.tobytes() for item in items_of(datalist)}
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_equal_seeds_write_equal_files_however_many_work(cohort, tmp_path, workers):
+    assert content_of(make(tmp_path, workers=workers).parent) == content_of(cohort.parent)
+
+
+def test_other_seeds_write_other_images(cohort, tmp_path):
+    assert not pixels_of(make(tmp_path, num_patients=8, seed=1)) & pixels_of(cohort)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_cohort_has_no_datalist_not_even_an_old_one(tmp_path, workers):
+    old = make(tmp_path, num_patients=8, image_size=48, workers=1)
+    in_the_way = tmp_path / "images/synthetic-0-00005-0.dcm"
+    in_the_way.unlink()
+    in_the_way.mkdir()
+    with pytest.raises(IsADirectoryError):
+        make(tmp_path, num_patients=8, image_size=48, workers=workers)
+    assert not old.exists()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_no_patient_is_in_two_sections(cohort):
+    sections = [{item["patient_id"] for item in load_datalist(cohort, section)} for section in SECTIONS]
+    assert sum(map(len, sections)) == len(set.union(*sections)) == PATIENTS
+
+
+def test_the_checker_finds_nothing_to_complain_of(cohort):
+    assert check_datalist(cohort, CLASSES) == []
+
+
+def test_every_section_has_patients_and_every_site_its_share(cohort):
+    patients = {item["patient_id"]: item["site"] for item in items_of(cohort)}
+    assert len(patients) == PATIENTS
+    assert Counter(patients.values()) == {"site_a": 8, "site_b": 8, "site_c": 8}
+    assert all(read_datalist(cohort)[section] for section in SECTIONS)
+
+
+def test_what_is_annotated_agrees_with_itself(cohort):
+    for item in items_of(cohort):
+        masks, labels = masks_of(item), item["labels"]
+        assert masks["lung"].any()
+        assert not (masks["opacity"] & ~masks["lung"]).any()
+        is_ill = labels["finding"] == "pneumonia"
+        assert (masks["opacity"].any(), bool(item["boxes"]["opacity"]), "pneumonia_type" in labels) == (is_ill,) * 3
+
+
+def test_lungs_are_darker_than_the_belly_at_every_site(cohort):
+    for item in items_of(cohort):
+        image, lung = read_radiograph(item["image"])[0], masks_of(item)["lung"]
+        belly = image[-SIZE // 8 : -SIZE // 16, SIZE * 3 // 8 : SIZE * 5 // 8]  # above the widest border
+        assert image[lung].mean() < belly.mean() - 0.1, item["site"]
+
+
+def test_consolidations_are_denser_than_the_lung_around_them(cohort):
+    gain = []
+    for item in items_of(cohort):
+        if item["labels"].get("pneumonia_type") == "bacterial":
+            image, masks = read_radiograph(item["image"])[0], masks_of(item)
+            gain.append(image[masks["opacity"]].mean() - image[masks["lung"] & ~masks["opacity"]].mean())
+    assert np.mean(gain) > 0.1
+
+
+def test_sites_may_carry_some_parts_only(tmp_path):
+    items = items_of(
+        make(tmp_path, num_patients=12, annotated={"site_a": ["lung"], "site_b": ["finding", "opacity_box"]})
+    )
+    carried = {
+        site: {
+            kind: set(item.get(kind, {})) for item in items if item["site"] == site for kind in item if kind in KINDS
+        }
+        for site in ("site_a", "site_b")
+    }
+    assert carried["site_a"] == {"masks": {"lung"}}
+    assert carried["site_b"] == {"boxes": {"opacity"}, "labels": {"finding"}}
+    assert any(set(item["masks"]) == {"lung", "opacity"} for item in items if item["site"] == "site_c")
+
+
+def test_a_cohort_without_any_label_is_split_too(tmp_path):
+    datalist = make(tmp_path, num_patients=8, scanners=SCANNERS[:1], annotated={"site_a": ["lung"]})
+    assert [bool(load_datalist(datalist, section)) for section in SECTIONS] == [True] * 3
+
+
+@pytest.mark.parametrize("scanner", SCANNERS, ids=[scanner.name for scanner in SCANNERS])
+def test_files_read_back_as_they_were_rendered(tmp_path, scanner):
+    """The first patient's random numbers, drawn in the cohort's order."""
+    first = min(items_of(make(tmp_path, num_patients=8, scanners=[scanner])), key=lambda item: item["image"])
+    rng = np.random.default_rng([0, 0])
+    patient = draw_patient(rng)
+    disease = str(rng.choice(["normal", "bacterial", "viral"], p=[0.4, 0.3, 0.3]))
+    rng.random(), rng.integers(*((1, 14) if patient.is_child else (18, 90)))  # whether a second image, and the age
+    shape = (round(SIZE * scanner.aspect), SIZE)
+    image, masks, found = render_chest(shape, patient, disease, scanner, rng)
+    read, meta = read_radiograph(first["image"])
+    np.testing.assert_allclose(read, image, atol=0.5 / (2**scanner.bits_stored - 1) + 1e-6)  # half a gray level
+    np.testing.assert_equal(masks_of(first), masks)
+    assert first["boxes"] == {"opacity": found.boxes}
+    assert meta[MetaKey.VIEW] == scanner.view
+    np.testing.assert_allclose(meta[MetaKey.SPACING_MM], [scanner.spacing_mm * 256 / SIZE] * 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"num_patients": 7}, "num_patients expects 8 or more"),
+        ({"disease_shares": {"fungal": 1.0}}, "disease_shares expects names .* got .'fungal'"),
+        ({"annotated": {"site_a": ["heart"]}}, "annotated expects parts .* got .'heart'"),
+        ({"annotated": {"site_z": ["lung"]}}, "annotated expects sites .* got .'site_z'"),
+        ({"workers": 0}, "workers expects 1 or more processes, got 0"),
+    ],
+    ids=["too few", "disease", "part", "site", "workers"],
+)
+def test_what_it_can_not_make_is_told(tmp_path, options, told):
+    with pytest.raises(ValueError, match=told):
+        make(tmp_path, **options)
+
+
+def test_the_parts_are_those_of_the_chest_bundle():
+    assert set(PARTS) == {"lung", "opacity", "opacity_box", "finding", "pneumonia_type"}

@@ -1,0 +1,173 @@
+import shutil
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+import pytest
+
+from mtmedformer_monai.data.synthetic.dicom.dicom_object import Subject
+from mtmedformer_monai.data.synthetic.dicom.write_mg import MGHeader, is_chest_wall_left, patient_orientation, write_mg
+from mtmedformer_monai.data.synthetic.mammography.appearance import Look, Window
+from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
+from mtmedformer_monai.keys import MetaKey
+from mtmedformer_monai.transforms import read_radiograph
+
+SUBJECT = Subject("synthetic-1", "Synthetic^Breast", "F", 55)
+HEADER = MGHeader(SUBJECT, "R", "MLO", 52.0, 0.4, 2, "one", False)
+SCANNERS = pytest.mark.parametrize(
+    "scanner", MAMMOGRAPHY_SCANNERS, ids=[scanner.name for scanner in MAMMOGRAPHY_SCANNERS]
+)
+
+# Attributes of the IOD's mandatory modules (DICOM PS3.3 A.27.3), and the conditional ones that hold here.
+TYPE_1 = [
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "Modality",
+    "PresentationIntentType",
+    "ImageLaterality",
+    "PatientOrientation",
+    "ImageType",
+    "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "PresentationLUTShape",
+    "LossyImageCompression",
+    "BurnedInAnnotation",
+    "ImagerPixelSpacing",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+    "PositionerType",
+    "OrganExposed",
+    "AnatomicRegionSequence",
+    "ViewCodeSequence",
+]
+TYPE_2 = [
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+    "SeriesNumber",
+    "InstanceNumber",
+    "Manufacturer",
+    "DetectorType",
+    "AcquisitionContextSequence",
+    "KVP",
+]
+TYPE_3 = ["EstimatedRadiographicMagnificationFactor", "BodyPartThickness", "CompressionForce", "ViewPosition"]
+
+
+def write(folder, scanner=MAMMOGRAPHY_SCANNERS[0], **changes):
+    values = np.random.default_rng(0).uniform(0.2, 1.0, (24, 18))
+    look = Look(values, () if scanner.is_raw else (Window(0.5, 0.6, "NORMAL"),))
+    write_mg(folder / "image.dcm", look, scanner, replace(HEADER, **changes))
+    return folder / "image.dcm", values
+
+
+@SCANNERS
+def test_all_that_the_iod_demands_is_there(tmp_path, scanner):
+    data = pydicom.dcmread(write(tmp_path, scanner)[0])
+    assert [name for name in [*TYPE_1, *TYPE_2, *TYPE_3] if name not in data] == []
+    assert [name for name in TYPE_1 if data[name].VM == 0] == []
+    assert ("WindowCenter" in data, "VOILUTSequence" in data) == (not scanner.is_raw, scanner.display.voi == "LUT")
+    assert list(data.ViewCodeSequence[0].ViewModifierCodeSequence) == []
+
+
+@SCANNERS
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+def test_a_validator_finds_no_error(tmp_path, scanner, view):
+    """Runs `dciodvfy` where it is installed; elsewhere the views are what of its checks the lists above leave out."""
+    path, _ = write(tmp_path, scanner, view=view)
+    data = pydicom.dcmread(path)
+    code = {"CC": "399162004", "MLO": "399368009"}[view]  # SNOMED CT, DICOM PS3.16 CID 4014
+    assert (data.ViewPosition, data.ViewCodeSequence[0].CodeValue) == (view, code)
+    if validator := shutil.which("dciodvfy"):
+        told = subprocess.run([validator, str(path)], capture_output=True, text=True, timeout=60)
+        lines = (told.stdout + told.stderr).splitlines()
+        assert lines[0] == f"MammographyImageFor{'Processing' if scanner.is_raw else 'Presentation'}"
+        assert [line for line in lines if line.startswith("Error")] == []
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "RLE"])
+@SCANNERS
+def test_brighter_reads_as_denser(tmp_path, scanner, compress):
+    """Raw values fall with density, presented ones rise; what is read rises."""
+    path, values = write(tmp_path, scanner, compress=compress)
+    by_density = np.argsort(-values if scanner.is_raw else values, axis=None)
+    quarters = read_radiograph(path)[0].ravel()[by_density].reshape(4, -1).mean(axis=1)
+    assert (np.diff(quarters) > 0).all()
+
+
+@SCANNERS
+@pytest.mark.parametrize("laterality", ["R", "L"])
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+def test_side_view_and_spacing_are_read_back(tmp_path, scanner, laterality, view):
+    path, _ = write(tmp_path, scanner, laterality=laterality, view=view)
+    meta = read_radiograph(path)[1]
+    assert (meta[MetaKey.LATERALITY], meta[MetaKey.VIEW], meta[MetaKey.MODALITY]) == (laterality, view, "MG")
+    np.testing.assert_allclose(meta[MetaKey.SPACING_MM], 0.4, rtol=1e-5)
+    stored = pydicom.dcmread(path, stop_before_pixels=True)
+    np.testing.assert_allclose(stored.ImagerPixelSpacing, 0.4 * scanner.receptor.magnification, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("laterality", "view", "wall_left", "expected"),
+    [
+        ("R", "CC", False, ["P", "L"]),
+        ("L", "CC", True, ["A", "R"]),
+        ("R", "MLO", False, ["P", "FL"]),
+        ("L", "MLO", True, ["A", "FR"]),
+        ("R", "MLO", True, ["A", "FL"]),
+        ("L", "CC", False, ["P", "R"]),
+    ],
+)
+def test_orientations_are_those_of_the_standard(laterality, view, wall_left, expected):
+    """The upright ones as in DICOM PS3.3 C.8.11.7 and in files of devices; then mirrored ones."""
+    assert patient_orientation(laterality, view, wall_left) == expected
+
+
+def test_devices_that_mirror_swap_the_chest_wall():
+    plain, mirrored = MAMMOGRAPHY_SCANNERS[0], replace(MAMMOGRAPHY_SCANNERS[0], is_mirrored=True)
+    assert [is_chest_wall_left(side, plain) for side in "RL"] == [False, True]
+    assert [is_chest_wall_left(side, mirrored) for side in "RL"] == [True, False]
+
+
+def test_raw_files_say_that_they_are_linear_counts(tmp_path):
+    raw = next(scanner for scanner in MAMMOGRAPHY_SCANNERS if scanner.is_raw)
+    data = pydicom.dcmread(write(tmp_path, raw)[0])
+    assert data.SOPClassUID == "1.2.840.10008.5.1.4.1.1.1.2.1"
+    assert data.PresentationIntentType == "FOR PROCESSING"
+    assert (data.PixelIntensityRelationship, data.PixelIntensityRelationshipSign) == ("LIN", 1)
+
+
+def test_the_images_of_a_study_share_its_identifier(tmp_path):
+    first, second, other = (
+        pydicom.dcmread(write(tmp_path, **changes)[0])
+        for changes in ({"number": 1}, {"number": 2, "view": "CC"}, {"study_entropy": "two"})
+    )
+    assert first.StudyInstanceUID == second.StudyInstanceUID != other.StudyInstanceUID
+    assert first.SOPInstanceUID != second.SOPInstanceUID
+
+
+@pytest.mark.parametrize("bits", [8, 17])
+def test_depths_that_are_none_are_refused(tmp_path, bits):
+    scanner = MAMMOGRAPHY_SCANNERS[0]
+    with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
+        write(tmp_path, replace(scanner, display=replace(scanner.display, bits_stored=bits)))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mtmedformer_monai.data.synthetic.mammography.breast_shape import DENSITIES, draw_breasts, project
+from mtmedformer_monai.data.synthetic.mammography.breast_tissue import ducts, gland_share, strands, vessels
+
+SHAPE, SPACING = (160, 128), 1.5
+
+
+def make(density="B", seed=0, view="CC"):
+    rng = np.random.default_rng(seed)
+    breast = replace(draw_breasts(rng)[0], density=density, gland_share=float(np.mean(DENSITIES[density])))
+    return project(breast, view, SHAPE, SPACING, rng), rng
+
+
+def test_denser_classes_have_more_gland():
+    means = []
+    for density in "ABCD":
+        shares = []
+        for seed in range(3):
+            shot, rng = make(density, seed)
+            shares.append(gland_share(shot, rng)[shot.mask].mean())
+        means.append(np.mean(shares))
+    assert (np.diff(means) > 0.03).all()
+
+
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+@pytest.mark.parametrize("density", ["A", "D"])
+def test_gland_is_a_share_and_leaves_fat_under_the_skin(density, view):
+    shot, rng = make(density, 1, view)
+    share = gland_share(shot, rng)
+    away_from_nipple = shot.from_nipple[0] > 40.0
+    assert (share.dtype, share.shape) == (np.float32, SHAPE)
+    assert 0.0 <= share.min() <= share.max() <= 1.0
+    assert share[shot.mask & away_from_nipple & (shot.depth < 3.0)].mean() < 0.1
+
+
+def test_the_power_spectrum_is_that_of_mammograms():
+    """Exponents of real mammograms lie between 2 and 4, 3 on average (Burgess et al., 2001)."""
+    exponents = []
+    window = np.outer(np.hanning(96), np.hanning(96))
+    frequency = np.hypot(np.fft.fftfreq(96)[:, None], np.fft.fftfreq(96)[None]) / 0.6
+    band = (frequency > 0.1) & (frequency < 0.6)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        shot = project(replace(draw_breasts(rng)[0], reach=100.0), "CC", (300, 240), 0.6, rng)
+        patch = gland_share(shot, rng)[102:198, 30:126]
+        power = np.abs(np.fft.fft2((patch - patch.mean()) * window)) ** 2
+        exponents.append(-np.polyfit(np.log(frequency[band]), np.log(power[band]), 1)[0])
+    assert 2.4 < np.mean(exponents) < 3.6
+
+
+@pytest.mark.parametrize("draw", [ducts, vessels, lambda shot, rng: strands(shot, shot.mask, rng)])
+def test_lines_lie_inside_and_cover_little(draw):
+    shot, rng = make("A")
+    lines = draw(shot, rng)
+    assert lines.max() > 0.02
+    assert lines[shot.depth < -1.0].sum() < 0.01 * lines.sum()
+    assert 0.002 < (lines[shot.mask] > 0.03).mean() < 0.5
+
+
+def test_ducts_converge_on_the_nipple():
+    shot, rng = make("A")
+    lines, (radius, _) = ducts(shot, rng), shot.from_nipple
+    near, far = (lines[shot.mask & (radius > low) & (radius < low + 15)].mean() for low in (10, 40))
+    assert near > 1.5 * far

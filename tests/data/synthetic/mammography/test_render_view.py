@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from mtmedformer_monai.data.synthetic.mammography.breast_shape import draw_breasts
+from mtmedformer_monai.data.synthetic.mammography.lesions import draw_lesions
+from mtmedformer_monai.data.synthetic.mammography.render_view import render_mammogram
+from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
+from mtmedformer_monai.data.synthetic.mammography.study import Side
+
+SIZE = 128
+SCANNERS = pytest.mark.parametrize(
+    "scanner", MAMMOGRAPHY_SCANNERS, ids=[scanner.name for scanner in MAMMOGRAPHY_SCANNERS]
+)
+
+
+def make(scanner, laterality="R", view="CC", seed=0):
+    rng = np.random.default_rng(seed)
+    breast = draw_breasts(rng)[0]
+    side = Side(laterality, breast, "malignant", draw_lesions(breast, "malignant", rng))
+    return render_mammogram(side, view, scanner, SIZE, rng)
+
+
+@SCANNERS
+@pytest.mark.parametrize("laterality", ["R", "L"])
+def test_the_chest_wall_lies_where_the_device_puts_it(scanner, laterality):
+    """Back to back: a right breast's chest wall is at the right, unless the device mirrors."""
+    image = make(scanner, laterality)
+    wall_left = image.breast[:, 0].sum() > image.breast[:, -1].sum()
+    assert wall_left == ((laterality == "L") != scanner.is_mirrored)
+
+
+@SCANNERS
+def test_both_sides_of_a_woman_are_mirror_images_but_for_the_label(scanner):
+    right, left = make(scanner, "R"), make(scanner, "L")
+    np.testing.assert_array_equal(right.breast, left.breast[:, ::-1])
+    np.testing.assert_array_equal(right.lesions, [mask[:, ::-1] for mask in left.lesions])
+    np.testing.assert_array_equal(right.look.values[right.breast], left.look.values[:, ::-1][right.breast])
+
+
+@SCANNERS
+@pytest.mark.parametrize("view", ["CC", "MLO"])
+def test_lesions_lie_in_the_breast_and_are_lighter_or_darker_than_around(scanner, view):
+    image = make(scanner, view=view)
+    assert image.look.values.shape == (SIZE, round(SIZE / scanner.receptor.aspect))
+    assert image.spacing_mm == scanner.receptor.field_mm / SIZE
+    for mask in image.lesions:
+        assert mask.any()
+        assert not (mask & ~image.breast).any()
+
+
+def test_labels_are_burnt_in_but_in_raw_images():
+    for scanner in MAMMOGRAPHY_SCANNERS:
+        image = make(scanner, "L")
+        corner = image.look.values[:20, :40] if scanner.is_mirrored else image.look.values[:20, -40:]
+        assert (corner.max() - corner.min() >= 0.5) != scanner.is_raw

@@ -1,0 +1,122 @@
+"""A training that was killed and resumed equals the one that was not, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Events
+
+from mtmedformer_monai.engines import History, ResumeTraining, SaveCheckpoints
+from mtmedformer_monai.io.atomic_files import load_checkpoint
+from tests.engines.tiny_training import Training, build_training
+
+
+class KilledError(Exception):
+    """Stands for the signal."""
+
+
+def train(folder: Path, max_epochs: int, resume: bool = False, kill_in: int | None = None, **options) -> Training:
+    training = build_training(max_epochs, patience=50, **options)
+    if resume:
+        training.attach(ResumeTraining(training.state, str(folder / "checkpoint.pt")))
+    training.attach(
+        SaveCheckpoints(training.state, str(folder / "checkpoint.pt"), str(folder / "model.pt")),
+        History(str(folder / "history.json"), training.evaluator),
+    )
+    if kill_in is not None:
+        training.trainer.add_event_handler(Events.ITERATION_STARTED(once=2 * kill_in), kill)
+        with pytest.raises(KilledError):
+            training.run()
+        return training
+    return training.run()
+
+
+def kill(engine):
+    raise KilledError
+
+
+def assert_equal(a, b) -> None:
+    """Bit for bit, through dicts and lists."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            assert_equal(x, y)
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("balance", ["famo", "uncertainty"])
+def test_resumed_equals_uninterrupted(tmp_path, num_workers, balance):
+    options = {"num_workers": num_workers, "balance": balance}
+    whole = train(tmp_path / "whole", 4, **options)
+    train(tmp_path / "parts", 4, kill_in=3, **options)  # in the last iteration of epoch 3: two epochs are kept
+    assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["epoch"] == 2
+    resumed = train(tmp_path / "parts", 4, resume=True, **options)
+    assert_equal(whole.network.state_dict(), resumed.network.state_dict())
+    for name in ("checkpoint.pt", "model.pt"):
+        assert_equal(*(load_checkpoint(tmp_path / run / name) for run in ("whole", "parts")))
+    assert resumed.evaluator.state.best_metric == whole.evaluator.state.best_metric
+
+
+def test_epochs_differ_and_seeds_matter(tmp_path):
+    """Without this, the test above would hold for a trainer that repeats one epoch."""
+    four, three = train(tmp_path / "a", 4), train(tmp_path / "b", 3)
+    assert not torch.equal(four.network.stem.weight, three.network.stem.weight)
+    losses = [row["train"]["loss_lung"] for row in four.handlers[-1].rows]
+    assert len(set(losses)) == 4
+
+
+def test_history_goes_on(tmp_path):
+    whole = train(tmp_path / "whole", 4)
+    train(tmp_path / "parts", 4, kill_in=4)
+    rows = train(tmp_path / "parts", 4, resume=True).handlers[-1].rows
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    for mine, theirs in zip(rows, whole.handlers[-1].rows, strict=True):
+        assert mine["train"] == theirs["train"]
+        assert mine["validation"] == pytest.approx(theirs["validation"], nan_ok=True)
+
+
+def test_a_finished_training_stays_as_it_is(tmp_path):
+    done = train(tmp_path, 2)
+    again = train(tmp_path, 2, resume=True)
+    assert_equal(done.network.state_dict(), again.network.state_dict())
+    assert again.trainer.state.epoch == 2
+
+
+def test_more_epochs_than_asked_for_is_named(tmp_path):
+    train(tmp_path, 3)
+    with pytest.raises(ValueError, match="has 3 epochs, more than max_epochs 2; raise it"):
+        train(tmp_path, 2, resume=True)
+
+
+def test_other_parts_are_named(tmp_path):
+    train(tmp_path, 1)
+    other = build_training(2)
+    other.attach(ResumeTraining(other.state, str(tmp_path / "checkpoint.pt")))
+    with pytest.raises(ValueError, match=r"early_stop.*resume with the config"):
+        other.run()
+
+
+def test_weights_alone_don_t_resume(tmp_path):
+    train(tmp_path, 1)
+    other = build_training(2)
+    other.attach(ResumeTraining(other.state, str(tmp_path / "model.pt")))
+    with pytest.raises(ValueError, match="a file of weights alone can start a training"):
+        other.run()
+
+
+def test_first_start_needs_no_checkpoint(tmp_path):
+    training, path = build_training(1), str(tmp_path / "checkpoint.pt")
+    training.attach(ResumeTraining(training.state, path, required=False)).run()
+    assert training.trainer.state.epoch == 1
+    strict = build_training(1)
+    strict.attach(ResumeTraining(strict.state, path))
+    with pytest.raises(FileNotFoundError, match="found none at"):
+        strict.run()

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from ignite.engine import Events
+
+from mtmedformer_monai.engines import SaveCheckpoints, TrainingState
+from mtmedformer_monai.engines.checkpointing.training_state import bare
+from mtmedformer_monai.io.atomic_files import load_checkpoint
+from tests.engines.tiny_training import TinyNetwork, build_training
+
+SCORES = [0.3, 0.7, 0.7, 0.5]
+
+
+def train_with_scores(tmp_path, scores=SCORES):
+    """A training whose validations give these scores."""
+    training = build_training(len(scores))
+
+    @training.evaluator.on(Events.EPOCH_COMPLETED)
+    def set_score(evaluator):
+        evaluator.state.metrics["mean_score"] = scores[evaluator.state.epoch - 1]
+
+    weights = {}
+    saver = SaveCheckpoints(training.state, str(tmp_path / "last.pt"), str(tmp_path / "models" / "model.pt"))
+    saver.attach(training.trainer)
+
+    @training.trainer.on(Events.EPOCH_COMPLETED)
+    def remember(trainer):
+        weights[trainer.state.epoch] = {k: v.clone() for k, v in training.network.state_dict().items()}
+
+    training.run()
+    return training, weights
+
+
+def test_best_weights_are_flat_and_of_the_best_epoch(tmp_path):
+    _, weights = train_with_scores(tmp_path)
+    best = load_checkpoint(tmp_path / "models" / "model.pt")
+    assert list(best) == list(weights[2])
+    assert all(torch.equal(best[name], weights[2][name]) for name in best)
+    TinyNetwork().load_state_dict(best)
+
+
+def test_last_state_has_everything(tmp_path):
+    training, weights = train_with_scores(tmp_path)
+    last = load_checkpoint(tmp_path / "last.pt")
+    assert (last["epoch"], last["iteration"], last["best_epoch"], last["best_score"]) == (4, 8, 2, 0.7)
+    assert set(last["parts"]) == {"network", "optimizer", "loss", "schedule"}
+    assert torch.equal(last["parts"]["network"]["stem.weight"], weights[4]["stem.weight"])
+    # Written after the schedule's step of the epoch's last iteration, though the handler was attached before it.
+    assert last["parts"]["schedule"]["last_epoch"] == training.trainer.state.iteration
+
+
+def test_every_epoch_is_kept_when_it_ends(tmp_path):
+    training, seen = build_training(2), []
+    SaveCheckpoints(training.state, str(tmp_path / "last.pt"), str(tmp_path / "model.pt")).attach(training.trainer)
+
+    @training.trainer.on(Events.EPOCH_STARTED)
+    def look(trainer):
+        path = tmp_path / "last.pt"
+        seen.append(load_checkpoint(path)["epoch"] if path.exists() else 0)
+
+    training.run()
+    assert seen == [0, 1]
+
+
+def test_without_evaluator_the_latest_weights_are_kept(tmp_path):
+    training = build_training(2)
+    SaveCheckpoints(TrainingState(), str(tmp_path / "last.pt"), str(tmp_path / "model.pt")).attach(training.trainer)
+    training.run()
+    kept = load_checkpoint(tmp_path / "model.pt")
+    assert all(torch.equal(kept[name], value) for name, value in training.network.state_dict().items())
+
+
+def test_leftovers_of_a_killed_run_go(tmp_path):
+    (tmp_path / "last.pt.x1.partial").write_bytes(b"half")
+    train_with_scores(tmp_path, [0.1])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pt", "models"]
+
+
+def test_evaluator_without_key_metric_is_named(tmp_path):
+    training = build_training(1)
+    training.evaluator.state.key_metric_name = None
+    SaveCheckpoints(training.state, str(tmp_path / "a.pt"), str(tmp_path / "b.pt")).attach(training.trainer)
+    with pytest.raises(ValueError, match="declares no key metric; give it key_val_metric"):
+        training.run()
+
+
+def test_wrappers_leave_no_prefix():
+    network = TinyNetwork()
+    wrapped = torch.nn.DataParallel(torch.compile(network))
+    assert bare(wrapped) is network

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines import IterationEvents
+
+from mtmedformer_monai.engines import ClipGradients
+from mtmedformer_monai.federated.client.ownership import own
+from mtmedformer_monai.federated.client.site_training import SiteTraining
+from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
+from mtmedformer_monai.federated.strategies.fedavg import AveragingSite
+from tests.federated.little_site import make_trainer
+
+BOTH, LEFT, NONE = {"left": "yes", "right": "no"}, {"left": "yes"}, {}
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+class Looking(AveragingSite):
+    """Wants evidence; keeps what it sees."""
+
+    needs_squared_gradient = True
+
+    def __init__(self):
+        self.steps, self.seen = [], []
+
+    def after_step(self, weights, step, num_steps):
+        self.steps.append((step, num_steps))
+        self.seen.append({name: value.clone() for name, value in weights.items()})
+
+
+class Pulling(AveragingSite):
+    """Replaces the gradient by the weight, so that a step of SGD takes a share of the rate off it."""
+
+    def correct(self, name, weight, gradient, num_samples):
+        return weight * num_samples
+
+
+def run(trainer, rule):
+    training = SiteTraining(rule, own(trainer))
+    training.attach(trainer)
+    trainer.run()
+    return training.finish()
+
+
+def test_a_plain_rule_changes_nothing_of_the_training():
+    plain, federated = make_trainer([BOTH] * 8), make_trainer([BOTH] * 8)
+    plain.run()
+    result = run(federated, AveragingSite())
+    for name, value in plain.network.state_dict().items():
+        torch.testing.assert_close(result.weights[name], value, rtol=0, atol=0)
+    assert result.num_steps == 2
+    assert result.learning_rate == pytest.approx(0.01)
+    assert result.squared_gradient == {}
+
+
+def test_what_is_told_are_copies():
+    trainer = make_trainer([BOTH] * 4)
+    result = run(trainer, AveragingSite())
+    before = result.weights["encoder.weight"].clone()
+    with torch.no_grad():
+        trainer.network.encoder.weight.add_(1.0)
+    torch.testing.assert_close(result.weights["encoder.weight"], before, rtol=0, atol=0)
+
+
+def test_a_task_without_label_stays_bit_for_bit_under_weight_decay():
+    trainer = make_trainer([LEFT] * 7)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    result = run(trainer, Looking())
+    for name, value in trainer.network.state_dict().items():
+        if name.startswith("decoders.right"):
+            assert torch.equal(value, before[name]), name
+            assert name not in result.num_samples
+            assert name not in result.squared_gradient
+        elif not name.endswith("num_batches_tracked"):
+            assert not torch.equal(value, before[name]), name
+
+
+def test_the_rule_corrects_each_gradient_with_its_images():
+    trainer = make_trainer([BOTH, LEFT, NONE], optimizer=sgd)
+    before = copy.deepcopy(trainer.network.state_dict())
+    run(trainer, Pulling())
+    after = trainer.network.state_dict()
+    torch.testing.assert_close(after["encoder.weight"], before["encoder.weight"] * (1 - 0.1 * 2))
+    torch.testing.assert_close(after["decoders.right.1.weight"], before["decoders.right.1.weight"] * (1 - 0.1 * 1))
+
+
+def test_corrections_are_not_clipped():
+    trainer = make_trainer([BOTH] * 4, optimizer=sgd, handlers=[ClipGradients(1e-6)])
+    before = trainer.network.encoder.weight.detach().clone()
+    run(trainer, Pulling())
+    torch.testing.assert_close(trainer.network.encoder.weight.detach(), before * (1 - 0.1 * 4))
+
+
+def test_the_rule_sees_the_weights_after_each_step():
+    trainer, rule = make_trainer([BOTH] * 8), Looking()
+    result = run(trainer, rule)
+    assert rule.steps == [(1, 2), (2, 2)]
+    assert not torch.equal(rule.seen[0]["encoder.weight"], rule.seen[1]["encoder.weight"])
+    assert torch.equal(rule.seen[1]["encoder.weight"], result.weights["encoder.weight"])
+
+
+def expected_squares(labels, batch_size, name, counts):
+    """What an estimate is by hand: gradients of each batch at the weights of that step."""
+    trainer = make_trainer(labels, batch_size, optimizer=sgd)
+    squares, steps = SquaredGradient(), iter(counts)
+
+    def look(engine):
+        gradient = trainer.network.get_parameter(name).grad
+        count = next(steps)
+        if count:
+            squares.update({name: gradient.clone()}, count)
+
+    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, look)
+    trainer.run()
+    return squares.estimate()[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [("encoder.weight", (4, 3, 4)), ("decoders.right.1.weight", (4, 0, 2))],
+    ids=["shared by all", "of one task"],
+)
+def test_evidence_counts_the_images_that_a_gradient_comes_from(name, counts):
+    labels = [BOTH] * 4 + [LEFT] * 3 + [NONE] + [BOTH, LEFT] * 2
+    result = run(make_trainer(labels, 4, optimizer=sgd), Looking())
+    torch.testing.assert_close(result.squared_gradient[name], expected_squares(labels, 4, name, counts))
+
+
+def test_evidence_is_taken_before_clipping():
+    labels = [BOTH] * 4
+    clipped = run(make_trainer(labels, optimizer=sgd, handlers=[ClipGradients(1e-6)]), Looking())
+    plain = run(make_trainer(labels, optimizer=sgd), Looking())
+    torch.testing.assert_close(clipped.squared_gradient, plain.squared_gradient)
+
+
+def test_evidence_of_accumulated_batches_is_that_of_their_mean():
+    """Two batches of two, of a network without batch statistics, are a batch of four; the last step has one batch."""
+    trainers = [
+        make_trainer([BOTH] * 6, 2, optimizer=sgd, accumulation_steps=2),
+        make_trainer([BOTH] * 6, 4, optimizer=sgd),
+    ]
+    for trainer in trainers:
+        for norm in (trainer.network.norm, *(decoder[0] for decoder in trainer.network.decoders.values())):
+            norm.train = lambda mode=True, norm=norm: norm
+            norm.training = False
+    accumulated, whole = (run(trainer, Looking()) for trainer in trainers)
+    assert accumulated.num_steps == whole.num_steps == 2
+    torch.testing.assert_close(accumulated.squared_gradient, whole.squared_gradient)
+
+
+class Scaler:
+    """A gradient scaler's face, with a scale of 8."""
+
+    def get_scale(self):
+        return 8.0
+
+
+@pytest.mark.parametrize("overflows", [False, True], ids=["finite", "overflows"])
+def test_evidence_is_unscaled_under_mixed_precision(overflows):
+    trainer, rule = make_trainer([BOTH] * 4, optimizer=sgd), Looking()
+    training = SiteTraining(rule, own(trainer))
+    training.attach(trainer)
+    gradients = {}
+
+    def scale(engine):
+        for name, parameter in engine.network.named_parameters():
+            gradients[name] = parameter.grad.clone()
+            parameter.grad.mul_(float("inf") if overflows else 8.0)
+        engine.amp, engine.scaler = True, Scaler()
+        training._observe(engine)
+        engine.amp, engine.scaler = False, None
+        engine.terminate()
+
+    handlers = trainer._event_handlers
+    handlers[IterationEvents.BACKWARD_COMPLETED].clear()
+    trainer.add_event_handler(IterationEvents.BACKWARD_COMPLETED, scale)
+    trainer.run()
+    found = training.finish().squared_gradient
+    assert set(found) == (set() if overflows else set(gradients))
+    for name, value in found.items():
+        torch.testing.assert_close(value, gradients[name] ** 2)
+
+
+def test_each_run_is_a_round_of_its_own():
+    trainer, rule = make_trainer([BOTH] * 8), Looking()
+    training = SiteTraining(rule, own(trainer))
+    training.attach(trainer)
+    trainer.run()
+    trainer.state.max_epochs = 3
+    trainer.add_event_handler(Events.STARTED, lambda: rule.steps.clear())
+    trainer.run()
+    assert rule.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert training.finish().num_steps == 4

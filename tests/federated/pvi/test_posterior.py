@@ -1,0 +1,159 @@
+import itertools
+
+import pytest
+import torch
+
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
+from mtmedformer_monai.federated.pvi.posterior import Accumulator, damp_factor, divide, means, multiply
+
+
+def factor(seed: int, names=("encoder", "lung")) -> dict[str, Gaussian]:
+    generator = torch.Generator().manual_seed(seed)
+    values = {}
+    for name in names:
+        mean = torch.randn(3, 2, generator=generator)
+        values[name] = from_moments(mean, torch.rand(3, 2, generator=generator) + 0.5)
+    return values
+
+
+def prior(names=("encoder", "lung", "opacity")) -> dict[str, Gaussian]:
+    return {name: from_moments(torch.zeros(3, 2), torch.full((3, 2), 0.05)) for name in names}
+
+
+def added(*factors) -> dict[str, Gaussian]:
+    accumulator = Accumulator(prior())
+    for change in factors:
+        accumulator.add(change)
+    return accumulator.posterior()
+
+
+def assert_same(left, right):
+    assert set(left) == set(right)
+    for name in left:
+        assert all(map(torch.equal, left[name], right[name])), name
+
+
+def test_any_order_of_sites_gives_equal_bits():
+    sites = [factor(seed) for seed in range(4)]
+    expected = added(*sites)
+    for order in itertools.permutations(sites):
+        assert_same(added(*order), expected)
+
+
+def test_any_grouping_of_sites_gives_the_same():
+    sites = [factor(seed) for seed in range(4)]
+    pairs = multiply(sites[0], sites[1]), multiply(sites[2], sites[3])
+    for name, value in added(*pairs).items():  # pairs were summed in float32, which rounds
+        torch.testing.assert_close(value.shift, added(*sites)[name].shift, rtol=1e-6, atol=1e-6)
+
+
+def test_a_task_that_no_site_trained_keeps_its_prior_bit_for_bit():
+    posterior = added(factor(0), factor(1))
+    assert_same({"opacity": posterior["opacity"]}, {"opacity": Gaussian(*(v.double() for v in prior()["opacity"]))})
+
+
+def test_the_prior_is_counted_once():
+    posterior = added(factor(0), factor(1), factor(2))
+    expected = sum(factor(seed)["lung"].precision.double() for seed in range(3)) + prior()["lung"].precision.double()
+    torch.testing.assert_close(posterior["lung"].precision, expected, rtol=0, atol=0)
+
+
+def test_equal_precisions_without_prior_give_the_weighted_average_exactly():
+    sizes, weights = [3.0, 5.0, 8.0], [torch.randn(3, 2) for _ in range(3)]
+    nothing = {"w": from_moments(torch.zeros(3, 2), torch.full((3, 2), 1e-300, dtype=torch.float64))}
+    accumulator = Accumulator(nothing)
+    for size, weight in zip(sizes, weights, strict=True):
+        accumulator.add({"w": from_moments(weight.double(), torch.full((3, 2), size, dtype=torch.float64))})
+    average = sum(size * weight.double() for size, weight in zip(sizes, weights, strict=True)) / sum(sizes)
+    assert torch.equal(means(accumulator.posterior())["w"], average)
+
+
+def test_a_site_that_leaves_takes_what_it_brought():
+    accumulator = Accumulator(prior())
+    for seed in range(3):
+        accumulator.add(factor(seed))
+    accumulator.subtract(factor(1))
+    assert_same(accumulator.posterior(), added(factor(0), factor(2)))
+
+
+def test_dividing_undoes_multiplying_and_leaves_the_rest():
+    whole = multiply(prior(), factor(0))
+    assert_same({"opacity": whole["opacity"]}, {"opacity": prior()["opacity"]})
+    back = divide(whole, factor(0))
+    torch.testing.assert_close(back["lung"].precision, prior()["lung"].precision)
+    with pytest.raises(KeyError, match=r"\['heart'\] are not in the posterior"):
+        divide(whole, {"heart": factor(0)["lung"]})
+
+
+def test_damping_starts_from_nothing_for_new_weights_and_keeps_old_ones():
+    old, new = factor(0, ("encoder", "lung")), factor(1, ("encoder", "opacity"))
+    stepped = damp_factor(old, new, 0.5)
+    assert_same({"lung": stepped["lung"]}, {"lung": old["lung"]})
+    torch.testing.assert_close(stepped["opacity"].shift, 0.5 * new["opacity"].shift)
+    torch.testing.assert_close(
+        stepped["encoder"].precision, 0.5 * (old["encoder"].precision + new["encoder"].precision)
+    )
+    with pytest.raises(ValueError, match="rate expects a share above 0"):
+        damp_factor(old, new, 0.0)
+
+
+def test_precision_below_the_priors_falls_back_to_the_last_sane_mean():
+    accumulator = Accumulator(prior())
+    accumulator.add(factor(0))
+    sane = means(accumulator.posterior())
+    accumulator.subtract({"lung": Gaussian(torch.ones(3, 2), torch.full((3, 2), 100.0))})
+    posterior = accumulator.posterior()
+    torch.testing.assert_close(means(posterior)["lung"], sane["lung"])
+    assert (posterior["lung"].precision == prior()["lung"].precision.double()).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"heart": factor(0)["lung"]}, KeyError, "'heart' is not in the posterior"),
+        ({"lung": Gaussian(torch.ones(2), torch.ones(2))}, ValueError, r"expects the shape \(3, 2\), got \(2,\)"),
+        ({"lung": Gaussian(torch.full((3, 2), torch.nan), torch.ones(3, 2))}, ValueError, "has diverged"),
+    ],
+    ids=["unknown", "shape", "not finite"],
+)
+def test_a_change_that_does_not_fit_is_refused_whole(change, error, message):
+    accumulator = Accumulator(prior())
+    before = accumulator.posterior()
+    with pytest.raises(error, match=message):
+        accumulator.add({"encoder": factor(0)["encoder"], **change})
+    assert_same(accumulator.posterior(), before)
+
+
+def test_it_goes_on_after_restoring():
+    accumulator, other = Accumulator(prior()), Accumulator(prior())
+    accumulator.add(factor(0))
+    accumulator.posterior()
+    other.load_state_dict(accumulator.state_dict())
+    for each in (accumulator, other):
+        each.add(factor(1))
+    assert_same(accumulator.posterior(), other.posterior())
+
+
+def test_any_prior_leaves_the_order_without_effect():
+    """The prior's numbers need not be float32's: they are added once, to the sum of factors."""
+    center = {"encoder": from_moments(torch.randn(3, 2).double(), torch.full((3, 2), 0.05, dtype=torch.float64))}
+    changes, results = [factor(seed, ("encoder",)) for seed in range(4)], []
+    for order in itertools.permutations(changes):
+        accumulator = Accumulator(center)
+        for change in order:
+            accumulator.add(change)
+        results.append(accumulator.posterior())
+    for result in results:
+        assert_same(result, results[0])
+
+
+def test_precision_that_rounding_left_missing_is_no_reason_to_fall_back():
+    """All sites have left: the prior's mean is back, though a little too much was subtracted."""
+    accumulator = Accumulator(prior())
+    accumulator.add(factor(0))
+    accumulator.posterior()
+    accumulator.subtract(
+        {name: Gaussian(value.shift, value.precision * (1 + 1e-6)) for name, value in factor(0).items()}
+    )
+    posterior = accumulator.posterior()
+    assert_same(posterior, added())

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+
+from mtmedformer_monai.transforms import find_breast
+from mtmedformer_monai.transforms.mammography.breast_mask import coarse_copy, find_coarse_breast, widen
+
+
+def overlap(picture, breast):
+    found = find_breast(torch.from_numpy(picture)[None])
+    return (found.numpy() & breast).sum() / (found.numpy() | breast).sum()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("height", "width", "border", "fog"),
+    [(120, 90, 0, 0.0), (120, 90, 0, 0.08), (160, 150, 30, 0.08), (900, 700, 0, 0.0), (64, 48, 0, 0.0)],
+    ids=["digital", "film", "film in padding", "larger than the copy", "tiny"],
+)
+def test_digital_images_and_films(make_breast, height, width, border, fog, side):
+    picture, breast = make_breast(height, width, side, border, fog)
+    assert overlap(picture, breast) > (0.9 if height < 100 else 0.93)  # about a pixel more along the skin
+
+
+@pytest.mark.parametrize("fog", [0.0, 0.08])
+def test_labels_tape_and_scratches_are_no_breast(make_breast, fog):
+    picture, breast = make_breast(240, 200, "left", 0, fog)
+    picture[8:40, 160:190] = 1.0  # a label block
+    picture[14:34, 168:182] = 0.2
+    picture[:, 195:] = 1.0  # tape
+    picture[200:202, 60:190] = 0.9  # a scratch
+    found = find_breast(torch.from_numpy(picture)[None]).numpy()
+    assert not found[:50, 150:].any()
+    assert not found[:, 194:].any()
+    assert (found & breast).sum() > 0.98 * breast.sum()
+
+
+def test_tape_larger_than_the_breast(make_breast):
+    picture, breast = make_breast(200, 240)
+    picture[:, 185:] = 0.99
+    assert overlap(picture, breast) > 0.93
+
+
+def test_the_mask_is_one_piece_without_holes(make_breast):
+    picture, _ = make_breast(120, 90)
+    picture[55:60, 20:25] = 0.0
+    found = find_breast(torch.from_numpy(picture)[None])
+    assert found[50:65, 15:30].all()
+
+
+def test_margin_widens_by_a_part_of_the_longer_side():
+    mask = np.zeros((100, 50), dtype=bool)
+    mask[50, 20] = True
+    wide = widen(mask, 0.05)
+    assert np.flatnonzero(wide[50]).tolist() == list(range(15, 26))
+    assert wide.sum() == sum(y * y + x * x <= 25 for y in range(-5, 6) for x in range(-5, 6))
+    assert widen(mask, 0.0) is mask
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((60, 50)), np.full((60, 50), 0.7), np.eye(400), np.array([[0.0, 1.0]])],
+    ids=["black", "one gray", "a line", "two pixels"],
+)
+def test_no_breast(picture):
+    assert find_breast(torch.from_numpy(picture.astype(np.float32))[None]) is None
+
+
+def test_a_text_is_no_breast():
+    picture = np.zeros((200, 160), dtype=np.float32)
+    picture[20:30, 20:80:3] = 1.0
+    assert find_coarse_breast(torch.from_numpy(picture)[None]) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((4000, 3000), (256, 192)), ((100, 80), (100, 80)), ((3, 5000), (1, 256))],
+)
+def test_small_copy(shape, expected):
+    ramp = torch.linspace(0, 1, shape[0])[:, None].expand(*shape)[None]
+    copy = coarse_copy(ramp)
+    assert copy.shape == expected
+    if expected[0] > 1:
+        np.testing.assert_allclose(copy[:, 0], (np.arange(expected[0]) + 0.5) / expected[0], atol=0.01)

@@ -1,0 +1,1 @@
+"""Random transforms for training."""

@@ -1,0 +1,85 @@
+"""`HidePatchesd`: a puzzle for networks that learn from images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import RandomizableTransform, Transform
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mtmedformer_monai.keys import IMAGE
+from mtmedformer_monai.transforms.geometry.canvas import image_of, with_frame
+
+HIDDEN = 0.5
+"""Gray level of hidden pixels: 0 at the network's first layer."""
+
+
+class HidePatchesd(RandomizableTransform, Transform):
+    """Hides square patches of the image, and leaves what was there as a target (1, H, W), NaN elsewhere.
+
+    Patches that are all background (0) are not hidden: there is nothing to learn from them.
+
+    Args:
+        target: key of the target, the name of a `ReconstructionTask`.
+        patch: side of a patch in pixels; a multiple of the encoder's coarsest stride hides whole tokens.
+        ratio: share of the patches to hide (SimMIM: 0.6 of 32 x 32).
+        image_key: key of the image.
+    """
+
+    def __init__(
+        self, target: str = "reconstruction", patch: int = 32, ratio: float = 0.6, image_key: str = IMAGE
+    ) -> None:
+        RandomizableTransform.__init__(self)
+        if patch < 1:
+            raise ValueError(f"patch expects a side of 1 pixel or more, got {patch}.")
+        if not 0.0 < ratio < 1.0:
+            raise ValueError(f"ratio expects a share between 0 and 1, got {ratio}.")
+        self.target = target
+        self.patch = patch
+        self.ratio = ratio
+        self.image_key = image_key
+        self._order: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws the order in which patches are hidden.
+
+        Args:
+            data: number of patches.
+        """
+        super().randomize(data)
+        self._order = self.R.permutation(int(data))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item with patches hidden, and the target."""
+        item = dict(data)
+        image = image_of(item, self.image_key)
+        grid = tuple(-(-int(length) // self.patch) for length in image.shape[-2:])
+        self.randomize(grid[0] * grid[1])
+        chosen = torch.zeros(grid, dtype=torch.bool)
+        chosen.view(-1)[torch.from_numpy(self._order[: round(self.ratio * len(self._order))])] = True
+        pixels = image.as_tensor()
+        hidden = hide_patches(pixels, chosen, self.patch)
+        item[self.target] = torch.where(hidden, pixels, torch.nan)
+        item[self.image_key] = with_frame(image, torch.where(hidden, HIDDEN, pixels), np.eye(3))
+        return item
+
+
+def hide_patches(image: Tensor, chosen: Tensor, patch: int) -> Tensor:
+    """Which pixels to hide.
+
+    Args:
+        image: (1, H, W).
+        chosen: bool (rows, columns) of patches.
+        patch: side in pixels; the last row and column of patches may be cut by the frame.
+
+    Returns:
+        bool (1, H, W): the chosen patches that hold more than background.
+    """
+    height, width = image.shape[-2:]
+    pixels = chosen.repeat_interleave(patch, dim=0).repeat_interleave(patch, dim=1)[:height, :width]
+    seen = torch.nn.functional.max_pool2d((image > 0).float(), patch, ceil_mode=True)[0] > 0
+    return (pixels & seen.repeat_interleave(patch, dim=0).repeat_interleave(patch, dim=1)[:height, :width])[None]

@@ -1,0 +1,122 @@
+"""`RandGeometryd`: one random affine for the image, its masks and its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform, RandomizableTransform
+
+from mtmedformer_monai.keys import IMAGE
+from mtmedformer_monai.transforms.geometry.affine import Affine, compose, invert, resample, scaling, translation
+from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a picture is moved about its center.
+
+    Attributes:
+        rotation_degrees: clockwise on the screen.
+        scale: above 1 enlarges.
+        shift: part of the width and of the height, to the right and downwards.
+        flip: mirrors left and right.
+    """
+
+    rotation_degrees: float = 0.0
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    flip: bool = False
+
+    def matrix(self, size: tuple[int, int]) -> Affine:
+        """Maps old pixels to new ones, in a frame (H, W)."""
+        angle = np.deg2rad(self.rotation_degrees)
+        turn = np.eye(3)
+        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        x, y = size[1] / 2.0, size[0] / 2.0
+        moved = translation(x + self.shift[0] * size[1], y + self.shift[1] * size[0])
+        return compose(moved, turn, scaling(-self.scale if self.flip else self.scale, self.scale), translation(-x, -y))
+
+
+class RandGeometryd(RandomizableTransform, MapTransform):
+    """Rotates, scales, shifts and mirrors at random; `to_source` keeps the way back.
+
+    Images are sampled bilinearly, masks by the nearest pixel, boxes become upright hulls of their turned corners. What
+    comes into the frame from outside is 0 in images and masks.
+
+    Args:
+        keys: the image's key, and the targets' (task names); missing targets are passed over.
+        prob: chance that an item is moved.
+        max_rotation_degrees: either way.
+        max_scale: 0.1 draws between 1 / 1.1 and 1.1.
+        max_translation: part of the side, either way.
+        flip_prob: chance of a mirror image. 0 where left and right tell something (the heart's side).
+        image_key: key of the image.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        prob: float = 0.9,
+        max_rotation_degrees: float = 10.0,
+        max_scale: float = 0.1,
+        max_translation: float = 0.05,
+        flip_prob: float = 0.0,
+        image_key: str = IMAGE,
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys=True)
+        RandomizableTransform.__init__(self, prob)
+        if min(max_rotation_degrees, max_scale, max_translation, flip_prob) < 0:
+            raise ValueError("RandGeometryd expects limits of 0 or more; each is drawn either way.")
+        self.limits = (max_rotation_degrees, float(np.log1p(max_scale)), max_translation)
+        self.flip_prob = flip_prob
+        self.image_key = image_key
+        self.motion = Motion()
+
+    def randomize(self, data: Any = None) -> None:
+        """Draws the motion of one item."""
+        super().randomize(None)
+        angle, log_scale, shift_x, shift_y = self.R.uniform(-1.0, 1.0, size=4)
+        flip = bool(self.R.rand() < self.flip_prob)
+        rotation, scale, shift = self.limits
+        self.motion = Motion(
+            rotation * angle, float(np.exp(scale * log_scale)), (shift * shift_x, shift * shift_y), flip
+        )
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item moved as drawn."""
+        self.randomize()
+        return move_item(data, self.motion, self.keys, self.image_key) if self._do_transform else dict(data)
+
+
+def move_item(
+    data: Mapping[Hashable, Any], motion: Motion, keys: tuple[Hashable, ...], image_key: str = IMAGE
+) -> dict[Hashable, Any]:
+    """Moves an item's image and targets by one motion, in the frame that they have.
+
+    Args:
+        data: item with an image (1, H, W), maps (C, H, W) and boxes (N, 5).
+        motion: what to do.
+        keys: what to move; those missing are passed over.
+        image_key: key of the image.
+    """
+    item = dict(data)
+    image = image_of(item, image_key)
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    to_new = motion.matrix(size)
+    to_old = invert(to_new)
+    for key in keys:
+        value = item.get(key)
+        if key == image_key:
+            item[key] = with_frame(image, resample(image.as_tensor(), to_old, size), to_old)
+        elif is_map(value):
+            missing = torch.isnan(value).flatten(1).all(dim=1)[:, None, None]
+            moved = resample(value, to_old, size, mode="nearest")
+            item[key] = torch.where(missing, torch.full_like(moved, float("nan")), moved)
+        elif is_boxes(value):
+            item[key] = move_boxes(value, to_new, size)
+    return item

@@ -1,0 +1,1 @@
+"""The DICOM grayscale pipeline: Modality LUT, VOI LUT, polarity, padding."""

@@ -1,0 +1,46 @@
+"""Stored values to the modality's values: Modality LUT Sequence, or rescale slope and intercept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .lookup_table import Lookup
+
+_LARGEST = 1e30
+
+
+def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
+    """Maps stored values by the Modality LUT Module (DICOM PS3.3 C.11.1); unchanged if there is none.
+
+    The sequence goes before slope and intercept: a header may hold one of the two only (PS3.3 C.11.1.1), and files
+    that hold both carry the neutral slope 1 and intercept 0.
+
+    Args:
+        values: stored values, any shape.
+        header: pydicom Dataset.
+
+    Returns:
+        Same shape; integers after a lookup table, float64 after a rescale.
+
+    Raises:
+        ValueError: slope and intercept give no finite values, or so large ones that their differences overflow.
+    """
+    sequence = header.get("ModalityLUTSequence")
+    if sequence:
+        lookup = Lookup.from_item(sequence[0], header)
+        if lookup is not None:
+            return lookup(values)
+    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
+    if slope is None and intercept is None:
+        return values
+    slope = 1.0 if slope is None else float(slope)
+    if slope == 0.0:  # seen in the wild, and it would erase the image
+        slope = 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        rescaled = values.astype(np.float64) * slope + (0.0 if intercept is None else float(intercept))
+    if not np.all(np.abs(rescaled) <= _LARGEST):
+        raise ValueError("RescaleSlope and RescaleIntercept give values beyond 1e30")
+    return rescaled

@@ -1,0 +1,187 @@
+"""Parses a DICOM file: the allowed elements, and the pixel data of one frame, within bounds.
+
+pydicom's `dcmread` loads all that a file claims: a tomosynthesis of gigabytes to be told that it has many frames, a
+deflated megabyte that inflates to a gigabyte. Here the elements before the pixel data are parsed first, from a prefix
+of the file that grows as they need it, and then as many pixel bytes are read as the header's frame has.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import pydicom
+from pydicom.filereader import read_partial
+
+from mtmedformer_monai.transforms.errors import RadiographError, UnreadableFileError
+from mtmedformer_monai.transforms.limits import MAX_FILE_BYTES, MAX_PIXELS
+
+from .header import ALLOWED_TAGS, GEOMETRY_TAGS
+
+_PREFIXES = (2**16, 2**20, 2**24, 2**28)
+_FIRST_PIXEL_TAG = 0x7FE00008
+_PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_UNDEFINED = 0xFFFFFFFF
+_NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
+_DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+_ALLOWED = [pydicom.tag.Tag(tag) for tag in ALLOWED_TAGS]
+_IMAGE_TAGS = {pydicom.tag.Tag("Modality"), pydicom.tag.Tag("Rows")}
+
+
+class _Source(Protocol):
+    """A file's bytes, inflated where they are deflated."""
+
+    def read(self, start: int, count: int) -> bytes:
+        """At most `count` bytes from `start` on."""
+
+
+@dataclass(frozen=True)
+class _Plain:
+    stream: BinaryIO
+    size: int
+
+    def read(self, start: int, count: int) -> bytes:
+        self.stream.seek(start)
+        return self.stream.read(max(0, min(count, self.size - start)))
+
+
+@dataclass(frozen=True)
+class _Inflated:
+    """Deflated Explicit VR Little Endian (DICOM PS3.5 A.5) as if it were not deflated."""
+
+    head: bytes
+    deflated: bytes
+
+    def read(self, start: int, count: int) -> bytes:
+        wanted = start + count - len(self.head)
+        inflated = zlib.decompressobj(-zlib.MAX_WBITS).decompress(self.deflated, max(wanted, 1))
+        return (self.head + inflated)[start : start + count]
+
+
+@dataclass
+class _PixelElement:
+    """Where the pixel data stand; tag 0 where there are none."""
+
+    tag: int = 0
+    vr: str = "OW"
+    length: int = 0
+    start: int = 0
+
+
+def read_header(path: str | Path) -> Any:
+    """The pydicom Dataset of a file, with the allowed elements alone: `header.ALLOWED_TAGS`.
+
+    Its Pixel Data are those of one frame, and empty where the header speaks of several or of an absurd size.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UnreadableFileError: pydicom does not read it, or an element of it.
+    """
+    with Path(path).open("rb") as stream, warnings.catch_warnings():  # pydicom's warnings quote values of the header
+        warnings.simplefilter("ignore")
+        try:
+            source = _open(stream)
+            header, element = _parse(source)
+            if not _IMAGE_TAGS & set(header.keys()):
+                raise UnreadableFileError(
+                    path,
+                    "its DICOM header is cut short, or is none",
+                    "fetch it again from its archive, or leave it out",
+                )
+            _convert_all(path, header)
+            if element.tag:
+                header.add_new(element.tag, element.vr, _read_pixels(source, header, element))
+        except (RadiographError, OSError, MemoryError):
+            raise
+        except Exception as error:  # a broken file fails anywhere in the parser
+            raise UnreadableFileError(
+                path, f"its DICOM header does not parse ({type(error).__name__})", "fetch it again from its archive"
+            ) from error
+    return header
+
+
+def _open(stream: BinaryIO) -> _Source:
+    """The file's source; the syntax of a deflated one is put as that of what it inflates to."""
+    plain = _Plain(stream, os.fstat(stream.fileno()).st_size)
+    head = plain.read(0, 2**12)
+    if _DEFLATED not in head:
+        return plain
+    meta = BytesIO(head)
+    meta.seek(132 if head[128:132] == b"DICM" else 0)
+    elements = pydicom.filereader.read_dataset(meta, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
+    if str(elements.get("TransferSyntaxUID")).encode() != _DEFLATED:
+        return plain
+    start = meta.tell()
+    return _Inflated(head[:start].replace(_DEFLATED, _EXPLICIT), plain.read(start, MAX_FILE_BYTES))
+
+
+def _parse(source: _Source) -> tuple[Any, _PixelElement]:
+    """Elements before the pixel data, and where those are."""
+    for count in _PREFIXES:
+        head = source.read(0, count)
+        try:
+            header, element = _parse_prefix(head)
+        except Exception as error:  # OSError too, where an element is cut
+            if len(head) < count:
+                raise ValueError("no elements") from error
+            continue
+        if element.tag or len(head) < count:
+            break
+    else:
+        raise ValueError("no pixel data within the longest header")
+    if "TransferSyntaxUID" not in header.file_meta:
+        header.file_meta.TransferSyntaxUID = _guess_transfer_syntax(header)
+    return header, element if element.tag in _PIXEL_TAGS else _PixelElement()
+
+
+def _parse_prefix(head: bytes) -> tuple[Any, _PixelElement]:
+    stream, element = BytesIO(head), _PixelElement()
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag < _FIRST_PIXEL_TAG:
+            return False
+        element.tag, element.vr, element.length, element.start = int(tag), vr or "OW", length, stream.tell()
+        return True
+
+    return read_partial(stream, at_pixels, force=True, specific_tags=_ALLOWED), element
+
+
+def _guess_transfer_syntax(header: Any) -> Any:
+    """Files without a meta group are, by the default of PS3.5 10.1, uncompressed."""
+    if header.is_implicit_VR:
+        return pydicom.uid.ImplicitVRLittleEndian
+    return pydicom.uid.ExplicitVRLittleEndian if header.is_little_endian else pydicom.uid.ExplicitVRBigEndian
+
+
+def _convert_all(path: str | Path, header: Any) -> None:
+    """Parses every value now, not at its first use. Lengths and directions that do not parse count as missing."""
+    for tag in list(header.keys()):
+        try:
+            element = header[tag]
+            for item in element.value if element.VR == "SQ" else ():
+                list(item.iterall())
+        except Exception as error:  # values are parsed by many converters
+            if pydicom.datadict.keyword_for_tag(tag) not in GEOMETRY_TAGS:
+                name = pydicom.datadict.keyword_for_tag(tag) or "header"
+                raise UnreadableFileError(path, f"its {name} does not parse", "mend its header") from error
+            del header[tag]
+
+
+def _read_pixels(source: _Source, header: Any, element: _PixelElement) -> bytes:
+    """The value of the pixel data: one frame, or what is compressed."""
+    try:
+        frames = int(header.get("NumberOfFrames") or 1)
+        pixels = int(header.get("Rows") or 0) * int(header.get("Columns") or 0)
+        frame = pixels * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 16) // 8
+    except TypeError:
+        return b""
+    if frames > 1 or not 0 < pixels <= MAX_PIXELS:
+        return b""
+    if str(header.file_meta.TransferSyntaxUID) in _NATIVE:
+        return source.read(element.start, min(element.length, 2 * frame + 2))
+    return source.read(element.start, min(element.length, MAX_FILE_BYTES))

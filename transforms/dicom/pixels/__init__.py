@@ -1,0 +1,1 @@
+"""Decoding of DICOM pixel data."""

@@ -1,0 +1,142 @@
+"""What a DICOM header says of its pixels, checked before anything is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.transforms.errors import (
+    BrokenPixelDataError,
+    MultiFrameError,
+    NoPixelsError,
+    UnreadableFileError,
+    UnsupportedImageError,
+)
+from mtmedformer_monai.transforms.limits import check_pixels
+
+_SAMPLES = {
+    "MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_RCT": 3,
+    "YBR_ICT": 3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PixelForm:
+    """The Image Pixel Module of one frame (DICOM PS3.3 C.7.6.3).
+
+    Attributes:
+        rows: of pixels.
+        columns: of pixels.
+        samples: 1, or 3 in color.
+        bits_allocated: 1, 8, 16 or 32.
+        bits_stored: at most `bits_allocated`.
+        high_bit: of the stored bits; above `bits_stored` - 1 in old files, whose values are aligned left.
+        is_signed: two's complement.
+        is_planar: a color a plane.
+        photometric: Photometric Interpretation.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    is_planar: bool
+    photometric: str
+
+    @property
+    def num_bytes(self) -> int:
+        """Of one frame without compression, before the padding to an even number."""
+        samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
+        return -(-self.rows * self.columns * samples * self.bits_allocated // 8)
+
+
+def check_form(path: str | Path, header: Any) -> PixelForm:
+    """Reads the form of a header's pixels, and refuses what is no single frame of sane size.
+
+    Args:
+        path: for messages.
+        header: pydicom Dataset.
+
+    Raises:
+        MultiFrameError: more than one frame.
+        NoPixelsError: no pixel data, or no usable size.
+        UnsupportedImageError: another color space, floating point.
+        BrokenPixelDataError: an absurd size, or bits that contradict one another.
+    """
+    frames = read_number(path, header, "NumberOfFrames", 1)
+    if frames > 1:
+        raise MultiFrameError(
+            path, f"it has {frames} frames, and one 2D image is expected", "export a frame or the synthetic 2D view"
+        )
+    if "PixelData" not in header:
+        raise _no_pixel_data(path, header)
+    rows, columns = read_number(path, header, "Rows", 0), read_number(path, header, "Columns", 0)
+    if rows < 1 or columns < 1:
+        raise NoPixelsError(path, f"its header says {rows} rows x {columns} columns", "mend or leave it out")
+    check_pixels(path, rows, columns)
+    photometric = str(header.get("PhotometricInterpretation") or "").strip().upper()
+    samples = _check_samples(path, header, photometric)
+    allocated, stored, high_bit = _check_bits(path, header)
+    signed = read_number(path, header, "PixelRepresentation", 0) == 1
+    planar = samples == 3 and read_number(path, header, "PlanarConfiguration", 0) == 1
+    return PixelForm(rows, columns, samples, allocated, stored, high_bit, signed, planar, photometric)
+
+
+def read_number(path: str | Path, header: Any, keyword: str, default: int) -> int:
+    """A whole number of a header.
+
+    Args:
+        path: for messages.
+        header: pydicom Dataset.
+        keyword: of the element.
+        default: where it is missing or empty.
+
+    Raises:
+        UnreadableFileError: several values, or none that is whole.
+    """
+    value = header.get(keyword)
+    try:
+        return default if value is None or value == "" else int(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UnreadableFileError(path, f"its {keyword} is no whole number", "mend its header") from error
+
+
+def _no_pixel_data(path: str | Path, header: Any) -> NoPixelsError | UnsupportedImageError:
+    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
+        return UnsupportedImageError(path, "its pixels are floating point, no radiograph's", "export integers")
+    return NoPixelsError(path, "it has no pixel data", "export the object with its pixels, or leave it out")
+
+
+def _check_samples(path: str | Path, header: Any, photometric: str) -> int:
+    """Samples a pixel, as the Photometric Interpretation wants them."""
+    expected = _SAMPLES.get(photometric)
+    if expected is None:
+        raise UnsupportedImageError(
+            path,
+            f"its Photometric Interpretation is {photometric[:16] or 'missing'}",
+            "convert it to MONOCHROME2 or RGB",
+        )
+    samples = read_number(path, header, "SamplesPerPixel", 1)
+    if samples != expected:
+        raise BrokenPixelDataError(
+            path, f"its header says {samples} samples a pixel, and {photometric} has {expected}", "mend its header"
+        )
+    return expected
+
+
+def _check_bits(path: str | Path, header: Any) -> tuple[int, int, int]:
+    """Bits Allocated, Bits Stored, High Bit."""
+    allocated = read_number(path, header, "BitsAllocated", 0)
+    stored = read_number(path, header, "BitsStored", allocated)
+    high_bit = read_number(path, header, "HighBit", stored - 1)
+    if allocated not in {1, 8, 16, 32} or not 1 <= stored <= allocated:
+        raise BrokenPixelDataError(
+            path,
+            f"its header says {stored} bits stored of {allocated} allocated, and 1, 8, 16 or 32 are expected",
+            "mend its header",
+        )
+    return allocated, stored, high_bit if stored <= high_bit < allocated else stored - 1

@@ -1,0 +1,1 @@
+"""Affine geometry, letterboxing, turns, and the way back to source pixels."""

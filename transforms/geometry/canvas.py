@@ -1,0 +1,84 @@
+"""Moves a whole item, image and targets, to another frame. What a target is follows from its rank.
+
+(C, H, W) is a map, (N, 5) are boxes x1, y1, x2, y2, class (rows of -1 are unused, NaN is not annotated), anything of
+a lower rank is a label, and no geometry touches it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard, cast
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from torch import Tensor
+
+from mtmedformer_monai.keys import MetaKey
+
+from .affine import Affine, as_affine, compose, index_affine, map_boxes
+
+UNUSED = -1.0
+"""Fills the rows of a detection target that hold no box."""
+
+
+def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visible: float = 0.3) -> Tensor:
+    """Maps a detection target, clips it to the frame, and drops what is no longer seen.
+
+    Args:
+        target: (N, 5) rows x1, y1, x2, y2, class.
+        matrix: maps old pixels to new ones.
+        size: (h, w) of the new frame.
+        min_visible: least part of a box's area that has to stay in the frame.
+
+    Returns:
+        (N, 5): boxes under 1 pixel a side, or less visible than that, become rows of -1; unused rows and NaN stay.
+    """
+    used = target[:, 4] >= 0  # False on -1 and on NaN
+    mapped = map_boxes(target[:, :4], matrix)
+    limit = torch.tensor([size[1], size[0], size[1], size[0]], dtype=target.dtype)
+    clipped = torch.minimum(mapped.clamp(min=0.0), limit)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    area = (mapped[:, 2:] - mapped[:, :2]).prod(dim=1)
+    seen = (sides.clamp(min=0.0).prod(dim=1) >= min_visible * area) & (sides >= 1.0).all(dim=1)
+    moved = torch.cat([clipped, target[:, 4:]], dim=1)
+    moved = torch.where(seen[:, None], moved, torch.full_like(moved, UNUSED))
+    return torch.where(used[:, None], moved, target)
+
+
+def is_map(value: Any) -> TypeGuard[Tensor]:
+    """True for (C, H, W) tensors."""
+    return isinstance(value, Tensor) and value.ndim == 3
+
+
+def is_boxes(value: Any) -> TypeGuard[Tensor]:
+    """True for (N, 5) tensors."""
+    return isinstance(value, Tensor) and value.ndim == 2 and value.shape[1] == 5
+
+
+def with_frame(image: MetaTensor, values: Tensor, to_old: Affine) -> MetaTensor:
+    """The image's new values (1, h, w) with its metadata moved along.
+
+    Args:
+        image: before the move.
+        values: after it.
+        to_old: maps the new frame's pixels to the old one's; `to_source` is composed with it.
+    """
+    meta = {key: value for key, value in image.meta.items() if key != "affine"}
+    to_source = compose(as_affine(meta[MetaKey.TO_SOURCE]), to_old)
+    meta[MetaKey.TO_SOURCE] = to_source
+    affine = torch.from_numpy(index_affine(to_source, np.asarray(meta[MetaKey.SPACING_MM], dtype=np.float64)))
+    return cast(MetaTensor, MetaTensor(values, affine=affine, meta=meta))
+
+
+def image_of(item: Any, key: Any) -> MetaTensor:
+    """The item's radiograph.
+
+    Raises:
+        ValueError: not what `LoadRadiographd` leaves.
+    """
+    image = item[key]
+    if not isinstance(image, MetaTensor) or MetaKey.TO_SOURCE not in image.meta or image.ndim != 3:
+        raise ValueError(
+            f"a radiograph (1, H, W) with its metadata is expected under {key!r}; put LoadRadiographd first."
+        )
+    return cast(MetaTensor, image)

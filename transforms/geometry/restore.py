@@ -1,0 +1,121 @@
+"""Predictions back onto the source image's pixels, through the image's `to_source`.
+
+Axis legend: C structures, A anchors or boxes, K classes; h, w network pixels, H, W source pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from torch import Tensor
+
+from mtmedformer_monai.keys import IMAGE, PRED, MetaKey
+
+from .affine import Affine, as_affine, compose, invert, map_boxes, resample, resize_area, translation
+from .canvas import image_of
+from .turns import upright_turn
+
+_TINY = 1e-6
+"""What rounding may have added to a place in pixels."""
+
+
+class RestoreToSourced(MapTransform):
+    """Maps one image's activated predictions to source pixels; each one's rank says what it is.
+
+    (C, h, w) maps become (C, H, W); rows (A, 4 or more) have their columns 0 to 3, a box x1, y1, x2, y2, mapped, and
+    the other columns left alone; (K,) class probabilities stay.
+
+    Args:
+        keys: keys of predictions: a dict {task: tensor}, or a tensor.
+        image_key: key of the image whose metadata hold `to_source`.
+        allow_missing_keys: leave an item without the key as it is.
+    """
+
+    def __init__(self, keys: KeysCollection = PRED, image_key: str = IMAGE, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item with predictions in source pixels."""
+        item = dict(data)
+        meta = image_of(item, self.image_key).meta
+        to_source = as_affine(meta[MetaKey.TO_SOURCE])
+        rows, columns = (int(length) for length in meta[MetaKey.SOURCE_SHAPE])
+        for key in self.key_iterator(item):
+            value = item[key]
+            if isinstance(value, Mapping):
+                item[key] = {name: restore(pred, to_source, (rows, columns)) for name, pred in value.items()}
+            else:
+                item[key] = restore(value, to_source, (rows, columns))
+        return item
+
+
+def restore(pred: Tensor, to_source: Affine, source_shape: tuple[int, int]) -> Tensor:
+    """Maps one prediction to source pixels, as `RestoreToSourced` says."""
+    if pred.ndim == 3:
+        return restore_masks(pred, to_source, source_shape)
+    if pred.ndim == 2 and pred.shape[1] >= 4:
+        return torch.cat([restore_boxes(pred[:, :4], to_source), pred[:, 4:]], dim=1)
+    return pred
+
+
+def restore_boxes(boxes: Tensor, to_source: Affine) -> Tensor:
+    """Maps (N, 4) boxes x1, y1, x2, y2 of network pixels to source pixels."""
+    return map_boxes(boxes, to_source)
+
+
+def restore_masks(masks: Tensor, to_source: Affine, source_shape: tuple[int, int], mode: str = "bilinear") -> Tensor:
+    """Samples masks or probabilities at the source's pixels.
+
+    Args:
+        masks: (C, h, w) in network pixels; bool and integers are taken as float32.
+        to_source: maps network points to source points.
+        source_shape: (H, W).
+        mode: 'bilinear' for probabilities, 'nearest' for masks.
+
+    Returns:
+        float (C, H, W); 0 where the network saw nothing of the source.
+    """
+    values = masks if masks.is_floating_point() else masks.to(torch.float32)
+    values, to_source = _lay_upright(values, to_source)
+    left, top, right, bottom = _content_box(to_source, source_shape, (int(values.shape[-2]), int(values.shape[-1])))
+    content = values[:, top:bottom, left:right]
+    to_source = compose(to_source, translation(left, top))
+    if mode != "nearest" and _covers(to_source, source_shape, (bottom - top, right - left)):
+        return resize_area(content, source_shape)
+    return resample(content, invert(to_source), source_shape, mode)
+
+
+def _lay_upright(values: Tensor, to_source: Affine) -> tuple[Tensor, Affine]:
+    """Undoes mirrors and quarter turns by moving whole pixels."""
+    turn = upright_turn(to_source)
+    matrix = turn.matrix((int(values.shape[-2]), int(values.shape[-1])))
+    return turn.apply(values), compose(to_source, invert(matrix))
+
+
+def _content_box(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The network pixels (x1, y1, x2, y2) that show some of the source: the whole frame, unless it stands upright.
+
+    Cut before sampling, so that the padding beside the image is not mixed into the image's edge.
+    """
+    if to_source[0, 1] != 0.0 or to_source[1, 0] != 0.0:
+        return 0, 0, frame[1], frame[0]
+    corners = invert(to_source) @ np.array([[0.0, source_shape[1]], [0.0, source_shape[0]], [1.0, 1.0]])
+    x1, y1 = np.floor(corners[:2, 0] + _TINY).astype(int)
+    x2, y2 = np.ceil(corners[:2, 1] - _TINY).astype(int)
+    left, top = min(max(0, int(x1)), frame[1] - 1), min(max(0, int(y1)), frame[0] - 1)
+    return left, top, max(min(frame[1], int(x2)), left + 1), max(min(frame[0], int(y2)), top + 1)
+
+
+def _covers(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> bool:
+    """Whether a frame shows the whole source and nothing else, upright.
+
+    Then resizing gives what sampling would, quicker, and antialiased where the source is smaller than the frame.
+    """
+    whole = np.diag([source_shape[1] / frame[1], source_shape[0] / frame[0], 1.0])
+    return bool(np.allclose(to_source, whole, rtol=_TINY, atol=_TINY))

@@ -1,0 +1,1 @@
+"""Breast mask, orientation, crop and background of mammograms."""

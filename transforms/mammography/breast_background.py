@@ -1,0 +1,63 @@
+"""`CleanBackgroundd`: nothing but the breast."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from torch import Tensor
+
+from mtmedformer_monai.keys import MetaKey
+from mtmedformer_monai.transforms.geometry.canvas import image_of
+from mtmedformer_monai.transforms.warn_once import WarnOnce
+
+from .breast_mask import find_breast
+
+
+class CleanBackgroundd(MapTransform):
+    """Sets what lies beside the breast to 0: markers, labels, tape, the fog of a film; the breast stays as it is.
+
+    Burnt-in letters tell a network the hospital, and often the view and the side. Letters nearer to the skin than the
+    margin stay. Use it before `CropBreastd`. An image without a breast (see `find_breast`) stays, with a warning.
+
+    Args:
+        keys: keys of images; targets need no cleaning.
+        margin: what is kept beside the skin, as a part of the image's longer side.
+        allow_missing_keys: leave an item without the key as it is.
+    """
+
+    def __init__(self, keys: KeysCollection, margin: float = 0.01, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if margin < 0:
+            raise ValueError(f"margin expects a part of the longer side, 0 or more, got {margin}.")
+        self.margin = margin
+        self.warn = WarnOnce(logging.getLogger(__name__))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the item with clean images."""
+        item = dict(data)
+        for key in self.key_iterator(item):
+            image = image_of(item, key)
+            cleaned = clean_background(image, self.margin)
+            if cleaned is None:
+                self.warn(image.meta[MetaKey.FILENAME], "no breast is found in it, so its background is not cleaned.")
+            else:
+                item[key] = cleaned
+        return item
+
+
+def clean_background(image: Tensor, margin: float = 0.01) -> Tensor | None:
+    """Sets what lies beside the breast to 0.
+
+    Args:
+        image: float (1, H, W) in [0, 1].
+        margin: what is kept beside the skin, as a part of the longer side.
+
+    Returns:
+        Same shape and metadata; None where no breast is found.
+    """
+    mask = find_breast(image, margin)
+    return None if mask is None else image.masked_fill(~mask, 0.0)

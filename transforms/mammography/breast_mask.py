@@ -1,0 +1,173 @@
+"""Where the breast is, on digital mammograms and on digitized films.
+
+Everything is looked for on a copy of at most 256 pixels a side: there noise, scratches and the strokes of labels are
+averaged away, and a full-size mammogram costs some 30 ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from mtmedformer_monai.transforms.geometry.affine import resize_area
+
+from .threshold import find_threshold
+
+Mask = NDArray[np.bool_]
+
+_SIDE = 256
+_MIN_AREA = 0.03
+"""Least part of a picture that is taken for a breast: smaller bright things are labels, tape and text."""
+
+_MIN_CONTRAST, _MIN_SIDE = 0.01, 16
+
+
+@dataclass(frozen=True)
+class CoarseBreast:
+    """A breast on the small copy of its image.
+
+    Attributes:
+        picture: float32 (h, w), the copy.
+        mask: bool (h, w), one piece without holes.
+    """
+
+    picture: NDArray[np.float32]
+    mask: Mask
+
+
+def find_breast(image: Tensor, margin: float = 0.0) -> Tensor | None:
+    """Tells the breast, with all other of the body that is in the picture, from what lies beside it.
+
+    Args:
+        image: float (1, H, W) in [0, 1], brighter is denser.
+        margin: by how much the mask is widened, as a part of the image's longer side.
+
+    Returns:
+        bool (H, W), one piece; None where no breast is found.
+    """
+    found = find_coarse_breast(image)
+    if found is None:
+        return None
+    return _enlarge(widen(found.mask, margin), (int(image.shape[-2]), int(image.shape[-1])))
+
+
+def find_coarse_breast(image: Tensor) -> CoarseBreast | None:
+    """Finds the breast on a small copy, see `find_breast`.
+
+    Core: the largest piece above Li's threshold that is not one flat white, as tape and label blocks are. Grown to
+    the skin: down to a gray between the breast's and that of the background *around this breast*, since the padding
+    beside a film is darker than the film.
+
+    Args:
+        image: float (1, H, W) in [0, 1].
+    """
+    picture = coarse_copy(image)
+    if min(picture.shape) < _MIN_SIDE or np.ptp(picture) < _MIN_CONTRAST:
+        return None
+    smooth = ndimage.gaussian_filter(picture, 1.0)
+    bright = _bright_parts(picture, smooth)
+    core = _choose_core(bright, smooth)
+    return None if core is None else CoarseBreast(picture, _grow(core, bright, smooth))
+
+
+def coarse_copy(image: Tensor, side: int = _SIDE) -> NDArray[np.float32]:
+    """A copy (h, w) with at most `side` pixels a side, each the mean of what it covers; never an enlarged one."""
+    values = torch.as_tensor(image).detach().as_subclass(Tensor).reshape(1, *image.shape[-2:])
+    skip = max(1, max(values.shape[-2:]) // (8 * side))  # a wider filter costs more and shows nothing else
+    values = values[:, skip // 2 :: skip, skip // 2 :: skip]
+    scale = min(1.0, side / max(values.shape[-2:]))
+    size = (max(1, round(values.shape[-2] * scale)), max(1, round(values.shape[-1] * scale)))
+    return np.ascontiguousarray(resize_area(values.float(), size)[0].numpy())
+
+
+def _enlarge(mask: Mask, size: tuple[int, int]) -> Tensor:
+    """A mask (h, w) at an image's size (H, W): smoothly by four, and from there by nearest, which is quick."""
+    values = torch.from_numpy(mask)[None, None]
+    if mask.shape == size:
+        return values[0, 0]
+    finer = (min(size[0], 4 * mask.shape[0]), min(size[1], 4 * mask.shape[1]))
+    smooth = functional.interpolate(values.float(), finer, mode="bilinear", align_corners=False) > 0.5
+    enlarged = functional.interpolate(smooth.to(torch.uint8), size, mode="nearest-exact")
+    return enlarged[0, 0].bool()
+
+
+def widen(mask: Mask, margin: float) -> Mask:
+    """Adds all pixels that are nearer to the mask than `margin` times its longer side."""
+    reach = margin * max(mask.shape)
+    if reach <= 0.0 or not mask.any():
+        return mask
+    return np.asarray(ndimage.distance_transform_edt(~mask) <= reach)
+
+
+def _bright_parts(picture: NDArray[np.float32], smooth: NDArray[np.float32]) -> Mask:
+    """What is brighter than the background, without thin things. White strips have no say in where that begins."""
+    contrast = ndimage.maximum_filter(picture, 5) - ndimage.minimum_filter(picture, 5)
+    is_white_strip = (picture > 0.9 * picture.max()) & (contrast < 0.02)
+    bright = smooth > find_threshold(smooth[~is_white_strip])
+    return np.asarray(ndimage.binary_opening(bright, iterations=_steps(picture, 0.008)))
+
+
+def _choose_core(bright: Mask, smooth: NDArray[np.float32]) -> Mask | None:
+    """The largest piece, less what is so evenly white that it is no tissue."""
+    pieces, _ = ndimage.label(bright)
+    weights = [_weigh(smooth[where][pieces[where] == i]) for i, where in enumerate(ndimage.find_objects(pieces), 1)]
+    if not weights:
+        return None
+    core = pieces == int(np.argmax(weights)) + 1
+    return core if core.mean() >= _MIN_AREA else None
+
+
+def _weigh(grays: NDArray[np.float32]) -> float:
+    """Pixels of a piece, times how varied they are; skin and fat make every breast vary by more than 0.08."""
+    low, high = np.percentile(grays, [10, 90])
+    return len(grays) * float(np.clip((high - low) / 0.08, 0.02, 1.0))
+
+
+def _grow(core: Mask, bright: Mask, smooth: NDArray[np.float32]) -> Mask:
+    """Adds skin and nipple, cuts off what hangs on by a thread, and fills holes."""
+    distance = ndimage.distance_transform_edt(~core) / max(core.shape)
+    background, noise = _background_around(distance, bright, smooth)
+    level = float(np.median(smooth[core]))
+    skin = background + max(3.0 * noise, 0.04 * (level - background))
+    reach = 0.08 if noise > 0.004 * level else 0.25  # in an even background little leads away from the breast
+    grown = core | ((smooth > skin) & (distance < reach))
+    grown = ndimage.binary_propagation(core, mask=grown)
+    pieces, _ = ndimage.label(core | _open(grown))
+    largest = pieces == int(np.bincount(pieces[core]).argmax())
+    return np.asarray(ndimage.binary_fill_holes(largest))
+
+
+def _background_around(distance: NDArray[Any], bright: Mask, smooth: NDArray[np.float32]) -> tuple[float, float]:
+    """Gray of the background around the breast, and its standard deviation.
+
+    The median of a ring and how far its values lie below, since the skin's glow and labels lie above. Where a good
+    part of the ring is not black, the black rest is padding beside a film.
+    """
+    beside = (distance > 0.06) & (distance < 0.14) & ~ndimage.binary_dilation(bright, iterations=3)
+    is_lit = ndimage.binary_erosion(smooth > smooth.min() + 1e-3, iterations=3, border_value=1)
+    lit = smooth[beside & is_lit]
+    ring = lit if len(lit) > 0.12 * beside.sum() else smooth[beside]
+    if len(ring) < 30:
+        return float(smooth.min()), 0.0
+    low, gray = np.percentile(ring, [10, 50])
+    return float(gray), float(gray - low) / 1.28  # as of a normal distribution
+
+
+def _open(mask: Mask) -> Mask:
+    """Removes what is thinner than 2.5 % of the picture, such as the film's rim, and keeps corners and the nipple."""
+    radius = _steps(mask, 0.012)
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    opened = ndimage.binary_opening(mask, x * x + y * y <= radius * radius)
+    return np.asarray(ndimage.binary_dilation(opened, iterations=_steps(mask, 0.008)) & mask)
+
+
+def _steps(picture: NDArray[Any], part: float) -> int:
+    """Pixels of a part of the longer side, at least one."""
+    return max(1, round(part * max(picture.shape)))
