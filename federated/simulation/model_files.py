@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
 from mtmedformer_monai.federated.strategy import Kind, pick
 from mtmedformer_monai.io.atomic_files import save_checkpoint
-from mtmedformer_monai.uncertainty.posterior_file import Provenance, from_broadcast, save_posterior
+from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
 from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_likelihood
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.federated.strategy import Kind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .precision_code import PrecisionCode, decode_precision, encode_precision
@@ -55,40 +54,6 @@ class WeightPosterior:
     def precision(self) -> dict[str, Tensor]:
         """{parameter: prior and evidence together}, of the parameters' shapes."""
         return {name: value + self.prior[name].to(value.dtype) for name, value in self.evidence.items()}
-
-
-def from_broadcast(
-    broadcast: Mapping[str, Tensor],
-    prior_precision: float,
-    network: nn.Module,
-    provenance: Provenance | None = None,
-) -> WeightPosterior:
-    """What a server knows at the end, as a posterior to go with the model.
-
-    Args:
-        broadcast: of a strategy that has a posterior: means and precisions.
-        prior_precision: as the strategy counted it.
-        network: tells what is trained: a frozen parameter has no spread.
-        provenance: of the federation.
-
-    Raises:
-        ValueError: a broadcast without precision.
-    """
-    precision = pick(broadcast, Kind.PRECISION)
-    if not precision:
-        raise ValueError(
-            "broadcast expects precisions beside the means, got none; strategies that average weights have no "
-            "posterior, choose one of posterior sites."
-        )
-    names = [name for name, value in network.named_parameters() if value.requires_grad and name in precision]
-    prior = torch.tensor(prior_precision)
-    evidence = {name: (precision[name].float() - prior).clamp(min=0.0) for name in names}
-    return WeightPosterior(
-        evidence,
-        dict.fromkeys(names, prior),
-        provenance=provenance or Provenance(),
-        fingerprint=fingerprint_of(pick(broadcast, Kind.MEAN), evidence),
-    )
 
 
 def save_posterior(posterior: WeightPosterior, path: str | Path) -> None:

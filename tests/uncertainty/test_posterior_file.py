@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
 from mtmedformer_monai.uncertainty.posterior_file import (
     Provenance,
     WeightPosterior,
     check_fit,
     fingerprint_of,
-    from_broadcast,
     load_posterior,
     save_posterior,
 )

@@ -1,0 +1,45 @@
+"""The global posterior out of what the server broadcasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.uncertainty.posterior_file import Provenance, WeightPosterior, fingerprint_of
+
+
+def from_broadcast(
+    broadcast: Mapping[str, Tensor],
+    prior_precision: float,
+    network: nn.Module,
+    provenance: Provenance | None = None,
+) -> WeightPosterior:
+    """What a server knows at the end, as a posterior to go with the model.
+
+    Args:
+        broadcast: of a strategy that has a posterior: means and precisions.
+        prior_precision: as the strategy counted it.
+        network: tells what is trained: a frozen parameter has no spread.
+        provenance: of the federation.
+
+    Raises:
+        ValueError: a broadcast without precision.
+    """
+    precision = pick(broadcast, Kind.PRECISION)
+    if not precision:
+        raise ValueError(
+            "broadcast expects precisions beside the means, got none; strategies that average weights have no "
+            "posterior, choose one of posterior sites."
+        )
+    names = [name for name, value in network.named_parameters() if value.requires_grad and name in precision]
+    prior = torch.tensor(prior_precision)
+    evidence = {name: (precision[name].float() - prior).clamp(min=0.0) for name in names}
+    return WeightPosterior(
+        evidence,
+        dict.fromkeys(names, prior),
+        provenance=provenance or Provenance(),
+        fingerprint=fingerprint_of(pick(broadcast, Kind.MEAN), evidence),
+    )
