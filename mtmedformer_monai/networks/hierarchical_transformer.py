@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
+from monai.networks.layers import DropPath
 from torch import Tensor, nn
 
 from mtmedformer_monai.layers.group_declaration import Declaration
@@ -58,22 +58,6 @@ def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
 def to_tokens(feature_map: Tensor) -> Tensor:
     """(B, D, H, W) to (B, N, D); a view where the memory is channels-last."""
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-class StochasticDepth(nn.Module):
-    """Drops a residual branch for a whole image while training (Huang et al., ECCV 2016)."""
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.probability = float(probability)
-
-    def forward(self, branch: Tensor) -> Tensor:
-        """(B, N, D) to the same, images dropped to zero and the rest scaled up."""
-        if not self.training or self.probability == 0.0:
-            return branch
-        keep = 1.0 - self.probability
-        mask = torch.empty(branch.shape[0], 1, 1, dtype=branch.dtype, device=branch.device).bernoulli_(keep)
-        return branch * mask / keep
 
 
 class PatchEmbedding(nn.Module):
@@ -169,7 +153,7 @@ class TransformerBlock(nn.Module):
         self.attention = SpatialReductionAttention(width, heads, reduction)
         self.mlp_norm = nn.LayerNorm(width, eps=1e-6)
         self.mlp = ConvolutionalMLP(width, width * mlp_ratio)
-        self.drop_path = StochasticDepth(drop_path)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         """(B, N, D) to (B, N, D)."""

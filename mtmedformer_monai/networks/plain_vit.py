@@ -13,6 +13,7 @@ import math
 
 import torch
 from monai.networks.blocks import MLPBlock
+from monai.networks.layers import DropPath
 from torch import Tensor, nn
 
 from mtmedformer_monai.layers.group_declaration import Declaration
@@ -20,7 +21,6 @@ from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
 from .hierarchical_transformer import (
     SpatialReductionAttention,
-    StochasticDepth,
     _initialize,
     to_map,
     to_tokens,
@@ -71,7 +71,7 @@ class PlainBlock(nn.Module):
         self.attention = SpatialReductionAttention(width, heads, reduction=1)
         self.mlp_norm = nn.LayerNorm(width, eps=1e-6)
         self.mlp = MLPBlock(width, width * mlp_ratio)
-        self.drop_path = StochasticDepth(drop_path)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, D) to (B, N, D)."""
