@@ -1,4 +1,4 @@
-"""`HidePatchesd`: a puzzle for networks that learn from images alone."""
+"""`HidePatchesd`: masked image modeling, for networks that learn from unlabeled images."""
 
 from __future__ import annotations
 
@@ -7,58 +7,52 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import RandomizableTransform, Transform
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.transforms.geometry.canvas import image_of, with_frame
 
+from .random_transform import RandomTransformd
+
 HIDDEN = 0.5
 """Gray level of hidden pixels: 0 at the network's first layer."""
 
 
-class HidePatchesd(RandomizableTransform, Transform):
-    """Hides square patches of the image, and leaves what was there as a target (1, H, W), NaN elsewhere.
+class HidePatchesd(RandomTransformd):
+    """Hides square patches of the image; the hidden pixels become a target (1, H, W) that is NaN elsewhere.
 
     Patches that are all background (0) are not hidden: there is nothing to learn from them.
 
     Args:
         target: key of the target, the name of a `ReconstructionTask`.
         patch: side of a patch in pixels; a multiple of the encoder's coarsest stride hides whole tokens.
-        ratio: share of the patches to hide (SimMIM: 0.6 of 32 x 32).
+        ratio: fraction of the patches to hide (SimMIM: 0.6 of 32 x 32).
         image_key: key of the image.
     """
 
     def __init__(
         self, target: str = "reconstruction", patch: int = 32, ratio: float = 0.6, image_key: str = IMAGE
     ) -> None:
-        RandomizableTransform.__init__(self)
+        super().__init__(image_key, prob=1.0)
         if patch < 1:
             raise ValueError(f"patch expects a side of 1 pixel or more, got {patch}.")
         if not 0.0 < ratio < 1.0:
-            raise ValueError(f"ratio expects a share between 0 and 1, got {ratio}.")
+            raise ValueError(f"ratio expects a fraction between 0 and 1, got {ratio}.")
         self.target = target
         self.patch = patch
         self.ratio = ratio
         self.image_key = image_key
         self._order: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
-    def randomize(self, data: Any = None) -> None:
-        """Draws the order in which patches are hidden.
+    def draw(self, item: Mapping[Hashable, Any]) -> None:
+        """Draws the order in which patches are hidden."""
+        rows, columns = self._grid(item)
+        self._order = self.R.permutation(rows * columns)
 
-        Args:
-            data: number of patches.
-        """
-        super().randomize(data)
-        self._order = self.R.permutation(int(data))
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with patches hidden, and the target."""
-        item = dict(data)
-        image = image_of(item, self.image_key)
-        grid = tuple(-(-int(length) // self.patch) for length in image.shape[-2:])
-        self.randomize(grid[0] * grid[1])
+    def apply(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        """Hides patches, and adds the target."""
+        image, grid = image_of(item, self.image_key), self._grid(item)
         chosen = torch.zeros(grid, dtype=torch.bool)
         chosen.view(-1)[torch.from_numpy(self._order[: round(self.ratio * len(self._order))])] = True
         pixels = image.as_tensor()
@@ -67,6 +61,11 @@ class HidePatchesd(RandomizableTransform, Transform):
         item[self.image_key] = with_frame(image, torch.where(hidden, HIDDEN, pixels), np.eye(3))
         return item
 
+    def _grid(self, item: Mapping[Hashable, Any]) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        height, width = image_of(item, self.image_key).shape[-2:]
+        return -(-int(height) // self.patch), -(-int(width) // self.patch)
+
 
 def hide_patches(image: Tensor, chosen: Tensor, patch: int) -> Tensor:
     """Which pixels to hide.
@@ -74,7 +73,7 @@ def hide_patches(image: Tensor, chosen: Tensor, patch: int) -> Tensor:
     Args:
         image: (1, H, W).
         chosen: bool (rows, columns) of patches.
-        patch: side in pixels; the last row and column of patches may be cut by the frame.
+        patch: side in pixels; the last row and column of patches may be cut by the image's border.
 
     Returns:
         bool (1, H, W): the chosen patches that hold more than background.

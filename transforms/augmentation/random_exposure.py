@@ -1,4 +1,4 @@
-"""`RandExposured`: the same body on another machine, with another dose."""
+"""`RandExposured`: random gamma, contrast, brightness, noise and blur, as scanners and doses differ."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import GaussianSmooth, MapTransform, RandomizableTransform
+from monai.transforms import GaussianSmooth
 from torch import Tensor
+
+from .random_transform import RandomTransformd
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Exposure:
 
     Attributes:
         gamma: exponent of the gray values; above 1 darkens.
-        contrast: factor about the middle gray.
-        brightness: added.
+        contrast: factor about the gray level 0.5.
+        brightness: offset of the gray values.
         noise: standard deviation of the quantum noise in the densest tissue.
         blur: standard deviation of the unsharpness in pixels.
         seed: of the noise.
@@ -34,15 +36,15 @@ class Exposure:
     seed: int = 0
 
 
-class RandExposured(RandomizableTransform, MapTransform):
-    """Changes gray values at random, within [0, 1]; geometry and targets stay.
+class RandExposured(RandomTransformd):
+    """Changes gray values at random, within [0, 1]; geometry and targets are unchanged.
 
     Args:
         keys: keys of images in [0, 1].
-        prob: chance that an item is changed.
+        prob: probability that an item is changed.
         max_gamma: 0.3 draws exponents between 1 / 1.3 and 1.3.
         max_contrast: 0.2 draws factors between 1 / 1.2 and 1.2.
-        max_brightness: either way.
+        max_brightness: 0.1 adds between -0.1 and 0.1.
         max_noise: standard deviation in the densest tissue.
         max_blur: standard deviation in pixels.
     """
@@ -57,16 +59,16 @@ class RandExposured(RandomizableTransform, MapTransform):
         max_noise: float = 0.03,
         max_blur: float = 0.7,
     ) -> None:
-        MapTransform.__init__(self, keys)
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, prob)
         self.limits = (max_gamma, max_contrast, max_brightness, max_noise, max_blur)
         if min(self.limits) < 0:
-            raise ValueError(f"RandExposured expects limits of 0 or more, got {self.limits}; each is drawn either way.")
+            raise ValueError(
+                f"RandExposured expects limits of 0 or more, got {self.limits}; each is drawn in both directions."
+            )
         self.exposure = Exposure()
 
-    def randomize(self, data: Any = None) -> None:
-        """Draws the exposure of one item."""
-        super().randomize(None)
+    def draw(self, item: Mapping[Hashable, Any]) -> None:
+        """Draws the exposure."""
         gamma, contrast, brightness, noise, blur = self.limits
         either = self.R.uniform(-1.0, 1.0, size=3)
         once = self.R.uniform(0.0, 1.0, size=2)
@@ -79,12 +81,8 @@ class RandExposured(RandomizableTransform, MapTransform):
             seed=int(self.R.randint(2**31)),
         )
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item exposed as drawn."""
-        item = dict(data)
-        self.randomize()
-        if not self._do_transform:
-            return item
+    def apply(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        """Exposes the item's images as drawn."""
         for key in self.key_iterator(item):
             item[key] = expose(item[key], self.exposure)
         return item

@@ -9,21 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, RandomizableTransform
 
 from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.transforms.geometry.affine import Affine, compose, invert, resample, scaling, translation
 from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_frame
 
+from .random_transform import RandomTransformd
+
 
 @dataclass(frozen=True)
 class Motion:
-    """How a picture is moved about its center.
+    """A similarity transform about the image's center.
 
     Attributes:
         rotation_degrees: clockwise on the screen.
         scale: above 1 enlarges.
-        shift: part of the width and of the height, to the right and downwards.
+        shift: to the right and downwards, as fractions of width and height.
         flip: mirrors left and right.
     """
 
@@ -33,7 +34,7 @@ class Motion:
     flip: bool = False
 
     def matrix(self, size: tuple[int, int]) -> Affine:
-        """Maps old pixels to new ones, in a frame (H, W)."""
+        """Maps old pixels to new ones, on a canvas (H, W)."""
         angle = np.deg2rad(self.rotation_degrees)
         turn = np.eye(3)
         turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -42,19 +43,19 @@ class Motion:
         return compose(moved, turn, scaling(-self.scale if self.flip else self.scale, self.scale), translation(-x, -y))
 
 
-class RandGeometryd(RandomizableTransform, MapTransform):
-    """Rotates, scales, shifts and mirrors at random; `to_source` keeps the way back.
+class RandGeometryd(RandomTransformd):
+    """Rotates, scales, shifts and mirrors at random; `to_source` records the inverse.
 
-    Images are sampled bilinearly, masks by the nearest pixel, boxes become upright hulls of their turned corners. What
-    comes into the frame from outside is 0 in images and masks.
+    Images are sampled bilinearly and masks by nearest neighbor; a box becomes the axis-aligned hull of its rotated
+    corners. Pixels from outside the canvas are 0 in images and masks.
 
     Args:
-        keys: the image's key, and the targets' (task names); missing targets are passed over.
-        prob: chance that an item is moved.
-        max_rotation_degrees: either way.
+        keys: the image's key, and the targets' (task names); missing targets are skipped.
+        prob: probability that an item is moved.
+        max_rotation_degrees: 10 draws between -10 and 10.
         max_scale: 0.1 draws between 1 / 1.1 and 1.1.
-        max_translation: part of the side, either way.
-        flip_prob: chance of a mirror image. 0 where left and right tell something (the heart's side).
+        max_translation: fraction of the side, in either direction.
+        flip_prob: probability of a mirror image; 0 where left and right matter (the side of the heart).
         image_key: key of the image.
     """
 
@@ -68,18 +69,16 @@ class RandGeometryd(RandomizableTransform, MapTransform):
         flip_prob: float = 0.0,
         image_key: str = IMAGE,
     ) -> None:
-        MapTransform.__init__(self, keys, allow_missing_keys=True)
-        RandomizableTransform.__init__(self, prob)
+        super().__init__(keys, prob, allow_missing_keys=True)
         if min(max_rotation_degrees, max_scale, max_translation, flip_prob) < 0:
-            raise ValueError("RandGeometryd expects limits of 0 or more; each is drawn either way.")
+            raise ValueError("RandGeometryd expects limits of 0 or more; each is drawn in both directions.")
         self.limits = (max_rotation_degrees, float(np.log1p(max_scale)), max_translation)
         self.flip_prob = flip_prob
         self.image_key = image_key
         self.motion = Motion()
 
-    def randomize(self, data: Any = None) -> None:
-        """Draws the motion of one item."""
-        super().randomize(None)
+    def draw(self, item: Mapping[Hashable, Any]) -> None:
+        """Draws the motion."""
         angle, log_scale, shift_x, shift_y = self.R.uniform(-1.0, 1.0, size=4)
         flip = bool(self.R.rand() < self.flip_prob)
         rotation, scale, shift = self.limits
@@ -87,21 +86,20 @@ class RandGeometryd(RandomizableTransform, MapTransform):
             rotation * angle, float(np.exp(scale * log_scale)), (shift * shift_x, shift * shift_y), flip
         )
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item moved as drawn."""
-        self.randomize()
-        return move_item(data, self.motion, self.keys, self.image_key) if self._do_transform else dict(data)
+    def apply(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        """Moves the item as drawn."""
+        return move_item(item, self.motion, self.keys, self.image_key)
 
 
 def move_item(
     data: Mapping[Hashable, Any], motion: Motion, keys: tuple[Hashable, ...], image_key: str = IMAGE
 ) -> dict[Hashable, Any]:
-    """Moves an item's image and targets by one motion, in the frame that they have.
+    """Moves an item's image and targets by one motion, on their own canvas.
 
     Args:
         data: item with an image (1, H, W), maps (C, H, W) and boxes (N, 5).
         motion: what to do.
-        keys: what to move; those missing are passed over.
+        keys: what to move; those missing are skipped.
         image_key: key of the image.
     """
     item = dict(data)

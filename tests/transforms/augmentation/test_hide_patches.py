@@ -48,7 +48,7 @@ def test_background_is_not_hidden():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"patch": 0}, "patch expects a side"), ({"ratio": 1.0}, "ratio expects a share")],
+    [({"patch": 0}, "patch expects a side"), ({"ratio": 1.0}, "ratio expects a fraction")],
     ids=["patch", "ratio"],
 )
 def test_wrong_arguments_are_named(arguments, message):
