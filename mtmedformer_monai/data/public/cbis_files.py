@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mtmedformer_monai.data.array_types import Mask
 from mtmedformer_monai.data.image_size import read_image_size
-from mtmedformer_monai.data.synthetic.fields import Mask
 from mtmedformer_monai.transforms.dicom.pixels.decode import decode_pixels
 from mtmedformer_monai.transforms.dicom.read import read_header
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mtmedformer_monai.data.array_types import Mask
 from mtmedformer_monai.data.datalist import Item
 from mtmedformer_monai.data.mask_boxes import box_of_mask
-from mtmedformer_monai.data.synthetic.fields import Mask
 
 LESION = "lesion"
 

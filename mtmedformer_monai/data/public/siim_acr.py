@@ -26,10 +26,10 @@ import numpy as np
 import pydicom
 from tqdm import tqdm
 
+from mtmedformer_monai.data.array_types import Mask
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.data.split import split_by_patient
-from mtmedformer_monai.data.synthetic.fields import Mask
 
 from .drawn_masks import save_mask
 from .label_table import read_table

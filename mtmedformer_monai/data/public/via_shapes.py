@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.data.synthetic.fields import Mask
+from mtmedformer_monai.data.array_types import Mask
 
 from .fill_ellipse import fill_ellipse
 from .fill_polygon import fill_polygon

@@ -13,7 +13,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("bundle", BUNDLE_TASKS)
 def test_they_are_the_bundles_own(bundle):
-    tasks = json.loads((Path(__file__).parents[2] / CONFIGS[bundle]).read_text())["tasks"]
+    tasks = json.loads((Path(__file__).parents[3] / CONFIGS[bundle]).read_text())["tasks"]
     assert [task["name"] for task in tasks] == list(BUNDLE_TASKS[bundle])
     for task in tasks:
         if task["_target_"].endswith("ClassificationTask"):

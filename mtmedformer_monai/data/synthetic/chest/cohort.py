@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.datalist import Item
 from mtmedformer_monai.data.split import split_by_patient
 from mtmedformer_monai.data.synthetic.cohort_files import (
@@ -25,7 +26,6 @@ from mtmedformer_monai.data.synthetic.cohort_files import (
     write_cohort,
 )
 from mtmedformer_monai.data.synthetic.dicom.write_dx import DXHeader, write_dx
-from mtmedformer_monai.data.synthetic.fields import Field, Mask
 from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, MASKS, PATIENT_ID, SITE
 
 from .opacities import Disease, bacterial, healthy, viral

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mtmedformer_monai.data.array_types import Field
 from mtmedformer_monai.data.synthetic.detector import detect
-from mtmedformer_monai.data.synthetic.fields import Field
 
 MARKER_SHARE = 0.035
 """Height of the side marker, in image heights."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.synthetic.fields import Field, bump, edge, power_noise
+from mtmedformer_monai.data.array_types import Field
+from mtmedformer_monai.data.synthetic.fields import bump, edge, power_noise
 
 from .breast_shape import Projection
 from .breast_tissue import FULLNESS, ducts, gland_share, vessels

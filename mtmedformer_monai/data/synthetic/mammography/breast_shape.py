@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.synthetic.fields import Field, Mask
+from mtmedformer_monai.data.array_types import Field, Mask
 
 VIEWS = ("CC", "MLO")
 OBLIQUE_DEGREES = 45.0

@@ -30,7 +30,7 @@ from mtmedformer_monai.data.synthetic.dicom.write_mg import MGHeader, write_mg
 from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, LATERALITY, MASKS, PATIENT_ID, SITE, STUDY_ID, VIEW
 
 from .lesions import PATHOLOGIES
-from .render_view import Mammogram, render_mammogram
+from .render_view import Mammogram, render_view
 from .scanner import MAMMOGRAPHY_SCANNERS, MammographyScanner
 from .study import draw_study
 
@@ -108,7 +108,7 @@ def _make_patient(plan: _Plan, number: int) -> list[Item]:
     rng = np.random.default_rng([plan.seed, number])
     scanner = plan.scanners[number % len(plan.scanners)]
     study = draw_study(plan.shares, rng)
-    images = [render_mammogram(side, view, scanner, plan.image_size, rng) for side, view in study.shots]
+    images = [render_view(side, view, scanner, plan.image_size, rng) for side, view in study.shots]
     pixels = hashlib.sha256(b"".join(image.look.values.tobytes() for image in images)).hexdigest()
     patient_id = f"synthetic-{plan.seed}-{number:05d}"
     subject = Subject(patient_id, "Synthetic^Breast", "F", study.age_years)
