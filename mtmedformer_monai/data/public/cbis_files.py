@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.transforms.dicom.pixels.decode import decode_pixels
 from mtmedformer_monai.transforms.dicom.read import read_header
 
+from .set_files import PICTURES, SetFolder
+
+RELEASE = (
+    "the four tables mass_case_description_train_set.csv, ... beside TCIA's case folders Mass-Training_P_...; or csv/ "
+    "and jpeg/ of Kaggle's JPEG copy"
+)
 ASPECT_TOLERANCE = 0.02
 MIN_SCALE = 0.5
 """An outline's mask may be scaled, down to this; what is smaller or of another shape is a crop."""
@@ -23,23 +31,20 @@ class CbisFiles:
     """Where the files of a copy are.
 
     Attributes:
-        folder: of the set.
-        tables: folder of the four tables.
-        places: {case, or series UID: folder}.
+        folder: the set's.
+        places: {case, or series UID: files below it}.
         part: which part of a path in the tables names the place: 0 the case, 2 the series.
-        pattern: of the files below a place.
     """
 
-    folder: Path
-    tables: Path
-    places: dict[str, Path]
+    folder: SetFolder
+    places: Mapping[str, Sequence[Path]]
     part: int
-    pattern: str
 
     def find(self, *told: str) -> list[Path]:
         """The files of the places that paths of the tables name; the tables' own file names are those of 2017."""
-        names = dict.fromkeys(path.split("/")[self.part] for path in told if path.count("/") >= self.part)
-        return [path for name in names if name in self.places for path in sorted(self.places[name].glob(self.pattern))]
+        paths = [path.strip().strip("/") for path in told]
+        names = dict.fromkeys(path.split("/")[self.part] for path in paths if path.count("/") >= self.part)
+        return [path for name in names for path in self.places.get(name, ())]
 
 
 def find_cbis_files(folder: Path) -> CbisFiles:
@@ -48,17 +53,23 @@ def find_cbis_files(folder: Path) -> CbisFiles:
     Raises:
         FileNotFoundError: it is neither.
     """
-    if (folder / "jpeg").is_dir():
-        series = {path.name: path for path in (folder / "jpeg").iterdir()}
-        return CbisFiles(folder, folder / "csv", series, part=2, pattern="*.jpg")
-    roots = (folder, folder / "CBIS-DDSM", *folder.glob("manifest-*/CBIS-DDSM"))
-    cases = {path.name: path for root in roots for path in root.glob("*-T*_P_*") if path.is_dir()}
+    files = SetFolder(folder, RELEASE)
+    pictures = files.find(r"(^|/)jpeg/[^/]+/[^/]+$", PICTURES)
+    if pictures:
+        return CbisFiles(files, _by_place(pictures, folder, re.compile(r"(?:^|/)jpeg/([^/]+)/", re.IGNORECASE)), part=2)
+    case = re.compile(r"(?:^|/)((?:Mass|Calc)-(?:Training|Test)_P_[^/]+)/", re.IGNORECASE)
+    cases = _by_place(files.find("", (".dcm", ".dicom")), folder, case)
     if not cases:
-        raise FileNotFoundError(
-            f"{folder} expects the case folders of TCIA (Mass-Training_P_...), in itself or CBIS-DDSM/, beside the "
-            "four tables (mass_case_description_train_set.csv, ...); or csv/ and jpeg/ of the JPEG copy; unpack them."
-        )
-    return CbisFiles(folder, folder, cases, part=0, pattern="**/*.dcm")
+        raise files.lacks("the case folders of TCIA (Mass-Training_P_.../**/*.dcm), or jpeg/*/*.jpg of the JPEG copy")
+    return CbisFiles(files, cases, part=0)
+
+
+def _by_place(paths: Sequence[Path], folder: Path, place: re.Pattern[str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        if match := place.search(path.relative_to(folder).as_posix()):
+            found.setdefault(match[1], []).append(path)
+    return found
 
 
 def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
@@ -86,7 +97,7 @@ def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
 
 def _read_mask(file: Path) -> Mask:
     """What is above half of the file's range: JPEG has noise around edges."""
-    if file.suffix.lower() == ".dcm":
+    if file.suffix.lower() not in PICTURES:
         pixels, _ = decode_pixels(file, read_header(file))
     else:
         with Image.open(file) as picture:

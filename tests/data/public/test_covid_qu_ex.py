@@ -22,7 +22,8 @@ def add(folder, place, name, *masks, source=None):
     for kind in masks:
         mask = folder / place / f"{kind} masks" / f"{name}.png"
         mask.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.zeros((8, 12), dtype=np.uint8)).save(mask)
+        is_drawn = kind == "lung" or "COVID-19" in place
+        Image.fromarray(np.full((8, 12), 255 * is_drawn, dtype=np.uint8)).save(mask)
     return path
 
 

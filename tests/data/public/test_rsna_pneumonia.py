@@ -61,5 +61,5 @@ def test_with_the_mapping_images_are_split_by_chestxray14_s_patients(release, ca
 def test_another_class_is_refused(release):
     path = release / "stage_2_detailed_class_info.csv"
     path.write_text(path.read_text().replace("Normal", "Fine", 1))
-    with pytest.raises(ValueError, match="fetch stage 2"):
+    with pytest.raises(ValueError, match="expects classes"):
         convert(release)
