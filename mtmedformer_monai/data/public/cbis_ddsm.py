@@ -37,7 +37,7 @@ from .cbis_files import CbisFiles, find_cbis_files, read_outline
 from .drawn_masks import annotate_lesions
 from .label_table import Row, read_choice, read_table
 from .mammogram_item import ImageFacts, make_mammogram, read_density
-from .set_files import SetFolder, place_of, show_progress, tell_present
+from .set_files import SetFolder, place_of, show_progress
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         item = _make_item(film, rows, files, masks_folder)
         if item is not None:
             (test if film in tested else training).append(item)
-    tell_present(len(training) + len(test), len(films), folder)
+    files.folder.tell_present(len(training) + len(test), len(films))
     sections = hold_out_validation(training, stratify_on="pathology") if training else {}
     return {"name": "cbis_ddsm", "licence": "CC BY 3.0", **sections, "test": test}
 
@@ -105,6 +105,8 @@ def _read_tables(files: SetFolder, part: str) -> list[Row]:
 
 
 def _film(row: Row) -> Film:
+    if not row["patient_id"]:
+        raise ValueError("a table of CBIS-DDSM expects a patient_id in every row; fetch the set's own tables.")
     return id_text(row["patient_id"]), row["left or right breast"], row["image view"]
 
 

@@ -54,9 +54,11 @@ def find_cbis_files(folder: Path) -> CbisFiles:
         FileNotFoundError: it is neither.
     """
     files = SetFolder(folder, RELEASE)
-    pictures = files.find(r"(^|/)jpeg/[^/]+/[^/]+$", PICTURES)
+    pictures = files.find(r"(^|/)(jpe?g|png)/[^/]+/[^/]+$", PICTURES)
     if pictures:
-        return CbisFiles(files, _by_place(pictures, folder, re.compile(r"(?:^|/)jpeg/([^/]+)/", re.IGNORECASE)), part=2)
+        return CbisFiles(
+            files, _by_place(pictures, folder, re.compile(r"(?:^|/)(?:jpe?g|png)/([^/]+)/", re.IGNORECASE)), part=2
+        )
     case = re.compile(r"(?:^|/)((?:Mass|Calc)-(?:Training|Test)_P_[^/]+)/", re.IGNORECASE)
     cases = _by_place(files.find("", (".dcm", ".dicom")), folder, case)
     if not cases:
@@ -80,9 +82,9 @@ def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
         size: (H, W) of the image; some masks are of another size, and are scaled by nearest neighbor.
 
     Returns:
-        bool (H, W); None where none of the files is a mask of the image.
+        bool (H, W); None where none of the files is a mask of the image, or has content.
     """
-    sizes = {file: read_image_size(file) for file in files}
+    sizes = {file: read_image_size(file) for file in files if file.stat().st_size}
     if not sizes:
         return None
     file = max(sizes, key=lambda file: sizes[file][0] * sizes[file][1])

@@ -33,8 +33,7 @@ from mtmedformer_monai.data.split import split_by_patient
 from .drawn_masks import annotate_lesions
 from .label_table import Row, read_table
 from .mammogram_item import ImageFacts, make_mammogram, read_density
-from .set_files import PICTURES, SetFolder, place_of, show_progress, tell_present
-from .spreadsheet import read_sheet
+from .set_files import PICTURES, SetFolder, place_of, show_progress
 from .task_classes import TASK_CLASSES
 from .via_shapes import Shape, draw_shape, read_via_shapes
 
@@ -71,7 +70,7 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
     pattern = f"{LOW_ENERGY}|{SUBTRACTED}" if subtracted else LOW_ENERGY
     found = files.images(pattern, PICTURES, "'Low energy images of CDD-CESM'/*.jpg")
     images = {key: path for name, path in found.items() if (key := _key(name)) in rows}
-    tell_present(len(images), len(found), folder)
+    files.tell_present(len(images), len(found))
     items = []
     for key, image in show_progress(images.items(), "Masks", "image"):
         items.append(_make_item(image, rows[key], shapes.get(key, []), masks_folder / f"{key}.png", folder))
@@ -80,7 +79,7 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
 
 def _read_annotations(files: SetFolder) -> list[Row]:
     path = files.table_path(r"Radiology[^/]*manual[^/]*annotations[^/]*", "Radiology*manual*annotations.xlsx")
-    return read_sheet(path, "all", COLUMNS) if path.suffix.lower() == ".xlsx" else read_table(path, COLUMNS)
+    return read_table(path, COLUMNS, sheet="all")
 
 
 def _key(name: str) -> str:

@@ -28,6 +28,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +50,9 @@ SECTIONS = {"Test": "test", "Val": "validation", "Train": "training"}
 FINDINGS = {"COVID-19": "pneumonia", "Non-COVID": "pneumonia", "Normal": "normal"}
 MASKS = {"lung": "lung masks", "opacity": "infection masks"}
 WITHOUT_OPACITIES_DRAWN = "Non-COVID"
+_SPACE = re.compile("[ _-]")
+"""Copies spell names of folders with each of them."""
+
 RELEASE = "the folders 'Lung Segmentation Data' and 'Infection Segmentation Data' of Kaggle's archive"
 
 
@@ -87,7 +91,9 @@ def _find_images(files: SetFolder) -> Iterator[tuple[str, str, Path]]:
     for part in PARTS:
         for name, section in SECTIONS.items():
             for kind in FINDINGS:
-                for image in files.find(rf"(^|/){part}/(.*/)?{name}/{kind}/images/[^/]+$", PICTURES):
+                for image in files.find(
+                    _SPACE.sub("[ _-]?", f"(^|/){part}/(.*/)?{name}/{kind}/images/[^/]+$"), PICTURES
+                ):
                     yield section, kind, image
 
 
@@ -107,7 +113,7 @@ def _make_item(image: Path, kind: str, folder: Path) -> Item:
 
 def _mask_beside(image: Path, name: str) -> Path | None:
     """The mask of an image, in the folder of that name beside its own; the ending may differ."""
-    folders = [path for path in image.parent.parent.iterdir() if path.name.lower() == name]
+    folders = [path for path in image.parent.parent.iterdir() if _SPACE.sub(" ", path.name.lower()) == name]
     found = (path for folder in folders for path in folder.glob(f"{glob.escape(image.stem)}.*"))
     return next((path for path in sorted(found) if path.suffix.lower() in PICTURES), None)
 

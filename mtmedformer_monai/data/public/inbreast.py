@@ -36,7 +36,7 @@ from .drawn_masks import annotate_lesions
 from .fill_polygon import fill_polygon
 from .label_table import Row
 from .mammogram_item import ImageFacts, make_mammogram, read_birads, read_density
-from .set_files import RADIOGRAPHS, SetFolder, place_of, show_progress, tell_present
+from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of, show_progress
 
 COLUMNS = ("Laterality", "View", "Acquisition date", "File Name", "ACR", "Bi-Rads")
 LESIONS = {"mass", "cluster", "distortion", "asymmetry", "assymetry", "spiculated region", "espiculated region"}
@@ -74,7 +74,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
     if not contours:
         raise files.lacks("AllXML/*.xml, without which every image would seem to have no lesion")
     listed = [row for row in rows if row["File Name"] in images]
-    tell_present(len(listed), len(rows), folder)
+    files.tell_present(len(listed), len(rows))
     items = []
     for row in show_progress(listed, "Masks", "image"):
         name = row["File Name"]
@@ -106,7 +106,17 @@ def _annotate(image: Path, contours: Path | None, is_negative: bool, output: Pat
     if (contours is not None and not lesions) or any(len(contour) < MIN_CORNERS for contour in lesions):
         return {}
     height, width = read_image_size(image)
+    _check_scale(lesions, height, width, image)
     return annotate_lesions((fill_polygon(contour, height, width) for contour in lesions), (height, width), output)
+
+
+def _check_scale(contours: Sequence[Contour], height: int, width: int, image: Path) -> None:
+    """Refuses a picture that contours leave: it is smaller than the DICOM file that they were drawn on."""
+    corners = [corner for contour in contours for corner in contour]
+    if image.suffix.lower() in PICTURES and any(x > width + 1 or y > height + 1 for x, y in corners):
+        raise ValueError(
+            f"{image} expects the size of its DICOM file, got {width} x {height}; convert the DICOM files."
+        )
 
 
 def read_contours(path: Path) -> Sequence[tuple[str, Contour]]:

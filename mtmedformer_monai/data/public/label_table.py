@@ -14,6 +14,9 @@ Row = dict[str, str]
 
 FILE_NAME = "labels.csv"
 SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
+_ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+"""First bytes of Excel files, which some copies name .csv or .xls all the same."""
+
 DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -39,7 +42,9 @@ def read_label_table(folder: Path, columns: Sequence[str]) -> list[Row]:
     return [row | {"split": read_choice(row["split"], SECTION_OF_SPLIT, "splits", path)} for row in rows]
 
 
-def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = (), delimiter: str = "") -> list[Row]:
+def read_table(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = (), delimiter: str = "", sheet: str = ""
+) -> list[Row]:
     """Reads a table with a header: CSV, or .xlsx.
 
     Read are UTF-8 with or without a byte order mark, UTF-16 with one, and Windows-1252; commas, semicolons, tabs and
@@ -51,18 +56,24 @@ def read_table(path: Path, columns: Sequence[str], optional: Sequence[str] = (),
         columns: titles that the caller needs; the rows have them as they are spelled here.
         optional: titles that are wanted where they exist.
         delimiter: of cells; found out where left out.
+        sheet: of an Excel file; the first one where there is none of this name.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it has no rows, or a column is missing.
+        ValueError: it has no rows, a column is missing, or it is an Excel file of before 2007.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} expects the set's table {path.name}; fetch it, and put it there.")
-    if path.suffix.lower() == ".xlsx":
+    content = path.read_bytes()
+    if content.startswith(_OLD_EXCEL):
+        raise ValueError(
+            f"{path} expects CSV or .xlsx, got an Excel file of before 2007; open it, and save it as .xlsx."
+        )
+    if content.startswith(_ZIP):
         from .spreadsheet import read_sheet
 
-        return read_sheet(path, "", [*columns])
-    text = _decode(path.read_bytes())
+        return read_sheet(path, sheet, columns, optional)
+    text = _decode(content)
     delimiter = delimiter or _find_delimiter(text, columns)
     lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)]
     return rows_of(path, [line for line in lines if any(line)], columns, optional)

@@ -37,7 +37,7 @@ from .fill_ellipse import fill_ellipse
 from .label_table import SECTION_OF_SPLIT, has_label_table
 from .mammogram_item import ImageFacts, make_mammogram
 from .mias_tables import SIDE, Film, read_info, read_mias_labels
-from .set_files import PICTURES, SetFolder, place_of, show_progress, tell_present
+from .set_files import PICTURES, SetFolder, place_of, show_progress
 
 RELEASE = "Info.txt and mdb001.pgm, ... of PEIPA or Kaggle"
 DENSITIES = {"F": "fatty", "G": "glandular", "D": "dense"}
@@ -71,7 +71,7 @@ def convert(folder: Path, masks_folder: Path, images_folder: Path) -> Datalist:
     found = files.images(r"(^|/)mdb\d{3}$", (".pgm", *PICTURES), "mdb001.pgm, ...")
     images = {stem.lower(): path for stem, path in found.items()}
     there = [film for film in films if film.name in images]
-    tell_present(len(there), len(films), folder)
+    files.tell_present(len(there), len(films))
     items = []
     for film in show_progress(there, "Masks", "film"):
         film.image = images[film.name]

@@ -33,7 +33,7 @@ from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import hold_out_validation, split_by_patient
 
 from .label_table import FILE_NAME, SECTION_OF_SPLIT, Row, has_label_table, read_label_table, read_number, read_table
-from .set_files import PICTURES, SetFolder, place_of, tell_present
+from .set_files import PICTURES, SetFolder, place_of
 from .sound_boxes import Box, corners_of, sound_boxes
 
 logger = logging.getLogger(__name__)
@@ -127,12 +127,12 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
         r"(^|/)sample_labels$", (".csv",)
     ):
         rows = files.table("sample_labels", "sample_labels.csv", COLUMNS)
-        items = _make_items(rows, images, {}, folder)
-        return split_by_patient(items.values(), stratify_on="finding") if items else {}
+        items = _make_items(rows, images, {}, files)
+        return split_by_patient([*items.values()], stratify_on="finding") if items else {}
     rows = files.table(r"Data_Entry_2017[^/]*", "Data_Entry_2017.csv", COLUMNS)
     boxes = _read_boxes(files.table_path("BBox_List_2017", "BBox_List_2017.csv"))
     tested, trained = (_read_list(files, name) for name in ("test_list", "train_val_list"))
-    items = _make_items(rows, images, boxes, folder)
+    items = _make_items(rows, images, boxes, files)
     training = [item for name, item in items.items() if name in trained - tested]
     test = [item for name, item in items.items() if name in tested]
     logger.info("%d images that neither official list names are left out.", len(items) - len(training) - len(test))
@@ -140,13 +140,14 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
 
 
 def _make_items(
-    rows: Sequence[Row], images: Mapping[str, Path], boxes: Mapping[str, list[Box]], folder: Path
+    rows: Sequence[Row], images: Mapping[str, Path], boxes: Mapping[str, list[Box]], files: SetFolder
 ) -> dict[str, Item]:
     """{image's name without ending: item} of the images that are there."""
     present = [row for row in rows if _stem(row["Image Index"]) in images]
-    tell_present(len(present), len(rows), folder)
+    files.tell_present(len(present), len(rows))
     return {
-        (name := _stem(row["Image Index"])): _item_of(row, images[name], boxes.get(name, []), folder) for row in present
+        (name := _stem(row["Image Index"])): _item_of(row, images[name], boxes.get(name, []), files.folder)
+        for row in present
     }
 
 

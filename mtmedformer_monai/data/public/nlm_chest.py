@@ -30,7 +30,7 @@ def find_radiographs(files: SetFolder, prefix: str) -> list[Path]:
     named = files.find(rf"(^|/){prefix}_\d{{4}}_[01]$", PICTURES)
     masks = set(files.find(NO_IMAGES, PICTURES))
     folders = {path.parent for path in named if path not in masks}
-    found = {}
+    found: dict[str, Path] = {}
     for path in files.find("", PICTURES):
         if path.parent in folders and path not in masks and _prefix_of(path) == prefix:
             found.setdefault(path.stem, path)

@@ -7,8 +7,8 @@ files at https://www.kaggle.com/c/rsna-pneumonia-detection-challenge (stage 2). 
 Licence: by the challenge's rules for research and education, not for profit; name RSNA and the NIH Clinical Center.
 
 Layout (Kaggle's stage 2, or stage 1 likewise): `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv`,
-`stage_2_train_images/<patientId>.dcm`; or PNG copies of the images with one table `stage2_train_metadata.csv`. The test
-images have no public labels, and are left out.
+`stage_2_train_images/<patientId>.dcm`; or PNG copies of the images, which boxes are
+scaled to, with one table `stage2_train_metadata.csv`. The test images have no public labels, and are left out.
 
 - `finding`: 'Lung Opacity' is 'pneumonia', 'Normal' is 'normal'; 'No Lung Opacity / Not Normal' is neither.
 - `opacity` boxes: as drawn; the other two classes have none there. An image whose rows are missing or empty, or
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mtmedformer_monai.data.datalist import Datalist, Item
@@ -33,7 +33,7 @@ from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import split_by_patient
 
 from .label_table import read_choice, read_number, read_table
-from .set_files import RADIOGRAPHS, SetFolder, place_of, tell_present
+from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of
 from .sound_boxes import Box, corners_of, sound_boxes
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ FINDINGS = {OPAQUE: "pneumonia", "Normal": "normal", "No Lung Opacity / Not Norm
 MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 CLASS_COLUMNS = ("patientId", "class")
 BOX_COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
+ORIGINAL_SIZE = (1024, 1024)
 TARGETS = {"1": True, "0": False, "true": True, "false": False}
 RELEASE = (
     "stage_2_train_labels.csv, stage_2_detailed_class_info.csv and stage_2_train_images/*.dcm of Kaggle (or stage 1's)"
@@ -69,10 +70,11 @@ def convert(folder: Path) -> Datalist:
     found = files.images("", RADIOGRAPHS, "stage_2_train_images/*.dcm")
     names = classes.keys() | boxes.keys()
     images = {name: path for name, path in found.items() if name in names}
-    tell_present(len(images), len(names), folder)
+    files.tell_present(len(images), len(names))
     patients = _read_patients(folder / MAPPING)
+    is_shrunk = _is_shrunk(images, boxes)
     items = [
-        _make_item(path, folder, patients.get(name, name), classes.get(name, ""), boxes.get(name, []))
+        _make_item(path, folder, patients.get(name, name), classes.get(name, ""), boxes.get(name, []), is_shrunk)
         for name, path in images.items()
     ]
     if silent := sum("boxes" not in item for item in items):
@@ -81,7 +83,7 @@ def convert(folder: Path) -> Datalist:
     return {"name": "rsna_pneumonia", "licence": "challenge rules: non-profit", **sections}
 
 
-def _make_item(path: Path, folder: Path, patient: str, kind: str, rows: Sequence[Box | None]) -> Item:
+def _make_item(path: Path, folder: Path, patient: str, kind: str, rows: Sequence[Box | None], is_shrunk: bool) -> Item:
     """Item of an image; without boxes where its rows say nothing of them, or something else than its class."""
     item: Item = {"image": place_of(path, folder), "patient_id": patient}
     if finding := FINDINGS.get(kind):
@@ -89,8 +91,22 @@ def _make_item(path: Path, folder: Path, patient: str, kind: str, rows: Sequence
     given = [box for box in rows if box is not None]
     if not rows or (kind and bool(given) != (kind == OPAQUE)):
         return item
-    boxes = sound_boxes(given, _size_of(path) if given else None)
+    size = _size_of(path) if given else None
+    boxes = sound_boxes(given, ORIGINAL_SIZE if is_shrunk else size)
+    if is_shrunk and boxes and size:
+        scales = (size[1] / ORIGINAL_SIZE[1], size[0] / ORIGINAL_SIZE[0]) * 2
+        boxes = sound_boxes(([x * scale for x, scale in zip(box, scales, strict=True)] for box in boxes), size)
     return item if boxes is None else item | {"boxes": {"opacity": boxes}}
+
+
+def _is_shrunk(images: Mapping[str, Path], boxes: Mapping[str, Sequence[Box | None]]) -> bool:
+    """Whether the images are PNG copies smaller than the originals: most of those with boxes are left by one."""
+    leaving = []
+    for name, path in images.items():
+        reach = [max(box[2:]) for box in boxes.get(name, []) if box is not None]
+        if reach and path.suffix.lower() in PICTURES and (size := _size_of(path)):
+            leaving.append(max(reach) > max(size))
+    return 2 * sum(leaving) > len(leaving)
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ PICTURES = (".png", ".jpg", ".jpeg")
 RADIOGRAPHS = (".dcm", ".dicom", *PICTURES)
 """Endings in the order of preference: where a copy holds an image twice, the DICOM file is taken."""
 
-TABLES = (".csv", ".xlsx", ".tsv", ".txt")
+TABLES = (".csv", ".xlsx", ".tsv", ".txt", ".xls")
 NUM_SHOWN = 8
 """A message lists so many of the files that were found."""
 
@@ -96,6 +96,16 @@ class SetFolder:
             f"{self.folder} expects {looked_for}; {found}. Known is: {self.release}. Unpack the set's archives there."
         )
 
+    def tell_present(self, num_present: int, num_listed: int) -> None:
+        """Logs how many of the listed images are there: a part of a set will do.
+
+        Raises:
+            FileNotFoundError: none is.
+        """
+        logger.info("%d of the %d images listed are in %s.", num_present, num_listed, self.folder)
+        if not num_present:
+            raise self.lacks(f"images that its tables list ({num_listed})")
+
     def _place(self, path: Path) -> str:
         return path.relative_to(self.folder).with_suffix("").as_posix()
 
@@ -103,17 +113,6 @@ class SetFolder:
 def place_of(path: Path, folder: Path) -> str:
     """A file's path as an item has it: relative to the set's folder, absolute where it lies elsewhere."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path.resolve())
-
-
-def tell_present(num_present: int, num_listed: int, folder: Path) -> None:
-    """Logs how many of the listed images are there: a part of a set will do.
-
-    Raises:
-        FileNotFoundError: none is.
-    """
-    logger.info("%d of the %d images listed are in %s.", num_present, num_listed, folder)
-    if not num_present:
-        raise FileNotFoundError(f"{folder} expects images that its tables list, got none; unpack the image archives.")
 
 
 def show_progress(entries: Iterable[Entry], title: str, unit: str) -> Iterator[Entry]:

@@ -34,7 +34,7 @@ from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import split_by_patient
 
 from .drawn_masks import save_mask
-from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of, show_progress, tell_present
+from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of, show_progress
 
 NOT_MASKS = r"^(?!.*mask[^/]*/)"
 """Of PNG copies, which lie beside folders of masks under the same names."""
@@ -67,7 +67,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         runs.setdefault(row["ImageId"], []).append(row["EncodedPixels"])
     found = {path.stem: path for path in reversed(files.find(NOT_MASKS, RADIOGRAPHS))}
     images = {name: found[name] for name in runs if name in found}
-    tell_present(len(images), len(runs), folder)
+    files.tell_present(len(images), len(runs))
     is_shrunk = _is_shrunk(images, runs)
     items = []
     for name, image in show_progress(images.items(), "Masks", "image"):

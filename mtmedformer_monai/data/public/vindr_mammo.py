@@ -35,7 +35,7 @@ from mtmedformer_monai.data.split import hold_out_validation
 from .drawn_masks import LESION
 from .label_table import Row, read_choice, read_number, read_table
 from .mammogram_item import ImageFacts, make_mammogram, read_birads, read_density
-from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of, tell_present
+from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of
 from .sound_boxes import Box, sound_boxes
 
 COLUMNS = ("study_id", "image_id", "laterality", "view_position", "breast_birads", "breast_density", "split")
@@ -75,7 +75,7 @@ def convert(folder: Path) -> Datalist:
     findings = _read_findings(files.table_path("finding_annotations", "finding_annotations.csv"))
     images = files.images("", RADIOGRAPHS, "images/*/*.dicom")
     listed = [row for row in rows if row["image_id"] in images]
-    tell_present(len(listed), len(rows), folder)
+    files.tell_present(len(listed), len(rows))
     parts: dict[str, list[Item]] = {split: [] for split in SPLITS}
     for row in listed:
         parts[row["split"]].append(_make_item(row, images[row["image_id"]], folder, findings.get(row["image_id"])))

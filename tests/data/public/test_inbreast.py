@@ -6,7 +6,7 @@ import pytest
 from mtmedformer_monai.data.public.inbreast import convert
 from mtmedformer_monai.transforms.read_mask import read_mask
 from tests.data.little_dicom import write_dicom
-from tests.data.little_images import write_lines
+from tests.data.little_images import write_image, write_lines
 
 TITLES = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
 SIZE = (48, 32)
@@ -131,3 +131,30 @@ def test_missing_contours_are_told(release, tmp_path):
     (release / "AllXML").rename(release / "XML")
     with pytest.raises(FileNotFoundError, match="expects AllXML"):
         convert(release, tmp_path / "masks")
+
+
+def test_smaller_pictures_are_refused(release, tmp_path):
+    for path in (release / "AllDICOMs").iterdir():
+        write_image(path.with_suffix(".png"), 10, 12)
+        path.unlink()
+    with pytest.raises(ValueError, match="expects the size of its DICOM file, got 10 x 12"):
+        convert(release, tmp_path / "masks")
+    write_contours(release, "20000", ("Mass", box_points(4, 6, 9, 11)))
+    assert item_of(convert(release, tmp_path / "masks"), "20000")["boxes"] == {"lesion": [[4, 6, 9, 11]]}
+
+
+def test_the_old_excel_table_is_told_to_be_saved_anew(release, tmp_path):
+    (release / "INbreast.csv").unlink()
+    (release / "INbreast.xls").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1"))
+    with pytest.raises(ValueError, match=r"INbreast\.xls expects CSV or \.xlsx"):
+        convert(release, tmp_path / "masks")
+
+
+def test_a_release_is_read_at_any_depth_and_outlines_of_the_muscle_are_no_lesions(release, tmp_path):
+    (release / "PectoralMuscle/Pectoral Muscle XML").mkdir(parents=True)
+    (release / "AllXML" / "20000.xml").rename(release / "PectoralMuscle/Pectoral Muscle XML" / "20000.xml")
+    release.rename(tmp_path / "INbreast Release 1.0")
+    release.mkdir()
+    (tmp_path / "INbreast Release 1.0").rename(release / "INbreast Release 1.0")
+    assert not {"masks", "boxes"} & set(item_of(convert(release, tmp_path / "masks"), "20001"))
+    assert item_of(convert(release, tmp_path / "masks"), "20020")["boxes"] == {"lesion": [[3, 3, 9, 9]]}

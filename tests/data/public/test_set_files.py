@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from mtmedformer_monai.data.public.set_files import RADIOGRAPHS, SetFolder, place_of, tell_present
+from mtmedformer_monai.data.public.set_files import RADIOGRAPHS, SetFolder, place_of
 from tests.data.little_images import write_lines
 
 
@@ -55,7 +55,10 @@ def test_a_place_is_relative_within_the_set_alone(tmp_path):
 
 def test_a_part_of_a_set_will_do_and_nothing_of_it_will_not(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    tell_present(2, 5, tmp_path)
+    files = set_of(tmp_path, "other.png")
+    files.tell_present(2, 5)
     assert "2 of the 5 images" in caplog.text
-    with pytest.raises(FileNotFoundError, match="got none"):
-        tell_present(0, 5, tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"expects images that its tables list \(5\); found other\.png\. Known is"
+    ):
+        files.tell_present(0, 5)
