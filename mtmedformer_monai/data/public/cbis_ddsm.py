@@ -50,7 +50,7 @@ DENSITY = "breast_density"
 """Of masses; the tables of calcifications have a space in it."""
 
 Film = tuple[str, str, str]
-"""Patient, side and view: what tells one film from the others."""
+"""Patient, side and view identify a film."""
 
 
 def convert(folder: Path, masks_folder: Path) -> Datalist:

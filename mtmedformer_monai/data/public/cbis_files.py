@@ -48,7 +48,7 @@ class CbisFiles:
 
 
 def find_cbis_files(folder: Path) -> CbisFiles:
-    """Tells TCIA's layout from the JPEG copy.
+    """Indexes a copy in TCIA's layout, or in that of the JPEG copy.
 
     Raises:
         FileNotFoundError: it is neither.

@@ -54,7 +54,7 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
     Args:
         folder: of the set.
         masks_folder: where the masks go that are drawn from the outlines.
-        subtracted: takes in the subtracted images too, which show contrast medium and look like no mammogram.
+        subtracted: takes in the subtracted images too, which show contrast medium and do not resemble mammograms.
 
     Returns:
         Datalist with paths relative to `folder`, and absolute ones of the masks.

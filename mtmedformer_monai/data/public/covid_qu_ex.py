@@ -19,7 +19,7 @@ and `lung masks`, and `Infection Segmentation Data/...` likewise with `infection
 
 The official split stays. The images of the second part stand in the first as well, maybe elsewhere: an image is told
 by its pixels, and stays in its section of the first part; of copies in two sections the test's is kept, then the
-validation's. Patients are not told, so each image counts as one of its own. Don't join it with `kermany`,
+validation's. Patients are not identified, so each image counts as one of its own. Don't join it with `kermany`,
 `nih_chestxray14`, `rsna_pneumonia`, `siim_acr` or `v7_lungs`: it may hold their images.
 """
 

@@ -1,4 +1,4 @@
-"""Writes the masks that a converter draws or merges, and tells the masks that show nothing."""
+"""Writes the masks that a converter draws or merges, and recognizes masks that show nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def annotate_lesions(lesions: Iterable[Mask], size: tuple[int, int], path: Path)
 
     Args:
         lesions: bool (H, W) each: all that the image has. None gives an empty mask and no box, which says that the
-            image was looked at and has no lesion.
+            image was read and has no lesion.
         size: (H, W) of the image.
         path: of the PNG.
 

@@ -16,7 +16,7 @@ were quarters of the area, A to D also weigh whether a lesion may be hidden."""
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What tells one mammogram from the others.
+    """What identifies one mammogram.
 
     Attributes:
         patient_id: of the patient.

@@ -1,4 +1,4 @@
-"""Reads what mini-MIAS tells of its films, from `Info.txt` or from a flat table."""
+"""Reads the annotations of mini-MIAS, from `Info.txt` or from a flat table."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Film:
         circles: around its abnormalities.
         lacks_circle: an abnormality has none, or whether there is one is not known.
         image: its file.
-        split: 'train', 'val' or 'test', where the table tells.
+        split: 'train', 'val' or 'test', where the table has it.
     """
 
     name: str

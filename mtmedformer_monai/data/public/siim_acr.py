@@ -15,7 +15,7 @@ Releases that are known: Kaggle's `stage_2_train.csv` or `train-rle.csv`, with `
   beside runs.
 - Runs count the pixels of the 1024 px originals. Where PNG copies are smaller, masks are scaled by nearest neighbor.
 
-Patients are those that the DICOM headers tell, which may be one an image: some of ChestX-ray14's patients stand in two
+Patients are taken from the DICOM headers, which may name one per image: some of ChestX-ray14's patients stand in two
 sections then. There is no official split of what is labeled: 70 / 15 / 15. Don't join it with sets out of ChestX-ray14.
 """
 

@@ -8,7 +8,7 @@ from scipy import ndimage
 from mtmedformer_monai.data.array_types import Field
 
 DARKEST = 2e-3
-"""Least signal, as a share of the beam without a patient: electronics have a floor, and logarithms want one."""
+"""Least signal, as a share of the beam without a patient: electronics have a noise floor, and logarithms need one."""
 
 
 def detect(dose: Field, scatter: float, noise: float, blur: float, rng: np.random.Generator) -> Field:

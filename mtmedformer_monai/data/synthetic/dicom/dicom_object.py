@@ -38,7 +38,7 @@ class Subject:
 
 
 def require_pydicom() -> None:
-    """Tells early that files cannot be written.
+    """Checks, before anything is rendered, that files can be written.
 
     Raises:
         RuntimeError: pydicom is older than 3.
@@ -142,7 +142,7 @@ def add_dx_image(data: Dataset, photometric: str, is_raw: bool = False) -> None:
     data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
     data.PresentationLUTShape = "INVERSE" if is_inverse else "IDENTITY"
     data.LossyImageCompression = "00"
-    data.BurnedInAnnotation = "NO"  # side and view tell no one's identity
+    data.BurnedInAnnotation = "NO"  # side and view identify nobody
     data.AcquisitionContextSequence = Sequence([])
 
 

@@ -64,7 +64,7 @@ def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: 
 
     Args:
         path: to be made.
-        look: the image, oriented as it is to be stored: see `is_chest_wall_left`.
+        look: the rendered image, oriented as it is to be stored: see `is_chest_wall_left`.
         scanner: the device.
         header: its attributes.
 

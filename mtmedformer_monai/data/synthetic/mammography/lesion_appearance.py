@@ -1,4 +1,4 @@
-"""How lesions look in a view: attenuation to add, and the mask that a radiologist would draw."""
+"""Appearance of lesions in a view: attenuation to add, and the mask that a radiologist would draw."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Mammogram:
     Attributes:
         side: which breast.
         view: 'CC' or 'MLO'.
-        look: what is stored.
+        look: the rendering that is stored.
         breast: its mask.
         lesions: a mask a lesion, in the order of the side's lesions.
         spacing_mm: of pixels at the patient.
