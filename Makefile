@@ -1,4 +1,5 @@
-# Set-up, demo, tests and checks. `make demo` and `make test` need Python 3.11, make and git, and nothing else.
+# Set-up, demo, tests and checks. `make demo` and `make test` need Python 3.11, make and git, and nothing else;
+# the tests install Debian's dicom3tools and dcmtk if they may.
 PYTHON ?= python3
 BUNDLE ?= chest_xray_multitask
 JOBS ?= 2
@@ -23,9 +24,11 @@ demo: $(STAMP)
 	$(BIN)/mtmedformer demo --bundle bundles/$(BUNDLE) --output demo_output/$(BUNDLE)
 
 test: $(STAMP)
+	./.ci/install_dicom_tools
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(STAMP)
+	./.ci/install_dicom_tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-# Codes of DICOM CID 4010 (DX view) and CID 4014 (mammography view), SNOMED CT first, then SNOMED RT of older files.
-_CODES = {
-    "PA": ("272479007", "R-40888"), "AP": ("399348003", "R-10206"), "LL": ("399173006", "R-10236"),
-    "RL": ("399198007", "R-10232"), "LAT": ("399067008", "R-102CD"),
-    "CC": ("399162004", "R-10242"), "MLO": ("399368009", "R-10226"), "ML": ("399260004", "R-10224"),
-    "LM": ("399352003", "R-10228"), "LMO": ("399099002", "R-10230"), "FB": ("399196006", "R-10244"),
-    "SIO": ("399188001", "R-102D0"), "ISO": ("441555000", "R-40AAA"), "XCCL": ("399192008", "R-1024A"),
-    "XCCM": ("399101009", "R-1024B"), "SPECIMEN": ("127457009", "G-8310", "119376003", "G-8300"),
-}  # fmt: skip
-VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes}
+from .dicom.codes import VIEWS
 
 _MAMMOGRAPHY_VIEWS = frozenset({"CC", "MLO", "ML", "LM", "LMO", "FB", "SIO", "ISO", "XCCL", "XCCM", "XCC"})
-_KNOWN_VIEWS = _MAMMOGRAPHY_VIEWS | frozenset(_CODES)
+_KNOWN_VIEWS = _MAMMOGRAPHY_VIEWS | frozenset(VIEWS)
 _LONG_NAMES = {
     "CRANIOCAUDAL": "CC", "MEDIOLATERALOBLIQUE": "MLO", "MEDIOLATERAL": "ML", "LATEROMEDIAL": "LM",
     "LATEROMEDIALOBLIQUE": "LMO", "POSTEROANTERIOR": "PA", "ANTEROPOSTERIOR": "AP", "LATERAL": "LAT",

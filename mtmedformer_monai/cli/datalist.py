@@ -34,7 +34,7 @@ def _describe_sets() -> str:
     from mtmedformer_monai.data.public.converters import CONVERTERS
     from mtmedformer_monai.data.public.task_classes import BUNDLE_TASKS
 
-    lines = ["public sets that `convert` knows (what folder it expects: see mtmedformer_monai/data/NAME.py):"]
+    lines = ["public sets that `convert` knows (what folder it expects: see mtmedformer_monai/data/public/NAME.py):"]
     for bundle, known in BUNDLE_TASKS.items():
         lines.append(f"\n {bundle}, tasks {', '.join(known)}")
         for name, entry in CONVERTERS.items():

@@ -13,6 +13,7 @@ from .box_problems import box_problems
 from .datalist import SECTIONS, read_datalist
 from .duplicates import find_duplicates
 from .image_size import read_image_size
+from .missing import id_text
 from .study_problems import study_problems, view_problems
 
 
@@ -174,10 +175,10 @@ def _note_shared_patients(entries: Sequence[_Entry]) -> None:
     """Notes, at every later section, where the patient was met before; the id itself is not told."""
     seen: dict[str, dict[str, str]] = {}
     for entry in entries:
-        patient = entry.item.get(PATIENT_ID)
-        if patient in (None, ""):
+        patient = id_text(entry.item.get(PATIENT_ID))
+        if not patient:
             continue
-        places = seen.setdefault(str(patient), {})
+        places = seen.setdefault(patient, {})
         others = [place for section, place in places.items() if section != entry.section]
         if others and entry.section not in places:
             entry.texts.append(f"its patient is in {others[0]} too; split by patient: mtmedformer datalist split.")

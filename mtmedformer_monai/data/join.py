@@ -10,6 +10,7 @@ from mtmedformer_monai.keys import PATIENT_ID, SITE, STUDY_ID
 
 from .class_conflicts import CLASSES, merge_classes
 from .datalist import SECTIONS, Datalist, Item, read_datalist, save_datalist
+from .missing import id_text, is_missing
 from .rebase import datalist_path, rebase_item
 
 
@@ -62,8 +63,8 @@ def _name_of(path: Path, datalist: Mapping[str, Any]) -> str:
 
 
 def _from_source(item: Item, name: str) -> Item:
-    item[SITE] = item.get(SITE) or name
+    item[SITE] = name if is_missing(item.get(SITE)) else item[SITE]
     for key in (PATIENT_ID, STUDY_ID):
-        if item.get(key) not in (None, ""):
-            item[key] = f"{name}/{item[key]}"
+        if text := id_text(item.pop(key, None)):
+            item[key] = f"{name}/{text}"
     return item

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.synthetic.fields import Mask
+from mtmedformer_monai.data.array_types import Mask
 
 Box = list[float]
 """x1, y1, x2, y2 in pixels, half open."""

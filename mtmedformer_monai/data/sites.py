@@ -12,6 +12,7 @@ from typing import Any
 from mtmedformer_monai.keys import ANNOTATIONS, PATIENT_ID, SITE
 
 from .datalist import SECTIONS, Datalist, Item
+from .missing import id_text
 from .split import group_by_patient, strata_of
 
 CONCENTRATION = 0.5
@@ -104,7 +105,7 @@ _WAYS: dict[str, Callable[[Patients, int, random.Random, str], Owners]] = {
 
 def _list_of(datalist: Mapping[str, Any], owners: Owners, number: int) -> Datalist:
     return dict(datalist) | {
-        section: [dict(item) for item in datalist.get(section) or [] if owners[str(item[PATIENT_ID])] == number]
+        section: [dict(item) for item in datalist.get(section) or [] if owners[id_text(item[PATIENT_ID])] == number]
         for section in SECTIONS
     }
 

@@ -11,6 +11,7 @@ from typing import Any
 from mtmedformer_monai.keys import LABELS, PATIENT_ID
 
 from .datalist import SECTIONS, Item, read_datalist, save_datalist
+from .missing import id_text, is_null
 from .rebase import datalist_path, rebase_datalist
 
 FRACTIONS = {"training": 0.7, "validation": 0.15, "test": 0.15}
@@ -53,7 +54,7 @@ def split_by_patient(
     empty = [name for name, fraction in fractions.items() if fraction > 0 and name not in taken]
     if empty:
         raise ValueError(f"{len(patients)} patients are too few for {empty}; give more, or set those fractions to 0.")
-    return {name: [dict(item) for item in items if sections[str(item[PATIENT_ID])] == name] for name in fractions}
+    return {name: [dict(item) for item in items if sections[id_text(item[PATIENT_ID])] == name] for name in fractions}
 
 
 def hold_out_validation(items: Sequence[Mapping[str, Any]], stratify_on: str | None = None) -> dict[str, list[Item]]:
@@ -92,16 +93,17 @@ def group_by_patient(items: Sequence[Mapping[str, Any]]) -> dict[str, list[Mappi
     """{patient: its items}.
 
     Raises:
-        ValueError: an item has no `patient_id`.
+        ValueError: an item has no `patient_id`, or one that only says that it is missing (NaN, 'nan', 'None').
     """
     patients: dict[str, list[Mapping[str, Any]]] = {}
     for index, item in enumerate(items):
-        if item.get(PATIENT_ID) in (None, ""):
+        patient = id_text(item.get(PATIENT_ID))
+        if not patient:
             raise ValueError(
                 f"item {index} has no {PATIENT_ID!r}, so its images may land on both sides of a split; "
                 f"give each item the pseudonym of its patient (each its own, if every image is another patient's)."
             )
-        patients.setdefault(str(item[PATIENT_ID]), []).append(item)
+        patients.setdefault(patient, []).append(item)
     return patients
 
 
@@ -123,9 +125,8 @@ def strata_of(patients: Mapping[str, Sequence[Mapping[str, Any]]], task: str) ->
 
 def _names(item: Mapping[str, Any], task: str) -> list[str]:
     label = (item.get(LABELS) or {}).get(task)
-    if label is None:
-        return []
-    return [str(name) for name in label] if isinstance(label, (list, tuple)) else [str(label)]
+    names = label if isinstance(label, (list, tuple)) else [label]
+    return [str(name) for name in names if not is_null(name)]
 
 
 def _deal(

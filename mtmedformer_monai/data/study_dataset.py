@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
 
+from .missing import id_text
 from .radiograph_dataset import RadiographDataset
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def group_studies(items: Sequence[Mapping[str, Any]], views: Sequence[tuple[str,
     studies: dict[str, dict[str, int]] = {}
     left_out = 0
     for index, (item, view) in enumerate(zip(items, views, strict=True)):
-        study = studies.setdefault(str(item.get(STUDY_ID) or f"image {index}"), {})
+        study = studies.setdefault(id_text(item.get(STUDY_ID)) or f"image {index}", {})
         place = name_view(*view)
         left_out += not place or place in study
         if place and (place not in study or _stands_in(views[study[place]]) > _stands_in(view)):

@@ -7,6 +7,8 @@ from typing import Any
 
 from mtmedformer_monai.keys import LATERALITY, PATIENT_ID, STUDY_ID, VIEW
 
+from .missing import id_text
+
 SIDES = ("L", "R")
 
 
@@ -31,13 +33,13 @@ def study_problems(places: Sequence[tuple[str, int, Mapping[str, Any]]]) -> Iter
     sections: dict[str, dict[str, str]] = {}
     patients: dict[str, dict[str, str]] = {}
     for position, (section, index, item) in enumerate(places):
-        study, place = item.get(STUDY_ID), f"{section}[{index}]"
-        if study in (None, ""):
+        study, place = id_text(item.get(STUDY_ID)), f"{section}[{index}]"
+        if not study:
             continue
-        if first := _met_elsewhere(sections.setdefault(str(study), {}), section, place):
+        if first := _met_elsewhere(sections.setdefault(study, {}), section, place):
             yield position, f"its study is in {first} too; split by patient: mtmedformer datalist split."
-        patient = str(item.get(PATIENT_ID) or "")
-        if patient and (first := _met_elsewhere(patients.setdefault(str(study), {}), patient, place)):
+        patient = id_text(item.get(PATIENT_ID))
+        if patient and (first := _met_elsewhere(patients.setdefault(study, {}), patient, place)):
             yield position, f"its study has another patient at {first}; a study is one patient's: mend {STUDY_ID!r}."
 
 

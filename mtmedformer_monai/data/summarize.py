@@ -10,6 +10,7 @@ from typing import Any
 from mtmedformer_monai.keys import BOXES, LABELS, MASKS, PATIENT_ID, SITE, STUDY_ID
 
 from .datalist import SECTIONS, Item, read_datalist
+from .missing import id_text, is_null
 
 Sections = dict[str, list[Item]]
 Row = tuple[str, dict[str, int]]
@@ -45,7 +46,7 @@ def _row(title: str, sections: Sections, count: Callable[[Sequence[Item]], int])
 
 def _counting(key: str) -> Callable[[Sequence[Item]], int]:
     """Counts the different ids of a kind."""
-    return lambda items: len({item.get(key) for item in items} - {None, ""})
+    return lambda items: len({id_text(item.get(key)) for item in items} - {""})
 
 
 def _study_rows(sections: Sections) -> list[Row]:
@@ -56,7 +57,7 @@ def _study_rows(sections: Sections) -> list[Row]:
 
 def _annotated(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """What is annotated of a kind; None in a datalist is as good as left out."""
-    return {name: value for name, value in (item.get(kind) or {}).items() if value is not None}
+    return {name: value for name, value in (item.get(kind) or {}).items() if not is_null(value)}
 
 
 def _names(sections: Sections, kind: str) -> list[str]:
@@ -68,7 +69,7 @@ def _having(kind: str, name: str) -> Callable[[Sequence[Item]], int]:
 
 
 def _site_rows(sections: Sections) -> list[Row]:
-    counts = {name: Counter(str(item.get(SITE) or "unknown") for item in items) for name, items in sections.items()}
+    counts = {name: Counter(id_text(item.get(SITE)) or "unknown" for item in items) for name, items in sections.items()}
     sites = sorted({site for counter in counts.values() for site in counter})
     return [(f"site {site}", {name: counter[site] for name, counter in counts.items()}) for site in sites]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtmedformer_monai.transforms.view_names import VIEW_OF_CODE, is_known_view, normalize_laterality, normalize_view
+from mtmedformer_monai.transforms.view_names import is_known_view, normalize_laterality, normalize_view
+
+from .codes import view_of
 
 PIXEL_TAGS = (
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation",
@@ -55,8 +57,8 @@ def read_view(header: Any) -> str:
     if is_known_view(position):
         return position
     for item in header.get("ViewCodeSequence") or ():
-        if str(item.get("CodeValue") or "") in VIEW_OF_CODE:
-            return VIEW_OF_CODE[str(item.CodeValue)]
+        if name := view_of(item):
+            return name
     orientation = header.get("PatientOrientation")
     misplaced = normalize_view(orientation) if isinstance(orientation, str) else ""
     return position or (misplaced if is_known_view(misplaced) else "")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .codes import region_of, view_modifier_of
 from .header import read_modality, read_view
 
-_IMPLANT_DISPLACED = {"399209000", "R-102D5"}
-_SPOT_VIEWS = {"399055006", "R-102D7", "399163009", "R-102D6"}  # spot compression, magnification
-_SPECIMENS = {"127457009", "G-8310", "119376003", "G-8300"}
+_SPOT_VIEWS = {"spot compression", "magnification"}
 _TOMOSYNTHESIS_CLASS = "1.2.840.10008.5.1.4.1.1.13.1.3"
 _TOMOSYNTHESIS = ("TOMOSYNTHESIS", "TOMO_PROJ", "TOMO")
 _LOCALIZATION = ("STEREO_", "PREFIRE", "POSTFIRE", "POSTBIOPSY", "POSTMARKER", "TOMO_SCOUT")
@@ -31,7 +30,7 @@ def read_kinds(header: Any) -> tuple[str, ...]:
     position = str(header.get("ViewPosition") or "").strip().upper()
     has_implant = str(header.get("BreastImplantPresent") or "").strip().upper() == "YES"
     signs = {
-        "implants": has_implant or bool(modifiers & _IMPLANT_DISPLACED) or position.endswith("ID"),
+        "implants": has_implant or "implant displaced" in modifiers or position.endswith("ID"),
         "spot_views": bool(modifiers & _SPOT_VIEWS),
         "magnified": _magnification(header) >= MAGNIFIED,
         "specimens": _is_specimen(header, terms),
@@ -53,12 +52,10 @@ def _image_type(header: Any) -> frozenset[str]:
 
 
 def _view_modifiers(header: Any) -> frozenset[str]:
-    """Codes of the view's modifiers (CID 4015)."""
+    """Names of the view's modifiers (CID 4015)."""
     views = header.get("ViewCodeSequence") or ()
     return frozenset(
-        str(modifier.get("CodeValue") or "")
-        for view in views
-        for modifier in view.get("ViewModifierCodeSequence") or ()
+        view_modifier_of(modifier) for view in views for modifier in view.get("ViewModifierCodeSequence") or ()
     )
 
 
@@ -68,7 +65,7 @@ def _is_specimen(header: Any, terms: frozenset[str]) -> bool:
         return True
     if "SPECIMEN" in str(header.get("BodyPartExamined") or "").upper():
         return True
-    return any(str(item.get("CodeValue") or "") in _SPECIMENS for item in header.get("AnatomicRegionSequence") or ())
+    return any(region_of(item) == "SPECIMEN" for item in header.get("AnatomicRegionSequence") or ())
 
 
 def _is_tomosynthesis(header: Any, terms: frozenset[str]) -> bool:

@@ -6,19 +6,20 @@ https://www.cancerimagingarchive.net/collection/cbis-ddsm/ (version 1, 2017).
 
 Licence: CC BY 3.0; cite the paper, the collection (https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY) and TCIA.
 
-Layouts: the four tables `{mass,calc}_case_description_{train,test}_set.csv` beside the folders `Mass-Training_P_...` as
-TCIA's retriever leaves them (in `CBIS-DDSM/` or `manifest-*/CBIS-DDSM/` too, whatever their subfolders are named); or
-the JPEG copy that Kaggle spreads, with `csv/` and `jpeg/<series>/*.jpg`. A part of the images will do.
+Releases that are known: the four tables `{mass,calc}_case_description_{train,test}_set.csv` and the folders
+`Mass-Training_P_...` as TCIA's retriever leaves them, each at any depth and whatever their subfolders are named; or the
+JPEG copy that Kaggle spreads, with `csv/` and `jpeg/<series>/*.jpg`. A part of the images will do.
 
 - `lesion`: the outlines of all masses and calcifications of an image, merged. Which file of an outline's folder is the
   mask, and which the crop, is told by the size: the tables mix them up. No image is without a lesion.
 - `pathology`: the worst of an image's lesions. Those of DDSM were verified, the malignant ones by biopsy; lesions that
-  are BENIGN_WITHOUT_CALLBACK count as benign: they looked harmless, and were not worked up.
+  are BENIGN_WITHOUT_CALLBACK count as benign: they looked harmless, and were not worked up. A film with a lesion whose
+  cell is empty has a pathology only if another one is malignant.
 - `breast_density`: 1 to 4 become A to D; 0, not told, is left out.
 
-The official test tables make the test section. Masses and calcifications were split apart from each other: a woman of
-one test table may be in the other's training table. Images of hers that no test table lists are left out. 15 % of the
-training women become the validation section.
+The official test tables make the test section. Masses and calcifications were split apart from each other: a patient
+of one test table may be in the other's training table. Images of that patient that no test table lists are left out.
+15 % of the training patients become the validation section.
 """
 
 from __future__ import annotations
@@ -27,17 +28,16 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import hold_out_validation
 
 from .cbis_files import CbisFiles, find_cbis_files, read_outline
 from .drawn_masks import annotate_lesions
-from .label_table import Row, read_table
+from .label_table import Row, read_choice, read_table
 from .mammogram_item import ImageFacts, make_mammogram, read_density
-from .set_files import place_of, tell_present
+from .set_files import SetFolder, place_of, show_progress
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +46,11 @@ PATHOLOGIES = {"BENIGN_WITHOUT_CALLBACK": "benign", "BENIGN": "benign", "MALIGNA
 
 COLUMNS = ("patient_id", "left or right breast", "image view", "pathology", "image file path", "ROI mask file path")
 CROP = "cropped image file path"
+DENSITY = "breast_density"
+"""Of masses; the tables of calcifications have a space in it."""
 
 Film = tuple[str, str, str]
-"""Patient, side and view: what tells one film from the others."""
+"""Patient, side and view identify a film."""
 
 
 def convert(folder: Path, masks_folder: Path) -> Datalist:
@@ -66,42 +68,46 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         ValueError: a table lacks a column, or names another pathology.
     """
     files = find_cbis_files(folder)
-    films, tested = _list_films(files.tables)
+    films, tested = _list_films(files.folder)
     training: list[Item] = []
     test: list[Item] = []
-    for film, rows in tqdm(films.items(), desc="Masks", unit="film", mininterval=2.0):
+    for film, rows in show_progress(films.items(), "Masks", "film"):
         item = _make_item(film, rows, files, masks_folder)
         if item is not None:
             (test if film in tested else training).append(item)
-    tell_present(len(training) + len(test), len(films), folder)
+    files.folder.tell_present(len(training) + len(test), len(films))
     sections = hold_out_validation(training, stratify_on="pathology") if training else {}
     return {"name": "cbis_ddsm", "licence": "CC BY 3.0", **sections, "test": test}
 
 
-def _list_films(tables: Path) -> tuple[dict[Film, list[Row]], set[Film]]:
-    """Rows by film, without films of test women that no test table lists; and the films to test on."""
-    tested_rows = _read_tables(tables, "test")
+def _list_films(files: SetFolder) -> tuple[dict[Film, list[Row]], set[Film]]:
+    """Rows by film, without films of test patients that no test table lists; and the films to test on."""
+    tested_rows = _read_tables(files, "test")
     tested = {_film(row) for row in tested_rows}
-    women = {patient for patient, _, _ in tested}
+    patients = {patient for patient, _, _ in tested}
     films: dict[Film, list[Row]] = {}
-    for row in tested_rows + _read_tables(tables, "train"):
+    for row in tested_rows + _read_tables(files, "train"):
         films.setdefault(_film(row), []).append(row)
-    kept = {film: rows for film, rows in films.items() if film in tested or film[0] not in women}
-    logger.info("%d films of test women that no test table lists are left out.", len(films) - len(kept))
+    kept = {film: rows for film, rows in films.items() if film in tested or film[0] not in patients}
+    logger.info("%d films of test patients that no test table lists are left out.", len(films) - len(kept))
     return kept, tested
 
 
-def _read_tables(folder: Path, part: str) -> list[Row]:
-    tables = [folder / f"{kind}_case_description_{part}_set.csv" for kind in ("mass", "calc")]
-    rows = [row for table in tables for row in read_table(table, [*COLUMNS, CROP])]
-    unknown = {row["pathology"] for row in rows} - set(PATHOLOGIES)
-    if unknown:
-        raise ValueError(f"{folder} expects a pathology of {list(PATHOLOGIES)}, got {sorted(unknown)}; mend the table.")
+def _read_tables(files: SetFolder, part: str) -> list[Row]:
+    rows = []
+    for kind in ("mass", "calc"):
+        name = f"{kind}_case_description_{part}_set"
+        path = files.table_path(name, f"{name}.csv")
+        for row in read_table(path, [*COLUMNS, CROP], optional=[DENSITY]):
+            known = read_choice(row["pathology"], PATHOLOGIES, "a pathology of", path) if row["pathology"] else ""
+            rows.append(row | {"pathology": known})
     return rows
 
 
 def _film(row: Row) -> Film:
-    return row["patient_id"], row["left or right breast"], row["image view"]
+    if not row["patient_id"]:
+        raise ValueError("a table of CBIS-DDSM expects a patient_id in every row; fetch the set's own tables.")
+    return id_text(row["patient_id"]), row["left or right breast"], row["image view"]
 
 
 def _make_item(film: Film, rows: Sequence[Row], files: CbisFiles, masks_folder: Path) -> Item | None:
@@ -111,13 +117,19 @@ def _make_item(film: Film, rows: Sequence[Row], files: CbisFiles, masks_folder: 
         return None
     patient, side, view = film
     labels = {
-        "pathology": PATHOLOGIES[max((row["pathology"] for row in rows), key=list(PATHOLOGIES).index)],
-        # The tables of masses and of calcifications title the column differently.
-        "breast_density": read_density(rows[0].get("breast_density") or rows[0].get("breast density") or ""),
+        "pathology": _worst([row["pathology"] for row in rows]),
+        "breast_density": read_density(rows[0].get(DENSITY, "")),
     }
     annotations = _annotate(found[0], rows, files, masks_folder / f"{patient}_{side}_{view}.png")
     facts = ImageFacts(patient, patient, side, view)
-    return make_mammogram(place_of(found[0], files.folder), facts, labels, annotations)
+    return make_mammogram(place_of(found[0], files.folder.folder), facts, labels, annotations)
+
+
+def _worst(pathologies: Sequence[str]) -> str | None:
+    """The gravest; None where a lesion whose pathology is not known may be graver."""
+    known = [name for name in pathologies if name]
+    worst = max(known, key=list(PATHOLOGIES).index, default="")
+    return PATHOLOGIES[worst] if worst and (len(known) == len(pathologies) or worst == "MALIGNANT") else None
 
 
 def _annotate(image: Path, rows: Sequence[Row], files: CbisFiles, output: Path) -> Item:

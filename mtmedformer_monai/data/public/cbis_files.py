@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from mtmedformer_monai.data.array_types import Mask
 from mtmedformer_monai.data.image_size import read_image_size
-from mtmedformer_monai.data.synthetic.fields import Mask
 from mtmedformer_monai.transforms.dicom.pixels.decode import decode_pixels
 from mtmedformer_monai.transforms.dicom.read import read_header
 
+from .set_files import PICTURES, SetFolder
+
+RELEASE = (
+    "the four tables mass_case_description_train_set.csv, ... beside TCIA's case folders Mass-Training_P_...; or csv/ "
+    "and jpeg/ of Kaggle's JPEG copy"
+)
 ASPECT_TOLERANCE = 0.02
 MIN_SCALE = 0.5
 """An outline's mask may be scaled, down to this; what is smaller or of another shape is a crop."""
@@ -23,42 +31,47 @@ class CbisFiles:
     """Where the files of a copy are.
 
     Attributes:
-        folder: of the set.
-        tables: folder of the four tables.
-        places: {case, or series UID: folder}.
+        folder: the set's.
+        places: {case, or series UID: files below it}.
         part: which part of a path in the tables names the place: 0 the case, 2 the series.
-        pattern: of the files below a place.
     """
 
-    folder: Path
-    tables: Path
-    places: dict[str, Path]
+    folder: SetFolder
+    places: Mapping[str, Sequence[Path]]
     part: int
-    pattern: str
 
     def find(self, *told: str) -> list[Path]:
         """The files of the places that paths of the tables name; the tables' own file names are those of 2017."""
-        names = dict.fromkeys(path.split("/")[self.part] for path in told if path.count("/") >= self.part)
-        return [path for name in names if name in self.places for path in sorted(self.places[name].glob(self.pattern))]
+        paths = [path.strip().strip("/") for path in told]
+        names = dict.fromkeys(path.split("/")[self.part] for path in paths if path.count("/") >= self.part)
+        return [path for name in names for path in self.places.get(name, ())]
 
 
 def find_cbis_files(folder: Path) -> CbisFiles:
-    """Tells TCIA's layout from the JPEG copy.
+    """Indexes a copy in TCIA's layout, or in that of the JPEG copy.
 
     Raises:
         FileNotFoundError: it is neither.
     """
-    if (folder / "jpeg").is_dir():
-        series = {path.name: path for path in (folder / "jpeg").iterdir()}
-        return CbisFiles(folder, folder / "csv", series, part=2, pattern="*.jpg")
-    roots = (folder, folder / "CBIS-DDSM", *folder.glob("manifest-*/CBIS-DDSM"))
-    cases = {path.name: path for root in roots for path in root.glob("*-T*_P_*") if path.is_dir()}
-    if not cases:
-        raise FileNotFoundError(
-            f"{folder} expects the case folders of TCIA (Mass-Training_P_...), in itself or CBIS-DDSM/, beside the "
-            "four tables (mass_case_description_train_set.csv, ...); or csv/ and jpeg/ of the JPEG copy; unpack them."
+    files = SetFolder(folder, RELEASE)
+    pictures = files.find(r"(^|/)(jpe?g|png)/[^/]+/[^/]+$", PICTURES)
+    if pictures:
+        return CbisFiles(
+            files, _by_place(pictures, folder, re.compile(r"(?:^|/)(?:jpe?g|png)/([^/]+)/", re.IGNORECASE)), part=2
         )
-    return CbisFiles(folder, folder, cases, part=0, pattern="**/*.dcm")
+    case = re.compile(r"(?:^|/)((?:Mass|Calc)-(?:Training|Test)_P_[^/]+)/", re.IGNORECASE)
+    cases = _by_place(files.find("", (".dcm", ".dicom")), folder, case)
+    if not cases:
+        raise files.lacks("the case folders of TCIA (Mass-Training_P_.../**/*.dcm), or jpeg/*/*.jpg of the JPEG copy")
+    return CbisFiles(files, cases, part=0)
+
+
+def _by_place(paths: Sequence[Path], folder: Path, place: re.Pattern[str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        if match := place.search(path.relative_to(folder).as_posix()):
+            found.setdefault(match[1], []).append(path)
+    return found
 
 
 def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
@@ -69,9 +82,9 @@ def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
         size: (H, W) of the image; some masks are of another size, and are scaled by nearest neighbor.
 
     Returns:
-        bool (H, W); None where none of the files is a mask of the image.
+        bool (H, W); None where none of the files is a mask of the image, or has content.
     """
-    sizes = {file: read_image_size(file) for file in files}
+    sizes = {file: read_image_size(file) for file in files if file.stat().st_size}
     if not sizes:
         return None
     file = max(sizes, key=lambda file: sizes[file][0] * sizes[file][1])
@@ -86,7 +99,7 @@ def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
 
 def _read_mask(file: Path) -> Mask:
     """What is above half of the file's range: JPEG has noise around edges."""
-    if file.suffix.lower() == ".dcm":
+    if file.suffix.lower() not in PICTURES:
         pixels, _ = decode_pixels(file, read_header(file))
     else:
         with Image.open(file) as picture:

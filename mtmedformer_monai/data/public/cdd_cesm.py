@@ -3,45 +3,49 @@
 Source: Khaled et al., "Categorized contrast enhanced mammography dataset for diagnostic and artificial intelligence
 research", Scientific Data 9 (2022), 122, https://doi.org/10.1038/s41597-022-01238-0; files at The Cancer Imaging
 Archive, https://www.cancerimagingarchive.net/collection/cdd-cesm/ (https://doi.org/10.7937/29kw-ae92). 2,006 JPEG
-images of 326 women, one hospital in Cairo.
+images of 326 patients, one hospital in Cairo.
 
 Licence: CC BY 4.0; cite the paper, the collection and TCIA.
 
-Layout: `Radiology-manual-annotations.xlsx` (its sheet `all`), `Radiology_hand_drawn_segmentations_v2.csv`, and
-`Low energy images of CDD-CESM/*.jpg`. Spaces and hyphens in names vary between copies. A part of the images will do.
+Releases that are known: TCIA's `Radiology-manual-annotations.xlsx` (its sheet `all`; a CSV of it will do),
+`Radiology_hand_drawn_segmentations_v2.csv`, and `Low energy images of CDD-CESM/*.jpg`, at any depth. Spaces and hyphens
+in names vary between copies. A part of the images will do.
 
 - `pathology`: normal, benign or malignant, by pathology or follow-up of each case.
 - `lesion`: what the radiologists outlined by hand. An image that is normal has an empty mask. One that is not, but has
   points alone or nothing marked, has no annotation; nor has one that is called normal and has outlines.
 - `breast_density`: ACR A to D, told of low-energy images alone.
 
-There is no official split: 70 / 15 / 15 by woman. A woman has one study.
+There is no official split: 70 / 15 / 15 by patient. A patient has one study.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import split_by_patient
 
 from .drawn_masks import annotate_lesions
-from .label_table import Row
+from .label_table import Row, read_table
 from .mammogram_item import ImageFacts, make_mammogram, read_density
-from .set_files import index_files, place_of, tell_present
-from .spreadsheet import read_sheet
+from .set_files import PICTURES, SetFolder, place_of, show_progress
 from .task_classes import TASK_CLASSES
 from .via_shapes import Shape, draw_shape, read_via_shapes
 
 DENSITY = "Breast density (ACR)"
 PATHOLOGY = "Pathology Classification/ Follow up"
 COLUMNS = ["Image_name", "Patient_ID", "Side", "View", DENSITY, PATHOLOGY]
-LOW_ENERGY = "[Ll]ow*energy*/**/*.jpg"
-SUBTRACTED = "[Ss]ubtracted*/**/*.jpg"
+RELEASE = (
+    "Radiology-manual-annotations.xlsx, Radiology_hand_drawn_segmentations_v2.csv and 'Low energy images of CDD-CESM' "
+    "of The Cancer Imaging Archive"
+)
+LOW_ENERGY = r"(^|/)low[^/]*energy[^/]*/"
+SUBTRACTED = r"(^|/)subtracted[^/]*/"
 
 
 def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datalist:
@@ -50,7 +54,7 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
     Args:
         folder: of the set.
         masks_folder: where the masks go that are drawn from the outlines.
-        subtracted: takes in the subtracted images too, which show contrast medium and look like no mammogram.
+        subtracted: takes in the subtracted images too, which show contrast medium and do not resemble mammograms.
 
     Returns:
         Datalist with paths relative to `folder`, and absolute ones of the masks.
@@ -59,28 +63,35 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
         FileNotFoundError: a table or the images are missing.
         ValueError: a table lacks a column.
     """
-    book = next(iter(index_files(folder, "Radiology*manual*annotations.xlsx").values()))
-    rows = {_key(row["Image_name"]): row for row in read_sheet(book, "all", COLUMNS)}
-    outlines = next(iter(index_files(folder, "Radiology*hand*drawn*segmentations*.csv").values()))
+    files = SetFolder(folder, RELEASE)
+    rows = {_key(row["Image_name"]): row for row in _read_annotations(files)}
+    outlines = files.table_path(r"Radiology[^/]*hand[^/]*drawn[^/]*", "Radiology_hand_drawn_segmentations_v2.csv")
     shapes = {_key(name): marked for name, marked in read_via_shapes(outlines).items()}
-    found = index_files(folder, LOW_ENERGY, *([SUBTRACTED] if subtracted else []))
+    pattern = f"{LOW_ENERGY}|{SUBTRACTED}" if subtracted else LOW_ENERGY
+    found = files.images(pattern, PICTURES, "'Low energy images of CDD-CESM'/*.jpg")
     images = {key: path for name, path in found.items() if (key := _key(name)) in rows}
-    tell_present(len(images), len(found), folder)
+    files.tell_present(len(images), len(found))
     items = []
-    for key, image in tqdm(images.items(), desc="Masks", unit="image", mininterval=2.0):
+    for key, image in show_progress(images.items(), "Masks", "image"):
         items.append(_make_item(image, rows[key], shapes.get(key, []), masks_folder / f"{key}.png", folder))
     return {"name": "cdd_cesm", "licence": "CC BY 4.0", **split_by_patient(items, stratify_on="pathology")}
 
 
+def _read_annotations(files: SetFolder) -> list[Row]:
+    path = files.table_path(r"Radiology[^/]*manual[^/]*annotations[^/]*", "Radiology*manual*annotations.xlsx")
+    return read_table(path, COLUMNS, sheet="all")
+
+
 def _key(name: str) -> str:
-    """P1_L_DM_MLO, however the name is spaced and whether or not it ends in .jpg."""
-    return name.replace(" ", "").removesuffix(".jpg")
+    """P1_L_DM_MLO, however the name is spaced and spelled, and whether or not it ends in .jpg."""
+    return re.sub(r"\.(jpe?g|png)$", "", name.replace(" ", "").replace("-", "_"), flags=re.IGNORECASE).upper()
 
 
 def _make_item(image: Path, row: Row, shapes: Sequence[Shape], output: Path, folder: Path) -> Item:
     pathology = row[PATHOLOGY].lower()
     known = pathology if pathology in TASK_CLASSES["pathology"] else None
-    facts = ImageFacts(row["Patient_ID"], row["Patient_ID"], row["Side"], row["View"])
+    patient = id_text(row["Patient_ID"])
+    facts = ImageFacts(patient, patient, row["Side"], row["View"])
     labels = {"pathology": known, "breast_density": read_density(row[DENSITY])}
     return make_mammogram(place_of(image, folder), facts, labels, _annotate(image, known == "normal", shapes, output))
 

@@ -7,35 +7,39 @@ of 256 x 256 px, gathered from public sets.
 
 Licence: as its page at Kaggle states; the images each by their source, some for non-commercial use. Cite the paper.
 
-Layout: `Lung Segmentation Data/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/{images,lung masks}/*.png` and `Infection
-Segmentation Data/...` likewise with `infection masks`; each folder may hold another of its own name first, as Kaggle's
-archive does. One of the two will do.
+Releases that are known: Kaggle's. `Lung Segmentation Data/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/` with `images`
+and `lung masks`, and `Infection Segmentation Data/...` likewise with `infection masks` too; these may lie at any depth
+(Kaggle's archive doubles them), and hold PNG or JPEG files. One of the two will do.
 
 - `finding`: COVID-19 and Non-COVID (other viral or bacterial pneumonia) are 'pneumonia', Normal is 'normal'.
 - `lung`: outlined by people and networks in turn, mended by hand.
 - `opacity`: the infected regions of COVID-19, and the empty masks of normal images. Those of Non-COVID images are empty
-  too, which says that they have no COVID-19, and nothing of their opacities: they are left out.
+  too, which says that they have no COVID-19, and nothing of their opacities: they are left out. Left out as well are
+  masks that show nothing on other images, and regions drawn on normal ones.
 
 The official split stays. The images of the second part stand in the first as well, maybe elsewhere: an image is told
 by its pixels, and stays in its section of the first part; of copies in two sections the test's is kept, then the
-validation's. Patients are not told, so each image counts as one of its own. Don't join it with `kermany`,
+validation's. Patients are not identified, so each image counts as one of its own. Don't join it with `kermany`,
 `nih_chestxray14`, `rsna_pneumonia`, `siim_acr` or `v7_lungs`: it may hold their images.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from mtmedformer_monai.data.datalist import Datalist, Item
+from mtmedformer_monai.transforms.read_mask import read_mask
 
-from .set_files import place_of
+from .drawn_masks import read_drawn
+from .set_files import PICTURES, SetFolder, place_of, show_progress
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,10 @@ SECTIONS = {"Test": "test", "Val": "validation", "Train": "training"}
 FINDINGS = {"COVID-19": "pneumonia", "Non-COVID": "pneumonia", "Normal": "normal"}
 MASKS = {"lung": "lung masks", "opacity": "infection masks"}
 WITHOUT_OPACITIES_DRAWN = "Non-COVID"
+_SPACE = re.compile("[ _-]")
+"""Copies spell names of folders with each of them."""
+
+RELEASE = "the folders 'Lung Segmentation Data' and 'Infection Segmentation Data' of Kaggle's archive"
 
 
 def convert(folder: Path) -> Datalist:
@@ -63,7 +71,8 @@ def convert(folder: Path) -> Datalist:
     sections: dict[str, list[Item]] = {section: [] for section in reversed(SECTIONS.values())}
     seen: dict[str, Item] = {}
     copies = 0
-    for section, kind, image in tqdm(list(_find_images(folder)), desc="Images", unit="image", mininterval=2.0):
+    files = SetFolder(folder, RELEASE)
+    for section, kind, image in show_progress(_find_images(files), "Images", "image"):
         item = _make_item(image, kind, folder)
         first = seen.setdefault(_digest(image), item)
         if first is item:
@@ -72,36 +81,50 @@ def convert(folder: Path) -> Datalist:
             first["masks"] = item["masks"] | first["masks"]
             copies += 1
     if not seen:
-        raise FileNotFoundError(
-            f"{folder} expects {' or '.join(PARTS)} with {list(SECTIONS)}, in these {list(FINDINGS)}, in these images/ "
-            "and masks; unpack the set there."
-        )
+        raise files.lacks(f"{' or '.join(PARTS)} with {list(SECTIONS)}, in these {list(FINDINGS)}, in these images/")
     logger.info("%d images are copies of others; their masks have been merged.", copies)
     return {"name": "covid_qu_ex", "licence": "see its page; images by source", **sections}
 
 
-def _find_images(folder: Path) -> Iterator[tuple[str, str, Path]]:
+def _find_images(files: SetFolder) -> Iterator[tuple[str, str, Path]]:
     """Section, class and file of all images, in the order in which copies are kept."""
     for part in PARTS:
-        root = folder / part / part if (folder / part / part).is_dir() else folder / part
         for name, section in SECTIONS.items():
             for kind in FINDINGS:
-                for image in sorted((root / name / kind / "images").glob("*.png")):
+                for image in files.find(
+                    _SPACE.sub("[ _-]?", f"(^|/){part}/(.*/)?{name}/{kind}/images/[^/]+$"), PICTURES
+                ):
                     yield section, kind, image
 
 
 def _make_item(image: Path, kind: str, folder: Path) -> Item:
     masks = {}
-    for structure, name in MASKS.items():
-        mask = image.parent.parent / name / image.name
-        if mask.is_file() and (structure, kind) != ("opacity", WITHOUT_OPACITIES_DRAWN):
+    for structure, pattern in MASKS.items():
+        mask = _mask_beside(image, pattern)
+        if mask is not None and _is_annotation(mask, structure, kind):
             masks[structure] = place_of(mask, folder)
     return {
         "image": place_of(image, folder),
         "masks": masks,
         "labels": {"finding": FINDINGS[kind]},
-        "patient_id": place_of(image, folder).removesuffix(".png"),
+        "patient_id": Path(place_of(image, folder)).with_suffix("").as_posix(),
     }
+
+
+def _mask_beside(image: Path, name: str) -> Path | None:
+    """The mask of an image, in the folder of that name beside its own; the ending may differ."""
+    folders = [path for path in image.parent.parent.iterdir() if _SPACE.sub(" ", path.name.lower()) == name]
+    found = (path for folder in folders for path in folder.glob(f"{glob.escape(image.stem)}.*"))
+    return next((path for path in sorted(found) if path.suffix.lower() in PICTURES), None)
+
+
+def _is_annotation(mask: Path, structure: str, kind: str) -> bool:
+    """Whether a mask says something: lungs are in every image, and infected regions in those of COVID-19 alone."""
+    if structure == "opacity" and kind == WITHOUT_OPACITIES_DRAWN:
+        return False
+    if structure == "opacity" and kind == "Normal":
+        return mask.stat().st_size > 0 and not read_mask(mask).any()
+    return read_drawn(mask) is not None
 
 
 def _digest(image: Path) -> str:

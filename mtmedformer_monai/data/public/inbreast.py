@@ -5,17 +5,18 @@ Source: Moreira et al., "INbreast: Toward a Full-field Digital Mammographic Data
 
 Licence: for research, on request from the authors (INESC TEC, Porto); cite the paper. Not to be passed on.
 
-Layout (INbreast Release 1.0): `INbreast.csv` (semicolons), `AllDICOMs/*.dcm`, `AllXML/*.xml`.
+Releases that are known: INbreast Release 1.0 with `INbreast.csv` (semicolons; the `INbreast.xls` beside it holds the
+same), `AllDICOMs/*.dcm`, `AllXML/*.xml`, at any depth; the table may be saved as .xlsx, the images as PNG.
 
 - `lesion`: contours of masses, clusters, distortions, asymmetries and spiculated regions. Single calcifications, which
-  most breasts have, are no lesion: an image with nothing else marked has no annotation, rather than an empty one. An
-  image without an XML file has no finding: its mask is empty.
+  most breasts have, are no lesion: an image with nothing else marked has no annotation, rather than an empty one. The
+  images of BI-RADS 1 have no XML file: their masks are empty. Without one, any other image is not annotated.
 - `breast_density`: ACR 1 to 4 become A to D.
 - `birads`: the reader's assessment, a task of its own. **No `pathology`**: the tables do not say which of the 56
   biopsied lesions were malignant, and a BI-RADS category is an opinion.
 
-There is no official split: 70 / 15 / 15 by woman, who is told by the second part of a DICOM file's name. A study is a
-woman's images of one acquisition date.
+There is no official split: 70 / 15 / 15 by patient, who is told by the second part of a DICOM file's name. A study
+holds a patient's images of one acquisition date.
 """
 
 from __future__ import annotations
@@ -26,21 +27,26 @@ from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from tqdm import tqdm
-
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import split_by_patient
 
 from .drawn_masks import annotate_lesions
 from .fill_polygon import fill_polygon
-from .label_table import Row, read_table
+from .label_table import Row
 from .mammogram_item import ImageFacts, make_mammogram, read_birads, read_density
-from .set_files import index_files, place_of, tell_present
+from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of, show_progress
 
 COLUMNS = ("Laterality", "View", "Acquisition date", "File Name", "ACR", "Bi-Rads")
 LESIONS = {"mass", "cluster", "distortion", "asymmetry", "assymetry", "spiculated region", "espiculated region"}
 """Names of contours, with the set's own spellings."""
+
+NEGATIVE = "1"
+"""BI-RADS category without any finding."""
+
+MIN_CORNERS = 3
+RELEASE = "INbreast.csv, AllDICOMs/*.dcm and AllXML/*.xml of INbreast Release 1.0"
 
 Contour = list[tuple[float, float]]
 
@@ -59,43 +65,58 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         FileNotFoundError: the table or the images are missing.
         ValueError: the table lacks a column, or a contour file is broken.
     """
-    rows = read_table(folder / "INbreast.csv", COLUMNS, delimiter=";")
-    images = {name.split("_")[0]: path for name, path in index_files(folder, *_cases("AllDICOMs/*.dcm")).items()}
-    contours = {path.stem: path for pattern in _cases("AllXML/*.xml") for path in folder.glob(pattern)}
+    files = SetFolder(folder, RELEASE)
+    rows = files.table("INbreast", "INbreast.csv", COLUMNS)
+    rows = [row | {"File Name": id_text(row["File Name"]).removesuffix(".dcm")} for row in rows]
+    found = files.images(r"(^|/)\d+(_[^/]*)?$", RADIOGRAPHS, "AllDICOMs/*.dcm")
+    images = {stem.split("_")[0]: path for stem, path in reversed(found.items())}
+    contours = files.by_stem(r"(^|/)all_?-?xml/[^/]+$", (".xml",))
     if not contours:
-        raise FileNotFoundError(f"{folder} expects AllXML/*.xml; without it every image would seem to have no lesion.")
+        raise files.lacks("AllXML/*.xml, without which every image would seem to have no lesion")
     listed = [row for row in rows if row["File Name"] in images]
-    tell_present(len(listed), len(rows), folder)
+    files.tell_present(len(listed), len(rows))
     items = []
-    for row in tqdm(listed, desc="Masks", unit="image", mininterval=2.0):
+    for row in show_progress(listed, "Masks", "image"):
         name = row["File Name"]
-        annotations = _annotate(images[name], contours.get(name), masks_folder / f"{name}.png")
+        is_negative = read_birads(row["Bi-Rads"]) == NEGATIVE
+        annotations = _annotate(images[name], contours.get(name), is_negative, masks_folder / f"{name}.png")
         items.append(_make_item(row, images[name], folder, annotations))
     return {"name": "inbreast", "licence": "research, on request", **split_by_patient(items, stratify_on="birads")}
-
-
-def _cases(pattern: str) -> tuple[str, str]:
-    """Copies of the set spell the folders AllDICOMs or ALLDICOMs."""
-    return pattern, pattern.replace("All", "ALL")
 
 
 def _make_item(row: Row, image: Path, folder: Path, annotations: Mapping[str, Any]) -> Item:
     parts = image.name.split("_")
     if len(parts) < 3:
         raise ValueError(f"{image} expects a name as 20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm; don't rename files.")
-    facts = ImageFacts(parts[1], f"{parts[1]}-{row['Acquisition date']}", row["Laterality"], row["View"])
+    facts = ImageFacts(parts[1], f"{parts[1]}-{id_text(row['Acquisition date'])}", row["Laterality"], row["View"])
     labels = {"breast_density": read_density(row["ACR"]), "birads": read_birads(row["Bi-Rads"])}
     return make_mammogram(place_of(image, folder), facts, labels, annotations)
 
 
-def _annotate(image: Path, contours: Path | None, output: Path) -> Item:
-    """Mask and boxes; empty ones without contours, none where only calcifications or points are marked."""
+def _annotate(image: Path, contours: Path | None, is_negative: bool, output: Path) -> Item:
+    """Mask and boxes; empty ones of a negative image without contours.
+
+    Nothing where only calcifications or points are marked, where a lesion's contour has no area, and where another
+    image's contours are missing.
+    """
+    if contours is None and not is_negative:
+        return {}
     marked = read_contours(contours) if contours is not None else []
-    lesions = [contour for name, contour in marked if name.lower() in LESIONS and len(contour) > 2]
-    if marked and not lesions:
+    lesions = [contour for name, contour in marked if name.lower() in LESIONS]
+    if (contours is not None and not lesions) or any(len(contour) < MIN_CORNERS for contour in lesions):
         return {}
     height, width = read_image_size(image)
+    _check_scale(lesions, height, width, image)
     return annotate_lesions((fill_polygon(contour, height, width) for contour in lesions), (height, width), output)
+
+
+def _check_scale(contours: Sequence[Contour], height: int, width: int, image: Path) -> None:
+    """Refuses a picture that contours leave: it is smaller than the DICOM file that they were drawn on."""
+    corners = [corner for contour in contours for corner in contour]
+    if image.suffix.lower() in PICTURES and any(x > width + 1 or y > height + 1 for x, y in corners):
+        raise ValueError(
+            f"{image} expects the size of its DICOM file, got {width} x {height}; convert the DICOM files."
+        )
 
 
 def read_contours(path: Path) -> Sequence[tuple[str, Contour]]:

@@ -7,41 +7,52 @@ https://doi.org/10.1016/j.cell.2018.02.010. Children of one to five years, one h
 
 Licence: CC BY 4.0; name the authors.
 
+Releases that are known: Mendeley's version 2 (`chest_xray/{train,test}`, `person1_virus_6.jpeg`), its later one
+(`ZhangLabData/CellData/chest_xray/{train,test}`, `VIRUS-1234567-0001.jpeg`), and Kaggle's copy of the former (with a
+`val`).
+
 The official test folder stays the test section. Some copies have a `val` folder of 16 images: too few to choose a
 model by, so they join the training folder, and 15 % of its patients become the validation section. Patients are told
-by the file names, whose numbering starts anew in each folder.
+by the file names. The earlier release numbers them anew in each folder; the later one numbers them throughout, and
+training images of a patient who is in the test folder are left out.
 """
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.split import hold_out_validation
 
-from .label_table import FILE_NAME, SECTION_OF_SPLIT, has_label_table, read_label_table
+from .label_table import FILE_NAME, SECTION_OF_SPLIT, has_label_table, read_choice, read_label_table
+from .set_files import PICTURES, SetFolder, place_of
+
+logger = logging.getLogger(__name__)
 
 TYPES = {"bacteria": "bacterial", "virus": "viral"}
 CLASSES = {"NORMAL": "normal", "PNEUMONIA": "pneumonia"}
-SUFFIXES = (".jpeg", ".jpg", ".png")
+RELEASE = "chest_xray/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg of Mendeley's or Kaggle's archive"
 
-_PERSON = re.compile(r"(person\d+)_(bacteria|virus)_\d+")
-_NORMAL = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?")
+_PERSON = re.compile(r"(person\d+)_(bacteria|virus)_\d+", re.IGNORECASE)
+_NORMAL = re.compile(r"((?:NORMAL2-)?IM-\d+)-\d+(?:-\d+)?", re.IGNORECASE)
+_NUMBERED = re.compile(r"(NORMAL|BACTERIA|VIRUS)-(\d+)-\d+", re.IGNORECASE)
 
 
 def convert(folder: Path) -> Datalist:
     """Makes the datalist of the published layout, or of a flat one.
 
     Args:
-        folder: holds `{train,test}/{NORMAL,PNEUMONIA}/*.jpeg` (or that in its `chest_xray`); or `labels.csv` with the
-            columns image, label, subtype, group_id, split.
+        folder: holds `{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`, at any depth; or `labels.csv` with the columns image,
+            label, subtype, group_id, split.
 
     Returns:
         Datalist with paths relative to `folder`; labels `finding` and, on pneumonia, `pneumonia_type`.
 
     Raises:
-        ValueError: another layout, or a file name that says no patient.
+        ValueError: another layout, a file name that says no patient, or one that contradicts its folder.
     """
     sections = _read_flat(folder) if has_label_table(folder) else _read_published(folder)
     if not sections.get("validation"):
@@ -57,44 +68,74 @@ def parse_name(stem: str) -> tuple[str, str | None]:
         ('person1371', 'viral')
         >>> parse_name("NORMAL2-IM-0341-0001")
         ('NORMAL2-IM-0341', None)
+        >>> parse_name("BACTERIA-1135262-0004")
+        ('1135262', 'bacterial')
 
     Raises:
         ValueError: the name is none of the set's.
     """
     if match := _PERSON.fullmatch(stem):
-        return match[1], TYPES[match[2]]
+        return match[1], TYPES[match[2].lower()]
+    if match := _NUMBERED.fullmatch(stem):
+        return match[2], TYPES.get(match[1].lower())
     if match := _NORMAL.fullmatch(stem):
         return match[1], None
     raise ValueError(
-        f"{stem!r} expects a name as person1_virus_6 or IM-0115-0001; take files that aren't of the set out."
+        f"{stem!r} expects a name as person1_virus_6, IM-0115-0001 or VIRUS-1234567-0001; take files that aren't of "
+        "the set out."
     )
 
 
 def _read_published(folder: Path) -> dict[str, list[Item]]:
-    root = next((root for root in (folder, folder / "chest_xray") if (root / "train").is_dir()), None)
-    if root is None or not (root / "test").is_dir():
-        raise ValueError(
-            f"{folder} expects train/ and test/ with {list(CLASSES)} inside, or a labels.csv; unpack it there."
-        )
-    parts = {part: _read_part(folder, root / part, part) for part in ("train", "val", "test")}
-    return {"training": parts["train"] + parts["val"], "test": parts["test"]}
+    files = SetFolder(folder, RELEASE)
+    parts = {part: list(_read_part(files, root, part)) for root, part in _find_parts(files)}
+    tested = {item["patient_id"] for item in parts["test"]}
+    learnt = parts["train"] + parts.get("val", [])
+    training = [item for item in learnt if item["patient_id"] not in tested]
+    if len(training) < len(learnt):
+        logger.info("%d training images of patients of the test folder are left out.", len(learnt) - len(training))
+    return {"training": training, "test": parts["test"]}
 
 
-def _read_part(folder: Path, part_folder: Path, part: str) -> list[Item]:
+def _find_parts(files: SetFolder) -> list[tuple[str, str]]:
+    """Root and name of the part folders, of the uppermost root that has train and test.
+
+    Kaggle's archive holds two copies; the later release has OCT images beside, in `{train,test}/NORMAL` too.
+    """
+    roots: dict[str, set[str]] = {}
+    ill: set[str] = set()
+    for path in files.find(r"(^|/)(train|val|test)/(normal|pneumonia)/[^/]+$", PICTURES):
+        part, root = path.parent.parent, place_of(path.parents[2], files.folder)
+        roots.setdefault(root, set()).add(part.name)
+        ill |= {root} if path.parent.name.upper() == "PNEUMONIA" else set()
+    for root in sorted(roots, key=lambda root: (root.count("/"), root)):
+        if root in ill and {"train", "test"} <= {name.lower() for name in roots[root]}:
+            return [(root, name.lower()) for name in sorted(roots[root])]
+    error = files.lacks(f"train/ and test/ with {list(CLASSES)} inside, or a labels.csv")
+    raise ValueError(str(error))
+
+
+def _read_part(files: SetFolder, root: str, part: str) -> Iterator[Item]:
     """Items of train, val or test; val was cut from train, and shares its numbering."""
-    numbering = "test" if part == "test" else "train"
-    files = [
-        (file, label)
-        for name, label in CLASSES.items()
-        for file in sorted((part_folder / name).glob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-    ]
-    named = [(file.relative_to(folder).as_posix(), label, *parse_name(file.stem)) for file, label in files]
-    return [_make_item(image, label, f"{numbering}-{patient}", kind) for image, label, patient, kind in named]
+    prefix = "" if root == "." else f"{re.escape(root)}/"
+    for file in files.find(rf"^{prefix}{part}/[^/]+/[^/]+$", PICTURES):
+        patient, kind = parse_name(file.stem)
+        label = _label_of(file, kind)
+        if not patient.isdigit():
+            patient = f"{'test' if part == 'test' else 'train'}-{patient}"
+        yield _make_item(place_of(file, files.folder), label, patient, kind)
 
 
-def _make_item(image: str, label: str, patient: str, pneumonia_type: str | None) -> Item:
-    labels = {"finding": label}
+def _label_of(file: Path, kind: str | None) -> str:
+    """The class of a file's folder, which its name has to agree with."""
+    name = file.parent.name.upper()
+    if name not in CLASSES or (name == "PNEUMONIA") != (kind is not None):
+        raise ValueError(f"{file} expects a folder of {list(CLASSES)} that agrees with the name; unpack the set anew.")
+    return CLASSES[name]
+
+
+def _make_item(image: str, label: str | None, patient: str, pneumonia_type: str | None) -> Item:
+    labels = {"finding": label} if label else {}
     if pneumonia_type is not None and label == "pneumonia":
         labels["pneumonia_type"] = pneumonia_type
     return {"image": image, "labels": labels, "patient_id": patient}
@@ -102,12 +143,9 @@ def _make_item(image: str, label: str, patient: str, pneumonia_type: str | None)
 
 def _read_flat(folder: Path) -> dict[str, list[Item]]:
     sections: dict[str, list[Item]] = {section: [] for section in SECTION_OF_SPLIT.values()}
+    path = folder / FILE_NAME
     for row in read_label_table(folder, ["label", "subtype", "group_id"]):
-        if row["label"] not in CLASSES or row["subtype"] not in {"", *TYPES}:
-            raise ValueError(
-                f"{folder / FILE_NAME} expects a label of {list(CLASSES)} and a subtype of {list(TYPES)} or none, "
-                f"got {row['label']!r} and {row['subtype']!r}; mend the row."
-            )
-        item = _make_item(row["image"], CLASSES[row["label"]], row["group_id"], TYPES.get(row["subtype"]))
-        sections[SECTION_OF_SPLIT[row["split"]]].append(item)
+        label = CLASSES[read_choice(row["label"], CLASSES, "a label of", path)] if row["label"] else None
+        subtype = TYPES[read_choice(row["subtype"], TYPES, "a subtype of", path)] if row["subtype"] else None
+        sections[SECTION_OF_SPLIT[row["split"]]].append(_make_item(row["image"], label, row["group_id"], subtype))
     return sections

@@ -1,19 +1,27 @@
-"""Reads a set that lies flat: one `labels.csv`, a row an image, a `split` column."""
+"""Reads the tables of public sets: CSV as published or as spreadsheets and pandas save it again, or Excel files."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from mtmedformer_monai.data.missing import is_missing
 
 Row = dict[str, str]
 
 FILE_NAME = "labels.csv"
 SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
+_ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+"""First bytes of Excel files, which some copies name .csv or .xls all the same."""
+
+DELIMITERS = (",", ";", "\t", "|")
 
 
 def has_label_table(folder: Path) -> bool:
-    """Whether a folder is laid out flat."""
+    """Whether a folder is laid out flat: one `labels.csv` with one row per image and a `split` column."""
     return (folder / FILE_NAME).is_file()
 
 
@@ -25,37 +33,144 @@ def read_label_table(folder: Path, columns: Sequence[str]) -> list[Row]:
         columns: that the caller needs, beside `image` and `split`.
 
     Raises:
-        ValueError: a column is missing, or a split has another name.
+        ValueError: a column is missing, a row names no image, or a split has another name.
     """
-    rows = read_table(folder / FILE_NAME, ["image", "split", *columns])
-    unknown = {row["split"] for row in rows} - set(SECTION_OF_SPLIT)
-    if unknown:
-        raise ValueError(f"{folder / FILE_NAME} expects splits {list(SECTION_OF_SPLIT)}, got {sorted(unknown)}.")
-    return rows
+    path = folder / FILE_NAME
+    rows = read_table(path, ["image", "split", *columns])
+    if not all(row["image"] for row in rows):
+        raise ValueError(f"{path} expects an image in every row; mend the rows without one.")
+    return [row | {"split": read_choice(row["split"], SECTION_OF_SPLIT, "splits", path)} for row in rows]
 
 
-def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[Row]:
-    """Reads a CSV file with a header; spaces around titles and cells go.
+def read_table(
+    path: Path, columns: Sequence[str], optional: Sequence[str] = (), delimiter: str = "", sheet: str = ""
+) -> list[Row]:
+    """Reads a table with a header: CSV, or .xlsx.
+
+    Read are UTF-8 with or without a byte order mark, UTF-16 with one, and Windows-1252; commas, semicolons, tabs and
+    bars; columns in any order, whose titles are told apart by letters and digits alone. Cells are stripped, and empty
+    where they say that nothing is known (`is_missing`).
+
+    Args:
+        path: of the file.
+        columns: titles that the caller needs; the rows have them as they are spelled here.
+        optional: titles that are wanted where they exist.
+        delimiter: of cells; found out where left out.
+        sheet: of an Excel file; the first one where there is none of this name.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it has no rows, or a column is missing.
+        ValueError: it has no rows, a column is missing, or it is an Excel file of before 2007.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} expects the set's table {path.name}; fetch it, and put it there.")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, restval="", delimiter=delimiter)
-        rows = [{title.strip(): cell.strip() for title, cell in row.items() if title is not None} for row in reader]
-    check_columns(path, rows, columns)
-    return rows
+    content = path.read_bytes()
+    if content.startswith(_OLD_EXCEL):
+        raise ValueError(
+            f"{path} expects CSV or .xlsx, got an Excel file of before 2007; open it, and save it as .xlsx."
+        )
+    if content.startswith(_ZIP):
+        from .spreadsheet import read_sheet
+
+        return read_sheet(path, sheet, columns, optional)
+    text = _decode(content)
+    delimiter = delimiter or _find_delimiter(text, columns)
+    lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)]
+    return rows_of(path, [line for line in lines if any(line)], columns, optional)
 
 
-def check_columns(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Refuses a table without rows or without a column.
+def rows_of(
+    path: Path, lines: Sequence[Sequence[str]], columns: Sequence[str], optional: Sequence[str] = ()
+) -> list[Row]:
+    """Rows by title of lines of cells, the first of which holds the titles.
 
     Raises:
-        ValueError: so it is.
+        ValueError: there are no rows, or a column is missing.
     """
-    missing = [name for name in columns if not rows or name not in rows[0]]
+    titles = _canonical(_spread(lines[0]) if lines else [], [*columns, *optional])
+    missing = [name for name in columns if name not in titles or len(lines) < 2]
     if missing:
-        raise ValueError(f"{path} expects rows with the columns {missing}; fetch the set's own file.")
+        found = [title for title in titles if title]
+        raise ValueError(
+            f"{path} expects rows with the columns {missing}, found {len(lines[1:])} rows with {found}; "
+            "fetch the set's own file."
+        )
+    blank = dict.fromkeys(filter(None, titles), "")
+    return [blank | _known(titles, line) for line in lines[1:]]
+
+
+def read_choice(text: str, choices: Iterable[str], what: str, path: Path) -> str:
+    """The choice that a cell names, whatever its case.
+
+    Raises:
+        ValueError: it names none.
+    """
+    known = {choice.casefold(): choice for choice in choices}
+    if text.casefold() not in known:
+        raise ValueError(
+            f"{path} expects {what} {list(known.values())}, got {[text]}; mend the row, or fetch the set's own."
+        )
+    return known[text.casefold()]
+
+
+def read_number(row: Row, column: str, path: Path) -> float | None:
+    """The number in a cell, with a decimal point or comma; None where it is empty.
+
+    Raises:
+        ValueError: it is no finite number.
+    """
+    text = row[column]
+    if not text:
+        return None
+    # `float` would take 1_0, inf and the digits of other scripts too.
+    if not re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", text, re.ASCII):
+        raise ValueError(f"{path} expects numbers in the column {column!r}, got {text!r}; fetch the set's own table.")
+    return float(text.replace(",", "."))
+
+
+def _decode(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _find_delimiter(text: str, columns: Sequence[str]) -> str:
+    """The delimiter by which the header has most of the columns."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    wanted = {_plain(column) for column in columns}
+
+    def count(delimiter: str) -> tuple[int, int]:
+        titles = next(csv.reader([header], delimiter=delimiter), [])
+        return len(wanted & {_plain(title) for title in _spread(titles)}), len(titles)
+
+    return max(DELIMITERS, key=count)
+
+
+def _plain(title: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", title.casefold())
+
+
+def _spread(titles: Sequence[str]) -> list[str]:
+    """Titles, of which one that names several cells, as 'Bbox [x,y,w,h]' before three blank ones, is taken apart."""
+    named = ["" if title.startswith("Unnamed: ") else title for title in titles]
+    for index, title in enumerate(named):
+        parts = title.split(",")
+        if len(parts) > 1 and len(named) >= index + len(parts) and not any(named[index + 1 : index + len(parts)]):
+            named[index : index + len(parts)] = parts
+    return named
+
+
+def _canonical(titles: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Titles, spelled as they are wanted; a title that stands twice counts where it stands first."""
+    spelling = {_plain(name): name for name in wanted}
+    named = [spelling.get(_plain(title), title.strip()) for title in titles]
+    return [title if title not in named[:index] else "" for index, title in enumerate(named)]
+
+
+def _known(titles: Sequence[str], cells: Sequence[str]) -> Row:
+    return {
+        title: "" if is_missing(cell) else cell.strip() for title, cell in zip(titles, cells, strict=False) if title
+    }

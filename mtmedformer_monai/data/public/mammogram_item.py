@@ -16,10 +16,10 @@ were quarters of the area, A to D also weigh whether a lesion may be hidden."""
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What tells one mammogram from the others.
+    """What identifies one mammogram.
 
     Attributes:
-        patient_id: of the woman.
+        patient_id: of the patient.
         study_id: of the examination.
         laterality: 'L', 'R', 'LEFT' or 'RIGHT'.
         view: 'CC', 'MLO', ...
@@ -38,12 +38,13 @@ def make_mammogram(
 
     Args:
         image: path.
-        facts: woman, study and view.
+        facts: patient, study and view.
         labels: {task: class}; None is left out.
         annotations: `masks` and `boxes`; empty where lesions are not annotated.
     """
     item: Item = {IMAGE: image, PATIENT_ID: facts.patient_id, STUDY_ID: facts.study_id}
     item |= {LATERALITY: facts.laterality[:1].upper(), VIEW: facts.view.upper()}
+    item = {key: value for key, value in item.items() if value}
     known = {task: label for task, label in labels.items() if label is not None}
     return item | ({LABELS: known} if known else {}) | dict(annotations)
 
@@ -52,12 +53,11 @@ def read_density(text: str) -> str | None:
     """BI-RADS's breast density out of a table's cell; None where it says none.
 
     Example:
-        >>> read_density("DENSITY C"), read_density("2"), read_density("b"), read_density("0"), read_density(" ")
+        >>> read_density("DENSITY C"), read_density("2"), read_density("2.0"), read_density("0"), read_density(" ")
         ('C', 'B', 'B', None, None)
     """
-    last = text.strip()[-1:].upper()
-    density = DENSITY_LETTERS.get(last, last)
-    return density if density in DENSITY_LETTERS.values() else None
+    match = re.fullmatch(r"(?:\D*[^A-Z0-9])?([A-D]|[1-4])(?:\.0*)?", text.strip().upper())
+    return DENSITY_LETTERS.get(match[1], match[1]) if match else None
 
 
 def read_birads(text: str) -> str | None:
@@ -67,5 +67,5 @@ def read_birads(text: str) -> str | None:
         >>> read_birads("BI-RADS 5"), read_birads("4a"), read_birads("")
         ('5', '4', None)
     """
-    match = re.search(r"[0-6]", text)
-    return match[0] if match else None
+    match = re.fullmatch(r"(?:\D*[^\d.])?([0-6])(?:[A-C]|\.0*)?", text.strip().upper())
+    return match[1] if match else None

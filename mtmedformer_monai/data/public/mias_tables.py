@@ -1,4 +1,4 @@
-"""Reads what mini-MIAS tells of its films, from `Info.txt` or from a flat table."""
+"""Reads the annotations of mini-MIAS, from `Info.txt` or from a flat table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .label_table import Row, read_label_table
+from mtmedformer_monai.data.missing import id_text
+
+from .label_table import FILE_NAME, Row, read_choice, read_label_table
+from .task_classes import TASK_CLASSES
 
 SIDE = 1024
 """Rows and columns of a film as published."""
@@ -19,8 +22,13 @@ SEVERITIES = {"B": "benign", "M": "malignant"}
 Circle = tuple[float, float, float]
 """x, y and radius in pixels from the top left; pixel i covers [i, i + 1)."""
 
+FORM = "expects lines as 'mdb001 G CIRC B 535 425 197'"
+
 # mdb001 G CIRC B 535 425 197
-_LINE = re.compile(r"(mdb(\d{3}))\s+([FGD])\s+([A-Z]{4})(?:\s+([BM]))?(?:\s+(\d+)\s+(\d+)\s+(\d+))?")
+_LINE = re.compile(
+    r"(mdb(\d{3}))\s+([FGD])\s+(CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM)\b(?:\s+([BM])\b)?(?:\s+(\d+)\s+(\d+)\s+(\d+))?",
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -29,21 +37,21 @@ class Film:
 
     Attributes:
         name: as `mdb001`.
-        patient_id: of the woman.
+        patient_id: of the patient.
         laterality: 'R' or 'L'.
         density: 'F', 'G' or 'D'.
-        pathology: 'normal', 'benign' or 'malignant'; the worst of its abnormalities.
+        pathology: 'normal', 'benign' or 'malignant'; the worst of its abnormalities; None where that is not known.
         circles: around its abnormalities.
-        lacks_circle: an abnormality has none.
+        lacks_circle: an abnormality has none, or whether there is one is not known.
         image: its file.
-        split: 'train', 'val' or 'test', where the table tells.
+        split: 'train', 'val' or 'test', where the table has it.
     """
 
     name: str
     patient_id: str
     laterality: str
     density: str
-    pathology: str = "normal"
+    pathology: str | None = "normal"
     circles: list[Circle] = field(default_factory=list)
     lacks_circle: bool = False
     image: Path = Path()
@@ -54,25 +62,28 @@ def read_info(path: Path) -> list[Film]:
     """Films of the published `Info.txt`: prose, and a line an abnormality, whose origin is the bottom left.
 
     Raises:
-        ValueError: no line is such a one.
+        ValueError: no line is such a one, or one that begins with a film's name is not.
     """
     films: dict[str, Film] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if match := _LINE.match(line.strip()):
-            name, number = match[1], int(match[2])
+        match = _LINE.match(line.strip())
+        if match is None and re.match(r"mdb\d{3}\b", line.strip(), re.IGNORECASE):
+            raise ValueError(f"{path} {FORM}, got {line.strip()!r}; fetch the set's own file.")
+        if match:
+            name, number = match[1].lower(), int(match[2])
             patient, laterality = f"mias{(number + 1) // 2:03d}", "R" if number % 2 else "L"
-            film = films.setdefault(name, Film(name, patient, laterality, match[3]))
-            _add_abnormality(film, match[4], match[5], match.group(6, 7, 8))
+            film = films.setdefault(name, Film(name, patient, laterality, match[3].upper()))
+            _add_abnormality(film, match[4].upper(), (match[5] or "").upper(), match.group(6, 7, 8))
     if not films:
-        raise ValueError(f"{path} expects lines as 'mdb001 G CIRC B 535 425 197'; fetch the set's own file.")
+        raise ValueError(f"{path} {FORM}; fetch the set's own file.")
     return list(films.values())
 
 
-def _add_abnormality(film: Film, kind: str, severity: str | None, circle: Sequence[str | None]) -> None:
+def _add_abnormality(film: Film, kind: str, severity: str, circle: Sequence[str | None]) -> None:
     if kind == "NORM":
         return
-    if severity is not None and film.pathology != "malignant":
-        film.pathology = SEVERITIES[severity]
+    if (film.pathology is not None and film.pathology != "malignant") or severity == "M":
+        film.pathology = SEVERITIES.get(severity)
     if circle[0] is None or circle[1] is None or circle[2] is None:
         film.lacks_circle = True
         return
@@ -84,16 +95,26 @@ def read_mias_labels(folder: Path) -> list[Film]:
     """Films of a flat `labels.csv`.
 
     Raises:
-        ValueError: a column is missing, or a split has another name.
+        ValueError: a column is missing, or a split, a label or circles are none of the set's.
     """
     return [_read_row(row, folder) for row in read_label_table(folder, COLUMNS)]
 
 
 def _read_row(row: Row, folder: Path) -> Film:
-    image, pathology = folder / row["image"], row["label"].lower()
-    listed = [(entry["cx"], entry["cy"], entry["r"]) for entry in json.loads(row["rois_json"] or "[]")]
-    circles = [circle for circle in listed if None not in circle]
-    film = Film(image.stem, row["patient_id"], row["laterality_from_number"], row["density_mias"], pathology, circles)
+    image, path = folder / row["image"], folder / FILE_NAME
+    pathology = read_choice(row["label"], TASK_CLASSES["pathology"], "a label of", path) if row["label"] else None
+    listed = _listed_circles(row["rois_json"], path)
+    circles = [(x, y, radius) for x, y, radius in listed if x is not None and y is not None and radius is not None]
+    patient, density = id_text(row["patient_id"]), row["density_mias"].upper()
+    film = Film(image.stem, patient, row["laterality_from_number"], density, pathology, circles)
     film.lacks_circle = len(circles) < max(len(listed), int(pathology != "normal"))
     film.image, film.split = image, row["split"]
     return film
+
+
+def _listed_circles(text: str, path: Path) -> list[tuple[float | None, float | None, float | None]]:
+    """Circles out of '[{"cx": ..., "cy": ..., "r": ...}]', of which null is not known."""
+    try:
+        return [(entry["cx"], entry["cy"], entry["r"]) for entry in json.loads(text or "[]")]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f'{path} expects circles as [{{"cx": ..., "cy": ..., "r": ...}}], got {text!r}.') from error

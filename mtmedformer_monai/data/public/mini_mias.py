@@ -2,23 +2,25 @@
 
 Source: Suckling et al., "The Mammographic Image Analysis Society Digital Mammogram Database", Excerpta Medica
 International Congress Series 1069 (1994), 375-378; files at http://peipa.essex.ac.uk/info/mias.html. 322 films of 161
-women of the United Kingdom's screening programme, reduced to 200 um a pixel. (The films at full resolution are
+patients of the United Kingdom's screening programme, reduced to 200 um a pixel. (The films at full resolution are
 published anew at https://www.repository.cam.ac.uk/handle/1810/250394, under CC BY 2.0 UK, in another layout.)
 
 Licence: MIAS's own agreement: research only, cite the paper; not to be sold or leased.
 
-Layouts: `Info.txt` and `mdb001.pgm` to `mdb322.pgm` (in `all-mias/` too), as published; or `labels.csv` with the
-columns image, label, density_mias, rois_json, patient_id, laterality_from_number, split, whose circles are in pixels of
-the images there, from the top left. PGM is no format that the transforms read: the films are copied to PNG, losslessly.
+Releases that are known: `Info.txt` and `mdb001.pgm` to `mdb322.pgm` as published, at any depth (Kaggle has
+`all-mias/`), or PNG copies of the films, which circles are scaled to; or `labels.csv` with the columns image, label,
+density_mias, rois_json, patient_id, laterality_from_number, split, whose circles are in pixels of the images there,
+from the top left. PGM is no format that the transforms read: the films are copied to PNG, losslessly.
 
 - `lesion`: discs of the circles, which reach beyond the abnormality. A normal film has an empty mask. Films with an
-  abnormality without a circle (calcifications all over), and two whose circle lies beside the breast, have none.
+  abnormality without a circle (calcifications all over), and those whose circle lies beside the breast or the image,
+  have none.
 - `pathology`: the archive's own ground truth of severity; it does not say film by film what proves it.
 - `mias_density`: fatty, glandular, dense. This is not BI-RADS, whose four classes it cannot be mapped to: a task of
   its own.
 
-Films 2n - 1 and 2n are the right and the left breast of one woman; all are MLO. There is no official split: 70 / 15 /
-15 by woman, or the table's own.
+Films 2n - 1 and 2n are the right and the left breast of one patient; all are MLO. There is no official split: 70 / 15 /
+15 by patient, or the table's own.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.split import split_by_patient
@@ -35,9 +36,10 @@ from .drawn_masks import annotate_lesions
 from .fill_ellipse import fill_ellipse
 from .label_table import SECTION_OF_SPLIT, has_label_table
 from .mammogram_item import ImageFacts, make_mammogram
-from .mias_tables import Film, read_info, read_mias_labels
-from .set_files import find_root, index_files, place_of, tell_present
+from .mias_tables import SIDE, Film, read_info, read_mias_labels
+from .set_files import PICTURES, SetFolder, place_of, show_progress
 
+RELEASE = "Info.txt and mdb001.pgm, ... of PEIPA or Kaggle"
 DENSITIES = {"F": "fatty", "G": "glandular", "D": "dense"}
 BESIDE_THE_BREAST = {"mdb212", "mdb214"}
 
@@ -55,22 +57,27 @@ def convert(folder: Path, masks_folder: Path, images_folder: Path) -> Datalist:
 
     Raises:
         FileNotFoundError: the table or the films are missing.
-        ValueError: the table lacks a column, or is none.
+        ValueError: the table lacks a column, or is none, or a line of it is not read.
     """
     about = {"name": "mini_mias", "licence": "MIAS: research only"}
     if has_label_table(folder):
         films = read_mias_labels(folder)
         sections: dict[str, list[Item]] = {section: [] for section in SECTION_OF_SPLIT.values()}
-        for film in tqdm(films, desc="Masks", unit="film", mininterval=2.0):
+        for film in show_progress(films, "Masks", "film"):
             sections[SECTION_OF_SPLIT[film.split]].append(_make_item(film, folder, masks_folder))
         return about | sections
-    films = read_info(find_root(folder, "Info.txt", "all-mias") / "Info.txt")
-    found = {path.stem: path for path in index_files(folder, "*.pgm", "all-mias/*.pgm").values()}
-    there = [film for film in films if film.name in found]
-    tell_present(len(there), len(films), folder)
+    files = SetFolder(folder, RELEASE)
+    films = read_info(files.table_path("info", "Info.txt"))
+    found = files.images(r"(^|/)mdb\d{3}$", (".pgm", *PICTURES), "mdb001.pgm, ...")
+    images = {stem.lower(): path for stem, path in found.items()}
+    there = [film for film in films if film.name in images]
+    files.tell_present(len(there), len(films))
     items = []
-    for film in tqdm(there, desc="Masks", unit="film", mininterval=2.0):
-        film.image = _copy_to_png(found[film.name], images_folder / f"{film.name}.png")
+    for film in show_progress(there, "Masks", "film"):
+        film.image = images[film.name]
+        if film.image.suffix.lower() == ".pgm":
+            film.image = _copy_to_png(film.image, images_folder / f"{film.name}.png")
+        _scale_circles(film)
         items.append(_make_item(film, folder, masks_folder))
     return about | split_by_patient(items, stratify_on="pathology")
 
@@ -80,6 +87,13 @@ def _copy_to_png(film: Path, output: Path) -> Path:
     with Image.open(film) as picture:
         picture.save(output)
     return output
+
+
+def _scale_circles(film: Film) -> None:
+    """To pixels of the film's image, where that is a smaller copy."""
+    with Image.open(film.image) as picture:
+        scale = picture.width / SIDE
+    film.circles = [(x * scale, y * scale, radius * scale) for x, y, radius in film.circles]
 
 
 def _make_item(film: Film, folder: Path, masks_folder: Path) -> Item:

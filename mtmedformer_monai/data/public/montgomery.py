@@ -9,8 +9,9 @@ https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgom
 
 Licence: free for research; the National Library of Medicine asks for both papers to be cited and the source named.
 
-Layout (NLM's): `CXR_png/MCUCXR_0001_0.png`, `ManualMask/{leftMask,rightMask}/` under the same names,
-`ClinicalReadings/*.txt`; all in `MontgomerySet/` too.
+Releases that are known: NLM's (`CXR_png/MCUCXR_0001_0.png`, `ManualMask/{leftMask,rightMask}/` under the same names,
+`ClinicalReadings/*.txt`; in `MontgomerySet/` or elsewhere below the folder) and Kaggle's (`images/`, or both NLM sets
+in one `CXR_png/` with merged `masks/`). An image without both lungs has no `lung`.
 
 - `lung`: left and right masks merged. They spare the heart.
 - `tuberculosis`: by the last digit of the name; a task of its own.
@@ -23,17 +24,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tqdm import tqdm
+import numpy as np
 
+from mtmedformer_monai.data.array_types import Mask
 from mtmedformer_monai.data.datalist import Datalist
 from mtmedformer_monai.data.split import split_by_patient
-from mtmedformer_monai.transforms.read_mask import read_mask
 
-from .drawn_masks import save_mask
-from .nlm_chest import make_item
-from .set_files import find_root, index_files
+from .drawn_masks import read_drawn, save_mask
+from .nlm_chest import find_radiographs, make_item, read_readings
+from .set_files import PICTURES, SetFolder, show_progress
 
-SIDES = ("leftMask", "rightMask")
+SIDES = ("left", "right")
+RELEASE = "CXR_png/, ManualMask/{leftMask,rightMask}/ and ClinicalReadings/ of NLM's MontgomerySet"
 
 
 def convert(folder: Path, masks_folder: Path) -> Datalist:
@@ -50,18 +52,25 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         FileNotFoundError: images or masks are missing.
         ValueError: a file of another name lies among the images.
     """
-    root = find_root(folder, "ManualMask", "MontgomerySet", "NLM-MontgomeryCXRSet/MontgomerySet")
+    files = SetFolder(folder, RELEASE)
+    images, readings = find_radiographs(files, "MCUCXR"), read_readings(files)
+    sides = [files.by_stem(rf"(^|/){side}_?mask[^/]*/[^/]+$", PICTURES) for side in SIDES]
+    merged = files.by_stem(r"(^|/)masks?/MCUCXR[^/]*$", PICTURES)
+    if not merged and not all(sides):
+        raise files.lacks("ManualMask/leftMask/ and ManualMask/rightMask/")
     items = []
-    for image in tqdm(index_files(root, "CXR_png/*.png").values(), desc="Masks", unit="image", mininterval=2.0):
-        output = masks_folder / image.name
-        items.append(make_item(image, folder, _merge_masks(root / "ManualMask", image.name, output)))
+    for image in show_progress(images, "Masks", "image"):
+        drawn = [found.get(image.stem) for found in sides]
+        if not any(drawn):
+            drawn = [merged.get(image.stem) or merged.get(f"{image.stem}_mask")]
+        lungs = _merge_masks(drawn)
+        masks = {} if lungs is None else {"lung": str(save_mask(lungs, masks_folder / f"{image.stem}.png").resolve())}
+        items.append(make_item(image, folder, masks, readings))
     return {"name": "montgomery", "licence": "NLM: free, cite", **split_by_patient(items, stratify_on="tuberculosis")}
 
 
-def _merge_masks(folder: Path, name: str, output: Path) -> dict[str, str]:
-    """Both lungs in one file; nothing where one of the two is missing."""
-    sides = [folder / side / name for side in SIDES]
-    if not all(side.is_file() for side in sides):
-        return {}
-    left, right = (read_mask(side) for side in sides)
-    return {"lung": str(save_mask(left | right, output).resolve())}
+def _merge_masks(paths: list[Path | None]) -> Mask | None:
+    """Both lungs in one mask; None where one of the two is missing, or shows nothing."""
+    masks = [read_drawn(path) for path in paths if path is not None]
+    known = [mask for mask in masks if mask is not None]
+    return np.logical_or.reduce(known) if len(known) == len(paths) else None

@@ -6,41 +6,56 @@ files at https://nihcc.app.box.com/v/ChestXray-NIHCC.
 
 Licence: no restriction on use; the NIH Clinical Center asks to be named as provider, with the paper and the link.
 
+Releases that are known: NIH's (`Data_Entry_2017.csv` or `Data_Entry_2017_v2020.csv`, `BBox_List_2017.csv`,
+`train_val_list.txt`, `test_list.txt`, `images/*.png`), Kaggle's copy of it (`images_001/images/*.png`), smaller ones
+with lists named `..._NIH.txt`, and Kaggle's sample of 5,606 images (`sample_labels.csv`), which has no lists and no
+boxes.
+
 Labels were mined from reports, and are wrong on some images. The official lists make the test section; 15 % of the
-patients of `train_val_list.txt` become the validation section. Boxes are in pixels of the 1024 px images, and are
-scaled where the files are smaller. The official lists were not drawn for detection: where `mtmedformer datalist
-summarize` shows no boxes to train on, split anew with `mtmedformer datalist split`.
+patients of `train_val_list.txt` become the validation section; the sample is split 70 / 15 / 15 by patient. Boxes are
+in pixels of the 1024 px images, and are scaled where the files are smaller. The official lists were not drawn for
+detection: where `mtmedformer datalist summarize` shows no boxes to train on, split anew with `mtmedformer datalist
+split`.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-
-from PIL import Image
+from typing import Any
 
 from mtmedformer_monai.data.datalist import Datalist, Item
-from mtmedformer_monai.data.split import hold_out_validation
+from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.data.missing import id_text
+from mtmedformer_monai.data.split import hold_out_validation, split_by_patient
 
-from .label_table import SECTION_OF_SPLIT, has_label_table, read_label_table, read_table
+from .label_table import FILE_NAME, SECTION_OF_SPLIT, Row, has_label_table, read_label_table, read_number, read_table
+from .set_files import PICTURES, SetFolder, place_of
+from .sound_boxes import Box, corners_of, sound_boxes
 
 logger = logging.getLogger(__name__)
 
 ORIGINAL_SIDE = 1024
 PNEUMONIA = "Pneumonia"
 NO_FINDING = "No Finding"
+COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
+# The published header has its last title unquoted: "Bbox [x,y,w,h]" makes four titles, which name the four cells.
+BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
+RELEASE = (
+    "Data_Entry_2017*.csv, BBox_List_2017.csv, train_val_list.txt, test_list.txt and images*/**/*.png of NIH or "
+    "Kaggle; or sample_labels.csv and images/*.png of Kaggle's sample"
+)
 
 
 def convert(folder: Path) -> Datalist:
-    """Makes the datalist of the published layout, or of a flat one.
+    """Makes the datalist of a published layout, or of a flat one.
 
     Args:
-        folder: holds `Data_Entry_2017.csv` (or `_v2020`), `BBox_List_2017.csv`, `train_val_list.txt`, `test_list.txt`
-            and `images*/**/*.png`; or `labels.csv` with the columns image, nih_labels, boxes_xywh_json, patient_id,
-            split, its boxes in pixels of the images there.
+        folder: holds a release as above; or `labels.csv` with the columns image, nih_labels, boxes_xywh_json,
+            patient_id, split, its boxes in pixels of the images there.
 
     Returns:
         Datalist with paths relative to `folder`. Label `finding`: 'pneumonia' where that is among the labels, 'normal'
@@ -49,13 +64,19 @@ def convert(folder: Path) -> Datalist:
 
     Raises:
         FileNotFoundError: a file of the layout is missing, or no image is there.
-        ValueError: a table lacks a column.
+        ValueError: a table lacks a column, or a box is no numbers.
     """
     sections = _read_flat(folder) if has_label_table(folder) else _read_published(folder)
     return {"name": "nih_chestxray14", "licence": "NIH: free use, with attribution", **sections}
 
 
-def make_item(image: str, findings: Sequence[str], boxes: Sequence[Sequence[float]], patient: str) -> Item:
+def make_item(
+    image: str,
+    findings: Sequence[str],
+    boxes: Sequence[Sequence[float]],
+    patient: str,
+    size: tuple[int, int] | None = None,
+) -> Item:
     """Item of one image.
 
     Args:
@@ -63,13 +84,15 @@ def make_item(image: str, findings: Sequence[str], boxes: Sequence[Sequence[floa
         findings: the set's labels.
         boxes: of pneumonia, [[x, y, width, height], ...] in pixels of the image.
         patient: number.
+        size: (H, W) of the image, which the boxes are clipped to; None where it is unknown.
     """
     item: Item = {"image": image, "patient_id": patient}
-    if PNEUMONIA in findings:
+    named = [finding.strip().casefold() for finding in findings]
+    if PNEUMONIA.casefold() in named:
         item["labels"] = {"finding": "pneumonia"}
-        if boxes:
-            item["boxes"] = {"opacity": [[x, y, round(x + w, 3), round(y + h, 3)] for x, y, w, h in boxes]}
-    elif list(findings) == [NO_FINDING]:
+        if opacities := sound_boxes((corners_of(*box) for box in boxes), size):
+            item["boxes"] = {"opacity": opacities}
+    elif named == [NO_FINDING.casefold()]:
         item |= {"labels": {"finding": "normal"}, "boxes": {"opacity": []}}
     return item
 
@@ -77,50 +100,88 @@ def make_item(image: str, findings: Sequence[str], boxes: Sequence[Sequence[floa
 def _read_flat(folder: Path) -> dict[str, list[Item]]:
     sections: dict[str, list[Item]] = {section: [] for section in SECTION_OF_SPLIT.values()}
     for row in read_label_table(folder, ["nih_labels", "boxes_xywh_json", "patient_id"]):
-        listed = json.loads(row["boxes_xywh_json"] or "[]")
-        boxes = [entry["box"] for entry in listed if entry["label"] == PNEUMONIA]
-        item = make_item(row["image"], row["nih_labels"].split("|"), boxes, row["patient_id"])
+        boxes = _listed_boxes(row["boxes_xywh_json"], folder / FILE_NAME)
+        image = folder / row["image"]
+        size = read_image_size(image) if boxes and image.is_file() else None
+        item = make_item(row["image"], row["nih_labels"].split("|"), boxes, id_text(row["patient_id"]), size)
         sections[SECTION_OF_SPLIT[row["split"]]].append(item)
     return sections
 
 
+def _listed_boxes(text: str, path: Path) -> list[Box]:
+    """Boxes of pneumonia out of '[{"label": "Pneumonia", "box": [x, y, width, height]}]'."""
+    try:
+        listed: list[dict[str, Any]] = json.loads(text or "[]")
+        boxes = [[float(value) for value in entry["box"]] for entry in listed if entry["label"] == PNEUMONIA]
+        if all(len(box) == 4 for box in boxes):
+            return boxes
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise ValueError(f'{path} expects boxes as [{{"label": ..., "box": [x, y, width, height]}}], got {text!r}.')
+
+
 def _read_published(folder: Path) -> dict[str, list[Item]]:
-    table = next((path for path in sorted(folder.glob("Data_Entry_2017*.csv"))), folder / "Data_Entry_2017.csv")
-    images = {path.name: path for path in sorted(folder.glob("images*/**/*.png"))}
-    if not images:
-        raise FileNotFoundError(f"{folder} expects PNG files below images*/; unpack the archives of the set there.")
-    boxes = _read_boxes(folder / "BBox_List_2017.csv")
-    tested = set((folder / "test_list.txt").read_text(encoding="utf-8").split())
-    trained = set((folder / "train_val_list.txt").read_text(encoding="utf-8").split())
-    training: list[Item] = []
-    test: list[Item] = []
-    rows = read_table(table, ["Image Index", "Finding Labels", "Patient ID"])
-    for row in rows:
-        name = row["Image Index"]
-        if name in images and name in tested | trained:
-            pixels = _scaled(boxes.get(name, []), images[name])
-            place = images[name].relative_to(folder).as_posix()
-            item = make_item(place, row["Finding Labels"].split("|"), pixels, row["Patient ID"])
-            (test if name in tested else training).append(item)
-    logger.info("%d of the %d images in %s are there.", len(training) + len(test), len(rows), table.name)
+    files = SetFolder(folder, RELEASE)
+    images = files.images(r"(^|/)(images[^/]*/.*|\d{8}_\d{3}$)", PICTURES, "PNG files below images*/")
+    if not files.find(r"(^|/)Data_Entry_2017[^/]*$", (".csv", ".xlsx")) and files.find(
+        r"(^|/)sample_labels$", (".csv",)
+    ):
+        rows = files.table("sample_labels", "sample_labels.csv", COLUMNS)
+        items = _make_items(rows, images, {}, files)
+        return split_by_patient([*items.values()], stratify_on="finding") if items else {}
+    rows = files.table(r"Data_Entry_2017[^/]*", "Data_Entry_2017.csv", COLUMNS)
+    boxes = _read_boxes(files.table_path("BBox_List_2017", "BBox_List_2017.csv"))
+    tested, trained = (_read_list(files, name) for name in ("test_list", "train_val_list"))
+    items = _make_items(rows, images, boxes, files)
+    training = [item for name, item in items.items() if name in trained - tested]
+    test = [item for name, item in items.items() if name in tested]
+    logger.info("%d images that neither official list names are left out.", len(items) - len(training) - len(test))
     return {**hold_out_validation(training, stratify_on="finding"), "test": test}
 
 
-def _read_boxes(path: Path) -> dict[str, list[list[float]]]:
-    """{image name: [[x, y, width, height], ...]} of pneumonia; the header splits its last title over four cells."""
-    boxes: dict[str, list[list[float]]] = {}
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        for row in csv.reader(stream):
-            if len(row) >= 6 and row[1] == PNEUMONIA:
-                boxes.setdefault(row[0], []).append([float(value) for value in row[2:6]])
+def _make_items(
+    rows: Sequence[Row], images: Mapping[str, Path], boxes: Mapping[str, list[Box]], files: SetFolder
+) -> dict[str, Item]:
+    """{image's name without ending: item} of the images that are there."""
+    present = [row for row in rows if _stem(row["Image Index"]) in images]
+    files.tell_present(len(present), len(rows))
+    return {
+        (name := _stem(row["Image Index"])): _item_of(row, images[name], boxes.get(name, []), files.folder)
+        for row in present
+    }
+
+
+def _item_of(row: Row, image: Path, boxes: Sequence[Box], folder: Path) -> Item:
+    # The number before the underscore is the patient's: it stands in where the column is empty.
+    patient = id_text(row["Patient ID"]) or str(int(re.sub(r"\D", "", image.stem.split("_")[0]) or 0))
+    size = read_image_size(image) if boxes else None
+    return make_item(place_of(image, folder), row["Finding Labels"].split("|"), _scaled(boxes, size), patient, size)
+
+
+def _read_list(files: SetFolder, name: str) -> set[str]:
+    """Names without ending of an official list."""
+    path = files.table_path(rf"{name}(_NIH)?", f"{name}.txt")
+    return {_stem(line) for line in path.read_text(encoding="utf-8-sig").split()}
+
+
+def _read_boxes(path: Path) -> dict[str, list[Box]]:
+    """{image name without ending: [[x, y, width, height], ...]} of pneumonia."""
+    boxes: dict[str, list[Box]] = {}
+    for row in read_table(path, BOX_COLUMNS):
+        numbers = [read_number(row, column, path) for column in BOX_COLUMNS[2:]]
+        known = [number for number in numbers if number is not None]
+        if row["Finding Label"].casefold() == PNEUMONIA.casefold() and len(known) == 4:
+            boxes.setdefault(_stem(row["Image Index"]), []).append(known)
     return boxes
 
 
-def _scaled(boxes: Sequence[Sequence[float]], path: Path) -> list[list[float]]:
+def _scaled(boxes: Iterable[Box], size: tuple[int, int] | None) -> list[Box]:
     """Boxes in pixels of the file at hand, which some copies of the set have shrunk."""
-    if not boxes:
+    if size is None:
         return []
-    with Image.open(path) as picture:
-        width, height = picture.size
-    scale_x, scale_y = width / ORIGINAL_SIDE, height / ORIGINAL_SIDE
-    return [[x * scale_x, y * scale_y, w * scale_x, h * scale_y] for x, y, w, h in boxes]
+    scale_y, scale_x = size[0] / ORIGINAL_SIDE, size[1] / ORIGINAL_SIDE
+    return [[x * scale_x, y * scale_y, width * scale_x, height * scale_y] for x, y, width, height in boxes]
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem

@@ -1,49 +1,113 @@
-"""Finds the files of a public set below its folder, and names what was expected where they are not there."""
+"""Finds the files of a public set, wherever a release or a copy of it has put them."""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from .label_table import Row, read_table
 
 logger = logging.getLogger(__name__)
 
+PICTURES = (".png", ".jpg", ".jpeg")
+RADIOGRAPHS = (".dcm", ".dicom", *PICTURES)
+"""Endings in the order of preference: where a copy holds an image twice, the DICOM file is taken."""
 
-def index_files(folder: Path, *patterns: str) -> dict[str, Path]:
-    """The files that match any of the patterns, by name.
+TABLES = (".csv", ".xlsx", ".tsv", ".txt", ".xls")
+NUM_SHOWN = 8
+"""A message lists so many of the files that were found."""
 
-    Args:
-        folder: of the set.
-        patterns: as `Path.glob` takes them, from `folder`.
-
-    Returns:
-        {file name: path}, in the order of the patterns, then of the paths.
-
-    Raises:
-        FileNotFoundError: nothing matches.
-    """
-    found = {path.name: path for pattern in patterns for path in sorted(folder.glob(pattern)) if _is_shown(path)}
-    if not found:
-        raise FileNotFoundError(f"{folder} expects {' or '.join(patterns)}; unpack the set's own archives there.")
-    return found
+Entry = TypeVar("Entry")
 
 
-def find_root(folder: Path, part: str, *candidates: str) -> Path:
-    """The folder that holds a part of the layout, where archives unpack into one folder more or less.
+class SetFolder:
+    """The files of a set's folder, all below it, links followed; hidden ones and macOS's copies are none.
 
     Args:
         folder: of the set.
-        part: file or folder that the root holds.
-        candidates: folders below `folder` that may be the root, beside itself.
-
-    Raises:
-        FileNotFoundError: none of them holds it.
+        release: the layout that is known, for messages.
     """
-    for root in (folder, *(folder / candidate for candidate in candidates)):
-        if (root / part).exists():
-            return root
-    raise FileNotFoundError(
-        f"{folder} expects {part} in itself{''.join(f' or {name}' for name in candidates)}; unpack the set there."
-    )
+
+    def __init__(self, folder: Path, release: str) -> None:
+        self.folder, self.release = folder, release
+        self.files = tuple(sorted(_walk(folder), key=lambda path: (len(path.parts), path)))
+
+    def find(self, pattern: str, suffixes: Sequence[str]) -> list[Path]:
+        """Files of some endings whose path matches, in the order of the endings, then of depth and name.
+
+        Args:
+            pattern: regular expression, searched in the path from the folder without the ending, in any case.
+            suffixes: with dots, in lower case.
+        """
+        wanted = re.compile(pattern, re.IGNORECASE)
+        found = [path for path in self.files if path.suffix.lower() in suffixes and wanted.search(self._place(path))]
+        return sorted(found, key=lambda path: suffixes.index(path.suffix.lower()))
+
+    def by_stem(self, pattern: str, suffixes: Sequence[str]) -> dict[str, Path]:
+        """The first file of each stem that `find` finds."""
+        found: dict[str, Path] = {}
+        for path in self.find(pattern, suffixes):
+            found.setdefault(path.stem, path)
+        return found
+
+    def images(self, pattern: str, suffixes: Sequence[str], looked_for: str) -> dict[str, Path]:
+        """Images by stem.
+
+        Raises:
+            FileNotFoundError: none is there.
+        """
+        found = self.by_stem(pattern, suffixes)
+        if not found:
+            raise self.lacks(looked_for)
+        return found
+
+    def table_path(self, pattern: str, looked_for: str) -> Path:
+        """The path of the set's table whose stem matches; in any folder, CSV before Excel.
+
+        Raises:
+            FileNotFoundError: none is there.
+        """
+        found = self.find(rf"(^|/)({pattern})$", TABLES)
+        if not found:
+            raise self.lacks(f"the set's table {looked_for}")
+        return found[0]
+
+    def table(self, pattern: str, looked_for: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+        """The rows of the set's table whose stem matches.
+
+        Raises:
+            FileNotFoundError: none is there.
+            ValueError: it lacks rows or a column.
+        """
+        return read_table(self.table_path(pattern, looked_for), columns, optional)
+
+    def lacks(self, looked_for: str) -> FileNotFoundError:
+        """The error that names what was looked for, what was found, and the release that is known."""
+        shown = [path.relative_to(self.folder).as_posix() for path in self.files[:NUM_SHOWN]]
+        more = f" and {len(self.files) - NUM_SHOWN} more" if len(self.files) > NUM_SHOWN else ""
+        found = f"found {', '.join(shown)}{more}" if shown else "found no file"
+        return FileNotFoundError(
+            f"{self.folder} expects {looked_for}; {found}. Known is: {self.release}. Unpack the set's archives there."
+        )
+
+    def tell_present(self, num_present: int, num_listed: int) -> None:
+        """Logs how many of the listed images are there: a part of a set will do.
+
+        Raises:
+            FileNotFoundError: none is.
+        """
+        logger.info("%d of the %d images listed are in %s.", num_present, num_listed, self.folder)
+        if not num_present:
+            raise self.lacks(f"images that its tables list ({num_listed})")
+
+    def _place(self, path: Path) -> str:
+        return path.relative_to(self.folder).with_suffix("").as_posix()
 
 
 def place_of(path: Path, folder: Path) -> str:
@@ -51,16 +115,19 @@ def place_of(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path.resolve())
 
 
-def tell_present(num_present: int, num_listed: int, folder: Path) -> None:
-    """Logs how many of the listed images are there: a part of a set will do.
-
-    Raises:
-        FileNotFoundError: none is.
-    """
-    logger.info("%d of the %d images listed are in %s.", num_present, num_listed, folder)
-    if not num_present:
-        raise FileNotFoundError(f"{folder} expects images that its tables list, got none; unpack the image archives.")
+def show_progress(entries: Iterable[Entry], title: str, unit: str) -> Iterator[Entry]:
+    """Goes through entries with a progress bar."""
+    yield from tqdm(list(entries), desc=title, unit=unit, mininterval=2.0)
 
 
-def _is_shown(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".")
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below a folder; a folder that links lead to twice is entered once."""
+    entered: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        yield from (path for name in names if not name.startswith(".") and (path := Path(root, name)).is_file())

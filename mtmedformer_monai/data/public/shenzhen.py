@@ -11,8 +11,9 @@ https://www.kaggle.com/datasets/yoctoman/shcxr-lung-mask.
 Licence: images free for research, the National Library of Medicine asks for the papers to be cited and the source
 named; masks by their page.
 
-Layout: `CXR_png/CHNCXR_0001_0.png` and `ClinicalReadings/*.txt` (in `ChinaSet_AllFiles/` too), and the masks
-`mask/CHNCXR_0001_0_mask.png`, unpacked anywhere below the folder; images without one have no `lung`.
+Releases that are known: NLM's (`CXR_png/CHNCXR_0001_0.png` and `ClinicalReadings/*.txt`, in `ChinaSet_AllFiles/` or
+elsewhere below the folder) and Kaggle's (`images/`, or both NLM sets in one `CXR_png/`); the masks
+`CHNCXR_0001_0_mask.png` in `mask/` or `masks/` anywhere; images without one have no `lung`.
 
 - `lung`: both lungs. They spare the heart.
 - `tuberculosis`: by the last digit of the name; a task of its own.
@@ -28,10 +29,12 @@ from pathlib import Path
 from mtmedformer_monai.data.datalist import Datalist
 from mtmedformer_monai.data.split import split_by_patient
 
-from .nlm_chest import make_item
-from .set_files import find_root, index_files, place_of
+from .drawn_masks import read_drawn
+from .nlm_chest import find_radiographs, make_item, read_readings
+from .set_files import PICTURES, SetFolder, place_of, show_progress
 
 SUFFIX = "_mask"
+RELEASE = "CXR_png/ and ClinicalReadings/ of NLM's ChinaSet_AllFiles, and mask/*_mask.png of Kaggle"
 
 
 def convert(folder: Path) -> Datalist:
@@ -47,10 +50,13 @@ def convert(folder: Path) -> Datalist:
         FileNotFoundError: the images are missing.
         ValueError: a file of another name lies among them.
     """
-    root = find_root(folder, "CXR_png", "ChinaSet_AllFiles", "ChinaSet_AllFiles/ChinaSet_AllFiles")
-    masks = {path.stem.removesuffix(SUFFIX): path for path in sorted(folder.rglob(f"CHNCXR_*{SUFFIX}.png"))}
+    files = SetFolder(folder, RELEASE)
+    images, readings = find_radiographs(files, "CHNCXR"), read_readings(files)
+    drawn = files.find(rf"(^|/)CHNCXR_\d+_[01]{SUFFIX}$", PICTURES)
+    found = {path.stem.removesuffix(SUFFIX): path for path in reversed(drawn)}
     items = []
-    for image in index_files(root, "CXR_png/*.png").values():
-        mask = masks.get(image.stem)
-        items.append(make_item(image, folder, {"lung": place_of(mask, folder)} if mask else {}))
+    for image in show_progress(images, "Masks", "image"):
+        mask = found.get(image.stem)
+        masks = {"lung": place_of(mask, folder)} if mask and read_drawn(mask) is not None else {}
+        items.append(make_item(image, folder, masks, readings))
     return {"name": "shenzhen", "licence": "NLM: free, cite", **split_by_patient(items, stratify_on="tuberculosis")}

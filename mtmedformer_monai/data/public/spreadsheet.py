@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .label_table import Row, check_columns
+from .label_table import Row, rows_of
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 
 
-def read_sheet(path: Path, sheet: str, columns: list[str]) -> list[Row]:
+def read_sheet(path: Path, sheet: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
     """Reads the rows of a sheet by the titles in its first row.
 
     Args:
         path: of the .xlsx file.
         sheet: its name; the first one is read where there is none of this name.
-        columns: that the caller needs.
+        columns: that the caller needs; titles are told apart by letters and digits alone.
+        optional: titles that are wanted where they exist.
 
     Returns:
-        Rows as {title: text}; numbers and text as they are stored, without the spaces around them.
+        Rows as {title: text}; numbers and text as they are stored, without the spaces around them, and empty where
+        they say that nothing is known.
 
     Raises:
         FileNotFoundError: no such file.
@@ -35,10 +37,9 @@ def read_sheet(path: Path, sheet: str, columns: list[str]) -> list[Row]:
             cells = [_cells(row, shared) for row in _sheet_root(book, sheet).iter(f"{_MAIN}row")]
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
         raise ValueError(f"{path} expects an Excel file (.xlsx); fetch the set's own file.") from error
-    titles = cells[0] if cells else {}
-    rows = [{title: row.get(column, "") for column, title in titles.items()} for row in cells[1:]]
-    check_columns(path, rows, columns)
-    return rows
+    order = list(cells[0]) if cells else []
+    lines = [[row.get(column, "") for column in order] for row in cells if row]
+    return rows_of(path, lines, columns, optional)
 
 
 def _sheet_root(book: zipfile.ZipFile, sheet: str) -> ElementTree.Element:

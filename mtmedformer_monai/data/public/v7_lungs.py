@@ -6,6 +6,8 @@ the images of Cohen et al., "COVID-19 Image Data Collection", arXiv:2003.11597, 
 
 Licence: annotations CC BY 4.0; images of the first source each under its own, some non-commercial.
 
+Releases that are known: V7's repository (`images/*`, `annotations/**/*.json` in Darwin's format 1 or 2), at any depth.
+
 Labels come from the flat layout alone: COVID-19 and other pneumonias are 'pneumonia', no finding is 'normal', anything
 else has no `finding`. `pneumonia_type` is set where the raw finding says bacterial or viral in so many words: names of
 germs and COVID-19 are left out, since most of the set is COVID-19, and 'viral' would come to mean that alone. The
@@ -27,19 +29,21 @@ import numpy as np
 
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import split_by_patient
 
-from .drawn_masks import save_mask
+from .drawn_masks import read_drawn, save_mask
 from .fill_polygon import fill_polygon
 from .kermany import parse_name
 from .label_table import SECTION_OF_SPLIT, Row, has_label_table, read_label_table
-from .set_files import place_of
+from .set_files import RADIOGRAPHS, SetFolder, place_of
 
 logger = logging.getLogger(__name__)
 
 FINDINGS = {"COVID-19": "pneumonia", "OTHER_PNEUMONIA": "pneumonia", "NO_FINDING": "normal"}
 TYPES = ("bacterial", "viral")
 LUNG = "Lung"
+RELEASE = "images/ and annotations/*.json of V7's repository, exported from Darwin"
 PATIENT_TAG = "Patient ID"
 SEED = 0
 
@@ -70,13 +74,14 @@ def convert(folder: Path, masks_folder: Path | None = None) -> Datalist:
 def _read_flat(folder: Path) -> dict[str, list[Item]]:
     sections: dict[str, list[Item]] = {section: [] for section in SECTION_OF_SPLIT.values()}
     for row in read_label_table(folder, ["mask_lung", "label", "finding_raw", "patient_id", "source_site"]):
-        sections[SECTION_OF_SPLIT[row["split"]]].append(_flat_item(row))
+        sections[SECTION_OF_SPLIT[row["split"]]].append(_flat_item(row, folder))
     return sections
 
 
-def _flat_item(row: Row) -> Item:
-    item: Item = {"image": row["image"], "patient_id": row["patient_id"], "site": row["source_site"]}
-    if row["mask_lung"]:
+def _flat_item(row: Row, folder: Path) -> Item:
+    item: Item = {"image": row["image"], "patient_id": id_text(row["patient_id"]), "site": row["source_site"]}
+    mask = folder / row["mask_lung"]
+    if row["mask_lung"] and not (mask.is_file() and read_drawn(mask) is None):
         item["masks"] = {"lung": row["mask_lung"]}
     if row["label"] in FINDINGS:
         item["labels"] = {"finding": FINDINGS[row["label"]]}
@@ -88,27 +93,37 @@ def _flat_item(row: Row) -> Item:
 
 def _read_published(folder: Path, masks_folder: Path) -> list[Item]:
     """Items of images with lungs drawn; lateral ones and CT slices have none in the set, and are left out."""
-    found = {path.name: path for path in sorted((folder / "images").rglob("*")) if path.is_file()}
-    items = []
-    for path in sorted((folder / "annotations").rglob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+    files = SetFolder(folder, RELEASE)
+    drawn = place_of(masks_folder, folder)
+    images = {path.name: path for path in files.find("", RADIOGRAPHS) if not place_of(path, folder).startswith(drawn)}
+    stems = {path.stem: path for path in images.values()}
+    items, num_absent = [], 0
+    for path in files.find(r"(^|/)annotations/", (".json",)):
+        record = json.loads(path.read_text(encoding="utf-8-sig"))
         name, original_name = _image_names(record, path)
-        image, polygons = found.get(name), list(lung_polygons(record["annotations"]))
-        if image is not None and polygons:
-            mask = draw_mask(polygons, image, masks_folder / f"{path.stem}.png")
+        image = images.get(Path(name).name) or stems.get(Path(name).stem)
+        num_absent += image is None
+        mask = image and _draw_lungs(record["annotations"], image, masks_folder / f"{path.stem}.png")
+        if image and mask:
+            patient = _patient_of(record["annotations"], original_name)
             items.append(
-                {
-                    "image": image.relative_to(folder).as_posix(),
-                    "masks": {"lung": place_of(mask, folder)},
-                    "patient_id": _patient_of(record["annotations"], original_name),
-                }
+                {"image": place_of(image, folder), "masks": {"lung": place_of(mask, folder)}, "patient_id": patient}
             )
     if not items:
-        raise FileNotFoundError(
-            f"{folder} expects images/ and annotations/*.json with polygons {LUNG!r}, or labels.csv."
-        )
-    logger.info("%d images have lungs drawn; their masks are in %s.", len(items), masks_folder)
+        raise files.lacks(f"images/ and annotations/*.json with polygons {LUNG!r}, or labels.csv")
+    logger.info("%d images have lungs drawn; %d that are annotated are not there.", len(items), num_absent)
     return items
+
+
+def _draw_lungs(annotations: Sequence[Mapping[str, Any]], image: Path, output: Path) -> Path | None:
+    """Path of the mask of all lungs; None where there is no polygon, or one without an area: the rest is not all."""
+    polygons = list(lung_polygons(annotations))
+    if polygons and all(len(polygon) > 2 for polygon in polygons):
+        mask = draw_mask(polygons, image, output)
+        if read_drawn(mask) is not None:
+            return mask
+        mask.unlink()
+    return None
 
 
 def lung_polygons(annotations: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[float, float]]]:
@@ -118,8 +133,8 @@ def lung_polygons(annotations: Sequence[Mapping[str, Any]]) -> Iterator[list[tup
     """
     for annotation in annotations:
         polygon = annotation.get("polygon")
-        if annotation.get("name") == LUNG and polygon:
-            for path in polygon.get("paths") or [polygon["path"]]:
+        if annotation.get("name") == LUNG and polygon is not None:
+            for path in polygon.get("paths") or [polygon.get("path") or []]:
                 yield [(float(point["x"]), float(point["y"])) for point in path]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.data.synthetic.fields import Mask
+from mtmedformer_monai.data.array_types import Mask
 
 from .fill_ellipse import fill_ellipse
 from .fill_polygon import fill_polygon
@@ -37,7 +37,7 @@ def read_via_shapes(path: Path) -> dict[str, list[Shape]]:
 
 
 def draw_shape(shape: Shape, height: int, width: int) -> Mask | None:
-    """Draws a shape; None for a point, which has no area, and for what is drawn otherwise.
+    """Draws a shape; None for a point and for a polygon without corners, which have no area.
 
     Args:
         shape: with the `name` polygon, polyline (which is closed), ellipse, circle or rect, and its numbers in pixels.
@@ -46,7 +46,8 @@ def draw_shape(shape: Shape, height: int, width: int) -> Mask | None:
     """
     name = shape.get("name")
     if name in {"polygon", "polyline"}:
-        return fill_polygon(list(zip(shape["all_points_x"], shape["all_points_y"], strict=True)), height, width)
+        corners = list(zip(shape["all_points_x"], shape["all_points_y"], strict=True))
+        return fill_polygon(corners, height, width) if corners else None
     if name in {"ellipse", "circle"}:
         radii = (shape["rx"], shape["ry"]) if name == "ellipse" else (shape["r"], shape["r"])
         return fill_ellipse((shape["cx"], shape["cy"]), radii, height, width, float(shape.get("theta", 0.0)))

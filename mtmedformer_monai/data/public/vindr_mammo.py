@@ -7,36 +7,40 @@ hospitals in Hanoi.
 
 Licence: PhysioNet Restricted Health Data License 1.5.0: after signing its data use agreement; not to be passed on.
 
-Layout (1.0.0): `breast-level_annotations.csv`, `finding_annotations.csv`, `images/<study_id>/<image_id>.dicom`. A part
-of the images will do.
+Layout (1.0.0): `breast-level_annotations.csv`, `finding_annotations.csv`, `images/<study_id>/<image_id>.dicom`; or PNG
+copies of the images, which boxes are scaled to. A part of the images will do.
 
 - `lesion` boxes, in pixels of the file: masses, suspicious calcifications, asymmetries, distortions. Changes of skin,
   nipple and lymph nodes are none. What readers took for benign (BI-RADS 2) is not boxed: an image without a box has no
-  *suspicious* lesion.
+  *suspicious* lesion. Each such image has a row 'No Finding'; an image without any row is not annotated.
 - `breast_density`: A to D, of the breast.
 - `birads`: of the breast, by two readers and an arbiter; a task of its own. **No `pathology`**: nothing is proven by
   biopsy or follow-up.
 
 The official split's test part stays; 15 % of its training examinations become the validation section. The set does
-not tell women apart: each examination counts as a woman of its own.
+not tell patients apart: each examination counts as a patient of its own.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mtmedformer_monai.data.datalist import Datalist, Item
+from mtmedformer_monai.data.image_size import read_image_size
+from mtmedformer_monai.data.missing import id_text
 from mtmedformer_monai.data.split import hold_out_validation
 
 from .drawn_masks import LESION
-from .label_table import Row, read_table
+from .label_table import Row, read_choice, read_number, read_table
 from .mammogram_item import ImageFacts, make_mammogram, read_birads, read_density
-from .set_files import index_files, place_of, tell_present
+from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of
+from .sound_boxes import Box, sound_boxes
 
 COLUMNS = ("study_id", "image_id", "laterality", "view_position", "breast_birads", "breast_density", "split")
 BOX_COLUMNS = ("image_id", "finding_categories", "xmin", "ymin", "xmax", "ymax", "height", "width")
+BOX_NUMBERS = ("height", "width", "xmin", "ymin", "xmax", "ymax")
 LESIONS = {
     "Mass",
     "Suspicious Calcification",
@@ -45,9 +49,11 @@ LESIONS = {
     "Global Asymmetry",
     "Architectural Distortion",
 }
+OTHER_FINDINGS = {"Skin Thickening", "Skin Retraction", "Nipple Retraction", "Suspicious Lymph Node", "No Finding"}
 SPLITS = ("training", "test")
-
-Box = list[float]
+RELEASE = (
+    "breast-level_annotations.csv, finding_annotations.csv and images/<study_id>/<image_id>.dicom of PhysioNet 1.0.0"
+)
 
 
 def convert(folder: Path) -> Datalist:
@@ -61,45 +67,87 @@ def convert(folder: Path) -> Datalist:
 
     Raises:
         FileNotFoundError: a table, or all images, are missing.
-        ValueError: a table lacks a column, or names another split.
+        ValueError: a table lacks a column, or names another split or finding.
     """
-    rows = read_table(folder / "breast-level_annotations.csv", COLUMNS)
-    boxes = _read_boxes(folder / "finding_annotations.csv")
-    images = {path.stem: path for path in index_files(folder, "images/*/*.dicom").values()}
-    unknown = {row["split"] for row in rows} - set(SPLITS)
-    if unknown:
-        raise ValueError(f"{folder} expects splits {SPLITS}, got {sorted(unknown)}; fetch release 1.0.0's own tables.")
+    files = SetFolder(folder, RELEASE)
+    path = files.table_path("breast-level_annotations", "breast-level_annotations.csv")
+    rows = [row | {"split": read_choice(row["split"], SPLITS, "splits", path)} for row in read_table(path, COLUMNS)]
+    findings = _read_findings(files.table_path("finding_annotations", "finding_annotations.csv"))
+    images = files.images("", RADIOGRAPHS, "images/*/*.dicom")
     listed = [row for row in rows if row["image_id"] in images]
-    tell_present(len(listed), len(rows), folder)
+    files.tell_present(len(listed), len(rows))
     parts: dict[str, list[Item]] = {split: [] for split in SPLITS}
     for row in listed:
-        image = images[row["image_id"]]
-        parts[row["split"]].append(_make_item(row, place_of(image, folder), boxes.get(row["image_id"], [])))
+        parts[row["split"]].append(_make_item(row, images[row["image_id"]], folder, findings.get(row["image_id"])))
     training = hold_out_validation(parts["training"], stratify_on="birads") if parts["training"] else {}
     return {"name": "vindr_mammo", "licence": "PhysioNet restricted", **training, "test": parts["test"]}
 
 
-def _make_item(row: Row, image: str, boxes: Sequence[Box]) -> Item:
-    facts = ImageFacts(row["study_id"], row["study_id"], row["laterality"], row["view_position"])
+def _make_item(row: Row, image: Path, folder: Path, findings: _Findings | None) -> Item:
+    study = id_text(row["study_id"])
+    facts = ImageFacts(study, study, row["laterality"], row["view_position"])
     labels = {"breast_density": read_density(row["breast_density"]), "birads": read_birads(row["breast_birads"])}
-    return make_mammogram(image, facts, labels, {"boxes": {LESION: list(boxes)}})
+    boxes = None if findings is None else findings.boxes_in(image)
+    annotations = {} if boxes is None else {"boxes": {LESION: boxes}}
+    return make_mammogram(place_of(image, folder), facts, labels, annotations)
 
 
-def _read_boxes(path: Path) -> dict[str, list[Box]]:
-    """{image: boxes of lesions}, clipped to the image: some reach beyond it."""
-    boxes: dict[str, list[Box]] = {}
+@dataclass
+class _Findings:
+    """The rows of an image.
+
+    Attributes:
+        size: (H, W) of the published file; None where the table does not say.
+        boxes: of lesions.
+        lacks_box: a lesion has none.
+    """
+
+    size: tuple[int, int] | None = None
+    boxes: list[Box] = field(default_factory=list)
+    lacks_box: bool = False
+
+    def boxes_in(self, image: Path) -> list[Box] | None:
+        """Sound boxes in pixels of a file, PNG copies being smaller; None where they are not annotated."""
+        if self.lacks_box:
+            return None
+        boxes = sound_boxes(self.boxes, self.size)
+        if not boxes or self.size is None or image.suffix.lower() not in PICTURES:
+            return boxes
+        height, width = read_image_size(image)
+        scales = (width / self.size[1], height / self.size[0]) * 2
+        scaled = ([value * scale for value, scale in zip(box, scales, strict=True)] for box in boxes)
+        return sound_boxes(scaled, (height, width))
+
+
+def _read_findings(path: Path) -> dict[str, _Findings]:
+    """{image: its findings}; the release has a row 'No Finding' for each image without any."""
+    findings: dict[str, _Findings] = {}
     for row in read_table(path, BOX_COLUMNS):
-        if LESIONS & set(_categories(row["finding_categories"], path)):
-            limits = (float(row["width"]), float(row["height"]))
-            x1, x2 = (min(max(float(row[name]), 0.0), limits[0]) for name in ("xmin", "xmax"))
-            y1, y2 = (min(max(float(row[name]), 0.0), limits[1]) for name in ("ymin", "ymax"))
-            boxes.setdefault(row["image_id"], []).append([x1, y1, x2, y2])
-    return boxes
+        entry = findings.setdefault(row["image_id"], _Findings())
+        height, width, *corners = (read_number(row, column, path) for column in BOX_NUMBERS)
+        if height and width:
+            entry.size = (int(height), int(width))
+        kinds = _categories(row["finding_categories"], path)
+        box = [corner for corner in corners if corner is not None]
+        if not kinds or (kinds & LESIONS and len(box) < 4):
+            entry.lacks_box = True
+        elif kinds & LESIONS:
+            entry.boxes.append(box)
+    return findings
 
 
-def _categories(text: str, path: Path) -> list[str]:
-    """Out of "['Mass', 'Skin Thickening']"."""
+def _read_boxes(path: Path) -> dict[str, list[Box] | None]:
+    """{image: sound boxes of lesions in pixels of the published file}; None where they are not annotated."""
+    return {name: entry.boxes_in(Path(f"{name}.dicom")) for name, entry in _read_findings(path).items()}
+
+
+def _categories(text: str, path: Path) -> set[str]:
+    """Out of "['Mass', 'Skin Thickening']"; none of an empty cell."""
     try:
-        return [str(name) for name in ast.literal_eval(text)]
+        listed = ast.literal_eval(text) if text else []
+        return {read_choice(str(name), LESIONS | OTHER_FINDINGS, "categories", path) for name in listed}
     except (ValueError, SyntaxError) as error:
-        raise ValueError(f"{path} expects categories as \"['Mass']\", got {text!r}; fetch the set's table.") from error
+        raise ValueError(
+            f"{path} expects categories as \"['Mass']\" of {sorted(LESIONS | OTHER_FINDINGS)}, got {text!r}; fetch the "
+            "set's table."
+        ) from error

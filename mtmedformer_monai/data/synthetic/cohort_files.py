@@ -69,7 +69,7 @@ def collect_items(make: Callable[[int], list[Item]], num_patients: int, workers:
 
 
 def count_workers(workers: int | None) -> int:
-    """One a CPU core where left out."""
+    """Number of processes: one per CPU core by default."""
     return (os.cpu_count() or 1) if workers is None else workers
 
 
@@ -82,7 +82,7 @@ def check_size(num_patients: int, workers: int) -> None:
     if num_patients < 8:
         raise ValueError(f"num_patients expects 8 or more, to be split three ways, got {num_patients}.")
     if workers < 1:
-        raise ValueError(f"workers expects 1 or more processes, got {workers}; leave it out for one a CPU core.")
+        raise ValueError(f"workers expects 1 or more processes, got {workers}; leave it out for one per CPU core.")
 
 
 def check_shares(argument: str, shares: Mapping[str, float], known: Sequence[str]) -> None:

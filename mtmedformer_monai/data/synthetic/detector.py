@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .fields import Field
+from mtmedformer_monai.data.array_types import Field
 
 DARKEST = 2e-3
-"""Least signal, as a share of the beam without a patient: electronics have a floor, and logarithms want one."""
+"""Least signal, as a share of the beam without a patient: electronics have a noise floor, and logarithms need one."""
 
 
 def detect(dose: Field, scatter: float, noise: float, blur: float, rng: np.random.Generator) -> Field:

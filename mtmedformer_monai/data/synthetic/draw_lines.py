@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
-from .fields import Field
+from mtmedformer_monai.data.array_types import Field
 
 _SAMPLES = 2
 """Drawn this many times larger, and averaged: smooth edges."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-Field = NDArray[np.floating[Any]]
-Mask = NDArray[np.bool_]
+from mtmedformer_monai.data.array_types import Field
 
 
 def edge(distance: Field, softness: float) -> Field:

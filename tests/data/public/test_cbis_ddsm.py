@@ -186,3 +186,30 @@ def test_a_missing_table_is_named(release, tmp_path):
     next(folder.rglob("calc_case_description_test_set.csv")).unlink()
     with pytest.raises(FileNotFoundError, match=r"calc_case_description_test_set\.csv"):
         convert(folder, tmp_path / "masks")
+
+
+def test_a_lesion_of_unknown_pathology_leaves_the_film_without_one_unless_another_is_malignant(release, tmp_path):
+    release.add("mass", "train", "P_00601", "LEFT", "CC", 1, "", (5, 5, 9, 9))
+    release.add("calc", "train", "P_00601", "LEFT", "CC", 1, "BENIGN", (5, 5, 9, 9), image=False)
+    release.add("mass", "train", "P_00602", "LEFT", "CC", 1, "", (5, 5, 9, 9))
+    release.add("calc", "train", "P_00602", "LEFT", "CC", 1, "malignant", (5, 5, 9, 9), image=False)
+    datalist = converted(release, tmp_path)
+    (unknown,), (known,) = (items_of(datalist, patient) for patient in ("P_00601", "P_00602"))
+    assert unknown["labels"] == {"breast_density": "B"}
+    assert known["labels"]["pathology"] == "malignant"
+
+
+def test_a_copy_is_read_at_any_depth(release, tmp_path):
+    folder = release.finish()
+    expected = converted(release, tmp_path)
+    folder.rename(tmp_path / "moved")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "moved").rename(tmp_path / "set" / "archive")
+    moved = convert(tmp_path / "set", tmp_path / "masks")
+    assert [len(moved[section]) for section in moved if section in expected] == [len(expected[s]) for s in expected]
+
+
+def test_outlines_that_show_nothing_leave_the_film_not_annotated(release, tmp_path):
+    release.add("mass", "test", "P_00603", "LEFT", "CC", 1, "BENIGN", (5, 5, 5, 5))
+    (item,) = items_of(converted(release, tmp_path), "P_00603")
+    assert not {"masks", "boxes"} & set(item)

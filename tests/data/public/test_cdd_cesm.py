@@ -3,8 +3,9 @@ import pytest
 from PIL import Image
 
 from mtmedformer_monai.data.public.cdd_cesm import DENSITY, PATHOLOGY, convert
+from mtmedformer_monai.data.public.spreadsheet import read_sheet
 from mtmedformer_monai.transforms.read_mask import read_mask
-from tests.data.little_images import find_item, images_by_section
+from tests.data.little_images import find_item, images_by_section, write_lines
 from tests.data.little_shapes import write_via
 from tests.data.little_sheets import write_sheet
 
@@ -78,3 +79,21 @@ def test_a_missing_workbook_is_named(release, tmp_path):
     (release / "Radiology-manual-annotations.xlsx").unlink()
     with pytest.raises(FileNotFoundError, match=r"Radiology\*manual\*annotations.xlsx"):
         convert(release, tmp_path / "masks")
+
+
+def test_the_sheet_may_be_a_csv_file_and_names_be_spelled_otherwise(release, tmp_path, datalist):
+    book = release / "Radiology-manual-annotations.xlsx"
+    rows = read_sheet(book, "all", TITLES)
+    lines = [";".join(title.upper() for title in TITLES), *(";".join(row[title] for title in TITLES) for row in rows)]
+    write_lines(release / "tables" / "Radiology_manual_annotations.csv", lines)
+    book.unlink()
+    (release / LOW).rename(release / LOW.replace(" ", "_").lower())
+    again = convert(release, tmp_path / "masks")
+    assert images_by_section(again) == images_by_section(datalist)
+    assert find_item(again, "P2_L_DM_MLO.jpg")["labels"] == {"pathology": "malignant", "breast_density": "C"}
+
+
+def test_a_polygon_without_corners_leaves_the_image_not_annotated(release, tmp_path):
+    empty = {"name": "polygon", "all_points_x": [], "all_points_y": []}
+    write_via(release / "Radiology_hand_drawn_segmentations_v2.csv", [("P2_L_DM_MLO.jpg", empty)])
+    assert not {"masks", "boxes"} & set(find_item(convert(release, tmp_path / "masks"), "P2_L_DM_MLO.jpg"))

@@ -22,7 +22,8 @@ def add(folder, place, name, *masks, source=None):
     for kind in masks:
         mask = folder / place / f"{kind} masks" / f"{name}.png"
         mask.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.zeros((8, 12), dtype=np.uint8)).save(mask)
+        is_drawn = kind == "lung" or "COVID-19" in place
+        Image.fromarray(np.full((8, 12), 255 * is_drawn, dtype=np.uint8)).save(mask)
     return path
 
 
@@ -77,3 +78,29 @@ def test_one_part_will_do(release):
     datalist = convert(release)
     assert images_by_section(datalist)["test"] == {"covid_77.png"}
     assert set(find_item(datalist, "covid_77.png")["masks"]) == {"lung", "opacity"}
+
+
+def test_masks_that_show_nothing_or_contradict_the_class_are_left_out(release):
+    def masks_of(kind, name):
+        return [path for path in release.rglob(f"{name}.png") if path.parent.name == f"{kind} masks"]
+
+    masks_of("lung", "covid_1")[0].write_bytes(b"")
+    Image.fromarray(np.zeros((8, 12), dtype=np.uint8)).save(masks_of("infection", "covid_5")[0])
+    Image.fromarray(np.full((8, 12), 255, dtype=np.uint8)).save(masks_of("infection", "Normal (1)")[0])
+    datalist = convert(release)
+    covid = find_item(datalist, "covid_1.png")
+    assert covid["masks"]["lung"].endswith("covid_77.png")  # of its copy in the other part
+    assert set(find_item(datalist, "covid_5.png")["masks"]) == {"lung"}
+    assert set(find_item(datalist, "Normal (1).png")["masks"]) == {"lung"}
+
+
+def test_folders_may_be_spelled_otherwise_and_lie_deeper(release):
+    expected = images_by_section(convert(release))
+    for path in sorted(release.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rename(path.with_name(path.name.replace(" ", "_")))
+    (release / "COVID-QU-Ex").mkdir()
+    for part in ("Lung_Segmentation_Data", "Infection_Segmentation_Data"):
+        (release / part).rename(release / "COVID-QU-Ex" / part)
+    assert images_by_section(convert(release)) == expected
+    assert set(find_item(convert(release), "covid_5.png")["masks"]) == {"lung", "opacity"}

@@ -6,7 +6,7 @@ import pytest
 from mtmedformer_monai.data.public.inbreast import convert
 from mtmedformer_monai.transforms.read_mask import read_mask
 from tests.data.little_dicom import write_dicom
-from tests.data.little_images import write_lines
+from tests.data.little_images import write_image, write_lines
 
 TITLES = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
 SIZE = (48, 32)
@@ -35,7 +35,8 @@ def release(tmp_path):
             name = f"{2000 + woman}{'RL'.index(side)}"
             date = "200901" if woman == 0 and side == "L" else "201001"
             write_dicom(folder / f"AllDICOMs/{name}_hash{woman:02}_MG_{side}_CC_ANON.dcm", pixels)
-            rows.append(f"removed;removed;{side};CC;{date};{name};{woman % 4 + 1};{'4a' if woman % 3 else '2'}")
+            birads = "4a" if woman % 3 else {"R": "1", "L": "2"}[side]
+            rows.append(f"removed;removed;{side};CC;{date};{name};{woman % 4 + 1};{birads}")
     rows.append("removed;removed;R;MLO;201001;9999; ;1")  # its image is not there
     write_lines(folder / "INbreast.csv", [TITLES, *rows])
     write_contours(folder, "20000", ("Mass", box_points(4, 6, 14, 20)), ("Espiculated Region", box_points(2, 4, 8, 10)))
@@ -68,10 +69,28 @@ def test_calcifications_are_no_lesions_of_their_own(datalist):
     assert not {"masks", "boxes"} & set(item_of(datalist, "20010"))
 
 
-def test_without_contours_there_is_no_lesion(datalist):
+def test_a_negative_image_without_contours_has_no_lesion_and_any_other_is_not_annotated(datalist):
     item = item_of(datalist, "20030")
+    assert item["labels"]["birads"] == "1"
     assert item["boxes"] == {"lesion": []}
     assert not read_mask(item["masks"]["lesion"]).any()
+    for name in ("20031", "20011"):
+        assert not {"masks", "boxes"} & set(item_of(datalist, name))
+
+
+def test_a_lesion_without_an_area_leaves_the_image_not_annotated(release, tmp_path):
+    write_contours(release, "20030", ("Mass", box_points(4, 6, 14, 20)), ("Mass", ["(3.0, 3.0)", "(9.0, 9.0)"]))
+    assert not {"masks", "boxes"} & set(item_of(convert(release, tmp_path / "masks"), "20030"))
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_tables_that_were_saved_again_are_read(release, tmp_path, datalist, delimiter):
+    """With another delimiter, a byte order mark, and numbers as pandas writes them in a column with gaps."""
+    lines = (release / "INbreast.csv").read_text().splitlines()
+    cells = [line.split(";") for line in lines]
+    rows = [[*row[:5], f"{row[5]}.0", f"{row[6]}.0" if row[6].strip() else "NaN", row[7]] for row in cells[1:]]
+    write_lines(release / "INbreast.csv", [f"\ufeff{delimiter.join(cells[0])}", *map(delimiter.join, rows)])
+    assert convert(release, tmp_path / "masks") == datalist
 
 
 def test_labels_and_facts(datalist):
@@ -112,3 +131,30 @@ def test_missing_contours_are_told(release, tmp_path):
     (release / "AllXML").rename(release / "XML")
     with pytest.raises(FileNotFoundError, match="expects AllXML"):
         convert(release, tmp_path / "masks")
+
+
+def test_smaller_pictures_are_refused(release, tmp_path):
+    for path in (release / "AllDICOMs").iterdir():
+        write_image(path.with_suffix(".png"), 10, 12)
+        path.unlink()
+    with pytest.raises(ValueError, match="expects the size of its DICOM file, got 10 x 12"):
+        convert(release, tmp_path / "masks")
+    write_contours(release, "20000", ("Mass", box_points(4, 6, 9, 11)))
+    assert item_of(convert(release, tmp_path / "masks"), "20000")["boxes"] == {"lesion": [[4, 6, 9, 11]]}
+
+
+def test_the_old_excel_table_is_told_to_be_saved_anew(release, tmp_path):
+    (release / "INbreast.csv").unlink()
+    (release / "INbreast.xls").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1"))
+    with pytest.raises(ValueError, match=r"INbreast\.xls expects CSV or \.xlsx"):
+        convert(release, tmp_path / "masks")
+
+
+def test_a_release_is_read_at_any_depth_and_outlines_of_the_muscle_are_no_lesions(release, tmp_path):
+    (release / "PectoralMuscle/Pectoral Muscle XML").mkdir(parents=True)
+    (release / "AllXML" / "20000.xml").rename(release / "PectoralMuscle/Pectoral Muscle XML" / "20000.xml")
+    release.rename(tmp_path / "INbreast Release 1.0")
+    release.mkdir()
+    (tmp_path / "INbreast Release 1.0").rename(release / "INbreast Release 1.0")
+    assert not {"masks", "boxes"} & set(item_of(convert(release, tmp_path / "masks"), "20001"))
+    assert item_of(convert(release, tmp_path / "masks"), "20020")["boxes"] == {"lesion": [[3, 3, 9, 9]]}

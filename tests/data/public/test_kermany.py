@@ -109,3 +109,47 @@ def test_another_label_is_refused(tmp_path, row):
     write_lines(tmp_path / "labels.csv", [HEADER, row])
     with pytest.raises(ValueError, match="mend the row"):
         convert(tmp_path)
+
+
+def lay_out_later_release(folder):
+    """Names of the later release: a class, the patient's number, the image's."""
+    for number in range(24):
+        name, kind = (("NORMAL", "NORMAL"), ("PNEUMONIA", "BACTERIA"), ("PNEUMONIA", "VIRUS"))[number % 3]
+        part = "test" if number >= 18 else "train"
+        for image in (1, 2):
+            write_lines(folder / part / name / f"{kind}-{1000000 + number}-{image:04}.jpeg", [])
+    return folder
+
+
+@pytest.mark.parametrize("place", [".", "ZhangLabData/CellData/chest_xray", "chest_xray/chest_xray"])
+def test_the_later_release_is_read_at_any_depth(tmp_path, place):
+    lay_out_later_release(tmp_path / place)
+    for name in ("CNV", "NORMAL"):
+        for part in ("train", "test"):
+            write_lines(tmp_path / "ZhangLabData/CellData/OCT" / part / name / f"{name}-9-1.jpeg", [])
+    write_lines(tmp_path / "__MACOSX/chest_xray/train/NORMAL/._NORMAL-1-1.jpeg", [])
+    datalist = convert(tmp_path)
+    assert sum(map(len, images_by_section(datalist).values())) == 48
+    assert find_item(datalist, "VIRUS-1000002-0001.jpeg")["patient_id"] == "1000002"
+    assert find_item(datalist, "VIRUS-1000002-0001.jpeg")["labels"] == {
+        "finding": "pneumonia",
+        "pneumonia_type": "viral",
+    }
+    assert find_item(datalist, "BACTERIA-1000001-0002.jpeg")["labels"]["pneumonia_type"] == "bacterial"
+    assert find_item(datalist, "NORMAL-1000000-0001.jpeg")["labels"] == {"finding": "normal"}
+    assert patients(datalist, "test") == {str(1000000 + number) for number in range(18, 24)}
+
+
+def test_a_numbered_patient_of_the_test_folder_is_not_trained_on(tmp_path):
+    lay_out_later_release(tmp_path)
+    write_lines(tmp_path / "train/PNEUMONIA/BACTERIA-1000019-0007.jpeg", [])
+    datalist = convert(tmp_path)
+    assert "1000019" in patients(datalist, "test")
+    assert "1000019" not in patients(datalist, "training", "validation")
+
+
+@pytest.mark.parametrize("place", ["NORMAL/BACTERIA-1-1.jpeg", "PNEUMONIA/NORMAL-1-1.jpeg", "VIRUS/VIRUS-1-1.jpeg"])
+def test_a_folder_that_contradicts_the_name_is_told(tmp_path, place):
+    write_lines(lay_out_later_release(tmp_path) / "train" / place, [])
+    with pytest.raises(ValueError, match="that agrees with the name"):
+        convert(tmp_path)

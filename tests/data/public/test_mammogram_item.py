@@ -30,3 +30,14 @@ def test_densities(text, density):
 )
 def test_assessments(text, category):
     assert read_birads(text) == category
+
+
+@pytest.mark.parametrize(
+    ("text", "density", "category"), [("3.0", "C", "3"), ("10", None, None), ("2.5", None, None), ("4-5", None, None)]
+)
+def test_numbers_of_pandas_are_read_and_ambiguous_cells_are_not(text, density, category):
+    assert (read_density(text), read_birads(text)) == (density, category)
+
+
+def test_an_unknown_patient_is_left_out():
+    assert make_mammogram("a.png", ImageFacts("", "", "", ""), {}, {}) == {"image": "a.png"}

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mtmedformer_monai.data import check_datalist, convert_dataset, read_datalist
+from mtmedformer_monai.data.public.mias_tables import read_info
 from mtmedformer_monai.data.public.mini_mias import convert
 from mtmedformer_monai.transforms.read_mask import read_mask
 from mtmedformer_monai.transforms.reading import read_radiograph
@@ -131,3 +132,32 @@ def test_the_flat_layout(tmp_path):
     assert other["labels"] == {"pathology": "malignant", "mias_density": "fatty"}
     assert "masks" not in other
     assert not (tmp_path / "unused").exists()
+
+
+def info_of(folder, *lines):
+    write_lines(folder / "Info.txt", lines)
+    return {film.name: film for film in read_info(folder / "Info.txt")}
+
+
+def test_an_abnormality_without_a_severity_is_not_normal(tmp_path):
+    films = info_of(tmp_path, "mdb001 G CIRC 535 425 197", "mdb002 G CIRC", "mdb002 G SPIC M 5 5 5", "mdb003 D NORM")
+    assert [film.pathology for film in films.values()] == [None, "malignant", "normal"]
+    assert [film.lacks_circle for film in films.values()] == [False, True, False]
+
+
+def test_a_line_that_is_cut_short_is_told_or_lacks_a_circle(tmp_path):
+    assert info_of(tmp_path, "mdb001 G CIRC B 535 425")["mdb001"].lacks_circle
+    with pytest.raises(ValueError, match="expects lines as 'mdb001 G CIRC B 535 425 197', got 'mdb001 G CI'"):
+        info_of(tmp_path, "mdb001 G CI")
+
+
+def test_png_copies_are_read_with_circles_scaled_and_one_outside_is_no_annotation(tmp_path):
+    lines = ["MDB001 g circ b 535 425 197", "mdb004 D CIRC M 2000 2000 20"]
+    write_lines(tmp_path / "tables" / "info.txt", [*lines, *(f"mdb{number:03} F NORM" for number in range(101, 111))])
+    for name in ("mdb001", "mdb004", *(f"mdb{number:03}" for number in range(101, 111))):
+        write_image(tmp_path / "png" / f"{name}.png", 256, 256)
+    datalist = convert(tmp_path, tmp_path / "masks", tmp_path / "copies")
+    (box,) = find_item(datalist, "mdb001.png")["boxes"]["lesion"]
+    assert np.allclose(box, np.array([535 - 197, 1023 - 425 - 197, 535 + 198, 1023 - 425 + 198]) / 4, atol=1)
+    assert not {"masks", "boxes"} & set(find_item(datalist, "mdb004.png"))
+    assert find_item(datalist, "mdb001.png")["image"] == "png/mdb001.png"

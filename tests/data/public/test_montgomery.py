@@ -69,3 +69,24 @@ def test_another_name_is_refused(release, tmp_path):
     image.rename(image.with_name("mine.png"))
     with pytest.raises(ValueError, match=r"mine\.png expects a name as MCUCXR_0001_0"):
         convert(release, tmp_path / "masks")
+
+
+def test_a_mask_that_shows_nothing_was_never_drawn(release, tmp_path):
+    save_mask(next(release.rglob("leftMask/MCUCXR_0003_0.png")), slice(0, 0))
+    next(release.rglob("rightMask/MCUCXR_0004_0.png")).write_bytes(b"")
+    datalist = convert(release, tmp_path / "masks")
+    assert "masks" not in find_item(datalist, "MCUCXR_0003_0.png")
+    assert "masks" not in find_item(datalist, "MCUCXR_0004_0.png")
+
+
+def test_kaggles_copy_of_both_sets_is_read(tmp_path):
+    for number in range(10):
+        name = f"MCUCXR_{number:04}_{number % 2}"
+        write_image(tmp_path / "Lung Segmentation/CXR_png" / f"{name}.png")
+        write_image(tmp_path / "Lung Segmentation/CXR_png" / f"CHNCXR_{number:04}_0.png")
+        save_mask(tmp_path / "Lung Segmentation/masks" / f"{name}.png", slice(1, 5))
+        save_mask(tmp_path / "Lung Segmentation/masks" / f"CHNCXR_{number:04}_0_mask.png", slice(1, 5))
+    datalist = convert(tmp_path, tmp_path / "drawn")
+    items = [item for section in ("training", "validation", "test") for item in datalist[section]]
+    assert sorted(item["patient_id"] for item in items) == [f"MCUCXR_{number:04}_{number % 2}" for number in range(10)]
+    assert all(read_mask(item["masks"]["lung"]).sum() == 16 for item in items)

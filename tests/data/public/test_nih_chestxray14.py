@@ -93,3 +93,55 @@ def test_the_flat_layout(tmp_path):
     ]
     assert "boxes" not in datalist["validation"][0]
     assert datalist["test"][0]["boxes"] == {"opacity": []}
+
+
+@pytest.mark.parametrize("place", [".", "data"])
+def test_a_release_is_read_at_any_depth_and_with_a_quoted_header(published, place, tmp_path):
+    expected = images_by_section(convert(published))
+    path = published / "BBox_List_2017.csv"
+    path.write_text(path.read_text().replace("Bbox [x,y,w,h]", '"Bbox [x,y,w,h]"'))
+    if place != ".":
+        (published / place).mkdir()
+        for entry in [entry for entry in published.iterdir() if entry.name != place]:
+            entry.rename(published / place / entry.name)
+    datalist = convert(published)
+    assert images_by_section(datalist) == expected
+    assert find_item(datalist, "00000100_000.png")["boxes"] == {"opacity": [[50.0, 50.0, 200.0, 150.0]]}
+
+
+def test_kaggles_sample_is_split_by_patient_and_has_no_boxes(tmp_path):
+    findings = ["No Finding", "Pneumonia", "Mass", ""]
+    names = {
+        f"{patient:08}_{image:03}.png": findings[(patient + image) % 4] for patient in range(20) for image in (0, 1)
+    }
+    rows = [f"{name},{finding},0,,50Y,M,PA" for name, finding in names.items()]
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    write_lines(tmp_path / "sample" / "sample_labels.csv", [header, *rows])
+    for name in names:
+        write_image(tmp_path / "sample" / "images" / name)
+    datalist = convert(tmp_path)
+    assert find_item(datalist, "00000007_000.png")["patient_id"] == "7"  # by its name, the column being empty
+    assert find_item(datalist, "00000000_000.png")["boxes"] == {"opacity": []}
+    assert set(find_item(datalist, "00000001_000.png")) == {"image", "patient_id", "labels"}
+    assert set(find_item(datalist, "00000003_000.png")) == {"image", "patient_id"}  # the cell is empty
+    patients = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
+    assert sum(map(len, patients)) == 20
+
+
+@pytest.mark.parametrize(
+    ("box", "boxes"),
+    [("900,900,400,400", [[450, 225, 512, 256]]), ("1024,0,40,40", None), ("100,200,0,400", None), (",,,", None)],
+    ids=["reaches out", "beyond the edge", "no width", "blank"],
+)
+def test_boxes_without_an_area_are_none_that_is_said(published, box, boxes):
+    path = published / "BBox_List_2017.csv"
+    path.write_text(path.read_text().replace("100,200,300,400", box))
+    item = find_item(convert(published), "00000100_000.png")
+    assert item.get("boxes") == (boxes and {"opacity": boxes})
+
+
+def test_boxes_that_are_no_numbers_are_told(published):
+    path = published / "BBox_List_2017.csv"
+    path.write_text(path.read_text().replace("100,200", "100,wide"))
+    with pytest.raises(ValueError, match=r"BBox_List_2017\.csv expects numbers in the column 'y', got 'wide'"):
+        convert(published)

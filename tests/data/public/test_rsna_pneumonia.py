@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from mtmedformer_monai.data.public.rsna_pneumonia import MAPPING, convert
-from tests.data.little_images import find_item, images_by_section, write_lines
+from tests.data.little_images import find_item, images_by_section, write_image, write_lines
 
 CLASSES = ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")
 
@@ -61,5 +61,84 @@ def test_with_the_mapping_images_are_split_by_chestxray14_s_patients(release, ca
 def test_another_class_is_refused(release):
     path = release / "stage_2_detailed_class_info.csv"
     path.write_text(path.read_text().replace("Normal", "Fine", 1))
-    with pytest.raises(ValueError, match="fetch stage 2"):
+    with pytest.raises(ValueError, match="expects classes"):
         convert(release)
+
+
+def rewritten(release, name, change):
+    """Changes the lines of a table behind its header."""
+    path = release / name
+    header, *lines = path.read_text().splitlines()
+    write_lines(path, [header, *filter(None, map(change, lines))])
+    return release
+
+
+BOXES = "stage_2_train_labels.csv"
+
+
+@pytest.mark.parametrize(("one", "zero"), [("1.0", "0.0"), ("True", "False"), ("TRUE", "FALSE")])
+def test_targets_that_were_saved_again_are_the_same(release, one, zero):
+    expected = convert(release)
+    changed = rewritten(release, BOXES, lambda line: line[:-1] + (one if line.endswith("1") else zero))
+    assert convert(changed) == expected
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["opaque", "normal"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda line: "", lambda line: line[:-1], lambda line: line[:-1] + "NaN"],
+    ids=["no row", "no target", "NaN"],
+)
+def test_an_image_of_which_the_table_says_nothing_has_no_annotation(release, number, change):
+    rewritten(release, BOXES, lambda line: change(line) if line.startswith(f"id{number},") else line)
+    item = find_item(convert(release), f"id{number}.dcm")
+    assert "boxes" not in item
+    assert item["labels"] == {"finding": ("pneumonia", "normal")[number]}
+    assert find_item(convert(release), "id3.dcm")["boxes"]["opacity"]
+
+
+def test_an_opacity_without_a_box_is_not_annotated(release):
+    rewritten(release, BOXES, lambda line: "id0,,,,,1" if line.startswith("id0,") else line)
+    rewritten(release, BOXES, lambda line: "id4,1,2,3,4,1" if line.startswith("id4,") else line)
+    for name in ("id0", "id4"):
+        assert "boxes" not in find_item(convert(release), f"{name}.dcm")
+
+
+def test_another_target_is_refused(release):
+    rewritten(release, BOXES, lambda line: line[:-1] + "2")
+    with pytest.raises(ValueError, match=r"expects targets \['1', '0', 'true', 'false'\], got \['2'\]"):
+        convert(release)
+
+
+def test_images_without_a_class_keep_their_boxes(release):
+    rewritten(release, "stage_2_detailed_class_info.csv", lambda line: "" if line.startswith("id0,") else line)
+    item = find_item(convert(release), "id0.dcm")
+    assert "labels" not in item
+    assert len(item["boxes"]["opacity"]) == 2
+
+
+@pytest.mark.parametrize("name", [BOXES, "stage_2_detailed_class_info.csv"])
+def test_a_missing_table_is_told_with_what_was_found(release, name):
+    (release / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"expects the set's table {name}; found stage_2_.*Known is: stage_2"):
+        convert(release)
+
+
+def test_stage_1_is_read_too_and_in_a_folder_of_its_own(release, tmp_path):
+    expected = images_by_section(convert(release))
+    for path in sorted(release.iterdir()):
+        path.rename(path.with_name(path.name.replace("stage_2", "stage_1")))
+    assert images_by_section(convert(release)) == expected
+
+
+def test_boxes_are_clipped_and_scaled_to_smaller_copies(release):
+    for path in (release / "stage_2_train_images").iterdir():
+        path.unlink()
+        write_image(path.with_suffix(".png"), 512, 512)
+    rewritten(release, BOXES, lambda line: "id0,1000,152.5,213.0,379.0,1" if line.startswith("id0,") else line)
+    datalist = convert(release)
+    assert find_item(datalist, "id3.png")["boxes"]["opacity"] == [
+        [50, 76.25, 156.5, 265.75],
+        [300, 76.25, 406.5, 265.75],
+    ]
+    assert find_item(datalist, "id0.png")["boxes"]["opacity"] == [[500, 76.25, 512, 265.75]] * 2

@@ -2,25 +2,50 @@ import logging
 
 import pytest
 
-from mtmedformer_monai.data.public.set_files import find_root, index_files, place_of, tell_present
+from mtmedformer_monai.data.public.set_files import RADIOGRAPHS, SetFolder, place_of
 from tests.data.little_images import write_lines
 
 
-def test_files_are_told_by_name_over_all_patterns(tmp_path):
-    paths = [write_lines(tmp_path / name, []) for name in ("a/1.dcm", "a/.2.dcm", "b/deep/3.dcm", "b/4.txt")]
-    assert index_files(tmp_path, "a/*.dcm", "b/**/*.dcm") == {"1.dcm": paths[0], "3.dcm": paths[2]}
+def set_of(folder, *names):
+    for name in names:
+        write_lines(folder / name, ["a,b", "1,2"])
+    return SetFolder(folder, "release 1 of the set")
 
 
-def test_nothing_found_names_what_is_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"expects a/\*.dcm or b/\*.dcm; unpack"):
-        index_files(tmp_path, "a/*.dcm", "b/*.dcm")
+def test_files_are_found_at_any_depth_and_in_any_case_but_hidden_ones(tmp_path):
+    files = set_of(
+        tmp_path, "Images/1.DCM", "x/y/images/2.png", "images/.3.dcm", "__MACOSX/images/4.png", "masks/5.png"
+    )
+    assert list(files.by_stem("(^|/)images/", RADIOGRAPHS)) == ["1", "2"]
 
 
-def test_the_root_may_lie_deeper(tmp_path):
-    write_lines(tmp_path / "inner" / "table.csv", [])
-    assert find_root(tmp_path, "table.csv", "outer", "inner") == tmp_path / "inner"
-    with pytest.raises(FileNotFoundError, match=r"expects other\.csv in itself or inner"):
-        find_root(tmp_path, "other.csv", "inner")
+def test_of_copies_of_an_image_the_dicom_file_counts_and_then_the_uppermost(tmp_path):
+    files = set_of(tmp_path, "png/1.png", "deep/er/1.dcm", "a/2.png", "a/b/2.png")
+    found = files.by_stem("", RADIOGRAPHS)
+    assert found == {"1": tmp_path / "deep/er/1.dcm", "2": tmp_path / "a/2.png"}
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    write_lines(tmp_path / "elsewhere" / "1.png", [])
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "images").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "set", target_is_directory=True)
+    assert [path.name for path in SetFolder(tmp_path / "set", "").find("", (".png",))] == ["1.png"]
+
+
+def test_what_is_missing_is_told_with_what_was_found_and_the_release_that_is_known(tmp_path):
+    files = set_of(tmp_path, *(f"a/{number}.txt" for number in range(10)))
+    with pytest.raises(FileNotFoundError) as told:
+        files.images("^images/", RADIOGRAPHS, "images/*.dcm")
+    for part in ("expects images/*.dcm", "found a/0.txt, ", " and 2 more", "release 1 of the set"):
+        assert part in str(told.value)
+    with pytest.raises(FileNotFoundError, match=r"expects the set's table list\.csv"):
+        files.table("list", "list.csv", ["a"])
+
+
+@pytest.mark.parametrize("name", ["table_v2.csv", "deep/TABLE.csv"])
+def test_a_table_is_read_wherever_it_is(tmp_path, name):
+    assert set_of(tmp_path, name).table("table(_v2)?", "table.csv", ["b"]) == [{"a": "1", "b": "2"}]
 
 
 def test_a_place_is_relative_within_the_set_alone(tmp_path):
@@ -30,7 +55,10 @@ def test_a_place_is_relative_within_the_set_alone(tmp_path):
 
 def test_a_part_of_a_set_will_do_and_nothing_of_it_will_not(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    tell_present(2, 5, tmp_path)
+    files = set_of(tmp_path, "other.png")
+    files.tell_present(2, 5)
     assert "2 of the 5 images" in caplog.text
-    with pytest.raises(FileNotFoundError, match="got none"):
-        tell_present(0, 5, tmp_path)
+    with pytest.raises(
+        FileNotFoundError, match=r"expects images that its tables list \(5\); found other\.png\. Known is"
+    ):
+        files.tell_present(0, 5)

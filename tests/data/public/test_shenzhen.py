@@ -45,3 +45,20 @@ def test_without_readings_the_name_says_normal(release):
     for path in (release / "ChinaSet_AllFiles/ClinicalReadings").iterdir():
         path.unlink()
     assert find_item(convert(release), "CHNCXR_0002_0.png")["labels"]["finding"] == "normal"
+
+
+def test_masks_that_show_nothing_were_never_drawn(release):
+    (release / "mask/mask/CHNCXR_0002_0_mask.png").write_bytes(b"")
+    datalist = convert(release)
+    assert "masks" not in find_item(datalist, "CHNCXR_0002_0.png")
+    assert "masks" in find_item(datalist, "CHNCXR_0004_0.png")
+
+
+def test_kaggles_layout_is_read(release):
+    (release / "ChinaSet_AllFiles/CXR_png").rename(release / "images")
+    (release / "mask").rename(release / "masks")
+    item = find_item(convert(release), "CHNCXR_0002_0.png")
+    assert (item["image"], item["masks"]) == (
+        "images/CHNCXR_0002_0.png",
+        {"lung": "masks/mask/CHNCXR_0002_0_mask.png"},
+    )

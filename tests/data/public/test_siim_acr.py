@@ -4,7 +4,7 @@ import pytest
 from mtmedformer_monai.data.public.siim_acr import convert, decode_runs
 from mtmedformer_monai.transforms.read_mask import read_mask
 from tests.data.little_dicom import write_dicom
-from tests.data.little_images import find_item, images_by_section, write_lines
+from tests.data.little_images import find_item, images_by_section, write_image, write_lines
 
 SIZE = (6, 5)
 
@@ -51,3 +51,56 @@ def test_labeled_images_are_split_by_the_header_s_patients(datalist):
 def test_other_runs_are_refused(text):
     with pytest.raises(ValueError, match="expect pairs within 6 x 5"):
         decode_runs(text, SIZE)
+
+
+@pytest.fixture
+def release(tmp_path):
+    return write_release(tmp_path / "set", "train-rle.csv", "deep/er/s{}/t")
+
+
+def with_cells(release, **cells):
+    """The release with other cells of some images."""
+    lines = (release / "train-rle.csv").read_text().splitlines()
+    names = {f"1.2.{number[1:]}": text for number, text in cells.items()}
+    kept = [line for line in lines if line.split(",")[0] not in names]
+    write_lines(
+        release / "train-rle.csv", [*kept, *(f"{name},{cell}" for name, text in names.items() for cell in text)]
+    )
+    return release
+
+
+@pytest.mark.parametrize("cells", [[""], ["nan"], ["", "7 2"], ["-1", "7 2"]], ids=["blank", "NaN", "half", "both"])
+def test_a_table_that_says_nothing_or_contradicts_itself_is_no_annotation(release, tmp_path, cells):
+    item = find_item(convert(with_cells(release, n5=cells), tmp_path / "masks"), "1.2.5.dcm")
+    assert "masks" not in item
+    assert item["patient_id"] == "pseudonym2"
+
+
+def test_none_as_pandas_writes_it_is_none(release, tmp_path):
+    item = find_item(convert(with_cells(release, n5=["-1.0"]), tmp_path / "masks"), "1.2.5.dcm")
+    assert not read_mask(item["masks"]["pneumothorax"]).any()
+
+
+def test_blank_runs_are_told_from_none():
+    with pytest.raises(ValueError, match="the set writes -1 for none"):
+        decode_runs("", SIZE)
+    with pytest.raises(ValueError, match="expect whole numbers, got '1 x'"):
+        decode_runs("1 x", SIZE)
+
+
+@pytest.mark.parametrize("shrunk", [False, True])
+def test_png_copies_are_read_with_masks_at_their_size(tmp_path, shrunk):
+    """A run over columns 256 to 511 of the original covers the second quarter of a copy."""
+    size = 8 if shrunk else 1024
+    for number in range(8):
+        write_image(tmp_path / "png" / f"1.2.{number}.png", size, size)
+        write_image(tmp_path / "png_masks" / f"1.2.{number}.png", size, size)
+    rows = [f"1.2.{number},{1024 * 256} {1024 * 256}" for number in range(8)]
+    write_lines(
+        tmp_path / "stage_2_train.csv", ["EncodedPixels,ImageId", *(",".join(row.split(",")[::-1]) for row in rows)]
+    )
+    item = find_item(convert(tmp_path, tmp_path / "drawn"), "1.2.3.png")
+    assert (item["image"], item["patient_id"]) == ("png/1.2.3.png", "1.2.3")
+    expected = np.zeros((size, size), dtype=bool)
+    expected[:, size // 4 : size // 2] = True
+    assert np.array_equal(read_mask(item["masks"]["pneumothorax"]), expected)

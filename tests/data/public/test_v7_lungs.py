@@ -134,3 +134,24 @@ def test_the_flat_layout(tmp_path):
 )
 def test_labels_of_the_flat_layout(tmp_path, label, raw, labels):
     assert flat_item(tmp_path, label, raw).get("labels") == labels
+
+
+@pytest.mark.parametrize(
+    "lung",
+    [{"path": []}, {"paths": [[], points((4, 4), (8, 4), (8, 8))]}, {"path": points((1, 1), (5, 5))}, {}],
+    ids=["no points", "one path without", "a line", "empty"],
+)
+def test_a_lung_without_an_outline_leaves_the_image_out(published, lung):
+    export(published, "3", [rectangle(1, 2, 4, 6), {"name": "Lung", "polygon": lung}])
+    assert "3.png" not in images_by_section(convert(published))["training"]
+    assert sum(map(len, images_by_section(convert(published)).values())) == 19
+
+
+def test_exports_in_folders_of_their_own_and_images_of_another_ending_are_read(published):
+    (published / "repository").mkdir()
+    (published / "annotations").rename(published / "repository" / "annotations")
+    (published / "images").rename(published / "repository" / "images")
+    (published / "repository/images/3.png").rename(published / "repository/images/3.PNG")
+    again = convert(published)
+    assert sum(map(len, images_by_section(again).values())) == 20
+    assert find_item(again, "3.PNG")["image"] == "repository/images/3.PNG"

@@ -1,7 +1,7 @@
 import pytest
 
 from mtmedformer_monai.data.public.vindr_mammo import convert
-from tests.data.little_images import find_item, images_by_section, write_lines
+from tests.data.little_images import find_item, images_by_section, write_image, write_lines
 
 BREASTS = "study_id,series_id,laterality,image_id,view_position,height,width,breast_birads,breast_density,split"
 FINDINGS = f"{BREASTS[:-6]},finding_categories,finding_birads,xmin,ymin,xmax,ymax,split"
@@ -73,3 +73,51 @@ def test_other_tables_are_refused(release, table, old, new, match):
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=match):
         convert(release)
+
+
+def rewritten(release, name, change):
+    path = release / name
+    header, *lines = path.read_text().splitlines()
+    write_lines(path, [header, *filter(None, map(change, lines))])
+    return release
+
+
+FINDING_TABLE = "finding_annotations.csv"
+
+
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [("64,90,95,99", [[64, 90, 80, 99]]), ("80,10,95,20", None), ("30,60,10,20", [[10, 20, 30, 60]]), (",,,", None)],
+    ids=["reaches out", "beyond the edge", "swapped", "blank"],
+)
+def test_a_lesion_whose_box_has_no_area_leaves_the_image_not_annotated(release, box, kept):
+    rewritten(release, FINDING_TABLE, lambda line: line.replace("BI-RADS 4,10.5,20,30.25,40", f"BI-RADS 4,{box}"))
+    rewritten(release, FINDING_TABLE, lambda line: "" if "Asymmetry" in line else line)
+    assert find_item(convert(release), "i0CC.dicom").get("boxes") == (kept and {"lesion": kept})
+
+
+def test_an_image_without_a_row_of_findings_is_not_annotated(release):
+    rewritten(release, FINDING_TABLE, lambda line: "" if ",i5MLO," in line else line)
+    item = find_item(convert(release), "i5MLO.dicom")
+    assert "boxes" not in item
+    assert item["labels"] == {"breast_density": "B", "birads": "1"}
+
+
+def test_another_finding_is_refused_rather_than_taken_for_none(release):
+    rewritten(release, FINDING_TABLE, lambda line: line.replace("['Mass']", "['Lump']"))
+    with pytest.raises(ValueError, match="expects categories"):
+        convert(release)
+
+
+def test_numbers_and_words_may_be_spelled_otherwise(release):
+    expected = convert(release)
+    rewritten(release, FINDING_TABLE, lambda line: line.replace(",100,80,", ",100.0,80.0,").replace("Mass", "mass"))
+    rewritten(release, "breast-level_annotations.csv", lambda line: line.replace("training", "Training"))
+    assert convert(release) == expected
+
+
+def test_boxes_are_scaled_to_smaller_copies(release):
+    path = release / "images" / "s0" / "i0CC.dicom"
+    path.unlink()
+    write_image(path.with_suffix(".png"), width=40, height=50)
+    assert find_item(convert(release), "i0CC.png")["boxes"]["lesion"][0] == [5.25, 10, 15.125, 20]

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.datalist import Item
 from mtmedformer_monai.data.split import split_by_patient
 from mtmedformer_monai.data.synthetic.cohort_files import (
@@ -25,7 +26,6 @@ from mtmedformer_monai.data.synthetic.cohort_files import (
     write_cohort,
 )
 from mtmedformer_monai.data.synthetic.dicom.write_dx import DXHeader, write_dx
-from mtmedformer_monai.data.synthetic.fields import Field, Mask
 from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, MASKS, PATIENT_ID, SITE
 
 from .opacities import Disease, bacterial, healthy, viral
@@ -55,7 +55,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Case:
-    """One patient, with what ails it and where it is seen."""
+    """One patient, with disease and scanner."""
 
     patient_id: str
     patient: Patient
@@ -81,10 +81,11 @@ def make_chest_cohort(
         num_patients: about a tenth have two images; splits are by patient.
         image_size: columns of an image; rows follow from the scanner's aspect.
         seed: of everything.
-        scanners: one a site; patients go to them in turn.
+        scanners: one per site; patients are assigned to them in turn.
         disease_shares: {'normal', 'bacterial', 'viral': share}; 4 : 3 : 3 by default.
         annotated: {site: parts out of `PARTS`}; sites that are not named carry all parts.
-        workers: processes that render, one a CPU core where left out; 1 renders in this one. The files are the same.
+        workers: number of rendering processes, by default one per CPU core; 1 renders in this process. The files do not
+            depend on it.
 
     Returns:
         Path of the datalist.
@@ -103,7 +104,7 @@ def make_chest_cohort(
 
 
 def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
-    """By patient; sections get their share of pneumonias, where any site tells of them."""
+    """By patient, stratified on `finding` where any site annotates it."""
     labeled = any("finding" in item.get(LABELS, {}) for item in items)
     return split_by_patient(items, FRACTIONS, seed=seed, stratify_on="finding" if labeled else None)
 

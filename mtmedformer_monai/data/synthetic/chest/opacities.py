@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.mask_boxes import Box, boxes_of_parts
-from mtmedformer_monai.data.synthetic.fields import Field, Mask, smooth_noise
+from mtmedformer_monai.data.synthetic.fields import smooth_noise
 
 from .phantom import Lungs
 

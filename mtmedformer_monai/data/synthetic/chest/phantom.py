@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.synthetic.fields import Field, Mask, bump, edge, smooth_noise
+from mtmedformer_monai.data.array_types import Field, Mask
+from mtmedformer_monai.data.synthetic.fields import bump, edge, smooth_noise
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a scanner shows a chest: exposure, look-up table, borders and marker."""
+"""Rendering of a chest by a scanner: exposure, lookup table, borders and marker."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mtmedformer_monai.data.array_types import Field
 from mtmedformer_monai.data.synthetic.detector import detect
-from mtmedformer_monai.data.synthetic.fields import Field
 
 MARKER_SHARE = 0.035
 """Height of the side marker, in image heights."""
@@ -24,7 +24,7 @@ class Scanner:
         bits_stored: 10 to 16.
         spacing_mm: of the detector's elements, at the size that is made.
         aspect: rows over columns.
-        contrast: slope of the look-up table.
+        contrast: slope of the lookup table.
         noise: quantum noise at unit exposure.
         blur: of the detector, in pixels.
         view: 'PA' or 'AP'.
@@ -48,14 +48,14 @@ SCANNERS = (
     Scanner("site_b", "MONOCHROME1", 10, 1.6, 1.2, 1.5, 0.035, 0.8, "AP", 0.05),
     Scanner("site_c", "MONOCHROME2", 16, 1.2, 0.9, 0.75, 0.028, 0.6, "PA", 0.03),
 )
-"""Three unlike devices; their looks overlap, as each image's exposure varies too."""
+"""Three heterogeneous devices; their renderings overlap, since the exposure of each image varies too."""
 
 
 def expose(attenuation: Field, scanner: Scanner, rng: np.random.Generator) -> Field:
     """From attenuation to what is shown: float32 (H, W) in [0, 1], brighter is denser.
 
     Beer's law gives the dose behind the patient, quantum noise goes with its root, and the logarithm that every
-    radiography system takes brings it back; then the site's S-shaped look-up table.
+    radiography system takes brings it back; then the site's S-shaped lookup table.
     """
     dose = np.exp(-1.6 * attenuation) * rng.uniform(0.7, 1.4)
     logarithm = -np.log(detect(dose, 0.08, scanner.noise, scanner.blur, rng))

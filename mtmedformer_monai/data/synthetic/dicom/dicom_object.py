@@ -1,4 +1,4 @@
-"""What every written X-ray file shares: patient, study, gray pixels, and the file around them."""
+"""The modules that DX and MG files share: patient, study, series, view, image, pixels, and the file around them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
+
+from mtmedformer_monai.transforms.dicom.codes import REGIONS, VIEWS, code_item
 
 STUDY_DATE = datetime.date(2020, 1, 1)
 """Of all synthetic studies: an honest date would say nothing."""
@@ -35,7 +38,7 @@ class Subject:
 
 
 def require_pydicom() -> None:
-    """Tells early that files cannot be written.
+    """Checks, before anything is rendered, that files can be written.
 
     Raises:
         RuntimeError: pydicom is older than 3.
@@ -70,13 +73,6 @@ def make_uid(entropy: str, part: str) -> str:
     return str(generate_uid(entropy_srcs=[entropy, part]))
 
 
-def code(value: str, scheme: str, meaning: str) -> Dataset:
-    """One item of a code sequence (PS3.3 8.8)."""
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
-    return item
-
-
 def add_patient_and_study(data: Dataset, subject: Subject, study_uid: str) -> None:
     """Patient (C.7.1.1), General Study (C.7.2.1), Patient Study (C.7.2.2)."""
     data.PatientName = subject.name
@@ -92,10 +88,62 @@ def add_patient_and_study(data: Dataset, subject: Subject, study_uid: str) -> No
     data.AccessionNumber = ""
 
 
-def add_times(data: Dataset) -> None:
-    """General Image (C.7.6.1): content and acquisition are the study's."""
+def add_series_and_equipment(data: Dataset, modality: str, intent: str, station: str) -> None:
+    """General Series (C.7.3.1), DX Series (C.8.11.1), General Equipment (C.7.5.1).
+
+    Args:
+        data: to add to.
+        modality: 'DX' or 'MG'.
+        intent: 'FOR PRESENTATION' or 'FOR PROCESSING'.
+        station: name of the device.
+    """
+    data.Modality = modality
+    data.SeriesNumber = 1
+    data.PresentationIntentType = intent
+    data.Manufacturer = "Synthetic"
+    data.StationName = station
+
+
+def add_general_image(data: Dataset, number: int) -> None:
+    """General Image (C.7.6.1): the image's number; content and acquisition have the study's date and time."""
+    data.InstanceNumber = number
     data.ContentDate, data.ContentTime = data.StudyDate, data.StudyTime
     data.AcquisitionDate, data.AcquisitionTime = data.StudyDate, data.StudyTime
+
+
+def add_region_and_view(data: Dataset, region: str, view: str) -> None:
+    """DX Anatomy Imaged (C.8.11.2), DX Positioning (C.8.11.5): names and codes of what is imaged, and from where.
+
+    Args:
+        data: to add to.
+        region: key of `codes.REGIONS`.
+        view: key of `codes.VIEWS`.
+    """
+    data.BodyPartExamined = region
+    data.AnatomicRegionSequence = Sequence([code_item(REGIONS[region])])
+    data.ViewPosition = view
+    data.ViewCodeSequence = Sequence([code_item(VIEWS[view])])
+    data.ViewCodeSequence[0].ViewModifierCodeSequence = Sequence([])
+
+
+def add_dx_image(data: Dataset, photometric: str, is_raw: bool = False) -> None:
+    """DX Image (C.8.11.3), Acquisition Context (C.7.6.14): a raw image counts photons, a presented one attenuation.
+
+    Args:
+        data: to add to.
+        photometric: 'MONOCHROME1' or 'MONOCHROME2'.
+        is_raw: FOR PROCESSING.
+    """
+    is_inverse = photometric == "MONOCHROME1"
+    data.ImageType = ["DERIVED", "PRIMARY", ""]
+    data.DerivationDescription = "Synthetic image"
+    data.PixelIntensityRelationship = "LIN" if is_raw else "LOG"
+    data.PixelIntensityRelationshipSign = 1 if is_raw or is_inverse else -1
+    data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
+    data.PresentationLUTShape = "INVERSE" if is_inverse else "IDENTITY"
+    data.LossyImageCompression = "00"
+    data.BurnedInAnnotation = "NO"  # side and view identify nobody
+    data.AcquisitionContextSequence = Sequence([])
 
 
 def check_bits(bits_stored: int) -> None:

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from mtmedformer_monai.transforms.dicom.codes import ERECT, code_item
+
 from .dicom_object import (
     Subject,
+    add_dx_image,
+    add_general_image,
     add_gray_pixels,
     add_patient_and_study,
-    add_times,
+    add_region_and_view,
+    add_series_and_equipment,
     check_bits,
-    code,
     make_uid,
     new_object,
     require_pydicom,
@@ -74,55 +78,31 @@ def write_dx(path: str | Path, image: NDArray[np.float32], header: DXHeader) -> 
     data = new_object(DX_FOR_PRESENTATION)
     subject = Subject(header.patient_id, "Synthetic^Chest", header.sex, header.age_years)
     add_patient_and_study(data, subject, make_uid(entropy, "study"))
-    _series_and_equipment(data, header, entropy)
+    add_series_and_equipment(data, "DX", "FOR PRESENTATION", header.station)
+    data.SeriesInstanceUID, data.SOPInstanceUID = make_uid(entropy, "series"), make_uid(entropy, "image")
+    add_general_image(data, number=1)
     _anatomy(data, header)
-    _dx_image(data, header)
+    add_dx_image(data, header.photometric)
+    _detector_and_window(data, header)
     shown = 1.0 - image if header.photometric == "MONOCHROME1" else image
     stored = np.round(shown * (2**header.bits_stored - 1))
     add_gray_pixels(data, stored, header.photometric, header.bits_stored)
     save_object(data, path, header.compress)
 
 
-def _series_and_equipment(data: Dataset, header: DXHeader, entropy: str) -> None:
-    """General Series (C.7.3.1), DX Series (C.8.11.1), General Equipment (C.7.5.1)."""
-    data.Modality = "DX"
-    data.SeriesInstanceUID = make_uid(entropy, "series")
-    data.SeriesNumber = 1
-    data.PresentationIntentType = "FOR PRESENTATION"
-    data.BodyPartExamined = "CHEST"
-    data.Manufacturer = "Synthetic"
-    data.StationName = header.station
-    data.SOPInstanceUID = make_uid(entropy, "image")
-
-
 def _anatomy(data: Dataset, header: DXHeader) -> None:
-    """General Image (C.7.6.1), DX Anatomy Imaged (C.8.11.2), DX Positioning (C.8.11.5)."""
-    data.InstanceNumber = 1
-    add_times(data)
+    """DX Anatomy Imaged (C.8.11.2), DX Positioning (C.8.11.5)."""
     data.ImageLaterality = "U"
     data.PatientOrientation = ["L", "F"]
-    data.ViewPosition = header.view
-    data.AnatomicRegionSequence = Sequence([code("43799004", "SCT", "Thorax")])
-    view = ("399348003", "postero-anterior") if header.view == "PA" else ("399067008", "antero-posterior")
-    data.ViewCodeSequence = Sequence([code(view[0], "SCT", view[1])])
-    data.ViewCodeSequence[0].ViewModifierCodeSequence = Sequence([])
+    add_region_and_view(data, "CHEST", header.view)
     data.PositionerType = "COLUMN"
-    data.PatientOrientationCodeSequence = Sequence([code("10904000", "SCT", "erect")])
+    data.PatientOrientationCodeSequence = Sequence([code_item(ERECT)])
 
 
-def _dx_image(data: Dataset, header: DXHeader) -> None:
-    """DX Image (C.8.11.3), DX Detector (C.8.11.4), Acquisition Context (C.7.6.14)."""
-    data.ImageType = ["DERIVED", "PRIMARY", ""]
-    data.DerivationDescription = "Synthetic image"
-    data.PixelIntensityRelationship = "LOG"
-    data.PixelIntensityRelationshipSign = 1 if header.photometric == "MONOCHROME1" else -1
-    data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
-    data.PresentationLUTShape = "INVERSE" if header.photometric == "MONOCHROME1" else "IDENTITY"
-    data.LossyImageCompression = "00"
-    data.BurnedInAnnotation = "NO"  # a side marker tells no one's identity
+def _detector_and_window(data: Dataset, header: DXHeader) -> None:
+    """DX Detector (C.8.11.4), VOI LUT (C.11.2): the whole range is shown."""
     data.DetectorType = "DIRECT"
     data.ImagerPixelSpacing = [header.spacing_mm, header.spacing_mm]
-    data.AcquisitionContextSequence = Sequence([])
     highest = 2**header.bits_stored - 1
     data.WindowCenter, data.WindowWidth = (highest + 1) // 2, highest + 1
     data.WindowCenterWidthExplanation = "NORMAL"

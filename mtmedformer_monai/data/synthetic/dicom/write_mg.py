@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, Look
 from mtmedformer_monai.data.synthetic.mammography.scanner import MammographyScanner
 
 from .dicom_object import (
     Subject,
+    add_dx_image,
+    add_general_image,
     add_gray_pixels,
     add_patient_and_study,
-    add_times,
+    add_region_and_view,
+    add_series_and_equipment,
     check_bits,
-    code,
     make_uid,
     new_object,
     require_pydicom,
@@ -31,9 +32,6 @@ from .voi_elements import add_windows
 MG_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
 MG_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 SOURCE_TO_DETECTOR_MM = 660.0
-
-VIEW_CODES = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
-"""SNOMED CT, PS3.16 CID 4014."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: 
 
     Args:
         path: to be made.
-        look: the image, oriented as it is to be stored: see `is_chest_wall_left`.
+        look: the rendered image, oriented as it is to be stored: see `is_chest_wall_left`.
         scanner: the device.
         header: its attributes.
 
@@ -79,10 +77,11 @@ def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: 
     stored = store_values(look, scanner)
     data = new_object(MG_FOR_PROCESSING if scanner.is_raw else MG_FOR_PRESENTATION)
     add_patient_and_study(data, header.subject, make_uid(header.study_entropy, "study"))
-    _series_and_equipment(data, scanner, header, hashlib.sha256(stored.tobytes()).hexdigest())
+    _series(data, scanner, header, hashlib.sha256(stored.tobytes()).hexdigest())
+    add_general_image(data, header.number)
     _anatomy(data, scanner, header)
     _acquisition(data, scanner, header)
-    _image(data, scanner)
+    add_dx_image(data, scanner.display.photometric, scanner.is_raw)
     if not scanner.is_raw:
         add_windows(data, look.windows, scanner.display)
     add_gray_pixels(data, stored, scanner.display.photometric, scanner.display.bits_stored)
@@ -117,41 +116,33 @@ def store_values(look: Look, scanner: MammographyScanner) -> NDArray[np.uint16]:
     return np.round(np.clip(shares, 0.0, 1.0) * highest).astype(np.uint16)
 
 
-def _series_and_equipment(data: Dataset, scanner: MammographyScanner, header: MGHeader, entropy: str) -> None:
-    """General Series (C.7.3.1), DX and Mammography Series (C.8.11.1, C.8.11.6), General Equipment (C.7.5.1)."""
-    data.Modality = "MG"
+def _series(data: Dataset, scanner: MammographyScanner, header: MGHeader, pixels: str) -> None:
+    """Mammography Series (C.8.11.6), and the padding of General Equipment (C.7.5.1)."""
+    intent = "FOR PROCESSING" if scanner.is_raw else "FOR PRESENTATION"
+    add_series_and_equipment(data, "MG", intent, scanner.name)
+    image = f"{header.laterality}{header.view}{header.number}{pixels}"
     data.SeriesInstanceUID = make_uid(header.study_entropy, "series")
-    data.SeriesNumber = 1
-    data.PresentationIntentType = "FOR PROCESSING" if scanner.is_raw else "FOR PRESENTATION"
-    data.BodyPartExamined = "BREAST"
-    data.Manufacturer = "Synthetic"
-    data.StationName = scanner.name
-    data.SOPInstanceUID = make_uid(header.study_entropy, f"{header.laterality}{header.view}{header.number}{entropy}")
+    data.SOPInstanceUID = make_uid(header.study_entropy, image)
     if scanner.display.has_padding:
         data.add_new("PixelPaddingValue", "US", 0)
         data.add_new("PixelPaddingRangeLimit", "US", PADDING_LIMIT)
 
 
 def _anatomy(data: Dataset, scanner: MammographyScanner, header: MGHeader) -> None:
-    """General Image (C.7.6.1), DX Anatomy Imaged (C.8.11.2), Mammography Image (C.8.11.7)."""
-    data.InstanceNumber = header.number
-    add_times(data)
+    """DX Anatomy Imaged (C.8.11.2), Mammography Image (C.8.11.7)."""
     data.ImageLaterality = header.laterality
     chest_wall_left = is_chest_wall_left(header.laterality, scanner)
     data.PatientOrientation = patient_orientation(header.laterality, header.view, chest_wall_left)
-    data.AnatomicRegionSequence = Sequence([code("76752008", "SCT", "Breast")])
+    add_region_and_view(data, "BREAST", header.view)
     data.OrganExposed = "BREAST"
-    data.ViewPosition = header.view
-    value, meaning = VIEW_CODES[header.view]
-    data.ViewCodeSequence = Sequence([code(value, "SCT", meaning)])
-    data.ViewCodeSequence[0].ViewModifierCodeSequence = Sequence([])
     data.PositionerType = "MAMMOGRAPHIC"
     data.PositionerPrimaryAngle = 0 if header.view == "CC" else 45
     data.BreastImplantPresent, data.PartialView = "NO", "NO"
+    data.QualityControlImage = "NO"
 
 
 def _acquisition(data: Dataset, scanner: MammographyScanner, header: MGHeader) -> None:
-    """DX Detector (C.8.11.4), DX Positioning (C.8.11.5), X-Ray Generation (C.8.7.9), Acquisition Context (C.7.6.14)."""
+    """DX Detector (C.8.11.4), DX Positioning (C.8.11.5), X-Ray Generation (C.8.7.9)."""
     receptor = scanner.receptor
     data.DetectorType = receptor.kind
     detector_mm = round(header.spacing_mm * receptor.magnification, 6)
@@ -163,18 +154,3 @@ def _acquisition(data: Dataset, scanner: MammographyScanner, header: MGHeader) -
     data.CompressionForce = 60 + round(header.thickness_mm)
     data.KVP = 25 + round(header.thickness_mm / 12.0)
     data.AnodeTargetMaterial, data.FilterMaterial = "TUNGSTEN", "RHODIUM"
-    data.AcquisitionContextSequence = Sequence([])
-
-
-def _image(data: Dataset, scanner: MammographyScanner) -> None:
-    """DX Image (C.8.11.3): a raw image counts photons, a presented one grows with attenuation."""
-    data.ImageType = ["DERIVED", "PRIMARY", ""]
-    data.DerivationDescription = "Synthetic image"
-    falls = scanner.is_raw or scanner.display.photometric == "MONOCHROME1"
-    data.PixelIntensityRelationship = "LIN" if scanner.is_raw else "LOG"
-    data.PixelIntensityRelationshipSign = 1 if falls else -1
-    data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
-    data.PresentationLUTShape = "INVERSE" if scanner.display.photometric == "MONOCHROME1" else "IDENTITY"
-    data.LossyImageCompression = "00"
-    data.BurnedInAnnotation = "NO"  # side and view tell no one's identity
-    data.QualityControlImage = "NO"

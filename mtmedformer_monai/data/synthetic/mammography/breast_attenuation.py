@@ -1,4 +1,4 @@
-"""From a breast's tissue to what it takes from the beam: fat, gland, skin, nipple, muscle, and what only looks ill.
+"""From a breast's tissue to what it takes from the beam: fat, gland, skin, nipple, muscle, and what resembles a lesion.
 
 Attenuation is the natural logarithm of the beam before over the beam behind. Coefficients are those of tissue at about
 20 keV (Johns and Yaffe, X-ray characterisation of normal and neoplastic breast tissues, Phys. Med. Biol. 32, 1987).
@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.synthetic.fields import Field, bump, edge, power_noise
+from mtmedformer_monai.data.array_types import Field
+from mtmedformer_monai.data.synthetic.fields import bump, edge, power_noise
 
 from .breast_shape import Projection
 from .breast_tissue import FULLNESS, ducts, gland_share, vessels

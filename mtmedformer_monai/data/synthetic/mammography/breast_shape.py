@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.synthetic.fields import Field, Mask
+from mtmedformer_monai.data.array_types import Field, Mask
 
 VIEWS = ("CC", "MLO")
 OBLIQUE_DEGREES = 45.0
@@ -88,7 +88,7 @@ class Projection:
 
 
 def draw_breasts(rng: np.random.Generator) -> tuple[Breast, Breast]:
-    """Draws a woman's right and left breast: much alike, of one density."""
+    """Draws a patient's right and left breast: similar in shape, of the same density."""
     density = str(rng.choice(list(DENSITIES), p=_DENSITY_CHANCES))
     reach = rng.uniform(74.0, 122.0)
     half_width = reach * rng.uniform(0.74, 0.94)

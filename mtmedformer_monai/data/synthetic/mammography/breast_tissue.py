@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from mtmedformer_monai.data.array_types import Field
 from mtmedformer_monai.data.synthetic.draw_lines import Curve, draw_curves, wander
-from mtmedformer_monai.data.synthetic.fields import Field, blob_noise, edge, power_noise
+from mtmedformer_monai.data.synthetic.fields import blob_noise, edge, power_noise
 
 from .breast_shape import Projection
 

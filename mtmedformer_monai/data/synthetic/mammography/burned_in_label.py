@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.synthetic.draw_lines import Curve, draw_curves
-from mtmedformer_monai.data.synthetic.fields import Field, Mask
 
 LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "R": [

@@ -30,7 +30,7 @@ from mtmedformer_monai.data.synthetic.dicom.write_mg import MGHeader, write_mg
 from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, LATERALITY, MASKS, PATIENT_ID, SITE, STUDY_ID, VIEW
 
 from .lesions import PATHOLOGIES
-from .render_view import Mammogram, render_mammogram
+from .render_view import Mammogram, render_view
 from .scanner import MAMMOGRAPHY_SCANNERS, MammographyScanner
 from .study import draw_study
 
@@ -45,7 +45,7 @@ _WORST = "worst_pathology"
 
 @dataclass(frozen=True)
 class _Plan:
-    """What all women of a cohort share."""
+    """What all patients of a cohort share."""
 
     folder: Path
     image_size: int
@@ -69,14 +69,15 @@ def make_mammography_cohort(
 
     Args:
         folder: gets `images/`, `masks/` and `datalist.json`.
-        num_patients: each has one study of three or four views; splits are by woman.
+        num_patients: each has one study of three or four views; splits are by patient.
         image_size: rows of an image, its longer side; columns follow from the scanner's aspect.
         seed: of everything.
-        scanners: one a site; women go to them in turn.
-        pathology_shares: {'normal', 'benign', 'malignant': share of women whose worse breast is it}; 2 : 3 : 3 by
+        scanners: one per site; patients are assigned to them in turn.
+        pathology_shares: {'normal', 'benign', 'malignant': share of patients whose worse breast is it}; 2 : 3 : 3 by
             default.
         annotated: {site: parts out of `PARTS`}; sites that are not named carry all parts.
-        workers: processes that render, one a CPU core where left out; 1 renders in this one. The files are the same.
+        workers: number of rendering processes, by default one per CPU core; 1 renders in this process. The files do not
+            depend on it.
 
     Returns:
         Path of the datalist. A breast's labels stand at each of its images.
@@ -97,18 +98,18 @@ def make_mammography_cohort(
 
 
 def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
-    """By woman; sections get their share of each woman's worst pathology, whether or not a site tells of it."""
+    """By patient, stratified on each patient's worst pathology, whether or not the site annotates it."""
     known = [{PATIENT_ID: item[PATIENT_ID], LABELS: {_WORST: item.pop(_WORST)}, "item": item} for item in items]
     sections = split_by_patient(known, FRACTIONS, seed=seed, stratify_on=_WORST)
     return {name: [entry["item"] for entry in section] for name, section in sections.items()}
 
 
 def _make_patient(plan: _Plan, number: int) -> list[Item]:
-    """Renders and writes one woman's study, all from her own random numbers."""
+    """Renders and writes one patient's study, all from the patient's own random numbers."""
     rng = np.random.default_rng([plan.seed, number])
     scanner = plan.scanners[number % len(plan.scanners)]
     study = draw_study(plan.shares, rng)
-    images = [render_mammogram(side, view, scanner, plan.image_size, rng) for side, view in study.shots]
+    images = [render_view(side, view, scanner, plan.image_size, rng) for side, view in study.shots]
     pixels = hashlib.sha256(b"".join(image.look.values.tobytes() for image in images)).hexdigest()
     patient_id = f"synthetic-{plan.seed}-{number:05d}"
     subject = Subject(patient_id, "Synthetic^Breast", "F", study.age_years)

@@ -1,4 +1,4 @@
-"""How lesions look in a view: attenuation to add, and the mask that a radiologist would draw."""
+"""Appearance of lesions in a view: attenuation to add, and the mask that a radiologist would draw."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.synthetic.draw_lines import Curve, draw_curves, wander
-from mtmedformer_monai.data.synthetic.fields import Field, Mask, bump
+from mtmedformer_monai.data.synthetic.fields import bump
 
 from .breast_attenuation import FAT_PER_MM, GLAND_PER_MM, summation
 from .breast_shape import VIEWS, Projection, place_in_view

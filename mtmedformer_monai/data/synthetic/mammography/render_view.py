@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtmedformer_monai.data.synthetic.fields import Mask
+from mtmedformer_monai.data.array_types import Mask
 
 from .appearance import Look, take_image
 from .breast_attenuation import attenuate, healthy_share
@@ -27,7 +27,7 @@ class Mammogram:
     Attributes:
         side: which breast.
         view: 'CC' or 'MLO'.
-        look: what is stored.
+        look: the rendering that is stored.
         breast: its mask.
         lesions: a mask a lesion, in the order of the side's lesions.
         spacing_mm: of pixels at the patient.
@@ -41,7 +41,7 @@ class Mammogram:
     spacing_mm: float
 
 
-def render_mammogram(
+def render_view(
     side: Side, view: str, scanner: MammographyScanner, image_size: int, rng: np.random.Generator
 ) -> Mammogram:
     """Renders one image of `image_size` rows."""

@@ -101,4 +101,4 @@ MAMMOGRAPHY_SCANNERS = (
         is_mirrored=True,
     ),
 )
-"""Four unlike devices; `site_c` sends FOR PROCESSING images, `site_d` scans films."""
+"""Four heterogeneous devices; `site_c` sends FOR PROCESSING images, `site_d` scans films."""

@@ -1,4 +1,4 @@
-"""A synthetic woman's mammography: two breasts, what ails them, and which views are taken."""
+"""A synthetic mammography study: two breasts, their lesions, and the views that are taken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .breast_shape import VIEWS, Breast, draw_breasts
 from .lesions import PATHOLOGIES, Lesion, draw_lesions
 
 OTHER_BREAST_BENIGN = 0.2
-"""How often the other breast of a woman with a lesion has a benign one as well."""
+"""Probability that the other breast of a patient with a lesion has a benign one as well."""
 
 MISSING_VIEW = 0.12
 """Share of studies that lack one of their four views."""
@@ -21,7 +21,7 @@ MISSING_VIEW = 0.12
 
 @dataclass(frozen=True)
 class Side:
-    """One breast of a woman.
+    """One breast of a patient.
 
     Attributes:
         laterality: 'R' or 'L'.
@@ -41,8 +41,8 @@ class Study:
     """One examination.
 
     Attributes:
-        age_years: of the woman.
-        sides: her right and her left breast.
+        age_years: of the patient.
+        sides: the right and the left breast.
         shots: what is taken, as (side, view); three or four.
     """
 
@@ -57,7 +57,7 @@ class Study:
 
 
 def draw_study(pathology_shares: Mapping[str, float], rng: np.random.Generator) -> Study:
-    """Draws a woman and her study.
+    """Draws a patient and the study.
 
     Args:
         pathology_shares: {pathology: share} of the worse breast.

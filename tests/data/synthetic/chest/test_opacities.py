@@ -5,7 +5,7 @@ from scipy import ndimage
 from mtmedformer_monai.data.synthetic.chest.opacities import MASK_LEVEL, MIN_AREA, bacterial, healthy, viral
 from mtmedformer_monai.data.synthetic.chest.phantom import draw_patient, make_grid, make_lungs
 
-SHAPE = (72, 64)
+SHAPE = (54, 48)
 
 
 def make(kind, seed):
@@ -21,8 +21,7 @@ def test_a_healthy_chest_has_none():
     assert (disease.attenuation.sum(), disease.mask.any(), disease.boxes) == (0.0, False, [])
 
 
-@pytest.mark.parametrize("kind", [bacterial, viral])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("kind", "seed"), [(bacterial, 0), (bacterial, 1), (viral, 2), (viral, 3)])
 def test_boxes_are_the_connected_parts_of_a_mask_within_the_lungs(kind, seed):
     disease, lungs = make(kind, seed)
     assert not (disease.mask & ~lungs.mask).any()
@@ -34,22 +33,21 @@ def test_boxes_are_the_connected_parts_of_a_mask_within_the_lungs(kind, seed):
         assert len(rows) >= MIN_AREA * disease.mask.size
 
 
-@pytest.mark.parametrize("kind", [bacterial, viral])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("kind", "seed"), [(bacterial, 4), (viral, 5)])
 def test_opacities_add_density_where_the_mask_is(kind, seed):
     disease, _ = make(kind, seed)
     assert disease.attenuation.min() >= 0
     assert disease.attenuation[disease.mask].mean() > 5 * disease.attenuation[~disease.mask].mean()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_faint_rim_is_not_annotated(seed):
     disease, _ = make(bacterial, seed)
     strong = disease.attenuation > MASK_LEVEL * disease.attenuation.max()
     assert strong[disease.mask].mean() > 0.98  # the rest are holes that were filled
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(2))
 def test_viral_ones_reach_both_lungs(seed):
     disease, lungs = make(viral, seed)
     assert all((disease.attenuation * lung).max() > 0.05 for lung in lungs.masks)
@@ -64,7 +62,7 @@ def test_all_follows_from_the_seed(kind):
 
 
 def test_bacterial_ones_are_denser_fewer_and_in_one_lung_more_often():
-    found = {kind: [make(kind, seed) for seed in range(30)] for kind in (bacterial, viral)}
+    found = {kind: [make(kind, seed) for seed in range(16)] for kind in (bacterial, viral)}
     parts = {kind: np.mean([len(disease.boxes) for disease, _ in pairs]) for kind, pairs in found.items()}
     density = {
         kind: np.mean([disease.attenuation[disease.mask].mean() for disease, _ in pairs])

@@ -13,7 +13,7 @@ from mtmedformer_monai.data.synthetic.chest.phantom import (
     smooth_noise,
 )
 
-SHAPE = (96, 80)
+SHAPE = (72, 60)
 
 
 def upright(seed):
@@ -41,7 +41,7 @@ def test_noise_is_normalized_and_of_the_asked_grain(scale):
     assert 0.2 / scale < step < 2.5 / scale
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_two_lungs_one_a_side_the_right_base_higher_the_heart_left_out(seed):
     patient = upright(seed)
     x, y = make_grid(SHAPE, patient)
@@ -68,7 +68,7 @@ def test_air_attenuates_nothing_and_lungs_less_than_the_body_around():
     assert field.shape == SHAPE
     assert field.min() >= 0
     assert field[0, 0] < 0.05
-    assert field[lungs.mask].mean() < 0.75 * field[-8:, 30:50].mean()
+    assert field[lungs.mask].mean() < 0.75 * field[-6:, 22:38].mean()
 
 
 def test_anatomy_follows_from_the_seed():

@@ -27,7 +27,7 @@ def test_what_is_shown_is_float32_between_0_and_1(scanner):
     assert (shown.min(), shown.max()) == (0.0, 1.0)
 
 
-def test_the_look_follows_from_the_seed():
+def test_the_appearance_follows_from_the_seed():
     flat = np.full(SHAPE, 1.0, np.float32)
     first, same, other = (expose(flat, SCANNERS[1], np.random.default_rng(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
@@ -44,7 +44,7 @@ def test_more_noise_is_noisier():
     assert spread[1] > 3 * spread[0]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_marker_is_at_the_top_of_the_images_right(seed):
     marked = add_border_and_marker(np.zeros(SHAPE, np.float32), SCANNERS[0], np.random.default_rng(seed))
     rows, columns = np.nonzero(marked)

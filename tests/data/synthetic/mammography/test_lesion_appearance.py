@@ -25,8 +25,7 @@ def render(kind, share=0.2, **options):
     return shot, lesion, *render_lesion(shot, lesion, np.full(shot.shape, share, np.float32))
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("kind", ALL_KINDS)
+@pytest.mark.parametrize(("kind", "view"), [(kind, VIEWS[index % len(VIEWS)]) for index, kind in enumerate(ALL_KINDS)])
 def test_a_lesion_is_where_it_should_be_and_of_its_size(kind, view):
     shot, lesion, field, mask = render(kind, view=view)
     rows, columns = np.nonzero(mask)
@@ -38,7 +37,7 @@ def test_a_lesion_is_where_it_should_be_and_of_its_size(kind, view):
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
 def test_one_lesion_is_one_part(kind):
-    assert all(ndimage.label(render(kind, seed=seed)[3])[1] == 1 for seed in range(4))
+    assert all(ndimage.label(render(kind, seed=seed)[3])[1] == 1 for seed in range(2))
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)

@@ -50,7 +50,7 @@ def test_lesions_of_a_breast_do_not_touch():
 
 def test_a_lesion_is_hidden_in_one_view_at_most_and_more_often_in_dense_breasts():
     hidden = {density: [] for density in "ABCD"}
-    for breast, lesions in draw("malignant", 300):
+    for breast, lesions in draw("malignant", 150):
         for lesion in lesions:
             seen = [lesion.visibility[view] >= 0.8 for view in VIEWS]
             assert any(seen)

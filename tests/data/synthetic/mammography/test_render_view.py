@@ -3,7 +3,7 @@ import pytest
 
 from mtmedformer_monai.data.synthetic.mammography.breast_shape import draw_breasts
 from mtmedformer_monai.data.synthetic.mammography.lesions import draw_lesions
-from mtmedformer_monai.data.synthetic.mammography.render_view import render_mammogram
+from mtmedformer_monai.data.synthetic.mammography.render_view import render_view
 from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
 from mtmedformer_monai.data.synthetic.mammography.study import Side
 
@@ -17,7 +17,7 @@ def make(scanner, laterality="R", view="CC", seed=0):
     rng = np.random.default_rng(seed)
     breast = draw_breasts(rng)[0]
     side = Side(laterality, breast, "malignant", draw_lesions(breast, "malignant", rng))
-    return render_mammogram(side, view, scanner, SIZE, rng)
+    return render_view(side, view, scanner, SIZE, rng)
 
 
 @SCANNERS

@@ -11,7 +11,7 @@ def draw(count, shares=SHARES):
     return [draw_study(shares, np.random.default_rng([7, number])) for number in range(count)]
 
 
-def test_women_have_the_pathologies_asked_for():
+def test_patients_have_the_pathologies_asked_for():
     assert {study.worst_pathology for study in draw(20, {"normal": 1.0})} == {"normal"}
     counts = Counter(study.worst_pathology for study in draw(200))
     assert all(abs(counts[name] / 200 - share) < 0.1 for name, share in SHARES.items())

@@ -1,0 +1,48 @@
+"""Mends the boxes of public sets: some reach beyond their image, some have no area left in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+Box = list[float]
+"""x1, y1, x2, y2 in pixels of the image, half open."""
+
+DECIMALS = 3
+
+
+def sound_boxes(boxes: Iterable[Sequence[float]], size: tuple[int, int] | None) -> list[Box] | None:
+    """The boxes of an image, clipped to it, each with its corners in order.
+
+    Args:
+        boxes: x1, y1, x2, y2 each. A box without area, or beyond the edge, is left out.
+        size: (H, W) of the image; None where it is unknown, and nothing is clipped.
+
+    Returns:
+        Boxes with an area. None, which says 'not annotated', where there were boxes and none of them has: something is
+        in the image, and where is not known.
+
+    Example:
+        >>> sound_boxes([(-2, 8, 4, 1), (9, 0, 12, 3)], (8, 9))
+        [[0.0, 1.0, 4.0, 8.0]]
+        >>> sound_boxes([(9, 0, 12, 3)], (8, 9)) is None, sound_boxes([], (8, 9))
+        (True, [])
+    """
+    given = list(boxes)
+    kept = [mended for box in given if (mended := _mend(box, size))]
+    return None if given and not kept else kept
+
+
+def corners_of(x: float, y: float, width: float, height: float) -> Box:
+    """The box of a corner and a size."""
+    return [x, y, x + width, y + height]
+
+
+def _mend(box: Sequence[float], size: tuple[int, int] | None) -> Box | None:
+    if not all(map(math.isfinite, box)):
+        return None
+    height, width = size or (math.inf, math.inf)
+    (x1, x2), (y1, y2) = sorted((box[0], box[2])), sorted((box[1], box[3]))
+    clipped = [max(x1, 0.0), max(y1, 0.0), min(x2, width), min(y2, height)]
+    rounded = [round(float(value), DECIMALS) for value in clipped]
+    return rounded if rounded[0] < rounded[2] and rounded[1] < rounded[3] else None

@@ -1,0 +1,75 @@
+"""The script by which `make test` installs the DICOM validator, run with stand-ins for the system's commands."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / ".ci" / "install_dicom_tools"
+REMEDY = "apt-get install dicom3tools dcmtk"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the script on a system of the given commands: {name: shell script}."""
+    for name in ("env", "sh"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+
+    def run(ci="", **commands):
+        for name, body in commands.items():
+            path = tmp_path / name.replace("_", "-")
+            path.write_text(f"#!{shutil.which('sh')}\n{body}\n")
+            path.chmod(0o755)
+        environment = {"PATH": str(tmp_path), "CI": ci, "LOG": str(tmp_path / "log")}
+        done = subprocess.run(
+            [shutil.which("bash"), SCRIPT], env=environment, capture_output=True, text=True, timeout=60
+        )
+        log = tmp_path / "log"
+        return done.returncode, done.stderr, log.read_text() if log.exists() else ""
+
+    return run
+
+
+APT = 'echo "$@" >> "$LOG"'
+
+
+def test_nothing_is_done_where_the_tools_are_there(run):
+    assert run(dciodvfy="", dcmdump="", apt_get=APT) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [{"id": "echo 0"}, {"id": "echo 1000", "sudo": 'shift; exec "$@"'}],
+    ids=["root", "sudo"],
+)
+def test_they_are_installed_where_that_is_allowed(run, commands):
+    code, _, log = run(apt_get=APT, true="", **commands)
+    assert code == 0
+    assert log.splitlines() == ["install -y -qq dicom3tools dcmtk"]
+
+
+def test_the_lists_of_packages_are_fetched_where_they_are_missing(run):
+    once = f'{APT}; [ "$1" = update ] || [ "$(grep -c install "$LOG")" = 2 ]'
+    code, _, log = run(id="echo 0", apt_get=once, grep=f'exec {shutil.which("grep")} "$@"')
+    assert code == 0
+    assert [line.split()[0] for line in log.splitlines()] == ["install", "update", "install"]
+
+
+@pytest.mark.parametrize(
+    ("commands", "reason"),
+    [
+        ({}, "this system has no apt-get"),
+        ({"apt_get": APT, "id": "echo 1000"}, "neither root nor sudo without a password"),
+        ({"apt_get": "exit 100", "id": "echo 0"}, "apt-get install failed"),
+    ],
+    ids=["no Debian", "no rights", "no network"],
+)
+@pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)], ids=["in CI", "elsewhere"])
+def test_otherwise_it_says_what_to_install_and_fails_in_ci_alone(run, commands, reason, ci, code):
+    returned, told, _ = run(ci=ci, **commands)
+    assert returned == code
+    assert reason in told
+    assert REMEDY in told
