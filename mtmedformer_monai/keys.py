@@ -74,3 +74,11 @@ class MetaKey:
 
     MODALITY = "modality"
     """'CR', 'DX', 'MG', 'RG', ... or '' (not DICOM)."""
+
+    SOP_INSTANCE_UID = "sop_instance_uid"
+    SERIES_INSTANCE_UID = "series_instance_uid"
+    STUDY_INSTANCE_UID = "study_instance_uid"
+    """DICOM's identifiers, or '' (not DICOM): results are traced by them."""
+
+    FLAGS = "flags"
+    """What the rules of admission flagged, joined by '; ', or ''."""
