@@ -21,6 +21,9 @@ RESULT = "result"
 LOSS = "loss"
 """Key of the scalar that is minimised."""
 
+NOTICE = "Research use only; not for diagnosis or treatment."
+"""Stands in every result and on every picture of one."""
+
 # A datalist item: `image`, and any of these.
 MASKS = "masks"
 """{structure: path of a mask of the image's size}. A structure left out is not annotated."""

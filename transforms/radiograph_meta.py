@@ -64,10 +64,11 @@ def describe_meta(meta: Mapping[Any, Any]) -> dict[str, Any]:
         meta: of a loaded radiograph.
 
     Returns:
-        `size` ([rows, columns]), `spacing_mm` ([row, column] or None), `modality`, `laterality`, `view` and the three
+        `size` ([rows, columns] or None), `spacing_mm` ([row, column] or None), `modality`, `laterality`, `view` and the three
         UIDs (None where unknown), and `flags`, a list.
     """
-    spacing = [float(value) for value in np.asarray(meta[MetaKey.SPACING_MM], dtype=np.float64).reshape(-1)]
+    shape = meta.get(MetaKey.SOURCE_SHAPE)
+    spacing = [float(value) for value in meta.get(MetaKey.SPACING_MM, (np.nan, np.nan))]
     texts = (
         MetaKey.MODALITY,
         MetaKey.LATERALITY,
@@ -77,7 +78,7 @@ def describe_meta(meta: Mapping[Any, Any]) -> dict[str, Any]:
         MetaKey.STUDY_INSTANCE_UID,
     )
     return {
-        "size": [int(length) for length in meta[MetaKey.SOURCE_SHAPE]],
+        "size": None if shape is None else [int(length) for length in shape],
         "spacing_mm": spacing if np.isfinite(spacing).all() else None,
         **{key: str(meta.get(key) or "") or None for key in texts},
         "flags": [flag for flag in str(meta.get(MetaKey.FLAGS) or "").split(FLAG_SEPARATOR) if flag],

@@ -1,4 +1,5 @@
 from .autocast_inferer import AutocastInferer as AutocastInferer
+from .checkpointing.model_card import CheckWeights as CheckWeights
 from .checkpointing.resume import ResumeTraining as ResumeTraining
 from .checkpointing.save_checkpoints import SaveCheckpoints as SaveCheckpoints
 from .checkpointing.training_state import TrainingState as TrainingState
@@ -20,6 +21,7 @@ from .postprocessing.task_outputs import ActivateTasksd as ActivateTasksd
 from .postprocessing.task_outputs import DescribeTasksd as DescribeTasksd
 from .postprocessing.task_outputs import LabelMapd as LabelMapd
 from .prepare_batch import PrepareMultiTaskBatch as PrepareMultiTaskBatch
+from .run_checks import prepare_run as prepare_run
 from .prepare_study_batch import PrepareStudyBatch as PrepareStudyBatch
 from .process_group import join_process_group as join_process_group
 from .process_group import leave_process_group as leave_process_group

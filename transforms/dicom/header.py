@@ -77,6 +77,7 @@ def read_modality(header: Any) -> str:
 
 
 def read_uids(header: Any) -> tuple[str, str, str]:
-    """SOP, Series and Study Instance UID (PS3.3 C.12.1, C.7.3.1, C.7.2.1), each '' where it is missing."""
-    sop, series, study = (str(header.get(tag) or "").strip(" \0") for tag in UID_TAGS)
+    """SOP, Series and Study Instance UID (PS3.3 C.12.1, C.7.3.1, C.7.2.1), each '' where it is missing or no UID."""
+    values = (str(header.get(tag) or "").strip(" \0") for tag in UID_TAGS)
+    sop, series, study = (value if set(value) <= set("0123456789.") else "" for value in values)
     return sop, series, study
