@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from types import TracebackType
@@ -72,5 +73,5 @@ def _of_worker(text: str) -> str:
     if "Original Traceback" not in text:
         return text
     first = text.partition("The above exception was the direct cause")[0]
-    last = [line for line in first.splitlines() if line.strip()][-1]
-    return last.partition(": ")[2] or last
+    raised = list(re.finditer(r"^[A-Za-z_][\w.]*: ", first, re.MULTILINE))
+    return first[raised[-1].end() :] if raised else text
