@@ -64,8 +64,8 @@ def describe_meta(meta: Mapping[Any, Any]) -> dict[str, Any]:
         meta: of a loaded radiograph.
 
     Returns:
-        `size` ([rows, columns] or None), `spacing_mm` ([row, column] or None), `modality`, `laterality`, `view` and the three
-        UIDs (None where unknown), and `flags`, a list.
+        `size` ([rows, columns] or None), `spacing_mm` ([row, column] or None), `modality`, `laterality`, `view` and the
+        three UIDs (None where unknown), and `flags`, a list.
     """
     shape = meta.get(MetaKey.SOURCE_SHAPE)
     spacing = [float(value) for value in meta.get(MetaKey.SPACING_MM, (np.nan, np.nan))]

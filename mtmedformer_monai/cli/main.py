@@ -39,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parses; an unknown option ends the program with the nearest one that its command has."""
     options, unknown = parser.parse_known_args(arguments)
-    if not unknown:
-        return options
-    given = next((part.partition("=")[0] for part in unknown if part.startswith("-")), unknown[0])
-    near = difflib.get_close_matches(given, list(_options_of(parser, arguments)), n=1)
-    parser.error(f"unknown argument {given!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help."))
+    if unknown:
+        given = next((part.partition("=")[0] for part in unknown if part.startswith("-")), unknown[0])
+        near = difflib.get_close_matches(given, list(_options_of(parser, arguments)), n=1)
+        parser.error(f"unknown argument {given!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help."))
+    return options
 
 
 def _options_of(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Iterator[str]:

@@ -21,9 +21,9 @@ from .postprocessing.task_outputs import ActivateTasksd as ActivateTasksd
 from .postprocessing.task_outputs import DescribeTasksd as DescribeTasksd
 from .postprocessing.task_outputs import LabelMapd as LabelMapd
 from .prepare_batch import PrepareMultiTaskBatch as PrepareMultiTaskBatch
-from .run_checks import prepare_run as prepare_run
 from .prepare_study_batch import PrepareStudyBatch as PrepareStudyBatch
 from .process_group import join_process_group as join_process_group
 from .process_group import leave_process_group as leave_process_group
+from .run_checks import prepare_run as prepare_run
 from .schedule import make_warmup_cosine as make_warmup_cosine
 from .schedule import warmup_cosine as warmup_cosine

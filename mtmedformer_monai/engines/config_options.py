@@ -146,7 +146,9 @@ def _get(config: Any, name: str) -> Any:
     for part in name.split("#"):
         if isinstance(config, Mapping) and part in config:
             config = config[part]
-        elif isinstance(config, Sequence) and not isinstance(config, str) and part.isdigit() and int(part) < len(config):
+        elif (
+            isinstance(config, Sequence) and not isinstance(config, str) and part.isdigit() and int(part) < len(config)
+        ):
             config = config[int(part)]
         else:
             return None

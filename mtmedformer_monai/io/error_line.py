@@ -28,7 +28,7 @@ def error_line(error: BaseException) -> str:
     """One line: `error: ` and the message of the root cause.
 
     Example:
-        >>> error_line(ValueError("voi_index expects 0 or more,\\n got -1."))
+        >>> error_line(ValueError("voi_index expects 0 or more, got -1."))
         'error: voi_index expects 0 or more, got -1.'
     """
     cause = root_cause(error)

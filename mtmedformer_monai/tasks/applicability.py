@@ -65,5 +65,8 @@ def _apply(name: str, found: Mapping[str, Any], condition: Mapping[str, Any]) ->
     value = probs[condition["class"]]
     described = dict(found[name])
     if value < condition["probability"]:
-        described |= {"class": NOT_APPLICABLE} if "class" in described else {"classes": []}
+        if "class" in described:
+            described["class"] = NOT_APPLICABLE
+        else:
+            described["classes"] = []
     return described | {"applies_if": {**condition, "found": value}, "applicable": value >= condition["probability"]}

@@ -34,13 +34,15 @@ def test_below_the_wrapping_of_expressions_and_components():
 
 
 def test_a_message_that_was_raised_from_another_is_the_better_one():
-    try:
+    def read():
         try:
             fail(None)
         except ValueError as error:
             raise ValueError("a.png: damaged; leave it out.") from error
-    except ValueError as error:
-        assert error_line(error) == "error: a.png: damaged; leave it out."
+
+    with pytest.raises(ValueError, match="damaged") as error:
+        read()
+    assert error_line(error.value) == "error: a.png: damaged; leave it out."
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ _CHEST_CODES = frozenset({
     "416152001", "R-FAB53", "416319003", "R-FAB54",  # from the neck to the abdomen, to the pelvis
 })  # fmt: skip
 _BREAST_CODES = frozenset({"76752008", "T-04000"})
-_SAYS_NOTHING = frozenset({"", "UNKNOWN", "OTHER", "NONE", "NA", "NOTAPPLICABLE", "UNDEFINED", "UNSPECIFIED", "DEFAULT"})
+_SAYS_NOTHING = frozenset(
+    {"", "UNKNOWN", "OTHER", "NONE", "NA", "NOTAPPLICABLE", "UNDEFINED", "UNSPECIFIED", "DEFAULT"}
+)
 _CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "THORACI", "LUNG", "PULMO")
 _NO_CHEST_WORDS = ("SPINE", "VERTEBRA", "RIB", "STERN")
 _BREAST_WORDS = ("BREAST", "MAMM", "SPECIMEN")

@@ -88,7 +88,11 @@ class CheckWeights:
     """
 
     def __init__(
-        self, path: str, tasks: Sequence[Task], image_size: Sequence[int], on_mismatch: Literal["raise", "warn"] = "raise"
+        self,
+        path: str,
+        tasks: Sequence[Task],
+        image_size: Sequence[int],
+        on_mismatch: Literal["raise", "warn"] = "raise",
     ) -> None:
         if on_mismatch not in ("raise", "warn"):
             raise ValueError(f"on_mismatch expects 'raise' or 'warn', got {on_mismatch!r}.")

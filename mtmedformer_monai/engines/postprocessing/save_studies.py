@@ -86,9 +86,7 @@ class SaveStudies:
         present = ~torch.as_tensor(batch[IMAGE])[:, :, 0, 0].isnan()
         for index, study in enumerate(batch[STUDY_ID]):
             sources = [self._source_of(batch, place, index) for place in range(len(STUDY_VIEWS))]
-            report = {"notice": NOTICE, "study": study} | self._describe(
-                probs, index, present[index].tolist(), sources
-            )
+            report = {"notice": NOTICE, "study": study} | self._describe(probs, index, present[index].tolist(), sources)
             text = json.dumps(report | self._run, indent=2).encode()
             name = self._names.name(str(study), f"study_{len(self._names) + 1:04d}")
             write_atomically(self._folder / f"{name}.json", lambda file, text=text: file.write(text))  # type: ignore[misc]

@@ -79,7 +79,7 @@ def test_what_is_no_card_is_told(weights):
 
 
 def test_missing_weights_are_told_with_the_option(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weights at .*none.pt; name the file by --ckpt_path"):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*none\.pt; name the file by --ckpt_path"):
         check(tmp_path / "none.pt")
 
 

@@ -26,7 +26,7 @@ def named(folder, paths):
     found = [names.name(absolute(path), stem_of(path)) for path in paths]
     folder.mkdir(exist_ok=True)
     for path, name in zip(paths, found, strict=True):
-        root, image = os.path.split(absolute(path))  # noqa: PTH206
+        root, image = os.path.split(absolute(path))
         (folder / f"{name}.json").write_text(json.dumps({"root": root, "image": image}))
     return found
 
