@@ -67,7 +67,7 @@ def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str 
             _draw_boxes((row[0], row[1]), task, example)
         _write_classes(row[2], tasks, example)
     figure.legend(handles=_legend(tasks), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-    figure.suptitle(NOTICE, fontsize=8, color=GRAY)
+    figure.suptitle(NOTICE, fontsize=9, color=INK)
     save_figure(figure, path)
 
 
@@ -84,7 +84,7 @@ def draw_prediction(example: Example, tasks: Sequence[Task], path: str | Path) -
         _draw_boxes((None, axes), task, example)
     _write_classes(words, tasks, example)
     figure.legend(handles=_legend(tasks), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
-    figure.suptitle(NOTICE, fontsize=8, color=GRAY)
+    figure.suptitle(NOTICE, fontsize=9, color=INK)
     save_figure(figure, path)
 
 

@@ -35,6 +35,10 @@ class AdmissionRules(ABC):
             header: pydicom Dataset, or None for a file that has no DICOM header.
         """
 
+    def how_to_admit(self, kind: str) -> str:
+        """The end of a refusal's remedy: what lets images of a kind pass."""
+        return f"{type(self).__name__}({kind}='pass') (a bundle's --admission#{kind} pass)"
+
     def __post_init__(self) -> None:
         """Checks every rule.
 
@@ -73,7 +77,7 @@ def admit(path: str | Path, header: Any, rules: AdmissionRules) -> str:
             raise RefusedImageError(
                 path,
                 f"it is {rules.descriptions[kind]}, and the rule is {kind}='refuse'",
-                f"leave it out, or admit it by rules={{{kind!r}: 'pass'}}",
+                f"leave it out, or admit it by {rules.how_to_admit(kind)}",
             )
         if rule == "flag":
             flags.append(rules.descriptions[kind])

@@ -120,8 +120,8 @@ class CheckWeights:
         text = f"the weights {self._path} don't fit the config: {'; '.join(mismatches)}"
         if self._on_mismatch == "raise":
             raise ValueError(
-                f"{text}. Set the config's values to those of the weights, name other weights by --ckpt_path, or accept "
-                "it by --on_weights_mismatch warn."
+                f"{text}. Set the config's values to those of the weights, name other weights by --ckpt_path, or "
+                "accept it by --on_weights_mismatch warn."
             )
         _logger.warning("%s.", text)
 
