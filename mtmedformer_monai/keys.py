@@ -21,6 +21,9 @@ RESULT = "result"
 LOSS = "loss"
 """Key of the scalar that is minimised."""
 
+NOTICE = "Research use only; not for diagnosis or treatment."
+"""Stands in every result and on every picture of one."""
+
 # A datalist item: `image`, and any of these.
 MASKS = "masks"
 """{structure: path of a mask of the image's size}. A structure left out is not annotated."""
@@ -74,3 +77,11 @@ class MetaKey:
 
     MODALITY = "modality"
     """'CR', 'DX', 'MG', 'RG', ... or '' (not DICOM)."""
+
+    SOP_INSTANCE_UID = "sop_instance_uid"
+    SERIES_INSTANCE_UID = "series_instance_uid"
+    STUDY_INSTANCE_UID = "study_instance_uid"
+    """DICOM's identifiers, or '' (not DICOM): results are traced by them."""
+
+    FLAGS = "flags"
+    """What the rules of admission flagged, joined by '; ', or ''."""

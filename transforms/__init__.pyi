@@ -7,6 +7,7 @@ from .augmentation.random_geometry import RandGeometryd as RandGeometryd
 from .augmentation.random_geometry import move_item as move_item
 from .contrast import StretchContrastd as StretchContrastd
 from .contrast import stretch_contrast as stretch_contrast
+from .dicom.chest_rules import ChestRules as ChestRules
 from .dicom.for_processing import render_for_processing as render_for_processing
 from .dicom.mammogram_rules import MammogramRules as MammogramRules
 from .errors import BrokenPixelDataError as BrokenPixelDataError
@@ -20,6 +21,7 @@ from .errors import UnsupportedImageError as UnsupportedImageError
 from .errors import UnsupportedModalityError as UnsupportedModalityError
 from .geometry.letterbox import FitRadiographd as FitRadiographd
 from .geometry.restore import RestoreToSourced as RestoreToSourced
+from .geometry.restore import clip_boxes as clip_boxes
 from .geometry.restore import restore_boxes as restore_boxes
 from .geometry.restore import restore_masks as restore_masks
 from .geometry.turns import Turn as Turn

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.keys import LATERALITY, VIEW, MetaKey
 
+from .dicom.admission import AdmissionRules
 from .dicom.for_processing import ForProcessing, check_for_processing
-from .dicom.mammogram_rules import MammogramRules, as_rules
+from .dicom.mammogram_rules import as_rules
 from .dicom.read import MODALITIES
 from .geometry.affine import index_affine
 from .reading import read_radiograph
@@ -38,8 +39,8 @@ class LoadRadiographd(MapTransform):
         allow_missing_keys: leave an item without the key as it is.
         for_processing: 'render' gives FOR PROCESSING images (what a detector measured) the look of those for
             presentation, 'refuse' raises, 'raw' stretches the measured values.
-        rules: for mammograms that are no standard ones (implants, spot views, specimens, ...): `MammogramRules`, or a
-            dict of some of its attributes such as {"implants": "refuse"}.
+        rules: which kinds of images are admitted: `ChestRules` (frontal chest radiographs), `MammogramRules`, or a dict
+            of some of the latter's attributes such as {"implants": "refuse"}. None is `MammogramRules()`.
 
     Raises:
         RadiographError: the file cannot or must not be read. Inside MONAI's Compose it is the cause of a RuntimeError.
@@ -53,7 +54,7 @@ class LoadRadiographd(MapTransform):
         voi_index: int = 0,
         allow_missing_keys: bool = False,
         for_processing: ForProcessing = "render",
-        rules: MammogramRules | Mapping[str, Any] | None = None,
+        rules: AdmissionRules | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         if isinstance(modalities, str) and modalities != "any":

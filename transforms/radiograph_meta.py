@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.keys import MetaKey
 
+from .dicom.admission import FLAG_SEPARATOR
 from .geometry.affine import Affine
 
 
@@ -22,6 +24,8 @@ def make_meta(
     modality: str = "",
     to_source: Affine | None = None,
     patient_orientation: str = "",
+    uids: tuple[str, str, str] = ("", "", ""),
+    flags: str = "",
 ) -> dict[str, Any]:
     """Builds the metadata that `keys.MetaKey` documents; all of it collates.
 
@@ -34,6 +38,8 @@ def make_meta(
         modality: 'DX', 'MG', ... or ''.
         to_source: identity where left out.
         patient_orientation: see `read_patient_orientation`, or ''.
+        uids: SOP, Series and Study Instance UID, or ''.
+        flags: see `admission.admit`.
     """
     return {
         MetaKey.FILENAME: str(path),
@@ -44,4 +50,36 @@ def make_meta(
         MetaKey.PATIENT_ORIENTATION: patient_orientation,
         MetaKey.VIEW: view,
         MetaKey.MODALITY: modality,
+        MetaKey.SOP_INSTANCE_UID: uids[0],
+        MetaKey.SERIES_INSTANCE_UID: uids[1],
+        MetaKey.STUDY_INSTANCE_UID: uids[2],
+        MetaKey.FLAGS: flags,
+    }
+
+
+def describe_meta(meta: Mapping[Any, Any]) -> dict[str, Any]:
+    """What a result says of its source, in plain Python: nothing that names a person.
+
+    Args:
+        meta: of a loaded radiograph.
+
+    Returns:
+        `size` ([rows, columns] or None), `spacing_mm` ([row, column] or None), `modality`, `laterality`, `view` and the
+        three UIDs (None where unknown), and `flags`, a list.
+    """
+    shape = meta.get(MetaKey.SOURCE_SHAPE)
+    spacing = [float(value) for value in meta.get(MetaKey.SPACING_MM, (np.nan, np.nan))]
+    texts = (
+        MetaKey.MODALITY,
+        MetaKey.LATERALITY,
+        MetaKey.VIEW,
+        MetaKey.SOP_INSTANCE_UID,
+        MetaKey.SERIES_INSTANCE_UID,
+        MetaKey.STUDY_INSTANCE_UID,
+    )
+    return {
+        "size": None if shape is None else [int(length) for length in shape],
+        "spacing_mm": spacing if np.isfinite(spacing).all() else None,
+        **{key: str(meta.get(key) or "") or None for key in texts},
+        "flags": [flag for flag in str(meta.get(MetaKey.FLAGS) or "").split(FLAG_SEPARATOR) if flag],
     }

@@ -9,8 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mtmedformer_monai.keys import MetaKey
+
+from .dicom.admission import AdmissionRules, admit
 from .dicom.for_processing import ForProcessing
-from .dicom.mammogram_rules import MammogramRules
+from .dicom.mammogram_rules import as_rules
 from .dicom.read import MODALITIES, read_dicom
 from .errors import UnreadableFileError
 from .read_nifti import read_nifti
@@ -24,7 +27,7 @@ def read_radiograph(
     modalities: Collection[str] | Literal["any"] | None = MODALITIES,
     voi_index: int = 0,
     for_processing: ForProcessing = "render",
-    rules: MammogramRules | Mapping[str, Any] | None = None,
+    rules: AdmissionRules | Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Reads one 2D radiograph from DICOM, PNG, JPEG or NIfTI; the content decides, not the extension.
 
@@ -33,7 +36,8 @@ def read_radiograph(
         modalities: DICOM modalities that are admitted; None or 'any' admits all.
         voi_index: which of a DICOM header's VOI LUTs or windows; 0 is the maker's default.
         for_processing: what becomes of FOR PROCESSING images, see `for_processing.py`.
-        rules: for mammograms that are no standard ones; a dict of some of `MammogramRules`' attributes will do.
+        rules: which kinds of images are admitted: `ChestRules`, `MammogramRules`, or a dict of some of the attributes
+            of the latter.
 
     Returns:
         float32 (H, W) in [0, 1], row 0 superior, column 0 the image's left, brighter is denser; and metadata, the keys
@@ -45,13 +49,13 @@ def read_radiograph(
     """
     file = _single_file(Path(path))
     kind = sniff(file)
-    if kind == "picture":
-        image, meta = read_picture(file)
-    elif kind == "nifti":
-        image, meta = read_nifti(file)
-    else:
+    if kind == "dicom":
         admitted = None if modalities is None or modalities == "any" else modalities
         image, meta = read_dicom(file, admitted, voi_index, for_processing, rules)
+    else:
+        flags = admit(file, None, as_rules(rules))
+        image, meta = read_picture(file) if kind == "picture" else read_nifti(file)
+        meta[MetaKey.FLAGS] = flags
     return np.ascontiguousarray(image), meta
 
 

@@ -62,9 +62,10 @@ def run_demo(recipe: DemoRecipe, output: Path) -> int:
     for name, command in make_commands(recipe, output, datalist).items():
         logger.info("\n== %s ==\n%s", name, shlex.join(["python", *command[1:]]))
         code = subprocess.run(command, check=False).returncode
-        if code != 0:
-            logger.error("error: %s failed with exit code %d; see the lines above.", name, code)
-            return code
+        if code < 0:
+            logger.error("error: %s was ended by signal %d; run the same command again to resume.", name, -code)
+        if code != 0:  # its own last line says why, and what to do
+            return abs(code)
     _report(output, time.monotonic() - started)
     return 0
 

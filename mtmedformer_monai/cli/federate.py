@@ -60,6 +60,12 @@ def _simulate(options: argparse.Namespace) -> int:
     from mtmedformer_monai.federated.simulation import SimulationSettings, compare
 
     bundle = options.bundle.resolve()
+    overrides = parse_pairs(options.override, "--override")
+    if overrides:
+        from mtmedformer_monai.engines.config_options import check_overrides
+
+        configs = bundle / "configs"
+        check_overrides(overrides, [configs / "train.json", configs / "federated.json"], configs)
     output = options.output or Path("federation_output") / bundle.name
     settings = SimulationSettings(
         bundle=bundle,
@@ -75,7 +81,7 @@ def _simulate(options: argparse.Namespace) -> int:
         image_size=options.image_size,
         seed=options.seed,
         num_processes=options.processes,
-        overrides=parse_pairs(options.override, "--override"),
+        overrides=overrides,
     )
     compare(settings, options.baselines)
     return 0

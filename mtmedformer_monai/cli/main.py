@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mtmedformer_monai import __version__
+from mtmedformer_monai.io.error_line import error_line, root_cause
 
 from .datalist import add_datalist_commands
 from .federate import add_federate_commands
@@ -19,15 +22,39 @@ logger = logging.getLogger("mtmedformer")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code (2 for an error that the user can mend)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    options = make_parser().parse_args(arguments)
+    options = _parse(make_parser(), sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = options.run(options) or 0
-    except (ValueError, OSError, KeyError) as error:
+    except Exception as error:
         if options.verbose:
             raise
-        logger.error("error: %s", error.args[0] if isinstance(error, KeyError) else error)
-        return 2
+        if isinstance(root_cause(error), (ValueError, OSError, KeyError)):
+            logger.error("%s", error_line(error))
+            return 2
+        logger.error("%s%s", "".join(traceback.format_exception(error)), error_line(error))
+        return 1
     return code
+
+
+def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parses; an unknown option ends the program with the nearest one that its command has."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        given = next((part.partition("=")[0] for part in unknown if part.startswith("-")), unknown[0])
+        near = difflib.get_close_matches(given, list(_options_of(parser, arguments)), n=1)
+        parser.error(f"unknown argument {given!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help."))
+    return options
+
+
+def _options_of(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Iterator[str]:
+    """The options of the command that the arguments name."""
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for place, name in enumerate(arguments):
+                if name in action.choices:
+                    yield from _options_of(action.choices[name], arguments[place + 1 :])
+                    break
 
 
 def make_parser() -> argparse.ArgumentParser:

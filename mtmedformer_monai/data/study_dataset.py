@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
+from mtmedformer_monai.transforms.radiograph_meta import describe_meta
 
 from .missing import id_text
 from .radiograph_dataset import RadiographDataset
@@ -27,8 +29,8 @@ class StudyDataset(Dataset[dict[str, Any]]):
     """Groups the images of a dataset by study.
 
     An item: `image` float32 (V, H, W) in the order of `keys.STUDY_VIEWS`, NaN for a view that is not there; each other
-    tensor of the images stacked likewise, (V, ...), NaN where there is no view or no annotation; `study_id` and
-    `files` (names by view).
+    tensor of the images stacked likewise, (V, ...), NaN where there is no view or no annotation; `study_id`, `files`
+    (names by view) and `sources` (by view, JSON: the file's `path` and what `describe_meta` says of it).
 
     Images share a study by their items' `study_id`. Laterality and view come from the image's metadata, else from its
     item. An image that has neither, or whose place is taken, is left out of its study with a warning.
@@ -62,8 +64,10 @@ class StudyDataset(Dataset[dict[str, Any]]):
         stacked = {key: _stack(found, key) for key in (IMAGE, *self.tasks) if key in any_item}
         if IMAGE in stacked:
             stacked[IMAGE] = stacked[IMAGE][:, 0]
-        files = [Path(str(found[v][IMAGE].meta[MetaKey.FILENAME])).name if v in found else "" for v in STUDY_VIEWS]
-        return {**stacked, STUDY_ID: study[STUDY_ID], "files": files}
+        metas = [found[view][IMAGE].meta if view in found else None for view in STUDY_VIEWS]
+        files = [Path(str(meta[MetaKey.FILENAME])).name if meta else "" for meta in metas]
+        sources = [_describe_source(meta) if meta else "{}" for meta in metas]
+        return {**stacked, STUDY_ID: study[STUDY_ID], "files": files, "sources": sources}
 
     def _view(self, index: int) -> tuple[str, str]:
         """Laterality and view of an image, '' where not known."""
@@ -121,6 +125,11 @@ def group_studies(items: Sequence[Mapping[str, Any]], views: Sequence[tuple[str,
     if left_out:
         logger.warning("%d images have no place in their study: another has it, or the view is not known.", left_out)
     return [{STUDY_ID: name, "views": study} for name, study in studies.items() if study]
+
+
+def _describe_source(meta: Mapping[Any, Any]) -> str:
+    """One text, which collates into batches."""
+    return json.dumps({"path": str(meta[MetaKey.FILENAME]), **describe_meta(meta)})
 
 
 def _stands_in(view: tuple[str, str]) -> bool:

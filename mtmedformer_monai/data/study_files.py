@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, st
     """Lists images as a datalist without annotations, with study, laterality and view.
 
     DICOM files share a study by StudyInstanceUID (PS3.3 C.7.2.1); other files, and those whose header can't be read, by
-    the folder that they lie in, and the image itself has to tell its view.
+    the folder that they lie in, and the image itself has to tell its view. Such a study is called by the folder's
+    name, by as many of the folders above it as tell it from its namesakes.
 
     Args:
         source: as of `find_images`.
@@ -29,13 +32,34 @@ def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, st
     Raises:
         FileNotFoundError: as of `find_images`.
     """
-    return [_item(Path(found[IMAGE])) for found in find_images(source)]
+    paths = [Path(found[IMAGE]) for found in find_images(source)]
+    names = name_folders({path.parent for path in paths})
+    return [_item(path, names[path.parent]) for path in paths]
 
 
-def _item(path: Path) -> dict[str, str]:
+def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
+    """Each folder's name, longer by the folders above it where several have it.
+
+    Example:
+        >>> sorted(name_folders([Path("x/anna"), Path("y/anna"), Path("y/berta")]).values())
+        ['berta', 'x/anna', 'y/anna']
+    """
+    whole = {folder: Path(os.path.abspath(folder)).parts for folder in folders}  # noqa: PTH100 - links stay
+    depths = dict.fromkeys(whole, 1)
+    while True:
+        names = {folder: "/".join(parts[-depths[folder] :]) for folder, parts in whole.items()}
+        counts = Counter(names.values())
+        short = [f for f, name in names.items() if counts[name] > 1 and depths[f] < len(whole[f])]
+        if not short:
+            return names
+        for folder in short:
+            depths[folder] += 1
+
+
+def _item(path: Path, folder: str) -> dict[str, str]:
     header = _read_header(path)
     known = {LATERALITY: read_laterality(header), VIEW: read_view(header)}
-    study = str(header.get("StudyInstanceUID") or "") or path.parent.name
+    study = str(header.get("StudyInstanceUID") or "") or folder
     return {IMAGE: str(path), STUDY_ID: study} | {key: value for key, value in known.items() if value}
 
 

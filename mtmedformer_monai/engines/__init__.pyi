@@ -1,4 +1,5 @@
 from .autocast_inferer import AutocastInferer as AutocastInferer
+from .checkpointing.model_card import CheckWeights as CheckWeights
 from .checkpointing.resume import ResumeTraining as ResumeTraining
 from .checkpointing.save_checkpoints import SaveCheckpoints as SaveCheckpoints
 from .checkpointing.training_state import TrainingState as TrainingState
@@ -23,5 +24,6 @@ from .prepare_batch import PrepareMultiTaskBatch as PrepareMultiTaskBatch
 from .prepare_study_batch import PrepareStudyBatch as PrepareStudyBatch
 from .process_group import join_process_group as join_process_group
 from .process_group import leave_process_group as leave_process_group
+from .run_checks import prepare_run as prepare_run
 from .schedule import make_warmup_cosine as make_warmup_cosine
 from .schedule import warmup_cosine as warmup_cosine

@@ -13,6 +13,7 @@ from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 from mtmedformer_monai.metrics.classification import ClassificationMetric
 
+from .applicability import check_condition
 from .base import Task, TaskMetric
 from .label_schemes import SCHEMES
 
@@ -127,16 +128,24 @@ class ClassificationTask(Task):
         kind: 'binary', 'multiclass', 'multilabel' or 'ordinal'.
         weight: fixed weight of the loss.
         dropout: of the pooled feature.
+        applies_if: {"task", "class", "probability"}: below this probability of another task's class the reading says
+            'not applicable'; see `applicability.py`. Loss and metrics don't heed it.
 
     Raises:
-        ValueError: unknown kind, or classes that don't fit it.
+        ValueError: unknown kind, classes that don't fit it, or a condition of another form.
     """
 
     primary_figure = "auc"
     pyramid_levels = (1,)
 
     def __init__(
-        self, name: str, classes: Sequence[str], kind: str = "multiclass", weight: float = 1.0, dropout: float = 0.1
+        self,
+        name: str,
+        classes: Sequence[str],
+        kind: str = "multiclass",
+        weight: float = 1.0,
+        dropout: float = 0.1,
+        applies_if: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(name, weight)
         if kind not in SCHEMES:
@@ -151,6 +160,7 @@ class ClassificationTask(Task):
         except ValueError as error:
             raise ValueError(f"task {name!r}: {error}") from error
         self.dropout = dropout
+        self.applies_if = check_condition(name, applies_if)
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
         """Builds an `AttentionPooling`."""

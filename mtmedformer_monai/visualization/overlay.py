@@ -16,6 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from mtmedformer_monai.keys import NOTICE
+from mtmedformer_monai.tasks.applicability import NOT_APPLICABLE, describe_tasks
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.reconstruction import ReconstructionTask
 from mtmedformer_monai.tasks.segmentation import SegmentationTask
@@ -65,6 +67,7 @@ def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str 
             _draw_boxes((row[0], row[1]), task, example)
         _write_classes(row[2], tasks, example)
     figure.legend(handles=_legend(tasks), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    figure.suptitle(NOTICE, fontsize=9, color=INK)
     save_figure(figure, path)
 
 
@@ -81,6 +84,7 @@ def draw_prediction(example: Example, tasks: Sequence[Task], path: str | Path) -
         _draw_boxes((None, axes), task, example)
     _write_classes(words, tasks, example)
     figure.legend(handles=_legend(tasks), loc="outside lower center", ncols=6, frameon=False, fontsize=9)
+    figure.suptitle(NOTICE, fontsize=9, color=INK)
     save_figure(figure, path)
 
 
@@ -155,14 +159,28 @@ def _write_classes(axes: Axes, tasks: Sequence[Task], example: Example) -> None:
 
 def _words(tasks: Sequence[Task], example: Example) -> list[tuple[str, str, str]]:
     """All lines beside an example: text, color and weight."""
-    return [line for task in tasks for line in (*_class_lines(task, example), *_missing_lines(task, example))]
+    void = _not_applicable(tasks, example)
+    return [
+        line
+        for task in tasks
+        for line in (*_class_lines(task, example, task.name in void), *_missing_lines(task, example))
+    ]
 
 
-def _class_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
+def _not_applicable(tasks: Sequence[Task], example: Example) -> set[str]:
+    """Tasks whose condition is not met, where the truth is not at hand."""
+    predicted = [task for task in tasks if task.name in example.probs]
+    found = describe_tasks(predicted, example.probs) if not example.targets else {}
+    return {name for name, result in found.items() if not result.get("applicable", True)}
+
+
+def _class_lines(task: Task, example: Example, is_void: bool) -> list[tuple[str, str, str]]:
     """Lines of text, color and weight: the task, then its classes; true ones (or else the likeliest) stand out."""
     probs: dict[str, float] = _described(task, example).get("probs", {})
     if not probs:
         return []
+    if is_void:
+        return [(task.name, INK, "bold"), (f"  {NOT_APPLICABLE}", INK, "normal"), ("", FAINT, "normal")]
     truth = _true_classes(task, example)
     unknown = " (not annotated)" if truth is None and task.name in example.targets else ""
     lines = [(task.name + unknown, INK, "bold")]

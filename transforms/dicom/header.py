@@ -28,10 +28,13 @@ GEOMETRY_TAGS = (
 )  # fmt: skip
 VIEW_TAGS = (
     "SOPClassUID", "Modality", "ImageType", "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence",
-    "BodyPartExamined", "AnatomicRegionSequence", "BreastImplantPresent",
+    "BodyPartExamined", "AnatomicRegionSequence", "BreastImplantPresent", "AcquisitionDeviceProcessingDescription",
 )  # fmt: skip
+UID_TAGS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+"""What a result is traced to its image by."""
+
 OVERLAY_TAGS = tuple((group << 16) | element for group in range(0x6000, 0x6020, 2) for element in (0x0010, 0x3000))
-ALLOWED_TAGS = (*PIXEL_TAGS, *GRAYSCALE_TAGS, *GEOMETRY_TAGS, *VIEW_TAGS, *OVERLAY_TAGS)
+ALLOWED_TAGS = (*PIXEL_TAGS, *GRAYSCALE_TAGS, *GEOMETRY_TAGS, *VIEW_TAGS, *UID_TAGS, *OVERLAY_TAGS)
 """The only elements that enter memory: no attribute that names a person is among them."""
 
 _FOR_PROCESSING_CLASSES = {
@@ -73,3 +76,10 @@ def is_for_processing(header: Any) -> bool:
 def read_modality(header: Any) -> str:
     """'CR', 'DX', 'MG', 'RG', ... or '' where the header does not say (PS3.3 C.7.3.1.1.1)."""
     return str(header.get("Modality") or "").strip().upper()
+
+
+def read_uids(header: Any) -> tuple[str, str, str]:
+    """SOP, Series and Study Instance UID (PS3.3 C.12.1, C.7.3.1, C.7.2.1), each '' where it is missing or no UID."""
+    values = (str(header.get(tag) or "").strip(" \0") for tag in UID_TAGS)
+    sop, series, study = (value if set(value) <= set("0123456789.") else "" for value in values)
+    return sop, series, study

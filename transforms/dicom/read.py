@@ -21,11 +21,12 @@ from mtmedformer_monai.transforms.errors import (
 from mtmedformer_monai.transforms.geometry.patient_orientation import read_patient_orientation
 from mtmedformer_monai.transforms.radiograph_meta import make_meta
 
+from .admission import AdmissionRules, admit
 from .for_processing import ForProcessing, check_for_processing, render_for_processing
 from .grayscale.pipeline import to_unit_range
 from .grayscale.voi_lut import apply_voi_lut
-from .header import is_for_processing, read_laterality, read_modality, read_view
-from .mammogram_rules import MammogramRules, as_rules, check_mammogram
+from .header import is_for_processing, read_laterality, read_modality, read_uids, read_view
+from .mammogram_rules import as_rules
 from .parse import read_header as read_header
 from .pixels.decode import decode_pixels
 from .spacing import read_spacing_mm
@@ -39,7 +40,7 @@ def read_dicom(
     modalities: Collection[str] | None = MODALITIES,
     voi_index: int = 0,
     for_processing: ForProcessing = "render",
-    rules: MammogramRules | Mapping[str, Any] | None = None,
+    rules: AdmissionRules | Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Reads a DICOM file into the contract of `read_radiograph`.
 
@@ -48,7 +49,7 @@ def read_dicom(
         modalities: admitted values of Modality; None admits all.
         voi_index: which alternative of VOI LUT or window; 0 is the maker's default.
         for_processing: what becomes of FOR PROCESSING images, see `for_processing.py`.
-        rules: for mammograms that are no standard ones.
+        rules: which kinds of images are admitted, see `admission.py`.
 
     Returns:
         float32 (H, W) in [0, 1], and metadata (`keys.MetaKey`).
@@ -76,7 +77,7 @@ def _read(
     modalities: Collection[str] | None,
     voi_index: int,
     for_processing: ForProcessing,
-    rules: MammogramRules,
+    rules: AdmissionRules,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """The image of a header that parses."""
     modality = read_modality(header)
@@ -87,7 +88,7 @@ def _read(
             f"leave it out, or admit it by modalities={sorted({*modalities, modality or 'OT'})} "
             "(None admits all, a missing one too)",
         )
-    check_mammogram(path, header, rules)
+    flags = admit(path, header, rules)
     if for_processing == "refuse" and is_for_processing(header):
         raise RefusedImageError(
             path,
@@ -103,6 +104,8 @@ def _read(
         read_view(header),
         modality,
         patient_orientation=read_patient_orientation(header),
+        uids=read_uids(header),
+        flags=flags,
     )
     return image, meta
 

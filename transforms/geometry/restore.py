@@ -23,12 +23,16 @@ from .turns import upright_turn
 _TINY = 1e-6
 """What rounding may have added to a place in pixels."""
 
+SHORTEST_SIDE = 0.01
+"""Side in source pixels up to which a box counts as without area: findings are written in hundredths of a pixel."""
+
 
 class RestoreToSourced(MapTransform):
     """Maps one image's activated predictions to source pixels; each one's rank says what it is.
 
-    (C, h, w) maps become (C, H, W); rows (A, 4 or more) have their columns 0 to 3, a box x1, y1, x2, y2, mapped, and
-    the other columns left alone; (K,) class probabilities stay.
+    (C, h, w) maps become (C, H, W); rows (A, 4 or more) have their columns 0 to 3, a box x1, y1, x2, y2, mapped and
+    clipped to the source, and the other columns left alone; rows whose box lies beside the source are dropped. (K,)
+    class probabilities stay.
 
     Args:
         keys: keys of predictions: a dict {task: tensor}, or a tensor.
@@ -60,13 +64,26 @@ def restore(pred: Tensor, to_source: Affine, source_shape: tuple[int, int]) -> T
     if pred.ndim == 3:
         return restore_masks(pred, to_source, source_shape)
     if pred.ndim == 2 and pred.shape[1] >= 4:
-        return torch.cat([restore_boxes(pred[:, :4], to_source), pred[:, 4:]], dim=1)
+        boxes = clip_boxes(restore_boxes(pred[:, :4], to_source), source_shape)
+        inside = (boxes[:, 2:] - boxes[:, :2] > SHORTEST_SIDE).all(dim=1)
+        return torch.cat([boxes, pred[:, 4:]], dim=1)[inside]
     return pred
 
 
 def restore_boxes(boxes: Tensor, to_source: Affine) -> Tensor:
     """Maps (N, 4) boxes x1, y1, x2, y2 of network pixels to source pixels."""
     return map_boxes(boxes, to_source)
+
+
+def clip_boxes(boxes: Tensor, source_shape: tuple[int, int]) -> Tensor:
+    """Clips (N, 4) boxes x1, y1, x2, y2 to an image of (H, W); one that lies beside it is left without area.
+
+    Example:
+        >>> clip_boxes(torch.tensor([[-156.0, 2.0, 3.0, 99.0]]), (10, 20))
+        tensor([[ 0.,  2.,  3., 10.]])
+    """
+    rows, columns = source_shape
+    return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([columns, rows, columns, rows]))
 
 
 def restore_masks(masks: Tensor, to_source: Affine, source_shape: tuple[int, int], mode: str = "bilinear") -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import ignite.distributed as idist
@@ -10,7 +11,9 @@ from ignite.engine import Engine, Events
 
 from mtmedformer_monai.engines.handlers.order import after_all
 from mtmedformer_monai.io.atomic_files import remove_leftovers, save_checkpoint
+from mtmedformer_monai.tasks.base import Task
 
+from .model_card import describe_model, write_card
 from .training_state import TrainingState, bare
 
 _logger = logging.getLogger(__name__)
@@ -23,18 +26,29 @@ class SaveCheckpoints:
     epoch at hand and no more, and a half-written file never stands under either name. Process 0 writes.
 
     The best weights are a flat state dict, as MONAI's bundles want `models/model.pt`. They are written first: whenever
-    the training state says which epoch was best, its weights are on disk.
+    the training state says which epoch was best, its weights are on disk. `model.json` beside them says what they were
+    trained for (see `model_card.py`).
 
     Args:
         state: what to remember; its evaluator's key metric decides which weights are best.
         resume_path: of the training state, such as `<output_dir>/checkpoint.pt`.
         weights_path: of the best weights, such as `<bundle_root>/models/model.pt`.
+        tasks: the network's tasks, for `model.json`; without them there is none.
+        image_size: (rows, columns) of the network's input, likewise.
     """
 
-    def __init__(self, state: TrainingState, resume_path: str, weights_path: str) -> None:
+    def __init__(
+        self,
+        state: TrainingState,
+        resume_path: str,
+        weights_path: str,
+        tasks: Sequence[Task] = (),
+        image_size: Sequence[int] = (),
+    ) -> None:
         self._state = state
         self._resume_path = Path(resume_path)
         self._weights_path = Path(weights_path)
+        self._model = describe_model(tasks, image_size) if tasks else None
 
     def attach(self, engine: Engine) -> None:
         """Registers on a trainer; its place in the list of handlers doesn't matter."""
@@ -48,6 +62,8 @@ class SaveCheckpoints:
             return
         if best:
             save_checkpoint(bare(engine.network).state_dict(), self._weights_path)
+            if self._model is not None:
+                write_card(self._weights_path, self._model)
             _logger.info("Best epoch so far: %d; weights in %s.", engine.state.epoch, self._weights_path)
         save_checkpoint(self._state.capture(engine), self._resume_path)
 

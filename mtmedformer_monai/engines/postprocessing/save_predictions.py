@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -19,19 +17,28 @@ from torch import Tensor
 from torch.nn import functional
 
 from mtmedformer_monai.io.atomic_files import write_atomically
-from mtmedformer_monai.keys import IMAGE, PRED, PROBS, RESULT, MetaKey
+from mtmedformer_monai.keys import IMAGE, NOTICE, PRED, PROBS, RESULT, MetaKey
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.segmentation import SegmentationTask
 from mtmedformer_monai.transforms import restore_masks
+from mtmedformer_monai.transforms.radiograph_meta import describe_meta
 from mtmedformer_monai.visualization.overlay import Example, draw_prediction
+
+from .output_names import OutputNames, absolute, relative_to_given, stem_of
+from .provenance import describe_run
 
 _logger = logging.getLogger(__name__)
 
 
-class SavePredictions:
-    """Writes three files an image, named after it.
+ENDINGS = (".json", "_labels.png", "_overlay.png")
+"""Of the files of one image."""
 
-    `<name>.json`: findings of all tasks, boxes in the source's pixels, and what the numbers of the label map mean.
+
+class SavePredictions:
+    """Writes three files an image, named after it (see `OutputNames`).
+
+    `<name>.json`: findings of all tasks, boxes in the source's pixels, what the numbers of the label map mean, and what
+    traces them: file, UIDs, laterality, view, spacing, flags, weights, versions.
     `<name>_labels.png`: the label map, 8 bit, of the source's size.
     `<name>_overlay.png`: a picture for people.
 
@@ -41,22 +48,42 @@ class SavePredictions:
         tasks: the network's tasks.
         folder: where the files go.
         overlay: also draw the picture.
+        source: what was given for inference, file, folder or several; results name their file from there.
+        weights: file of the network's weights; '' if it has none.
+        bundle_root: the bundle's folder.
     """
 
-    def __init__(self, tasks: Sequence[Task], folder: str, overlay: bool = True) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        folder: str,
+        overlay: bool = True,
+        source: str | Sequence[str] = "",
+        weights: str = "",
+        bundle_root: str = "",
+    ) -> None:
         self._tasks = list(tasks)
         self._folder = Path(folder)
         self._overlay = overlay
-        self._names: Counter[str] = Counter()
+        self._source = source
+        self._weights = weights
+        self._bundle_root = bundle_root
+        self._run: dict[str, Any] | None = None
+        self._names = OutputNames(self._folder, ENDINGS, _identify)
 
     def attach(self, engine: Engine) -> None:
         """Registers on an evaluator."""
-        engine.add_event_handler(Events.STARTED, self._reset)
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._tell)
 
-    def _reset(self) -> None:
-        self._names = Counter()
+    def _start(self, engine: Engine) -> None:
+        """Names all images of the run together, where its dataset lists them."""
+        items = getattr(getattr(engine.state.dataloader, "dataset", None), "data", None) or ()
+        paths = [str(item[IMAGE]) for item in items if isinstance(item, Mapping) and isinstance(item.get(IMAGE), str)]
+        self._names = OutputNames(self._folder, ENDINGS, _identify, paths)
+        self._names.plan({absolute(path): stem_of(path) for path in paths})
+        self._run = None
 
     def __call__(self, engine: Engine) -> None:
         """Writes the images of the batch at hand."""
@@ -69,32 +96,37 @@ class SavePredictions:
         if RESULT not in item:
             raise ValueError("SavePredictions expects findings under 'result'; put DescribeTasksd into postprocessing.")
         image: MetaTensor = item[IMAGE]
-        name = self._name(str(image.meta[MetaKey.FILENAME]))
-        path = self._folder / name
-        report = {"image": Path(str(image.meta[MetaKey.FILENAME])).name, "findings": item[RESULT]}
-        report["label_map"] = {str(number): label for number, label in enumerate(label_names(self._tasks))}
-        write_atomically(path.with_name(f"{name}.json"), lambda file: file.write(json.dumps(report, indent=2).encode()))
-        labels = np.ascontiguousarray(np.asarray(item[PRED]).T)
-        write_atomically(
-            path.with_name(f"{name}_labels.png"), lambda file: Image.fromarray(labels).save(file, format="PNG")
-        )
+        file = str(image.meta[MetaKey.FILENAME])
+        path = self._folder / self._names.name(absolute(file), stem_of(file))
+        report = json.dumps(self._report(file, image, item[RESULT]), indent=2).encode()
+        write_atomically(path.with_name(f"{path.name}.json"), lambda stream: stream.write(report))
+        labels = Image.fromarray(np.ascontiguousarray(np.asarray(item[PRED]).T))
+        write_atomically(path.with_name(f"{path.name}_labels.png"), lambda stream: labels.save(stream, format="PNG"))
         if self._overlay:
-            draw_prediction(_example(image, item[PROBS]), self._tasks, path.with_name(f"{name}_overlay.png"))
+            draw_prediction(_example(image, item[PROBS]), self._tasks, path.with_name(f"{path.name}_overlay.png"))
 
-    def _name(self, source: str) -> str:
-        """The file's name without ending; numbered where two images of a run share it."""
-        stem = Path(source).name
-        for ending in (".nii.gz", ".nii", ".dcm", ".dicom", ".png", ".jpeg", ".jpg"):
-            if stem.lower().endswith(ending):
-                stem = stem[: -len(ending)]
-                break
-        if idist.get_world_size() > 1:
-            stem = f"{stem}_rank{idist.get_rank()}"
-        self._names[stem] += 1
-        return stem if self._names[stem] == 1 else f"{stem}_{self._names[stem]}"
+    def _report(self, file: str, image: MetaTensor, findings: Mapping[str, Any]) -> dict[str, Any]:
+        if self._run is None:
+            self._run = describe_run(self._weights, self._bundle_root)
+        root, relative = relative_to_given(file, self._source)
+        return {
+            "notice": NOTICE,
+            "image": relative,
+            "root": root,
+            **describe_meta(image.meta),
+            "findings": findings,
+            "label_map": {str(number): label for number, label in enumerate(label_names(self._tasks))},
+            **self._run,
+        }
 
     def _tell(self) -> None:
-        _logger.info("Predictions of %d images in %s.", sum(self._names.values()), self._folder)
+        _logger.info("Predictions of %d images in %s.", len(self._names), self._folder)
+
+
+def _identify(report: Mapping[str, Any]) -> str:
+    """The image of a report that `SavePredictions` wrote."""
+    root, image = report.get("root"), report.get("image")
+    return absolute(Path(root) / image) if isinstance(root, str) and isinstance(image, str) else ""
 
 
 def label_names(tasks: Sequence[Task]) -> list[str]:

@@ -13,19 +13,27 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from mtmedformer_monai.io.atomic_files import write_atomically
-from mtmedformer_monai.keys import IMAGE, PRED, STUDY_ID, STUDY_VIEWS
+from mtmedformer_monai.keys import IMAGE, NOTICE, PRED, STUDY_ID, STUDY_VIEWS
+from mtmedformer_monai.tasks.applicability import describe_tasks
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.classification import ClassificationTask
 from mtmedformer_monai.tasks.study_task import StudyTask
 
+from .output_names import OutputNames, relative_to_given
+from .provenance import describe_run
+
 _logger = logging.getLogger(__name__)
+
+
+ENDINGS = (".json",)
 
 
 class SaveStudies:
     """Writes `study_<number>.json`: what the views that are there tell of each image, each breast, and the study.
 
-    `views`: {view: file and the image's own classes}; `breasts`: {R, L: fused classes}, a breast without a view is
-    left out; `fused`: classes of the whole study. Masks and boxes of single images are what inference.json writes.
+    `views`: {view: what traces the image, and its own classes}; `breasts`: {R, L: fused classes}, a breast without a
+    view is left out; `fused`: classes of the whole study. Masks and boxes of single images are what inference.json
+    writes. Where a file of another study has the name, a part of the study's SHA-256 follows it (see `OutputNames`).
 
     The evaluator needs `PrepareStudyBatch`, `ActivateTasksd` and `decollate=False`.
 
@@ -33,39 +41,70 @@ class SaveStudies:
         tasks: of single images.
         study_tasks: that fuse views.
         folder: where the files go.
+        source: what was given for inference, file, folder or several; results name their files from there.
+        weights: file of the network's weights; '' if it has none.
+        bundle_root: the bundle's folder.
     """
 
-    def __init__(self, tasks: Sequence[Task], study_tasks: Sequence[StudyTask], folder: str) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        study_tasks: Sequence[StudyTask],
+        folder: str,
+        source: str | Sequence[str] = "",
+        weights: str = "",
+        bundle_root: str = "",
+    ) -> None:
         self._tasks = [task for task in tasks if isinstance(task, ClassificationTask)]
         self._study_tasks = list(study_tasks)
         self._folder = Path(folder)
-        self._count = 0
+        self._source = source
+        self._weights = weights
+        self._bundle_root = bundle_root
+        self._run: dict[str, Any] | None = None
+        self._names = OutputNames(self._folder, ENDINGS, _identify)
 
     def attach(self, engine: Engine) -> None:
         """Registers on an evaluator."""
-        engine.add_event_handler(Events.STARTED, self._reset)
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self._tell)
 
-    def _reset(self) -> None:
-        self._count = 0
+    def _start(self, engine: Engine) -> None:
+        """Numbers all studies of the run, where its dataset lists them: several processes agree on the numbers."""
+        studies = getattr(getattr(engine.state.dataloader, "dataset", None), "data", None) or ()
+        ids = [str(study[STUDY_ID]) for study in studies if isinstance(study, Mapping) and STUDY_ID in study]
+        self._names = OutputNames(self._folder, ENDINGS, _identify)
+        self._names.plan({study: f"study_{number:04d}" for number, study in enumerate(ids, start=1)})
+        self._run = None
 
     def __call__(self, engine: Engine) -> None:
         """Writes the studies of the batch at hand."""
         batch, probs = engine.state.batch, engine.state.output[PRED]
+        if self._run is None:
+            self._run = describe_run(self._weights, self._bundle_root)
         present = ~torch.as_tensor(batch[IMAGE])[:, :, 0, 0].isnan()
         for index, study in enumerate(batch[STUDY_ID]):
-            files = [str(by_view[index]) for by_view in batch["files"]]
-            self._count += 1
-            report = {"study": study} | self._describe(probs, index, present[index].tolist(), files)
-            text = json.dumps(report, indent=2).encode()
-            write_atomically(self._folder / f"study_{self._count:04d}.json", lambda file, text=text: file.write(text))  # type: ignore[misc]
+            sources = [self._source_of(batch, place, index) for place in range(len(STUDY_VIEWS))]
+            report = {"notice": NOTICE, "study": study} | self._describe(probs, index, present[index].tolist(), sources)
+            text = json.dumps(report | self._run, indent=2).encode()
+            name = self._names.name(str(study), f"study_{len(self._names) + 1:04d}")
+            write_atomically(self._folder / f"{name}.json", lambda file, text=text: file.write(text))  # type: ignore[misc]
+
+    def _source_of(self, batch: Mapping[str, Any], place: int, index: int) -> dict[str, Any]:
+        """File, root and facts of one view."""
+        facts = json.loads(batch["sources"][place][index]) if "sources" in batch else {}
+        path = facts.pop("path", "")
+        if not path:
+            return {"file": str(batch["files"][place][index])}
+        root, relative = relative_to_given(path, self._source)
+        return {"file": relative, "root": root, **facts}
 
     def _describe(
-        self, probs: Mapping[str, Tensor], index: int, present: Sequence[bool], files: Sequence[str]
+        self, probs: Mapping[str, Tensor], index: int, present: Sequence[bool], sources: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         views = {
-            view: {"file": files[place], "findings": self._of_image(probs, index * len(STUDY_VIEWS) + place)}
+            view: {**sources[place], "findings": self._of_image(probs, index * len(STUDY_VIEWS) + place)}
             for place, view in enumerate(STUDY_VIEWS)
             if present[place]
         }
@@ -78,11 +117,16 @@ class SaveStudies:
         return {"views": views, "breasts": breasts, "fused": self._of_group(probs, "study", index)}
 
     def _of_image(self, probs: Mapping[str, Tensor], row: int) -> dict[str, Any]:
-        return {task.name: task.describe(probs[task.name][row]) for task in self._tasks}
+        return describe_tasks(self._tasks, {task.name: probs[task.name][row] for task in self._tasks})
 
     def _of_group(self, probs: Mapping[str, Tensor], level: str, row: int) -> dict[str, Any]:
         fused = [each.task for each in self._study_tasks if each.level == level]
-        return {task.name: task.describe(probs[task.name][row]) for task in fused}
+        return describe_tasks(fused, {task.name: probs[task.name][row] for task in fused})
 
     def _tell(self) -> None:
-        _logger.info("Predictions of %d studies in %s.", self._count, self._folder)
+        _logger.info("Predictions of %d studies in %s.", len(self._names), self._folder)
+
+
+def _identify(report: Mapping[str, Any]) -> str:
+    """The study of a report that `SaveStudies` wrote."""
+    return str(report["study"]) if "views" in report and "study" in report else ""

@@ -14,6 +14,7 @@ from monai.transforms import Transform
 from torch import Tensor
 
 from mtmedformer_monai.keys import PRED, PROBS, RESULT
+from mtmedformer_monai.tasks.applicability import describe_tasks
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.segmentation import SegmentationTask
 
@@ -57,7 +58,7 @@ class DescribeTasksd(Transform):
         item = dict(data)
         probs = item[self.pred_key]
         item[PROBS] = probs
-        item[RESULT] = {task.name: task.describe(probs[task.name]) for task in self.tasks}
+        item[RESULT] = describe_tasks(self.tasks, probs)
         return item
 
 

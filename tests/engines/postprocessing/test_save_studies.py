@@ -39,3 +39,44 @@ def test_each_result_stands_where_it_belongs(tmp_path):
     assert second["breasts"]["L"]["breast_pathology"]["class"] == "malignant"
     assert second["study"] == "1.3"
     assert second["fused"]["study_pathology"]["probs"]["malignant"] == 0.7
+
+
+def infer(tmp_path, study, root, dataset=(), **options):
+    """One study with its right CC view, of a folder `root`."""
+    image = torch.full((1, 4, 3, 3), torch.nan)
+    image[:, 0] = 0.0
+    probs = {
+        "pathology": torch.full((4, 2), 0.5),
+        "breast_pathology": torch.full((2, 2), 0.5),
+        "study_pathology": torch.full((1, 2), 0.5),
+    }
+    source = json.dumps({"path": str(root / "p/rcc.dcm"), "sop_instance_uid": "1.2", "flags": ["not verified"]})
+    batch = {"image": image, "study_id": [study], "files": [["rcc.dcm"], [""], [""], [""]]}
+    batch["sources"] = [[source], ["{}"], ["{}"], ["{}"]]
+    save = SaveStudies([PATHOLOGY], FUSED, str(tmp_path / "out"), source=str(root), **options)
+    loader = SimpleNamespace(dataset=SimpleNamespace(data=[{"study_id": name} for name in dataset]))
+    engine = SimpleNamespace(state=SimpleNamespace(batch=batch, output={"pred": probs}, dataloader=loader))
+    save._start(engine)
+    save(engine)
+
+
+def test_views_and_weights_are_traced(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    infer(tmp_path, "1.2.3", tmp_path / "in", weights=str(tmp_path / "model.pt"))
+    report = json.loads((tmp_path / "out/study_0001.json").read_text())
+    view = report["views"]["R_CC"]
+    assert (view["file"], view["root"]) == ("p/rcc.dcm", str(tmp_path / "in"))
+    assert (view["sop_instance_uid"], view["flags"]) == ("1.2", ["not verified"])
+    assert report["notice"].startswith("Research use only")
+    assert report["checkpoint"]["path"] == str(tmp_path / "model.pt")
+    assert set(report["versions"]) == {"mtmedformer_monai", "monai", "torch"}
+
+
+def test_processes_agree_on_numbers_and_runs_leave_one_another_alone(tmp_path):
+    infer(tmp_path, "1.2.4", tmp_path / "in", dataset=["1.2.3", "1.2.4"])  # the second process of two
+    infer(tmp_path, "1.2.3", tmp_path / "in", dataset=["1.2.3", "1.2.4"])
+    infer(tmp_path, "9.9", tmp_path / "other", dataset=["9.9"])
+    infer(tmp_path, "9.9", tmp_path / "other", dataset=["9.9"])
+    found = {json.loads(path.read_text())["study"]: path.stem for path in (tmp_path / "out").glob("*.json")}
+    assert found.pop("9.9").startswith("study_0001_")
+    assert found == {"1.2.3": "study_0001", "1.2.4": "study_0002"}

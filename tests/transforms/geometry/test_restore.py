@@ -115,3 +115,23 @@ def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_
     probs[:, :, 7:57] = 1.0
     back = restore_masks(probs, fitted.meta["to_source"], (20, 10))
     assert back[content > 0].min() > 1.0 - 1e-6  # interpolated between ones
+
+
+def test_boxes_are_clipped_to_the_source_and_dropped_beside_it(make_item):
+    """A source of 20 x 10 pixels, shown at half its size: network points times 2 are source points."""
+    image = make_item(20, 10)["image"]
+    image.meta["to_source"] = np.diag([2.0, 2.0, 1.0])
+    rows = torch.tensor([
+        [-78.0, 1.0, 2.0, 99.0, 7.0],  # to the left of the image and below it
+        [1.0, 1.0, 2.0, 2.0, 8.0],
+        [5.0, 1.0, 9.0, 2.0, 9.0],  # beside the right edge, x = 10
+        [-3.0, -3.0, 0.004, 4.0, 9.0],  # 0.008 pixels remain: nothing at the hundredths that are written
+    ])  # fmt: skip
+    out = RestoreToSourced("pred")({"image": image, "pred": {"boxes": rows}})["pred"]["boxes"]
+    torch.testing.assert_close(out, torch.tensor([[0.0, 2, 4, 20, 7], [2.0, 2, 4, 4, 8]]))
+
+
+def test_no_box_at_all_is_left(make_item):
+    image = make_item(20, 10)["image"]
+    out = RestoreToSourced("pred")({"image": image, "pred": {"boxes": torch.tensor([[-5.0, -5, -1, -1, 0]])}})
+    assert out["pred"]["boxes"].shape == (0, 5)

@@ -1,0 +1,99 @@
+"""Weights say what they were trained for, and a config that says otherwise is refused."""
+
+import json
+import logging
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from mtmedformer_monai.engines import CheckWeights, SaveCheckpoints
+from mtmedformer_monai.engines.checkpointing.model_card import describe_model, write_card
+from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
+from tests.engines.tiny_training import build_training, make_tasks
+
+TASKS = [SegmentationTask("lung", ["left", "right"]), ClassificationTask("finding", ["normal", "ill"], "binary")]
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(1)}, path)
+    write_card(path, describe_model(TASKS, [64, 48]))
+    return path
+
+
+def check(path, tasks=TASKS, size=(64, 48), **options):
+    engine = Engine(lambda engine, batch: None)
+    CheckWeights(str(path), tasks, size, **options).attach(engine)
+    engine.run([0])
+
+
+def test_equal_ones_pass_in_silence(weights, caplog):
+    with caplog.at_level(logging.WARNING):
+        check(weights, TASKS[::-1])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("tasks", "size", "message"),
+    [
+        (TASKS, (128, 128), r"image_size is \[64, 48\] of the weights and \[128, 128\] of the config"),
+        (TASKS[:1], (64, 48), r"tasks are \['finding', 'lung'\] of the weights and \['lung'\] of the config"),
+        (
+            [TASKS[0], ClassificationTask("finding", ["ill", "normal"], "binary")],
+            (64, 48),
+            r"classes of task 'finding' is \['normal', 'ill'\] of the weights and \['ill', 'normal'\] of the config",
+        ),
+        ([TASKS[0], ClassificationTask("finding", ["normal", "ill"])], (64, 48), "kind of task 'finding' is binary"),
+        ([SegmentationTask("lung", ["right", "left"]), TASKS[1]], (64, 48), "structures of task 'lung'"),
+        ([DetectionTask("lung", ["left"]), TASKS[1]], (64, 48), "type of task 'lung' is SegmentationTask"),
+    ],
+)
+def test_a_mismatch_names_both(weights, tasks, size, message, caplog):
+    with pytest.raises(ValueError, match=message) as error:
+        check(weights, tasks, size)
+    assert str(weights) in str(error.value)
+    assert "--on_weights_mismatch warn" in str(error.value)
+    with caplog.at_level(logging.WARNING):
+        check(weights, tasks, size, on_mismatch="warn")
+    assert "don't fit the config" in caplog.text
+
+
+def test_weights_without_a_card_are_loaded_with_a_warning(weights, caplog):
+    (weights.parent / "model.json").unlink()
+    check(weights, TASKS[:1])
+    assert "No model.json beside the weights" in caplog.text
+
+
+def test_the_card_of_other_weights_is_not_heeded(weights, caplog):
+    torch.save({"a": torch.ones(1)}, weights)
+    check(weights, TASKS[:1])
+    assert "describes other weights" in caplog.text
+
+
+def test_what_is_no_card_is_told(weights):
+    (weights.parent / "model.json").write_text("[]")
+    with pytest.raises(ValueError, match="is no description of weights"):
+        check(weights)
+
+
+def test_missing_weights_are_told_with_the_option(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*none\.pt; name the file by --ckpt_path"):
+        check(tmp_path / "none.pt")
+
+
+def test_a_training_leaves_both_and_the_weights_stay_flat(tmp_path):
+    training, path = build_training(1), tmp_path / "models/model.pt"
+    SaveCheckpoints(training.state, str(tmp_path / "last.pt"), str(path), make_tasks(), [16, 16]).attach(
+        training.trainer
+    )
+    training.run()
+    assert all(isinstance(value, torch.Tensor) for value in torch.load(path, weights_only=True).values())
+    card = json.loads((tmp_path / "models/model.json").read_text())
+    assert card["image_size"] == [16, 16]
+    assert [task["name"] for task in card["tasks"]] == ["lung", "finding"]
+    assert card["tasks"][1]["classes"] == ["normal", "pneumonia"]
+    check(path, make_tasks(), [16, 16])
+    with pytest.raises(ValueError, match="image_size"):
+        check(path, make_tasks(), [32, 32])

@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask
+from mtmedformer_monai.tasks.applicability import describe_tasks
+
+CONDITION = {"task": "finding", "class": "pneumonia", "probability": 0.5}
+FINDING = ClassificationTask("finding", ["normal", "pneumonia"], "binary")
+TYPE = ClassificationTask("pneumonia_type", ["bacterial", "viral"], "binary", applies_if=CONDITION)
+TASKS = [SegmentationTask("lung", ["lung"]), FINDING, TYPE]
+
+
+def describe(pneumonia, tasks=TASKS):
+    probs = {
+        "lung": torch.zeros(1, 2, 2),
+        "finding": torch.tensor([1 - pneumonia, pneumonia]),
+        "pneumonia_type": torch.tensor([0.25, 0.75]),
+    }
+    return describe_tasks(tasks, probs)
+
+
+@pytest.mark.parametrize(("pneumonia", "said"), [(0.25, "not applicable"), (0.5, "viral"), (0.75, "viral")])
+def test_a_type_is_told_from_the_stated_probability_on(pneumonia, said):
+    found = describe(pneumonia)["pneumonia_type"]
+    assert found["class"] == said
+    assert found["applicable"] is (said == "viral")
+    assert found["applies_if"] == {**CONDITION, "found": pneumonia}
+    assert found["probs"] == {"bacterial": 0.25, "viral": 0.75}
+
+
+def test_other_tasks_say_what_they_said():
+    assert describe(0.25)["finding"] == FINDING.describe(torch.tensor([0.75, 0.25]))
+
+
+def test_several_labels_become_none():
+    signs = ClassificationTask("signs", ["a", "b"], "multilabel", applies_if=CONDITION)
+    probs = {"finding": torch.tensor([0.75, 0.25]), "signs": torch.tensor([0.9, 0.1])}
+    assert describe_tasks([FINDING, signs], probs)["signs"]["classes"] == []
+
+
+def test_metrics_and_loss_are_those_of_the_task_without_a_condition():
+    bare = ClassificationTask("pneumonia_type", ["bacterial", "viral"], "binary")
+    logits, target = torch.tensor([[0.3], [-1.0]]), torch.tensor([1.0, 0.0])
+    assert torch.equal(TYPE.loss(logits, target), bare.loss(logits, target))
+    figures = []
+    for task in (TYPE, bare):
+        metric = task.make_metric()
+        metric.update(task.activate(logits), target)
+        figures.append(metric.compute())
+    assert figures[0] == pytest.approx(figures[1], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ({"task": "finding", "probability": 0.5}, "expects applies_if="),
+        ({**CONDITION, "probability": 1.5}, "a probability of 0 to 1 in applies_if, got 1.5"),
+        ({**CONDITION, "probability": "half"}, "expects applies_if="),
+    ],
+)
+def test_a_condition_of_another_form_is_told(condition, message):
+    with pytest.raises(ValueError, match=f"task 'x'.*{message}"):
+        ClassificationTask("x", ["a", "b"], "binary", applies_if=condition)
+
+
+def test_a_condition_on_a_class_that_is_not_there_is_told():
+    wrong = ClassificationTask("pneumonia_type", ["a", "b"], "binary", applies_if={**CONDITION, "class": "flu"})
+    with pytest.raises(ValueError, match=r"is 'flu', which is none of .*'finding': .'normal', 'pneumonia'"):
+        describe(0.9, [FINDING, wrong])

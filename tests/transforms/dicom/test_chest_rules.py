@@ -1,0 +1,100 @@
+"""A network for frontal chest radiographs is given those, told what is open, and spared the rest."""
+
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from mtmedformer_monai.transforms import ChestRules, LoadRadiographd, MammogramRules, RefusedImageError, read_radiograph
+
+RULES = ChestRules()
+
+
+def coded(value):
+    item = Dataset()
+    item.CodeValue = value
+    return [item]
+
+
+def flags(path, rules=RULES, **reading):
+    return read_radiograph(path, rules=rules, **reading)[1]["flags"]
+
+
+@pytest.mark.parametrize("view", ["PA", "AP", "RLD"])
+@pytest.mark.parametrize("modality", ["CR", "DX"])
+def test_a_frontal_chest_radiograph_is_read_without_a_flag(make_dicom, modality, view):
+    assert flags(make_dicom(modality=modality, BodyPartExamined="CHEST", ViewPosition=view)) == ""
+
+
+@pytest.mark.parametrize(
+    ("elements", "kind"),
+    [
+        ({"BodyPartExamined": "HIP", "ViewPosition": "AP"}, "other_anatomy"),
+        ({"BodyPartExamined": "BREAST"}, "other_anatomy"),
+        ({"AnatomicRegionSequence": coded("66019005")}, "other_anatomy"),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "LL"}, "lateral"),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "LATERAL"}, "lateral"),
+        ({"BodyPartExamined": "CHEST", "ViewCodeSequence": coded("399198007")}, "lateral"),
+        ({"BodyPartExamined": "CHEST", "PatientOrientation": ["A", "F"]}, "lateral"),
+        ({"BodyPartExamined": "CHEST", "AcquisitionDeviceProcessingDescription": "CHEST LAT"}, "lateral"),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "RAO"}, "oblique"),
+        ({"BodyPartExamined": "CHEST", "ViewCodeSequence": coded("399182000")}, "oblique"),
+        ({"BodyPartExamined": "THORAX", "AcquisitionDeviceProcessingDescription": "CANINE THORAX"}, "animals"),
+    ],
+)
+def test_what_the_header_shows_to_be_something_else_is_refused_by_its_rule(make_dicom, elements, kind):
+    path = make_dicom(**elements)
+    with pytest.raises(RefusedImageError, match=f"the rule is {kind}='refuse'; .*--admission#{kind} pass"):
+        read_radiograph(path, rules=RULES)
+    admitted = ChestRules(**{kind: "flag"})
+    assert ChestRules.descriptions[kind] in flags(path, admitted).split("; ")
+    assert ChestRules.descriptions[kind] not in flags(path, ChestRules(**{kind: "pass"}))
+
+
+@pytest.mark.parametrize(
+    ("elements", "kinds"),
+    [
+        ({}, ["unknown_anatomy", "unknown_view"]),
+        ({"ViewPosition": "PA"}, ["unknown_anatomy"]),
+        ({"BodyPartExamined": "CHEST"}, ["unknown_view"]),
+        ({"BodyPartExamined": "CHEST", "PatientOrientation": ["L", "F"]}, []),
+        ({"BodyPartExamined": "CHEST", "ViewCodeSequence": coded("272479007")}, []),
+        ({"BodyPartExamined": "CHEST", "ViewPosition": "AP", "PatientOrientation": ["A", "F"]}, []),
+    ],
+)
+def test_what_the_header_leaves_open_is_flagged_or_refused_by_a_knob(make_dicom, elements, kinds):
+    path = make_dicom(**elements)
+    assert [flag for flag in flags(path).split("; ") if flag] == [ChestRules.descriptions[kind] for kind in kinds]
+    for kind in kinds:
+        with pytest.raises(RefusedImageError, match=kind):
+            read_radiograph(path, rules=ChestRules(**{kind: "refuse"}))
+
+
+@pytest.mark.parametrize("rules", [ChestRules(), MammogramRules(no_header="flag")], ids=["chest", "mammograms"])
+def test_a_picture_is_read_and_not_verified(tmp_path, rules):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    assert "no DICOM header" in flags(tmp_path / "a.png", rules)
+    assert flags(tmp_path / "a.png", None) == ""
+
+
+def test_a_network_for_mammograms_is_spared_other_films(make_dicom):
+    rules = MammogramRules(other_anatomy="refuse", unknown_anatomy="flag")
+    with pytest.raises(RefusedImageError, match="of another body part than the breast"):
+        read_radiograph(make_dicom(modality="RG", BodyPartExamined="CHEST"), rules=rules)
+    assert flags(make_dicom(modality="RG", BodyPartExamined="BREAST"), rules) == ""
+    assert "not verified as a mammogram" in flags(make_dicom(modality="RG"), rules)
+    assert flags(make_dicom(modality="MG"), rules) == ""
+
+
+def test_flags_travel_with_the_image_and_rules_through_processes(make_dicom):
+    rules = pickle.loads(pickle.dumps(ChestRules(lateral="flag")))
+    load = LoadRadiographd("image", rules=rules)
+    image = load({"image": make_dicom(BodyPartExamined="CHEST", ViewPosition="LL")})["image"]
+    assert image.meta["flags"] == "a lateral view"
+
+
+def test_a_wrong_rule_is_told_when_it_is_made():
+    with pytest.raises(ValueError, match="rule 'lateral' expects 'pass' or 'refuse', got 'no'"):
+        ChestRules(lateral="no")

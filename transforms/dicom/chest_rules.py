@@ -1,0 +1,116 @@
+"""Rules for images that are no frontal chest radiographs: read, read and flagged, or refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mtmedformer_monai.transforms.geometry.patient_orientation import read_patient_orientation
+from mtmedformer_monai.transforms.view_names import normalize_view
+
+from .admission import AdmissionRules, Rule
+from .body_part import read_body_part
+
+# View Code Sequence (PS3.16 CID 4010), SNOMED CT first, then SNOMED RT of older files.
+_FRONTAL_CODES = frozenset({"272479007", "R-40888", "399348003", "R-10206", "399033003", "R-10202"})
+_LATERAL_CODES = frozenset({
+    "399067008", "R-102CD", "399173006", "R-10236", "399198007", "R-10232",  # lateral, left, right
+    "399352003", "R-10228", "399260004", "R-10224", "30730003", "G-A145",  # lateral-medial, medial-lateral, sagittal
+})  # fmt: skip
+_OBLIQUE_CODES = frozenset({
+    "399182000", "R-102C1", "399184004", "R-10238", "399236003", "R-10234",  # oblique, left, right
+    "399312000", "R-10208", "399135007", "R-10220", "399356000", "R-40985",  # anterior, left, right
+    "399059000", "R-10216", "399006002", "R-10212", "399038007", "R-10210",  # posterior, left, right
+    "399160007", "R-10204", "260427002", "R-40783", "260426006", "R-40782",  # frontal, lateral, medial
+})  # fmt: skip
+_LATERAL_NAMES = frozenset({"LL", "RL", "LAT", "LLAT", "RLAT", "LATL", "LATR", "LATERALL", "LATERALR", "ML", "LM"})
+_OBLIQUE_NAMES = frozenset({"RLO", "LLO", "RAO", "LAO", "RPO", "LPO", "OBL", "RO", "LO", "MLO", "LMO"})
+_FRONTAL_NAMES = frozenset({"PA", "AP", "RLD", "LLD"})
+"""A decubitus image is frontal: the patient lies on a side, and the beam runs from front to back."""
+
+_ANIMALS = ("CANINE", "FELINE", "EQUINE", "VETERINAR", "AVIAN", "BOVINE")
+
+
+@dataclass(frozen=True)
+class ChestRules(AdmissionRules):
+    """What happens to each kind of image that is no frontal chest radiograph: 'pass', 'flag' or 'refuse'.
+
+    By default what the header shows to be something else is refused, and what it leaves open is read and flagged: a
+    network answers with any image, and nothing backs its answer to a hip.
+
+    Attributes:
+        other_anatomy: a body part other than the chest, by Anatomic Region Sequence and Body Part Examined.
+        unknown_anatomy: the header names no body part, or two that exclude each other.
+        lateral: lateral views, by View Position, View Code Sequence, Patient Orientation, and the description of the
+            device's processing.
+        oblique: oblique views, by View Position and View Code Sequence.
+        unknown_view: nothing tells whether the view is frontal.
+        animals: the device's processing is one for animals.
+        no_header: the file is PNG, JPEG or NIfTI: nothing tells what it shows.
+    """
+
+    other_anatomy: Rule = "refuse"
+    unknown_anatomy: Rule = "flag"
+    lateral: Rule = "refuse"
+    oblique: Rule = "refuse"
+    unknown_view: Rule = "flag"
+    animals: Rule = "refuse"
+    no_header: Rule = "flag"
+
+    descriptions: ClassVar[Mapping[str, str]] = {
+        "other_anatomy": "of another body part than the chest",
+        "unknown_anatomy": "not verified as a chest radiograph (its header does not say which body part it shows)",
+        "lateral": "a lateral view",
+        "oblique": "an oblique view",
+        "unknown_view": "not verified as a frontal view (its header does not say which view it is)",
+        "animals": "a radiograph of an animal",
+        "no_header": "not verified as a frontal chest radiograph (the file has no DICOM header)",
+    }
+
+    def find_kinds(self, header: Any) -> tuple[str, ...]:
+        """The fields that apply to an image; see `AdmissionRules`."""
+        if header is None:
+            return ("no_header",)
+        part, view = read_body_part(header), read_chest_view(header)
+        signs = {
+            "other_anatomy": part in ("breast", "other"),
+            "animals": any(word in _processing(header) for word in _ANIMALS),
+            "lateral": view == "lateral",
+            "oblique": view == "oblique",
+            "unknown_anatomy": part == "unknown",
+            "unknown_view": view == "",
+        }
+        return tuple(kind for kind, applies in signs.items() if applies)
+
+
+def read_chest_view(header: Any) -> str:
+    """'frontal', 'lateral', 'oblique' or '' where the header does not tell (PS3.3 C.8.11.5: View Position).
+
+    View Position, else the View Code Sequence, else the description of the device's processing ('CHEST LAT'), else the
+    direction of the rows (PS3.3 C.7.6.1.1.1): along the sagittal axis the view is lateral, from side to side frontal.
+    """
+    name = normalize_view(header.get("ViewPosition"))
+    codes = {str(item.get("CodeValue") or "").strip() for item in header.get("ViewCodeSequence") or ()}
+    words = _processing(header)
+    rows = read_patient_orientation(header)[:1]
+    for view, told in (
+        ("oblique", name in _OBLIQUE_NAMES or "OBLIQ" in name),
+        ("lateral", name in _LATERAL_NAMES or "LATERAL" in name or "SAGITTAL" in name),
+        ("frontal", name in _FRONTAL_NAMES or "FRONTAL" in name or name.startswith(("PA", "AP"))),
+        ("oblique", bool(codes & _OBLIQUE_CODES)),
+        ("lateral", bool(codes & _LATERAL_CODES)),
+        ("frontal", bool(codes & _FRONTAL_CODES)),
+        ("oblique", "OBLIQ" in words),
+        ("lateral", "LATERAL" in words or " LAT" in words),
+        ("lateral", rows in ("A", "P") and bool(rows)),
+        ("frontal", rows in ("L", "R") and bool(rows)),
+    ):
+        if told:
+            return view
+    return ""
+
+
+def _processing(header: Any) -> str:
+    """Acquisition Device Processing Description in capitals: 'CHEST,FRN P->A', 'CANINE LATERAL THORAX'."""
+    return f" {header.get('AcquisitionDeviceProcessingDescription') or ''}".upper().replace(",", " ")
