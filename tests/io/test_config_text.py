@@ -11,7 +11,7 @@ TEXTS = [
     "%train.json",
     "/100%/a@b",
     "/x@#y/%#z",
-    "/it's \"quoted\"/back\\slash#",
+    '/it\'s "quoted"/back\\slash#',
     "/größe ü/#1",
 ]
 

@@ -5,7 +5,7 @@ from sqlalchemy import create_engine, text
 
 from mtmedformer_monai.io.sqlite_uri import sqlite_file, sqlite_uri
 
-NAMES = ["plain", "a b", "run 1?b=2", "a#b", "50%25", "100%", "a@b:c", "it's \"q\"", "größe", "[a-b]*", "$HOME", "%3F"]
+NAMES = ["plain", "a b", "run 1?b=2", "a#b", "50%25", "100%", "a@b:c", 'it\'s "q"', "größe", "[a-b]*", "$HOME", "%3F"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -157,7 +157,8 @@ class MLflowTracker:
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )
-        self._set_tags({PARENT: run.info.run_id for run in found})
+        if found:
+            self._set_tags({PARENT: found[0].info.run_id})
 
     def _log_iteration(self, engine: Engine) -> None:
         self._handler.iteration_completed(engine)

@@ -93,7 +93,7 @@ def test_evaluator_by_itself(store):
     assert run.data.metrics["test/mean_score"] == pytest.approx(training.evaluator.state.metrics["mean_score"])
 
 
-ODD_NAMES = ["run 1?b=2", "a#b", "50%25", "it's \"q\" ü"]
+ODD_NAMES = ["run 1?b=2", "a#b", "50%25", 'it\'s "q" ü']
 
 
 @pytest.mark.parametrize("variable", [False, True], ids=["folder", "environment variable"])
