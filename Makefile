@@ -31,6 +31,7 @@ check: $(STAMP)
 	./.ci/install_dicom_tools
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mtmedformer format-bundles --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py
@@ -39,6 +40,7 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/mtmedformer format-bundles
 
 clean:
 	rm -rf demo_output federation_output build dist *.egg-info

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from mtmedformer_monai.federated.strategy import Kind, Weights, pick
+from mtmedformer_monai.io.config_text import config_text
 
 from .history import Figures
 
@@ -26,7 +27,7 @@ def read_bundle(bundle: Path, overrides: Mapping[str, Any]) -> Any:
 
     parser = ConfigParser()
     parser.read_config([str(bundle / f"configs/{name}.json") for name in CONFIGS])
-    parser.update({"bundle_root": str(bundle), **overrides})
+    parser.update({"bundle_root": config_text(bundle), **overrides})
     return parser
 
 

@@ -18,6 +18,7 @@ from mtmedformer_monai.federated.split.channel import DOWN, UP
 from mtmedformer_monai.federated.split.factory import make_neighbor
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 from mtmedformer_monai.tasks.base import Task
 
@@ -50,7 +51,7 @@ class NeighborSimulation:
         self._overrides = {
             "seed": settings.seed,
             "image_size": list(settings.input_size),
-            "output_dir": str(folder),
+            "output_dir": config_text(folder),
             **(PLAIN if name in NEEDS_PLAIN else {}),
             **settings.overrides,
         }
@@ -124,10 +125,10 @@ class NeighborSimulation:
         return read_bundle(self._settings.bundle, {**self._overrides, **own})
 
     def _loader(self, datalist: Path) -> Any:
-        return self._read({"datalist": str(datalist)}).get_parsed_content("train#dataloader")
+        return self._read({"datalist": config_text(datalist)}).get_parsed_content("train#dataloader")
 
     def _evaluation(self, section: str) -> Evaluation:
-        lists = {"datalist": str(self._data.everything), "validate#dataset#data#section": section}
+        lists = {"datalist": config_text(self._data.everything), "validate#dataset#data#section": section}
         return Evaluation(self._settings.bundle, {**self._overrides, **lists})
 
 

@@ -18,6 +18,7 @@ from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategy import Kind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.uncertainty.posterior_file import Provenance
 
 from .bundle_parts import initial_weights, primary_figures, read_bundle
@@ -174,7 +175,7 @@ class Simulation:
 
     def _spec(self, site: str, datalist: Path, personal: bool) -> SiteSpec:
         settings, folder = self._settings, self._folder / site
-        overrides = self._overrides({"datalist": str(datalist), "output_dir": str(folder)})
+        overrides = self._overrides({"datalist": config_text(datalist), "output_dir": config_text(folder)})
         return SiteSpec(
             site,
             settings.bundle,
@@ -188,7 +189,7 @@ class Simulation:
 
     def _cohort(self, section: str) -> tuple[Path, dict[str, Any]]:
         """What evaluates the whole cohort: bundle and overrides."""
-        lists = {"datalist": str(self._data.everything), "output_dir": str(self._folder)}
+        lists = {"datalist": config_text(self._data.everything), "output_dir": config_text(self._folder)}
         return self._settings.bundle, self._overrides({**lists, "validate#dataset#data#section": section})
 
     def _overrides(self, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,5 +78,7 @@ def _make_client(folder: Path) -> Any:
 
     from mlflow.tracking import MlflowClient
 
+    from mtmedformer_monai.io.sqlite_uri import sqlite_uri
+
     folder.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}")
+    return MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(folder / "mlflow.db"))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from mtmedformer_monai.data.public.converters import CONVERTERS
+
+from .bundle_folders import bundle_help, find_bundles, read_tasks
+from .help_format import HelpFormatter
 
 logger = logging.getLogger("mtmedformer")
+
+_Tools: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_OUTPUT_HELP = "datalist to write (JSON), or a folder for datalist.json"
 
 
 def add_datalist_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +26,7 @@ def add_datalist_commands(commands: argparse._SubParsersAction[argparse.Argument
         help="make, join, split, check and summarize datalists",
         description="A datalist is one JSON file: lists training, validation and test of images and annotations.",
         epilog=_describe_sets(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     tools = group.add_subparsers(required=True, metavar="TOOL")
     _add_convert(tools)
@@ -30,25 +37,42 @@ def add_datalist_commands(commands: argparse._SubParsersAction[argparse.Argument
 
 
 def _describe_sets() -> str:
-    """The sets by bundle, each with its tasks; * marks those that the bundle lacks."""
-    from mtmedformer_monai.data.public.converters import CONVERTERS
-    from mtmedformer_monai.data.public.task_classes import BUNDLE_TASKS
-
+    """The public sets, below each bundle that has one of their tasks; * marks tasks that the bundle lacks."""
+    bundles = {bundle.name: _task_names(bundle) for bundle in find_bundles()}
     lines = ["public sets that `convert` knows (what folder it expects: see mtmedformer_monai/data/public/NAME.py):"]
-    for bundle, known in BUNDLE_TASKS.items():
+    for bundle, known in bundles.items():
         lines.append(f"\n {bundle}, tasks {', '.join(known)}")
-        for name, entry in CONVERTERS.items():
-            if entry.bundle == bundle:
-                tasks = ", ".join(task if task in known else f"{task}*" for task in entry.tasks)
-                lines.append(f"  {name:<16} {entry.description}\n{'':<19}tasks {tasks}; licence {entry.licence}")
-    return "\n".join([*lines, "", " * no task of the bundle: to train on it, add it to the tasks in its config"])
+        lines += [_describe_set(name, known) for name, entry in CONVERTERS.items() if set(entry.tasks) & set(known)]
+    covered = {task for known in bundles.values() for task in known}
+    others = [name for name, entry in CONVERTERS.items() if not covered & set(entry.tasks)]
+    if others:
+        lines += ["\n without a task of these bundles" if bundles else "", *(_describe_set(name) for name in others)]
+    return "\n".join([*lines, "", " * not among the bundle's tasks: to train on it, add it to the tasks in its config"])
 
 
-def _add_convert(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    tool = tools.add_parser("convert", help="make the datalist of a public set that was downloaded")
-    tool.add_argument("name", metavar="NAME", help="of the set; see mtmedformer datalist --help")
+def _task_names(bundle: Path) -> list[str]:
+    """Names of a bundle's tasks; none where its config is being written, and help is all that is asked for."""
+    try:
+        return [task["name"] for task in read_tasks(bundle)]
+    except (ValueError, KeyError):
+        return []
+
+
+def _describe_set(name: str, known: Sequence[str] | None = None) -> str:
+    entry = CONVERTERS[name]
+    tasks = ", ".join(task if known is None or task in known else f"{task}*" for task in entry.tasks)
+    return f"  {name:<16} {entry.description}\n{'':<19}tasks {tasks}; licence {entry.licence}"
+
+
+def _add_tool(tools: _Tools, name: str, description: str) -> argparse.ArgumentParser:
+    return tools.add_parser(name, help=description, description=description, formatter_class=HelpFormatter)
+
+
+def _add_convert(tools: _Tools) -> None:
+    tool = _add_tool(tools, "convert", "make the datalist of a public set that was downloaded")
+    tool.add_argument("name", metavar="NAME", help=f"of the set: {', '.join(CONVERTERS)}")
     tool.add_argument("folder", metavar="FOLDER", type=Path, help="where the set was unpacked")
-    tool.add_argument("output", metavar="OUTPUT", type=Path, help="datalist to write, or a folder for datalist.json")
+    tool.add_argument("output", metavar="OUTPUT", type=Path, help=_OUTPUT_HELP)
     tool.set_defaults(run=_convert)
 
 
@@ -58,10 +82,10 @@ def _convert(options: argparse.Namespace) -> int:
     return _tell(convert_dataset(options.name, options.folder, options.output))
 
 
-def _add_check(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    tool = tools.add_parser("check", help="list all that is wrong with a datalist; exit code 1 if anything is")
-    tool.add_argument("datalist", metavar="DATALIST", type=Path)
-    tool.add_argument("--bundle", type=Path, help="check names against the tasks in its configs/train.json")
+def _add_check(tools: _Tools) -> None:
+    tool = _add_tool(tools, "check", "list all that is wrong with a datalist; exit code 1 if anything is")
+    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="to check (JSON)")
+    tool.add_argument("--bundle", metavar="FOLDER", type=Path, help=f"check names against its tasks; {bundle_help()}")
     tool.set_defaults(run=_check)
 
 
@@ -89,12 +113,7 @@ def read_vocabulary(bundle: Path) -> dict[str, Any]:
         FileNotFoundError: no such config.
         ValueError: it lists no tasks.
     """
-    path = bundle / "configs" / "train.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"no config at {path}; name a bundle's folder with --bundle.")
-    tasks = json.loads(path.read_text(encoding="utf-8")).get("tasks")
-    if not isinstance(tasks, list):
-        raise ValueError(f"{path} expects a list of tasks under 'tasks'; leave --bundle out to check files alone.")
+    tasks = read_tasks(bundle)
     return {
         "classes": {task["name"]: task["classes"] for task in _of_kind(tasks, "ClassificationTask")},
         "structures": [name for task in _of_kind(tasks, "SegmentationTask") for name in task["structures"]],
@@ -106,9 +125,9 @@ def _of_kind(tasks: list[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str,
     return (task for task in tasks if str(task.get("_target_", "")).rpartition(".")[2] == kind)
 
 
-def _add_summarize(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    tool = tools.add_parser("summarize", help="count images, patients, studies, sites and annotations by section")
-    tool.add_argument("datalist", metavar="DATALIST", type=Path)
+def _add_summarize(tools: _Tools) -> None:
+    tool = _add_tool(tools, "summarize", "count images, patients, studies, sites and annotations by section")
+    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="to summarize (JSON)")
     tool.set_defaults(run=_summarize)
 
 
@@ -119,15 +138,15 @@ def _summarize(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add_split(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    tool = tools.add_parser("split", help="split all items of a datalist anew, by patient")
-    tool.add_argument("datalist", metavar="DATALIST", type=Path)
-    tool.add_argument("output", metavar="OUTPUT", type=Path, help="datalist to write, or a folder for datalist.json")
-    tool.add_argument("--training", type=float, default=0.7, help="fraction of the images (default 0.7)")
-    tool.add_argument("--validation", type=float, default=0.15, help="fraction of the images (default 0.15)")
-    tool.add_argument("--test", type=float, default=0.15, help="fraction of the images (default 0.15)")
-    tool.add_argument("--seed", type=int, default=0)
-    tool.add_argument("--stratify-on", metavar="TASK", help="label whose classes every section gets its share of")
+def _add_split(tools: _Tools) -> None:
+    tool = _add_tool(tools, "split", "split all items of a datalist anew, by patient")
+    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="to split (JSON)")
+    tool.add_argument("output", metavar="OUTPUT", type=Path, help=_OUTPUT_HELP)
+    for section, default in (("training", 0.7), ("validation", 0.15), ("test", 0.15)):
+        help_text = f"share of the images in the {section} list, 0 to 1"
+        tool.add_argument(f"--{section}", metavar="FRACTION", type=float, default=default, help=help_text)
+    tool.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the shuffling")
+    tool.add_argument("--stratify-on", metavar="TASK", help="label whose classes are spread evenly over the sections")
     tool.set_defaults(run=_split)
 
 
@@ -140,9 +159,9 @@ def _split(options: argparse.Namespace) -> int:
     )
 
 
-def _add_join(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    tool = tools.add_parser("join", help="join datalists of several sets or sites into one")
-    tool.add_argument("output", metavar="OUTPUT", type=Path, help="datalist to write, or a folder for datalist.json")
+def _add_join(tools: _Tools) -> None:
+    tool = _add_tool(tools, "join", "join datalists of several sets or sites into one")
+    tool.add_argument("output", metavar="OUTPUT", type=Path, help=_OUTPUT_HELP)
     tool.add_argument("datalists", metavar="[SITE=]DATALIST", nargs="+", help="SITE names the items that name no site")
     tool.set_defaults(run=_join)
 

@@ -1,24 +1,22 @@
-"""The demo: a generated cohort, then the bundle's own training, evaluation and inference commands, then the figures."""
+"""The demo: a first result by the shipped weights, then a bundle's own commands on a generated cohort."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.data import load_datalist
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 from mtmedformer_monai.engines.handlers.run_summary import table
-from mtmedformer_monai.keys import BOXES, IMAGE
+from mtmedformer_monai.io.config_text import config_text
+
+from .bundle_commands import bundle_run, run_step
+from .first_result import first_image, show_first_result
 
 logger = logging.getLogger("mtmedformer")
 
@@ -43,11 +41,14 @@ class DemoRecipe:
 
 
 def run_demo(recipe: DemoRecipe, output: Path) -> int:
-    """Runs all steps below `output`, and logs the metrics and where the pictures lie.
+    """Runs all steps below `output`, and logs the metrics and where the pictures are.
+
+    First the shipped weights read one generated DICOM file, so that there is something to see within a minute; then a
+    cohort is made, and a network trained on it from scratch, evaluated, and run on images.
 
     Args:
         recipe: what to run.
-        output: folder that is made; a training left there by an interrupted demo goes on where it stopped.
+        output: folder that is made; run the same demo again to resume an interrupted training.
 
     Returns:
         0, or the exit code of the step that failed.
@@ -58,14 +59,15 @@ def run_demo(recipe: DemoRecipe, output: Path) -> int:
     check_bundle(recipe.bundle)
     started = time.monotonic()
     output = output.resolve()
+    kind, (rows, _) = _demo_config(recipe)["cohort"]["kind"], _bundle_image_size(recipe)
+    code = show_first_result(recipe.bundle, output / "first_result", kind, 2 * rows, recipe.seed)
+    if code != 0:
+        return code
     datalist = _make_cohort(recipe, output / "data")
     for name, command in make_commands(recipe, output, datalist).items():
-        logger.info("\n== %s ==\n%s", name, shlex.join(["python", *command[1:]]))
-        code = subprocess.run(command, check=False).returncode
-        if code < 0:
-            logger.error("error: %s was ended by signal %d; run the same command again to resume.", name, -code)
-        if code != 0:  # its own last line says why, and what to do
-            return abs(code)
+        code = run_step(name, command)
+        if code != 0:
+            return code
     _report(output, time.monotonic() - started)
     return 0
 
@@ -87,46 +89,35 @@ def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str,
     """The commands that a user would type: {step: arguments of the Python interpreter}."""
     configs = recipe.bundle / "configs"
     common: dict[str, Any] = {
-        "bundle_root": recipe.bundle,
-        "meta_file": configs / "metadata.json",
-        "logging_file": configs / "logging.conf",
-        "output_dir": f"$'{output / 'training'}'",
+        "bundle_root": config_text(recipe.bundle),
+        "output_dir": config_text(output / "training"),
     }
     if recipe.image_size:
         common["image_size"] = _image_size(recipe)
-    trained = common | {"dataset_dir": datalist.parent, "ckpt_dir": output / "training/models", "seed": recipe.seed}
+    trained = common | {
+        "dataset_dir": config_text(datalist.parent),
+        "ckpt_dir": config_text(output / "training/models"),
+        "seed": recipe.seed,
+    }
     if recipe.epochs:
         trained["max_epochs"] = recipe.epochs
     inferred = common | {
-        "dataset_dir": output / "data",
-        "ckpt_path": output / "training/models" / "model.pt",
-        "output_dir": f"$'{output / 'inference'}'",
+        "dataset_dir": config_text(output / "data"),
+        "ckpt_path": config_text(output / "training/models/model.pt"),
+        "output_dir": config_text(output / "inference"),
     }
-    images = {"one DICOM file": _first_image(datalist)} | _real_images(recipe)
+    images = {"one DICOM file": first_image(datalist)} | _real_images(recipe)
     return {
-        "Training": _bundle_run("training", [configs / "train.json", configs / "demo.json"], trained),
-        "Evaluation on held-out patients": _bundle_run(
+        "Training": bundle_run("training", [configs / "train.json", configs / "demo.json"], trained),
+        "Evaluation on held-out patients": bundle_run(
             "evaluating", [configs / "train.json", configs / "demo.json", configs / "evaluate.json"], trained
         ),
     } | {
-        f"Inference on {name}": _bundle_run(
-            "evaluating", [configs / "inference.json", configs / "demo.json"], inferred | {"image": image}
+        f"Inference on {name}": bundle_run(
+            "evaluating", [configs / "inference.json", configs / "demo.json"], inferred | {"image": config_text(image)}
         )
         for name, image in images.items()
     }
-
-
-def _bundle_run(run_id: str, configs: list[Path], overrides: Mapping[str, Any]) -> list[str]:
-    files = str([str(config) for config in configs])
-    flags = [part for name, value in overrides.items() for part in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "monai.bundle", "run", run_id, "--config_file", files, *flags]
-
-
-def _first_image(datalist: Path) -> str:
-    """The first image of the test list with a box on it, or its first."""
-    items = load_datalist(datalist, "test")
-    boxed = [item for item in items if any(item.get(BOXES, {}).values())]
-    return str((boxed or items)[0][IMAGE])
 
 
 def _real_images(recipe: DemoRecipe) -> dict[str, str]:
@@ -149,9 +140,14 @@ def _demo_config(recipe: DemoRecipe) -> dict[str, Any]:
 
 def _image_size(recipe: DemoRecipe) -> list[int]:
     """Rows and columns of the network's input, in the bundle's aspect."""
-    rows, columns = json.loads((recipe.bundle / "configs/train.json").read_text())["image_size"]
+    rows, columns = _bundle_image_size(recipe)
     chosen = recipe.image_size or rows
     return [chosen, round(chosen * columns / rows)]
+
+
+def _bundle_image_size(recipe: DemoRecipe) -> list[int]:
+    size: list[int] = json.loads((recipe.bundle / "configs/train.json").read_text())["image_size"]
+    return size
 
 
 def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
@@ -173,4 +169,4 @@ def _report(output: Path, seconds: float) -> None:
     shown = [path for path in shown if "mlruns" not in path.parts]
     logger.info("\n== Metrics on held-out patients ==\n%s", table(known, tasks))
     logger.info("\n== Pictures ==\n%s", "\n".join(f"  {picture}" for picture in shown))
-    logger.info("\nDone in %.0f seconds. Everything lies in %s", seconds, output)
+    logger.info("\nDone in %.0f seconds. All files are in %s", seconds, output)

@@ -12,9 +12,14 @@ from pathlib import Path
 
 from mtmedformer_monai import __version__
 from mtmedformer_monai.io.error_line import error_line, root_cause
+from mtmedformer_monai.data.synthetic.cohorts import COHORTS
 
+from .bundle_folders import bundle_help, default_bundle
 from .datalist import add_datalist_commands
+from .export import add_export_command
 from .federate import add_federate_commands
+from .format_bundles import add_format_command
+from .help_format import HelpFormatter
 
 logger = logging.getLogger("mtmedformer")
 
@@ -59,25 +64,45 @@ def _options_of(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> It
 
 def make_parser() -> argparse.ArgumentParser:
     """Builds the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="mtmedformer", description="Multi-task radiograph models as MONAI bundles.")
+    parser = argparse.ArgumentParser(
+        prog="mtmedformer",
+        description="Multi-task radiograph models as MONAI bundles.",
+        epilog="Every command and tool has a --help of its own.",
+        formatter_class=HelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--verbose", action="store_true", help="show the whole trace of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_cohort(commands)
     add_datalist_commands(commands)
+    add_export_command(commands)
+    add_format_command(commands)
     add_federate_commands(commands)
     return parser
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("demo", help="cohort, training, evaluation and inference of a bundle, end to end")
-    command.add_argument("--bundle", type=Path, default=Path("bundles/chest_xray_multitask"))
-    command.add_argument("--output", type=Path, default=None, help="demo_output/ and the bundle's name where left out")
-    command.add_argument("--patients", type=int, default=0, help="0: as the bundle's configs/demo.json says")
-    command.add_argument("--epochs", type=int, default=0, help="0: as the bundle's configs/demo.json says")
-    command.add_argument("--image-size", type=int, default=0, help="rows; 0: as the bundle's configs say")
-    command.add_argument("--seed", type=int, default=0)
+    description = "run a bundle's shipped weights on one DICOM file, then cohort, training, evaluation and inference"
+    command = commands.add_parser("demo", help=description, description=description, formatter_class=HelpFormatter)
+    default = default_bundle()
+    command.add_argument(
+        "--bundle", metavar="FOLDER", type=Path, default=default, required=default is None, help=bundle_help()
+    )
+    command.add_argument(
+        "--output", metavar="FOLDER", type=Path, help="for all files (default: demo_output/ and the bundle's name)"
+    )
+    of_bundle = "(default: as the bundle's configs/demo.json says)"
+    command.add_argument("--patients", metavar="N", type=int, default=0, help=f"patients of the cohort {of_bundle}")
+    command.add_argument("--epochs", metavar="N", type=int, default=0, help=f"epochs of the training {of_bundle}")
+    command.add_argument(
+        "--image-size",
+        metavar="PIXELS",
+        type=int,
+        default=0,
+        help="rows of the network's input; the DICOM files have twice as many (default: as the bundle's configs say)",
+    )
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="seed of cohort and training")
     command.set_defaults(run=_run_demo)
 
 
@@ -89,12 +114,13 @@ def _run_demo(options: argparse.Namespace) -> int:
 
 
 def _add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser("cohort", help="make a cohort of synthetic radiographs as DICOM files")
-    command.add_argument("folder", type=Path)
-    command.add_argument("--kind", choices=["chest", "mammography"], default="chest")
-    command.add_argument("--patients", type=int, default=300)
-    command.add_argument("--image-size", type=int, default=256)
-    command.add_argument("--seed", type=int, default=0)
+    description = "make a cohort of synthetic radiographs as DICOM files, with datalist.json"
+    command = commands.add_parser("cohort", help=description, description=description, formatter_class=HelpFormatter)
+    command.add_argument("folder", metavar="FOLDER", type=Path, help="to fill")
+    command.add_argument("--kind", choices=sorted(COHORTS), default=min(COHORTS), help="what is imaged")
+    command.add_argument("--patients", metavar="N", type=int, default=300, help="number of patients, 8 or more")
+    command.add_argument("--image-size", metavar="PIXELS", type=int, default=256, help="rows of the images")
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="seed of everything")
     command.set_defaults(run=_run_cohort)
 
 

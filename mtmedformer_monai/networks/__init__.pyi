@@ -1,6 +1,7 @@
 from .alternative_encoders import ResNetEncoder as ResNetEncoder
 from .alternative_encoders import SwinEncoder as SwinEncoder
 from .alternative_encoders import TimmEncoder as TimmEncoder
+from .export_onnx import export_onnx as export_onnx
 from .feature_pyramid import FeaturePyramid as FeaturePyramid
 from .hierarchical_transformer import HierarchicalTransformer as HierarchicalTransformer
 from .hierarchical_transformer import TransformerSize as TransformerSize

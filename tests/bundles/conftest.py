@@ -66,7 +66,7 @@ def run_bundle(cohort, tracking_uri, tmp_path, monkeypatch):
         common = {
             "bundle_root": str(folder),
             "dataset_dir": str(cohort),
-            "output_dir": f"$'{output}'",
+            "output_dir": str(output),
             "ckpt_dir": str(output / "models"),
         }
         bundle_run(

@@ -17,7 +17,11 @@ from PIL import Image
 from pydicom import dcmread
 
 from mtmedformer_monai.data import load_datalist
+from mtmedformer_monai.io.sqlite_uri import sqlite_uri
 from tests.bundles.conftest import ROOT
+
+NO_KNOBS = {"experiment_name", "run_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
+"""What comes before the paths in train.json and says where a run is tracked."""
 
 PICTURES = ("curves.png", "examples.png", "evaluation/examples.png")
 
@@ -109,10 +113,53 @@ def test_a_bad_file_is_left_out_and_listed(bundle, run_bundle, cohort, tmp_path,
     assert victim.name in _whole_story(error.value)
 
 
+def test_monais_own_tracking_option_works_with_a_plain_path(cohorts, tmp_path, monkeypatch):
+    """One store, in the output folder, with the names given; nothing in the working folder."""
+    from mlflow import MlflowClient
+    from monai.bundle import run
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    bundle, output = ROOT / "bundles/chest_xray_multitask", tmp_path / "my output?"
+    train, evaluate = (str(bundle / f"configs/{name}.json") for name in ("train", "evaluate"))
+    common = {
+        "bundle_root": str(bundle),
+        "dataset_dir": str(cohorts("chest")),
+        "output_dir": str(output),
+        "ckpt_dir": str(output / "models"),
+        "image_size": [64, 64],
+        "tracking": "mlflow",
+        "experiment_name": "mine",
+    }
+    run("training", config_file=train, max_epochs=1, run_name="first", **common)
+    run("evaluating", config_file=[train, evaluate], **common)
+    assert list(Path.cwd().iterdir()) == []
+    assert [path for path in tmp_path.rglob("*.db")] == [output / "mlflow.db"]  # noqa: C416
+    client = MlflowClient(sqlite_uri(output / "mlflow.db"))
+    found = client.search_runs([client.get_experiment_by_name("mine").experiment_id])
+    evaluation, training = sorted(found, key=lambda run: run.data.tags["kind"])
+    assert training.info.run_name == "first"
+    assert evaluation.data.tags["mlflow.parentRunId"] == training.info.run_id
+    assert "model.pt" in [artifact.path for artifact in client.list_artifacts(training.info.run_id)]
+    assert training.data.params["tasks"] == "lung, opacity, opacity_box, finding, pneumonia_type"
+    assert training.data.params["image_size"] == "[64, 64]"
+    assert evaluation.data.params["evaluated_list"] == "test"
+
+
+def test_every_knob_is_a_parameter_of_the_tracked_run(bundle):
+    config = json.loads((bundle / "configs/train.json").read_text())
+    names = list(config)
+    knobs = set(names[: names.index("bundle_root")]) - NO_KNOBS
+    assert {"image_size", "max_epochs", "learning_rate"} <= knobs
+    logged = config["train"]["tracker"]["parameters"]
+    assert {name: f"@{name}" for name in knobs} == {name: logged.get(name) for name in knobs}
+
+
 def test_two_processes_train_one_network(bundle, cohort, tracking_uri, tmp_path):
     configs = [str(bundle / f"configs/{name}.json") for name in ("train", "multi_gpu_train")]
     sizes = ["--image_size", "[64,64]", "--max_epochs", "2", "--batch_size", "4", "--num_workers", "0"]
-    places = ["--bundle_root", str(bundle), "--dataset_dir", str(cohort), "--output_dir", f"$'{tmp_path}'"]
+    places = ["--bundle_root", str(bundle), "--dataset_dir", str(cohort), "--output_dir", str(tmp_path)]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     done = subprocess.run(
         [

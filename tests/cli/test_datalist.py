@@ -105,11 +105,13 @@ def test_an_error_is_told_in_one_line(tmp_path, told):
 def test_help_lists_the_sets(capsys):
     with pytest.raises(SystemExit):
         main(["datalist", "--help"])
-    chest, mammography = capsys.readouterr().out.split("\n mammography, tasks lesion, lesion_box, pathology")
-    assert "\n chest, tasks lung, opacity" in chest
+    chest, mammography = capsys.readouterr().out.split("\n mammography_multitask, tasks lesion, lesion_box, pathology")
+    assert "\n chest_xray_multitask, tasks lung, opacity" in chest
     assert "kermany" in chest
     assert "tasks lung, finding, tuberculosis*; licence NLM" in chest
+    mammography, others = mammography.split("without a task of these bundles")
     assert "mini_mias" in mammography
     assert "tasks lesion, lesion_box, pathology, mias_density*; licence MIAS" in mammography
+    assert "siim_acr" in others
     for name in CONVERTERS:
-        assert f"\n  {name} " in chest + mammography
+        assert f"\n  {name} " in chest + mammography + others

@@ -52,7 +52,7 @@ def chest(chest_data, tmp_path):
         over = {
             "dataset_dir": str(chest_data),
             "datalist": str(chest_data / f"{name}.json"),
-            "output_dir": f"$'{tmp_path / name}'",
+            "output_dir": str(tmp_path / name),
             "ckpt_dir": str(tmp_path / name),
             "image_size": [32, 32],
             "batch_size": 4,

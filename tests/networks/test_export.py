@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch
 
-from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, SelectOutput, TransformerSize
+from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, SelectOutput, TransformerSize, export_onnx
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from tests.networks.small import largest_difference, small_network
 
@@ -53,16 +53,7 @@ def test_onnx_takes_any_batch_and_size(tmp_path):
         ClassificationTask("label", ["no", "yes"], "binary"),
     ]
     network = MTMedFormer(HierarchicalTransformer(size), tasks, 16).eval()
-    dynamic = torch.export.Dim.DYNAMIC
-    torch.onnx.export(
-        network,
-        (torch.rand(2, 1, 40, 24),),
-        str(tmp_path / "network.onnx"),
-        dynamo=True,
-        dynamic_shapes={"image": {0: dynamic, 2: dynamic, 3: dynamic}},
-        output_names=[task.name for task in tasks],
-        verbose=False,
-    )
+    assert export_onnx(network, tmp_path / "network.onnx", (40, 24)) == ["mask", "box", "label"]
     session = onnxruntime.InferenceSession(str(tmp_path / "network.onnx"), providers=["CPUExecutionProvider"])
     for shape in ((2, 1, 40, 24), (1, 1, 30, 33), (3, 1, 17, 64)):
         image = torch.rand(shape)
@@ -70,3 +61,10 @@ def test_onnx_takes_any_batch_and_size(tmp_path):
         expected = network(image)
         for task, output in zip(tasks, given, strict=True):
             assert torch.allclose(torch.from_numpy(output), expected[task.name], atol=1e-4)  # boxes: pixels
+
+
+def test_onnx_export_refuses_a_network_without_names(tmp_path):
+    chosen = SelectOutput(small_network(), ["mask"])
+    with pytest.raises(TypeError, match="dict keyed by task name, got Tensor"):
+        export_onnx(chosen, tmp_path / "network.onnx", (64, 64))
+    assert list(tmp_path.iterdir()) == []

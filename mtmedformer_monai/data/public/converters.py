@@ -18,15 +18,13 @@ class Converter:
     """A public set.
 
     Attributes:
-        bundle: whose images they are: a key of `task_classes.BUNDLE_TASKS`.
-        tasks: that the set carries; those that the bundle lacks are tasks of their own, see docs/data.md.
+        tasks: that the set has labels for; those that no bundle has are tasks of their own, see docs/data.md.
         licence: of the set.
         description: one line.
         writes: kinds of files that have to be written, 'masks' or 'images'. The `convert(folder)` of the file named
             like the set takes a folder for each as a further argument.
     """
 
-    bundle: str
     tasks: tuple[str, ...]
     licence: str
     description: str
@@ -35,85 +33,72 @@ class Converter:
 
 CONVERTERS = {
     "kermany": Converter(
-        "chest",
         ("finding", "pneumonia_type"),
         "CC BY 4.0",
         "5,856 X-rays of children: normal or pneumonia, bacterial or viral",
     ),
     "nih_chestxray14": Converter(
-        "chest",
         ("finding", "opacity_box"),
         "free use, name the NIH Clinical Center",
         "112,120 X-rays of adults: pneumonia or no finding, boxes on some pneumonias",
     ),
     "rsna_pneumonia": Converter(
-        "chest",
         ("finding", "opacity_box"),
         "challenge rules, non-profit",
         "26,684 of ChestX-ray14's images: boxes around all opacities",
     ),
     "v7_lungs": Converter(
-        "chest",
         ("lung", "finding"),
         "CC BY 4.0 (masks); images by source",
         "6,500 X-rays of many hospitals with lung masks",
         writes=("masks",),
     ),
     "covid_qu_ex": Converter(
-        "chest",
         ("lung", "opacity", "finding"),
         "see its page; images by source",
         "33,920 X-rays: lung masks, infected regions on some, normal or pneumonia",
     ),
     "montgomery": Converter(
-        "chest",
         ("lung", "finding", "tuberculosis"),
         "NLM: free, cite",
         "138 X-rays with lung masks, normal or tuberculosis",
         writes=("masks",),
     ),
     "shenzhen": Converter(
-        "chest",
         ("lung", "finding", "tuberculosis"),
         "NLM: free, cite",
         "662 X-rays, normal or tuberculosis, lung masks on 566",
     ),
     "siim_acr": Converter(
-        "chest",
         ("pneumothorax",),
         "challenge rules, non-profit",
         "12,047 X-rays with masks of pneumothoraces",
         writes=("masks",),
     ),
     "cbis_ddsm": Converter(
-        "mammography",
         ("lesion", "lesion_box", "pathology", "breast_density"),
         "CC BY 3.0",
         "3,103 films with outlined masses and calcifications, pathology proven",
         writes=("masks",),
     ),
     "inbreast": Converter(
-        "mammography",
         ("lesion", "lesion_box", "breast_density", "birads"),
         "research, on request",
         "410 digital mammograms with exact contours",
         writes=("masks",),
     ),
     "vindr_mammo": Converter(
-        "mammography",
         ("lesion_box", "breast_density", "birads"),
         "PhysioNet restricted",
         "20,000 digital mammograms, four views a study, boxes around suspicious lesions",
     ),
     "cdd_cesm": Converter(
-        "mammography",
         ("lesion", "lesion_box", "pathology", "breast_density"),
         "CC BY 4.0",
         "1,003 low-energy images of contrast mammography, outlined, pathology proven",
         writes=("masks",),
     ),
     "mini_mias": Converter(
-        "mammography",
         ("lesion", "lesion_box", "pathology", "mias_density"),
         "MIAS: research only",
         "322 films at low resolution with circles around abnormalities",

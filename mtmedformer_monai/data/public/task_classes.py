@@ -15,12 +15,6 @@ TASK_CLASSES: dict[str, tuple[str, ...]] = {
 }
 """In the order of severity or density where there is one."""
 
-BUNDLE_TASKS: dict[str, tuple[str, ...]] = {
-    "chest": ("lung", "opacity", "opacity_box", "finding", "pneumonia_type"),
-    "mammography": ("lesion", "lesion_box", "pathology", "breast_density"),
-}
-"""The tasks of our bundles. Those of a set that are not among them need a task in the bundle's config."""
-
 
 def classes_of(tasks: Iterable[str]) -> dict[str, list[str]]:
     """{task: classes} of the classification tasks among those named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import time
@@ -13,31 +14,43 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
+from mtmedformer_monai.io.file_hash import file_sha256
+from mtmedformer_monai.io.sqlite_uri import sqlite_file, sqlite_uri
+
 from .order import after_all
+from .run_tags import KIND, PARENT, WEIGHTS_HASH, run_tags
+
+_LONGEST_PARAMETER = 6000  # characters that MLflow takes
 
 
 class MLflowTracker:
     """One MLflow run for a training and its validations.
 
-    Each epoch's figures are logged as `train/<figure>` and `validation/<figure>` at the epoch's number, the artifacts
-    (pictures, metrics) at the end; then the run is closed, as failed if an exception ended it. Only what is given here
-    is logged: no file names, no patient attributes. Process 0 alone tracks. Put it before MONAI's StatsHandler and
-    CheckpointSaver: of the handlers of an exception, Ignite calls no more than the first that passes it on.
+    Parameters and tags are logged at the start; each epoch's metrics as `train/<metric>` and `validation/<metric>` at
+    the epoch's number; artifacts (pictures, metrics, weights) at the end; then the run is closed, as failed if an
+    exception ended it. No patient attributes and no names of images are logged. Process 0 alone tracks. Put it before
+    MONAI's StatsHandler and CheckpointSaver: of the handlers of an exception, Ignite calls only the first that raises
+    it again.
 
-    MONAI's handler does the work. What is added: both engines' figures in one run under names that don't clash; a run
-    of its own for each training (the stock handler goes on with any unfinished run of the experiment); a resumed
-    training goes on with its run, as a part of `TrainingState`.
+    MONAI's handler does the work. What is added: metrics of both engines in one run under names that don't clash; a run
+    of its own for each training (the stock handler continues any unfinished run of the experiment); a resumed training
+    continues its run, as a part of `TrainingState`; the SHA-256 of the weights as a tag, by which the run of an
+    evaluation becomes the child of the training that made its weights.
 
     Args:
         folder: where `mlflow.db` and, beside it, `mlruns` with the artifacts are made, unless `tracking_uri` is given.
         tracking_uri: of a server, such as `http://tracker:5000`, or `sqlite:///...`. MLflow's own environment
-            variable MLFLOW_TRACKING_URI goes before it.
+            variable MLFLOW_TRACKING_URI takes precedence.
         experiment_name: MLflow's experiment.
         run_name: default a name made of time and chance.
         evaluator: that validates during the training.
         artifacts: files and folders that are logged at the end.
-        parameters: logged once, at the start.
-        iteration_interval: the loss and learning rate of each so manieth iteration are logged too; 0 is none.
+        parameters: logged once, when the run begins.
+        tags: of the run, such as `{"kind": "training"}`, beside those of `run_tags`.
+        bundle_root: folder of the bundle, whose name and version become tags.
+        weights: file of the weights that the engine starts from and keeps (evaluation) or has written when it ends
+            (training); its SHA-256 becomes a tag.
+        iteration_interval: the loss and learning rate of every n-th iteration are logged too; 0 logs none.
     """
 
     def __init__(
@@ -49,15 +62,20 @@ class MLflowTracker:
         evaluator: Engine | None = None,
         artifacts: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+        bundle_root: str | None = None,
+        weights: str | None = None,
         iteration_interval: int = 0,
     ) -> None:
         self._folder = Path(folder).resolve()
-        self._tracking_uri = tracking_uri or f"sqlite:///{self._folder / 'mlflow.db'}"
+        self._tracking_uri = tracking_uri or sqlite_uri(self._folder / "mlflow.db")
         self._experiment_name = experiment_name
         self._run_name = run_name or f"{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
         self._evaluator = evaluator
         self._artifacts = [str(path) for path in artifacts]
-        self._parameters = dict(parameters or {})
+        self._parameters = {name: str(value)[:_LONGEST_PARAMETER] for name, value in (parameters or {}).items()}
+        self._tags = run_tags(bundle_root) | dict(tags or {})
+        self._weights = Path(weights) if weights else None
         self._interval = iteration_interval
         self._run_id: str | None = None
         self._handler: Any = None
@@ -77,7 +95,7 @@ class MLflowTracker:
         return {"run_name": self._run_name, "run_id": self._run_id}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on with that run."""
+        """Continues that run."""
         self._run_name, self._run_id = state["run_name"], state["run_id"]
 
     def _start(self, engine: Engine) -> None:
@@ -92,6 +110,9 @@ class MLflowTracker:
             self._handler.cur_run = run
         self._handler.start(engine)
         self._run_id = self._handler.cur_run.info.run_id
+        self._set_tags(self._tags)
+        if not hasattr(engine, "optimizer"):
+            self._link_to_training()
         if not engine.has_event_handler(self._finish, Events.COMPLETED):
             engine.add_event_handler(Events.COMPLETED, self._finish)  # behind what draws the pictures
 
@@ -99,13 +120,15 @@ class MLflowTracker:
         from monai.handlers import MLFlowHandler  # MLflow takes seconds to import
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        return MLFlowHandler(
+        handler = MLFlowHandler(
             tracking_uri=self._tracking_uri,
             experiment_name=self._experiment_name,
             run_name=self._run_name,
             output_transform=_loss_of,
             artifacts=self._artifacts,
         )
+        _make_local_experiment(handler.client, self._experiment_name)
+        return handler
 
     def _known_run(self) -> Any:
         """The run that was begun before (a resumed training, a further round), if this store has it."""
@@ -117,6 +140,25 @@ class MLflowTracker:
             return self._handler.client.get_run(self._run_id)
         except MlflowException:
             return None
+
+    def _set_tags(self, tags: Mapping[str, str]) -> None:
+        for name, value in tags.items():
+            self._handler.client.set_tag(self._run_id, name, value)
+
+    def _link_to_training(self) -> None:
+        """Makes an evaluation the child of the latest training that wrote these weights, if the store has it."""
+        if self._weights is None or not self._weights.is_file():
+            return
+        digest = file_sha256(self._weights)
+        self._set_tags({WEIGHTS_HASH: digest})
+        found = self._handler.client.search_runs(
+            [self._handler.cur_run.info.experiment_id],
+            f"tags.{WEIGHTS_HASH} = '{digest}' and tags.{KIND} != '{self._tags.get(KIND, '')}'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
+        if found:
+            self._set_tags({PARENT: found[0].info.run_id})
 
     def _log_iteration(self, engine: Engine) -> None:
         self._handler.iteration_completed(engine)
@@ -132,15 +174,32 @@ class MLflowTracker:
         self._handler.client.log_batch(self._handler.cur_run.info.run_id, metrics=metrics)
 
     def _finish(self) -> None:
-        if self._handler is not None:
-            self._handler.complete()
-            self._handler.close()
-            self._handler = None
+        if self._handler is None:
+            return
+        if self._weights is not None and self._weights.is_file():
+            self._set_tags({WEIGHTS_HASH: file_sha256(self._weights)})
+        self._handler.complete()
+        self._handler.close()
+        self._handler = None
 
     def _fail(self, engine: Engine, error: Exception) -> None:
         if self._handler is not None and self._handler.cur_run is not None:
             self._handler.client.set_terminated(self._handler.cur_run.info.run_id, "FAILED")
         raise error  # a handler that returns would swallow it
+
+
+def _make_local_experiment(client: Any, name: str) -> None:
+    """Makes an experiment of a local store, its artifacts in `mlruns` beside the database.
+
+    MONAI would take the text of the URI for the folder, percent signs and all.
+    """
+    from mlflow.exceptions import MlflowException
+
+    database = sqlite_file(client.tracking_uri)
+    if database is None or client.get_experiment_by_name(name) is not None:
+        return
+    with contextlib.suppress(MlflowException):  # another process was faster
+        client.create_experiment(name, artifact_location=(database.resolve().parent / "mlruns").as_uri())
 
 
 def _prefixed(prefix: str, engine: Engine) -> dict[str, float]:

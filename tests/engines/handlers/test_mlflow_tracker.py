@@ -1,9 +1,13 @@
 """One store for all tests: making an SQLite store takes MLflow some seconds."""
 
+import hashlib
+
 import pytest
 from mlflow import MlflowClient
 
+from mtmedformer_monai import __version__
 from mtmedformer_monai.engines import MLflowTracker
+from mtmedformer_monai.io.sqlite_uri import sqlite_uri
 from tests.engines.tiny_training import build_training
 
 
@@ -87,3 +91,68 @@ def test_evaluator_by_itself(store):
     training.evaluator.run()
     (run,) = runs(store, "evaluation")
     assert run.data.metrics["test/mean_score"] == pytest.approx(training.evaluator.state.metrics["mean_score"])
+
+
+ODD_NAMES = ["run 1?b=2", "a#b", "50%25", 'it\'s "q" ü']
+
+
+@pytest.mark.parametrize("variable", [False, True], ids=["folder", "environment variable"])
+def test_store_and_artifacts_lie_in_the_folder_whatever_its_name(tmp_path, monkeypatch, variable):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path.joinpath("root", *ODD_NAMES)
+    folder.mkdir(parents=True)
+    (folder / "curves [a]#1.png").write_bytes(b"picture")
+    if variable:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", sqlite_uri(folder / "mlflow.db"))
+    train(folder, "odd", artifacts=[str(folder / "curves [a]#1.png")])
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(folder)]
+    assert outside == []
+    assert (folder / "mlflow.db").is_file()
+    assert [path.name for path in (folder / "mlruns").rglob("*") if path.is_file()] == ["curves [a]#1.png"]
+
+
+def test_tags_tell_what_ran(store, tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/metadata.json").write_text('{"name": "Chest", "version": "1.2.3"}')
+    train(store, "tags", tags={"kind": "training"}, bundle_root=str(tmp_path))
+    (run,) = runs(store, "tags")
+    expected = {
+        "kind": "training",
+        "bundle": "Chest",
+        "bundle_version": "1.2.3",
+        "package_version": __version__,
+    }
+    assert expected.items() <= run.data.tags.items()
+    assert "weights_sha256" not in run.data.tags
+
+
+def test_evaluation_is_the_child_of_the_training_that_made_its_weights(store, tmp_path):
+    weights = {}
+    for name in ("first", "second"):
+        weights[name] = tmp_path / f"{name}.pt"
+        weights[name].write_bytes(name.encode())
+        train(store, "linked", run_name=name, tags={"kind": "training"}, weights=str(weights[name]))
+    weights["nobody"] = tmp_path / "other.pt"
+    weights["nobody"].write_bytes(b"other")
+    for name, path in weights.items():
+        options = {"tags": {"kind": "evaluation"}, "weights": str(path), "run_name": f"evaluation of {name}"}
+        training = build_training(1)
+        MLflowTracker(str(store), experiment_name="linked", **options).attach(training.evaluator)
+        training.evaluator.run()
+    found = {run.info.run_name: run for run in runs(store, "linked")}
+    parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in found.items()}
+    assert parents == {
+        "first": None,
+        "second": None,
+        "evaluation of first": found["first"].info.run_id,
+        "evaluation of second": found["second"].info.run_id,
+        "evaluation of nobody": None,
+    }
+    digest = hashlib.sha256(b"second").hexdigest()
+    assert found["second"].data.tags["weights_sha256"] == digest
+    assert found["evaluation of second"].data.tags["weights_sha256"] == digest
+
+
+def test_a_long_parameter_is_cut_where_mlflow_ends(store):
+    train(store, "long", parameters={"tasks": "x" * 7000})
+    assert runs(store, "long")[0].data.params["tasks"] == "x" * 6000

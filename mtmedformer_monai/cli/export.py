@@ -1,0 +1,47 @@
+"""The command `mtmedformer export`: a bundle's network with its weights as an ONNX file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from .bundle_folders import bundle_help, default_bundle
+from .help_format import HelpFormatter
+
+logger = logging.getLogger("mtmedformer")
+
+
+def add_export_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `export` to the command line."""
+    description = "export a bundle's network to ONNX: outputs named by task; any batch, height and width"
+    command = commands.add_parser("export", help=description, description=description, formatter_class=HelpFormatter)
+    command.add_argument("output", metavar="OUTPUT", type=Path, help="ONNX file to write")
+    default = default_bundle()
+    command.add_argument(
+        "--bundle", metavar="FOLDER", type=Path, default=default, required=default is None, help=bundle_help()
+    )
+    command.add_argument(
+        "--weights", metavar="FILE", type=Path, help="state dict to load (default: the bundle's models/model.pt)"
+    )
+    command.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from monai.bundle import ConfigParser
+
+    from mtmedformer_monai.io.atomic_files import load_checkpoint
+    from mtmedformer_monai.networks import export_onnx
+
+    config = options.bundle / "configs" / "inference.json"
+    weights = options.weights or options.bundle / "models" / "model.pt"
+    for path in (config, weights):
+        if not path.is_file():
+            raise FileNotFoundError(f"no file at {path}; name a bundle's folder with --bundle, weights with --weights.")
+    parser = ConfigParser()
+    parser.read_config(str(config))
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(load_checkpoint(weights))
+    names = export_onnx(network, options.output, parser.get_parsed_content("image_size"))
+    logger.info("%s: input image, outputs %s", options.output, ", ".join(names))
+    return 0

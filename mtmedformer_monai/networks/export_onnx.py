@@ -1,0 +1,63 @@
+"""Exports a multi-task network to ONNX: outputs named by task, any batch, height and width."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mtmedformer_monai.io.atomic_files import write_atomically
+
+INPUT_NAME = "image"
+
+
+def export_onnx(network: nn.Module, path: str | Path, image_size: Sequence[int] = (128, 128)) -> list[str]:
+    """Writes a network that returns a dict of tensors as an ONNX file.
+
+    Args:
+        network: maps float32 (B, 1, H, W) to a dict; a name of an output becomes its name in the file.
+        path: to write; the weights stand in the same file.
+        image_size: (H, W) at which the network is traced. The file takes any other size, too.
+
+    Returns:
+        Names of the outputs, in the file's order.
+
+    Raises:
+        ImportError: onnx and onnxscript are not installed (extra `onnx`).
+        TypeError: the network does not return a dict of tensors.
+    """
+    try:
+        import onnxscript  # noqa: F401  # torch.onnx needs it, and says so less plainly
+    except ImportError as error:
+        raise ImportError("ONNX export needs onnx and onnxscript: pip install mtmedformer-monai[onnx].") from error
+    network = network.cpu().eval()
+    image = torch.rand(2, 1, *image_size)  # a batch of 1 would be taken for a constant
+    names = _output_names(network, image)
+    dynamic = torch.export.Dim.DYNAMIC
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "network.onnx"
+        torch.onnx.export(
+            network,
+            (image,),
+            str(written),
+            dynamo=True,
+            external_data=False,
+            input_names=[INPUT_NAME],
+            output_names=names,
+            dynamic_shapes={INPUT_NAME: {0: dynamic, 2: dynamic, 3: dynamic}},
+            verbose=False,
+        )
+        content = written.read_bytes()
+    write_atomically(path, lambda file: file.write(content))
+    return names
+
+
+@torch.no_grad()
+def _output_names(network: nn.Module, image: torch.Tensor) -> list[str]:
+    outputs = network(image)
+    if not isinstance(outputs, dict):
+        raise TypeError(f"network expects to return a dict keyed by task name, got {type(outputs).__name__}.")
+    return list(outputs)

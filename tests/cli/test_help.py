@@ -1,0 +1,49 @@
+"""`--help` of every command says what each option means, its choices, default and unit."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from mtmedformer_monai.cli.main import make_parser
+
+UNITS = {"FRACTION", "PIXELS", "N"}
+"""Placeholders of numbers; N is a count or a seed that the help names."""
+
+
+def commands(parser, path=()):
+    """All parsers below a parser: {words typed: parser}."""
+    found = {" ".join(path): parser}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                found |= commands(child, (*path, name))
+    return found
+
+
+PARSERS = {name: parser for name, parser in commands(make_parser()).items() if not name.startswith("federate")}
+
+
+def options(parser):
+    skipped = (argparse._HelpAction, argparse._SubParsersAction, argparse._VersionAction)
+    return [action for action in parser._actions if not isinstance(action, skipped)]
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_every_option_is_explained(name):
+    for action in options(PARSERS[name]):
+        assert action.help, action.dest
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_defaults_choices_and_units_are_shown(name):
+    text = " ".join(PARSERS[name].format_help().split())
+    for action in options(PARSERS[name]):
+        if action.choices:
+            assert "{" + ",".join(action.choices) + "}" in text
+        if action.default not in (None, False, [], 0):
+            assert f"(default: {action.default})" in text, action.dest
+        if action.type in (int, float):
+            assert action.metavar in UNITS, action.dest
+            assert "(default: " in action.help or f"(default: {action.default})" in text

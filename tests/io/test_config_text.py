@@ -1,0 +1,27 @@
+import pytest
+from monai.bundle import ConfigParser
+
+from mtmedformer_monai.io.config_text import config_text
+
+TEXTS = [
+    "/data/images",
+    "/data/ward#3",
+    "$HOME/data",
+    "@network",
+    "%train.json",
+    "/100%/a@b",
+    "/x@#y/%#z",
+    '/it\'s "quoted"/back\\slash#',
+    "/größe ü/#1",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_parser_gives_the_text_back_by_itself_and_in_an_expression(text):
+    parser = ConfigParser({"folder": config_text(text), "file": "$@folder + '/x'", "y": 1, "z": 2})
+    assert parser.get_parsed_content("folder") == text
+    assert parser.get_parsed_content("file") == f"{text}/x"
+
+
+def test_a_plain_path_stays_as_it_is():
+    assert config_text("/data/my images, 2024") == "/data/my images, 2024"
