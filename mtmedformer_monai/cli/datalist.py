@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -121,7 +121,7 @@ def read_vocabulary(bundle: Path) -> dict[str, Any]:
     }
 
 
-def _of_kind(tasks: list[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str, Any]]:
+def _of_kind(tasks: Iterable[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str, Any]]:
     return (task for task in tasks if str(task.get("_target_", "")).rpartition(".")[2] == kind)
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mtmedformer_monai import __version__
-from mtmedformer_monai.io.error_line import error_line, root_cause
 from mtmedformer_monai.data.synthetic.cohorts import COHORTS
+from mtmedformer_monai.io.error_line import error_line, root_cause
 
 from .bundle_folders import bundle_help, default_bundle
 from .datalist import add_datalist_commands
