@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from .color import weigh_colors
+from .deep_png import is_deep_png, read_deep_png
 from .errors import BrokenPixelDataError, UnreadableFileError
 from .limits import MAX_PIXELS, MAX_SCANS, read_bytes
 from .radiograph_meta import make_meta
@@ -20,8 +21,8 @@ from .radiograph_meta import make_meta
 def read_picture(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """Reads a PNG or JPEG file into the contract of `read_radiograph`.
 
-    Color becomes luminance, transparency shows black, and a JPEG is turned upright as its EXIF orientation says: then
-    the source is the upright picture.
+    Color becomes luminance, and a picture is turned upright as its EXIF orientation says: then the source is the
+    upright picture. Transparency shows black: luminance is multiplied by alpha.
 
     Args:
         path: the file.
@@ -36,7 +37,7 @@ def read_picture(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]
     """
     with open_picture(path, ("PNG", "JPEG")) as picture:
         try:
-            image = _to_unit_range(picture)
+            image = _deep_to_unit_range(path, picture) if is_deep(path, picture) else _to_unit_range(picture)
         except Exception as error:  # Pillow raises many kinds on a broken stream
             raise BrokenPixelDataError(path, f"its picture does not decode ({error})", "fetch it again") from error
     return image, make_meta(path, image.shape)
@@ -69,12 +70,32 @@ def open_picture(path: str | Path, formats: tuple[str, ...]) -> Image.Image:
     return picture
 
 
+def is_deep(path: str | Path, picture: Image.Image) -> bool:
+    """Whether Pillow would take 8 of the 16 bits of each channel."""
+    return picture.format == "PNG" and picture.mode in {"RGB", "RGBA", "LA"} and is_deep_png(path)
+
+
+def read_deep(path: str | Path, picture: Image.Image) -> NDArray[np.float32]:
+    """The channels (H, W, C) of such a picture, upright, up to 65,535."""
+    return read_deep_png(path, int(picture.getexif().get(ExifTags.Base.Orientation, 1)))
+
+
+def _deep_to_unit_range(path: str | Path, picture: Image.Image) -> NDArray[np.float32]:
+    channels = read_deep(path, picture)
+    has_alpha = channels.shape[-1] in {2, 4}
+    image = weigh_colors(channels, 65535.0) if channels.shape[-1] > 2 else _divide(channels[..., 0], 65535)
+    return image * _divide(channels[..., -1], 65535) if has_alpha else image
+
+
 def _to_unit_range(picture: Image.Image) -> NDArray[np.float32]:
     """Any mode to float32 (H, W) in [0, 1]."""
     picture.draft("L", picture.size)  # of a JPEG: its luminance as it is stored, without the colors
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):  # 16-bit gray
-        return _divide(np.asarray(picture), 65535)
+        values = np.asarray(picture)
+        image = _divide(values, 65535)
+        transparent = picture.info.get("transparency")
+        return image if transparent is None else np.where(values == transparent, np.float32(0.0), image)
     if picture.mode in {"LA", "PA", "RGBA"} or "transparency" in picture.info:
         colors = np.asarray(picture.convert("RGBA"))
         return weigh_colors(colors, 255.0) * _divide(colors[..., 3], 255)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .codes import read_code, read_codes
 from .header import read_modality, read_view
+from .spacing import read_length
 
 _IMPLANT_DISPLACED = {"399209000", "R-102D5"}
 _SPOT_VIEWS = {"399055006", "R-102D7", "399163009", "R-102D6"}  # spot compression, magnification
@@ -28,37 +30,32 @@ def read_kinds(header: Any) -> tuple[str, ...]:
         return ()
     terms, modifiers = _image_type(header), _view_modifiers(header)
     synthesized = "GENERATED_2D" in terms
-    position = str(header.get("ViewPosition") or "").strip().upper()
-    has_implant = str(header.get("BreastImplantPresent") or "").strip().upper() == "YES"
+    position = read_code(header, "ViewPosition")
+    has_implant = read_code(header, "BreastImplantPresent") == "YES"
     signs = {
         "implants": has_implant or bool(modifiers & _IMPLANT_DISPLACED) or position.endswith("ID"),
         "spot_views": bool(modifiers & _SPOT_VIEWS),
-        "magnified": _magnification(header) >= MAGNIFIED,
+        "magnified": (read_length(header, "EstimatedRadiographicMagnificationFactor") or 1.0) >= MAGNIFIED,
         "specimens": _is_specimen(header, terms),
         "tomosynthesis": not synthesized and _is_tomosynthesis(header, terms),
         "synthesized": synthesized,
         "localization": any(term.startswith(_LOCALIZATION) for term in terms),
         "subtracted": "SUBTRACTION" in terms,
-        "color": not str(header.get("PhotometricInterpretation") or "MONOCHROME").startswith("MONOCHROME"),
+        "color": not (read_code(header, "PhotometricInterpretation") or "MONOCHROME").startswith("MONOCHROME"),
     }
     return tuple(kind for kind, applies in signs.items() if applies)
 
 
 def _image_type(header: Any) -> frozenset[str]:
     """Terms of Image Type from its third value on (PS3.3 C.8.11.7.1.4 and C.8.21.6.1.1)."""
-    value = header.get("ImageType")
-    if value is None or isinstance(value, str):
-        return frozenset()
-    return frozenset(str(term).strip().upper() for term in list(value)[2:] if term)
+    return frozenset(filter(None, read_codes(header, "ImageType")[2:]))
 
 
 def _view_modifiers(header: Any) -> frozenset[str]:
     """Codes of the view's modifiers (CID 4015)."""
     views = header.get("ViewCodeSequence") or ()
     return frozenset(
-        str(modifier.get("CodeValue") or "")
-        for view in views
-        for modifier in view.get("ViewModifierCodeSequence") or ()
+        read_code(modifier, "CodeValue") for view in views for modifier in view.get("ViewModifierCodeSequence") or ()
     )
 
 
@@ -66,18 +63,10 @@ def _is_specimen(header: Any, terms: frozenset[str]) -> bool:
     """By the view (CID 4014 has tissue specimens), the region's code, or the word in one of three elements."""
     if read_view(header) == "SPECIMEN" or any("SPECIMEN" in term for term in terms):
         return True
-    if "SPECIMEN" in str(header.get("BodyPartExamined") or "").upper():
+    if "SPECIMEN" in read_code(header, "BodyPartExamined"):
         return True
-    return any(str(item.get("CodeValue") or "") in _SPECIMENS for item in header.get("AnatomicRegionSequence") or ())
+    return any(read_code(item, "CodeValue") in _SPECIMENS for item in header.get("AnatomicRegionSequence") or ())
 
 
 def _is_tomosynthesis(header: Any, terms: frozenset[str]) -> bool:
-    return str(header.get("SOPClassUID")) == _TOMOSYNTHESIS_CLASS or not terms.isdisjoint(_TOMOSYNTHESIS)
-
-
-def _magnification(header: Any) -> float:
-    """Estimated Radiographic Magnification Factor, 1 where it is not known."""
-    try:
-        return float(header.get("EstimatedRadiographicMagnificationFactor") or 1.0)
-    except (TypeError, ValueError):
-        return 1.0
+    return read_code(header, "SOPClassUID") == _TOMOSYNTHESIS_CLASS or not terms.isdisjoint(_TOMOSYNTHESIS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from mtmedformer_monai.io.walk_files import glob_files
+
 logger = logging.getLogger(__name__)
 
 
@@ -13,7 +15,7 @@ def index_files(folder: Path, *patterns: str) -> dict[str, Path]:
 
     Args:
         folder: of the set.
-        patterns: as `Path.glob` takes them, from `folder`.
+        patterns: as `glob_files` takes them, from `folder`; folders may be links.
 
     Returns:
         {file name: path}, in the order of the patterns, then of the paths.
@@ -21,7 +23,7 @@ def index_files(folder: Path, *patterns: str) -> dict[str, Path]:
     Raises:
         FileNotFoundError: nothing matches.
     """
-    found = {path.name: path for pattern in patterns for path in sorted(folder.glob(pattern)) if _is_shown(path)}
+    found = {path.name: path for pattern in patterns for path in glob_files(folder, pattern)}
     if not found:
         raise FileNotFoundError(f"{folder} expects {' or '.join(patterns)}; unpack the set's own archives there.")
     return found
@@ -60,7 +62,3 @@ def tell_present(num_present: int, num_listed: int, folder: Path) -> None:
     logger.info("%d of the %d images listed are in %s.", num_present, num_listed, folder)
     if not num_present:
         raise FileNotFoundError(f"{folder} expects images that its tables list, got none; unpack the image archives.")
-
-
-def _is_shown(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".")
