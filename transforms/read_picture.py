@@ -13,7 +13,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from .color import weigh_colors
 from .deep_png import is_deep_png, read_deep_png
-from .errors import BrokenPixelDataError, UnreadableFileError
+from .dicom.pixels.codestream import read_jpeg_form
+from .errors import BrokenPixelDataError, MultiFrameError, UnreadableFileError, UnsupportedImageError
 from .limits import MAX_PIXELS, MAX_SCANS, read_bytes
 from .radiograph_meta import make_meta
 
@@ -52,6 +53,8 @@ def open_picture(path: str | Path, formats: tuple[str, ...]) -> Image.Image:
 
     Raises:
         UnreadableFileError: another format, or a broken header.
+        UnsupportedImageError: a JPEG of more than 8 bits, a lossless one, or JPEG-LS.
+        MultiFrameError: an animated PNG.
         BrokenPixelDataError: of an absurd size, or of more passes than any picture has.
     """
     data = read_bytes(path)
@@ -64,7 +67,11 @@ def open_picture(path: str | Path, formats: tuple[str, ...]) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "over 178 million pixels") from error
     except Exception as error:  # as above
+        _tell_kind_of_jpeg(path, data)
         raise UnreadableFileError(path, "its picture header does not parse", "export it again") from error
+    frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
+    if frames > 1:
+        raise MultiFrameError(path, f"it has {frames} frames, and one 2D image is expected", "export one of them")
     if picture.width * picture.height > MAX_PIXELS:
         raise _too_large(path, f"{picture.height} x {picture.width} pixels")
     return picture
@@ -104,6 +111,19 @@ def _to_unit_range(picture: Image.Image) -> NDArray[np.float32]:
 
 def _divide(values: NDArray[Any], full: int) -> NDArray[np.float32]:
     return np.true_divide(values, np.float32(full), dtype=np.float32)
+
+
+def _tell_kind_of_jpeg(path: str | Path, data: bytes) -> None:
+    """Names what Pillow does not open though it is sound."""
+    try:
+        form = read_jpeg_form(data)
+    except ValueError:
+        return
+    raise UnsupportedImageError(
+        path,
+        f"it is a JPEG of {form.bits} bits or of a lossless kind, and baseline or progressive of 8 bits is expected",
+        "convert it to PNG, or to DICOM",
+    )
 
 
 def _too_large(path: str | Path, size: str) -> BrokenPixelDataError:

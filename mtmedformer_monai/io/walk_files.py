@@ -94,14 +94,16 @@ class _Walk:
 
     def tell(self, folder: Path) -> None:
         """Logs what could not be listed."""
-        for paths, what in (
-            (self.unreadable, "folders cannot be read; what lies in them is missing: mend their permissions"),
-            (self.dangling, "links lead nowhere (or in a circle); what they stand for is missing: mend or remove them"),
+        for paths, what, remedy in (
+            (self.unreadable, "folders that cannot be read", "mend their permissions"),
+            (self.dangling, "links that lead nowhere or in a circle", "mend or remove them"),
         ):
             if paths:
                 named = ", ".join(str(path) for path in sorted(paths)[:_TOLD_AT_MOST])
                 more = ", ..." if len(paths) > _TOLD_AT_MOST else ""
-                logger.warning("below %s %d %s: %s%s", folder, len(paths), what, named, more)
+                logger.warning(
+                    "%s: what lies behind %d %s is missing; %s: %s%s", folder, len(paths), what, remedy, named, more
+                )
 
 
 def _exists(path: Path) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Protocol
 import pydicom
 from pydicom.filereader import read_partial
 
-from mtmedformer_monai.transforms.errors import RadiographError, UnreadableFileError
+from mtmedformer_monai.transforms.errors import BrokenPixelDataError, RadiographError, UnreadableFileError
 from mtmedformer_monai.transforms.limits import MAX_FILE_BYTES, MAX_PIXELS
 
 from .codes import read_code
@@ -98,6 +98,7 @@ def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collectio
             header, element = _parse(source, [pydicom.tag.Tag(tag) for tag in (*ALLOWED_TAGS, *more_tags)])
             _check_kind(path, header)
             convert_all(path, header)
+            _check_syntax(path, header, element)
             if element.tag and with_pixels:
                 header.add_new(element.tag, element.vr, _read_pixels(source, header, element))
         except (RadiographError, OSError, MemoryError):
@@ -118,6 +119,16 @@ def _check_kind(path: str | Path, header: Any) -> None:
     if not _IMAGE_TAGS & set(header.keys()):
         raise UnreadableFileError(
             path, "its DICOM header is cut short, or is none", "fetch it again from its archive, or leave it out"
+        )
+
+
+def _check_syntax(path: str | Path, header: Any, element: _PixelElement) -> None:
+    """Refuses compressed pixel data (of undefined length, PS3.5 A.4) under a syntax without compression."""
+    if element.length == _UNDEFINED and str(header.file_meta.TransferSyntaxUID) in _NATIVE:
+        raise BrokenPixelDataError(
+            path,
+            "its pixel data are compressed, and its Transfer Syntax UID says that they are not, or is missing",
+            "export it with its file meta information",
         )
 
 

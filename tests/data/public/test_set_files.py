@@ -34,3 +34,11 @@ def test_a_part_of_a_set_will_do_and_nothing_of_it_will_not(tmp_path, caplog):
     assert "2 of the 5 images" in caplog.text
     with pytest.raises(FileNotFoundError, match="got none"):
         tell_present(0, 5, tmp_path)
+
+
+def test_folders_of_a_set_may_be_links(tmp_path):
+    path = write_lines(tmp_path / "store" / "deep" / "1.dcm", [])
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "images").symlink_to(tmp_path / "store")
+    for pattern in ("images/**/*.dcm", "**/*.dcm", "images/deep/*.dcm", "images/*/*.dcm"):
+        assert index_files(tmp_path / "set", pattern)["1.dcm"].resolve() == path
