@@ -21,21 +21,26 @@ def read_code(header: Any, keyword: str) -> str:
         >>> read_code({"PhotometricInterpretation": " monochrome1"}, "PhotometricInterpretation")
         'MONOCHROME1'
     """
-    return next(filter(None, read_codes(header, keyword)), "")
+    value = header.get(keyword)
+    if value is None or value == "":
+        return ""
+    return next(filter(None, _split(value)), "")
 
 
 def read_codes(header: Any, keyword: str) -> tuple[str, ...]:
     """All values of a code string, normalized as by `read_code`; empty ones at the end are left out."""
-    value = header.get(keyword)
-    parts = [] if value is None else [value] if isinstance(value, (str, bytes)) else list(_iterate(value))
-    codes = [_normalize(code) for part in parts for code in _as_text(part).split("\\")]
+    codes = _split(header.get(keyword))
     while codes and not codes[-1]:
         codes.pop()
     return tuple(codes)
 
 
-def _iterate(value: Any) -> Any:
-    return value if hasattr(value, "__iter__") else (value,)
+def _split(value: Any) -> list[str]:
+    """The normalized values of an element of any multiplicity."""
+    if value is None:
+        return []
+    parts = value if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else (value,)
+    return [_normalize(code) for part in parts for code in _as_text(part).split("\\")]
 
 
 def _as_text(part: Any) -> str:

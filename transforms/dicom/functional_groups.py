@@ -49,6 +49,8 @@ def lift_functional_groups(header: Any) -> None:
     Args:
         header: pydicom Dataset, changed in place.
     """
+    if not any(tag in header for tag in FUNCTIONAL_GROUP_TAGS):
+        return
     groups = [group for tag in FUNCTIONAL_GROUP_TAGS for group in list(header.get(tag) or ())[:1]]
     for tag in FUNCTIONAL_GROUP_TAGS:
         if tag in header:

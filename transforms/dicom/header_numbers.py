@@ -11,9 +11,12 @@ import pydicom
 from mtmedformer_monai.transforms.errors import UnreadableFileError
 
 from .functional_groups import FUNCTIONAL_GROUP_TAGS, lift_functional_groups
-from .header import GEOMETRY_TAGS
+from .header import ALLOWED_TAGS, GEOMETRY_TAGS
 
 _NUMERIC = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FD", "FL"})
+_NUMBERS = frozenset(
+    tag for tag in map(pydicom.tag.Tag, ALLOWED_TAGS) if pydicom.datadict.dictionary_VR(tag) in _NUMERIC
+)
 
 
 def convert_all(path: str | Path, header: Any) -> None:
@@ -49,18 +52,22 @@ def _find_problem(header: Any, tag: Any) -> str:
     """What is wrong with an element, or ''."""
     try:
         element = header[tag]
-        for item in element.value if element.VR == "SQ" else ():
+        value = element.value
+        for item in value if element.VR == "SQ" else ():
             list(item.iterall())
     except Exception:  # values are parsed by many converters
         return "does not parse"
-    is_numeric = pydicom.datadict.dictionary_has_tag(tag) and pydicom.datadict.dictionary_VR(tag) in _NUMERIC
-    if not is_numeric or element.value is None or element.value == "":
+    if tag not in _NUMBERS or value is None or value == "":
         return ""
-    values = element.value if element.VM > 1 else [element.value]
-    strange = next((value for value in values if not _is_number(value)), None)
+    strange = next((number for number in _as_values(value) if not _is_number(number)), None)
     if strange is None:
         return ""
     return "is NaN or infinite" if isinstance(strange, float) else "is not a number (a decimal comma, an empty value?)"
+
+
+def _as_values(value: Any) -> Any:
+    """The values of an element of any multiplicity."""
+    return value if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else (value,)
 
 
 def _is_number(value: Any) -> bool:

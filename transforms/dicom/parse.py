@@ -32,6 +32,7 @@ _PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _UNDEFINED = 0xFFFFFFFF
 _NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+_ALLOWED = [pydicom.tag.Tag(tag) for tag in ALLOWED_TAGS]
 _DIRECTORY = "1.2.840.10008.1.3.10"
 _IMAGE_TAGS = {pydicom.tag.Tag("Modality"), pydicom.tag.Tag("Rows")}
 
@@ -95,7 +96,7 @@ def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collectio
         warnings.simplefilter("ignore")
         try:
             source = _open(stream)
-            header, element = _parse(source, [pydicom.tag.Tag(tag) for tag in (*ALLOWED_TAGS, *more_tags)])
+            header, element = _parse(source, [*_ALLOWED, *map(pydicom.tag.Tag, more_tags)])
             _check_kind(path, header)
             convert_all(path, header)
             _check_syntax(path, header, element)
@@ -112,14 +113,15 @@ def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collectio
 
 def _check_kind(path: str | Path, header: Any) -> None:
     """Refuses what is no image."""
-    if str(header.file_meta.get("MediaStorageSOPClassUID") or "").strip() == _DIRECTORY:
+    if _IMAGE_TAGS & set(header.keys()):
+        return
+    if read_code(header.file_meta, "MediaStorageSOPClassUID") == _DIRECTORY:
         raise UnreadableFileError(
             path, "it is a DICOMDIR, the index of a medium", "name the images that it lists, or their folder"
         )
-    if not _IMAGE_TAGS & set(header.keys()):
-        raise UnreadableFileError(
-            path, "its DICOM header is cut short, or is none", "fetch it again from its archive, or leave it out"
-        )
+    raise UnreadableFileError(
+        path, "its DICOM header is cut short, or is none", "fetch it again from its archive, or leave it out"
+    )
 
 
 def _check_syntax(path: str | Path, header: Any, element: _PixelElement) -> None:
@@ -162,7 +164,8 @@ def _parse(source: _Source, tags: list[Any]) -> tuple[Any, _PixelElement]:
     else:
         raise ValueError("no pixel data within the longest header")
     syntax = read_code(header.file_meta, "TransferSyntaxUID")
-    header.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax) if syntax else _guess_transfer_syntax(header)
+    if not syntax or syntax != header.file_meta.TransferSyntaxUID:
+        header.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax) if syntax else _guess_transfer_syntax(header)
     return header, element if element.tag in _PIXEL_TAGS else _PixelElement()
 
 
