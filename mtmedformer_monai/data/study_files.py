@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, VIEW
-from mtmedformer_monai.transforms.dicom.codes import read_code
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.dicom.header import read_laterality, read_view
 from mtmedformer_monai.transforms.errors import RadiographError
 

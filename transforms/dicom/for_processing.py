@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.transforms.mammography.presentation_appearance import render_mammogram
 
-from .codes import read_code
+from .code_strings import read_code
 from .grayscale.modality_lut import apply_modality_lut
 from .grayscale.padding import is_padding
 from .grayscale.polarity import is_inverse

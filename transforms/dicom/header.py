@@ -6,7 +6,7 @@ from typing import Any
 
 from mtmedformer_monai.transforms.view_names import VIEW_OF_CODE, is_known_view, normalize_laterality, normalize_view
 
-from .codes import read_code, read_codes
+from .code_strings import read_code, read_codes
 from .functional_groups import FUNCTIONAL_GROUP_TAGS
 
 PIXEL_TAGS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .codes import read_code, read_codes
+from .code_strings import read_code, read_codes
 from .header import read_modality, read_view
 from .spacing import read_length
 

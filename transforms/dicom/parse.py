@@ -22,7 +22,7 @@ from pydicom.filereader import read_partial
 from mtmedformer_monai.transforms.errors import BrokenPixelDataError, RadiographError, UnreadableFileError
 from mtmedformer_monai.transforms.limits import MAX_FILE_BYTES, MAX_PIXELS
 
-from .codes import read_code
+from .code_strings import read_code
 from .header import ALLOWED_TAGS
 from .header_numbers import convert_all
 

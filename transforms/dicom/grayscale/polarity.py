@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mtmedformer_monai.transforms.dicom.codes import read_code
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.dicom.header import is_for_processing
 
 

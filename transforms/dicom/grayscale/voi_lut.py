@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtmedformer_monai.transforms.dicom.codes import read_code
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
 
 from .lookup_table import Lookup
 

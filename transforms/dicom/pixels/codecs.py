@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from .codestream import StreamForm
+from .code_stringstream import StreamForm
 
 
 def decode_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:

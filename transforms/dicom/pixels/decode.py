@@ -18,7 +18,7 @@ from .codecs import (
     decode_by_pillow,
     decode_jpeg2000_by_pillow,
 )
-from .codestream import StreamForm, read_jpeg2000_form, read_jpeg_form
+from .code_stringstream import StreamForm, read_jpeg2000_form, read_jpeg_form
 from .fragments import join_fragments
 from .image_pixel import PixelForm, check_form
 from .native import interpret_bits, unpack_native

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.transforms.dicom.codes import read_code
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.errors import (
     BrokenPixelDataError,
     MultiFrameError,

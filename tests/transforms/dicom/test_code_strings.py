@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from mtmedformer_monai.transforms.dicom.codes import read_code, read_codes
+from mtmedformer_monai.transforms.dicom.code_strings import read_code, read_codes
 from mtmedformer_monai.transforms.dicom.mammogram_kind import read_kinds
 from mtmedformer_monai.transforms.dicom.read import read_dicom
 
