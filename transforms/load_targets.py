@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mtmedformer_monai.keys import FACTS, IMAGE, MASKS, MetaKey
 
-from .read_mask import read_mask
+from .read_mask import find_inside, read_mask
 
 
 class EncodesTarget(Protocol):
@@ -73,11 +73,11 @@ class LoadTargetsd(Transform):
 def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[np.bool_]:
     """A mask given by path or as an array, checked against the image's size."""
     is_path = isinstance(mask, (str, Path))
-    array = read_mask(mask) if is_path else np.asarray(mask) != 0
+    array = read_mask(mask) if is_path else find_inside(np.asarray(mask))
     if array.shape != size:
         name = f"{Path(mask).name}: " if is_path else ""
         raise ValueError(
-            f"{name}mask of {structure!r} has {array.shape[0]} x {array.shape[-1]} pixels (rows x columns), its image "
+            f"{name}mask of {structure!r} has {' x '.join(map(str, array.shape))} pixels (rows x columns), its image "
             f"has {size[0]} x {size[1]}; draw it on the image's own pixels, or resize it by nearest neighbor."
         )
     return array

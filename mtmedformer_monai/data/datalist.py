@@ -23,13 +23,18 @@ def read_datalist(path: str | Path) -> Datalist:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no JSON, or holds none of the sections.
+        ValueError: it is no UTF-8, no JSON, or holds none of the sections.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no datalist at {path}; make one with: mtmedformer datalist --help")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"datalist {path} is not UTF-8 (byte {error.start}; PowerShell's > writes UTF-16, Excel Latin-1); "
+            "save it as UTF-8."
+        ) from error
     except json.JSONDecodeError as error:
         raise ValueError(f"datalist {path} is not valid JSON ({error}); mend or make it anew.") from error
     if not isinstance(content, dict) or not any(isinstance(content.get(section), list) for section in SECTIONS):

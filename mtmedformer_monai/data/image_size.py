@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
+from mtmedformer_monai.transforms.dicom.parse import read_header
+from mtmedformer_monai.transforms.file_kind import sniff
+from mtmedformer_monai.transforms.read_mask import read_npy_shape
 from mtmedformer_monai.transforms.read_nifti import read_nifti_values
-from mtmedformer_monai.transforms.reading import sniff
 
 _EXIF_ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
@@ -25,8 +26,7 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
         OSError, ValueError: it cannot be read.
     """
     if Path(path).suffix == ".npy":
-        rows, columns = np.squeeze(np.load(path, mmap_mode="r", allow_pickle=False)).shape
-        return int(rows), int(columns)
+        return read_npy_shape(path)
     kind = sniff(path)
     if kind == "dicom":
         return _dicom_size(path)
@@ -40,12 +40,7 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
 
 def _dicom_size(path: str | Path) -> tuple[int, int]:
     """DICOM PS3.3 C.7.6.3: Rows and Columns."""
-    import pydicom
-
-    try:
-        header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-    except (EOFError, KeyError, NotImplementedError) as error:
-        raise ValueError("its DICOM header does not parse; export it again.") from error
+    header = read_header(path, with_pixels=False)
     if not header.get("Rows") or not header.get("Columns"):
         raise ValueError("its DICOM header has no Rows and Columns; it holds no image.")
     return int(header.Rows), int(header.Columns)

@@ -12,6 +12,10 @@ from .lookup_table import Lookup
 _LARGEST = 1e30
 
 
+class RescaleError(ValueError):
+    """A slope and an intercept that give no usable values."""
+
+
 def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
     """Maps stored values by the Modality LUT Module (DICOM PS3.3 C.11.1); unchanged if there is none.
 
@@ -26,7 +30,7 @@ def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
         Same shape; integers after a lookup table, float64 after a rescale.
 
     Raises:
-        ValueError: slope and intercept give no finite values, or so large ones that their differences overflow.
+        RescaleError: slope and intercept give no finite values, or so large ones that their differences overflow.
     """
     sequence = header.get("ModalityLUTSequence")
     if sequence:
@@ -42,5 +46,5 @@ def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
     with np.errstate(over="ignore", invalid="ignore"):
         rescaled = values.astype(np.float64) * slope + (0.0 if intercept is None else float(intercept))
     if not np.all(np.abs(rescaled) <= _LARGEST):
-        raise ValueError("RescaleSlope and RescaleIntercept give values beyond 1e30")
+        raise RescaleError("Rescale Slope and Rescale Intercept give values that are NaN or beyond 1e30")
     return rescaled

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
+
 from .lookup_table import Lookup
 
 
@@ -35,7 +37,7 @@ def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[
         raise IndexError(f"VOI alternative {index} is asked for, and there are {len(tables or windows)}")
     if tables:
         return tables[index](values) / (2.0 ** tables[index].bits - 1.0)
-    return apply_window(values, *windows[index], str(header.get("VOILUTFunction") or "LINEAR").upper())
+    return apply_window(values, *windows[index], read_code(header, "VOILUTFunction") or "LINEAR")
 
 
 def _read_tables(header: Any) -> list[Lookup]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.errors import (
     BrokenPixelDataError,
     MultiFrameError,
@@ -78,7 +79,7 @@ def check_form(path: str | Path, header: Any) -> PixelForm:
     if rows < 1 or columns < 1:
         raise NoPixelsError(path, f"its header says {rows} rows x {columns} columns", "mend or leave it out")
     check_pixels(path, rows, columns)
-    photometric = str(header.get("PhotometricInterpretation") or "").strip().upper()
+    photometric = read_code(header, "PhotometricInterpretation")
     samples = _check_samples(path, header, photometric)
     allocated, stored, high_bit = _check_bits(path, header)
     signed = read_number(path, header, "PixelRepresentation", 0) == 1
