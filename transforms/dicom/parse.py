@@ -96,6 +96,7 @@ def read_header(path: str | Path) -> Any:
             _convert_all(path, header)
             if element.tag:
                 header.add_new(element.tag, element.vr, _read_pixels(source, header, element))
+                header[element.tag].is_undefined_length = element.length == _UNDEFINED
         except (RadiographError, OSError, MemoryError):
             raise
         except Exception as error:  # a broken file fails anywhere in the parser
