@@ -97,10 +97,22 @@ def _unpack(header: Any, form: PixelForm, syntax: str) -> NDArray[Any]:
     element = header["PixelData"]
     if getattr(element, "is_undefined_length", False) or is_encapsulated(element.value):
         raise ContradictionError("encapsulated items, and its transfer syntax is an uncompressed one")
-    if name_stream(element.value) and len(element.value) != form.num_bytes:
-        raise ContradictionError(f"a {name_stream(element.value)} stream, and its transfer syntax is an uncompressed one")
+    if _is_stream(element.value, form):
+        raise ContradictionError("a compressed stream, and its transfer syntax is an uncompressed one")
     samples = unpack_native(element.value, form, syntax != NATIVE[-1], is_words=element.VR == "OW")
     return interpret_bits(samples, form.bits_stored, form.is_signed, form.high_bit)
+
+
+def _is_stream(data: bytes, form: PixelForm) -> bool:
+    """Whether a value is a bare stream of JPEG or JPEG 2000 of the header's size."""
+    kind = name_stream(data)
+    if kind not in {"JPEG", "JPEG 2000"}:
+        return False
+    try:
+        stream = read_jpeg_form(data) if kind == "JPEG" else read_jpeg2000_form(data)
+    except ValueError:
+        return False
+    return (stream.rows, stream.columns) == (form.rows, form.columns)
 
 
 def _decode(path: str | Path, header: Any, form: PixelForm, syntax: str) -> tuple[NDArray[Any], str]:

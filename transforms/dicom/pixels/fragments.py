@@ -74,11 +74,16 @@ def _split(data: bytes) -> list[memoryview]:
                 raise ContradictionError("something else than an item")
             break
         item = view[position + 8 : position + 8 + length]
-        if len(item) < length and _END_OF_STREAM not in bytes(item[-_TRAILER:]):
-            raise EOFError("the last item is cut short")
         items.append(item)
+        if len(item) < length and not _may_be_whole(items):
+            raise EOFError("the last item is cut short")
         position += 8 + length
     return items
+
+
+def _may_be_whole(items: list[memoryview]) -> bool:
+    """Whether the last item's length, not its value, may be what is wrong; the segments of RLE tell themselves."""
+    return _END_OF_STREAM in bytes(items[-1][-_TRAILER:]) or name_stream(items[1 % len(items)]) == "RLE"
 
 
 def _count_frames(table: memoryview, fragments: list[memoryview]) -> int:
