@@ -66,11 +66,12 @@ def is_encapsulated(data: bytes) -> bool:
 
 def _split(data: bytes) -> list[memoryview]:
     """The items' values, up to the delimiter or the end; behind a fragment anything else ends them too."""
-    view, position, items = memoryview(data), 0, []
+    view, position = memoryview(data), 0
+    items: list[memoryview] = []
     while position + 8 <= len(view):
         tag, (length,) = bytes(view[position : position + 4]), struct.unpack_from("<L", view, position + 4)
         if tag != _ITEM:
-            if tag != _DELIMITER and len(items) < 2:
+            if tag != _DELIMITER and len(items) < 2 and not (items and name_stream(items[0])):
                 raise ContradictionError("something else than an item")
             break
         item = view[position + 8 : position + 8 + length]

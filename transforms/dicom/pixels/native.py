@@ -58,8 +58,7 @@ def check_surplus(data: bytes, form: PixelForm) -> None:
         return
     sample_bytes = -(-form.bits_allocated // 8)
     is_short = surplus < min(form.rows, form.columns) * sample_bytes
-    other = (len(data), len(data) - 1) if len(data) % 2 == 0 else (len(data),)
-    is_other = any(length in _lengths_of_other_forms(form) for length in other)
+    is_other = not _lengths_of_other_forms(form).isdisjoint({len(data), len(data) - 1} - {size})
     if is_other or len(data) >= 2 * size + 2 or not (is_short or _are_zeros(data, size)):
         raise ContradictionError(f"{len(data)} bytes, and a frame has {size}")
 

@@ -1,6 +1,7 @@
 import struct
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
@@ -81,9 +82,7 @@ def test_voi_lut_by_any_vr(make_dicom, syntax, kind, vr, data_vr):
     signed, first = kind == "signed pixels", 0 if kind == "positive values" else -2048
     pixels = STORED.astype(np.int16) - 2048 if signed else STORED
     rescale = {"RescaleSlope": "1", "RescaleIntercept": "-2048"} if kind == "negative intercept" else {}
-    path = make_dicom(
-        pixels=pixels, transfer_syntax=syntax, VOILUTSequence=[table(first, vr, data_vr)], **rescale
-    )
+    path = make_dicom(pixels=pixels, transfer_syntax=syntax, VOILUTSequence=[table(first, vr, data_vr)], **rescale)
     # entries are rounded down: one of 4,095
     np.testing.assert_allclose(read_dicom(path)[0], (STORED / 4095) ** 2, atol=1 / 4095)
 
@@ -104,9 +103,7 @@ def test_voi_lut_behind_a_modality_lut_takes_unsigned_values(make_dicom, make_lu
     """The first table gives 40,000 and more, which is where the second one begins."""
     steps = make_lut([40000 + value for value in range(4096)])
     curve = make_lut([0, 1, 2, 3], first=40000, bits=2)
-    path = make_dicom(
-        pixels=np.array([[0, 1], [2, 3]], np.int16), ModalityLUTSequence=[steps], VOILUTSequence=[curve]
-    )
+    path = make_dicom(pixels=np.array([[0, 1], [2, 3]], np.int16), ModalityLUTSequence=[steps], VOILUTSequence=[curve])
     np.testing.assert_allclose(read_dicom(path)[0] * 3, [[0, 1], [2, 3]], atol=1e-6)
 
 
@@ -115,8 +112,6 @@ def test_voi_lut_behind_a_modality_lut_takes_unsigned_values(make_dicom, make_lu
 def test_padding_range_of_signed_pixels_by_any_vr(make_dicom, syntax, vr):
     pixels = np.array([[-2048, -2000, -1999], [0, 1000, 2047]], np.int16)
     path = make_dicom(pixels=pixels, transfer_syntax=syntax, photometric="MONOCHROME1")
-    import pydicom
-
     data = pydicom.dcmread(path)
     for keyword, value in {"PixelPaddingValue": -2048, "PixelPaddingRangeLimit": -2000}.items():
         data.add_new(keyword, vr, value if vr == "SS" else value + 0x10000)
