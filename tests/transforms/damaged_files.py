@@ -140,20 +140,6 @@ def join(data: bytes, seeds: dict[str, bytes], random: np.random.Generator) -> b
     return data[: place(data, random)] + other[place(other, random) :]
 
 
-DAMAGES: list[Damage] = [
-    flip_bytes,
-    flip_bytes,
-    set_extremes,
-    set_extremes,
-    cut_off,
-    cut_out,
-    double,
-    join,
-    relabel,
-    fake_surplus,
-]
-
-
 def relabel(data: bytes, _: dict[str, bytes], random: np.random.Generator) -> bytes:
     """Another transfer syntax over the same pixels: names of equal length, so that nothing else moves."""
     found = next((name for name in SYNTAXES if name + b"\0" in data[:700] or name + b"\x02" in data[:700]), b"")
@@ -171,6 +157,20 @@ def fake_surplus(data: bytes, _: dict[str, bytes], random: np.random.Generator) 
     value = value + surplus[int(random.integers(5))] if random.random() < 0.7 else ITEM + bytes(4) + value
     length = 0xFFFFFFFF if random.random() < 0.5 else len(value)
     return data[: start + 8] + struct.pack("<L", length) + value
+
+
+DAMAGES: list[Damage] = [
+    flip_bytes,
+    flip_bytes,
+    set_extremes,
+    set_extremes,
+    cut_off,
+    cut_out,
+    double,
+    join,
+    relabel,
+    fake_surplus,
+]
 
 
 def place(data: bytes, random: np.random.Generator) -> int:

@@ -68,9 +68,11 @@ def _are_zeros(data: bytes, start: int) -> bool:
 
 
 def _lengths_of_other_forms(form: PixelForm) -> set[int]:
-    """Bytes of the picture with other samples (2: YBR_FULL_422; 4: a plane more) or bits."""
+    """Bytes of the picture with other samples (2: YBR_FULL_422; 4: a plane more), other bits, or two frames."""
     pixels = form.rows * form.columns
-    return {-(-pixels * samples * bits // 8) for samples in (1, 2, 3, 4) for bits in (1, 8, 16, 32)}
+    return {2 * form.num_bytes} | {
+        -(-pixels * samples * bits // 8) for samples in (1, 2, 3, 4) for bits in (1, 8, 16, 32)
+    }
 
 
 def _unpack_samples(data: bytes, form: PixelForm, little_endian: bool, is_words: bool) -> NDArray[Any]:
