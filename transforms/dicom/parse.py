@@ -102,8 +102,13 @@ def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collectio
             _check_syntax(path, header, element)
             if element.tag and with_pixels:
                 header.add_new(element.tag, element.vr, _read_pixels(source, header, element))
+                header[element.tag].is_undefined_length = element.length == _UNDEFINED
         except (RadiographError, OSError, MemoryError):
             raise
+        except zlib.error as error:
+            raise UnreadableFileError(
+                path, "its transfer syntax is a deflated one, and its data set does not inflate", "mend its header"
+            ) from error
         except Exception as error:  # a broken file fails anywhere in the parser
             raise UnreadableFileError(
                 path, f"its DICOM header does not parse ({type(error).__name__})", "fetch it again from its archive"

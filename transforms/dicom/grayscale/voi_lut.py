@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mtmedformer_monai.transforms.dicom.code_strings import read_code
 
 from .lookup_table import Lookup
+from .modality_lut import read_modality_range
 
 
 def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[np.float64] | None:
@@ -42,7 +43,9 @@ def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[
 
 def _read_tables(header: Any) -> list[Lookup]:
     """The usable items of the VOI LUT Sequence."""
-    lookups = (Lookup.from_item(item, header) for item in header.get("VOILUTSequence") or ())
+    items = header.get("VOILUTSequence") or ()
+    inputs = read_modality_range(header) if items else None
+    lookups = (Lookup.from_item(item, header, inputs) for item in items)
     return [lookup for lookup in lookups if lookup is not None]
 
 
