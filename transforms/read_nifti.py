@@ -66,16 +66,9 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
         UnreadableFileError, UnsupportedImageError, BrokenPixelDataError: as `read_nifti`.
     """
     header = _read_header(path)
-    shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
-    if len(shape) < 2 or any(length != 1 for length in shape[2:]) or dtype.kind not in "iuf":
-        raise UnsupportedImageError(
-            path, f"its shape is {shape} of {dtype.name}, and (X, Y) or (X, Y, 1) is expected", "export 2D gray"
-        )
-    if min(shape) < 1:
-        raise BrokenPixelDataError(path, f"its header says {shape[:2]} pixels", "mend or leave it out")
-    check_pixels(path, shape[1], shape[0])
+    shape, dtype = _checked_shape(path, header), header.get_data_dtype()
     try:
-        values = _scale(_read_values(Path(path), header, shape[:2], dtype), header)
+        values = _scale(_read_values(Path(path), header, shape, dtype), header)
         columns = np.asarray(header.get_best_affine(), dtype=np.float64)[:3, :2]
     except RadiographError:
         raise
@@ -84,6 +77,35 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
             path, f"its data do not decode ({type(error).__name__})", "fetch it again"
         ) from error
     return _turn_upright(values, columns)
+
+
+def read_nifti_size(path: str | Path) -> tuple[int, int]:
+    """Rows and columns (H, W) of the upright picture, told from the header alone.
+
+    Raises:
+        UnreadableFileError, UnsupportedImageError, BrokenPixelDataError: as `read_nifti`.
+    """
+    header = _read_header(path)
+    stored = np.broadcast_to(np.zeros((), dtype=bool), _checked_shape(path, header))
+    try:
+        columns = np.asarray(header.get_best_affine(), dtype=np.float64)[:3, :2]
+    except Exception as error:  # nibabel raises many kinds on a broken header
+        raise UnreadableFileError(path, "its NIfTI affine does not parse", "export it again") from error
+    picture, _ = _turn_upright(stored, columns)
+    return int(picture.shape[0]), int(picture.shape[1])
+
+
+def _checked_shape(path: str | Path, header: Any) -> tuple[int, int]:
+    """(X, Y) of a header of one 2D image of sane size."""
+    shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
+    if len(shape) < 2 or any(length != 1 for length in shape[2:]) or dtype.kind not in "iuf":
+        raise UnsupportedImageError(
+            path, f"its shape is {shape} of {dtype.name}, and (X, Y) or (X, Y, 1) is expected", "export 2D gray"
+        )
+    if min(shape) < 1:
+        raise BrokenPixelDataError(path, f"its header says {shape[:2]} pixels", "mend or leave it out")
+    check_pixels(path, shape[1], shape[0])
+    return shape[0], shape[1]
 
 
 def _read_header(path: str | Path) -> Any:

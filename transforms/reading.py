@@ -43,7 +43,7 @@ def read_radiograph(
         FileNotFoundError: no such file.
         RadiographError: the file cannot or must not be read; see `errors.py` for its kinds.
     """
-    file = _single_file(Path(path))
+    file = find_single_file(path)
     kind = sniff(file)
     if kind == "picture":
         image, meta = read_picture(file)
@@ -79,8 +79,13 @@ def sniff(path: str | Path) -> Kind:
     )
 
 
-def _single_file(path: Path) -> Path:
-    """The path itself, or the only file of a folder."""
+def find_single_file(path: str | Path) -> Path:
+    """The path itself, or the only file of a folder.
+
+    Raises:
+        UnreadableFileError: a folder that holds no file, or several.
+    """
+    path = Path(path)
     if not path.is_dir():
         return path
     files = [file for file in sorted(path.iterdir()) if file.is_file()]
