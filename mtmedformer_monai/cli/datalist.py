@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,8 @@ def _convert(options: argparse.Namespace) -> int:
 def _add_check(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     tool = tools.add_parser("check", help="list all that is wrong with a datalist; exit code 1 if anything is")
     tool.add_argument("datalist", metavar="DATALIST", type=Path)
-    tool.add_argument("--bundle", type=Path, help="check names against the tasks in its configs/train.json")
+    tool.add_argument("--bundle", type=Path, help="check against the tasks and transforms in its configs/train.json")
+    tool.add_argument("--headers-only", action="store_true", help="quicker: damaged pixels are not found")
     tool.set_defaults(run=_check)
 
 
@@ -69,7 +69,7 @@ def _check(options: argparse.Namespace) -> int:
     from mtmedformer_monai.data import check_datalist
 
     known = read_vocabulary(options.bundle) if options.bundle is not None else {}
-    problems = check_datalist(options.datalist, **known)
+    problems = check_datalist(options.datalist, decode=not options.headers_only, **known)
     for problem in problems:
         logger.info("%s", problem)
     logger.info("%d problems in %s", len(problems), options.datalist)
@@ -77,13 +77,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def read_vocabulary(bundle: Path) -> dict[str, Any]:
-    """The names that a bundle's tasks know, as arguments of `check_datalist`.
+    """How a bundle's training loads images and labels, as arguments of `check_datalist`.
 
     Args:
-        bundle: folder with `configs/train.json`, whose `tasks` name classes and structures literally.
+        bundle: folder with `configs/train.json`, which has `tasks` and, unless the default settings will do,
+            `train#deterministic_transforms`.
 
     Returns:
-        `classes`, `structures` and `box_classes`.
+        `transforms`.
 
     Raises:
         FileNotFoundError: no such config.
@@ -92,18 +93,23 @@ def read_vocabulary(bundle: Path) -> dict[str, Any]:
     path = bundle / "configs" / "train.json"
     if not path.is_file():
         raise FileNotFoundError(f"no config at {path}; name a bundle's folder with --bundle.")
-    tasks = json.loads(path.read_text(encoding="utf-8")).get("tasks")
-    if not isinstance(tasks, list):
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(config.get("tasks"), list):
         raise ValueError(f"{path} expects a list of tasks under 'tasks'; leave --bundle out to check files alone.")
-    return {
-        "classes": {task["name"]: task["classes"] for task in _of_kind(tasks, "ClassificationTask")},
-        "structures": [name for task in _of_kind(tasks, "SegmentationTask") for name in task["structures"]],
-        "box_classes": [name for task in _of_kind(tasks, "DetectionTask") for name in task["classes"]],
-    }
+    return {"transforms": _read_transforms(config)}
 
 
-def _of_kind(tasks: list[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str, Any]]:
-    return (task for task in tasks if str(task.get("_target_", "")).rpartition(".")[2] == kind)
+def _read_transforms(config: dict[str, Any]) -> list[Any]:
+    """The deterministic transforms of a training's config."""
+    from monai.bundle import ConfigParser
+
+    from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd
+
+    parser = ConfigParser(config)
+    if "deterministic_transforms" in config.get("train", {}):
+        transforms: list[Any] = parser.get_parsed_content("train#deterministic_transforms")
+        return transforms
+    return [LoadRadiographd("image"), LoadTargetsd(parser.get_parsed_content("tasks"))]
 
 
 def _add_summarize(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

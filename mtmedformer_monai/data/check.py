@@ -8,9 +8,11 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtmedformer_monai.keys import IMAGE, LABELS, PATIENT_ID
 
-from .datalist import SECTIONS, image_problem, read_datalist, resolve_paths
+from .datalist import SECTIONS, image_problem, read_datalist, resolve_masks, resolve_paths
 from .duplicates import find_duplicates
 from .findings import ANNOTATION, COHORT, UNUSED, Finding, Kind
 from .item_problems import examine_item, num_threads
@@ -104,9 +106,12 @@ def check_datalist(
 
 def _examine(item: Any, folder: Path, known: Vocabulary, loaders: Loaders, decode: bool) -> list[Finding]:
     """What is wrong with one item, its files included."""
-    if image_problem(item):
-        findings = examine_item(item, known)
-        return findings or [Finding(ANNOTATION, f"it {image_problem(item)}")]
+    if not isinstance(item, Mapping):
+        return examine_item(item, known)
+    if text := image_problem(item):
+        nothing = np.empty((0, 0))  # stands for the image: what else is wrong is told as well
+        others = examine_item(resolve_masks(item, folder.resolve()) | {IMAGE: nothing}, known)
+        return [Finding(ANNOTATION, f"it {text.removeprefix('of the datalist ')}"), *others]
     item = resolve_paths(item, folder.resolve())
     findings = examine_item(item, known, always_measure=True)
     if not decode or any(finding.kind != UNUSED for finding in findings):

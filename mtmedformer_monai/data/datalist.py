@@ -85,11 +85,15 @@ def resolve_paths(item: Mapping[str, Any], folder: Path, place: str = "item") ->
     """
     if text := image_problem(item):
         raise ValueError(f"{place} {text}")
-    resolved = dict(item) | {IMAGE: str(folder / item[IMAGE])}
-    if isinstance(item.get(MASKS), Mapping):
-        masks = {name: mask for name, mask in item[MASKS].items() if mask is not None}
-        resolved[MASKS] = {n: str(folder / m) if isinstance(m, (str, Path)) else m for n, m in masks.items()}
-    return resolved
+    return resolve_masks(item, folder) | {IMAGE: str(folder / item[IMAGE])}
+
+
+def resolve_masks(item: Mapping[str, Any], folder: Path) -> Item:
+    """Copies an item with absolute paths of its masks, without those that are null."""
+    if not isinstance(item.get(MASKS), Mapping):
+        return dict(item)
+    masks = {name: mask for name, mask in item[MASKS].items() if mask is not None}
+    return dict(item) | {MASKS: {n: str(folder / m) if isinstance(m, (str, Path)) else m for n, m in masks.items()}}
 
 
 def list_some(lines: Sequence[str], most: int = 20) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from torch.utils.data import Dataset
 
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
 
+from .item_problems import num_threads, path_of_image
 from .radiograph_dataset import RadiographDataset
+from .study_files import read_view_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +32,9 @@ class StudyDataset(Dataset[dict[str, Any]]):
     tensor of the images stacked likewise, (V, ...), NaN where there is no view or no annotation; `study_id` and
     `files` (names by view).
 
-    Images share a study by their items' `study_id`. Laterality and view come from the image's metadata, else from its
-    item. An image that has neither, or whose place is taken, is left out of its study with a warning.
+    Images share a study by their items' `study_id`. Laterality and view come from its item, else from the header of
+    its file. An image that has neither, or whose place is taken, is left out of its study with a warning. At the start, no
+    pixel is read; an image that proves unreadable later is a view that is not there.
 
     Args:
         images: dataset of single images, all of one size, such as `RadiographDataset`, with its items in `data`.
@@ -43,7 +47,9 @@ class StudyDataset(Dataset[dict[str, Any]]):
     def __init__(self, images: Any, tasks: Sequence[str] = ()) -> None:
         self.images = images
         self.tasks = list(tasks)
-        self.data = group_studies(images.data, [self._view(index) for index in range(len(images))])
+        with ThreadPool(num_threads()) as pool:
+            views = pool.map(self._view, range(len(images)))
+        self.data = group_studies(images.data, views)
         if not self.data:
             raise ValueError(
                 "no image has a place in a study; give `laterality` (L, R) and `view` (CC, MLO) in the datalist."
@@ -62,6 +68,9 @@ class StudyDataset(Dataset[dict[str, Any]]):
         if IMAGE in stacked:
             stacked[IMAGE] = stacked[IMAGE][:, 0]
         files = [Path(str(found[v][IMAGE].meta[MetaKey.FILENAME])).name if v in found else "" for v in STUDY_VIEWS]
+        absent = [not name for name in files]
+        for tensor in stacked.values():
+            tensor[absent] = torch.nan
         return {**stacked, STUDY_ID: study[STUDY_ID], "files": files}
 
     def _view(self, index: int) -> tuple[str, str]:
@@ -69,9 +78,16 @@ class StudyDataset(Dataset[dict[str, Any]]):
         item = self.images.data[index]
         laterality, view = str(item.get(LATERALITY) or ""), str(item.get(VIEW) or "")
         if not (laterality and view):
-            meta = self.images[index][IMAGE].meta
-            laterality, view = laterality or meta[MetaKey.LATERALITY], view or meta[MetaKey.VIEW]
+            in_header = self._view_in_header(index)
+            laterality, view = laterality or in_header[0], view or in_header[1]
         return laterality, view
+
+    def _view_in_header(self, index: int) -> tuple[str, str]:
+        path = path_of_image(self.images.data[index])
+        if path is not None:
+            return read_view_of_file(path)
+        meta = self.images[index][IMAGE].meta
+        return meta[MetaKey.LATERALITY], meta[MetaKey.VIEW]
 
 
 def make_study_dataset(

@@ -32,6 +32,12 @@ def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, st
     return [_item(Path(found[IMAGE])) for found in find_images(source)]
 
 
+def read_view_of_file(path: Path) -> tuple[str, str]:
+    """Laterality and view in a file's header, '' where it does not say, or is no DICOM header."""
+    header = _read_header(path)
+    return read_laterality(header), read_view(header)
+
+
 def _item(path: Path) -> dict[str, str]:
     header = _read_header(path)
     known = {LATERALITY: read_laterality(header), VIEW: read_view(header)}

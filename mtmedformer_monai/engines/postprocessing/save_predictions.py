@@ -69,6 +69,8 @@ class SavePredictions:
         if RESULT not in item:
             raise ValueError("SavePredictions expects findings under 'result'; put DescribeTasksd into postprocessing.")
         image: MetaTensor = item[IMAGE]
+        if not image.meta[MetaKey.FILENAME]:  # stands in for an image that could not be read
+            return
         name = self._name(str(image.meta[MetaKey.FILENAME]))
         path = self._folder / name
         report = {"image": Path(str(image.meta[MetaKey.FILENAME])).name, "findings": item[RESULT]}

@@ -56,6 +56,8 @@ class SaveStudies:
         present = ~torch.as_tensor(batch[IMAGE])[:, :, 0, 0].isnan()
         for index, study in enumerate(batch[STUDY_ID]):
             files = [str(by_view[index]) for by_view in batch["files"]]
+            if not present[index].any():  # none of its images could be read
+                continue
             self._count += 1
             report = {"study": study} | self._describe(probs, index, present[index].tolist(), files)
             text = json.dumps(report, indent=2).encode()
