@@ -33,7 +33,7 @@ def read_datalist(path: str | Path) -> Datalist:
     except UnicodeDecodeError as error:
         raise ValueError(f"datalist {path} expects text in UTF-8, got other bytes; save it as UTF-8.") from error
     except RecursionError as error:
-        raise ValueError(f"datalist {path} expects lists of items, got JSON nested too deeply; make it anew.") from error
+        raise ValueError(f"datalist {path} expects lists of items, got deeply nested JSON; make it anew.") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"datalist {path} is not valid JSON ({error}); mend or make it anew.") from error
     if not isinstance(content, dict) or not any(isinstance(content.get(section), list) for section in SECTIONS):

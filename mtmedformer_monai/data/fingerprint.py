@@ -6,7 +6,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -51,7 +51,7 @@ def fingerprint_item(item: Mapping[str, Any], files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=1)
+@cache
 def digest_package() -> str:
     """SHA-256 of this package's Python sources, so that a changed line of a checkout counts as another version."""
     root = Path(mtmedformer_monai.__file__).parent
@@ -118,7 +118,7 @@ def _describe_code(code: CodeType) -> Iterable[bytes]:
             yield repr(constant).encode()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _source_of(module: str) -> bytes:
     """Digest of a module's source file; nothing for built-in modules, whose version is the interpreter's."""
     file = getattr(sys.modules.get(module), "__file__", None)

@@ -103,7 +103,8 @@ def _mask_problems(
     for structure, mask in masks.items():
         if known.structures is not None and structure in unused_names({structure: mask}, known.structures):
             yield Finding(
-                UNUSED, f"mask {structure!r} is none of the structures {sorted(known.structures)}; rename or leave it out."
+                UNUSED,
+                f"mask {structure!r} is none of the structures {sorted(known.structures)}; rename or leave it out.",
             )
         if mask is None:
             continue
@@ -112,9 +113,14 @@ def _mask_problems(
         elif isinstance(mask, (str, Path)):
             mask_size, found = _measure_mask(Path(mask), structure, read_size)
         else:
-            mask_size, found = None, [
-                Finding(ANNOTATION, f"mask of {structure!r} expects a path, got {_shown(mask)}; mend or leave it out.")
-            ]
+            mask_size, found = (
+                None,
+                [
+                    Finding(
+                        ANNOTATION, f"mask of {structure!r} expects a path, got {_shown(mask)}; mend or leave it out."
+                    )
+                ],
+            )
         yield from found
         if size is not None and mask_size is not None and mask_size != size:
             yield Finding(

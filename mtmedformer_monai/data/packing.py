@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ def pack(value: Any) -> Any:
         return {_TYPE: "dict", "items": [(pack(key), pack(each)) for key, each in value.items()]}
     if type(value) in (list, tuple):
         return {_TYPE: type(value).__name__, "items": [pack(each) for each in value]}
+    if isinstance(value, Enum) and isinstance(value, str):  # keys of MONAI's metadata, which equal their text
+        return str(value.value)
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
     raise TypeError(f"a cached item expects arrays, text and numbers, got {type(value).__name__}; use cache='memory'.")

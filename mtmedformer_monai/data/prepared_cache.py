@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 import weakref
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,7 +101,8 @@ class DiskCache:
             partial.replace(path)
         except (OSError, RuntimeError, TypeError) as error:
             self._failed = True
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
             logger.warning("Prepared images are not cached in %s: %s", self.folder, error)
 
     def _path(self, key: str) -> Path:
@@ -110,8 +112,8 @@ class DiskCache:
 class MemoryCache:
     """Keeps items in memory, filled on demand.
 
-    Workers of a data loader live for one epoch. They keep theirs in a temporary folder, which the system holds in memory
-    as far as there is room, so that the next epoch's workers find it; it is removed with the cache.
+    Workers of a data loader live for one epoch. They keep theirs in a temporary folder, which the system holds in
+    memory as far as there is room, so that the next epoch's workers find it; it is removed with the cache.
     """
 
     def __init__(self) -> None:

@@ -168,7 +168,7 @@ class RadiographDataset(Dataset):
                 raise
             if self._policies[kind] == "raise":
                 remedy = {UNREADABLE: "on_unreadable", ANNOTATION: "on_wrong_label"}[kind]
-                raise ValueError(f"{cause} ({remedy}='skip' would go on without it.)") from error
+                raise ValueError(f"{cause} Mend it, or train without this image with {remedy}='skip'.") from error
             self._skipped.add(self._places[index], str(self.data[index].get(IMAGE, "")), kind, str(cause))
             return None
 
@@ -219,7 +219,8 @@ def _raise_all(items: Sequence[dict[str, Any]], findings: Sequence[Sequence[Find
         )
     if lines:
         raise ValueError(
-            f"{len(lines):,} files cannot be read:\n{list_some(lines)}\n(on_unreadable='skip' would go on without them.)"
+            f"{len(lines):,} files cannot be read:\n{list_some(lines)}\nmend or remove them, or train without these images "
+            "with on_unreadable='skip'."
         )
 
 
