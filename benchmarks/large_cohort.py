@@ -4,10 +4,11 @@
 
 Prints a Markdown table with one row per method: seconds from the start of the process's work to the first batch in the
 hands of the trainer, images per second over the following batches, and the peak memory of the process and its workers.
-Each method runs in a process of its own, twice: from an empty cache, and again as a second start finds it. The cohort
+Each method runs in a process of its own, forked after all imports (their memory is shared), twice: from an empty cache, and again as a second start finds it. The cohort
 is generated: a few DICOM files and lung masks (PNG) of 1,024 x 1,024 pixels, hard-linked to as many names, so that
 the disk holds little and the page cache is warm; the second label is a class.
-All methods use the same transforms, of the chest bundle: reading, targets, letterbox to the size, contrast; then random geometry and exposure.
+All methods use the same transforms, of the chest bundle:
+reading, targets, letterbox to the size, contrast; then random geometry and exposure.
 
 `CacheDataset` prepares every image before the first step. Where that exceeds the limit (`--limit` seconds or
 `--memory` GiB), the process is stopped, and its row says so.
@@ -17,9 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import threading
@@ -29,11 +29,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from monai.data import CacheDataset, DataLoader, PersistentDataset
+from monai.data.utils import pickle_hashing
+from monai.transforms import Compose
+from monai.utils import set_determinism
 from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from mtmedformer_monai.data import RadiographDataset, load_datalist
+from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask
+from mtmedformer_monai.transforms import (
+    FitRadiographd,
+    LoadRadiographd,
+    LoadTargetsd,
+    RandExposured,
+    RandGeometryd,
+    StretchContrastd,
+)
+
 sys.path.append(str(Path(__file__).parents[1]))
+
+from tests.conftest import make_header
 
 METHODS = ("ours, none", "ours, memory", "ours, disk", "PersistentDataset", "CacheDataset")
 SIDE, KINDS = 1024, 8
@@ -47,25 +65,20 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=60, help="batches of 8 that are timed (default 60)")
     parser.add_argument("--limit", type=float, default=3600, help="seconds that a method may take (default 3600)")
     parser.add_argument("--memory", type=float, default=16, help="GiB that a method may take (default 16)")
-    parser.add_argument("--method", choices=METHODS, help="run this one in this process, and print JSON")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="rows (default: all)")
     parser.add_argument("--folder", type=Path, help="where the cohort is made (default: a temporary folder)")
     options = parser.parse_args()
-    if options.method:
-        print(json.dumps(measure(options)))
-        return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         options.folder = Path(folder)
         make_cohort(options.folder, options.images)
         print("| method | start | first step, s | images/s | peak memory, GiB |\n| --- | --- | --- | --- | --- |")
-        for method in METHODS:
+        for method in options.methods:
             for start in ("first", "second"):
                 print(f"| {method} | {start} | {run_apart(options, method)} |", flush=True)
 
 
 def make_cohort(folder: Path, count: int) -> None:
     """DICOM files and masks under as many names, and their datalist."""
-    from tests.conftest import make_header
-
     items = []
     for kind in range(KINDS):
         values = np.random.default_rng(kind).normal(2000, 300, (SIDE, SIDE)).clip(0, 4095).astype(np.uint16)
@@ -85,29 +98,31 @@ def make_cohort(folder: Path, count: int) -> None:
 
 
 def run_apart(options: argparse.Namespace, method: str) -> str:
-    """The cells of a row."""
-    command = [sys.executable, __file__, "--method", method, "--folder", str(options.folder)]
-    for name in ("images", "size", "workers", "batches", "memory"):
-        command += [f"--{name}", str(getattr(options, name))]
+    """The cells of a row: the method in a process of its own, forked after all imports."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=measure, args=(options, method, sender))
+    process.start()
+    sender.close()
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=options.limit, check=False)
-    except subprocess.TimeoutExpired:
+        result = receiver.recv() if receiver.poll(options.limit) else None
+    except EOFError:  # the process ended without a result: above the limit of memory
+        return f"more than {options.memory:g} GiB | - | -"
+    finally:
+        process.kill()
+        process.join()
+    if result is None:
         return f"more than {options.limit:.0f} | - | -"
-    if done.returncode:
-        return f"stopped: {done.stderr.strip().splitlines()[-1][:80] if done.stderr.strip() else 'killed'} | - | -"
-    result = json.loads(done.stdout.splitlines()[-1])
     return f"{result['first_step']:.1f} | {result['images_per_second']:.0f} | {result['peak_gib']:.2f}"
 
 
-def measure(options: argparse.Namespace) -> dict[str, float]:
-    """Runs one method in this process."""
-    from monai.data import DataLoader
-    from monai.utils import set_determinism
-
+def measure(options: argparse.Namespace, method: str, sender: Any) -> None:
+    """Runs one method in this process, and sends its figures."""
     set_determinism(0)
+    torch.set_num_threads(1)
     watch_memory(options.memory)
     begin = time.perf_counter()
-    loader = DataLoader(make_dataset(options), batch_size=8, shuffle=True, num_workers=options.workers)
+    loader = DataLoader(make_dataset(options, method), batch_size=8, shuffle=True, num_workers=options.workers)
     batches: Iterator[Any] = iter(loader)
     next(batches)
     first_step = time.perf_counter() - begin
@@ -115,38 +130,24 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     for _, batch in zip(range(options.batches), batches, strict=False):
         count += len(batch["image"])
     seconds = time.perf_counter() - begin
-    return {"first_step": first_step, "images_per_second": count / seconds, "peak_gib": PEAK[0]}
+    sender.send({"first_step": first_step, "images_per_second": count / seconds, "peak_gib": PEAK[0]})
 
 
-def make_dataset(options: argparse.Namespace) -> Any:
-    from monai.data import CacheDataset, PersistentDataset
-    from monai.data.utils import pickle_hashing
-    from monai.transforms import Compose
-
-    from mtmedformer_monai.data import RadiographDataset, load_datalist
-    from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask
-    from mtmedformer_monai.transforms import (
-        FitRadiographd,
-        LoadRadiographd,
-        LoadTargetsd,
-        RandExposured,
-        RandGeometryd,
-        StretchContrastd,
-    )
-
+def make_dataset(options: argparse.Namespace, method: str) -> Any:
+    """The cohort through one of the methods."""
     tasks = [SegmentationTask("lung", ["lung"]), ClassificationTask("finding", ["normal", "pneumonia"], kind="binary")]
     keys = ["image", "lung"]
     fit = [FitRadiographd(keys, (options.size, options.size)), StretchContrastd("image")]
     random = [RandGeometryd(keys, prob=0.8), RandExposured("image", prob=0.8)]
     transform = Compose([LoadRadiographd("image"), LoadTargetsd(tasks), *fit, *random])
     items, cache = load_datalist(options.folder / "datalist.json", "training"), options.folder / "cache"
-    if options.method == "CacheDataset":
+    if method == "CacheDataset":
         return CacheDataset(items, transform, num_workers=2, progress=False)
-    if options.method == "PersistentDataset":
+    if method == "PersistentDataset":
         return PersistentDataset(
             items, transform, cache / "monai", hash_transform=pickle_hashing, track_meta=True, weights_only=False
         )
-    return RadiographDataset(items, transform, cache=options.method.partition(", ")[2], cache_dir=cache)
+    return RadiographDataset(items, transform, cache=method.partition(", ")[2], cache_dir=cache)
 
 
 PEAK = [0.0]
@@ -164,7 +165,6 @@ def watch_memory(limit: float) -> None:
                 os._exit(1)
             time.sleep(0.25)
 
-    PEAK[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     threading.Thread(target=watch, daemon=True).start()
 
 

@@ -219,8 +219,8 @@ def _raise_all(items: Sequence[dict[str, Any]], findings: Sequence[Sequence[Find
         )
     if lines:
         raise ValueError(
-            f"{len(lines):,} files cannot be read:\n{list_some(lines)}\nmend or remove them, or train without these images "
-            "with on_unreadable='skip'."
+            f"{len(lines):,} files cannot be read:\n{list_some(lines)}\nmend or remove them, or train without "
+            "these images with on_unreadable='skip'."
         )
 
 

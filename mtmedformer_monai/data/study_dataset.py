@@ -32,9 +32,9 @@ class StudyDataset(Dataset[dict[str, Any]]):
     tensor of the images stacked likewise, (V, ...), NaN where there is no view or no annotation; `study_id` and
     `files` (names by view).
 
-    Images share a study by their items' `study_id`. An image's laterality and view come from its item, else from the header of
-    its file. An image that has neither, or whose place is taken, is left out of its study with a warning. At the start,
-    no pixel is read; an image that proves unreadable later is a view that is not there.
+    Images share a study by their items' `study_id`. An image's laterality and view come from its item, else from
+    the header of its file. An image that has neither, or whose place is taken, is left out of its study with a warning.
+    At the start, no pixel is read; an image that proves unreadable later is a view that is not there.
 
     Args:
         images: dataset of single images, all of one size, such as `RadiographDataset`, with its items in `data`.
