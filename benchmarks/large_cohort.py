@@ -4,11 +4,11 @@
 
 Prints a Markdown table with one row per method: seconds from the start of the process's work to the first batch in the
 hands of the trainer, images per second over the following batches, and the peak memory of the process and its workers.
-Each method runs in a process of its own, forked after all imports (their memory is shared), twice: from an empty cache, and again as a second start finds it. The cohort
-is generated: a few DICOM files and lung masks (PNG) of 1,024 x 1,024 pixels, hard-linked to as many names, so that
-the disk holds little and the page cache is warm; the second label is a class.
-All methods use the same transforms, of the chest bundle:
-reading, targets, letterbox to the size, contrast; then random geometry and exposure.
+Each method runs in a process of its own, forked after all imports (whose memory is shared), twice: from an empty
+cache, and again as a second start finds it. The cohort is generated: a few DICOM files and lung masks (PNG) of
+1,024 x 1,024 pixels, hard-linked to as many names, so that the disk holds little and the page cache is warm; the second
+label is a class. All methods use the same transforms, of the chest bundle: reading, targets, letterbox to the size,
+contrast; then random geometry and exposure.
 
 `CacheDataset` prepares every image before the first step. Where that exceeds the limit (`--limit` seconds or
 `--memory` GiB), the process is stopped, and its row says so.

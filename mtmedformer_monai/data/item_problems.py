@@ -108,19 +108,7 @@ def _mask_problems(
             )
         if mask is None:
             continue
-        if hasattr(mask, "shape"):
-            mask_size, found = tuple(mask.shape), []
-        elif isinstance(mask, (str, Path)):
-            mask_size, found = _measure_mask(Path(mask), structure, read_size)
-        else:
-            mask_size, found = (
-                None,
-                [
-                    Finding(
-                        ANNOTATION, f"mask of {structure!r} expects a path, got {_shown(mask)}; mend or leave it out."
-                    )
-                ],
-            )
+        mask_size, found = _measure_mask(mask, structure, read_size)
         yield from found
         if size is not None and mask_size is not None and mask_size != size:
             yield Finding(
@@ -130,8 +118,14 @@ def _mask_problems(
             )
 
 
-def _measure_mask(path: Path, structure: str, read_size: ReadSize) -> tuple[Size | None, list[Finding]]:
+def _measure_mask(mask: Any, structure: str, read_size: ReadSize) -> tuple[tuple[int, ...] | None, list[Finding]]:
+    """The size of a mask given by path or as an array, or what keeps it from being read."""
     what = f"mask of {structure!r}"
+    if hasattr(mask, "shape"):
+        return tuple(mask.shape), []
+    if not isinstance(mask, (str, Path)):
+        return None, [Finding(ANNOTATION, f"{what} expects a path, got {_shown(mask)}; mend or leave it out.")]
+    path = Path(mask)
     try:
         if not path.is_file():
             return None, [_missing(path, what)]
