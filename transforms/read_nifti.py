@@ -74,6 +74,34 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
         UnreadableFileError, UnsupportedImageError, BrokenPixelDataError: as `read_nifti`.
     """
     header = _read_header(path)
+    shape, dtype = _checked_shape(path, header), header.get_data_dtype()
+    slope, intercept = _read_scaling(path, header)
+    columns = _read_axes_mm(path, header)
+    try:
+        values = _scale(_read_values(Path(path), header, shape, dtype), slope, intercept)
+    except RadiographError:
+        raise
+    except Exception as error:  # zlib, OSError, ValueError: the data are cut short
+        raise BrokenPixelDataError(
+            path, f"its data do not decode ({type(error).__name__})", "fetch it again"
+        ) from error
+    return _turn_upright(values, columns)
+
+
+def read_nifti_size(path: str | Path) -> tuple[int, int]:
+    """Rows and columns (H, W) of the upright picture, told from the header alone.
+
+    Raises:
+        UnreadableFileError, UnsupportedImageError, BrokenPixelDataError: as `read_nifti`.
+    """
+    header = _read_header(path)
+    stored = np.broadcast_to(np.zeros((), dtype=bool), _checked_shape(path, header))
+    picture, _ = _turn_upright(stored, _read_axes_mm(path, header))
+    return int(picture.shape[0]), int(picture.shape[1])
+
+
+def _checked_shape(path: str | Path, header: Any) -> tuple[int, int]:
+    """(X, Y) of a header of one 2D image of sane size."""
     shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
     if len(shape) < 2 or any(length != 1 for length in shape[2:]) or dtype.kind not in "iuf":
         raise UnsupportedImageError(
@@ -82,17 +110,7 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
     if min(shape) < 1:
         raise BrokenPixelDataError(path, f"its header says {shape[:2]} pixels", "mend or leave it out")
     check_pixels(path, shape[1], shape[0])
-    slope, intercept = _read_scaling(path, header)
-    columns = _read_axes_mm(path, header)
-    try:
-        values = _scale(_read_values(Path(path), header, shape[:2], dtype), slope, intercept)
-    except RadiographError:
-        raise
-    except Exception as error:  # zlib, OSError, ValueError: the data are cut short
-        raise BrokenPixelDataError(
-            path, f"its data do not decode ({type(error).__name__})", "fetch it again"
-        ) from error
-    return _turn_upright(values, columns)
+    return shape[0], shape[1]
 
 
 def _read_header(path: str | Path) -> Any:

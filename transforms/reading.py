@@ -47,7 +47,7 @@ def read_radiograph(
         FileNotFoundError: no such file.
         RadiographError: the file cannot or must not be read; see `errors.py` for its kinds.
     """
-    file = _single_file(Path(path))
+    file = find_single_file(path)
     kind = sniff(file)
     if kind == "dicom":
         admitted = None if modalities is None or modalities == "any" else modalities
@@ -59,8 +59,13 @@ def read_radiograph(
     return np.ascontiguousarray(image), meta
 
 
-def _single_file(path: Path) -> Path:
-    """The path itself, or the only file of a folder."""
+def find_single_file(path: str | Path) -> Path:
+    """The path itself, or the only file of a folder.
+
+    Raises:
+        UnreadableFileError: a folder that holds no file, or several.
+    """
+    path = Path(path)
     if not path.is_dir():
         return path
     files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]

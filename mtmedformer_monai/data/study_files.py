@@ -37,6 +37,12 @@ def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, st
     return [_item(path, names[path.parent]) for path in paths]
 
 
+def read_view_of_file(path: Path) -> tuple[str, str]:
+    """Laterality and view in a file's header, '' where it does not say, or is no DICOM header."""
+    header = _read_header(path)
+    return read_laterality(header), read_view(header)
+
+
 def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
     """Each folder's name, longer by the folders above it where several have it.
 
