@@ -10,6 +10,7 @@ from .contrast import stretch_contrast as stretch_contrast
 from .dicom.chest_rules import ChestRules as ChestRules
 from .dicom.for_processing import render_for_processing as render_for_processing
 from .dicom.mammogram_rules import MammogramRules as MammogramRules
+from .errors import AnnotationError as AnnotationError
 from .errors import BrokenPixelDataError as BrokenPixelDataError
 from .errors import MissingDecoderError as MissingDecoderError
 from .errors import MultiFrameError as MultiFrameError

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtmedformer_monai.transforms.dicom.grayscale.context_vr import is_little_endian, read_words
+from mtmedformer_monai.transforms.dicom.grayscale.lookup_table import Lookup
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Weights of red, green and blue (ITU-R BT.601), those of DICOM's Y (PS3.3 C.7.6.3.1.2)."""
@@ -60,13 +64,39 @@ def weigh_colors(colors: NDArray[Any], full: float) -> NDArray[np.float32]:
 
 
 def _apply_palette(indices: NDArray[Any], header: Any) -> NDArray[np.float32]:
-    """Luminance of palette indices (PS3.3 C.7.9), by a table of what each index gives."""
-    try:
-        from pydicom.pixels import apply_color_lut
-    except ImportError:  # pydicom 2
-        from pydicom.pixel_data_handlers import apply_color_lut
-    highest = int(indices.max())
-    if int(indices.min()) < 0 or highest > 0xFFFF:
+    """Luminance of palette indices (PS3.3 C.7.6.3.1.5 and C.7.9), by a table of what each index gives.
+
+    White is the largest value of the bits that the entries use: writers declare 16 and use 8, or 12.
+    """
+    low, high = int(indices.min()), int(indices.max())
+    if high - low > 0xFFFF:
         raise ValueError("indices of no palette")
-    colors = np.asarray(apply_color_lut(np.arange(highest + 1)[None], header))
-    return weigh_colors(colors, float(np.iinfo(colors.dtype).max))[0][indices]
+    lookups = [_read_palette(color, header) for color in ("Red", "Green", "Blue")]
+    colors = np.stack([lookup(np.arange(low, high + 1)) for lookup in lookups], axis=-1)
+    full = 2.0 ** max(lookup.bits for lookup in lookups) - 1.0
+    luminance = weigh_colors(colors[None], full)[0]
+    return luminance[indices if low == 0 else indices.astype(np.int64) - low]
+
+
+def _read_palette(color: str, header: Any) -> Lookup:
+    """The table of a color; a segmented one (PS3.3 C.7.9.2) is expanded by pydicom."""
+    descriptor = header.get(f"{color}PaletteColorLookupTableDescriptor")
+    data = header.get(f"{color}PaletteColorLookupTableData")
+    if data is None:
+        segments = header[f"Segmented{color}PaletteColorLookupTableData"].value
+        data = _expand_segments(segments, read_words(descriptor, header)[2], is_little_endian(header))
+    lookup = Lookup.from_values(descriptor, data, header)
+    if lookup is None:
+        raise ValueError("a palette that contradicts itself")
+    return lookup
+
+
+def _expand_segments(data: bytes, bits: int, little_endian: bool) -> list[int]:
+    """The entries of segments of bytes or words."""
+    try:
+        from pydicom.pixels.processing import _expand_segmented_lut
+    except ImportError:  # pydicom 2
+        from pydicom.pixel_data_handlers.util import _expand_segmented_lut
+    code = "B" if bits == 8 else "H"
+    form = f"{'<' if little_endian else '>'}{len(data) // (1 if bits == 8 else 2)}{code}"
+    return list(_expand_segmented_lut(struct.unpack_from(form, data), form))

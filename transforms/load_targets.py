@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mtmedformer_monai.keys import FACTS, IMAGE, MASKS, MetaKey
 
-from .read_mask import read_mask
+from .errors import AnnotationError
+from .read_mask import find_inside, read_mask
 
 
 class EncodesTarget(Protocol):
@@ -40,7 +41,8 @@ class LoadTargetsd(Transform):
         image_key: key of the image that `LoadRadiographd` read.
 
     Raises:
-        ValueError: a mask's size is not the source image's.
+        AnnotationError: a mask's size is not the source image's, or a task refuses an annotation.
+        RadiographError: a mask cannot be read.
     """
 
     def __init__(self, tasks: Sequence[EncodesTarget], image_key: str = IMAGE) -> None:
@@ -54,9 +56,16 @@ class LoadTargetsd(Transform):
         masks = item.get(MASKS) or {}
         item[MASKS] = {structure: _load(mask, structure, size) for structure, mask in masks.items()}
         for task in self.tasks:
-            item[task.name] = torch.as_tensor(task.encode_target(item, size), dtype=torch.float32)
+            item[task.name] = self._encode(task, item, size)
         arrays = {key: value for key, value in item.items() if isinstance(value, (torch.Tensor, np.ndarray))}
         return {key: str(item.get(key) or "") for key in FACTS} | arrays
+
+    def _encode(self, task: EncodesTarget, item: Mapping[str, Any], size: tuple[int, int]) -> Tensor:
+        try:
+            return torch.as_tensor(task.encode_target(item, size), dtype=torch.float32)
+        except ValueError as error:
+            name = Path(str(item[self.image_key].meta.get(MetaKey.FILENAME, ""))).name
+            raise AnnotationError(f"{name}: {error}") from error
 
     def _source_size(self, item: Mapping[Any, Any]) -> tuple[int, int]:
         meta = getattr(item[self.image_key], "meta", {})
@@ -73,11 +82,11 @@ class LoadTargetsd(Transform):
 def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[np.bool_]:
     """A mask given by path or as an array, checked against the image's size."""
     is_path = isinstance(mask, (str, Path))
-    array = read_mask(mask) if is_path else np.asarray(mask) != 0
+    array = read_mask(mask) if is_path else find_inside(np.asarray(mask))
     if array.shape != size:
         name = f"{Path(mask).name}: " if is_path else ""
-        raise ValueError(
-            f"{name}mask of {structure!r} has {array.shape[0]} x {array.shape[-1]} pixels (rows x columns), its image "
+        raise AnnotationError(
+            f"{name}mask of {structure!r} has {' x '.join(map(str, array.shape))} pixels (rows x columns), its image "
             f"has {size[0]} x {size[1]}; draw it on the image's own pixels, or resize it by nearest neighbor."
         )
     return array

@@ -3,56 +3,110 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
-from .errors import RadiographError, UnreadableFileError
-from .limits import MAX_PIXELS, check_pixels
+from .errors import UnreadableFileError
+from .file_kind import describe_other, is_gzip, is_nifti, sniff
+from .limits import check_pixels
 from .read_nifti import read_nifti_values
-from .read_picture import open_picture
+from .read_picture import is_deep, open_picture, read_deep
+
+_NPY = b"\x93NUMPY"
 
 
 def read_mask(path: str | Path) -> NDArray[np.bool_]:
-    """Reads one structure's mask: what is not 0 is inside.
+    """Reads one structure's mask: what is neither 0 nor NaN nor infinite is inside.
 
     NIfTI masks are turned upright by the rule of their images, see `read_nifti_values`. JPEG is refused: its noise
     around edges would be inside.
 
     Args:
-        path: .png of any bit depth, .nii, .nii.gz, or .npy of shape (H, W).
+        path: .png of any bit depth, .nii, .nii.gz, or .npy of shape (H, W); axes of length 1 are dropped.
 
     Returns:
         bool (H, W).
 
     Raises:
         FileNotFoundError: no such file.
-        UnreadableFileError: another kind of file, or a broken one.
+        UnreadableFileError: another kind of file, a broken one, or one that holds nothing but NaN.
     """
     with Path(path).open("rb") as stream:
-        head = stream.read(8)
+        head = stream.read(4096)
     if head.startswith(b"\x89PNG"):
         return _read_png(path)
-    if head.startswith(b"\x93NUMPY"):
-        return _read_npy(path)
-    if head.startswith(b"\x1f\x8b") or Path(path).name.endswith((".nii", ".hdr")):
-        return np.ascontiguousarray(read_nifti_values(path)[0] != 0)
-    raise UnreadableFileError(path, "a mask is expected as PNG, NIfTI or .npy", "convert it, without lossy compression")
+    if head.startswith(_NPY):
+        return _check_inside(path, _read_npy(path))
+    if is_gzip(head):
+        sniff(path)  # names what else is gzipped
+    name = "a JPEG picture" if head.startswith(b"\xff\xd8\xff") else describe_other(head)[0] if head else "empty"
+    is_named_so = not name and Path(path).name.lower().endswith((".nii", ".hdr"))
+    if is_gzip(head) or is_nifti(head) or is_named_so:
+        return np.ascontiguousarray(_check_inside(path, read_nifti_values(path)[0]))
+    found = f" (it is {name})" if name else ""
+    raise UnreadableFileError(
+        path, "a mask is expected as PNG, NIfTI or .npy", f"convert it, without lossy compression{found}"
+    )
 
 
-def _read_npy(path: str | Path) -> NDArray[np.bool_]:
-    """The header is read first: what it says is what NumPy allocates."""
+def find_inside(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where values are neither 0 nor NaN nor infinite. Masks of SPM, R and MATLAB hold NaN outside.
+
+    Args:
+        values: numbers or bool, any shape.
+
+    Raises:
+        TypeError: no numbers.
+    """
+    if values.dtype.kind not in "biufc":
+        raise TypeError(f"a mask expects numbers, got an array of {values.dtype}; save it as uint8.")
+    return np.asarray((values != 0) & np.isfinite(values) if values.dtype.kind in "fc" else values != 0)
+
+
+def _check_inside(path: str | Path, values: NDArray[Any]) -> NDArray[np.bool_]:
+    """As `find_inside`, of a file that says something."""
+    inside = find_inside(values)
+    if values.dtype.kind in "fc" and not inside.any() and not np.isfinite(values).any():
+        raise UnreadableFileError(path, "its mask holds nothing but NaN or infinity", "export it again, with 0 outside")
+    return inside
+
+
+def read_npy_shape(path: str | Path) -> tuple[int, int]:
+    """Rows and columns of a mask's array, by the header of the file.
+
+    Raises:
+        UnreadableFileError: not two axes longer than 1, no numbers, or a broken file.
+    """
     try:
         with Path(path).open("rb") as stream:
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape = read(stream)[0]
-        sides = [length for length in shape if length != 1]
-        check_pixels(path, *([1, 1, *sides][-2:] if len(sides) < 3 else (MAX_PIXELS, MAX_PIXELS)))
-        return np.asarray(np.squeeze(np.load(path, allow_pickle=False)) != 0)
-    except RadiographError:
-        raise
+            shape, _, dtype = read(stream)
+    except Exception as error:  # NumPy raises many kinds on a broken header
+        raise UnreadableFileError(path, "its array does not load", "save it again") from error
+    if dtype.kind not in "biufc":
+        raise UnreadableFileError(path, f"its array holds {dtype}, and numbers are expected", "save it as uint8")
+    sides = [int(length) for length in shape]
+    while len(sides) > 2 and 1 in sides:
+        sides.remove(1)
+    if len(sides) != 2:
+        raise UnreadableFileError(
+            path,
+            f"its array has the shape {tuple(shape)}, and one structure (H, W) is expected",
+            "save each structure, or channel, as a file of its own",
+        )
+    check_pixels(path, *sides)
+    return sides[0], sides[1]
+
+
+def _read_npy(path: str | Path) -> NDArray[Any]:
+    """The header is read first: what it says is what NumPy allocates."""
+    shape = read_npy_shape(path)
+    try:
+        return np.asarray(np.load(path, allow_pickle=False)).reshape(shape)
     except Exception as error:
         raise UnreadableFileError(path, "its array does not load", "save it again") from error
 
@@ -61,8 +115,7 @@ def _read_png(path: str | Path) -> NDArray[np.bool_]:
     """Inside is where any color channel is above 0; transparency counts as outside."""
     with open_picture(path, ("PNG",)) as picture:
         try:
-            ImageOps.exif_transpose(picture, in_place=True)
-            values = np.asarray(picture.convert("RGBA") if picture.mode in {"P", "PA"} else picture)
+            values = read_deep(path, picture) if is_deep(path, picture) else _read_channels(picture)
         except Exception as error:  # Pillow raises many kinds on a broken stream
             raise UnreadableFileError(path, "its picture does not decode", "export it again") from error
     if values.ndim == 2:
@@ -70,3 +123,14 @@ def _read_png(path: str | Path) -> NDArray[np.bool_]:
     alpha = values[..., -1] > 0 if values.shape[-1] in {2, 4} else np.ones(values.shape[:2], dtype=bool)
     colors = values[..., :-1] if values.shape[-1] in {2, 4} else values
     return np.asarray((colors != 0).any(axis=-1) & alpha)
+
+
+def _read_channels(picture: Image.Image) -> NDArray[Any]:
+    """The channels of a picture that Pillow reads at full depth, (H, W) or (H, W, C)."""
+    ImageOps.exif_transpose(picture, in_place=True)
+    transparent = picture.info.get("transparency")
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        return values if transparent is None else np.where(values == transparent, 0, values)
+    has_colors = picture.mode in {"P", "PA"} or transparent is not None
+    return np.asarray(picture.convert("RGBA") if has_colors else picture)

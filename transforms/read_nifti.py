@@ -15,6 +15,8 @@ from .radiograph_meta import make_meta
 
 _ROWS_AT_ONCE = 64
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
+_SPACE_UNIT = 0b111  # of xyzt_units; the bits above are the unit of time
+_MM_OF_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}  # NIFTI_UNITS_METER, MM, MICRON
 
 
 def read_nifti(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
@@ -24,32 +26,35 @@ def read_nifti(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
         path: a file (.nii, .nii.gz, or .hdr beside its .img) of shape (X, Y) or (X, Y, 1).
 
     Returns:
-        float32 (H, W), least to largest finite value on [0, 1] (8-bit unsigned: over 255); and metadata.
+        float32 (H, W), least to largest finite value on [0, 1] (8-bit unsigned: over 255), 0 where a value is NaN or
+        infinite; and metadata.
 
     Raises:
         UnreadableFileError: its header does not parse.
         UnsupportedImageError: a volume, color, or complex numbers.
-        BrokenPixelDataError: cut short, or of an absurd size.
+        BrokenPixelDataError: cut short, of an absurd size, or without any finite value.
     """
     values, spacing_mm = read_nifti_values(path)
-    ends = (0.0, 255.0) if values.dtype == np.uint8 else _finite_ends(values)
+    ends = (0.0, 255.0) if values.dtype == np.uint8 else _finite_ends(path, values)
     image = np.empty(values.shape, dtype=np.float32)
     for row in range(0, len(values), _ROWS_AT_ONCE):
         image[row : row + _ROWS_AT_ONCE] = _to_unit(values[row : row + _ROWS_AT_ONCE], *ends)
     return image, make_meta(path, image.shape, spacing_mm)
 
 
-def _finite_ends(values: NDArray[Any]) -> tuple[float, float]:
+def _finite_ends(path: str | Path, values: NDArray[Any]) -> tuple[float, float]:
     """The least and the largest finite value."""
     finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if not finite.size:
+        raise BrokenPixelDataError(path, "its values are NaN or infinite, all of them", "export it again")
+    return float(finite.min()), float(finite.max())
 
 
 def _to_unit(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     """The range [low, high] to [0, 1], clipped; 0 where a value is not finite or the range overflows."""
     with np.errstate(over="ignore", invalid="ignore"):
         unit = (values.astype(np.float64) - low) / (high - low if high > low else 1.0)
-    return np.nan_to_num(np.clip(unit, 0.0, 1.0), nan=0.0)
+    return np.clip(np.where(np.isfinite(unit), unit, 0.0), 0.0, 1.0)
 
 
 def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -60,12 +65,43 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
     is the patient's right (frontal) or anterior (lateral). Where neither does, the affine says nothing of up and down:
     2D files that ITK and MONAI write from a picture lie in the axial plane, and are upright as they are.
 
+    Lengths are in the header's unit of space: meter, mm (also where it says none) or micrometer. A slope of 0 or NaN
+    means no scaling, as NIfTI-1 and nibabel have it; an infinite one, or an intercept that is not finite, is an error.
+
     The header is checked before the data are read, and no more is inflated than it speaks of.
 
     Raises:
         UnreadableFileError, UnsupportedImageError, BrokenPixelDataError: as `read_nifti`.
     """
     header = _read_header(path)
+    shape, dtype = _checked_shape(path, header), header.get_data_dtype()
+    slope, intercept = _read_scaling(path, header)
+    columns = _read_axes_mm(path, header)
+    try:
+        values = _scale(_read_values(Path(path), header, shape, dtype), slope, intercept)
+    except RadiographError:
+        raise
+    except Exception as error:  # zlib, OSError, ValueError: the data are cut short
+        raise BrokenPixelDataError(
+            path, f"its data do not decode ({type(error).__name__})", "fetch it again"
+        ) from error
+    return _turn_upright(values, columns)
+
+
+def read_nifti_size(path: str | Path) -> tuple[int, int]:
+    """Rows and columns (H, W) of the upright picture, told from the header alone.
+
+    Raises:
+        UnreadableFileError, UnsupportedImageError, BrokenPixelDataError: as `read_nifti`.
+    """
+    header = _read_header(path)
+    stored = np.broadcast_to(np.zeros((), dtype=bool), _checked_shape(path, header))
+    picture, _ = _turn_upright(stored, _read_axes_mm(path, header))
+    return int(picture.shape[0]), int(picture.shape[1])
+
+
+def _checked_shape(path: str | Path, header: Any) -> tuple[int, int]:
+    """(X, Y) of a header of one 2D image of sane size."""
     shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
     if len(shape) < 2 or any(length != 1 for length in shape[2:]) or dtype.kind not in "iuf":
         raise UnsupportedImageError(
@@ -74,16 +110,7 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
     if min(shape) < 1:
         raise BrokenPixelDataError(path, f"its header says {shape[:2]} pixels", "mend or leave it out")
     check_pixels(path, shape[1], shape[0])
-    try:
-        values = _scale(_read_values(Path(path), header, shape[:2], dtype), header)
-        columns = np.asarray(header.get_best_affine(), dtype=np.float64)[:3, :2]
-    except RadiographError:
-        raise
-    except Exception as error:  # zlib, OSError, ValueError: the data are cut short
-        raise BrokenPixelDataError(
-            path, f"its data do not decode ({type(error).__name__})", "fetch it again"
-        ) from error
-    return _turn_upright(values, columns)
+    return shape[0], shape[1]
 
 
 def _read_header(path: str | Path) -> Any:
@@ -105,7 +132,10 @@ def _read_values(path: Path, header: Any, shape: tuple[int, ...], dtype: np.dtyp
     start, count = int(header["vox_offset"]), shape[0] * shape[1] * dtype.itemsize
     if not 0 <= start <= MAX_FILE_BYTES - count:
         raise BrokenPixelDataError(path, f"its header says that data start at byte {start}", "mend or leave it out")
-    data = _read_bytes(path.with_suffix(".img") if in_pair else path, start, count)
+    file = path.with_suffix(".img") if in_pair else path
+    if not file.is_file():
+        raise BrokenPixelDataError(path, f"the file of its pixels, {file.name}, is not beside it", "copy both")
+    data = _read_bytes(file, start, count)
     return np.frombuffer(data, dtype, shape[0] * shape[1]).reshape(shape, order="F")
 
 
@@ -121,12 +151,36 @@ def _read_bytes(path: Path, start: int, count: int) -> bytes:
             return inflated.read(count)
 
 
-def _scale(values: NDArray[Any], header: Any) -> NDArray[Any]:
-    """By the header's slope and intercept, if it has any."""
-    slope, intercept = header.get_slope_inter()
-    if slope is None or (slope == 1.0 and intercept == 0.0):
-        return values
-    return values.astype(np.float64) * slope + intercept
+def _scale(values: NDArray[Any], slope: float, intercept: float) -> NDArray[Any]:
+    """By the header's slope and intercept; the values themselves where those change nothing."""
+    return values if slope == 1.0 and intercept == 0.0 else values.astype(np.float64) * slope + intercept
+
+
+def _read_scaling(path: str | Path, header: Any) -> tuple[float, float]:
+    """Slope and intercept; 1 and 0 where the header says none."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if slope == 0.0 or np.isnan(slope):
+        return 1.0, 0.0
+    if not np.isfinite([slope, intercept]).all():
+        raise BrokenPixelDataError(
+            path, f"its scl_slope is {slope} and its scl_inter {intercept}, no finite numbers", "mend its header"
+        )
+    return slope, intercept
+
+
+def _read_axes_mm(path: str | Path, header: Any) -> NDArray[np.float64]:
+    """World vectors (3, 2) of a step along X and along Y, in mm."""
+    try:
+        axes = np.asarray(header.get_best_affine(), dtype=np.float64)[:3, :2]
+    except Exception as error:  # nibabel's, for quaternions that are none
+        raise BrokenPixelDataError(path, "its qform is no rotation", "mend its header") from error
+    if (int(header["sform_code"]) or int(header["qform_code"])) and not np.isfinite(axes).all():
+        raise BrokenPixelDataError(
+            path,
+            "its affine (sform or qform) holds NaN or infinity, so that nobody knows which way is up",
+            "mend its header",
+        )
+    return axes * _MM_OF_UNIT.get(int(header["xyzt_units"]) & _SPACE_UNIT, 1.0)
 
 
 def _turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -16,10 +16,10 @@ from .dicom.for_processing import ForProcessing
 from .dicom.mammogram_rules import as_rules
 from .dicom.read import MODALITIES, read_dicom
 from .errors import UnreadableFileError
+from .file_kind import Kind as Kind
+from .file_kind import sniff as sniff
 from .read_nifti import read_nifti
 from .read_picture import read_picture
-
-Kind = Literal["dicom", "picture", "nifti"]
 
 
 def read_radiograph(
@@ -47,7 +47,7 @@ def read_radiograph(
         FileNotFoundError: no such file.
         RadiographError: the file cannot or must not be read; see `errors.py` for its kinds.
     """
-    file = _single_file(Path(path))
+    file = find_single_file(path)
     kind = sniff(file)
     if kind == "dicom":
         admitted = None if modalities is None or modalities == "any" else modalities
@@ -59,35 +59,16 @@ def read_radiograph(
     return np.ascontiguousarray(image), meta
 
 
-def sniff(path: str | Path) -> Kind:
-    """Tells what a file is by its first bytes.
+def find_single_file(path: str | Path) -> Path:
+    """The path itself, or the only file of a folder.
 
     Raises:
-        FileNotFoundError: no such file.
-        UnreadableFileError: none of the kinds that are read.
+        UnreadableFileError: a folder that holds no file, or several.
     """
-    with Path(path).open("rb") as stream:
-        head = stream.read(352)
-    if head[128:132] == b"DICM":
-        return "dicom"
-    if head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")):
-        return "picture"
-    if head[:2] == b"\x1f\x8b" or head[344:348] in {b"n+1\0", b"ni1\0"} or head[4:8] == b"n+2\0":
-        return "nifti"
-    if head[:4] in {b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x08\x00\x00\x00", b"\x02\x00\x00\x00"}:
-        return "dicom"  # no preamble: the data set starts with group 0008 (or 0002)
-    raise UnreadableFileError(
-        path,
-        "it is empty" if not head else "it is neither DICOM, PNG, JPEG nor NIfTI",
-        "convert it to one of these, or leave it out",
-    )
-
-
-def _single_file(path: Path) -> Path:
-    """The path itself, or the only file of a folder."""
+    path = Path(path)
     if not path.is_dir():
         return path
-    files = [file for file in sorted(path.iterdir()) if file.is_file()]
+    files = [file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith(".")]
     if len(files) != 1:
         raise UnreadableFileError(path, f"it is a folder of {len(files)} files", "name one file")
     return files[0]

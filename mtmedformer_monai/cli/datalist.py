@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -86,6 +87,7 @@ def _add_check(tools: _Tools) -> None:
     tool = _add_tool(tools, "check", "list all that is wrong with a datalist; exit code 1 if anything is")
     tool.add_argument("datalist", metavar="DATALIST", type=Path, help="to check (JSON)")
     tool.add_argument("--bundle", metavar="FOLDER", type=Path, help=f"check names against its tasks; {bundle_help()}")
+    tool.add_argument("--headers-only", action="store_true", help="read headers alone: quicker, misses damaged pixels")
     tool.set_defaults(run=_check)
 
 
@@ -93,7 +95,7 @@ def _check(options: argparse.Namespace) -> int:
     from mtmedformer_monai.data import check_datalist
 
     known = read_vocabulary(options.bundle) if options.bundle is not None else {}
-    problems = check_datalist(options.datalist, **known)
+    problems = check_datalist(options.datalist, decode=not options.headers_only, **known)
     for problem in problems:
         logger.info("%s", problem)
     logger.info("%d problems in %s", len(problems), options.datalist)
@@ -101,28 +103,35 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def read_vocabulary(bundle: Path) -> dict[str, Any]:
-    """The names that a bundle's tasks know, as arguments of `check_datalist`.
+    """How a bundle's training loads images and labels, as arguments of `check_datalist`.
 
     Args:
-        bundle: folder with `configs/train.json`, whose `tasks` name classes and structures literally.
+        bundle: folder with `configs/train.json`, which has `tasks` and, unless the default settings will do,
+            `train#deterministic_transforms`.
 
     Returns:
-        `classes`, `structures` and `box_classes`.
+        `transforms`.
 
     Raises:
         FileNotFoundError: no such config.
         ValueError: it lists no tasks.
     """
-    tasks = read_tasks(bundle)
-    return {
-        "classes": {task["name"]: task["classes"] for task in _of_kind(tasks, "ClassificationTask")},
-        "structures": [name for task in _of_kind(tasks, "SegmentationTask") for name in task["structures"]],
-        "box_classes": [name for task in _of_kind(tasks, "DetectionTask") for name in task["classes"]],
-    }
+    read_tasks(bundle)
+    config = json.loads((bundle / "configs" / "train.json").read_text(encoding="utf-8"))
+    return {"transforms": _read_transforms(config)}
 
 
-def _of_kind(tasks: Iterable[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str, Any]]:
-    return (task for task in tasks if str(task.get("_target_", "")).rpartition(".")[2] == kind)
+def _read_transforms(config: dict[str, Any]) -> list[Any]:
+    """The deterministic transforms of a training's config."""
+    from monai.bundle import ConfigParser
+
+    from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd
+
+    parser = ConfigParser(config)
+    if "deterministic_transforms" in config.get("train", {}):
+        transforms: list[Any] = parser.get_parsed_content("train#deterministic_transforms")
+        return transforms
+    return [LoadRadiographd("image"), LoadTargetsd(parser.get_parsed_content("tasks"))]
 
 
 def _add_summarize(tools: _Tools) -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,20 @@ def read_datalist(path: str | Path) -> Datalist:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no JSON, or holds none of the sections.
+        ValueError: it is no UTF-8, no JSON, or holds none of the sections.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no datalist at {path}; make one with: mtmedformer datalist --help")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"datalist {path} is not UTF-8 (byte {error.start}; PowerShell's > writes UTF-16, Excel Latin-1); "
+            "save it as UTF-8."
+        ) from error
+    except RecursionError as error:
+        raise ValueError(f"datalist {path} expects lists of items, got deeply nested JSON; make it anew.") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"datalist {path} is not valid JSON ({error}); mend or make it anew.") from error
     if not isinstance(content, dict) or not any(isinstance(content.get(section), list) for section in SECTIONS):
@@ -55,18 +62,54 @@ def load_datalist(path: str | Path, section: str, base_dir: str | Path | None = 
     items = read_datalist(path).get(section)
     if not items:
         raise ValueError(f"datalist {path} has no items under {section!r}; split it with: mtmedformer datalist split")
+    wrong = [f"{section}[{index}] {text}" for index, item in enumerate(items) if (text := image_problem(item))]
+    if wrong:
+        raise ValueError(f"datalist {path} has items without an image to load:\n{list_some(wrong)}")
     folder = Path(base_dir) if base_dir is not None else Path(path).parent
-    return [resolve_paths(item, folder.resolve(), f"{section}[{index}]") for index, item in enumerate(items)]
+    return [resolve_paths(item, folder.resolve()) for item in items]
+
+
+def image_problem(item: Any) -> str:
+    """Why an item has no path of an image; '' where it has one."""
+    if not isinstance(item, Mapping):
+        return f"expects an object with {IMAGE!r}, got {type(item).__name__}; mend or leave it out."
+    if not item.get(IMAGE):
+        return f"of the datalist has no {IMAGE!r}; give each item the path of its image."
+    if not isinstance(item[IMAGE], (str, Path)):
+        return f"expects one path as {IMAGE!r}, got {item[IMAGE]!r}; name one file."
+    return ""
 
 
 def resolve_paths(item: Mapping[str, Any], folder: Path, place: str = "item") -> Item:
-    """Copies an item with absolute paths."""
-    if not item.get(IMAGE):
-        raise ValueError(f"{place} of the datalist has no {IMAGE!r}; give each item the path of its image.")
-    resolved = dict(item) | {IMAGE: str(folder / item[IMAGE])}
-    if item.get(MASKS):
-        resolved[MASKS] = {name: str(folder / mask) for name, mask in item[MASKS].items() if mask is not None}
-    return resolved
+    """Copies an item with absolute paths. What is no path remains as it is: `item_problems` lists it.
+
+    Raises:
+        ValueError: there is no path of an image.
+    """
+    if text := image_problem(item):
+        raise ValueError(f"{place} {text}")
+    return resolve_masks(item, folder) | {IMAGE: str(folder / item[IMAGE])}
+
+
+def resolve_masks(item: Mapping[str, Any], folder: Path) -> Item:
+    """Copies an item with absolute paths of its masks, without those that are null."""
+    if not isinstance(item.get(MASKS), Mapping):
+        return dict(item)
+    masks = {name: mask for name, mask in item[MASKS].items() if mask is not None}
+    return dict(item) | {MASKS: {n: str(folder / m) if isinstance(m, (str, Path)) else m for n, m in masks.items()}}
+
+
+def list_some(lines: Sequence[str], most: int = 20) -> str:
+    """Indented lines, at most so many, and the number of the rest.
+
+    Example:
+        >>> print(list_some(["a", "b", "c"], most=2))
+          a
+          b
+          ... and 1 more
+    """
+    rest = [f"... and {len(lines) - most:,} more"] if len(lines) > most else []
+    return "\n".join(f"  {line}" for line in [*lines[:most], *rest])
 
 
 def save_datalist(datalist: Mapping[str, Any], path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 def find_duplicates(files: Sequence[Path]) -> list[tuple[int, int]]:
     """Pairs (first, later) of indices whose files are one, or byte for byte equal.
 
-    Only files of equal length are read.
+    Only files of equal length are read; one that cannot be read equals none.
     """
     resolved = [file.resolve() for file in files]
     lengths = {file: file.stat().st_size for file in set(resolved)}
@@ -28,8 +28,11 @@ def find_duplicates(files: Sequence[Path]) -> list[tuple[int, int]]:
 
 
 def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
+    try:
+        with file.open("rb") as stream:
+            digest = hashlib.sha256()
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return str(file)
     return digest.hexdigest()

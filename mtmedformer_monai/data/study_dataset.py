@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch.utils.data import Dataset
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
 from mtmedformer_monai.transforms.radiograph_meta import describe_meta
 
+from .item_problems import num_threads, path_of_image
 from .missing import id_text
 from .radiograph_dataset import RadiographDataset
+from .study_files import read_view_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +35,9 @@ class StudyDataset(Dataset[dict[str, Any]]):
     tensor of the images stacked likewise, (V, ...), NaN where there is no view or no annotation; `study_id`, `files`
     (names by view) and `sources` (by view, JSON: the file's `path` and what `describe_meta` says of it).
 
-    Images share a study by their items' `study_id`. Laterality and view come from the image's metadata, else from its
-    item. An image that has neither, or whose place is taken, is left out of its study with a warning.
+    Images share a study by their items' `study_id`. An image's laterality and view come from its item, else from
+    the header of its file. An image that has neither, or whose place is taken, is left out of its study with a warning.
+    At the start, no pixel is read; an image that proves unreadable later is a view that is not there.
 
     Args:
         images: dataset of single images, all of one size, such as `RadiographDataset`, with its items in `data`.
@@ -46,7 +50,9 @@ class StudyDataset(Dataset[dict[str, Any]]):
     def __init__(self, images: Any, tasks: Sequence[str] = ()) -> None:
         self.images = images
         self.tasks = list(tasks)
-        self.data = group_studies(images.data, [self._view(index) for index in range(len(images))])
+        with ThreadPool(num_threads()) as pool:
+            views = pool.map(self._view, range(len(images)))
+        self.data = group_studies(images.data, views)
         if not self.data:
             raise ValueError(
                 "no image has a place in a study; give `laterality` (L, R) and `view` (CC, MLO) in the datalist."
@@ -66,7 +72,10 @@ class StudyDataset(Dataset[dict[str, Any]]):
             stacked[IMAGE] = stacked[IMAGE][:, 0]
         metas = [found[view][IMAGE].meta if view in found else None for view in STUDY_VIEWS]
         files = [Path(str(meta[MetaKey.FILENAME])).name if meta else "" for meta in metas]
-        sources = [_describe_source(meta) if meta else "{}" for meta in metas]
+        sources = [_describe_source(meta) if meta and name else "{}" for meta, name in zip(metas, files, strict=True)]
+        absent = [not name for name in files]
+        for tensor in stacked.values():
+            tensor[absent] = torch.nan
         return {**stacked, STUDY_ID: study[STUDY_ID], "files": files, "sources": sources}
 
     def _view(self, index: int) -> tuple[str, str]:
@@ -74,9 +83,16 @@ class StudyDataset(Dataset[dict[str, Any]]):
         item = self.images.data[index]
         laterality, view = str(item.get(LATERALITY) or ""), str(item.get(VIEW) or "")
         if not (laterality and view):
-            meta = self.images[index][IMAGE].meta
-            laterality, view = laterality or meta[MetaKey.LATERALITY], view or meta[MetaKey.VIEW]
+            in_header = self._view_in_header(index)
+            laterality, view = laterality or in_header[0], view or in_header[1]
         return laterality, view
+
+    def _view_in_header(self, index: int) -> tuple[str, str]:
+        path = path_of_image(self.images.data[index])
+        if path is not None:
+            return read_view_of_file(path)
+        meta = self.images[index][IMAGE].meta
+        return meta[MetaKey.LATERALITY], meta[MetaKey.VIEW]
 
 
 def make_study_dataset(

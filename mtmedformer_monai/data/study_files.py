@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, VIEW
-from mtmedformer_monai.transforms.dicom.header import VIEW_TAGS, read_laterality, read_view
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
+from mtmedformer_monai.transforms.dicom.header import read_laterality, read_view
+from mtmedformer_monai.transforms.errors import RadiographError
 
 from .image_files import find_images
-
-_TAGS = [*VIEW_TAGS, "PatientOrientation", "StudyInstanceUID"]
 
 
 def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, str]]:
@@ -35,6 +35,12 @@ def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, st
     paths = [Path(found[IMAGE]) for found in find_images(source)]
     names = name_folders({path.parent for path in paths})
     return [_item(path, names[path.parent]) for path in paths]
+
+
+def read_view_of_file(path: Path) -> tuple[str, str]:
+    """Laterality and view in a file's header, '' where it does not say, or is no DICOM header."""
+    header = _read_header(path)
+    return read_laterality(header), read_view(header)
 
 
 def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
@@ -59,15 +65,16 @@ def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
 def _item(path: Path, folder: str) -> dict[str, str]:
     header = _read_header(path)
     known = {LATERALITY: read_laterality(header), VIEW: read_view(header)}
-    study = str(header.get("StudyInstanceUID") or "") or folder
+    study = read_code(header, "StudyInstanceUID") or folder
     return {IMAGE: str(path), STUDY_ID: study} | {key: value for key, value in known.items() if value}
 
 
 def _read_header(path: Path) -> Any:
-    """The tags that are asked for; nothing of a file that is no DICOM, or broken: the reader will say so."""
-    import pydicom
+    """The header; nothing of a file that is no DICOM, or broken: the reader will say so."""
+    from mtmedformer_monai.transforms.dicom.parse import read_header
+    from mtmedformer_monai.transforms.file_kind import sniff
 
     try:
-        return pydicom.dcmread(path, specific_tags=_TAGS, stop_before_pixels=True)
-    except Exception:  # a broken header raises anything; the reader names the problem of the file later
+        return read_header(path, with_pixels=False, more_tags=["StudyInstanceUID"]) if sniff(path) == "dicom" else {}
+    except (RadiographError, OSError):
         return {}

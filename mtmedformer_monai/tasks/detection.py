@@ -5,6 +5,7 @@ Axes: B batch, A points, N annotated boxes, K classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -141,8 +142,10 @@ class DetectionTask(Task):
         return target
 
     def _check(self, box: Sequence[float]) -> Sequence[float]:
-        if len(box) != 4 or not (box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(f"task {self.name!r} expects boxes of x1 < x2 and y1 < y2 [x1, y1, x2, y2], got {box}.")
+        if len(box) != 4 or not all(map(math.isfinite, box)) or not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(
+                f"task {self.name!r} expects boxes of x1 < x2 and y1 < y2 [x1, y1, x2, y2], finite numbers, got {box}."
+            )
         return box
 
     def describe(self, output: Tensor) -> dict[str, Any]:

@@ -99,17 +99,17 @@ def test_a_killed_training_goes_on_with_the_same_command(bundle, run_bundle, mon
         torch.testing.assert_close(resumed["parts"]["network"][name], value, rtol=0, atol=0)
 
 
-def test_a_bad_file_is_left_out_and_listed(bundle, run_bundle, cohort, tmp_path, monkeypatch):
+def test_an_unreadable_image_is_skipped_and_listed(bundle, run_bundle, cohort, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     spoiled = tmp_path / "spoiled"
     shutil.copytree(cohort, spoiled)
     victim = Path(load_datalist(spoiled / "datalist.json", "training")[0]["image"])
     victim.write_bytes(victim.read_bytes()[:1500])
     output = run_bundle("training", ["train"], bundle, dataset_dir=str(spoiled))
-    listed = json.loads((output / "bad_files_training.json").read_text())
-    assert [Path(bad["image"]).name for bad in listed] == [victim.name]
-    with pytest.raises(RuntimeError) as error:
-        run_bundle("training", ["train"], bundle, dataset_dir=str(spoiled), on_bad_file="raise")
+    listed = json.loads((output / "skipped_training.json").read_text())
+    assert [Path(each["image"]).name for each in listed] == [victim.name]
+    with pytest.raises((RuntimeError, ValueError)) as error:
+        run_bundle("training", ["train"], bundle, dataset_dir=str(spoiled), on_unreadable="raise")
     assert victim.name in _whole_story(error.value)
 
 

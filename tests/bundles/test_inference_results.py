@@ -82,7 +82,7 @@ def test_what_is_of_another_kind_is_refused_and_listed(name, modality, elements,
         ROOT / "bundles" / name, tmp_path / "out", [str(tmp_path / "other.dcm"), str(tmp_path / "right.png")]
     )
     assert list(reports) == ["right.png"]
-    bad = json.loads((tmp_path / "out/bad_files.json").read_text())
+    bad = json.loads((tmp_path / "out/skipped.json").read_text())
     assert [entry["image"] for entry in bad] == [str(tmp_path / "other.dcm")]
 
 

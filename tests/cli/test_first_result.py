@@ -12,7 +12,7 @@ def test_a_line_per_task_and_the_picture(tmp_path):
         "pneumonia_type": {"class": "not applicable"},
     }
     (tmp_path / "a.json").write_text(json.dumps({"findings": findings}))
-    (tmp_path / "bad_files.json").write_text("[]")
+    (tmp_path / "skipped.json").write_text("[]")
     (tmp_path / "a_overlay.png").write_bytes(b"")
     assert describe_results(tmp_path) == [
         "  lung              lung 25.0 % of the image",

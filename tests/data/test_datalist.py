@@ -51,3 +51,17 @@ def test_an_item_without_image_is_named(tmp_path):
     (tmp_path / "datalist.json").write_text(json.dumps({"test": [{"image": "a"}, {"labels": {}}]}))
     with pytest.raises(ValueError, match=r"test\[1\] of the datalist has no 'image'"):
         load_datalist(tmp_path / "datalist.json", "test")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_another_encoding_is_named_with_the_remedy(tmp_path, encoding):
+    path = tmp_path / "list.json"
+    path.write_text('{"training": [{"image": "Lungé.png"}]}', encoding=encoding)
+    with pytest.raises(ValueError, match=r"list\.json is not UTF-8 .*; save it as UTF-8"):
+        read_datalist(path)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text('{"training": [{"image": "Lungé.png"}]}', encoding="utf-8-sig")
+    assert read_datalist(path) == {"training": [{"image": "Lungé.png"}]}

@@ -31,3 +31,23 @@ def test_what_is_missing_is_told(tmp_path):
         find_images(tmp_path / "none.png")
     with pytest.raises(FileNotFoundError, match="holds no file that ends in"):
         find_images(tmp_path)
+
+
+def test_linked_folders_are_searched(tmp_path):
+    touch(tmp_path, "store/a.png", "in/here/b.png")
+    (tmp_path / "in/linked").symlink_to(tmp_path / "store")
+    (tmp_path / "in/here/circle").symlink_to(tmp_path / "in")
+    found = [item["image"] for item in find_images(tmp_path / "in")]
+    assert found == [str(tmp_path / "in" / name) for name in ("here/b.png", "linked/a.png")]
+
+
+def test_dicom_of_any_ending_is_found(tmp_path, make_dicom):
+    paths = [make_dicom(name=name) for name in ("a.ima", "b.bak", "c.DCM", "d")]
+    touch(tmp_path, "e.bak", "dicomdir", "Readme")
+    assert [item["image"] for item in find_images(tmp_path)] == [str(path) for path in sorted(paths)]
+
+
+def test_formats_that_are_not_read_are_told(tmp_path, caplog):
+    touch(tmp_path, "a.png", "b.tif", "c.TIF", "d.dcm.gz", "notes.txt")
+    assert len(find_images(tmp_path)) == 1
+    assert "files are left out: 2 .tif, 1 .gz; convert or unpack them" in caplog.text

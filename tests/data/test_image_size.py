@@ -43,6 +43,18 @@ def test_arrays(tmp_path):
     assert read_image_size(tmp_path / "mask.npy") == (8, 12)
 
 
+def test_arrays_of_several_channels_are_told(tmp_path):
+    np.save(tmp_path / "mask.npy", np.zeros((8, 12, 3), bool))
+    with pytest.raises(ValueError, match=r"its array has the shape \(8, 12, 3\)"):
+        read_image_size(tmp_path / "mask.npy")
+
+
+def test_dicom_without_preamble(make_dicom):
+    path = make_dicom(rows=16, columns=12)
+    path.write_bytes(path.read_bytes()[132:])
+    assert read_image_size(path) == (16, 12)
+
+
 def test_what_is_no_image_is_told(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(ValueError, match="neither DICOM, PNG"):

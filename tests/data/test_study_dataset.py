@@ -1,12 +1,17 @@
+import json
 import logging
+from pathlib import Path
 
 import pytest
 import torch
 from monai.data import DataLoader, MetaTensor
+from monai.transforms import Compose
 
+from mtmedformer_monai.data import RadiographDataset
 from mtmedformer_monai.data.study_dataset import StudyDataset
 from mtmedformer_monai.engines import PrepareStudyBatch
 from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask, StudyTask
+from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd
 
 NAN = torch.nan
 
@@ -80,3 +85,24 @@ def test_batches_of_studies_become_targets_of_images_breasts_and_studies():
     assert targets["pathology"].nan_to_num(nan=-1).tolist() == [2, -1, -1, 0, 1, 0, -1, -1]
     assert targets["breast_p"].nan_to_num(nan=-1).tolist() == [2, 0, 1, -1]
     assert targets["study_p"].tolist() == [2, 1]
+
+
+def test_views_are_told_by_headers_and_an_unreadable_image_is_a_missing_view(make_dicom, tmp_path):
+    views = {"L": ("CC", "MLO"), "R": ("CC",)}
+    items = [
+        {"image": str(make_dicom(modality="MG", name=f"{side}{view}.dcm", ImageLaterality=side, ViewPosition=view))}
+        for side, names in views.items()
+        for view in names
+    ]
+    for item in items:
+        item["study_id"] = "a"
+    cut = Path(items[1]["image"])
+    cut.write_bytes(cut.read_bytes()[:-100])
+    reads = []
+    transform = Compose([LoadRadiographd("image"), LoadTargetsd([]), lambda item: reads.append(1) or item])
+    studies = StudyDataset(RadiographDataset(items, transform, report=tmp_path / "skipped.json"))
+    assert not reads  # at the start, headers alone
+    (study,) = [studies[0]]
+    assert study["files"] == ["RCC.dcm", "", "LCC.dcm", ""]
+    assert torch.isnan(study["image"]).flatten(1).all(1).tolist() == [False, True, False, True]
+    assert [Path(each["image"]).name for each in json.loads((tmp_path / "skipped.json").read_text())] == ["LMLO.dcm"]

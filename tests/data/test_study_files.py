@@ -30,3 +30,13 @@ def test_other_files_share_a_study_by_their_folder(tmp_path):
 def test_a_missing_path_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no image at"):
         find_studies(tmp_path / "none")
+
+
+def test_headers_without_preamble_in_linked_folders(make_dicom, tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "in").mkdir()
+    path = make_dicom(name="store/a", modality="MG", StudyInstanceUID="1.2.3", ImageLaterality=" R", ViewPosition="cc")
+    path.write_bytes(path.read_bytes()[132:])
+    (tmp_path / "in/link").symlink_to(tmp_path / "store")
+    expected = {"image": str(tmp_path / "in/link/a"), "study_id": "1.2.3", "laterality": "R", "view": "CC"}
+    assert find_studies(tmp_path / "in") == [expected]

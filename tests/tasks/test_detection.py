@@ -153,6 +153,15 @@ def test_boxes_of_all_classes_or_of_none():
         task.encode_target({BOXES: {"mass": [[3, 2, 1, 4]], "nodule": []}}, (9, 9))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("corner", range(4))
+def test_boxes_are_finite(value, corner):
+    box = [1.0, 2.0, 3.0, 4.0]
+    box[corner] = value
+    with pytest.raises(ValueError, match=r"finite numbers, got \[.*(nan|inf)"):
+        DetectionTask("t", ["mass"]).encode_target({BOXES: {"mass": [box]}}, (9, 9))
+
+
 def test_levels_follow_one_another_and_are_there():
     with pytest.raises(ValueError, match=r"levels that follow one another, such as \[1, 2, 3\], got \[1, 3\]"):
         DetectionTask("t", ["mass"], levels=[1, 3])

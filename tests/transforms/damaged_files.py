@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,12 @@ from tests.transforms.reading_matrix import covering_cases, make_samples, write_
 
 Damage = Callable[[bytes, dict[str, bytes], np.random.Generator], bytes]
 
+SYNTAXES = [b"1.2.840.10008.1.2.4." + number for number in (b"50", b"51", b"57", b"70", b"80", b"81", b"90", b"91")] + [
+    b"1.2.840.10008.1.2.1",
+    b"1.2.840.10008.1.2.2",
+    b"1.2.840.10008.1.2.5",
+]
+ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 EXTREMES = [0x00, 0x01, 0x7F, 0x80, 0xFE, 0xFF]
 ABSURD = {
     "Rows": [0, 1, 65535],
@@ -133,7 +140,37 @@ def join(data: bytes, seeds: dict[str, bytes], random: np.random.Generator) -> b
     return data[: place(data, random)] + other[place(other, random) :]
 
 
-DAMAGES: list[Damage] = [flip_bytes, flip_bytes, set_extremes, set_extremes, cut_off, cut_out, double, join]
+def relabel(data: bytes, _: dict[str, bytes], random: np.random.Generator) -> bytes:
+    """Another transfer syntax over the same pixels: names of equal length, so that nothing else moves."""
+    found = next((name for name in SYNTAXES if name + b"\0" in data[:700] or name + b"\x02" in data[:700]), b"")
+    others = [name for name in SYNTAXES if len(name) == len(found)]
+    return data.replace(found, bytes(random.choice(others)), 1) if found else data
+
+
+def fake_surplus(data: bytes, _: dict[str, bytes], random: np.random.Generator) -> bytes:
+    """Pixel data of undefined length, or longer by what is read as padding, another frame, or items."""
+    start = data.rfind(b"\xe0\x7f\x10\x00O")
+    if start < 0 or len(data) < start + 12:
+        return data
+    value = data[start + 12 :]
+    surplus = [bytes(int(random.integers(1, 600))), value, b"\xff" * 9, ITEM + bytes(4), DELIMITER + bytes(4)]
+    value = value + surplus[int(random.integers(5))] if random.random() < 0.7 else ITEM + bytes(4) + value
+    length = 0xFFFFFFFF if random.random() < 0.5 else len(value)
+    return data[: start + 8] + struct.pack("<L", length) + value
+
+
+DAMAGES: list[Damage] = [
+    flip_bytes,
+    flip_bytes,
+    set_extremes,
+    set_extremes,
+    cut_off,
+    cut_out,
+    double,
+    join,
+    relabel,
+    fake_surplus,
+]
 
 
 def place(data: bytes, random: np.random.Generator) -> int:

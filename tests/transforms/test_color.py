@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from pydicom import uid
 from pydicom.dataset import Dataset
 
 from mtmedformer_monai.transforms.color import to_luminance
@@ -36,6 +37,53 @@ def test_palette():
         setattr(header, f"{color}PaletteColorLookupTableData", np.array([0, value], "<u2").tobytes())
     luminance = to_luminance(np.array([[0, 1]], dtype=np.uint8), "PALETTE COLOR", header)
     np.testing.assert_allclose(luminance, [[0, 0.299 + 0.114]], atol=1e-4)
+
+
+def palette_of(entries, bits, syntax=uid.ExplicitVRLittleEndian, first=0, vr="US"):
+    header = header_of()
+    header.file_meta = Dataset()
+    header.file_meta.TransferSyntaxUID = syntax
+    order = "<" if syntax.is_little_endian else ">"
+    for color in ("Red", "Green", "Blue"):
+        header.add_new(f"{color}PaletteColorLookupTableDescriptor", vr, [len(entries), first, bits])
+        header.add_new(f"{color}PaletteColorLookupTableData", "OW", np.array(entries, f"{order}u2").tobytes())
+    return header
+
+
+@pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian], ids=lambda uid: uid.name)
+@pytest.mark.parametrize("used", [8, 12, 16])
+def test_palette_whose_entries_use_fewer_bits_than_it_declares(syntax, used):
+    full = 2**used - 1
+    header = palette_of([0, full // 3, full], 16, syntax)
+    indices = np.array([[0, 1, 2, 200]], dtype=np.uint8)
+    # 1 / 3 of 12 or 8 bits is whole; the values beyond the palette take its last entry
+    np.testing.assert_allclose(to_luminance(indices, "PALETTE COLOR", header), [[0, 1 / 3, 1, 1]], atol=1e-4)
+
+
+def test_palette_is_not_made_brighter_by_the_indices_that_a_picture_lacks():
+    header = palette_of([0, 100, 200, 255], 8)
+    dark = to_luminance(np.array([[0, 1]], dtype=np.uint8), "PALETTE COLOR", header)
+    np.testing.assert_allclose(dark, [[0, 100 / 255]], atol=1e-6)
+
+
+def test_palette_that_begins_later_and_one_of_signed_indices():
+    header = palette_of([0, 255], 8, first=3)
+    np.testing.assert_allclose(to_luminance(np.array([[3, 4]], np.uint8), "PALETTE COLOR", header), [[0, 1]], atol=1e-6)
+    header = palette_of([0, 255], 8, first=-1, vr="SS")
+    header.PixelRepresentation = 1
+    np.testing.assert_allclose(to_luminance(np.array([[-1, 0]], np.int8), "PALETTE COLOR", header), [[0, 1]], atol=1e-6)
+
+
+def test_segmented_palette():
+    """PS3.3 C.7.9.2.1: opcode 0 lists two entries, opcode 1 rises over two steps to 300."""
+    header = palette_of([0], 16)
+    for color in ("Red", "Green", "Blue"):
+        del header[f"{color}PaletteColorLookupTableData"]
+        setattr(header, f"{color}PaletteColorLookupTableDescriptor", [4, 0, 16])
+        segments = np.array([0, 2, 0, 100, 1, 2, 300], "<u2").tobytes()
+        header.add_new(f"Segmented{color}PaletteColorLookupTableData", "OW", segments)
+    luminance = to_luminance(np.arange(4, dtype=np.uint8)[None], "PALETTE COLOR", header)
+    np.testing.assert_allclose(luminance * 511, [[0, 100, 200, 300]], atol=1e-3)
 
 
 def test_another_color_space():

@@ -69,3 +69,16 @@ def test_order_of_transforms(loaded):
         LoadTargetsd([])(FitRadiographd("image", 8)(loaded))
     with pytest.raises(ValueError, match="put LoadRadiographd first"):
         LoadTargetsd([])({"image": torch.zeros(1, 2, 2)})
+
+
+@pytest.mark.parametrize("outside", [np.nan, np.inf, -np.inf, 0.0])
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
+def test_nan_of_an_array_is_outside(loaded, outside, make):
+    inside = np.eye(6, 4, dtype=bool)
+    out = LoadTargetsd([LungTask()])({**loaded, "masks": {"lung": make(np.where(inside, 0.5, outside))}})
+    np.testing.assert_array_equal(out["lung_map"][0], inside)
+
+
+def test_whole_shape_of_a_mask_is_told(loaded):
+    with pytest.raises(ValueError, match=r"mask of 'lung' has 6 x 4 x 3 pixels .*, its image has 6 x 4"):
+        LoadTargetsd([LungTask()])({**loaded, "masks": {"lung": np.zeros((6, 4, 3))}})

@@ -1,10 +1,12 @@
+import re
+
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from mtmedformer_monai.transforms.errors import RadiographError, UnreadableFileError
-from mtmedformer_monai.transforms.read_mask import read_mask
+from mtmedformer_monai.transforms.read_mask import find_inside, read_mask
 
 MASK = np.array([[True, False, True], [False, False, True]])
 
@@ -82,3 +84,70 @@ def test_broken_npy(tmp_path):
 def test_missing(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_mask(tmp_path / "m.png")
+
+
+NOT_FINITE = [np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("outside", NOT_FINITE)
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", ["m.npy", "m.nii", "m.nii.gz"])
+def test_nan_and_infinity_are_outside(tmp_path, outside, kind, name):
+    if kind == np.float16 and name != "m.npy":
+        pytest.skip("NIfTI has no float16")
+    array = np.where(MASK, 0.5, outside).astype(kind)
+    array[0, 1] = 0.0
+    if name == "m.npy":
+        np.save(tmp_path / name, array)
+    else:
+        nibabel.Nifti1Image(array.T, np.eye(4)).to_filename(tmp_path / name)
+    np.testing.assert_array_equal(read_mask(tmp_path / name), MASK)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_nothing_but_nan_is_told(tmp_path, value):
+    np.save(tmp_path / "m.npy", np.full((4, 5), value))
+    nibabel.Nifti1Image(np.full((4, 5), value), np.eye(4)).to_filename(tmp_path / "m.nii")
+    for name in ("m.npy", "m.nii"):
+        with pytest.raises(UnreadableFileError, match=f"{name}: its mask holds nothing but NaN or infinity"):
+            read_mask(tmp_path / name)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2), (3, 2, 1), (1, 3, 2, 1), (3, 1, 2)])
+def test_axes_of_length_one_are_dropped(tmp_path, shape):
+    np.save(tmp_path / "m.npy", np.ones(shape))
+    assert read_mask(tmp_path / "m.npy").shape == (3, 2)
+
+
+def test_one_row_stays_one(tmp_path):
+    np.save(tmp_path / "m.npy", np.ones((1, 5)))
+    assert read_mask(tmp_path / "m.npy").shape == (1, 5)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (2, 8, 8), (8,), ()])
+def test_shape_is_told(tmp_path, shape):
+    np.save(tmp_path / "m.npy", np.zeros(shape))
+    with pytest.raises(UnreadableFileError, match=rf"its array has the shape {re.escape(str(shape))}, and one"):
+        read_mask(tmp_path / "m.npy")
+
+
+def test_array_of_no_numbers(tmp_path):
+    np.save(tmp_path / "m.npy", np.array([["a", "b"]]))
+    with pytest.raises(UnreadableFileError, match="its array holds <U1, and numbers are expected"):
+        read_mask(tmp_path / "m.npy")
+    with pytest.raises(TypeError, match="a mask expects numbers"):
+        find_inside(np.array(["a"]))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1"])
+def test_transparent_color_is_outside(tmp_path, mode):
+    picture = Image.fromarray(np.where(MASK, 255, 0).astype(np.uint8)).convert(mode)
+    transparent = {"RGB": (255, 255, 255), "P": 255}.get(mode, 255)
+    picture.save(tmp_path / "m.png", transparency=transparent)
+    assert not read_mask(tmp_path / "m.png").any()
+
+
+def test_upper_case_names(tmp_path):
+    nibabel.Nifti1Image(MASK.T.astype(np.uint8), np.eye(4)).to_filename(tmp_path / "m.nii")
+    (tmp_path / "m.nii").rename(tmp_path / "M.NII")
+    np.testing.assert_array_equal(read_mask(tmp_path / "M.NII"), MASK)

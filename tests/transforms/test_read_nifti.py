@@ -89,3 +89,68 @@ def test_not_nifti(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(gzip.compress(b"hello"))
     with pytest.raises(errors.UnreadableFileError, match="header does not parse"):
         read_nifti(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("micron", 0.001), ("mm", 1.0), ("meter", 1000.0), ("unknown", 1.0)])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("affine", [np.diag([100.0, 200, 1, 1]), plane((-100, 0, 0), (0, 0, -200))])
+def test_lengths_are_in_the_headers_unit(tmp_path, unit, factor, kind, affine):
+    image = kind(PICTURE.T, affine)
+    image.header.set_xyzt_units(unit, "sec")
+    image.to_filename(tmp_path / "a.nii")
+    values, spacing = read_nifti_values(tmp_path / "a.nii")
+    np.testing.assert_array_equal(values, PICTURE)
+    np.testing.assert_allclose(spacing, [200 * factor, 100 * factor])
+
+
+def rewrite(path, **fields):
+    """Writes fields into a header as they are."""
+    data = path.read_bytes()
+    header = nibabel.Nifti1Header(data[:348])
+    for name, value in fields.items():
+        header[name] = value
+    path.write_bytes(header.binaryblock + data[348:])
+    return path
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_background(tmp_path, value):
+    array = np.array([[10.0, value], [20.0, 30.0]], dtype=np.float32)
+    np.testing.assert_allclose(read_nifti(save(tmp_path / "a.nii", array.T, np.eye(4)))[0], [[0, 0], [0.5, 1]])
+    with pytest.raises(errors.BrokenPixelDataError, match="its values are NaN or infinite, all of them"):
+        read_nifti(save(tmp_path / "a.nii", np.full((2, 2), value), np.eye(4)))
+
+
+@pytest.mark.parametrize("slope", [0.0, np.nan])
+def test_no_slope_is_no_scaling(tmp_path, slope):
+    path = rewrite(save(tmp_path / "a.nii", PICTURE.T, np.eye(4)), scl_slope=slope, scl_inter=np.nan)
+    np.testing.assert_array_equal(read_nifti_values(path)[0], PICTURE)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(np.inf, 0), (-np.inf, 0), (2, np.nan), (2, np.inf)])
+def test_scaling_that_is_not_finite_is_named(tmp_path, slope, intercept):
+    path = rewrite(save(tmp_path / "a.nii", PICTURE.T, np.eye(4)), scl_slope=slope, scl_inter=intercept)
+    with pytest.raises(errors.BrokenPixelDataError, match=r"its scl_slope is .* scl_inter .*, no finite numbers"):
+        read_nifti(path)
+
+
+def test_affine_that_is_not_finite_is_named(tmp_path):
+    path = save(tmp_path / "a.nii", PICTURE.T, plane((-1, 0, 0), (0, 0, -2)))
+    with pytest.raises(errors.BrokenPixelDataError, match=r"its affine .* holds NaN"):
+        read_nifti(rewrite(path, srow_z=[0, np.nan, 0, 0]))
+
+
+def test_spacing_that_is_not_finite_is_unknown(tmp_path):
+    path = save(tmp_path / "a.nii", PICTURE.T, np.eye(4))
+    rewrite(path, sform_code=0, qform_code=0, pixdim=[1, np.nan, 1, 1, 0, 0, 0, 0])
+    values, spacing = read_nifti_values(path)
+    np.testing.assert_array_equal(values, PICTURE)
+    assert np.isnan(spacing[1])
+
+
+def test_pair_without_its_pixels(tmp_path):
+    nibabel.Nifti1Pair(PICTURE.T, np.eye(4)).to_filename(tmp_path / "a.hdr")
+    np.testing.assert_array_equal(read_nifti_values(tmp_path / "a.hdr")[0], PICTURE)
+    (tmp_path / "a.img").unlink()
+    with pytest.raises(errors.BrokenPixelDataError, match=r"the file of its pixels, a\.img, is not beside it"):
+        read_nifti_values(tmp_path / "a.hdr")

@@ -105,3 +105,24 @@ def test_too_many_scans(tmp_path):
     (tmp_path / "a.jpg").write_bytes(data[:-2] + scan * 300 + data[-2:])
     with pytest.raises(errors.BrokenPixelDataError, match="more than 256 scans"):
         read_picture(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("kind", ["12 bits", "lossless", "JPEG-LS"])
+def test_kinds_of_jpeg_that_are_not_read_are_named(tmp_path, kind):
+    imagecodecs = pytest.importorskip("imagecodecs", reason="writes the streams")
+    values = GRAY.astype(np.uint16) * 16
+    encode = {
+        "12 bits": lambda: imagecodecs.jpeg8_encode(values, bitspersample=12),
+        "lossless": lambda: imagecodecs.ljpeg_encode(values),
+        "JPEG-LS": lambda: imagecodecs.jpegls_encode(values),
+    }
+    (tmp_path / "a.jpg").write_bytes(encode[kind]())
+    with pytest.raises(errors.UnsupportedImageError, match=r"it is a JPEG of 1[26] bits or of a lossless kind"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_animation_is_refused(tmp_path):
+    frames = [Image.fromarray(GRAY), Image.fromarray(255 - GRAY)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    with pytest.raises(errors.MultiFrameError, match="it has 2 frames"):
+        read_picture(tmp_path / "a.png")

@@ -56,6 +56,10 @@ def agrees_with_gdcm(case):
 
 def luminance(header, stored, photometric):
     if photometric == "PALETTE COLOR":
+        if not header.file_meta.TransferSyntaxUID.is_little_endian:  # pydicom takes the words in the machine's order
+            for color in ("Red", "Green", "Blue"):
+                element = header[f"{color}PaletteColorLookupTableData"]
+                element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
         return apply_color_lut(stored.astype("u2"), header) @ [0.299, 0.587, 0.114] / 65535
     full = 2.0**header.BitsStored - 1
     return stored @ [0.299, 0.587, 0.114] / full if photometric == "RGB" else stored[..., 0] / full

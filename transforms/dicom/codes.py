@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .code_strings import read_code
+
 
 @dataclass(frozen=True)
 class CodedTerm:
@@ -84,17 +86,17 @@ def view_of(item: Any) -> str:
 
     The designator is not looked at: values of the schemes in use differ in form, and old files name theirs variously.
     """
-    return _VIEW_OF_VALUE.get(_value(item), "")
+    return _VIEW_OF_VALUE.get(read_code(item, "CodeValue"), "")
 
 
 def view_modifier_of(item: Any) -> str:
     """Name in `VIEW_MODIFIERS` of an item of a View Modifier Code Sequence, or ''."""
-    return _MODIFIER_OF_VALUE.get(_value(item), "")
+    return _MODIFIER_OF_VALUE.get(read_code(item, "CodeValue"), "")
 
 
 def region_of(item: Any) -> str:
     """Name in `REGIONS` of an item of an Anatomic Region Sequence, or ''."""
-    return _REGION_OF_VALUE.get(_value(item), "")
+    return _REGION_OF_VALUE.get(read_code(item, "CodeValue"), "")
 
 
 def code_item(term: CodedTerm) -> Any:
@@ -104,7 +106,3 @@ def code_item(term: CodedTerm) -> Any:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = term.value, term.scheme, term.meaning
     return item
-
-
-def _value(item: Any) -> str:
-    return str(item.get("CodeValue") or "").strip()

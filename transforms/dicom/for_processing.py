@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.transforms.mammography.presentation_appearance import render_mammogram
 
+from .code_strings import read_code
 from .grayscale.modality_lut import apply_modality_lut
 from .grayscale.padding import is_padding
 from .grayscale.polarity import is_inverse
@@ -83,7 +84,7 @@ def _to_density(values: NDArray[np.int64], header: Any) -> NDArray[np.float32]:
     """Density of stored values of any shape."""
     measured = apply_modality_lut(values, header).astype(np.float64)
     falls = is_inverse(header)
-    if str(header.get("PixelIntensityRelationship") or "LIN").strip().upper() != "LIN":
+    if (read_code(header, "PixelIntensityRelationship") or "LIN") != "LIN":
         return (-measured if falls else measured).astype(np.float32)
     intensity = measured if falls else measured.max() - measured
     brightest = max(float(intensity.max()), 1e-6)

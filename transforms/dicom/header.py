@@ -6,7 +6,9 @@ from typing import Any
 
 from mtmedformer_monai.transforms.view_names import is_known_view, normalize_laterality, normalize_view
 
+from .code_strings import read_code, read_codes
 from .codes import view_of
+from .functional_groups import FUNCTIONAL_GROUP_TAGS
 
 PIXEL_TAGS = (
     "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration", "PhotometricInterpretation",
@@ -34,8 +36,11 @@ UID_TAGS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 """What a result is traced to its image by."""
 
 OVERLAY_TAGS = tuple((group << 16) | element for group in range(0x6000, 0x6020, 2) for element in (0x0010, 0x3000))
-ALLOWED_TAGS = (*PIXEL_TAGS, *GRAYSCALE_TAGS, *GEOMETRY_TAGS, *VIEW_TAGS, *UID_TAGS, *OVERLAY_TAGS)
-"""The only elements that enter memory: no attribute that names a person is among them."""
+ALLOWED_TAGS = (
+    *PIXEL_TAGS, *GRAYSCALE_TAGS, *GEOMETRY_TAGS, *VIEW_TAGS, *UID_TAGS, *FUNCTIONAL_GROUP_TAGS, *OVERLAY_TAGS,
+)  # fmt: skip
+"""The only elements that enter memory: no attribute that names a person is among them. Of functional groups nothing
+but what is named here stays."""
 
 _FOR_PROCESSING_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1.1.1",  # digital X-ray
@@ -47,7 +52,8 @@ _FOR_PROCESSING_CLASSES = {
 
 def read_laterality(header: Any) -> str:
     """'L', 'R', 'B', or '' where unknown or unpaired (DICOM PS3.3 C.8.11.1: ImageLaterality; C.7.3.1: Laterality)."""
-    return normalize_laterality(header.get("ImageLaterality")) or normalize_laterality(header.get("Laterality"))
+    image = normalize_laterality(read_code(header, "ImageLaterality"))
+    return image or normalize_laterality(read_code(header, "Laterality"))
 
 
 def read_view(header: Any) -> str:
@@ -56,26 +62,26 @@ def read_view(header: Any) -> str:
     View Position where it names a known view, else the View Code Sequence, else View Position as it stands. The Patient
     Orientation of CBIS-DDSM's files holds the view, and no orientation.
     """
-    position = normalize_view(header.get("ViewPosition"))
+    position = normalize_view(read_code(header, "ViewPosition"))
     if is_known_view(position):
         return position
     for item in header.get("ViewCodeSequence") or ():
         if name := view_of(item):
             return name
-    orientation = header.get("PatientOrientation")
-    misplaced = normalize_view(orientation) if isinstance(orientation, str) else ""
+    orientation = read_codes(header, "PatientOrientation")
+    misplaced = normalize_view(orientation[0]) if len(orientation) == 1 else ""
     return position or (misplaced if is_known_view(misplaced) else "")
 
 
 def is_for_processing(header: Any) -> bool:
     """Whether the pixels are what the detector measured, not made for display (PS3.3 C.8.11.1: Presentation Intent)."""
-    intent = str(header.get("PresentationIntentType") or "").strip().upper()
-    return intent == "FOR PROCESSING" or (not intent and str(header.get("SOPClassUID")) in _FOR_PROCESSING_CLASSES)
+    intent = read_code(header, "PresentationIntentType")
+    return intent == "FOR PROCESSING" or (not intent and read_code(header, "SOPClassUID") in _FOR_PROCESSING_CLASSES)
 
 
 def read_modality(header: Any) -> str:
     """'CR', 'DX', 'MG', 'RG', ... or '' where the header does not say (PS3.3 C.7.3.1.1.1)."""
-    return str(header.get("Modality") or "").strip().upper()
+    return read_code(header, "Modality")
 
 
 def read_uids(header: Any) -> tuple[str, str, str]:

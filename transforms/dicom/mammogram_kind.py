@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from .code_strings import read_code, read_codes
 from .codes import region_of, view_modifier_of
 from .header import read_modality, read_view
+from .spacing import read_length
 
 _SPOT_VIEWS = {"spot compression", "magnification"}
 _TOMOSYNTHESIS_CLASS = "1.2.840.10008.5.1.4.1.1.13.1.3"
@@ -27,28 +29,25 @@ def read_kinds(header: Any) -> tuple[str, ...]:
         return ()
     terms, modifiers = _image_type(header), _view_modifiers(header)
     synthesized = "GENERATED_2D" in terms
-    position = str(header.get("ViewPosition") or "").strip().upper()
-    has_implant = str(header.get("BreastImplantPresent") or "").strip().upper() == "YES"
+    position = read_code(header, "ViewPosition")
+    has_implant = read_code(header, "BreastImplantPresent") == "YES"
     signs = {
         "implants": has_implant or "implant displaced" in modifiers or position.endswith("ID"),
         "spot_views": bool(modifiers & _SPOT_VIEWS),
-        "magnified": _magnification(header) >= MAGNIFIED,
+        "magnified": (read_length(header, "EstimatedRadiographicMagnificationFactor") or 1.0) >= MAGNIFIED,
         "specimens": _is_specimen(header, terms),
         "tomosynthesis": not synthesized and _is_tomosynthesis(header, terms),
         "synthesized": synthesized,
         "localization": any(term.startswith(_LOCALIZATION) for term in terms),
         "subtracted": "SUBTRACTION" in terms,
-        "color": not str(header.get("PhotometricInterpretation") or "MONOCHROME").startswith("MONOCHROME"),
+        "color": not (read_code(header, "PhotometricInterpretation") or "MONOCHROME").startswith("MONOCHROME"),
     }
     return tuple(kind for kind, applies in signs.items() if applies)
 
 
 def _image_type(header: Any) -> frozenset[str]:
     """Terms of Image Type from its third value on (PS3.3 C.8.11.7.1.4 and C.8.21.6.1.1)."""
-    value = header.get("ImageType")
-    if value is None or isinstance(value, str):
-        return frozenset()
-    return frozenset(str(term).strip().upper() for term in list(value)[2:] if term)
+    return frozenset(filter(None, read_codes(header, "ImageType")[2:]))
 
 
 def _view_modifiers(header: Any) -> frozenset[str]:
@@ -63,18 +62,10 @@ def _is_specimen(header: Any, terms: frozenset[str]) -> bool:
     """By the view (CID 4014 has tissue specimens), the region's code, or the word in one of three elements."""
     if read_view(header) == "SPECIMEN" or any("SPECIMEN" in term for term in terms):
         return True
-    if "SPECIMEN" in str(header.get("BodyPartExamined") or "").upper():
+    if "SPECIMEN" in read_code(header, "BodyPartExamined"):
         return True
     return any(region_of(item) == "SPECIMEN" for item in header.get("AnatomicRegionSequence") or ())
 
 
 def _is_tomosynthesis(header: Any, terms: frozenset[str]) -> bool:
-    return str(header.get("SOPClassUID")) == _TOMOSYNTHESIS_CLASS or not terms.isdisjoint(_TOMOSYNTHESIS)
-
-
-def _magnification(header: Any) -> float:
-    """Estimated Radiographic Magnification Factor, 1 where it is not known."""
-    try:
-        return float(header.get("EstimatedRadiographicMagnificationFactor") or 1.0)
-    except (TypeError, ValueError):
-        return 1.0
+    return read_code(header, "SOPClassUID") == _TOMOSYNTHESIS_CLASS or not terms.isdisjoint(_TOMOSYNTHESIS)

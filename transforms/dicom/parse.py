@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,10 +19,12 @@ from typing import Any, BinaryIO, Protocol
 import pydicom
 from pydicom.filereader import read_partial
 
-from mtmedformer_monai.transforms.errors import RadiographError, UnreadableFileError
+from mtmedformer_monai.transforms.errors import BrokenPixelDataError, RadiographError, UnreadableFileError
 from mtmedformer_monai.transforms.limits import MAX_FILE_BYTES, MAX_PIXELS
 
-from .header import ALLOWED_TAGS, GEOMETRY_TAGS
+from .code_strings import read_code
+from .header import ALLOWED_TAGS
+from .header_numbers import convert_all
 
 _PREFIXES = (2**16, 2**20, 2**24, 2**28)
 _FIRST_PIXEL_TAG = 0x7FE00008
@@ -30,6 +33,7 @@ _UNDEFINED = 0xFFFFFFFF
 _NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"}
 _DEFLATED, _EXPLICIT = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
 _ALLOWED = [pydicom.tag.Tag(tag) for tag in ALLOWED_TAGS]
+_DIRECTORY = "1.2.840.10008.1.3.10"
 _IMAGE_TAGS = {pydicom.tag.Tag("Modality"), pydicom.tag.Tag("Rows")}
 
 
@@ -73,10 +77,16 @@ class _PixelElement:
     start: int = 0
 
 
-def read_header(path: str | Path) -> Any:
+def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collection[str] = ()) -> Any:
     """The pydicom Dataset of a file, with the allowed elements alone: `header.ALLOWED_TAGS`.
 
-    Its Pixel Data are those of one frame, and empty where the header speaks of several or of an absurd size.
+    Its Pixel Data are those of one frame, and empty where the header speaks of several or of an absurd size. What the
+    functional groups of a single frame say stands in the data set itself.
+
+    Args:
+        path: the file.
+        with_pixels: False leaves the pixel data out.
+        more_tags: keywords of elements that are read too.
 
     Raises:
         FileNotFoundError: no such file.
@@ -86,23 +96,47 @@ def read_header(path: str | Path) -> Any:
         warnings.simplefilter("ignore")
         try:
             source = _open(stream)
-            header, element = _parse(source)
-            if not _IMAGE_TAGS & set(header.keys()):
-                raise UnreadableFileError(
-                    path,
-                    "its DICOM header is cut short, or is none",
-                    "fetch it again from its archive, or leave it out",
-                )
-            _convert_all(path, header)
-            if element.tag:
+            header, element = _parse(source, [*_ALLOWED, *map(pydicom.tag.Tag, more_tags)])
+            _check_kind(path, header)
+            convert_all(path, header)
+            _check_syntax(path, header, element)
+            if element.tag and with_pixels:
                 header.add_new(element.tag, element.vr, _read_pixels(source, header, element))
+                header[element.tag].is_undefined_length = element.length == _UNDEFINED
         except (RadiographError, OSError, MemoryError):
             raise
+        except zlib.error as error:
+            raise UnreadableFileError(
+                path, "its transfer syntax is a deflated one, and its data set does not inflate", "mend its header"
+            ) from error
         except Exception as error:  # a broken file fails anywhere in the parser
             raise UnreadableFileError(
                 path, f"its DICOM header does not parse ({type(error).__name__})", "fetch it again from its archive"
             ) from error
     return header
+
+
+def _check_kind(path: str | Path, header: Any) -> None:
+    """Refuses what is no image."""
+    if _IMAGE_TAGS & set(header.keys()):
+        return
+    if read_code(header.file_meta, "MediaStorageSOPClassUID") == _DIRECTORY:
+        raise UnreadableFileError(
+            path, "it is a DICOMDIR, the index of a medium", "name the images that it lists, or their folder"
+        )
+    raise UnreadableFileError(
+        path, "its DICOM header is cut short, or is none", "fetch it again from its archive, or leave it out"
+    )
+
+
+def _check_syntax(path: str | Path, header: Any, element: _PixelElement) -> None:
+    """Refuses compressed pixel data (of undefined length, PS3.5 A.4) under a syntax without compression."""
+    if element.length == _UNDEFINED and str(header.file_meta.TransferSyntaxUID) in _NATIVE:
+        raise BrokenPixelDataError(
+            path,
+            "its pixel data are compressed, and its Transfer Syntax UID says that they are not, or is missing",
+            "export it with its file meta information",
+        )
 
 
 def _open(stream: BinaryIO) -> _Source:
@@ -120,12 +154,12 @@ def _open(stream: BinaryIO) -> _Source:
     return _Inflated(head[:start].replace(_DEFLATED, _EXPLICIT), plain.read(start, MAX_FILE_BYTES))
 
 
-def _parse(source: _Source) -> tuple[Any, _PixelElement]:
+def _parse(source: _Source, tags: list[Any]) -> tuple[Any, _PixelElement]:
     """Elements before the pixel data, and where those are."""
     for count in _PREFIXES:
         head = source.read(0, count)
         try:
-            header, element = _parse_prefix(head)
+            header, element = _parse_prefix(head, tags)
         except Exception as error:  # OSError too, where an element is cut
             if len(head) < count:
                 raise ValueError("no elements") from error
@@ -134,12 +168,13 @@ def _parse(source: _Source) -> tuple[Any, _PixelElement]:
             break
     else:
         raise ValueError("no pixel data within the longest header")
-    if "TransferSyntaxUID" not in header.file_meta:
-        header.file_meta.TransferSyntaxUID = _guess_transfer_syntax(header)
+    syntax = read_code(header.file_meta, "TransferSyntaxUID")
+    if not syntax or syntax != header.file_meta.TransferSyntaxUID:
+        header.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax) if syntax else _guess_transfer_syntax(header)
     return header, element if element.tag in _PIXEL_TAGS else _PixelElement()
 
 
-def _parse_prefix(head: bytes) -> tuple[Any, _PixelElement]:
+def _parse_prefix(head: bytes, tags: list[Any]) -> tuple[Any, _PixelElement]:
     stream, element = BytesIO(head), _PixelElement()
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
@@ -148,7 +183,7 @@ def _parse_prefix(head: bytes) -> tuple[Any, _PixelElement]:
         element.tag, element.vr, element.length, element.start = int(tag), vr or "OW", length, stream.tell()
         return True
 
-    return read_partial(stream, at_pixels, force=True, specific_tags=_ALLOWED), element
+    return read_partial(stream, at_pixels, force=True, specific_tags=tags), element
 
 
 def _guess_transfer_syntax(header: Any) -> Any:
@@ -156,20 +191,6 @@ def _guess_transfer_syntax(header: Any) -> Any:
     if header.is_implicit_VR:
         return pydicom.uid.ImplicitVRLittleEndian
     return pydicom.uid.ExplicitVRLittleEndian if header.is_little_endian else pydicom.uid.ExplicitVRBigEndian
-
-
-def _convert_all(path: str | Path, header: Any) -> None:
-    """Parses every value now, not at its first use. Lengths and directions that do not parse count as missing."""
-    for tag in list(header.keys()):
-        try:
-            element = header[tag]
-            for item in element.value if element.VR == "SQ" else ():
-                list(item.iterall())
-        except Exception as error:  # values are parsed by many converters
-            if pydicom.datadict.keyword_for_tag(tag) not in GEOMETRY_TAGS:
-                name = pydicom.datadict.keyword_for_tag(tag) or "header"
-                raise UnreadableFileError(path, f"its {name} does not parse", "mend its header") from error
-            del header[tag]
 
 
 def _read_pixels(source: _Source, header: Any, element: _PixelElement) -> bytes:

@@ -23,6 +23,7 @@ from mtmedformer_monai.transforms.radiograph_meta import make_meta
 
 from .admission import AdmissionRules, admit
 from .for_processing import ForProcessing, check_for_processing, render_for_processing
+from .grayscale.modality_lut import RescaleError
 from .grayscale.pipeline import to_unit_range
 from .grayscale.voi_lut import apply_voi_lut
 from .header import is_for_processing, read_laterality, read_modality, read_uids, read_view
@@ -132,6 +133,8 @@ def _to_image(path: str | Path, header: Any, voi_index: int, render: bool) -> ND
                 return render_for_processing(pixels, header)
             return to_unit_range(pixels, header, voi_index)
         return to_luminance(pixels, photometric, header)
+    except RescaleError as error:
+        raise UnreadableFileError(path, f"its {error}", "mend its header") from error
     except IndexError as error:
         raise UnsupportedImageError(path, str(error), "choose another voi_index (0 is the maker's default)") from error
     except NotImplementedError as error:

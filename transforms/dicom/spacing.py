@@ -43,18 +43,18 @@ def _pair(value: Any) -> NDArray[np.float64] | None:
 
 def _magnification(header: Any) -> float:
     """How much larger the detector shows the patient; 1 where unknown."""
-    factor = _length(header.get("EstimatedRadiographicMagnificationFactor"))
+    factor = read_length(header, "EstimatedRadiographicMagnificationFactor")
     if factor is None:
-        detector = _length(header.get("DistanceSourceToDetector"))
-        patient = _length(header.get("DistanceSourceToPatient"))
+        detector = read_length(header, "DistanceSourceToDetector")
+        patient = read_length(header, "DistanceSourceToPatient")
         factor = detector / patient if detector and patient else None
     return factor if factor is not None and factor >= 1.0 else 1.0
 
 
-def _length(value: Any) -> float | None:
-    """A finite number above 0, or None."""
+def read_length(header: Any, keyword: str) -> float | None:
+    """A finite number above 0, or None where the header has none such."""
     try:
-        number = float(value)
+        number = float(header.get(keyword))
     except (TypeError, ValueError):
         return None
     return number if np.isfinite(number) and number > 0 else None

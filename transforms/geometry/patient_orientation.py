@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mtmedformer_monai.transforms.dicom.code_strings import read_codes
+
 from .turns import Turn
 
 _DIRECTIONS = frozenset("APRLHF")
@@ -17,10 +19,10 @@ def read_patient_orientation(header: Any) -> str:
     Args:
         header: pydicom Dataset.
     """
-    value = header.get("PatientOrientation")
-    if value is None or isinstance(value, str) or len(value) != 2:
+    codes = read_codes(header, "PatientOrientation")
+    if len(codes) != 2:
         return ""
-    rows, columns = (str(part).strip().upper() for part in value)
+    rows, columns = codes
     is_known = bool(rows) and bool(columns) and set(rows) | set(columns) <= _DIRECTIONS
     return f"{rows}\\{columns}" if is_known else ""
 

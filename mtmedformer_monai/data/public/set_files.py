@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
+
+from mtmedformer_monai.io.walk_files import list_files
 
 from .label_table import Row, read_table
 
@@ -36,7 +37,8 @@ class SetFolder:
 
     def __init__(self, folder: Path, release: str) -> None:
         self.folder, self.release = folder, release
-        self.files = tuple(sorted(_walk(folder), key=lambda path: (len(path.parts), path)))
+        found = (path for path in list_files(folder) if "__MACOSX" not in path.parts)
+        self.files = tuple(sorted(found, key=lambda path: (len(path.parts), path)))
 
     def find(self, pattern: str, suffixes: Sequence[str]) -> list[Path]:
         """Files of some endings whose path matches, in the order of the endings, then of depth and name.
@@ -118,16 +120,3 @@ def place_of(path: Path, folder: Path) -> str:
 def show_progress(entries: Iterable[Entry], title: str, unit: str) -> Iterator[Entry]:
     """Goes through entries with a progress bar."""
     yield from tqdm(list(entries), desc=title, unit=unit, mininterval=2.0)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder; a folder that links lead to twice is entered once."""
-    entered: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        yield from (path for name in names if not name.startswith(".") and (path := Path(root, name)).is_file())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-RESERVED = frozenset({"bad_files"})
+RESERVED = frozenset({"skipped"})
 """Names of files that the bundle itself writes beside the results."""
 
 LONGEST = 160

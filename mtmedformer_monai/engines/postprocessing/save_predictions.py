@@ -97,6 +97,8 @@ class SavePredictions:
             raise ValueError("SavePredictions expects findings under 'result'; put DescribeTasksd into postprocessing.")
         image: MetaTensor = item[IMAGE]
         file = str(image.meta[MetaKey.FILENAME])
+        if not file:  # stands in for an image that could not be read
+            return
         path = self._folder / self._names.name(absolute(file), stem_of(file))
         report = json.dumps(self._report(file, image, item[RESULT]), indent=2).encode()
         write_atomically(path.with_name(f"{path.name}.json"), lambda stream: stream.write(report))

@@ -85,6 +85,8 @@ class SaveStudies:
             self._run = describe_run(self._weights, self._bundle_root)
         present = ~torch.as_tensor(batch[IMAGE])[:, :, 0, 0].isnan()
         for index, study in enumerate(batch[STUDY_ID]):
+            if not present[index].any():  # none of its images could be read
+                continue
             sources = [self._source_of(batch, place, index) for place in range(len(STUDY_VIEWS))]
             report = {"notice": NOTICE, "study": study} | self._describe(probs, index, present[index].tolist(), sources)
             text = json.dumps(report | self._run, indent=2).encode()

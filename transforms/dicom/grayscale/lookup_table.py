@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .context_vr import Range, choose_first, is_little_endian, read_stored_range, read_words
+
 
 @dataclass(frozen=True)
 class Lookup:
@@ -16,7 +18,9 @@ class Lookup:
     Attributes:
         entries: int64 (N,), the output values.
         first: input value that maps to the first entry.
-        bits: output bits, so that the output range is 0 to 2**bits - 1.
+        bits: output bits, so that the output range is 0 to 2**bits - 1: those of the largest entry, whatever the
+            descriptor says. Writers declare 16 and use 12, which the letter of the standard shows nearly black, or
+            declare 8 and use 12; Cornerstone and Horos look at the entries too.
     """
 
     entries: NDArray[np.int64]
@@ -24,24 +28,29 @@ class Lookup:
     bits: int
 
     @classmethod
-    def from_item(cls, item: Any, header: Any) -> Lookup | None:
+    def from_item(cls, item: Any, header: Any, inputs: Range | None = None) -> Lookup | None:
         """Reads one sequence item; None where its descriptor or data are missing or do not fit together.
 
         Args:
             item: pydicom Dataset with LUTDescriptor and LUTData.
             header: the pydicom Dataset around it, for its byte order.
+            inputs: range of the values that will be mapped; by default that of the stored values.
         """
-        descriptor, data = item.get("LUTDescriptor"), item.get("LUTData")
-        if descriptor is None or data is None or len(descriptor) != 3:
+        return cls.from_values(item.get("LUTDescriptor"), item.get("LUTData"), header, inputs)
+
+    @classmethod
+    def from_values(cls, descriptor: Any, data: Any, header: Any, inputs: Range | None = None) -> Lookup | None:
+        """The same of a descriptor's and its data's value."""
+        words = read_words(descriptor, header)
+        if data is None or len(words) != 3:
             return None
-        count, first, bits = (int(number) for number in descriptor)
-        count = count % 2**16 or 2**16  # 0 stands for 65536; VR SS shows large counts as negative ones
-        entries = _entries(data, count, _is_little_endian(header))
+        count = words[0] or 2**16  # 0 stands for 65536
+        entries = _entries(data, count, is_little_endian(header))
         if len(entries) < count:
             return None
-        # Some writers declare fewer bits than the entries use; the range must hold all entries.
-        used_bits = int(entries[:count].max()).bit_length()
-        return cls(entries[:count], first, max(bits, used_bits, 1))
+        declared = words[1] if isinstance(descriptor, bytes) else int(descriptor[1])
+        first = choose_first(words[1], count, inputs or read_stored_range(header), declared)
+        return cls(entries[:count], first, max(int(entries[:count].max()).bit_length(), 1))
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Maps values of any shape; values below the first or above the last entry take the nearest entry."""
@@ -51,16 +60,14 @@ class Lookup:
 
 
 def _entries(data: Any, count: int, little_endian: bool) -> NDArray[np.int64]:
-    """LUT Data as integers: a list (VR US or SS), or bytes (VR OW) with one or two bytes an entry."""
-    if not isinstance(data, bytes):
-        return np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
-    if len(data) < 2 * count:  # 8-bit entries packed two a word
-        return np.frombuffer(data, dtype=np.uint8).astype(np.int64)
+    """LUT Data as integers: a list (VR US or SS), or bytes (VR OW), with one or two bytes per entry."""
     order = "<" if little_endian else ">"
+    if not isinstance(data, bytes):
+        words = np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
+        if len(words) >= count:
+            return words
+        data = words.astype(f"{order}u2").tobytes()  # two entries per word, the first in its low byte
+    if len(data) < 2 * count:  # 8-bit entries packed two per word
+        packed = data if little_endian else np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes()
+        return np.frombuffer(packed, dtype=np.uint8).astype(np.int64)
     return np.frombuffer(data[: 2 * count], dtype=f"{order}u2").astype(np.int64)
-
-
-def _is_little_endian(header: Any) -> bool:
-    """False for the retired big endian transfer syntax only."""
-    syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
-    return syntax is None or bool(syntax.is_little_endian)

@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .context_vr import Range, read_stored_range
 from .lookup_table import Lookup
 
 _LARGEST = 1e30
+
+
+class RescaleError(ValueError):
+    """A slope and an intercept that give no usable values."""
 
 
 def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
@@ -26,21 +31,41 @@ def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
         Same shape; integers after a lookup table, float64 after a rescale.
 
     Raises:
-        ValueError: slope and intercept give no finite values, or so large ones that their differences overflow.
+        RescaleError: slope and intercept give no finite values, or so large ones that their differences overflow.
     """
-    sequence = header.get("ModalityLUTSequence")
-    if sequence:
-        lookup = Lookup.from_item(sequence[0], header)
-        if lookup is not None:
-            return lookup(values)
-    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
-    if slope is None and intercept is None:
+    lookup = _read_table(header)
+    if lookup is not None:
+        return lookup(values)
+    if header.get("RescaleSlope") is None and header.get("RescaleIntercept") is None:
         return values
+    slope, intercept = _read_rescale(header)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rescaled = values.astype(np.float64) * slope + intercept
+    if not np.all(np.abs(rescaled) <= _LARGEST):
+        raise RescaleError("Rescale Slope and Rescale Intercept give values that are NaN or beyond 1e30")
+    return rescaled
+
+
+def read_modality_range(header: Any) -> Range:
+    """The least and the largest value that may leave the Modality LUT Module, by the header alone."""
+    lookup = _read_table(header)
+    if lookup is not None:
+        return float(lookup.entries.min()), float(lookup.entries.max())
+    slope, intercept = _read_rescale(header)
+    low, high = sorted(slope * end + intercept for end in read_stored_range(header))
+    return low, high
+
+
+def _read_table(header: Any) -> Lookup | None:
+    """The first item of the Modality LUT Sequence, if it is usable."""
+    sequence = header.get("ModalityLUTSequence")
+    return Lookup.from_item(sequence[0], header) if sequence else None
+
+
+def _read_rescale(header: Any) -> tuple[float, float]:
+    """Slope and intercept, 1 and 0 where they are missing."""
+    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
     slope = 1.0 if slope is None else float(slope)
     if slope == 0.0:  # seen in the wild, and it would erase the image
         slope = 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        rescaled = values.astype(np.float64) * slope + (0.0 if intercept is None else float(intercept))
-    if not np.all(np.abs(rescaled) <= _LARGEST):
-        raise ValueError("RescaleSlope and RescaleIntercept give values beyond 1e30")
-    return rescaled
+    return slope, 0.0 if intercept is None else float(intercept)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .context_vr import read_stored_range, read_words
+
 
 def is_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
     """Tells padding from image (DICOM PS3.3 C.7.5.1.1.2).
@@ -21,17 +23,26 @@ def is_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
     Returns:
         Same shape, True on padding; None if the header declares none.
     """
-    value, limit = header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")
-    if value is None or value == "":
+    first = _as_stored(header.get("PixelPaddingValue"), header)
+    if first is None:
         return None
-    first = _as_stored(value, header)
-    last = first if limit is None or limit == "" else _as_stored(limit, header)
-    return (stored >= min(first, last)) & (stored <= max(first, last))
+    last = _as_stored(header.get("PixelPaddingRangeLimit"), header)
+    ends = (first, first if last is None else last)
+    return (stored >= min(ends)) & (stored <= max(ends))
 
 
-def _as_stored(value: Any, header: Any) -> int:
-    """The padding value in the sign of the pixels: its VR may have been guessed as US where the pixels are signed."""
-    number = int(value[0] if isinstance(value, (list, tuple)) else value)
-    if header.get("PixelRepresentation", 0) == 1:
-        return number - 0x10000 if number >= 0x8000 else number
-    return number & 0xFFFF
+def _as_stored(value: Any, header: Any) -> int | None:
+    """The padding value in the sign of the pixels, whatever its VR; None where it is missing.
+
+    Its sign may be extended to 16 bits, or end with Bits Stored as that of the pixels.
+    """
+    words = read_words(value, header)
+    if not words:
+        return None
+    low, high = read_stored_range(header)
+    if high > 0xFFFF and not isinstance(value, bytes):  # more than 16 bits: a VR that tells
+        return int(value)
+    if low == 0.0 or words[0] <= high:
+        return words[0]
+    size = int(high - low) + 1
+    return words[0] - (size if words[0] < size else 0x10000)

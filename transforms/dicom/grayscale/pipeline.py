@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .context_vr import read_stored_range
 from .modality_lut import apply_modality_lut
 from .padding import is_padding
 from .polarity import is_inverse
@@ -81,12 +82,9 @@ def _has_voi(header: Any) -> bool:
 
 def _stored_ends(header: Any) -> Ends | None:
     """The whole stored range, up to 8 bits."""
-    bits = int(header.get("BitsStored", 16))
-    if bits > 8:
+    if int(header.get("BitsStored", 16)) > 8:
         return None
-    signed = header.get("PixelRepresentation", 0) == 1
-    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
-    ends = apply_modality_lut(ends, header)
+    ends = apply_modality_lut(np.array(read_stored_range(header)), header)
     return float(ends.min()), float(ends.max())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.dicom.header import is_for_processing
 
 
@@ -25,5 +26,6 @@ def is_inverse(header: Any) -> bool:
     if is_for_processing(header) and sign in (1, -1):
         rising = float(header.get("RescaleSlope") or 1.0) > 0
         return bool((sign == 1) == rising)
-    inverse = header.get("PresentationLUTShape") == "INVERSE"
-    return bool(header.get("PhotometricInterpretation") == "MONOCHROME1" or inverse)
+    if read_code(header, "PresentationLUTShape") == "INVERSE":
+        return True
+    return read_code(header, "PhotometricInterpretation") == "MONOCHROME1"

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
+
 from .lookup_table import Lookup
+from .modality_lut import read_modality_range
 
 
 def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[np.float64] | None:
@@ -35,12 +38,14 @@ def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[
         raise IndexError(f"VOI alternative {index} is asked for, and there are {len(tables or windows)}")
     if tables:
         return tables[index](values) / (2.0 ** tables[index].bits - 1.0)
-    return apply_window(values, *windows[index], str(header.get("VOILUTFunction") or "LINEAR").upper())
+    return apply_window(values, *windows[index], read_code(header, "VOILUTFunction") or "LINEAR")
 
 
 def _read_tables(header: Any) -> list[Lookup]:
     """The usable items of the VOI LUT Sequence."""
-    lookups = (Lookup.from_item(item, header) for item in header.get("VOILUTSequence") or ())
+    items = header.get("VOILUTSequence") or ()
+    inputs = read_modality_range(header) if items else None
+    lookups = (Lookup.from_item(item, header, inputs) for item in items)
     return [lookup for lookup in lookups if lookup is not None]
 
 

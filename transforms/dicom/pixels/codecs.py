@@ -52,7 +52,7 @@ def decode_by_openjpeg(frame: bytes, stream: StreamForm, syntax: str) -> NDArray
 def decode_by_imagecodecs(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
     """JPEG of 8 to 16 bits, lossless too, by libjpeg-turbo 3: a quarter of GDCM's time."""
     decode = import_module("imagecodecs").jpeg8_decode
-    if b"\xff\xd9" not in frame[-1024:]:  # it fills the rest with gray
+    if frame.rfind(b"\xff\xd9", frame.find(b"\xff\xda") + 1) < 0:  # it fills the rest with gray
         raise ValueError("no end of image")
     if stream.samples == 1:
         return np.asarray(decode(frame))

@@ -19,9 +19,9 @@ from .codecs import (
     decode_jpeg2000_by_pillow,
 )
 from .codestream import StreamForm, read_jpeg2000_form, read_jpeg_form
-from .fragments import join_fragments
-from .image_pixel import PixelForm, check_form
-from .native import interpret_bits, unpack_native
+from .fragments import is_encapsulated, join_fragments, name_stream
+from .image_pixel import ContradictionError, PixelForm, check_form
+from .native import clip_overshoot, interpret_bits, unpack_native
 from .run_length import decode_run_length
 
 Decoder = Callable[[bytes, StreamForm, str], NDArray[Any]]
@@ -48,8 +48,10 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.203": _HTJ2K,
 }
 """The first that is installed and knows such streams decodes."""
-_MASKED = {*NATIVE, _RUN_LENGTH, *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70))}
-"""Syntaxes whose unused bits may hold anything. The others code as many bits as they declare, and no more."""
+_STREAMS = {_JPEG: "JPEG", _JPEG_LOSSLESS: "JPEG", _JPEG_LS: "JPEG", _JPEG_2000: "JPEG 2000", _HTJ2K: "JPEG 2000"}
+"""Streams by their decoders, as `name_stream` names them."""
+_LOSSY = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81, 91, 203)}
+"""Syntaxes whose decoded values may lie somewhat beyond what was encoded."""
 
 _MAX_PIXELS_A_BYTE = 256
 """Of JPEG: a block of 64 has 2 bits at least."""
@@ -69,41 +71,92 @@ def decode_pixels(path: str | Path, header: Any) -> tuple[NDArray[Any], str]:
     Raises:
         RadiographError: as `check_form`, or one of
             MissingDecoderError: the transfer syntax needs a package that is not installed.
-            BrokenPixelDataError: cut short, or no decoder makes sense of it.
+            BrokenPixelDataError: cut short, of another form than the header says, or no decoder makes sense of it.
     """
     form = check_form(path, header)
     syntax = str(header.file_meta.TransferSyntaxUID)
     try:
-        samples, photometric, bits = _decode(path, header, form, syntax)
+        if syntax in NATIVE:
+            return _unpack(header, form, syntax), form.photometric
+        return _decode(path, header, form, syntax)
     except (RadiographError, MemoryError):
         raise
+    except ContradictionError as error:
+        raise BrokenPixelDataError(
+            path, f"its pixel data ({_name(header)}) hold {error}", "mend its header, or fetch the file again"
+        ) from error
     except EOFError as error:
-        raise _broken(path, f"it ends inside its pixel data ({_name(header)})") from error
+        problem = f"it ends inside its pixel data ({_name(header)}){f': {error}' if error.args else ''}"
+        raise _broken(path, problem) from error
     except Exception as error:  # decoders raise what they like on a broken stream
         raise _broken(path, f"its pixel data ({_name(header)}) are cut short or damaged") from error
-    high_bit = form.high_bit if syntax in NATIVE or syntax == _RUN_LENGTH else None
-    return interpret_bits(samples, bits, form.is_signed, high_bit), photometric
 
 
-def _decode(path: str | Path, header: Any, form: PixelForm, syntax: str) -> tuple[NDArray[Any], str, int]:
-    """Samples, their Photometric Interpretation, and how many of their bits count."""
-    data = header.PixelData
-    if syntax in NATIVE:
-        is_words = header["PixelData"].VR == "OW"
-        return unpack_native(data, form, syntax != NATIVE[-1], is_words), form.photometric, form.bits_stored
+def _unpack(header: Any, form: PixelForm, syntax: str) -> NDArray[Any]:
+    """Values of uncompressed pixel data."""
+    element = header["PixelData"]
+    if getattr(element, "is_undefined_length", False) or is_encapsulated(element.value):
+        raise ContradictionError("encapsulated items, and its transfer syntax is an uncompressed one")
+    if _is_stream(element.value, form):
+        raise ContradictionError("a compressed stream, and its transfer syntax is an uncompressed one")
+    samples = unpack_native(element.value, form, syntax != NATIVE[-1], is_words=element.VR == "OW")
+    return interpret_bits(samples, form.bits_stored, form.is_signed, form.high_bit)
+
+
+def _is_stream(data: bytes, form: PixelForm) -> bool:
+    """Whether a value is a bare stream of JPEG or JPEG 2000 of the header's size."""
+    kind = name_stream(data)
+    if kind not in {"JPEG", "JPEG 2000"}:
+        return False
+    try:
+        stream = read_jpeg_form(data) if kind == "JPEG" else read_jpeg2000_form(data)
+    except ValueError:
+        return False
+    return (stream.rows, stream.columns) == (form.rows, form.columns)
+
+
+def _decode(path: str | Path, header: Any, form: PixelForm, syntax: str) -> tuple[NDArray[Any], str]:
+    """Values of compressed pixel data, and their Photometric Interpretation."""
     if syntax == _RUN_LENGTH:
-        return decode_run_length(join_fragments(data), form), form.photometric, form.bits_stored
+        samples = decode_run_length(_join(header, "RLE"), form)
+        return interpret_bits(samples, form.bits_stored, form.is_signed, form.high_bit), form.photometric
     decoders = _DECODERS.get(syntax)
     if decoders is None:
         raise _missing_decoder(path, header)
-    frame = join_fragments(data)
-    stream = (read_jpeg2000_form if decoders in (_JPEG_2000, _HTJ2K) else read_jpeg_form)(frame)
+    frame, is_jpeg2000 = _join(header, _STREAMS[decoders]), decoders in (_JPEG_2000, _HTJ2K)
+    stream = (read_jpeg2000_form if is_jpeg2000 else read_jpeg_form)(frame)
     _check_stream(path, stream, form)
-    if form.rows * form.columns > len(frame) * _MAX_PIXELS_A_BYTE and syntax in _MASKED:
-        raise EOFError(f"{len(frame)} bytes")
+    is_jpeg = decoders in (_JPEG, _JPEG_LOSSLESS)
+    if is_jpeg and form.rows * form.columns > len(frame) * _MAX_PIXELS_A_BYTE:
+        raise EOFError
     samples = _decode_stream(path, header, frame, stream, decoders)
-    bits = form.bits_stored if syntax in _MASKED else stream.bits
-    return samples, _photometric(stream, form, is_jpeg2000=decoders in (_JPEG_2000, _HTJ2K)), bits
+    if syntax in _LOSSY and stream.is_signed == form.is_signed and stream.bits > form.bits_stored:
+        samples = clip_overshoot(samples, form.bits_stored)
+    return _interpret(samples, stream, form, is_jpeg), _photometric(stream, form, is_jpeg2000)
+
+
+def _join(header: Any, kind: str) -> bytes:
+    """The frame's stream, which is of the kind that the transfer syntax says."""
+    data = header.PixelData
+    if not is_encapsulated(data) and len(data) > 8:
+        raise ContradictionError("something else than encapsulated items, and its transfer syntax is a compressed one")
+    frame = join_fragments(data)
+    found = name_stream(frame)
+    if found and found != kind:
+        raise ContradictionError(f"a {found} stream")
+    return frame
+
+
+def _interpret(samples: NDArray[Any], stream: StreamForm, form: PixelForm, is_jpeg: bool) -> NDArray[Any]:
+    """The values of a stream's samples (PS3.5 8.1.1, 8.2).
+
+    A stream may code whole words, with an old overlay or without the sign's copies above Bits Stored, or the stored
+    bits alone; then they are aligned right, whatever High Bit says. JPEG's own samples have no sign: of one that codes
+    fewer bits than are stored, the header says where it is. JPEG-LS and JPEG 2000 code the sign as their top bit.
+    """
+    bits = form.bits_stored if is_jpeg else min(form.bits_stored, stream.bits)
+    high_bit = form.high_bit if stream.bits > form.high_bit else None
+    return interpret_bits(samples, bits, form.is_signed, high_bit)
 
 
 def _check_stream(path: str | Path, stream: StreamForm, form: PixelForm) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.errors import (
     BrokenPixelDataError,
     MultiFrameError,
@@ -19,6 +20,12 @@ _SAMPLES = {
     "MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3, "YBR_RCT": 3,
     "YBR_ICT": 3,
 }  # fmt: skip
+_FLOATING_POINT = {"FL", "FD", "OF", "OD"}
+"""VRs that Pixel Data must not have, and that tell what the bits are."""
+
+
+class ContradictionError(ValueError):
+    """Pixel data that hold something else than the header says; the message names it, and follows 'hold'."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +79,17 @@ def check_form(path: str | Path, header: Any) -> PixelForm:
         raise MultiFrameError(
             path, f"it has {frames} frames, and one 2D image is expected", "export a frame or the synthetic 2D view"
         )
-    if "PixelData" not in header:
+    if "PixelData" not in header or header["PixelData"].VR in _FLOATING_POINT:
         raise _no_pixel_data(path, header)
     rows, columns = read_number(path, header, "Rows", 0), read_number(path, header, "Columns", 0)
     if rows < 1 or columns < 1:
         raise NoPixelsError(path, f"its header says {rows} rows x {columns} columns", "mend or leave it out")
     check_pixels(path, rows, columns)
-    photometric = str(header.get("PhotometricInterpretation") or "").strip().upper()
+    photometric = read_code(header, "PhotometricInterpretation")
     samples = _check_samples(path, header, photometric)
     allocated, stored, high_bit = _check_bits(path, header)
-    signed = read_number(path, header, "PixelRepresentation", 0) == 1
-    planar = samples == 3 and read_number(path, header, "PlanarConfiguration", 0) == 1
+    signed = _read_flag(path, header, "PixelRepresentation")
+    planar = samples == 3 and _read_flag(path, header, "PlanarConfiguration")
     return PixelForm(rows, columns, samples, allocated, stored, high_bit, signed, planar, photometric)
 
 
@@ -105,8 +112,16 @@ def read_number(path: str | Path, header: Any, keyword: str, default: int) -> in
         raise UnreadableFileError(path, f"its {keyword} is no whole number", "mend its header") from error
 
 
+def _read_flag(path: str | Path, header: Any, keyword: str) -> bool:
+    """An element that is 0 or 1."""
+    number = read_number(path, header, keyword, 0)
+    if number not in {0, 1}:
+        raise BrokenPixelDataError(path, f"its {keyword} is {number}, and 0 or 1 is expected", "mend its header")
+    return number == 1
+
+
 def _no_pixel_data(path: str | Path, header: Any) -> NoPixelsError | UnsupportedImageError:
-    if "FloatPixelData" in header or "DoubleFloatPixelData" in header:
+    if {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(header.dir()):
         return UnsupportedImageError(path, "its pixels are floating point, no radiograph's", "export integers")
     return NoPixelsError(path, "it has no pixel data", "export the object with its pixels, or leave it out")
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .image_pixel import PixelForm
+from .image_pixel import ContradictionError, PixelForm
 
 
 def unpack_native(data: bytes, form: PixelForm, little_endian: bool = True, is_words: bool = False) -> NDArray[Any]:
     """Unpacks one frame of samples.
 
     Args:
-        data: the value of Pixel Data; more than the frame is padding.
+        data: the value of Pixel Data; `check_surplus` tells padding behind the frame from another form.
         form: of the frame.
         little_endian: byte order of the transfer syntax.
         is_words: its VR is OW; 8-bit samples then are swapped in pairs, where the order is big endian.
@@ -25,12 +25,11 @@ def unpack_native(data: bytes, form: PixelForm, little_endian: bool = True, is_w
 
     Raises:
         EOFError: the data are cut short.
-        ValueError: the data hold another number of frames.
+        ContradictionError: the data have a length of another form.
     """
     if len(data) < form.num_bytes:
         raise EOFError(f"{len(data)} bytes of {form.num_bytes}")
-    if len(data) >= 2 * form.num_bytes + 2:
-        raise ValueError(f"{len(data)} bytes, and a frame has {form.num_bytes}")
+    check_surplus(data, form)
     samples = _unpack_samples(data, form, little_endian, is_words)
     if form.photometric == "YBR_FULL_422":
         return _expand_pairs(samples, form)
@@ -39,6 +38,41 @@ def unpack_native(data: bytes, form: PixelForm, little_endian: bool = True, is_w
     if form.is_planar:
         return np.moveaxis(samples.reshape(form.samples, form.rows, form.columns), 0, -1)
     return samples.reshape(form.rows, form.columns, form.samples)
+
+
+def check_surplus(data: bytes, form: PixelForm) -> None:
+    """Tells padding from pixels that the header knows nothing of (DICOM PS3.5 8.1.1 admits one byte).
+
+    What is shorter than a row and a column cannot come of another size, and is padding whatever it holds; more is
+    padding where it is zeros. The length that the picture would have with other samples or bits is never.
+
+    Args:
+        data: the value of Pixel Data, the frame's bytes at the least.
+        form: of the frame.
+
+    Raises:
+        ContradictionError: the surplus is no padding.
+    """
+    size, surplus = form.num_bytes, len(data) - form.num_bytes
+    if surplus <= size % 2:
+        return
+    sample_bytes = -(-form.bits_allocated // 8)
+    is_short = surplus < min(form.rows, form.columns) * sample_bytes
+    is_other = not _lengths_of_other_forms(form).isdisjoint({len(data), len(data) - 1} - {size})
+    if is_other or len(data) >= 2 * size + 2 or not (is_short or _are_zeros(data, size)):
+        raise ContradictionError(f"{len(data)} bytes, and a frame has {size}")
+
+
+def _are_zeros(data: bytes, start: int) -> bool:
+    return not np.frombuffer(data, np.uint8, offset=start).any()
+
+
+def _lengths_of_other_forms(form: PixelForm) -> set[int]:
+    """Bytes of the picture with other samples (2: YBR_FULL_422; 4: a plane more), other bits, or two frames."""
+    pixels = form.rows * form.columns
+    return {2 * form.num_bytes} | {
+        -(-pixels * samples * bits // 8) for samples in (1, 2, 3, 4) for bits in (1, 8, 16, 32)
+    }
 
 
 def _unpack_samples(data: bytes, form: PixelForm, little_endian: bool, is_words: bool) -> NDArray[Any]:
@@ -97,3 +131,27 @@ def interpret_bits(samples: NDArray[Any], bits: int, is_signed: bool, high_bit: 
     if low == 0 and (samples.size == 0 or int(unsigned.max()) < 2**bits):  # a pass to look is cheaper than one to write
         return unsigned
     return (unsigned >> low) & np.array(2**bits - 1, dtype=unsigned.dtype)
+
+
+def clip_overshoot(samples: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Clips what lossy compression put beyond the stored bits, which would wrap to the other end of the range.
+
+    Values that lie further beyond than a 32nd of the range are no overshoot: something else stands above the stored
+    bits, and nothing is clipped.
+
+    Args:
+        samples: integers with the sign that their stream codes, any shape.
+        bits: stored.
+
+    Returns:
+        Same shape and type.
+    """
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if samples.dtype.kind == "i" else (0, 2**bits - 1)
+    margin = 2**bits // 32
+    least, largest = int(samples.min()), int(samples.max())
+    if low <= least and largest <= high:
+        return samples
+    if least < low - margin or largest > high + margin:
+        return samples
+    clipped: NDArray[Any] = np.clip(samples, low, high)
+    return clipped

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtmedformer_monai.transforms.dicom.pixels.image_pixel import PixelForm
-from mtmedformer_monai.transforms.dicom.pixels.native import interpret_bits, unpack_native
+from mtmedformer_monai.transforms.dicom.pixels.native import clip_overshoot, interpret_bits, unpack_native
 
 FORM = PixelForm(2, 3, 1, 16, 16, 15, is_signed=False, is_planar=False, photometric="MONOCHROME2")
 
@@ -48,6 +48,70 @@ def test_another_number_of_bytes():
         unpack_native(bytes(11), FORM)
     with pytest.raises(ValueError, match="26 bytes, and a frame has 12"):
         unpack_native(bytes(26), FORM)
+
+
+@pytest.mark.parametrize(
+    "surplus",
+    [b"\0", b"\xff", b"\1\2\3", b"\0" * 58, b"\0" * 118],
+    ids=["pad byte", "pad byte of ones", "less than a row and a column", "zeros", "zeros up to the next frame"],
+)
+def test_padding_behind_the_frame(surplus):
+    array = (np.arange(60) + 1).reshape(6, 10).astype(np.uint16)
+    form = replace(FORM, rows=6, columns=10)
+    np.testing.assert_array_equal(unpack_native(array.tobytes() + surplus, form), array)
+
+
+ELEMENTS = {  # kinds of frames: samples, bits, Photometric Interpretation, bytes of 6 x 10 pixels
+    "1 bit": (1, 1, "MONOCHROME2", 8),
+    "8 bits": (1, 8, "MONOCHROME2", 60),
+    "16 bits": (1, 16, "MONOCHROME2", 120),
+    "32 bits": (1, 32, "MONOCHROME2", 240),
+    "RGB": (3, 8, "RGB", 180),
+    "RGB, 16 bits": (3, 16, "RGB", 360),
+    "pairs": (3, 8, "YBR_FULL_422", 120),
+    "YBR": (3, 8, "YBR_FULL", 180),
+}
+
+
+@pytest.mark.parametrize("fill", ["noise", "zeros at the end"])
+@pytest.mark.parametrize("held", ELEMENTS)
+@pytest.mark.parametrize("declared", ELEMENTS)
+def test_data_of_another_form_are_never_a_picture(declared, held, fill):
+    samples, bits, photometric, size = ELEMENTS[declared]
+    form = PixelForm(6, 10, samples, bits, bits, bits - 1, is_signed=False, is_planar=False, photometric=photometric)
+    length = ELEMENTS[held][3]
+    data = np.random.default_rng(0).integers(1, 255, length, dtype=np.uint8)
+    if fill != "noise":  # the frame of the header, and nothing behind it
+        data[size:] = 0
+    if length == size:
+        assert unpack_native(data.tobytes(), form).shape[:2] == (6, 10)
+        return
+    for padded in (data.tobytes(), data.tobytes() + b"\0"):
+        with pytest.raises((EOFError, ValueError), match=rf"{len(padded)} bytes.* {size}"):
+            unpack_native(padded, form)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(5, 10), (6, 9), (7, 10), (6, 11), (3, 10), (6, 5)])
+def test_data_of_another_size_are_never_a_picture(rows, columns):
+    data = np.random.default_rng(0).integers(1, 60000, (6, 10), dtype=np.uint16).tobytes()
+    with pytest.raises((EOFError, ValueError), match="120 bytes"):
+        unpack_native(data, replace(FORM, rows=rows, columns=columns))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "clipped"),
+    [
+        pytest.param([0, 4095, 4100], "u2", [0, 4095, 4095], id="overshoot"),
+        pytest.param([0, 4095, 4095 + 129], "u2", [0, 4095, 4224], id="more than overshoot"),
+        pytest.param([-2050, 0, 2050], "i2", [-2048, 0, 2047], id="of signed values"),
+        pytest.param([-2500, 0, 2050], "i2", [-2500, 0, 2050], id="more, of signed values"),
+        pytest.param([0, 4095], "u2", [0, 4095], id="none"),
+    ],
+)
+def test_overshoot_of_twelve_bits(values, kind, clipped):
+    before = np.array(values, dtype=kind)
+    assert clip_overshoot(before, 12).tolist() == clipped
+    assert before.tolist() == values
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""Keeps the sizes of images and masks in a file, so that a second start does not open them again."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from mtmedformer_monai.io.atomic_files import write_atomically
+
+from .fingerprint import digest_package
+
+logger = logging.getLogger(__name__)
+
+Size = tuple[int, int]
+
+
+class SizeCache:
+    """Sizes by path, and by the length and modification time of the file and the version of the code.
+
+    Files that cannot be read are not kept: they are looked at again, and told of again.
+
+    Args:
+        path: of the JSON file; None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._sizes: dict[str, list[int]] = self._load()
+        self._changed = False
+
+    def read(self, file: Path, read: Callable[[Path], Size]) -> Size:
+        """The size of a file, by `read` where it is not known."""
+        if self.path is None or file.is_dir():
+            return read(file)
+        status = file.stat()
+        key = f"{read.__name__}:{status.st_size}:{status.st_mtime_ns}:{file}"
+        if key not in self._sizes:
+            self._sizes[key] = list(read(file))
+            self._changed = True
+        rows, columns = self._sizes[key]
+        return rows, columns
+
+    def save(self) -> None:
+        """Writes the file if anything is new. A folder that cannot be written to costs time at the next start alone."""
+        if self.path is None or not self._changed:
+            return
+        text = json.dumps({"code": digest_package(), "sizes": self._sizes}).encode()
+        try:
+            write_atomically(self.path, lambda file: file.write(text))
+        except OSError as error:
+            logger.debug("Sizes of images are not kept in %s: %s", self.path, error)
+
+    def _load(self) -> dict[str, list[int]]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8")) if self.path is not None else {}
+            return dict(content["sizes"]) if content.get("code") == digest_package() else {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}

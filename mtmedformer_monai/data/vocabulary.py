@@ -1,0 +1,68 @@
+"""The names of classes and structures that a network's tasks read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mtmedformer_monai.keys import BOXES, LABELS, MASKS
+
+if TYPE_CHECKING:
+    from mtmedformer_monai.transforms.load_targets import EncodesTarget
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names that annotations may use; None leaves that kind unchecked.
+
+    Attributes:
+        classes: {classification task: class names}.
+        structures: of masks.
+        box_classes: of boxes.
+        tasks: that encode the targets; what they refuse is wrong as well.
+    """
+
+    classes: Mapping[str, Sequence[str]] | None = None
+    structures: Collection[str] | None = None
+    box_classes: Collection[str] | None = None
+    tasks: Sequence[EncodesTarget] = ()
+
+
+def vocabulary_of(tasks: Sequence[EncodesTarget]) -> Vocabulary:
+    """The names that tasks read: `classes` of detection and classification, `structures` of segmentation tasks."""
+    from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
+
+    return Vocabulary(
+        {task.name: task.classes for task in tasks if isinstance(task, ClassificationTask)},
+        [name for task in tasks if isinstance(task, SegmentationTask) for name in task.structures],
+        [name for task in tasks if isinstance(task, DetectionTask) for name in task.classes],
+        tuple(tasks),
+    )
+
+
+def count_unused(items: Iterable[Mapping[str, Any]], known: Vocabulary) -> Counter[str]:
+    """How many items have an annotation under a name that no task reads, by that name.
+
+    Example:
+        >>> item = {"labels": {"finding": "normal", "density": "A"}, "boxes": {"nodule": []}}
+        >>> count_unused([item, item], Vocabulary({"finding": ["normal"]}, [], ["opacity"]))
+        Counter({"label 'density'": 2, "boxes of 'nodule'": 2})
+    """
+    known_names = {LABELS: known.classes, MASKS: known.structures, BOXES: known.box_classes}
+    told = {LABELS: "label {!r}", MASKS: "mask {!r}", BOXES: "boxes of {!r}"}
+    return Counter(
+        told[key].format(name)
+        for item in items
+        for key, names in known_names.items()
+        if names is not None
+        for name in unused_names(item.get(key), names)
+    )
+
+
+def unused_names(annotations: Any, known: Collection[str]) -> list[str]:
+    """Names of annotations that are there (not null) and that no task reads."""
+    if not isinstance(annotations, Mapping):
+        return []
+    return [name for name, value in annotations.items() if value is not None and name not in known]

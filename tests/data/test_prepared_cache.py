@@ -1,0 +1,125 @@
+"""A cache on disk serves nothing stale, and gives back what was put in."""
+
+import os
+from enum import Enum
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose, MapTransform
+
+from mtmedformer_monai.data import RadiographDataset
+from mtmedformer_monai.data.packing import pack, unpack
+from mtmedformer_monai.data.prepared_cache import DiskCache
+from mtmedformer_monai.tasks import ClassificationTask
+from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd
+from tests.data.little_images import write_image
+
+
+class Counts(MapTransform):
+    """Counts how often any of its kind runs; a class attribute is no setting."""
+
+    calls = 0
+
+    def __init__(self, setting=0):
+        super().__init__("image")
+        self.setting = setting
+
+    def __call__(self, data):
+        Counts.calls += 1
+        return data
+
+
+@pytest.fixture
+def image(tmp_path):
+    return write_image(tmp_path / "a.png")
+
+
+@pytest.fixture
+def prepare(image, tmp_path):
+    """Reads the image through the cache in a new dataset, and tells whether it was prepared anew."""
+
+    def run(size=(16, 16), setting=0, label="b"):
+        task = ClassificationTask("finding", ["a", "b"])
+        transform = [LoadRadiographd("image"), LoadTargetsd([task]), FitRadiographd("image", size), Counts(setting)]
+        items = [{"image": str(image), "labels": {"finding": label}}]
+        dataset = RadiographDataset(items, Compose(transform), cache="disk", cache_dir=tmp_path / "cache")
+        before = Counts.calls
+        item = dataset[0]
+        return item, Counts.calls > before
+
+    return run
+
+
+def test_a_second_run_finds_what_the_first_prepared(prepare):
+    first, prepared = prepare()
+    assert prepared
+    second, prepared = prepare()
+    assert not prepared
+    assert torch.equal(first["image"], second["image"])
+
+
+@pytest.mark.parametrize(
+    "changed", [{"size": (16, 24)}, {"setting": 1}, {"label": "a"}], ids=["size", "setting", "label"]
+)
+def test_other_settings_are_prepared_anew(prepare, changed):
+    prepare()
+    assert prepare(**changed)[1]
+    assert not prepare()[1]  # both are kept
+
+
+def test_a_changed_file_is_read_anew(prepare, image):
+    before, _ = prepare()
+    write_image(image)
+    os.utime(image, ns=(1, 1))
+    after, prepared = prepare()
+    assert prepared
+    assert not torch.equal(before["image"], after["image"])
+
+
+def test_changed_code_is_another_version(prepare, monkeypatch):
+    prepare()
+    monkeypatch.setattr("mtmedformer_monai.data.fingerprint.digest_package", lambda: "edited")
+    assert prepare()[1]
+
+
+def test_a_damaged_entry_is_prepared_anew(prepare, tmp_path):
+    prepare()
+    (entry,) = (tmp_path / "cache/prepared").rglob("*.pt")
+    entry.write_bytes(entry.read_bytes()[:200])
+    assert prepare()[1]
+    assert not prepare()[1]
+
+
+def test_a_folder_that_cannot_be_written_to_costs_time_alone(tmp_path, caplog):
+    (tmp_path / "file").touch()
+    cache = DiskCache(tmp_path / "file" / "below")
+    cache.save("key", {"a": 1})
+    assert cache.load("key") is None
+    assert "are not cached" in caplog.text
+
+
+class Key(str, Enum):
+    SPACE = "space"
+
+
+def test_values_come_back_bit_for_bit():
+    mask = torch.tensor([[0.0, 1.0], [torch.nan, 1.0]])
+    soft = torch.tensor([[0.5, -0.0], [torch.nan, torch.inf]])
+    image = MetaTensor(torch.rand(1, 2, 2), meta={"spacing": np.array([0.1, np.nan]), "name": "a", Key.SPACE: "RAS"})
+    item = {"image": image, "mask": mask, "soft": soft, "label": torch.tensor(2.0), "ids": (1, [None, "x"])}
+    again = unpack(pack(item))
+    assert isinstance(again["image"], MetaTensor)
+    assert torch.equal(again["image"].as_tensor(), image.as_tensor())
+    np.testing.assert_array_equal(again["image"].meta["spacing"], [0.1, np.nan])
+    assert again["image"].meta["space"] == "RAS"
+    for name in ("mask", "soft", "label"):
+        assert again[name].dtype == torch.float32
+        np.testing.assert_array_equal(again[name].numpy().view(np.int32), item[name].numpy().view(np.int32))
+    assert again["ids"] == (1, [None, "x"])
+
+
+def test_what_has_no_plain_form_is_named():
+    with pytest.raises(TypeError, match="got object"):
+        pack({"a": object()})

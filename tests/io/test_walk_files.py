@@ -1,0 +1,116 @@
+import os
+
+import pytest
+
+from mtmedformer_monai.io.walk_files import glob_files, list_files
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Builds `tree("in/a.png", "in/link -> store")`, links relative to the folder of the test."""
+
+    def make(*entries):
+        for entry in entries:
+            name, _, target = entry.partition(" -> ")
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if target:
+                path.symlink_to(tmp_path / target)
+            else:
+                path.touch()
+        return tmp_path
+
+    return make
+
+
+def names(folder, files):
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
+def test_links_to_folders_and_to_files_are_followed(tree):
+    root = tree("store/a.png", "store/deep/b.png", "in/c.png", "in/linked -> store", "in/d.png -> store/a.png")
+    assert names(root / "in", list_files(root / "in")) == ["c.png", "d.png", "linked/a.png", "linked/deep/b.png"]
+
+
+def test_the_folder_itself_may_be_a_link(tree):
+    root = tree("store/a.png", "in -> store")
+    assert names(root, list_files(root / "in")) == ["in/a.png"]
+
+
+def test_links_of_links(tree):
+    root = tree("far/a.png", "near/second -> far", "in/first -> near")
+    assert names(root, list_files(root / "in")) == ["in/first/second/a.png"]
+
+
+def test_circles_end(tree):
+    root = tree("in/a.png", "in/b/up -> in", "in/b/self -> in/b", "in/x/y -> in/z", "in/z/w -> in/x", "in/z/c.png")
+    assert names(root, list_files(root / "in")) == ["in/a.png", "in/z/c.png"]
+
+
+def test_each_real_folder_once_by_its_own_path(tree):
+    root = tree("in/a_link -> in/z", "in/z/1.png", "in/m -> store", "in/n -> store", "store/2.png")
+    assert names(root, list_files(root / "in")) == ["in/m/2.png", "in/z/1.png"]
+
+
+def test_hidden_ones_are_left_out(tree):
+    root = tree("in/.git/a.png", "in/.b.png", "in/c.png", "in/.link -> store", "store/d.png")
+    assert names(root, list_files(root / "in")) == ["in/c.png"]
+
+
+def test_links_that_lead_nowhere_are_told(tree, caplog):
+    root = tree("in/a.png", "in/gone.png -> none.png", "in/self -> in/self")
+    assert names(root, list_files(root / "in")) == ["in/a.png"]
+    assert "what lies behind 2 links that lead nowhere or in a circle is missing" in caplog.text
+    assert "gone.png" in caplog.text
+
+
+def test_folders_that_cannot_be_read_are_told(tree, caplog, monkeypatch):
+    """A superuser may read all: the refusal is made up."""
+    root = tree("in/a.png", "in/locked/b.png", "in/open/c.png")
+    scan = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names(root, list_files(root / "in")) == ["in/a.png", "in/open/c.png"]
+    assert "what lies behind 1 folders that cannot be read is missing; mend their permissions" in caplog.text
+    assert "locked" in caplog.text
+
+
+def test_nothing_is_told_where_all_is_there(tree, caplog):
+    list_files(tree("a.png", "b/c.png"))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("*.png", ["1.png"]),
+        ("a/*.png", ["a/2.png"]),
+        ("**/*.png", ["1.png", "a/2.png", "a/b/3.png", "l/x/5.png", "m/s/6.png"]),
+        ("a/**/*.png", ["a/2.png", "a/b/3.png"]),
+        ("**/b/*.png", ["a/b/3.png"]),
+        ("?/**/x/*.png", ["l/x/5.png"]),
+        ("l/*/*.png", ["l/x/5.png"]),
+        ("m*/**/*.png", ["m/s/6.png"]),
+    ],
+)
+def test_patterns(tree, pattern, found):
+    root = tree("in/1.png", "in/a/2.png", "in/a/b/3.png", "in/a/b/4.txt", "store/x/5.png", "in/l -> store", "in/.7.png")
+    tree("in/m/s/6.png")
+    assert names(root / "in", glob_files(root / "in", pattern)) == found
+
+
+def test_patterns_without_links_are_those_of_pathlib(tree):
+    root = tree("1.png", "a/2.png", "a/b/3.png", "c/b/4.txt")
+    for pattern in ("*", "**/*", "a/**/*.png", "**/b/*", "*/b/*.png"):
+        expected = sorted(path for path in root.glob(pattern) if path.is_file())
+        assert glob_files(root, pattern) == expected
+
+
+def test_one_deep_part_at_the_most(tmp_path):
+    with pytest.raises(ValueError, match="one '\\*\\*/' at the most"):
+        glob_files(tmp_path, "**/a/**/b")

@@ -1,0 +1,83 @@
+"""Parses every element of a header at once, and tells those that hold no numbers where numbers are due."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from mtmedformer_monai.transforms.errors import UnreadableFileError
+
+from .functional_groups import FUNCTIONAL_GROUP_TAGS, lift_functional_groups
+from .header import ALLOWED_TAGS, GEOMETRY_TAGS
+
+_NUMERIC = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FD", "FL"})
+_NUMBERS = frozenset(
+    tag for tag in map(pydicom.tag.Tag, ALLOWED_TAGS) if pydicom.datadict.dictionary_VR(tag) in _NUMERIC
+)
+
+
+def convert_all(path: str | Path, header: Any) -> None:
+    """Parses every value now, not at its first use, and lifts the functional groups of a single frame.
+
+    Lengths, distances and directions that do not parse count as missing: the image can be read without.
+
+    Args:
+        path: for messages.
+        header: pydicom Dataset, changed in place.
+
+    Raises:
+        UnreadableFileError: an element does not parse, or holds no finite numbers (VR DS, IS, US, ...; PS3.5 6.2).
+    """
+    _lift(path, header)
+    for tag in list(header.keys()):
+        problem = _find_problem(header, tag)
+        if problem and pydicom.datadict.keyword_for_tag(tag) in GEOMETRY_TAGS:
+            del header[tag]
+        elif problem:
+            raise UnreadableFileError(path, f"its {_name(tag)} {problem}", "mend its header")
+
+
+def _lift(path: str | Path, header: Any) -> None:
+    try:
+        lift_functional_groups(header)
+    except Exception as error:  # items are parsed by many converters
+        names = " or ".join(pydicom.datadict.dictionary_description(tag) for tag in FUNCTIONAL_GROUP_TAGS)
+        raise UnreadableFileError(path, f"its {names} does not parse", "mend its header") from error
+
+
+def _find_problem(header: Any, tag: Any) -> str:
+    """What is wrong with an element, or ''."""
+    try:
+        element = header[tag]
+        value = element.value
+        for item in value if element.VR == "SQ" else ():
+            list(item.iterall())
+    except Exception:  # values are parsed by many converters
+        return "does not parse"
+    if tag not in _NUMBERS or value is None or value == "":
+        return ""
+    strange = next((number for number in _as_values(value) if not _is_number(number)), None)
+    if strange is None:
+        return ""
+    return "is NaN or infinite" if isinstance(strange, float) else "is not a number (a decimal comma, an empty value?)"
+
+
+def _as_values(value: Any) -> Any:
+    """The values of an element of any multiplicity."""
+    return value if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else (value,)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether pydicom made a finite number of a value; what is none stays text."""
+    try:
+        return not isinstance(value, (str, bytes)) and math.isfinite(value)
+    except (TypeError, OverflowError):
+        return False
+
+
+def _name(tag: Any) -> str:
+    known = pydicom.datadict.dictionary_has_tag(tag)
+    return str(pydicom.datadict.dictionary_description(tag)) if known else "header"
