@@ -83,7 +83,7 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
         raise BrokenPixelDataError(
             path, f"its data do not decode ({type(error).__name__})", "fetch it again"
         ) from error
-    return _turn_upright(values, columns)
+    return turn_upright(values, columns)
 
 
 def _read_header(path: str | Path) -> Any:
@@ -129,7 +129,7 @@ def _scale(values: NDArray[Any], header: Any) -> NDArray[Any]:
     return values.astype(np.float64) * slope + intercept
 
 
-def _turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """(X, Y) values and the world vectors (3, 2) of a step along X and Y to (H, W) and spacing (row, column)."""
     lengths = np.linalg.norm(axes, axis=0)
     spacing = np.where(np.isfinite(lengths) & (lengths > 0), lengths, np.nan)
