@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from .errors import UnreadableFileError
+from .errors import RadiographError, UnreadableFileError
 from .limits import check_pixels
 from .read_nifti import read_nifti_values, turn_upright
 from .read_picture import open_picture
@@ -18,11 +18,9 @@ from .read_picture import open_picture
 _GRAY = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 """Pillow's modes whose arrays hold the numbers themselves; of a palette, its indices."""
 
-_ITK_HEADS = (b"NRRD000", b"II*\0", b"MM\0*")
-
 
 def read_label_map(path: str | Path) -> NDArray[np.int64]:
-    """Reads a label map of one 2D image from PNG, NIfTI, NRRD, TIFF or DICOM; the content decides, not the extension.
+    """Reads a label map of one 2D image from PNG, NIfTI, NRRD or DICOM; the content decides, not the extension.
 
     NIfTI and NRRD files hold columns first and may have a trailing axis of length 1; they are turned upright by the
     rule of NIfTI images, see `read_nifti_values`.
@@ -42,8 +40,10 @@ def read_label_map(path: str | Path) -> NDArray[np.int64]:
         head = stream.read(132)
     if head.startswith(b"\x89PNG"):
         values = _read_png(path)
-    elif head.startswith(_ITK_HEADS) or head[128:] == b"DICM":
-        values = _read_by_itk(path)
+    elif head.startswith(b"NRRD000"):
+        values = _read_nrrd(path)
+    elif head[128:] == b"DICM":
+        values = _read_dicom(path)
     elif head.startswith(b"\x1f\x8b") or Path(path).name.endswith((".nii", ".hdr")):
         values = read_nifti_values(path)[0]
     else:
@@ -64,24 +64,42 @@ def _read_png(path: str | Path) -> NDArray[Any]:
             raise UnreadableFileError(path, "its picture does not decode", "export it again") from error
 
 
-def _read_by_itk(path: str | Path) -> NDArray[Any]:
-    """The header is read first: what it says is what ITK allocates."""
+def _read_nrrd(path: str | Path) -> NDArray[Any]:
+    """The header is read first: what it says is what ITK allocates.
+
+    ITK's own choice of a reader would ask its DICOM reader too, which may not share a process with python-gdcm.
+    """
     import itk
 
+    reader = itk.NrrdImageIO.New()
     try:
-        header = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
-        header.SetFileName(str(path))
-        header.ReadImageInformation()
-        sizes = [int(header.GetDimensions(axis)) for axis in range(header.GetNumberOfDimensions())]
-    except Exception as error:  # ITK raises RuntimeError, and AttributeError where no reader is found
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        sizes = [int(reader.GetDimensions(axis)) for axis in range(reader.GetNumberOfDimensions())]
+    except RuntimeError as error:
         raise UnreadableFileError(path, "its header does not parse", "export it again") from error
-    _check_plane(path, sizes, int(header.GetNumberOfComponents()))
+    _check_plane(path, sizes, int(reader.GetNumberOfComponents()))
     try:
-        image = itk.imread(str(path), itk.F)
+        image = itk.imread(str(path), itk.F, imageio=reader)
         values = np.asarray(itk.array_from_image(image)).reshape(sizes[1], sizes[0])
-    except Exception as error:  # as above
+    except RuntimeError as error:
         raise UnreadableFileError(path, "its data do not decode", "export it again") from error
     return turn_upright(values.T, _axes_of(image))[0]
+
+
+def _read_dicom(path: str | Path) -> NDArray[Any]:
+    """What the server answers for a DICOM image, unless it is asked for another kind: plain numbers, uncompressed."""
+    from pydicom import dcmread
+
+    try:
+        data = dcmread(path)
+        rows, columns = int(data.Rows), int(data.Columns)
+        check_pixels(path, rows, columns)
+        return np.asarray(data.pixel_array).reshape(rows, columns)
+    except RadiographError:
+        raise
+    except Exception as error:  # pydicom raises many kinds
+        raise UnreadableFileError(path, "it does not decode as one plane of numbers", "save it as NIfTI") from error
 
 
 def _check_plane(path: str | Path, sizes: Sequence[int], components: int) -> None:
@@ -114,5 +132,3 @@ def _as_whole_numbers(path: str | Path, values: NDArray[Any]) -> NDArray[np.int6
 def _wrong(path: str | Path, problem: str, remedy: str) -> ValueError:
     """What was read, and is no label map: a wrong annotation, not a broken file."""
     return ValueError(f"{Path(path).name}: the label map {problem}; {remedy}.")
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,40 @@ def turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDArr
     if axes[along[column_axis], column_axis] > 0:
         picture = picture[:, ::-1]
     return picture, spacing[[row_axis, column_axis]]
+
+
+@dataclass(frozen=True)
+class NiftiGrid:
+    """How a NIfTI file's voxels lie, and where its upright picture's pixels belong.
+
+    Attributes:
+        shape: of the file: (X, Y), or (X, Y, 1, ...).
+        affine: float64 (4, 4), voxel indices to millimetres in RAS.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+
+    @property
+    def is_axial(self) -> bool:
+        """Whether the picture is the file's plane as it is, transposed."""
+        return 2 not in np.abs(self.affine[:3, :2]).argmax(axis=0)
+
+    def lay(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Upright pixels (H, W) back to voxels (X, Y): undoes what `read_nifti_values` does."""
+        places = np.arange(self.shape[0] * self.shape[1]).reshape(self.shape[:2])
+        upright = turn_upright(places, self.affine[:3, :2])[0]
+        voxels = np.empty(places.size, dtype=picture.dtype)
+        voxels[upright.ravel()] = picture.ravel()
+        return voxels.reshape(self.shape[:2])
+
+
+def read_nifti_grid(path: str | Path) -> NiftiGrid:
+    """Reads the header alone.
+
+    Raises:
+        UnreadableFileError: it does not parse.
+    """
+    header = _read_header(path)
+    shape = tuple(int(length) for length in header.get_data_shape())
+    return NiftiGrid(shape, np.asarray(header.get_best_affine(), dtype=np.float64))
