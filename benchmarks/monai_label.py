@@ -23,7 +23,7 @@ from bundle_runs import BUNDLES
 from monai.bundle import run as run_bundle
 from monai_label_answers import overlay, read_answer, to_file_grid
 from monai_label_server import Server, build_environment, make_app, run_server
-from monai_label_studies import Study, make_refused, make_studies
+from monai_label_studies import Study, make_refused, make_shown, make_studies
 from PIL import Image
 
 from mtmedformer_monai.transforms import read_label_map
@@ -176,6 +176,12 @@ def _name_wrong_label(server: Server, study: Study) -> tuple[bool, Any]:
     return task["status"] == "ERROR" and bool(said), said[-1][-160:] if said else task["details"][-1]
 
 
+def draw_picture(server: Server, image: Path, path: Path) -> None:
+    """Draws the server's answer for an uploaded file."""
+    answer = read_answer(server.infer(image, "image", result_extension=".nrrd"))
+    overlay(image, answer.values.T, path)
+
+
 def check_bundle(table: Table, python: Path, name: str, folder: Path, picture: Path | None) -> None:
     """All checks of one bundle."""
     print(f"\n{name}", flush=True)
@@ -191,10 +197,7 @@ def check_bundle(table: Table, python: Path, name: str, folder: Path, picture: P
         check_answers(table, server, studies, ours)
         check_uploads(table, server, studies[0], ours[studies[0].name][1], refused)
         if picture is not None:
-            shown = studies[0]
-            overlay(
-                shown.path, read_answer(server.infer(shown.path, "image", result_extension=".nrrd")).values.T, picture
-            )
+            draw_picture(server, make_shown(bundle, folder), picture)
         check_training(
             table,
             server,

@@ -70,6 +70,14 @@ def make_studies(bundle: Path, folder: Path, image_size: int = 128) -> list[Stud
     ]
 
 
+def make_shown(bundle: Path, folder: Path, image_size: int = 384) -> Path:
+    """One larger DICOM file, with findings in all structures, for a picture."""
+    kind = json.loads((bundle / "configs/demo.json").read_text())["cohort"]["kind"]
+    datalist = make_cohort(kind, folder / "shown", 10, image_size, seed=11)
+    items = load_datalist(datalist, "training")
+    return Path(max(items, key=lambda item: sum(len(boxes) for boxes in item.get("boxes", {}).values()))["image"])
+
+
 def make_refused(study: Study, path: Path) -> Path:
     """A CT slice by its header, which no bundle here admits."""
     data = dcmread(study.path)
