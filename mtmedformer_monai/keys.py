@@ -35,6 +35,10 @@ left out is not annotated."""
 LABELS = "labels"
 """{task: class name, or a list of names for a multi-label task}. A task left out is not annotated."""
 
+LABEL_MAP = "label"
+"""Path of a label map, as annotation tools write one per image, in place of `masks`: 0 is background, the structures
+of all segmentation tasks are numbered from 1."""
+
 STUDY_ID = "study_id"
 """What images of one examination share; an image without one is a study of its own."""
 
@@ -56,8 +60,9 @@ class MetaKey:
     """Metadata of a loaded radiograph: nothing that names a person."""
 
     FILENAME = "filename_or_obj"
-    SOURCE_SHAPE = "spatial_shape"
-    """int (2,): rows and columns of the source image."""
+    SOURCE_SHAPE = "source_shape"
+    """int (2,): rows and columns of the source image. Not `spatial_shape`, which MONAI's readers and MONAI Label's
+    `Restored` take as (columns, rows)."""
 
     TO_SOURCE = "to_source"
     """float64 (3, 3): homogeneous (x, y, 1) of the image at hand to (x, y, 1) of the source, in pixel-edge

@@ -10,7 +10,7 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from mtmedformer_monai.engines.handlers.order import after_all
-from mtmedformer_monai.io.atomic_files import remove_leftovers, save_checkpoint
+from mtmedformer_monai.io.atomic_files import remove_leftovers, save_checkpoint, write_atomically
 from mtmedformer_monai.tasks.base import Task
 
 from .model_card import describe_model, write_card
@@ -27,7 +27,8 @@ class SaveCheckpoints:
 
     The best weights are a flat state dict, as MONAI's bundles want `models/model.pt`. They are written first: whenever
     the training state says which epoch was best, its weights are on disk. `model.json` beside them says what they were
-    trained for (see `model_card.py`).
+    trained for (see `model_card.py`). Weights that stood there before the training are kept as `<name>_previous.pt`, so
+    that a training that disappoints loses nothing; MONAI Label lists them as a choice beside the new ones.
 
     Args:
         state: what to remember; its evaluator's key metric decides which weights are best.
@@ -57,15 +58,24 @@ class SaveCheckpoints:
 
     def __call__(self, engine: Engine) -> None:
         """Writes what the epoch brought."""
+        first = self._state.best_epoch == 0
         best = self._state.judge(engine)
         if idist.get_rank() != 0:
             return
         if best:
+            if first and self._weights_path.exists():
+                self._keep_previous()
             save_checkpoint(bare(engine.network).state_dict(), self._weights_path)
             if self._model is not None:
                 write_card(self._weights_path, self._model)
             _logger.info("Best epoch so far: %d; weights in %s.", engine.state.epoch, self._weights_path)
         save_checkpoint(self._state.capture(engine), self._resume_path)
+
+    def _keep_previous(self) -> None:
+        previous = self._weights_path.with_name(f"{self._weights_path.stem}_previous.pt")
+        weights = self._weights_path.read_bytes()
+        write_atomically(previous, lambda file: file.write(weights))
+        _logger.info("The weights from before this training are kept in %s.", previous)
 
     def _tidy(self) -> None:
         if idist.get_rank() == 0:
