@@ -93,7 +93,7 @@ def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[Any]:
 
 
 def _inside(values: NDArray[Any]) -> NDArray[Any]:
-    """What is not 0; floating point with NaN where the values have it."""
-    inside = values != 0
+    """Finite values other than 0; floating point with NaN where the values have it."""
+    inside = find_inside(values)
     missing = np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.zeros_like(inside)
     return np.where(missing, np.float32(np.nan), inside.astype(np.float32)) if missing.any() else inside
