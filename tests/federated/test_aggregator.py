@@ -53,6 +53,20 @@ def test_a_site_sends_once_a_round(server):
     assert server.weights()["w"].tolist() == [5.0, 5.0]
 
 
+@pytest.mark.parametrize("value", ["text", [3.0, 3.0], object(), print], ids=["text", "list", "object", "function"])
+def test_anything_but_numbers_is_refused_whole(server, value):
+    for weights in ({"shift/w": torch.ones(2), "precision/w": value}, {"w": value}):
+        with pytest.raises(TypeError, match="expects a dense tensor, a numeric array or a plain number"):
+            server.add(ExchangeObject(weights=weights, weight_type=WeightType.WEIGHTS), "a")
+    with pytest.raises(TypeError, match="'data_count' expects a whole number, got str"):
+        server.add(plain(3.0, **{FlStatistics.DATA_COUNT: "5"}), "a")
+    with pytest.raises(ValueError, match="expects a data_count of 1 image or more, got 0"):
+        server.add(plain(3.0, **{FlStatistics.DATA_COUNT: 0}), "a")
+    server.add(terms(5.0, 1), "a")
+    server.close_round()
+    assert server.weights()["w"].tolist() == [5.0, 5.0]
+
+
 def test_terms_of_another_round_are_refused(server):
     server.close_round()
     with pytest.raises(ValueError, match="sends for round 0, but round 1 is open"):

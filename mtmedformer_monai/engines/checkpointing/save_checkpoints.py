@@ -25,16 +25,26 @@ class SaveCheckpoints:
     The best weights are a flat state dict, as MONAI's bundles want `models/model.pt`. They are written first: whenever
     the training state says which epoch was best, its weights are on disk.
 
+    Two handlers may write one file each: the bundles' list of handlers keeps the best weights, and the command that
+    trains (`training` in train.json) attaches the one that keeps the state. A federation's client builds the same
+    trainer and runs it without that command: its rounds neither replace the checkpoint of the site's own training nor
+    leave one that a later training would resume from.
+
     Args:
         state: what to remember; its evaluator's key metric decides which weights are best.
-        resume_path: of the training state, such as `<output_dir>/checkpoint.pt`.
-        weights_path: of the best weights, such as `<bundle_root>/models/model.pt`.
+        resume_path: of the training state, such as `<output_dir>/checkpoint.pt`; None writes none.
+        weights_path: of the best weights, such as `<bundle_root>/models/model.pt`; None writes none.
+
+    Raises:
+        ValueError: neither path is given.
     """
 
-    def __init__(self, state: TrainingState, resume_path: str, weights_path: str) -> None:
+    def __init__(self, state: TrainingState, resume_path: str | None, weights_path: str | None) -> None:
+        if resume_path is None and weights_path is None:
+            raise ValueError("SaveCheckpoints expects resume_path, weights_path or both, got neither.")
         self._state = state
-        self._resume_path = Path(resume_path)
-        self._weights_path = Path(weights_path)
+        self._resume_path = None if resume_path is None else Path(resume_path)
+        self._weights_path = None if weights_path is None else Path(weights_path)
 
     def attach(self, engine: Engine) -> None:
         """Registers on a trainer; its place in the list of handlers doesn't matter."""
@@ -43,16 +53,17 @@ class SaveCheckpoints:
 
     def __call__(self, engine: Engine) -> None:
         """Writes what the epoch brought."""
-        best = self._state.judge(engine)
+        best = self._weights_path is not None and self._state.judge(engine)
         if idist.get_rank() != 0:
             return
-        if best:
+        if best and self._weights_path is not None:
             save_checkpoint(bare(engine.network).state_dict(), self._weights_path)
             _logger.info("Best epoch so far: %d; weights in %s.", engine.state.epoch, self._weights_path)
-        save_checkpoint(self._state.capture(engine), self._resume_path)
+        if self._resume_path is not None:
+            save_checkpoint(self._state.capture(engine), self._resume_path)
 
     def _tidy(self) -> None:
         if idist.get_rank() == 0:
-            for folder in {self._resume_path.parent, self._weights_path.parent}:
+            for folder in {path.parent for path in (self._resume_path, self._weights_path) if path is not None}:
                 for path in remove_leftovers(folder):
                     _logger.warning("Removed %s, half-written by a run that was killed.", path)

@@ -172,6 +172,18 @@ def test_a_network_of_another_make_is_told(stock):
         site.train(ExchangeObject())
 
 
+@pytest.mark.parametrize("value", ["text", [1.0], object()], ids=["text", "list", "object"])
+def test_a_broadcast_of_anything_but_numbers_is_refused(stock, value):
+    site = stock()
+    broadcast = Aggregator(FedAvg(), weights_of(site)).broadcast()
+    broadcast.weights[next(iter(broadcast.weights))] = value
+    before = weights_of(site)
+    for receive in (site.train, site.evaluate, site.measure_losses):
+        with pytest.raises(TypeError, match="expects a dense tensor, a numeric array or a plain number"):
+            receive(broadcast)
+    assert_equal(weights_of(site), before)
+
+
 def test_a_checkpoint_is_given_as_by_monai(stock, tmp_path):
     site = stock()
     with pytest.raises(ValueError, match="No best model checkpoint"):
