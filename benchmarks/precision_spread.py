@@ -1,6 +1,6 @@
 """What posterior sites hold of a network: squared gradients by part and site, and the shares that follow from them.
 
-    python benchmarks/precision_spread.py FOLDER/bayesian
+    python benchmarks/precision_spread.py FOLDER/pvi
 
 Reads the sites' memories of a simulated federation with posterior sites (`mtmedformer federate simulate`, or
 `benchmarks/federation.py`) and prints two Markdown tables: quantiles of the mean squared gradient of an image, over the

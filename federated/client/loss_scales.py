@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
-from mtmedformer_monai.federated.strategy import Kind, Message, key
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 
 SUM, COUNT = "loss_sum", "loss_count"
 """Kinds of tensors that a site tells."""
 
-INITIAL = key(Kind.SETTING, "initial_loss/")
+INITIAL = key(TensorKind.SETTING, "initial_loss/")
 """What names of the broadcast scales begin with."""
 
 _logger = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import Kind, SiteRule, Weights, pick
+from mtmedformer_monai.federated.strategy import SiteRule, TensorKind, Weights, pick
 
 
 def mix(
     mean: Mapping[str, Tensor],
     precision: Mapping[str, Tensor],
-    own_shift: Mapping[str, Tensor],
+    own_precision_mean: Mapping[str, Tensor],
     own_precision: Mapping[str, Tensor],
     share: float,
 ) -> Weights:
@@ -29,7 +29,7 @@ def mix(
     Args:
         mean: {weight: mu}, of the global posterior.
         precision: {weight: Lambda}; a weight that is left out stays at its mean.
-        own_shift: {weight: eta_k}; left out where the site says nothing.
+        own_precision_mean: {weight: eta_k}; left out where the site says nothing.
         own_precision: {weight: Lambda_k}.
         share: w, 0 or more.
 
@@ -44,10 +44,10 @@ def mix(
     if share < 0:
         raise ValueError(f"own_share expects 0 or more, got {share}.")
     mixed = dict(mean)
-    for name in own_shift:
+    for name in own_precision_mean:
         if name in precision and share > 0:
             total = precision[name].double() + share * own_precision[name].double()
-            value = (precision[name].double() * mean[name].double() + share * own_shift[name].double()) / total
+            value = (precision[name].double() * mean[name].double() + share * own_precision_mean[name].double()) / total
             mixed[name] = torch.where(total > 0, value, mean[name].double()).to(mean[name].dtype)
     return mixed
 
@@ -63,7 +63,11 @@ def personal_weights(rule: SiteRule, broadcast: Mapping[str, Tensor], share: flo
     """
     copied = copy.deepcopy(rule)
     weights = copied.receive(broadcast)
-    evidence = copied.own_evidence()
+    own = copied.own_factor()
     return mix(
-        weights, pick(broadcast, Kind.PRECISION), pick(evidence, Kind.SHIFT), pick(evidence, Kind.PRECISION), share
+        weights,
+        pick(broadcast, TensorKind.PRECISION),
+        pick(own, TensorKind.PRECISION_MEAN),
+        pick(own, TensorKind.PRECISION),
+        share,
     )

@@ -2,7 +2,7 @@
 
 Between the backward pass and the optimizer's step it looks at gradients (for evidence), lets the strategy correct them,
 and keeps parameters still that the site has no label for; after the step the strategy sees the weights. Evidence costs
-a few passes over the gradients and none over the data: `benchmarks/evidence_cost.py` prints how much.
+a few passes over the gradients and none over the data: `benchmarks/squared_gradient_cost.py` prints how much.
 """
 
 # B images of a batch

@@ -32,7 +32,7 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
     tool.add_argument("--sites", type=int, default=3)
     tool.add_argument("--rounds", type=int, default=5)
     tool.add_argument("--local-epochs", type=int, default=4, help="of a site in a round")
-    tool.add_argument("--strategy", default="bayesian", help="a wrong name lists them")
+    tool.add_argument("--strategy", default="pvi", help="a wrong name lists them")
     tool.add_argument(
         "--setting", action="append", default=[], metavar="NAME=VALUE", help="of the strategy; may be repeated"
     )
@@ -50,7 +50,7 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
 
 
 def _add_data(tool: argparse.ArgumentParser) -> None:
-    tool.add_argument("--unlike", choices=UNLIKE, default="scanner", help="what the sites differ in")
+    tool.add_argument("--partition", choices=UNLIKE, default="scanner", help="what the sites differ in")
     tool.add_argument("--datalist", type=Path, default=None, help="to deal to the sites; default a generated cohort")
     tool.add_argument("--patients", type=int, default=180, help="of the generated cohort")
     tool.add_argument("--image-size", type=int, default=64, help="rows of the network's input")

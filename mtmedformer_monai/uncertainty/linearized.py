@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.classification import AttentionPooling, ClassificationTask
 
-from .output_average import average_sigmoid, average_softmax
 from .posterior_file import WeightPosterior, check_fit
 
 
@@ -56,23 +55,6 @@ def probit_logits(logits: Tensor, variance: Tensor) -> Tensor:
     0), where it is rougher.
     """
     return logits / (1.0 + math.pi / 8.0 * variance).sqrt()
-
-
-def sampled_logits(
-    logits: Tensor, variance: Tensor, generator: torch.Generator, softmax: bool = False, num_samples: int = 256
-) -> Tensor:
-    """Logits whose activation is the mean over draws of independent Gaussian logits.
-
-    Args:
-        logits: (B, L), means.
-        variance: (B, L).
-        generator: on the CPU.
-        softmax: the logits exclude one another; else each has a sigmoid of its own.
-        num_samples: S; half of them are mirrored.
-    """
-    noise = torch.randn((num_samples // 2, *logits.shape), generator=generator).to(logits)
-    draws = logits + torch.cat([noise, -noise]) * variance.sqrt()
-    return average_softmax(draws) if softmax else average_sigmoid(draws)
 
 
 class LastLayerInferer(Inferer):

@@ -16,7 +16,7 @@ from mtmedformer_monai.tasks.base import Task
 
 from .output_average import summarize_samples
 from .posterior_file import WeightPosterior, check_fit, load_posterior
-from .sampling import draw_weights, evidence_by_task
+from .sampling import draw_weights, trained_share_by_task
 
 _logger = logging.getLogger(__name__)
 
@@ -62,10 +62,10 @@ class PosteriorInferer(Inferer):
         self._inferer = inferer or SimpleInferer()
         self._checked: nn.Module | None = None
 
-    def evidence(self) -> dict[str, float]:
-        """{task: share of its parameters that data have spoken of}; 0 is a task of which nothing is known."""
+    def trained_share(self) -> dict[str, float]:
+        """{task: share of its parameters that any data have trained}; 0 is a task without any training data."""
         prior = {name: value.to(self._precision[name].dtype) for name, value in self._posterior.prior.items()}
-        return evidence_by_task(self._precision, prior)
+        return trained_share_by_task(self._precision, prior)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -103,9 +103,9 @@ class PosteriorInferer(Inferer):
         if self._checked is network:
             return
         check_fit(self._posterior, network)
-        unknown = [task.name for task in self._tasks if self.evidence().get(task.name) == 0.0]
+        unknown = [task.name for task in self._tasks if self.trained_share().get(task.name) == 0.0]
         if unknown:
-            _logger.warning("No evidence about tasks %s: the posterior is the prior there.", ", ".join(unknown))
+            _logger.warning("No data trained the tasks %s: the posterior equals the prior there.", ", ".join(unknown))
         self._checked = network
 
 

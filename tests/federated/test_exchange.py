@@ -56,8 +56,8 @@ NOT_NUMBERS = {
 
 @pytest.mark.parametrize("value", NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
 def test_a_message_is_tensors_and_plain_numbers_alone(value):
-    with pytest.raises(TypeError, match="'shift/w' expects a dense tensor, a numeric array or a plain number, got "):
-        to_message(ExchangeObject(weights={"precision/w": torch.ones(2), "shift/w": value}))
+    with pytest.raises(TypeError, match="'precision_mean/w' expects a dense tensor, a numeric array or a plain"):
+        to_message(ExchangeObject(weights={"precision/w": torch.ones(2), "precision_mean/w": value}))
 
 
 @pytest.mark.parametrize("value", [2, 2.0, True, np.float32(2), np.array(2, np.int64), torch.tensor(2.0)])

@@ -111,7 +111,7 @@ def test_a_batch_equals_its_images(chest):
         assert torch.allclose(value, torch.cat([each[name] for each in apart]), atol=2e-4), name  # float32, 60 layers
 
 
-def test_heads_without_evidence_are_told(chest, caplog):
+def test_untrained_heads_are_reported(chest, caplog):
     network, image, _ = chest
     posterior = posterior_of(network, prior=1e4, known=lambda name: not name.startswith("decoders.finding."))
     inferer = PosteriorInferer(posterior, CHEST, 2)
@@ -119,9 +119,9 @@ def test_heads_without_evidence_are_told(chest, caplog):
         inferer(image, network)
         inferer(image, network)
     assert [record.getMessage() for record in caplog.records] == [
-        "No evidence about tasks finding: the posterior is the prior there."
+        "No data trained the tasks finding: the posterior equals the prior there."
     ]
-    evidence = inferer.evidence()
+    evidence = inferer.trained_share()
     assert (evidence["finding"], evidence["pneumonia_type"], evidence["shared"]) == (0.0, 1.0, 1.0)
 
 

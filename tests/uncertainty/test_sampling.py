@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtmedformer_monai.uncertainty.sampling import draw_weights, evidence_by_task, task_of
+from mtmedformer_monai.uncertainty.sampling import draw_weights, task_of, trained_share_by_task
 
 
 def generator(seed=0):
@@ -76,4 +76,4 @@ def test_a_task_without_evidence_has_none():
         "decoders.lung.w": torch.tensor([0.9]),
         "decoders.box.w": torch.ones(2),
     }
-    assert evidence_by_task(posterior, prior) == {"shared": 0.75, "lung": 1.0, "box": 0.0}
+    assert trained_share_by_task(posterior, prior) == {"shared": 0.75, "lung": 1.0, "box": 0.0}

@@ -48,8 +48,8 @@ class Keeping(AveragingSite):
         self.told += 1
         return {**super().receive(broadcast), "head": torch.tensor([9.0])}
 
-    def own_evidence(self):
-        return {"shift/w": SHIFT["w"], "precision/w": OWN["w"]}
+    def own_factor(self):
+        return {"precision_mean/w": SHIFT["w"], "precision/w": OWN["w"]}
 
 
 def test_what_the_rule_keeps_is_personal_and_the_rule_stays_as_it_is():

@@ -17,7 +17,7 @@ def test_means_are_over_the_sites_that_know():
 
 
 def test_the_table_has_a_row_a_way():
-    table = comparison_table({"bayesian": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
+    table = comparison_table({"pvi": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
     assert table.splitlines()[2:] == ["| bayesian | 0.500 | - |", "| fedavg | 0.250 | - |"]
 
 

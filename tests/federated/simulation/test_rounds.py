@@ -43,7 +43,7 @@ def here(monkeypatch):
 @pytest.fixture
 def settings(tmp_path):
     def make(**changes):
-        sizes = {"num_sites": 2, "num_rounds": 2, "patients": 14, "image_size": 32, "unlike": "tasks"}
+        sizes = {"num_sites": 2, "num_rounds": 2, "patients": 14, "image_size": 32, "partition": "tasks"}
         bundle = ROOT / "bundles/chest_xray_multitask"
         return SimulationSettings(bundle, tmp_path / "out", **{**sizes, **changes})
 
@@ -66,7 +66,7 @@ def test_a_federation_writes_what_it_measured_and_goes_on_exactly_after_a_kill(s
     posterior = load_posterior(tmp_path / "whole/posterior.pt")
     assert posterior.provenance.num_sites == posterior.provenance.num_rounds == 2
     assert posterior.temperature in TEMPERATURES
-    assert set(torch.load(tmp_path / "whole/model.pt")) >= set(posterior.evidence)
+    assert set(torch.load(tmp_path / "whole/model.pt")) >= set(posterior.likelihood_precision)
 
     real = worker.train
 

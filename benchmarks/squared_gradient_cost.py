@@ -1,6 +1,6 @@
 """What evidence costs in training: seconds of a step with and without squared gradients, in turns.
 
-    python benchmarks/evidence_cost.py [--size tiny] [--image 128] [--batch 16] [--steps 12]
+    python benchmarks/squared_gradient_cost.py [--size tiny] [--image 128] [--batch 16] [--steps 12]
 
 Prints the median of each, and their ratio, which has to stay below 1.15. Tiny network, 128 x 128, batch 16, one thread
 of a shared CPU: see docs/results.md.

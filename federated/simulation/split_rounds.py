@@ -15,7 +15,7 @@ from torch import nn
 from mtmedformer_monai.engines.handlers.seeding import seed_epoch
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
 from mtmedformer_monai.federated.split.channel import DOWN, UP
-from mtmedformer_monai.federated.split.factory import make_neighbor
+from mtmedformer_monai.federated.split.factory import make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
@@ -35,11 +35,11 @@ PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainVi
 NEEDS_PLAIN = ("p_festa", "fesvibs")
 
 
-class NeighborSimulation:
+class SplitSimulation:
     """One system, from its first round or from where it stopped; files as those of `Simulation`.
 
     Args:
-        name: of the system, as of `make_neighbor`.
+        name: of the system, as of `make_split_system`.
         settings: of the simulation; `strategy_settings` are the system's.
         data: datalists of all sites.
         folder: for its files.
@@ -62,7 +62,7 @@ class NeighborSimulation:
             seed_epoch(site.batches, settings.seed, 0, index)
         loss = scaled_loss(network, tasks, self._sites)
         local = LocalSettings(loss, epochs=settings.local_epochs)
-        self._system = make_neighbor(name, network, local, **settings.strategy_settings)
+        self._system = make_split_system(name, network, local, **settings.strategy_settings)
 
     def run(self) -> dict[str, Figures]:
         """All rounds that are not done yet; then test figures.

@@ -9,7 +9,7 @@ import torch
 
 from mtmedformer_monai.federated.simulation import SimulationSettings
 from mtmedformer_monai.federated.simulation.cohort import prepare_data
-from mtmedformer_monai.federated.simulation.neighbor_rounds import NeighborSimulation, scaled_loss
+from mtmedformer_monai.federated.simulation.split_rounds import SplitSimulation, scaled_loss
 from mtmedformer_monai.tasks import ClassificationTask
 from tests.bundles.conftest import ROOT
 
@@ -17,14 +17,14 @@ from tests.bundles.conftest import ROOT
 @pytest.fixture
 def settings(tmp_path):
     def make(**changes):
-        sizes = {"num_sites": 2, "num_rounds": 2, "patients": 14, "image_size": 32, "unlike": "nothing"}
+        sizes = {"num_sites": 2, "num_rounds": 2, "patients": 14, "image_size": 32, "partition": "iid"}
         return SimulationSettings(ROOT / "bundles/chest_xray_multitask", tmp_path / "out", **{**sizes, **changes})
 
     return make
 
 
 def simulation(chosen, folder, name="festa"):
-    return NeighborSimulation(name, chosen, prepare_data(chosen), folder)
+    return SplitSimulation(name, chosen, prepare_data(chosen), folder)
 
 
 def test_a_system_trains_and_goes_on_exactly_after_a_kill(settings, tmp_path, monkeypatch):
