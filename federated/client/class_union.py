@@ -25,10 +25,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.classification import ClassificationTask
-from mtmedformer_monai.tasks.detection import DetectionTask
-
-from .known_classes import KnownClasses
 
 
 def restrict_tasks(tasks: Sequence[Task], known: Mapping[str, Sequence[str]]) -> list[Task]:
@@ -48,11 +44,10 @@ def restrict_tasks(tasks: Sequence[Task], known: Mapping[str, Sequence[str]]) ->
 
 
 def _restrict(task: Task, known: Sequence[str] | None) -> Task:
-    names: list[str] = list(getattr(task, "classes", []))
-    if known is None or set(known) == set(names):
+    if known is None or set(known) == set(task.classes):
         return task
-    if not isinstance(task, (ClassificationTask, DetectionTask)):
-        raise ValueError(f"known_classes expects tasks with classes, got {task.name!r}; leave its annotations out.")
-    if not known or not set(known) <= set(names):
-        raise ValueError(f"known_classes of {task.name!r} expects one or more of {names}, got {list(known)}.")
-    return KnownClasses(task, known)
+    if task.classes and (not known or not set(known) <= set(task.classes)):
+        raise ValueError(
+            f"known_classes of {task.name!r} expects one or more of {list(task.classes)}, got {list(known)}."
+        )
+    return task.restrict(known)

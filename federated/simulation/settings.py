@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtmedformer_monai.federated.choices import PARTITIONS
+
 
 @dataclass(frozen=True)
 class SimulationSettings:
@@ -49,12 +51,14 @@ class SimulationSettings:
         """Refuses what can't be simulated.
 
         Raises:
-            ValueError: a number below 1.
+            ValueError: a number below 1, or an unknown partition.
             FileNotFoundError: the folder is no bundle that can be federated.
         """
         for name in ("num_sites", "num_rounds", "local_epochs", "num_processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} expects 1 or more, got {getattr(self, name)}.")
+        if self.partition not in PARTITIONS:
+            raise ValueError(f"partition expects one of {', '.join(PARTITIONS)}, got {self.partition!r}.")
         for name in ("train.json", "evaluate.json", "federated.json"):
             if not (self.bundle / "configs" / name).is_file():
                 raise FileNotFoundError(

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.utils import set_determinism
 from torch import nn
 
 from mtmedformer_monai.engines.handlers.seeding import seed_epoch
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
+from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
 from mtmedformer_monai.federated.split.channel import DOWN, UP
 from mtmedformer_monai.federated.split.factory import make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
@@ -131,7 +131,6 @@ class SplitSimulation:
         return Evaluation(self._settings.bundle, {**self._overrides, **lists})
 
 
-@torch.no_grad()
 def scaled_loss(network: nn.Module, tasks: Sequence[Task], sites: Sequence[Site]) -> HybridLoss:
     """The hybrid loss with one scale for all sites: means over their first batches at the common weights.
 
@@ -140,12 +139,11 @@ def scaled_loss(network: nn.Module, tasks: Sequence[Task], sites: Sequence[Site]
         tasks: of the network; one that no site has a label of counts plainly.
         sites: whose batches are measured.
     """
-    measured, prepare = HybridLoss(tasks), PrepareMultiTaskBatch(tasks, keep_meta=False)
-    network.eval()
+    scales, prepare = LossScales(), PrepareMultiTaskBatch(tasks, keep_meta=False)
     for site in sites:
-        for _, batch in zip(range(max(1, INITIAL_BATCHES // len(sites))), site.batches, strict=False):
-            image, targets = prepare(batch)
-            measured(network(image), targets)
-    network.train()
-    scales = {task.name: float(value) for task, value in zip(tasks, measured.initial, strict=True)}
-    return HybridLoss(tasks, initial={name: value if value > 0 else 1.0 for name, value in scales.items()})
+        first = zip(range(max(1, INITIAL_BATCHES // len(sites))), site.batches, strict=False)
+        scales.add(
+            loss_terms(HybridLoss(tasks, normalize=False), network, network, (prepare(each) for _, each in first))
+        )
+    _, initial = split_initial_losses(scales.broadcast())
+    return HybridLoss(tasks, initial={task.name: initial.get(task.name, 1.0) for task in tasks})

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from mtmedformer_monai.federated.choices import SPLIT_SYSTEMS as SPLIT_SYSTEMS
 from mtmedformer_monai.federated.named_classes import build_by_name
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
 from .system import LocalSettings, SplitSystem
-
-SPLIT_SYSTEMS: Final = {
-    "festa": ("split.festa", "FeSTA"),
-    "p_festa": ("split.p_festa", "PFeSTA"),
-    "fesvibs": ("split.fesvibs", "FeSViBS"),
-    "task_agnostic": ("split.task_agnostic", "TaskAgnostic"),
-}
-"""{name: (module, class)}. To add one: a file, and a line here."""
 
 
 def make_split_system(name: str, network: MTMedFormer, local: LocalSettings, **settings: Any) -> SplitSystem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from mtmedformer_monai.federated.choices import STRATEGIES as STRATEGIES
 from mtmedformer_monai.federated.named_classes import build_by_name
 from mtmedformer_monai.federated.strategy import Strategy
 
@@ -11,20 +12,6 @@ from .compressed import Compressed
 
 COMPRESSIONS: Final = ("float32", "float16")
 """Number formats of the precision-weighted means in compressed messages."""
-
-STRATEGIES: Final = {
-    "pvi": ("pvi.strategy", "PVI"),
-    "fedavg": ("strategies.fedavg", "FedAvg"),
-    "fedprox": ("strategies.fedprox", "FedProx"),
-    "fedbn": ("strategies.fedbn", "FedBN"),
-    "scaffold": ("strategies.scaffold", "Scaffold"),
-    "feddyn": ("strategies.feddyn", "FedDyn"),
-    "fisher": ("strategies.fisher_merging", "FisherMerging"),
-    "matching": ("strategies.matched_averaging", "MatchedAveraging"),
-    "fedpa": ("strategies.fedpa", "FedPA"),
-    "local": ("strategies.local_only", "LocalOnly"),
-}
-"""{name: (module, class)}. To add one: a file, and a line here and in `__init__.pyi`."""
 
 
 def make_strategy(name: str, compress: str = "", **settings: Any) -> Strategy:

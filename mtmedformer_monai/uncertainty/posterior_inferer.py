@@ -14,7 +14,6 @@ from torch.func import functional_call
 
 from mtmedformer_monai.tasks.base import Task
 
-from .output_average import summarize_samples
 from .posterior_file import WeightPosterior, check_fit, load_posterior
 from .sampling import draw_weights, trained_share_by_task
 
@@ -26,7 +25,7 @@ class PosteriorInferer(Inferer):
 
     Returns what the network returns, {task: raw output}, so that losses, metrics and postprocessing work as they are,
     and beside it `{task}.{figure}` tensors, which none of them looks at (a task's name holds no dot);
-    `summarize_samples` lists them, `KeepUncertaintyd` carries them past the activation.
+    `Task.combine_samples` of each kind lists them, `KeepUncertaintyd` carries them past the activation.
 
     The draws depend on the seed alone: all images see the same draws, whatever the batch, and two runs agree. The
     network is not changed. Time: `num_samples` times the network's; memory: a copy of its weights, and the outputs of
@@ -94,7 +93,7 @@ class PosteriorInferer(Inferer):
     def _summarize(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         for task in self._tasks:
-            outputs[task.name], figures = summarize_samples(task, samples[task.name])
+            outputs[task.name], figures = task.combine_samples(samples[task.name].float())
             outputs |= {f"{task.name}.{figure}": value for figure, value in figures.items()}
         return outputs
 

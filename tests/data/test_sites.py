@@ -78,3 +78,10 @@ def test_what_can_not_be_partitioned_is_reported():
         partition_across_sites(make_datalist(), 3, "weather")
     with pytest.raises(ValueError, match="of 6 has no training images"):
         partition_across_sites(make_datalist(4), 6)
+
+
+def test_the_command_line_offers_every_partition():
+    from mtmedformer_monai.data.sites import _PARTITIONS
+    from mtmedformer_monai.federated.choices import PARTITIONS
+
+    assert set(PARTITIONS) == set(_PARTITIONS)

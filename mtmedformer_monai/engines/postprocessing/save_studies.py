@@ -15,7 +15,6 @@ from torch import Tensor
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.keys import IMAGE, PRED, STUDY_ID, STUDY_VIEWS
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.classification import ClassificationTask
 from mtmedformer_monai.tasks.study_task import StudyTask
 
 _logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class SaveStudies:
     """
 
     def __init__(self, tasks: Sequence[Task], study_tasks: Sequence[StudyTask], folder: str) -> None:
-        self._tasks = [task for task in tasks if isinstance(task, ClassificationTask)]
+        self._tasks = [task for task in tasks if task.describes_image]
         self._study_tasks = list(study_tasks)
         self._folder = Path(folder)
         self._count = 0

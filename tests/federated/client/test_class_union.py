@@ -28,7 +28,7 @@ def detection(classes):
         ({"nothing": ["a"]}, "expects tasks out of"),
         ({"pathology": ["cyst"]}, "one or more of"),
         ({"pathology": []}, "one or more of"),
-        ({"lung": ["lung"]}, "expects tasks with classes"),
+        ({"lung": ["lung"]}, "'lung' can't be restricted to known classes"),
     ],
     ids=["task", "class", "none", "masks"],
 )
