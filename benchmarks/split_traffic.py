@@ -1,4 +1,4 @@
-"""What a site sends and receives in a round of each neighbor's system, measured beside the papers' formulas.
+"""What a site sends and receives in a round of each split-learning baseline, measured beside the papers' formulas.
 
     python benchmarks/split_traffic.py [--image 128] [--images 8] [--batch 4] [--epochs 1] [--unify 2]
 

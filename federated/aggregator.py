@@ -78,7 +78,7 @@ class Aggregator:
 
         A plain `MonaiAlgo` client sends weights, or their difference to the broadcast ones. It counts as a Gaussian
         around its weights, of one precision in all of them: `plain_precision` times its images, which it tells as
-        `data_count` in its statistics, else 1. For an average that is its share. Beside posterior sites it is a guess
+        `data_count` in its statistics, else 1. For an average that is its share. Beside PVI clients it is a guess
         of what the client knows, all weights alike; as it isn't told what others believe, and forgets its part from
         round to round, the fixed point is that of an average for it, not of the pooled data.
 

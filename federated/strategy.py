@@ -63,7 +63,7 @@ class LocalTraining:
     Attributes:
         weights: {parameter or buffer: tensor}, trained; float32 on the CPU, no live views.
         num_samples: {parameter or buffer: training images with a label of a task that uses it}; 0 or left out: the site
-            doesn't train it, and doesn't speak of it.
+            doesn't train it, and doesn't send it.
         squared_gradient: {parameter: mean over samples of the squared gradient of a sample's loss}; empty unless the
             site's strategy asks for it.
         num_steps: of the optimizer, in this round.

@@ -86,12 +86,12 @@ class _Matching:
 
     def __init__(
         self,
-        evidence: UnitComparison,
+        comparison: UnitComparison,
         weights: dict[str, Tensor],
         groups: PermutationGroups,
         settings: AlignmentSettings,
     ) -> None:
-        self._comparison, self._current, self._groups, self._settings = evidence, weights, groups, settings
+        self._comparison, self._current, self._groups, self._settings = comparison, weights, groups, settings
         self._slots = AxisSlots(groups, {name: tuple(value.shape) for name, value in weights.items()})
         self._identity = identity_permutation(groups)
         self._permutation = self._identity
@@ -121,7 +121,7 @@ class _Matching:
         """Brings the units of a tree into their best order by what is settled.
 
         Returns:
-            Roots of trees whose evidence that changes; none if nothing moved.
+            Roots of trees whose comparison that changes; none if nothing moved.
         """
         similarity = self._similarity(root, settled)
         if self._stays(similarity):

@@ -193,7 +193,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         return to_exchange(measure_initial_losses(self.trainer, self.options.loss_batches), self._data_statistics())
 
     def withdraw(self) -> ExchangeObject:
-        """What takes this site's evidence out of the federation, for the server to add; the site starts anew.
+        """What takes this site's factor out of the federation, for the server to add; the site starts anew.
 
         Empty where the strategy leaves nothing with the server, as averages do.
         """

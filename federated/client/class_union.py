@@ -15,7 +15,7 @@ The federation's tasks list the union, in one config for all. A site says by nam
 Knowing a class is a matter of what the site looks for, not of what it has found: a site that looks for pneumonia, and
 has seen none, knows it.
 
-Unknown classes share tensors with known ones (rows of the last layer). A site speaks of a whole tensor: in averages
+Unknown classes share tensors with known ones (rows of the last layer). A client sends whole tensors: in averages
 these rows come back as they were broadcast, but for weight decay, and slow the others' steps down; the fixed point
 stays.
 """

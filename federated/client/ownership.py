@@ -1,6 +1,6 @@
 """Which tasks a parameter serves, and how many of a site's training images have a label of them.
 
-A site speaks of what it has trained: of the encoder by all images with any label, of a task's decoder by the images
+A client sends what it has trained: the encoder by all images with any label, a task's decoder by the images
 with that task's label. A network of a stock bundle has no such parts: all of it learns from all images.
 """
 

@@ -1,6 +1,6 @@
 """Weights that a site infers with for itself.
 
-What the strategy keeps at the site (norms, heads) is personal already. Beyond that a site may let its own evidence
+What the strategy keeps at the site (norms, heads) is personal already. Beyond that a site may let its own factor
 count more than in the global posterior, whose factor of the site is in it once: the Gaussian product with the site's
 factor raised to the power 1 + w has the mean `(Lambda mu + w eta_k) / (Lambda + w Lambda_k)`. At w = 0 it is the global
 mean; as w grows it goes to what the site's own images say, weight by weight as far as they say anything.
@@ -53,12 +53,12 @@ def mix(
 
 
 def personal_weights(rule: SiteRule, broadcast: Mapping[str, Tensor], share: float) -> Weights:
-    """What a site infers with: the weights that its rule would train from, mixed with its own evidence.
+    """What a site infers with: the weights that its rule would train from, mixed with its own factor.
 
     Args:
         rule: of the site; it stays as it is.
         broadcast: of the server.
-        share: of the site's own evidence; without any, or with a strategy that has no posterior, what the rule keeps
+        share: of the site's own factor; without any, or with a strategy that has no posterior, what the rule keeps
             is all that is personal.
     """
     copied = copy.deepcopy(rule)

@@ -56,7 +56,7 @@ def simulate(way: str, settings: SimulationSettings, name: str = "") -> Figures:
     """One way, from its first round or from where it stopped; its figures on the test images of the whole cohort.
 
     Args:
-        way: name of a strategy or of a neighbor's system, `POOLED` or `LOCAL`.
+        way: name of a strategy or of a split-learning baseline, `POOLED` or `LOCAL`.
         settings: of the simulation.
         name: of its folder, where another than the way.
     """

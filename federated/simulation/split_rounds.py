@@ -1,4 +1,4 @@
-"""The rounds of a neighbor's system on the same sites, in this process."""
+"""The rounds of a split-learning baseline on the same sites, in this process."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class FeSViBS(SharedBodySystem):
         observer: sees all that crosses.
 
     Raises:
-        TypeError: an encoder whose blocks speak of maps of different widths.
+        TypeError: an encoder whose blocks have different widths.
         ValueError: blocks that the body doesn't have.
     """
 

@@ -15,7 +15,7 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 class Compressed(Strategy):
     """A strategy whose sites send packets (`federated/wire.py`).
 
-    Precision other than a constant takes a byte: give posterior sites `coded_precision=True`, so that their means are
+    Precision other than a constant takes a byte: give PVI `coded_precision=True`, so that their means are
     made for it.
 
     Args:

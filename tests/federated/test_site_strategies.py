@@ -45,7 +45,7 @@ def test_personal_weights_are_those_of_the_site(stock):
     assert any(not torch.equal(inferred[name], broadcast[name]) for name in norms)
 
 
-def test_a_site_withdraws_its_evidence(stock):
+def test_a_site_withdraws_its_factor(stock):
     """With both sites' factors taken out the prior is left."""
     sites = [stock("pvi"), stock("pvi", train_kwargs={"seed": 1})]
     start = weights_of(sites[0])

@@ -37,8 +37,8 @@ def test_without_variance_logits_stay():
 def last_layer_posterior(network, names):
     parameters = {name: value for name, value in network.named_parameters() if name.startswith(names)}
     torch.manual_seed(1)
-    evidence = {name: 1.0 + 9.0 * torch.rand_like(value) for name, value in parameters.items()}
-    return WeightPosterior(evidence, {name: torch.tensor(0.5) for name in evidence}, temperature=2.0)
+    precision = {name: 1.0 + 9.0 * torch.rand_like(value) for name, value in parameters.items()}
+    return WeightPosterior(precision, {name: torch.tensor(0.5) for name in precision}, temperature=2.0)
 
 
 def test_agrees_with_draws_of_the_last_layer():

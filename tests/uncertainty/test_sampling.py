@@ -69,7 +69,7 @@ def test_a_parameters_name_tells_its_task(parameter, task):
     assert task_of(parameter) == task
 
 
-def test_a_task_without_evidence_has_none():
+def test_a_untrained_task_has_no_trained_share():
     prior = {"encoder.w": torch.tensor(0.5), "decoders.lung.w": torch.tensor(0.5), "decoders.box.w": torch.ones(2)}
     posterior = {
         "encoder.w": torch.tensor([0.5, 0.6, 0.7, 0.8]),

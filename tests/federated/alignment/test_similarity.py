@@ -22,10 +22,10 @@ def test_what_all_units_share_is_no_likeness():
 
 @pytest.mark.parametrize("metric", [{}, {"w": torch.tensor([[1.0, 2.0], [0.5, 3.0]])}], ids=["plain", "weighted"])
 def test_values_are_half_of_what_an_order_takes_from_the_distance(metric):
-    evidence = UnitComparison({"w": OURS}, metric)
-    values = evidence.values({"w": THEIRS}, PLACES, 2)
-    stay = evidence.similarity({"w": THEIRS}, PLACES, 2).distance.sum()
-    move = evidence.similarity({"w": THEIRS.flip(0)}, PLACES, 2).distance.sum()
+    comparison = UnitComparison({"w": OURS}, metric)
+    values = comparison.values({"w": THEIRS}, PLACES, 2)
+    stay = comparison.similarity({"w": THEIRS}, PLACES, 2).distance.sum()
+    move = comparison.similarity({"w": THEIRS.flip(0)}, PLACES, 2).distance.sum()
     assert 2 * (values[0, 1] + values[1, 0] - values.trace()).item() == pytest.approx((stay - move).item())
 
 

@@ -16,8 +16,8 @@ from tests.federated.rounds import assert_equal, run_rounds, weights_of
 CHEST = ROOT / "bundles/chest_xray_multitask"
 
 
-class PullingSite(AveragingSite):
-    """Pulls to the broadcast, asks for evidence, and remembers how often it trained."""
+class CorrectingSite(AveragingSite):
+    """Steps towards the broadcast, needs squared gradients, and remembers how often it trained."""
 
     needs_squared_gradient = True
     rounds = 0
@@ -41,9 +41,9 @@ class PullingSite(AveragingSite):
         self.rounds = state["rounds"]
 
 
-class Pulling(FedAvg):
+class Correcting(FedAvg):
     def site(self, groups=None):
-        return PullingSite()
+        return CorrectingSite()
 
 
 def test_a_stock_bundle_is_averaged_by_images(stock):
@@ -99,18 +99,18 @@ def test_the_optimizer_is_kept_or_reset(stock, optimizer, steps):
 
 
 def test_a_killed_site_goes_on_bit_for_bit(stock, tmp_path):
-    site = stock(Pulling())
+    site = stock(Correcting())
     start = weights_of(site)
-    server = Aggregator(Pulling(), start)
+    server = Aggregator(Correcting(), start)
     run_rounds(server, [site], 2)
     site.save(tmp_path / "memory")
     server.save(tmp_path / "server.pt")
     run_rounds(server, [site], 1)
 
     torch.manual_seed(99)
-    again = stock(Pulling())
+    again = stock(Correcting())
     again.restore(tmp_path / "memory")
-    server_again = Aggregator(Pulling(), start)
+    server_again = Aggregator(Correcting(), start)
     server_again.restore(tmp_path / "server.pt")
     run_rounds(server_again, [again], 1)
     assert_equal(server_again.weights(), server.weights())

@@ -28,7 +28,7 @@ def test_it_is_the_mean_of_the_product_with_a_power_of_the_own_factor():
     assert float(mix(MEAN, PRECISION, SHIFT, OWN, 3.0)["w"][0]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_weights_without_precision_or_evidence_stay():
+def test_weights_without_precision_or_factor_stay():
     mean = {**MEAN, "buffer": torch.tensor([7.0])}
     assert mix(mean, {}, SHIFT, OWN, 1.0) == mean
     assert mix(mean, PRECISION, {}, {}, 1.0) == mean
@@ -40,7 +40,7 @@ def test_a_negative_share_is_refused():
 
 
 class Keeping(AveragingSite):
-    """Keeps a head, has evidence, and counts what it was told."""
+    """Keeps a head, has a factor, and counts what it was told."""
 
     told = 0
 

@@ -28,7 +28,7 @@ def test_the_first_round_by_hand():
 def test_the_second_round_by_hand(rate, damping, factor):
     """From the factor (10, 5), in a posterior of precision 9 and mean 1: C = 4, e = 9 - 10 = -1, g = 10 - 5 = 5.
 
-    H = 20 x 0.1 = 2; the slope goes a share of (C + H) (3 - 1) = 12.
+    H = 20 x 0.1 = 2; the update takes a share of (C + H) (3 - 1) = 12.
     """
     rule = site(curvature=0.0, rate=rate)
     rule.load_state_dict({"own": {"w": [torch.tensor([10.0]), torch.tensor([5.0])]}, "squares": {}})
@@ -92,7 +92,7 @@ def test_what_a_site_does_not_train_it_does_not_speak_of():
 
 
 def test_coded_precision_is_what_a_byte_tells_and_the_mean_is_made_for_it():
-    """Alone and without a pull, the factor's mean is the trained weight, however its precision was rounded."""
+    """Alone and without a cavity term, the factor's mean is the trained weight, however its precision was rounded."""
     rule = site(isotropic=0.0, curvature=1.0, coded_precision=True)
     squares, weights = torch.rand(100).exp(), torch.randn(100)
     rule.receive({"mean/w": torch.zeros(100), "precision/w": torch.zeros(100)})

@@ -27,7 +27,7 @@ def linear_site(precision: list[float], shift: list[float], told: list[float] | 
     def train(rule, start):
         zero = torch.zeros_like(offset)
         ones = torch.ones_like(offset)
-        constant = count * rule.correct("w", zero, zero, count)  # of the pull's gradient, which is affine
+        constant = count * rule.correct("w", zero, zero, count)  # of the cavity's gradient, which is affine
         slope = count * rule.correct("w", ones, zero, count) - constant
         trained = (offset - constant) / (curvature + slope)
         square = torch.tensor(told or precision) / count

@@ -20,7 +20,7 @@ def test_refuses_losses_that_differ_by_site(loss, epochs, message):
 
 
 @pytest.mark.parametrize("name", SPLIT_SYSTEMS)
-def test_every_neighbor_by_its_name(name):
+def test_every_split_system_by_its_name(name):
     network = plain()
     system = make_split_system(name, network, settings())
     assert isinstance(system, SplitSystem)
