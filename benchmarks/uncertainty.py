@@ -88,7 +88,7 @@ def batches_of(workflow: ConfigWorkflow, data: Path, section: str, batch_size: i
 
 
 def posteriors_of(network: nn.Module, loss: nn.Module, singles: Batches, prior: float) -> dict[str, WeightPosterior]:
-    """Prior and likelihood precision of the training list, as a federation's sites would send it, squared gradients exact."""
+    """Prior and likelihood precision of the training list, as clients would send it, squared gradients exact."""
 
     def loss_of(network: nn.Module, index: Tensor) -> Tensor:
         image, targets = singles[int(index)]

@@ -6,7 +6,7 @@ measures at the common weights, without a step, and tells sums and counts; the s
 then on they stay.
 
 Three more things have to be alike at all sites, by the config that they share: the tasks' weights; the balance, which
-has to be 'fixed' (the others learn weights from each site's own losses); and the weight decay. It shrinks weights towards 0 in
+has to be 'fixed' (the others learn weights from each site's own losses); and the weight decay. It shrinks weights in
 each step, at each site anew, and is no part of the loss: with a strategy that has a prior, which the server counts
 once, set `weight_decay` to 0.
 """

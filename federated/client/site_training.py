@@ -1,9 +1,9 @@
 """What a federation adds to a site's local training, as a handler of MONAI's stock trainer.
 
-Between the backward pass and the optimizer's step, squared gradients are estimated, the strategy corrects gradients, and
-parameters that the site has no label for are kept as they are; after the step the strategy sees the weights. Squared
-gradients cost a few passes over the gradients and none over the data: `benchmarks/squared_gradient_cost.py` prints how
-much.
+Between the backward pass and the optimizer's step, squared gradients are estimated, the strategy corrects gradients,
+and parameters that the site has no label for are kept as they are; after the step the strategy sees the weights.
+Squared gradients cost a few passes over the gradients and none over the data: `benchmarks/squared_gradient_cost.py`
+prints how much.
 """
 
 # B images of a batch
