@@ -42,6 +42,9 @@ of all segmentation tasks are numbered from 1."""
 STUDY_ID = "study_id"
 """What images of one examination share; an image without one is a study of its own."""
 
+UNCERTAINTY = "uncertainty"
+"""{task: {figure: tensor}} of one image, in the network's pixels; and its place in a task's findings."""
+
 LATERALITY = "laterality"
 VIEW = "view"
 """In an item, what the datalist says of the image, for files whose header is silent: 'L' or 'R'; 'CC', 'MLO', ..."""
@@ -90,3 +93,24 @@ class MetaKey:
 
     FLAGS = "flags"
     """What the rules of admission flagged, joined by '; ', or ''."""
+
+
+class BoxRow:
+    """Columns of the rows that boxes are held in; boxes are x1, y1, x2, y2 in pixels of the image at hand.
+
+    Rows of a detection output are box, point and one logit (or score) per class: (A, 7 + K). Rows of a target are box
+    and class index: (N, 5).
+    """
+
+    BOX = slice(0, 4)
+    POINT = slice(4, 7)
+    """x, y and stride of the point that predicts the box."""
+
+    LOGITS = slice(7, None)
+    """From an output's column on: class logits, or scores where they are activated."""
+
+    CLASS = 4
+    """Of a target: class index; -1 is no box."""
+
+    NUM_TARGET = 5
+    """Columns of a target."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from mtmedformer_monai.keys import FACTS, IMAGE, MASKS, MetaKey
 
 from .errors import AnnotationError
-from .read_mask import read_mask
+from .read_mask import find_inside, read_mask
 
 
 class EncodesTarget(Protocol):

@@ -103,6 +103,23 @@ def test_weights_from_before_are_kept(tmp_path):
     assert all(torch.equal(new[name], weights[2][name]) for name in new)
 
 
+def test_two_handlers_write_one_file_each(tmp_path):
+    training = build_training(2)
+    SaveCheckpoints(training.state, None, str(tmp_path / "models/model.pt")).attach(training.trainer)
+    training.run()
+    assert [path.name for path in tmp_path.rglob("*.pt")] == ["model.pt"]
+    again, folder = build_training(2), tmp_path / "again"
+    SaveCheckpoints(again.state, None, str(folder / "model.pt")).attach(again.trainer)
+    SaveCheckpoints(again.state, str(folder / "last.pt"), None).attach(again.trainer)
+    again.run()
+    last, best = load_checkpoint(folder / "last.pt"), load_checkpoint(folder / "model.pt")
+    assert last["epoch"] == 2
+    assert last["best_epoch"] in (1, 2)
+    assert all(torch.equal(best[name], load_checkpoint(tmp_path / "models/model.pt")[name]) for name in best)
+    with pytest.raises(ValueError, match="expects resume_path, weights_path or both, got neither"):
+        SaveCheckpoints(again.state, None, None)
+
+
 def test_leftovers_of_a_killed_run_go(tmp_path):
     (tmp_path / "last.pt.x1.partial").write_bytes(b"half")
     train_with_scores(tmp_path, [0.1])
