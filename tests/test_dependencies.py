@@ -1,6 +1,7 @@
 """Every dependency of the package is imported by a file of it, or stands below with its reason."""
 
 import re
+
 import tomllib
 
 from tests.bundles.conftest import ROOT

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 _MEANINGFUL = re.compile(r"[#@%$]")
+_logger = logging.getLogger(__name__)
 
 
 def config_text(text: str | Path) -> str:
@@ -28,3 +30,15 @@ def config_text(text: str | Path) -> str:
     if _MEANINGFUL.search(text) is None:
         return text
     return "$" + _MEANINGFUL.sub(lambda found: f"\\x{ord(found[0]):02x}", repr(text))
+
+
+def warn_if_mangled(path: str | Path) -> None:
+    """Warns of a path with `::`, which MONAI's parser makes of a `#` that was typed in a path."""
+    if "::" in str(path):
+        typed = str(path).replace("::", "#")
+        _logger.warning(
+            "MONAI's parser reads '#' in a path as '::'. Files go to %s; if %s was meant, write --output_dir '%s'.",
+            path,
+            typed,
+            config_text(typed),
+        )

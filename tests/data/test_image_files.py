@@ -31,3 +31,12 @@ def test_what_is_missing_is_told(tmp_path):
         find_images(tmp_path / "none.png")
     with pytest.raises(FileNotFoundError, match="holds no file that ends in"):
         find_images(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["[a-c]*", "run 1?b=2", "ward#3", "100%", 'it\'s "q" größe', "$HOME", "a:b@c"])
+def test_characters_of_patterns_and_addresses_in_a_folders_name_mean_themselves(tmp_path, name):
+    for folder in (tmp_path / name, tmp_path / "b"):
+        folder.mkdir()
+        (folder / f"{name}.png").write_bytes(b"")
+    assert find_images(str(tmp_path / name)) == [{"image": str(tmp_path / name / f"{name}.png")}]
+    assert find_images(str(tmp_path / name / f"{name}.png")) == [{"image": str(tmp_path / name / f"{name}.png")}]
