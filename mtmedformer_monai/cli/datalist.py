@@ -121,7 +121,7 @@ def read_vocabulary(bundle: Path) -> dict[str, Any]:
     }
 
 
-def _of_kind(tasks: list[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str, Any]]:
+def _of_kind(tasks: Sequence[Mapping[str, Any]], kind: str) -> Iterator[Mapping[str, Any]]:
     return (task for task in tasks if str(task.get("_target_", "")).rpartition(".")[2] == kind)
 
 

@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 from monai.bundle import ConfigParser
 
@@ -31,7 +33,7 @@ def test_a_path_that_the_parser_has_changed_is_told_with_what_to_type(caplog):
     mangled = ConfigParser({"folder": "/data/ward#3"}).get_parsed_content("folder")
     warn_if_mangled(mangled)
     (record,) = caplog.records
-    typed = record.getMessage().partition("--output_dir '")[2].removesuffix("'.")
+    (typed,) = shlex.split(record.getMessage().partition("--output_dir ")[2])
     assert ConfigParser({"folder": typed}).get_parsed_content("folder") == "/data/ward#3"
     caplog.clear()
     warn_if_mangled("/data/ward 3")
