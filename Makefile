@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format clean setup
+.PHONY: demo test check format clean setup monai-label
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -36,6 +36,10 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# Both bundles in MONAI Label's real server, which is installed beside ours (3 GB) and kept; see docs/monai_label.md.
+monai-label: $(STAMP)
+	$(BIN)/python benchmarks/monai_label.py --environment .monai_label
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

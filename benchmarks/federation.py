@@ -1,6 +1,6 @@
-"""Strategies of federation beside one another, on a generated cohort at unlike sites.
+"""Strategies of federation beside one another, on a generated cohort at heterogeneous sites.
 
-    python benchmarks/federation.py --output FOLDER --seeds 3 --ways bayesian fedavg local pooled
+    python benchmarks/federation.py --output FOLDER --seeds 3 --ways pvi fedavg local pooled
 
 Each way starts from the same weights and trains equally many epochs at its sites. Prints a Markdown table of test
 figures: mean and standard deviation over seeds of cohort, deal and training. `pooled` is one site with all images, a
@@ -21,7 +21,7 @@ from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.simulation import SimulationSettings, simulate
 from mtmedformer_monai.federated.simulation.bundle_parts import primary_figures
 
-WAYS = ["bayesian", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
+WAYS = ["pvi", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=WAYS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0, help="settings are chosen on other seeds")
-    parser.add_argument("--unlike", default="scanner")
+    parser.add_argument("--partition", default="site", choices=("iid", "site", "labels", "tasks"))
     parser.add_argument("--patients", type=int, default=240)
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=10)
@@ -47,7 +47,8 @@ def main() -> None:
         for way in options.ways:
             results[way].append(run(way, seed, options))
     print(
-        f"\n{options.seeds} seeds, {options.rounds} rounds of {options.local_epochs} epochs, unlike {options.unlike}\n"
+        f"\n{options.seeds} seeds, {options.rounds} rounds of {options.local_epochs} epochs, "
+        f"partition {options.partition}\n"
     )
     print(f"|  | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
     for way, found in results.items():
@@ -69,7 +70,7 @@ def run(way: str, seed: int, options: argparse.Namespace) -> Figures:
         local_epochs=options.local_epochs,
         strategy=name,
         strategy_settings=parse_pairs(pairs.split(",") if pairs else [], "--ways"),
-        unlike=options.unlike,
+        partition=options.partition,
         patients=options.patients,
         image_size=options.image_size,
         seed=seed,

@@ -28,7 +28,7 @@ from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.visualization.palette import color_of, new_figure, save_figure
 
-WAYS = {"bayesian": {}, "bayesian, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
+WAYS = {"pvi": {}, "pvi, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
 def run(way: str, seed: int, options: argparse.Namespace) -> list[float]:
     """The gradient's length before the first round and after each."""
     settings = SimulationSettings(
-        CHEST, options.output / f"seed_{seed}", unlike="tasks", patients=options.patients,
+        CHEST, options.output / f"seed_{seed}", partition="tasks", patients=options.patients,
         image_size=options.image_size, seed=seed,
     )  # fmt: skip
     plain = {

@@ -1,8 +1,8 @@
-"""What posterior sites hold of a network: squared gradients by part and site, and the shares that follow from them.
+"""What PVI clients hold of a network: squared gradients by part and site, and the shares that follow from them.
 
-    python benchmarks/precision_spread.py FOLDER/bayesian
+    python benchmarks/precision_spread.py FOLDER/pvi
 
-Reads the sites' memories of a simulated federation with posterior sites (`mtmedformer federate simulate`, or
+Reads the sites' memories of a simulated federation with PVI (`mtmedformer federate simulate`, or
 `benchmarks/federation.py`) and prints two Markdown tables: quantiles of the mean squared gradient of an image, over the
 weights of each part of the network; and for the weights that all sites train how far from equal the sites' shares of
 the precision are, by `isotropic`, if all had equally many images.
@@ -50,7 +50,7 @@ def read_squares(site: Path) -> dict[str, Tensor]:
     """{parameter: mean squared gradient} of a site's last round."""
     found: dict[str, Tensor] = last_memory(site)["rule"].get("squares", {})
     if not found:
-        raise SystemExit(f"{site} holds no squared gradients; name a federation of posterior sites.")
+        raise SystemExit(f"{site} holds no squared gradients; name a federation by PVI.")
     return found
 
 

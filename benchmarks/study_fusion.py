@@ -79,7 +79,7 @@ def _predict(parser: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     prepare = parser.get_parsed_content("prepare_batch")
     probs: dict[str, list[Tensor]] = {}
     targets: dict[str, list[Tensor]] = {}
-    for batch in parser.get_parsed_content("validate#dataloader"):
+    for batch in parser.get_parsed_content("test#dataloader"):
         image, target = prepare(batch)
         output = network(image)
         for name in ("pathology", "breast_pathology", "study_pathology"):

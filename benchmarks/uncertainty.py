@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from mtmedformer_monai.data import RadiographDataset, load_datalist
 from mtmedformer_monai.engines import PrepareMultiTaskBatch
-from mtmedformer_monai.federated.pvi.site_round import EvidenceScale, evidence
+from mtmedformer_monai.federated.pvi.equations import PrecisionScale, likelihood_precision
 from mtmedformer_monai.federated.pvi.squared_gradient import exact_squared_gradient
 from mtmedformer_monai.metrics import expected_calibration_error
 from mtmedformer_monai.metrics.selective import (
@@ -49,9 +49,9 @@ from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_like
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-5, 1))
 LAST_LAYER_TEMPERATURES = tuple(10.0**exponent for exponent in range(-3, 5))
 SCALES = {
-    "sampled": EvidenceScale(0.03, 1.0),
-    "sampled, isotropic": EvidenceScale(0.03, 0.0),
-    "sampled, curvature alone": EvidenceScale(0.0, 1.0),
+    "sampled": PrecisionScale(0.03, 1.0),
+    "sampled, isotropic": PrecisionScale(0.03, 0.0),
+    "sampled, curvature alone": PrecisionScale(0.0, 1.0),
 }
 CLASSES, MASKS = ("finding", "pneumonia_type"), ("lung", "opacity")
 FIGURES = ("risk", "nll", "brier", "ece", "aurc", "aurc_excess")
@@ -88,7 +88,7 @@ def batches_of(workflow: ConfigWorkflow, data: Path, section: str, batch_size: i
 
 
 def posteriors_of(network: nn.Module, loss: nn.Module, singles: Batches, prior: float) -> dict[str, WeightPosterior]:
-    """Prior and evidence of the training list, as a federation's sites would send it, squared gradients exact."""
+    """Prior and likelihood precision of the training list, as clients would send it, squared gradients exact."""
 
     def loss_of(network: nn.Module, index: Tensor) -> Tensor:
         image, targets = singles[int(index)]
@@ -103,7 +103,7 @@ def posteriors_of(network: nn.Module, loss: nn.Module, singles: Batches, prior: 
         found: dict[str, Tensor] = {}
         for name, square in squares.items():
             count = counts[task_of(name)]  # squares are means over all images, with a label of the task or without
-            found[name] = evidence(square * len(singles) / max(count, 1), count, scale)
+            found[name] = likelihood_precision(square * len(singles) / max(count, 1), count, scale)
         posteriors[method] = WeightPosterior(found, {name: torch.tensor(prior) for name in found})
     return posteriors
 

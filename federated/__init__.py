@@ -1,1 +1,1 @@
-"""Federated learning: posterior sites, strategies and MONAI FL clients."""
+"""Federated learning: partitioned variational inference, strategies and MONAI FL clients."""

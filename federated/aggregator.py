@@ -23,7 +23,7 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.loss_scales import LossScales
 from .client.plain_sites import PlainSites
-from .exchange import ROUND, round_of, to_exchange, to_message
+from .exchange import ROUND, round_of, to_exchange, to_message, whole_number
 from .strategy import Strategy, Weights
 
 
@@ -78,7 +78,7 @@ class Aggregator:
 
         A plain `MonaiAlgo` client sends weights, or their difference to the broadcast ones. It counts as a Gaussian
         around its weights, of one precision in all of them: `plain_precision` times its images, which it tells as
-        `data_count` in its statistics, else 1. For an average that is its share. Beside posterior sites it is a guess
+        `data_count` in its statistics, else 1. For an average that is its share. Beside PVI clients it is a guess
         of what the client knows, all weights alike; as it isn't told what others believe, and forgets its part from
         round to round, the fixed point is that of an average for it, not of the pooled data.
 
@@ -90,13 +90,14 @@ class Aggregator:
             ValueError: the site has sent in this round, or sends what belongs to another one; or numbers that are not
                 finite, or of other shapes.
             KeyError: a tensor that the federation doesn't have.
+            TypeError: something that is neither a tensor nor a number.
         """
         self._check(exchange, site)
         message = to_message(exchange)
         plain = PlainSites.is_plain(message)
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
-            images = int((exchange.statistics or {}).get(FlStatistics.DATA_COUNT, 1))
+            images = _images_of(exchange, site)
             message = self._plain.terms(site, message, self.weights() if is_difference else None, images)
         self._server.add(message)
         if plain:
@@ -143,3 +144,11 @@ class Aggregator:
                 f"site {site!r} sends for round {number}, but round {self.round} is open; train it on the newest "
                 "broadcast, or restore it from the checkpoint of this round."
             )
+
+
+def _images_of(exchange: ExchangeObject, site: str) -> int:
+    """Images of a plain client; 1 where it doesn't tell."""
+    images = whole_number(exchange, FlStatistics.DATA_COUNT)
+    if images is not None and images < 1:
+        raise ValueError(f"site {site!r} expects a data_count of 1 image or more, got {images}.")
+    return 1 if images is None else images

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .strategy import Kind, Weights, key
+from .strategy import TensorKind, Weights, key
 
 
 class RunningSum:
@@ -57,7 +57,7 @@ class RunningSum:
         return {name.partition("/")[2] for name in self.total}
 
     def weighted_means(self, before: Mapping[str, Tensor]) -> Weights:
-        """Sum of shifts over sum of precisions, where any came; elsewhere what was there before, bit for bit.
+        """Sum of precision-weighted means over sum of precisions; without any, what was there before, bit for bit.
 
         Args:
             before: {parameter: value}, of the dtype that comes back; integers (counters) are rounded.
@@ -65,10 +65,11 @@ class RunningSum:
         return {name: self._mean(name, value) for name, value in before.items()}
 
     def _mean(self, name: str, before: Tensor) -> Tensor:
-        shift, precision = self.total.get(key(Kind.SHIFT, name)), self.total.get(key(Kind.PRECISION, name))
-        if shift is None or precision is None:
+        precision_mean = self.total.get(key(TensorKind.PRECISION_MEAN, name))
+        precision = self.total.get(key(TensorKind.PRECISION, name))
+        if precision_mean is None or precision is None:
             return before
-        mean = shift / precision
+        mean = precision_mean / precision
         mean = mean if before.is_floating_point() else mean.round()
         return torch.where(precision > 0, mean.nan_to_num().to(before.dtype), before)
 

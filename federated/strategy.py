@@ -1,10 +1,10 @@
-"""What makes a federation: a rule for the sites and a rule for the server, chosen together by one option.
+"""What makes a federation: a rule for the clients and a rule for the server, chosen together by one option.
 
-All that a site sends is a term of a sum. The server adds terms as they arrive, so that the order of sites never
-matters, secure sums apply, and its memory is that of the running sum, whatever the number of sites.
+All that a client sends is a term of a sum. The server adds terms as they arrive, so that the order of clients never
+matters, secure sums apply, and its memory is that of the running sum, whatever the number of clients.
 
-Names of tensors in a message are `kind/parameter`, with the kinds of `Kind`; a parameter that a site doesn't train is
-left out of what it sends.
+Names of tensors in a message are `kind/parameter`, with the kinds of `TensorKind`; a client sends only the parameters
+that it trains.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ Message = dict[str, Tensor]
 """{`kind/parameter`: tensor}: what the server broadcasts, or what a site sends to be added."""
 
 
-class Kind:
+class TensorKind:
     """Kinds of tensors in messages."""
 
     MEAN: Final = "mean"
     """Broadcast: the weights to start from."""
-    SHIFT: Final = "shift"
+    PRECISION_MEAN: Final = "precision_mean"
     """Sent: precision times mean, or its change; of a plain average, weight times value."""
     PRECISION: Final = "precision"
     """Sent: precision, or its change; of a plain average, the weight. Broadcast: the posterior's."""
@@ -45,7 +45,7 @@ def key(kind: str, name: str) -> str:
     """The name of a tensor in a message.
 
     Example:
-        >>> key(Kind.MEAN, "encoder.weight")
+        >>> key(TensorKind.MEAN, "encoder.weight")
         'mean/encoder.weight'
     """
     return f"{kind}/{name}"
@@ -63,7 +63,7 @@ class LocalTraining:
     Attributes:
         weights: {parameter or buffer: tensor}, trained; float32 on the CPU, no live views.
         num_samples: {parameter or buffer: training images with a label of a task that uses it}; 0 or left out: the site
-            doesn't train it, and doesn't speak of it.
+            doesn't train it, and doesn't send it.
         squared_gradient: {parameter: mean over samples of the squared gradient of a sample's loss}; empty unless the
             site's strategy asks for it.
         num_steps: of the optimizer, in this round.
@@ -112,7 +112,7 @@ class SiteRule(ABC):
     def send(self, training: LocalTraining) -> Message:
         """What the site tells: terms of the server's sums. Updates the memory."""
 
-    def own_evidence(self) -> Message:
+    def own_factor(self) -> Message:
         """The site's own factor of the global posterior, as shifts and precisions; nothing where there is none."""
         return {}
 
@@ -159,7 +159,7 @@ class ServerRule(ABC):
 
     def weights(self) -> Weights:
         """The global weights, float32."""
-        return pick(self.broadcast(), Kind.MEAN)
+        return pick(self.broadcast(), TensorKind.MEAN)
 
 
 class Strategy(ABC):

@@ -1,11 +1,12 @@
-"""Messages in few bytes, for posterior sites whose changes of precision are rounded (`coded_precision`).
+"""Compressed messages, for PVI clients whose changes of precision are rounded (`coded_precision`).
 
-A change of precision takes a byte a weight (`precision_code.encode_signed`), a shift four bytes or two, and a tensor of
-one number, such as the images of a plain average, four in all. What rounding took stays at the site and is sent along
-the next time (error feedback: Seide et al., Interspeech 2014), so that nothing is lost in the long run.
+A change of precision takes one byte per weight (`precision_code.encode_signed`), a precision-weighted mean four bytes
+or two, and a constant tensor, such as the images of a plain average, four bytes in all. The rounding error stays at the
+client and is added to the next message (error feedback: Seide et al., Interspeech 2014), so that nothing is lost in the
+long run.
 
-Logarithms don't add: a server decodes what came, then adds. For sums of coded numbers (secure aggregation) send fixed
-point instead.
+Logarithms don't add: the server decodes what it receives, then adds. For sums of coded numbers (secure aggregation) use
+fixed point instead.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from mtmedformer_monai.uncertainty.precision_code import PrecisionCode, decode_signed, encode_signed
 
-from .strategy import Kind, Message
+from .strategy import Message, TensorKind
 
 Packet = dict[str, Tensor]
 """{`form:kind/parameter`: tensor}: a message as it is sent."""
@@ -41,11 +42,11 @@ class Wire:
     """A site's end: encodes, and keeps what rounding took.
 
     Args:
-        half_shift: whether shifts take two bytes instead of four.
+        half_mean: whether precision-weighted means take two bytes instead of four.
     """
 
-    def __init__(self, half_shift: bool = False) -> None:
-        self._half_shift = half_shift
+    def __init__(self, half_mean: bool = False) -> None:
+        self._half_mean = half_mean
         self._residual: Message = {}
 
     def encode(self, message: Mapping[str, Tensor]) -> Packet:
@@ -84,11 +85,11 @@ class Wire:
         if value.numel() > 1 and bool((value == value.flatten()[0]).all()):
             shape = torch.tensor(value.shape, dtype=torch.int64)
             return {f"{REPEATED}:{name}": value.flatten()[:1].clone(), f"{SHAPE}:{name}": shape}
-        if kind == Kind.PRECISION and value.numel() > 1:
+        if kind == TensorKind.PRECISION and value.numel() > 1:
             code = encode_signed(value)
             scale = torch.tensor([code.low, code.step], dtype=torch.float64)
             return {f"{CODES}:{name}": code.codes, f"{SCALE}:{name}": scale}
-        if kind == Kind.SHIFT and self._half_shift:
+        if kind == TensorKind.PRECISION_MEAN and self._half_mean:
             unit = _unit(value)
             return {f"{HALF}:{name}": (value / unit).half(), f"{SCALE}:{name}": unit}
         return {f"{PLAIN}:{name}": value}
@@ -101,8 +102,9 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         ValueError: no packet.
 
     Example:
-        >>> decode(Wire().encode({"shift/w": torch.tensor([1.0, 2.0]), "precision/w": torch.tensor([8.0, 8.0])}))
-        {'shift/w': tensor([1., 2.]), 'precision/w': tensor([8., 8.])}
+        >>> sent = {"precision_mean/w": torch.tensor([1.0, 2.0]), "precision/w": torch.tensor([8.0, 8.0])}
+        >>> decode(Wire().encode(sent))
+        {'precision_mean/w': tensor([1., 2.]), 'precision/w': tensor([8., 8.])}
     """
     message: Message = {}
     for full, value in packet.items():

@@ -35,8 +35,15 @@ left out is not annotated."""
 LABELS = "labels"
 """{task: class name, or a list of names for a multi-label task}. A task left out is not annotated."""
 
+LABEL_MAP = "label"
+"""Path of a label map, as annotation tools write one per image, in place of `masks`: 0 is background, the structures
+of all segmentation tasks are numbered from 1."""
+
 STUDY_ID = "study_id"
 """What images of one examination share; an image without one is a study of its own."""
+
+UNCERTAINTY = "uncertainty"
+"""{task: {figure: tensor}} of one image, in the network's pixels; and its place in a task's findings."""
 
 LATERALITY = "laterality"
 VIEW = "view"
@@ -56,8 +63,9 @@ class MetaKey:
     """Metadata of a loaded radiograph: nothing that names a person."""
 
     FILENAME = "filename_or_obj"
-    SOURCE_SHAPE = "spatial_shape"
-    """int (2,): rows and columns of the source image."""
+    SOURCE_SHAPE = "source_shape"
+    """int (2,): rows and columns of the source image. Not `spatial_shape`, which MONAI's readers and MONAI Label's
+    `Restored` take as (columns, rows)."""
 
     TO_SOURCE = "to_source"
     """float64 (3, 3): homogeneous (x, y, 1) of the image at hand to (x, y, 1) of the source, in pixel-edge
@@ -85,3 +93,24 @@ class MetaKey:
 
     FLAGS = "flags"
     """What the rules of admission flagged, joined by '; ', or ''."""
+
+
+class BoxRow:
+    """Columns of the rows that boxes are held in; boxes are x1, y1, x2, y2 in pixels of the image at hand.
+
+    Rows of a detection output are box, point and one logit (or score) per class: (A, 7 + K). Rows of a target are box
+    and class index: (N, 5).
+    """
+
+    BOX = slice(0, 4)
+    POINT = slice(4, 7)
+    """x, y and stride of the point that predicts the box."""
+
+    LOGITS = slice(7, None)
+    """From an output's column on: class logits, or scores where they are activated."""
+
+    CLASS = 4
+    """Of a target: class index; -1 is no box."""
+
+    NUM_TARGET = 5
+    """Columns of a target."""

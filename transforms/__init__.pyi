@@ -39,4 +39,7 @@ from .mammography.crop_breast import find_breast_box as find_breast_box
 from .mammography.orient_breast import OrientBreastd as OrientBreastd
 from .mammography.orient_breast import plan_turn as plan_turn
 from .mammography.presentation_appearance import render_mammogram as render_mammogram
+from .read_label_map import read_label_map as read_label_map
 from .reading import read_radiograph as read_radiograph
+from .split_label_map import SplitLabelMapd as SplitLabelMapd
+from .split_label_map import split_label_map as split_label_map

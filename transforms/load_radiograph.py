@@ -22,6 +22,7 @@ from .dicom.mammogram_rules import as_rules
 from .dicom.read import MODALITIES
 from .geometry.affine import index_affine
 from .reading import read_radiograph
+from .request_errors import answer_request
 from .view_names import normalize_laterality, normalize_view
 from .warn_once import WarnOnce
 
@@ -43,7 +44,8 @@ class LoadRadiographd(MapTransform):
             of some of the latter's attributes such as {"implants": "refuse"}. None is `MammogramRules()`.
 
     Raises:
-        RadiographError: the file cannot or must not be read. Inside MONAI's Compose it is the cause of a RuntimeError.
+        RadiographError: the file cannot or must not be read. Inside MONAI's Compose it is the cause of a RuntimeError;
+            inside a request to MONAI Label's server, of an HTTP answer that holds its message.
         TypeError: the item holds no path.
     """
 
@@ -73,7 +75,8 @@ class LoadRadiographd(MapTransform):
         item = dict(data)
         for key in self.key_iterator(item):
             path = _as_path(item[key], key)
-            image, meta = read_radiograph(path, self.modalities, self.voi_index, self.for_processing, self.rules)
+            with answer_request(item):
+                image, meta = read_radiograph(path, self.modalities, self.voi_index, self.for_processing, self.rules)
             item[key] = make_meta_tensor(image, self._with_facts_of(item, meta))
         return item
 

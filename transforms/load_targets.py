@@ -79,10 +79,10 @@ class LoadTargetsd(Transform):
         return int(rows), int(columns)
 
 
-def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask given by path or as an array, checked against the image's size."""
+def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[Any]:
+    """A mask given by path or as an array, checked against the image's size; NaN in an array stays."""
     is_path = isinstance(mask, (str, Path))
-    array = read_mask(mask) if is_path else find_inside(np.asarray(mask))
+    array: NDArray[Any] = read_mask(mask) if is_path else _inside(np.asarray(mask))
     if array.shape != size:
         name = f"{Path(mask).name}: " if is_path else ""
         raise AnnotationError(
@@ -90,3 +90,10 @@ def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[np.bool_]
             f"has {size[0]} x {size[1]}; draw it on the image's own pixels, or resize it by nearest neighbor."
         )
     return array
+
+
+def _inside(values: NDArray[Any]) -> NDArray[Any]:
+    """Finite values other than 0; floating point with NaN where the values have it."""
+    inside = find_inside(values)
+    missing = np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.zeros_like(inside)
+    return np.where(missing, np.float32(np.nan), inside.astype(np.float32)) if missing.any() else inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
         raise BrokenPixelDataError(
             path, f"its data do not decode ({type(error).__name__})", "fetch it again"
         ) from error
-    return _turn_upright(values, columns)
+    return turn_upright(values, columns)
 
 
 def read_nifti_size(path: str | Path) -> tuple[int, int]:
@@ -96,7 +97,7 @@ def read_nifti_size(path: str | Path) -> tuple[int, int]:
     """
     header = _read_header(path)
     stored = np.broadcast_to(np.zeros((), dtype=bool), _checked_shape(path, header))
-    picture, _ = _turn_upright(stored, _read_axes_mm(path, header))
+    picture, _ = turn_upright(stored, _read_axes_mm(path, header))
     return int(picture.shape[0]), int(picture.shape[1])
 
 
@@ -183,7 +184,7 @@ def _read_axes_mm(path: str | Path, header: Any) -> NDArray[np.float64]:
     return axes * _MM_OF_UNIT.get(int(header["xyzt_units"]) & _SPACE_UNIT, 1.0)
 
 
-def _turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+def turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """(X, Y) values and the world vectors (3, 2) of a step along X and Y to (H, W) and spacing (row, column)."""
     lengths = np.linalg.norm(axes, axis=0)
     spacing = np.where(np.isfinite(lengths) & (lengths > 0), lengths, np.nan)
@@ -199,3 +200,40 @@ def _turn_upright(values: NDArray[Any], axes: NDArray[np.float64]) -> tuple[NDAr
     if axes[along[column_axis], column_axis] > 0:
         picture = picture[:, ::-1]
     return picture, spacing[[row_axis, column_axis]]
+
+
+@dataclass(frozen=True)
+class NiftiGrid:
+    """How a NIfTI file's voxels lie, and where its upright picture's pixels belong.
+
+    Attributes:
+        shape: of the file: (X, Y), or (X, Y, 1, ...).
+        affine: float64 (4, 4), voxel indices to millimetres in RAS.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+
+    @property
+    def is_axial(self) -> bool:
+        """Whether the picture is the file's plane as it is, transposed."""
+        return 2 not in np.abs(self.affine[:3, :2]).argmax(axis=0)
+
+    def lay(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Upright pixels (H, W) back to voxels (X, Y): undoes what `read_nifti_values` does."""
+        places = np.arange(self.shape[0] * self.shape[1]).reshape(self.shape[:2])
+        upright = turn_upright(places, self.affine[:3, :2])[0]
+        voxels = np.empty(places.size, dtype=picture.dtype)
+        voxels[upright.ravel()] = picture.ravel()
+        return voxels.reshape(self.shape[:2])
+
+
+def read_nifti_grid(path: str | Path) -> NiftiGrid:
+    """Reads the header alone.
+
+    Raises:
+        UnreadableFileError: it does not parse.
+    """
+    header = _read_header(path)
+    shape = tuple(int(length) for length in header.get_data_shape())
+    return NiftiGrid(shape, np.asarray(header.get_best_affine(), dtype=np.float64))

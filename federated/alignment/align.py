@@ -21,9 +21,9 @@ from torch import Tensor
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .assignment import Values, assign
-from .axis_slots import Places
+from .axis_slots import AxisSlots
 from .permutation import Permutation, compose, identity_permutation, permute
-from .similarity import Evidence, Likeness, metric_of
+from .similarity import Similarity, UnitComparison, metric_of
 
 ROUNDING = 1e-6
 """Share of squared lengths that float32 may make up: no reason to move."""
@@ -77,29 +77,33 @@ def align(
             )
     chosen = settings or AlignmentSettings()
     known = {name: precision[name] for name in names if name in precision} if precision else {}
-    evidence = Evidence(_plain(reference, names), metric_of(_plain(known, list(known)), chosen.precision_share))
-    return _Matching(evidence, _plain(weights, names), groups, chosen).run()
+    comparison = UnitComparison(_plain(reference, names), metric_of(_plain(known, list(known)), chosen.precision_share))
+    return _Matching(comparison, _plain(weights, names), groups, chosen).run()
 
 
 class _Matching:
     """A network on its way to the reference's order."""
 
     def __init__(
-        self, evidence: Evidence, weights: dict[str, Tensor], groups: PermutationGroups, settings: AlignmentSettings
+        self,
+        comparison: UnitComparison,
+        weights: dict[str, Tensor],
+        groups: PermutationGroups,
+        settings: AlignmentSettings,
     ) -> None:
-        self._evidence, self._current, self._groups, self._settings = evidence, weights, groups, settings
-        self._places = Places(groups, {name: tuple(value.shape) for name, value in weights.items()})
+        self._comparison, self._current, self._groups, self._settings = comparison, weights, groups, settings
+        self._slots = AxisSlots(groups, {name: tuple(value.shape) for name, value in weights.items()})
         self._identity = identity_permutation(groups)
         self._permutation = self._identity
 
     def run(self) -> Permutation:
         """Settles what can't move, then the rest from the input on, then sweeps."""
-        everything = set(self._places.trees)
-        settled = {root for root in everything if self._stays(self._likeness(root, everything))}
-        waiting = [root for root in self._places.trees if root not in settled]
+        everything = set(self._slots.trees)
+        settled = {root for root in everything if self._stays(self._similarity(root, everything))}
+        waiting = [root for root in self._slots.trees if root not in settled]
         unsettled = set(waiting)
         while waiting:
-            root = next((each for each in waiting if self._places.is_anchored(each, settled)), waiting[0])
+            root = next((each for each in waiting if self._slots.is_anchored(each, settled)), waiting[0])
             unsettled |= self._improve(root, settled)
             settled.add(root)
             waiting.remove(root)
@@ -109,7 +113,7 @@ class _Matching:
     def _sweep(self, unsettled: set[str], everything: Set[str]) -> None:
         """Visits groups by all their weights until none moves."""
         for _ in range(self._settings.max_sweeps):
-            for root in [each for each in self._places.trees if each in unsettled]:
+            for root in [each for each in self._slots.trees if each in unsettled]:
                 unsettled.discard(root)
                 unsettled |= self._improve(root, everything)
 
@@ -117,67 +121,67 @@ class _Matching:
         """Brings the units of a tree into their best order by what is settled.
 
         Returns:
-            Roots of trees whose evidence that changes; none if nothing moved.
+            Roots of trees whose comparison that changes; none if nothing moved.
         """
-        likeness = self._likeness(root, settled)
-        if self._stays(likeness):
+        similarity = self._similarity(root, settled)
+        if self._stays(similarity):
             return set()
-        order = {**self._identity, **self._best(likeness, settled)}
-        if all(torch.equal(order[label], self._identity[label]) for label in likeness):
+        order = {**self._identity, **self._best(similarity, settled)}
+        if all(torch.equal(order[label], self._identity[label]) for label in similarity):
             return set()
         self._current = permute(self._current, self._groups, order)
         self._permutation = compose(self._permutation, order)
-        return self._places.neighbors[root]
+        return self._slots.neighbors[root]
 
-    def _likeness(self, root: str, settled: Set[str]) -> dict[str, Likeness]:
+    def _similarity(self, root: str, settled: Set[str]) -> dict[str, Similarity]:
         return {
-            label: self._evidence.likeness(
-                self._current, self._places.usable(label, settled), self._groups.groups[label].size
+            label: self._comparison.similarity(
+                self._current, self._slots.usable(label, settled), self._groups.groups[label].size
             )
-            for label in self._places.trees[root]
+            for label in self._slots.trees[root]
         }
 
-    def _stays(self, likeness: Mapping[str, Likeness]) -> bool:
+    def _stays(self, similarity: Mapping[str, Similarity]) -> bool:
         """Whether no order can be worth a move, told without comparing all pairs of units.
 
-        No match costs less than 0, so units that change places can't come nearer by more than their distances now.
+        No match costs less than 0, so units that change slots can't come nearer by more than their distances now.
         """
-        for label, each in likeness.items():
+        for label, each in similarity.items():
             at_home = self._permutation[label] == self._identity[label]
             allowed = torch.where(at_home, max(self._settings.damping, ROUNDING), ROUNDING)
             if bool((each.distance > allowed * (each.ours + each.theirs)).any()):
                 return False
         return True
 
-    def _best(self, likeness: Mapping[str, Likeness], settled: Set[str]) -> Permutation:
+    def _best(self, similarity: Mapping[str, Similarity], settled: Set[str]) -> Permutation:
         """The order that is worth most; the one that the network came with, or has now, if that is worth about it."""
         values = {
-            label: self._evidence.values(self._current, self._places.usable(label, settled), len(each.ours)).numpy()
-            for label, each in likeness.items()
+            label: self._comparison.values(self._current, self._slots.usable(label, settled), len(each.ours)).numpy()
+            for label, each in similarity.items()
         }
         orders = assign(values, {label: self._groups.groups[label].within for label in values})
         best = {label: torch.from_numpy(order) for label, order in orders.items()}
         home = {label: self._permutation[label].argsort() for label in values}
-        if _gain(values, home, best) <= self._settings.damping * _lengths(likeness, home, best):
+        if _gain(values, home, best) <= self._settings.damping * _lengths(similarity, home, best):
             return home
         now = {label: self._identity[label] for label in values}
-        return best if _gain(values, now, best) > ROUNDING * _lengths(likeness, now, best) else now
+        return best if _gain(values, now, best) > ROUNDING * _lengths(similarity, now, best) else now
 
 
 def _gain(values: Mapping[str, Values], one: Permutation, other: Permutation) -> float:
     """By how much the summed squared distance is less in another order."""
     total = 0.0
     for label, each in values.items():
-        places = np.arange(len(each))
-        difference = each[places, other[label].numpy()].astype(np.float64) - each[places, one[label].numpy()]
+        slots = np.arange(len(each))
+        difference = each[slots, other[label].numpy()].astype(np.float64) - each[slots, one[label].numpy()]
         total += 2.0 * float(difference.sum())
     return total
 
 
-def _lengths(likeness: Mapping[str, Likeness], one: Permutation, other: Permutation) -> float:
-    """Summed squared lengths, in both networks, of the units in places where two orders differ."""
+def _lengths(similarity: Mapping[str, Similarity], one: Permutation, other: Permutation) -> float:
+    """Summed squared lengths, in both networks, of the units in slots where two orders differ."""
     total = 0.0
-    for label, each in likeness.items():
+    for label, each in similarity.items():
         differ = one[label] != other[label]
         total += float((each.ours + each.theirs[one[label]])[differ].sum())
     return total

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 Values = NDArray[np.floating]
-"""(n, n): what it is worth to have at place i the unit that is at place j now."""
+"""(n, n): what it is worth to have at slot i the unit that is at slot j now."""
 
 Order = NDArray[np.int64]
-"""(n,): the unit that comes to each place."""
+"""(n,): the unit that comes to each slot."""
 
 
 def assign(values: Mapping[str, Values], within: Mapping[str, str]) -> dict[str, Order]:
@@ -44,7 +44,7 @@ def assign(values: Mapping[str, Values], within: Mapping[str, str]) -> dict[str,
     for label, total in totals.items():
         blocks = orders[within[label]] if within[label] else np.zeros(1, dtype=np.int64)
         length = len(total) // len(blocks)
-        pairs = [(place * length, block * length) for place, block in enumerate(blocks)]
+        pairs = [(slot * length, block * length) for slot, block in enumerate(blocks)]
         inner = [_best(total[i : i + length, j : j + length]) + j for i, j in pairs]
         orders[label] = np.concatenate(inner)
     return orders

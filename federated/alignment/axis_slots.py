@@ -1,4 +1,4 @@
-"""Where the tensors of a network list its groups of units, and which of these places tell of a group."""
+"""Where the tensors of a network list its groups of units, and which of these slots tell of a group."""
 
 # n units of a group, F features
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
-class Place(NamedTuple):
+class AxisSlot(NamedTuple):
     """Where a tensor lists a group: its units, from `start` on, along `axis`."""
 
     name: str
@@ -26,8 +26,8 @@ class Place(NamedTuple):
         return tensor.narrow(self.axis, self.start, self.size).movedim(self.axis, 0).reshape(self.size, -1)
 
 
-class Places:
-    """All places of some tensors.
+class AxisSlots:
+    """All slots of some tensors.
 
     Groups that hold one another's units together are a tree, told by its outermost group, its root.
 
@@ -44,34 +44,34 @@ class Places:
         self._roots = {label: groups.root(label) for label in groups.groups}
         self._axes = {name: groups.axes[name] for name in shapes}
         self._shapes = shapes
-        self._places: dict[str, list[Place]] = {label: [] for label in groups.groups}
+        self._slots: dict[str, list[AxisSlot]] = {label: [] for label in groups.groups}
         for name, axes in self._axes.items():
             for index, axis in enumerate(axes):
                 for label, start, size in groups.parts(axis):
-                    self._places[label].append(Place(name, index, start, size))
+                    self._slots[label].append(AxisSlot(name, index, start, size))
         self.trees: dict[str, list[str]] = {}
         for label, root in self._roots.items():
             self.trees.setdefault(root, []).append(label)
         self.neighbors = {root: self._neighbors(root) for root in self.trees}
 
-    def usable(self, label: str, settled: Set[str]) -> list[Place]:
-        """Places of a group in tensors whose other axes list settled trees alone.
+    def usable(self, label: str, settled: Set[str]) -> list[AxisSlot]:
+        """AxisSlots of a group in tensors whose other axes list settled trees alone.
 
         A tensor that lists a tree along two axes doesn't tell of it: its two orders would have to be found at once.
         """
         allowed = settled - {self._roots[label]}
-        return [place for place in self._places[label] if self._others(place) <= allowed]
+        return [slot for slot in self._slots[label] if self._others(slot) <= allowed]
 
     def is_anchored(self, root: str, settled: Set[str]) -> bool:
         """Whether a tensor tells of a tree's units by more than a number each: by inputs, or units that are settled."""
-        places = [place for label in self.trees[root] for place in self.usable(label, settled)]
-        return any(math.prod(self._shapes[place.name]) > self._shapes[place.name][place.axis] for place in places)
+        slots = [slot for label in self.trees[root] for slot in self.usable(label, settled)]
+        return any(math.prod(self._shapes[slot.name]) > self._shapes[slot.name][slot.axis] for slot in slots)
 
-    def _others(self, place: Place) -> set[str]:
+    def _others(self, slot: AxisSlot) -> set[str]:
         """Roots of what the other axes of a tensor list."""
-        axes = enumerate(self._axes[place.name])
-        return {self._roots[label] for index, axis in axes for label in axis if index != place.axis}
+        axes = enumerate(self._axes[slot.name])
+        return {self._roots[label] for index, axis in axes for label in axis if index != slot.axis}
 
     def _neighbors(self, root: str) -> set[str]:
-        names = {place.name for label in self.trees[root] for place in self._places[label]}
+        names = {slot.name for label in self.trees[root] for slot in self._slots[label]}
         return {self._roots[label] for name in names for axis in self._axes[name] for label in axis} - {root}

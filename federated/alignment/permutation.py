@@ -1,6 +1,6 @@
 """Permutations of a network's units: drawn, applied, undone, composed.
 
-A permutation says for each group of units which unit comes to each place: `new[i] = old[permutation[label][i]]`.
+A permutation says for each group of units which unit comes to each slot: `new[i] = old[permutation[label][i]]`.
 Applied to all tensors that list the group, it leaves what the network computes as it was. It moves numbers and computes
 none, so that a diagonal precision, its logarithms' codes, shifts and an optimizer's moments move along exactly.
 """
@@ -14,12 +14,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.federated.gaussian import Gaussian
-from mtmedformer_monai.federated.pvi.posterior import Factor
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 Permutation = dict[str, Tensor]
-"""{label of a group: int64 (n,), which of its units comes to each place}."""
+"""{label of a group: int64 (n,), which of its units comes to each slot}."""
 
 
 def identity_permutation(groups: PermutationGroups) -> Permutation:
@@ -84,17 +82,10 @@ def permute(tensors: Mapping[str, Tensor], groups: PermutationGroups, permutatio
     return {name: _permute_tensor(tensor, name, groups, permutation, moving) for name, tensor in tensors.items()}
 
 
-def permute_factor(factor: Mapping[str, Gaussian], groups: PermutationGroups, permutation: Permutation) -> Factor:
-    """Permutes a posterior or a factor with a diagonal precision, which stays diagonal."""
-    shifts = permute({name: value.shift for name, value in factor.items()}, groups, permutation)
-    precisions = permute({name: value.precision for name, value in factor.items()}, groups, permutation)
-    return {name: Gaussian(shifts[name], precisions[name]) for name in factor}
-
-
 def permute_optimizer(
     optimizer: torch.optim.Optimizer, network: nn.Module, groups: PermutationGroups, permutation: Permutation
 ) -> None:
-    """Permutes what an optimizer remembers of a network's parameters (moments, momentum), in place.
+    """Permutes what an optimizer remembers of a network's parameters (moments, momentum), in slot.
 
     Counters and other numbers that are not of a parameter's shape stay.
     """

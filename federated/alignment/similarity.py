@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .axis_slots import Place
+from .axis_slots import AxisSlot
 
 
-class Likeness(NamedTuple):
-    """Of the units of two networks that stand in the same places.
+class Similarity(NamedTuple):
+    """Of the units of two networks that stand in the same slots.
 
     Lengths are taken from the mean of the reference's units: what all units share, such as the ones of a norm, doesn't
     make them alike.
@@ -36,7 +36,7 @@ class Likeness(NamedTuple):
     theirs: Tensor
 
 
-class Evidence:
+class UnitComparison:
     """Compares a network with a reference, group by group.
 
     Args:
@@ -48,26 +48,26 @@ class Evidence:
         self._reference = reference
         self._metric = metric
 
-    def likeness(self, current: Mapping[str, Tensor], places: Sequence[Place], size: int) -> Likeness:
-        """How alike the units are that stand in the same places.
+    def similarity(self, current: Mapping[str, Tensor], slots: Sequence[AxisSlot], size: int) -> Similarity:
+        """How alike the units are that stand in the same slots.
 
         Args:
             current: the other network, as it is ordered now.
-            places: to look at.
+            slots: to look at.
             size: n.
         """
         distance, one, two = torch.zeros(3, size)
-        for ours, theirs, weight in self._features(current, places):
+        for ours, theirs, weight in self._features(current, slots):
             mean, difference = ours.mean(dim=0), ours - theirs
             distance += ((difference if weight is None else weight * difference) * difference).sum(dim=1)
             one += _squared_lengths(ours, mean, weight)
             two += _squared_lengths(theirs, mean, weight)
-        return Likeness(distance, one.clamp(min=0.0), two.clamp(min=0.0))
+        return Similarity(distance, one.clamp(min=0.0), two.clamp(min=0.0))
 
-    def values(self, current: Mapping[str, Tensor], places: Sequence[Place], size: int) -> Tensor:
-        """(n, n): what it is worth to have at place i the unit that stands at place j in the other network."""
+    def values(self, current: Mapping[str, Tensor], slots: Sequence[AxisSlot], size: int) -> Tensor:
+        """(n, n): what it is worth to have at slot i the unit that stands at slot j in the other network."""
         values = torch.zeros(size, size)
-        for ours, theirs, weight in self._features(current, places):
+        for ours, theirs, weight in self._features(current, slots):
             if weight is None:
                 values.addmm_(ours, theirs.T)  # all orders share the sum of squares
             else:
@@ -75,15 +75,15 @@ class Evidence:
         return values
 
     def _features(
-        self, current: Mapping[str, Tensor], places: Sequence[Place]
+        self, current: Mapping[str, Tensor], slots: Sequence[AxisSlot]
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         """Features of both networks, and the metric's: each (n, F)."""
-        for place in places:
-            weight = self._metric.get(place.name)
+        for slot in slots:
+            weight = self._metric.get(slot.name)
             yield (
-                place.features(self._reference[place.name]),
-                place.features(current[place.name]),
-                None if weight is None else place.features(weight),
+                slot.features(self._reference[slot.name]),
+                slot.features(current[slot.name]),
+                None if weight is None else slot.features(weight),
             )
 
 

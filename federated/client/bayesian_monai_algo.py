@@ -20,7 +20,7 @@ from torch import Tensor
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND, round_of, to_exchange, to_message
-from mtmedformer_monai.federated.strategy import Kind, LocalTraining, Message, SiteRule, Strategy, Weights, pick
+from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, Strategy, TensorKind, Weights, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .loss_scales import fix_initial_losses, measure_initial_losses, split_initial_losses
@@ -183,17 +183,17 @@ class BayesianMonaiAlgo(MonaiAlgo):
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The weights that this site infers with: the broadcast mean, or personal ones by option."""
         if not self.options.personal:
-            return pick(broadcast, Kind.MEAN)
+            return pick(broadcast, TensorKind.MEAN)
         return personal_weights(self.rule, broadcast, self.options.own_share)
 
     def measure_losses(self, data: ExchangeObject) -> ExchangeObject:
         """Terms of the tasks' initial losses at the broadcast weights, for the server's `add_initial_losses`."""
         broadcast, _, _ = self._receive(data, None)
-        self._load(pick(broadcast, Kind.MEAN))
+        self._load(pick(broadcast, TensorKind.MEAN))
         return to_exchange(measure_initial_losses(self.trainer, self.options.loss_batches), self._data_statistics())
 
     def withdraw(self) -> ExchangeObject:
-        """What takes this site's evidence out of the federation, for the server to add; the site starts anew.
+        """What takes this site's factor out of the federation, for the server to add; the site starts anew.
 
         Empty where the strategy leaves nothing with the server, as averages do.
         """
@@ -273,7 +273,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
     def _join(self, broadcast: Message) -> None:
         if self._joined:
             return
-        reference, precision = pick(broadcast, Kind.MEAN), pick(broadcast, Kind.PRECISION)
+        reference, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
         join_with_own_weights(self.options.start_weights, self.trainer, self._network, reference, precision)
         self._joined = True
 

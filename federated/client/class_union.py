@@ -15,7 +15,7 @@ The federation's tasks list the union, in one config for all. A site says by nam
 Knowing a class is a matter of what the site looks for, not of what it has found: a site that looks for pneumonia, and
 has seen none, knows it.
 
-Unknown classes share tensors with known ones (rows of the last layer). A site speaks of a whole tensor: in averages
+Unknown classes share tensors with known ones (rows of the last layer). A client sends whole tensors: in averages
 these rows come back as they were broadcast, but for weight decay, and slow the others' steps down; the fixed point
 stays.
 """
@@ -23,14 +23,8 @@ stays.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from mtmedformer_monai.keys import BOXES, LABELS, MASKS
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.classification import ClassificationTask
-from mtmedformer_monai.tasks.detection import DetectionTask
-
-from .known_classes import KnownClasses
 
 
 def restrict_tasks(tasks: Sequence[Task], known: Mapping[str, Sequence[str]]) -> list[Task]:
@@ -49,47 +43,11 @@ def restrict_tasks(tasks: Sequence[Task], known: Mapping[str, Sequence[str]]) ->
     return [_restrict(task, known.get(task.name)) for task in tasks]
 
 
-def map_annotations(
-    item: Mapping[str, Any], tasks: Sequence[Task], known: Mapping[str, Sequence[str]], renamed: Mapping[str, str]
-) -> dict[str, Any]:
-    """A datalist's item in the federation's names.
-
-    Args:
-        item: of a site's datalist.
-        tasks: of the federation.
-        known: {task: classes that the site knows}, in the federation's names.
-        renamed: {name at the site: name in the federation}, of structures, boxes and classes; others stay.
-
-    Returns:
-        A copy. Where boxes of known classes are annotated, those of unknown ones become empty lists, as a detection
-        task wants all or none: the loss of `restrict_tasks` doesn't look at them.
-    """
-    mapped = dict(item)
-    for key in (MASKS, BOXES):
-        if item.get(key):
-            mapped[key] = {renamed.get(name, name): value for name, value in item[key].items()}
-    if item.get(LABELS):
-        mapped[LABELS] = {task: _rename(label, renamed) for task, label in item[LABELS].items()}
-    for task in tasks:
-        if isinstance(task, DetectionTask) and task.name in known and mapped.get(BOXES):
-            annotated = [name for name in known[task.name] if mapped[BOXES].get(name) is not None]
-            if annotated:
-                mapped[BOXES] = {name: [] for name in task.classes if name not in known[task.name]} | mapped[BOXES]
-    return mapped
-
-
 def _restrict(task: Task, known: Sequence[str] | None) -> Task:
-    names: list[str] = list(getattr(task, "classes", []))
-    if known is None or set(known) == set(names):
+    if known is None or set(known) == set(task.classes):
         return task
-    if not isinstance(task, (ClassificationTask, DetectionTask)):
-        raise ValueError(f"known_classes expects tasks with classes, got {task.name!r}; leave its annotations out.")
-    if not known or not set(known) <= set(names):
-        raise ValueError(f"known_classes of {task.name!r} expects one or more of {names}, got {list(known)}.")
-    return KnownClasses(task, known)
-
-
-def _rename(label: Any, renamed: Mapping[str, str]) -> Any:
-    if isinstance(label, str):
-        return renamed.get(label, label)
-    return label if label is None else [renamed.get(name, name) for name in label]
+    if task.classes and (not known or not set(known) <= set(task.classes)):
+        raise ValueError(
+            f"known_classes of {task.name!r} expects one or more of {list(task.classes)}, got {list(known)}."
+        )
+    return task.restrict(known)

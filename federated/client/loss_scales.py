@@ -6,7 +6,7 @@ measures at the common weights, without a step, and tells sums and counts; the s
 then on they stay.
 
 Three more things have to be alike at all sites, by the config that they share: the tasks' weights; the balance, which
-has to be 'fixed' (the others learn weights from each site's own losses); and the weight decay. That pulls towards 0 in
+has to be 'fixed' (the others learn weights from each site's own losses); and the weight decay. It shrinks weights in
 each step, at each site anew, and is no part of the loss: with a strategy that has a prior, which the server counts
 once, set `weight_decay` to 0.
 """
@@ -14,20 +14,20 @@ once, set `weight_decay` to 0.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
-from mtmedformer_monai.federated.strategy import Kind, Message, key
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 
 SUM, COUNT = "loss_sum", "loss_count"
 """Kinds of tensors that a site tells."""
 
-INITIAL = key(Kind.SETTING, "initial_loss/")
+INITIAL = key(TensorKind.SETTING, "initial_loss/")
 """What names of the broadcast scales begin with."""
 
 _logger = logging.getLogger(__name__)
@@ -58,23 +58,43 @@ class LossScales:
         return {f"{INITIAL}{task}": mean.float() for task, mean in means.items()}
 
 
-@torch.no_grad()
 def measure_initial_losses(trainer: Any, num_batches: int) -> Message:
-    """Sums and counts of the tasks' losses over a few training batches; nothing of the training changes.
+    """Terms of the tasks' initial losses over a few training batches; nothing of the training changes.
 
     Args:
         trainer: a SupervisedTrainer; another loss than a `HybridLoss` has no scales, and gives nothing.
         num_batches: at most.
     """
-    loss, network = trainer.loss_function, bare(trainer.network)
-    if not isinstance(loss, HybridLoss):
+    if not isinstance(trainer.loss_function, HybridLoss):
         return {}
+    batches = (
+        trainer.prepare_batch(batch, trainer.state.device, False)
+        for _, batch in zip(range(num_batches), trainer.data_loader, strict=False)
+    )
+    network = bare(trainer.network)
+    return loss_terms(trainer.loss_function, network, lambda image: trainer.inferer(image, network), batches)
+
+
+@torch.no_grad()
+def loss_terms(
+    loss: HybridLoss,
+    network: nn.Module,
+    predict: Callable[[Tensor], Mapping[str, Tensor]],
+    batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]],
+) -> Message:
+    """Sums and counts of the tasks' losses over batches, in evaluation mode.
+
+    Args:
+        loss: whose tasks are measured; it stays as it is.
+        network: of `predict`; its mode is restored.
+        predict: image to outputs.
+        batches: of image and targets.
+    """
     terms: Message = {}
     modes = {module: module.training for module in (network, loss)}
     network.eval(), loss.eval()
-    for _, batch in zip(range(num_batches), trainer.data_loader, strict=False):
-        inputs, targets = trainer.prepare_batch(batch, trainer.state.device, False)
-        loss(trainer.inferer(inputs, network), targets)
+    for image, targets in batches:
+        loss(predict(image), targets)
         for task, value in loss.last.items():
             if bool(torch.isfinite(value)):
                 _add(terms, key(SUM, task), value)

@@ -1,6 +1,6 @@
 """Which tasks a parameter serves, and how many of a site's training images have a label of them.
 
-A site speaks of what it has trained: of the encoder by all images with any label, of a task's decoder by the images
+A client sends what it has trained: the encoder by all images with any label, a task's decoder by the images
 with that task's label. A network of a stock bundle has no such parts: all of it learns from all images.
 """
 
@@ -19,7 +19,6 @@ from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.keys import MASKS
 from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.reconstruction import ReconstructionTask
 
 from .task_tensors import tasks_of_tensors as tasks_of_tensors
 from .task_tensors import tasks_reached
@@ -117,7 +116,7 @@ def labels_of(dataset: Any, tasks: Sequence[Task], network: nn.Module | None = N
 
 def has_label(item: Mapping[str, Any], task: Task) -> bool:
     """Whether an item of a datalist is annotated for a task. What a task hides by itself, every image has."""
-    if isinstance(task, ReconstructionTask):
+    if task.self_supervised:
         return True
     pixel = torch.zeros(1, 1)
     masks = {name: pixel for name, mask in (item.get(MASKS) or {}).items() if mask is not None}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import Kind, Message, key
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 
 
 class PlainSites:
@@ -48,8 +48,8 @@ class PlainSites:
         factor: Message = {}
         for name, value in weights.items():
             whole = value.float() if base is None else base[name].float() + value.float()
-            factor[key(Kind.SHIFT, name)] = images * self._precision * whole
-            factor[key(Kind.PRECISION, name)] = torch.full_like(whole, images * self._precision)
+            factor[key(TensorKind.PRECISION_MEAN, name)] = images * self._precision * whole
+            factor[key(TensorKind.PRECISION, name)] = torch.full_like(whole, images * self._precision)
         self._offered = factor if self._sends_changes else {}
         before = self._factors.get(site, {})
         return {name: value - before[name] if name in before else value for name, value in factor.items()}

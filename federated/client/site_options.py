@@ -12,8 +12,8 @@ class SiteOptions:
     Attributes:
         optimizer: 'keep' its moments between rounds, or 'reset' them.
         start_weights: file of weights of its own to join with; empty starts from the server's.
-        personal: infer with personal weights: what the strategy keeps at the site, and its share of evidence.
-        own_share: how much more its own evidence counts in personal weights; 0 is as in the global posterior.
+        personal: infer with personal weights: what the strategy keeps at the site, and its share of the precision.
+        own_share: how much more its own factor counts in personal weights; 0 is as in the global posterior.
         seed: of the training, where the bundle sets none for each epoch.
         loss_batches: that initial losses are measured on.
     """

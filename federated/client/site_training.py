@@ -1,8 +1,9 @@
 """What a federation adds to a site's local training, as a handler of MONAI's stock trainer.
 
-Between the backward pass and the optimizer's step it looks at gradients (for evidence), lets the strategy correct them,
-and keeps parameters still that the site has no label for; after the step the strategy sees the weights. Evidence costs
-a few passes over the gradients and none over the data: `benchmarks/evidence_cost.py` prints how much.
+Between the backward pass and the optimizer's step, squared gradients are estimated, the strategy corrects gradients,
+and parameters that the site has no label for are kept as they are; after the step the strategy sees the weights.
+Squared gradients cost a few passes over the gradients and none over the data: `benchmarks/squared_gradient_cost.py`
+prints how much.
 """
 
 # B images of a batch
@@ -40,7 +41,7 @@ class SiteTraining:
     Args:
         rule: of the site.
         ownership: what the network learns from at the site.
-        rate: of forgetting, of the running averages behind the evidence.
+        rate: of forgetting, of the running averages of gradients.
     """
 
     def __init__(self, rule: SiteRule, ownership: Ownership, rate: float = 0.98) -> None:

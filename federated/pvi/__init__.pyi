@@ -1,1 +1,1 @@
-from .posterior_sites import PosteriorSites as PosteriorSites
+from .strategy import PVI as PVI

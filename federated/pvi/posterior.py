@@ -1,4 +1,4 @@
-"""The posterior of a federation: a prior times one factor a site, over all named weights of a network."""
+"""The posterior of a federation: a prior times one factor per client, over all named weights of a network."""
 
 from __future__ import annotations
 
@@ -8,47 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, damp, guard, mean_of, product, quotient
+from mtmedformer_monai.federated.gaussian import Gaussian, guard, mean_of, product
 
 Factor = dict[str, Gaussian]
-"""{weight: natural parameters}. A weight that is left out is one that the factor says nothing about."""
+"""{weight: natural parameters}. A weight that is left out is unknown to the factor."""
 
 
 def multiply(left: Mapping[str, Gaussian], right: Mapping[str, Gaussian]) -> Factor:
     """The product of two factors; a weight that one leaves out is the other's, bit for bit."""
     both = {name: product(left[name], right[name]) for name in left if name in right}
     return {**left, **{name: value for name, value in right.items() if name not in left}, **both}
-
-
-def divide(whole: Mapping[str, Gaussian], part: Mapping[str, Gaussian]) -> Factor:
-    """The whole without a part of it; weights that the part leaves out stay, bit for bit.
-
-    Raises:
-        KeyError: the part names a weight that the whole doesn't have.
-    """
-    unknown = sorted(set(part) - set(whole))
-    if unknown:
-        raise KeyError(f"weights {unknown} are not in the posterior; the site's network is another one.")
-    return {name: quotient(value, part[name]) if name in part else value for name, value in whole.items()}
-
-
-def damp_factor(old: Mapping[str, Gaussian], new: Mapping[str, Gaussian], rate: float) -> Factor:
-    """A step from an old factor to a new one; a weight that the old one leaves out starts from nothing.
-
-    Args:
-        old: a site's factor so far.
-        new: what its data say now.
-        rate: in (0, 1].
-    """
-    if not 0.0 < rate <= 1.0:
-        raise ValueError(f"rate expects a share above 0 and up to 1, got {rate}.")
-    start = {name: old.get(name, zeros_like(value)) for name, value in new.items()}
-    return {**old, **{name: damp(start[name], value, rate) for name, value in new.items()}}
-
-
-def zeros_like(value: Gaussian) -> Gaussian:
-    """The factor of the same shape that says nothing."""
-    return Gaussian(torch.zeros_like(value.shift), torch.zeros_like(value.precision))
 
 
 def means(posterior: Mapping[str, Gaussian]) -> dict[str, Tensor]:
@@ -65,11 +34,12 @@ ROUNDING = 0.01
 
 
 class Accumulator:
-    """The running sum of a server: every site's changes as they arrive; and the prior, counted once.
+    """The server's running sum: the clients' changes as they arrive, and the prior, counted once.
 
-    Sums are in float64. Sites send float32: their sum is then exact, and so the same in any order and grouping, as long
-    as the contributions to a weight lie within a factor of 2^28 of one another. Memory: prior and posterior, whatever
-    the number of sites.
+    Multiplying Gaussian factors adds their natural parameters (Ashman et al., arXiv 2202.12275, algorithm 1, server
+    update). Sums are in float64. Clients send float32: their sum is then exact, and so the same in any order and
+    grouping, as long as the contributions to a weight lie within a factor of 2^28 of one another. Memory: prior and
+    posterior, whatever the number of clients.
 
     Args:
         prior: diagonal.
@@ -96,15 +66,16 @@ class Accumulator:
         for name, value in change.items():
             if name not in self._prior:
                 raise KeyError(f"weight {name!r} is not in the posterior; the site's network is another one.")
-            if value.shift.shape != self._prior[name].shift.shape or value.precision.shape != value.shift.shape:
-                expected = tuple(self._prior[name].shift.shape)
-                raise ValueError(f"weight {name!r} expects the shape {expected}, got {tuple(value.shift.shape)}.")
-            if not bool(torch.isfinite(value.shift).all() and torch.isfinite(value.precision).all()):
+            if (
+                value.precision_mean.shape != self._prior[name].precision_mean.shape
+                or value.precision.shape != value.precision_mean.shape
+            ):
+                expected = tuple(self._prior[name].precision_mean.shape)
+                raise ValueError(
+                    f"weight {name!r} expects the shape {expected}, got {tuple(value.precision_mean.shape)}."
+                )
+            if not bool(torch.isfinite(value.precision_mean).all() and torch.isfinite(value.precision).all()):
                 raise ValueError(f"weight {name!r} came with numbers that are not finite; the site has diverged.")
-
-    def subtract(self, factor: Mapping[str, Gaussian]) -> None:
-        """Takes a site's whole factor out: what remains is what the others have learnt."""
-        self.add({name: Gaussian(-value.shift, -value.precision) for name, value in factor.items()})
 
     def state_dict(self) -> dict[str, Any]:
         """The prior, the sum of factors, and the last sane means."""
@@ -129,9 +100,9 @@ class Accumulator:
         """Takes a sum of precisions that is below 0 by rounding alone for 0."""
         least = -ROUNDING * self._prior[name].precision
         return Gaussian(
-            total.shift, torch.where(total.precision >= least, total.precision.clamp(min=0.0), total.precision)
+            total.precision_mean, torch.where(total.precision >= least, total.precision.clamp(min=0.0), total.precision)
         )
 
 
 def _double(value: Gaussian) -> Gaussian:
-    return Gaussian(value.shift.double(), value.precision.double())
+    return Gaussian(value.precision_mean.double(), value.precision.double())

@@ -1,6 +1,6 @@
 """The mean squared gradient of a sample, estimated online from the gradients of mini-batches.
 
-It is the diagonal of the empirical Fisher information: what a site's evidence is made of. Mini-batches are what a
+It is the diagonal of the empirical Fisher information: what a client's precision is made of. Mini-batches are what a
 training has at hand; a pass over single samples would cost many times more (`exact_squared_gradient` makes one, for
 tests and benchmarks).
 """

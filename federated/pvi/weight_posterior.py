@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, WeightPosterior, fingerprint_of
 
 
@@ -28,18 +28,18 @@ def from_broadcast(
     Raises:
         ValueError: a broadcast without precision.
     """
-    precision = pick(broadcast, Kind.PRECISION)
+    precision = pick(broadcast, TensorKind.PRECISION)
     if not precision:
         raise ValueError(
             "broadcast expects precisions beside the means, got none; strategies that average weights have no "
-            "posterior, choose one of posterior sites."
+            "posterior, choose `pvi`."
         )
     names = [name for name, value in network.named_parameters() if value.requires_grad and name in precision]
     prior = torch.tensor(prior_precision)
-    evidence = {name: (precision[name].float() - prior).clamp(min=0.0) for name in names}
+    likelihood = {name: (precision[name].float() - prior).clamp(min=0.0) for name in names}
     return WeightPosterior(
-        evidence,
+        likelihood,
         dict.fromkeys(names, prior),
         provenance=provenance or Provenance(),
-        fingerprint=fingerprint_of(pick(broadcast, Kind.MEAN), evidence),
+        fingerprint=fingerprint_of(pick(broadcast, TensorKind.MEAN), likelihood),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mtmedformer_monai.federated.strategy import Kind, Weights, pick
+from mtmedformer_monai.federated.strategy import TensorKind, Weights, pick
 from mtmedformer_monai.io.config_text import config_text
 
 from .history import Figures
@@ -59,7 +59,7 @@ class Evaluation:
 
     def run(self, exchange: Any) -> Figures:
         """Figures of broadcast weights."""
-        self._evaluator.network.load_state_dict(pick(exchange.weights, Kind.MEAN))
+        self._evaluator.network.load_state_dict(pick(exchange.weights, TensorKind.MEAN))
         return self._figures()
 
     def run_network(self, network: nn.Module) -> Figures:

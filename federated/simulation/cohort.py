@@ -1,4 +1,4 @@
-"""The data of a simulated federation: a cohort, dealt to sites, as datalists on disk."""
+"""The data of a simulated federation: a cohort, partitioned across sites, as datalists on disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from mtmedformer_monai.data import read_datalist, save_datalist
 from mtmedformer_monai.data.datalist import SECTIONS, resolve_paths
-from mtmedformer_monai.data.sites import deal_to_sites
+from mtmedformer_monai.data.sites import partition_across_sites
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
 from .settings import SimulationSettings
@@ -34,12 +34,14 @@ def prepare_data(settings: SimulationSettings) -> FederatedData:
     """Makes or takes the cohort, and writes the datalists; what is there already stays.
 
     Raises:
-        ValueError: a cohort that can't be dealt as asked.
+        ValueError: the cohort can't be partitioned as asked.
     """
     folder = settings.output / "data"
     source = settings.datalist or _generate(settings, folder / "cohort")
     datalist = _with_absolute_paths(read_datalist(source), source.resolve().parent)
-    sites = deal_to_sites(datalist, settings.num_sites, settings.unlike, settings.seed, _first_label(datalist))
+    sites = partition_across_sites(
+        datalist, settings.num_sites, settings.partition, settings.seed, _first_label(datalist)
+    )
     paths = {
         f"site_{number}": save_datalist(site, folder / f"site_{number}.json")
         for number, site in enumerate(sites, start=1)
@@ -70,6 +72,6 @@ def _with_absolute_paths(datalist: dict[str, Any], folder: Path) -> dict[str, An
 
 
 def _first_label(datalist: dict[str, Any]) -> str:
-    """The task whose classes make sites unlike: the one that most images carry."""
+    """The task whose classes are partitioned: the one that most images have."""
     names = [name for section in SECTIONS for item in datalist[section] for name in item.get("labels") or {}]
     return max(sorted(set(names)), key=names.count, default="")

@@ -8,15 +8,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mtmedformer_monai.engines.handlers.history import write_json
-from mtmedformer_monai.federated.split.factory import NEIGHBORS
+from mtmedformer_monai.federated.split.factory import SPLIT_SYSTEMS
 from mtmedformer_monai.federated.strategies import make_strategy
 
 from .bundle_parts import primary_figures
 from .cohort import prepare_data
 from .history import KEY_FIGURE, Figures
-from .neighbor_rounds import NeighborSimulation
 from .rounds import Simulation
 from .settings import SimulationSettings
+from .split_rounds import SplitSimulation
 
 logger = logging.getLogger("mtmedformer")
 
@@ -56,14 +56,14 @@ def simulate(way: str, settings: SimulationSettings, name: str = "") -> Figures:
     """One way, from its first round or from where it stopped; its figures on the test images of the whole cohort.
 
     Args:
-        way: name of a strategy or of a neighbor's system, `POOLED` or `LOCAL`.
+        way: name of a strategy or of a split-learning baseline, `POOLED` or `LOCAL`.
         settings: of the simulation.
         name: of its folder, where another than the way.
     """
     data = prepare_data(settings)
-    if way in NEIGHBORS:
+    if way in SPLIT_SYSTEMS:
         chosen = _settings_of(way, settings)
-        return NeighborSimulation(way, chosen, data, settings.output / (name or way)).run()["global"]
+        return SplitSimulation(way, chosen, data, settings.output / (name or way)).run()["global"]
     sites = {POOLED: data.pooled} if way == POOLED else None
     keeps, folder = way in PERSONAL, settings.output / (name or way)
     found = Simulation(_settings_of(way, settings), data, folder, name or way, sites, personal=keeps).run()
@@ -75,11 +75,11 @@ def _settings_of(way: str, settings: SimulationSettings) -> SimulationSettings:
     """The settings of a way, whose strategy can be built."""
     own = settings.strategy_settings if way == settings.strategy else {}
     strategy = "fedavg" if way == POOLED else way
-    if way not in NEIGHBORS:
+    if way not in SPLIT_SYSTEMS:
         try:
             make_strategy(strategy, **own)
         except ValueError as error:
-            raise ValueError(f"{error} Neighbors' systems: {', '.join(NEIGHBORS)}.") from error
+            raise ValueError(f"{error} Neighbors' systems: {', '.join(SPLIT_SYSTEMS)}.") from error
     return dataclasses.replace(settings, strategy=strategy, strategy_settings=own)
 
 

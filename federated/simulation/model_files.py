@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
-from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import save_checkpoint
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
@@ -25,7 +25,7 @@ NUM_DRAWS = 4
 def write_weights(broadcast: Mapping[str, Tensor], folder: Path) -> Path:
     """Writes `model.pt`, a flat state dict; returns its path."""
     path = folder / "model.pt"
-    save_checkpoint(pick(broadcast, Kind.MEAN), path)
+    save_checkpoint(pick(broadcast, TensorKind.MEAN), path)
     return path
 
 

@@ -16,7 +16,7 @@ import torch
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.strategies import make_strategy
-from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.uncertainty.posterior_file import Provenance
@@ -135,7 +135,7 @@ class Simulation:
         """The global weights, and with a strategy that has one the posterior around them."""
         sent = self._aggregator.broadcast().weights
         write_weights(sent, self._folder)
-        if not pick(sent, Kind.PRECISION):
+        if not pick(sent, TensorKind.PRECISION):
             return
 
         def ask(path: Path) -> list[list[float]]:
@@ -199,7 +199,7 @@ class Simulation:
 
     def _parameters(self) -> dict[str, Any]:
         settings = self._settings
-        names = ("num_rounds", "local_epochs", "strategy", "unlike", "seed")
+        names = ("num_rounds", "local_epochs", "strategy", "partition", "seed")
         return {"sites": len(self._specs), **{name: getattr(settings, name) for name in names}}
 
     def _tell(self, row: Mapping[str, Any]) -> None:

@@ -8,24 +8,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mtmedformer_monai.federated.choices import PARTITIONS
+
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """A bundle, a cohort, how it is dealt to sites, and how they train.
+    """A bundle, a cohort, its partition across sites, and how they train.
 
     Attributes:
         bundle: the bundle's folder.
-        output: folder for everything; a simulation left there goes on where it stopped.
+        output: folder for everything; an interrupted simulation there is resumed.
         num_sites: of the federation.
         num_rounds: of training and aggregation.
         local_epochs: of a site in a round.
         strategy: name, as of `make_strategy`.
         strategy_settings: its settings.
-        unlike: what sites differ in, as of `deal_to_sites`.
-        datalist: to deal to the sites; None generates a cohort.
+        partition: how the sites differ, one of `PARTITIONS`; see `partition_across_sites`.
+        datalist: to partition across the sites; None generates a cohort.
         patients: of the generated cohort.
         image_size: rows of the network's input.
-        seed: of cohort, deal, initial weights and training.
+        seed: of cohort, partition, initial weights and training.
         num_processes: site processes at a time.
         overrides: of the bundle's config, at all sites: {id: value}.
     """
@@ -35,9 +37,9 @@ class SimulationSettings:
     num_sites: int = 3
     num_rounds: int = 5
     local_epochs: int = 1
-    strategy: str = "bayesian"
+    strategy: str = "pvi"
     strategy_settings: Mapping[str, Any] = field(default_factory=dict)
-    unlike: str = "scanner"
+    partition: str = "site"
     datalist: Path | None = None
     patients: int = 180
     image_size: int = 64
@@ -49,12 +51,14 @@ class SimulationSettings:
         """Refuses what can't be simulated.
 
         Raises:
-            ValueError: a number below 1.
+            ValueError: a number below 1, or an unknown partition.
             FileNotFoundError: the folder is no bundle that can be federated.
         """
         for name in ("num_sites", "num_rounds", "local_epochs", "num_processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} expects 1 or more, got {getattr(self, name)}.")
+        if self.partition not in PARTITIONS:
+            raise ValueError(f"partition expects one of {', '.join(PARTITIONS)}, got {self.partition!r}.")
         for name in ("train.json", "evaluate.json", "federated.json"):
             if not (self.bundle / "configs" / name).is_file():
                 raise FileNotFoundError(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.federated.exchange import to_exchange
-from mtmedformer_monai.federated.strategy import Kind, key, pick
+from mtmedformer_monai.federated.strategy import TensorKind, key, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .bundle_parts import Evaluation
@@ -126,7 +126,7 @@ def write_site_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
     client.restore(_state(spec, number))
     weights = client.inference_weights(read_exchange(broadcast).weights or {})
     path = spec.folder / "weights.pt"
-    save_checkpoint({"weights": {key(Kind.MEAN, name): value for name, value in weights.items()}}, path)
+    save_checkpoint({"weights": {key(TensorKind.MEAN, name): value for name, value in weights.items()}}, path)
     return path
 
 
@@ -137,7 +137,7 @@ def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> li
     client = _client(spec)
     network = bare(client.evaluator.network)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    network.load_state_dict({**before, **pick(read_exchange(broadcast).weights, Kind.MEAN)})
+    network.load_state_dict({**before, **pick(read_exchange(broadcast).weights, TensorKind.MEAN)})
     tasks = client.train_workflow.parser.get_parsed_content("tasks")
     found = likelihood(client.evaluator, tasks, network, posterior)
     network.load_state_dict(before)

@@ -18,7 +18,7 @@ DOWN: Final = "down"
 """From the server to a site."""
 
 
-class Kind:
+class CrossingKind:
     """What tensors that cross are."""
 
     FEATURES: Final = "features"
@@ -58,7 +58,7 @@ class Traffic:
 
     def each_round(self, site: str = "") -> int:
         """Bytes without those that cross once."""
-        return self.total(site) - self.total(site, kind=Kind.ONCE)
+        return self.total(site) - self.total(site, kind=CrossingKind.ONCE)
 
 
 Observer = Callable[[Crossing, Tensor], None]
@@ -76,7 +76,7 @@ class Channel:
     Example:
         >>> import torch
         >>> traffic = Traffic()
-        >>> _ = Channel("a", traffic).send(torch.zeros(2, 3), UP, Kind.FEATURES)
+        >>> _ = Channel("a", traffic).send(torch.zeros(2, 3), UP, CrossingKind.FEATURES)
         >>> traffic.total(direction=UP)
         24
     """

@@ -1,44 +1,27 @@
-"""A neighbor's system by its name."""
+"""A split-learning baseline by its name."""
 
 from __future__ import annotations
 
-import inspect
-from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
+from mtmedformer_monai.federated.choices import SPLIT_SYSTEMS as SPLIT_SYSTEMS
+from mtmedformer_monai.federated.named_classes import build_by_name
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
-from .system import LocalSettings, NeighborSystem
-
-NEIGHBORS: Final = {
-    "festa": ("festa", "FeSTA"),
-    "p_festa": ("p_festa", "PFeSTA"),
-    "fesvibs": ("fesvibs", "FeSViBS"),
-    "task_agnostic": ("task_agnostic", "TaskAgnostic"),
-}
-"""{name: (file, class)}. To add one: a file, and a line here."""
+from .system import LocalSettings, SplitSystem
 
 
-def make_neighbor(name: str, network: MTMedFormer, local: LocalSettings, **settings: Any) -> NeighborSystem:
-    """Builds a system.
+def make_split_system(name: str, network: MTMedFormer, local: LocalSettings, **settings: Any) -> SplitSystem:
+    """Builds a split-learning baseline.
 
     Args:
-        name: of `NEIGHBORS`.
+        name: of `SPLIT_SYSTEMS`.
         network: to start from; copied.
-        local: how sites and server train.
+        local: how clients and server train.
         settings: further constructor arguments of its class.
 
     Raises:
-        ValueError: another name; the message lists the choices.
-        TypeError: a setting that the system doesn't have; the message lists those that it has.
+        ValueError: an unknown name, or a setting that the baseline doesn't have; the message lists the choices.
     """
-    if name not in NEIGHBORS:
-        raise ValueError(f"neighbor expects one of {', '.join(NEIGHBORS)}, got {name!r}.")
-    home, symbol = NEIGHBORS[name]
-    cls = getattr(import_module(f"mtmedformer_monai.federated.split.{home}"), symbol)
-    allowed = list(inspect.signature(cls).parameters)[2:]
-    unknown = sorted(set(settings) - set(allowed))
-    if unknown:
-        raise TypeError(f"neighbor {name!r} has no setting {unknown[0]!r}; it has {', '.join(allowed)}.")
-    system: NeighborSystem = cls(network, local, **settings)
+    system: SplitSystem = build_by_name("split-learning baseline", SPLIT_SYSTEMS, name, network, local, **settings)
     return system

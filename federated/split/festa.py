@@ -2,7 +2,7 @@
 
 Park, Kim, Kim, Kim and Ye, "Federated Split Task-Agnostic Vision Transformer for COVID-19 CXR Diagnosis", NeurIPS 2021
 (arXiv 2111.01338), algorithm 1. The server sees features and gradients, and no label. What differs is told in
-docs/neighbors.md.
+docs/split_learning.md.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
 from .channel import Observer
+from .shared_body_system import Batch, SharedBodySystem
 from .split_step import SplitStep
-from .split_system import Batch, SplitSystem
 from .system import LocalSettings
 
 
-class FeSTA(SplitSystem):
+class FeSTA(SharedBodySystem):
     """A batch goes head, body, tails; gradients come back the same way.
 
     In each step the body moves along the mean of all sites' gradients, and heads and tails along their own. Every U

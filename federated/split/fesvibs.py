@@ -3,7 +3,7 @@
 Almalik, Alkhunaizi, Almakky and Nandakumar, "FeSViBS: Federated Split Learning of Vision Transformer with Block
 Sampling", MICCAI 2023 (arXiv 2306.14638), and its public code for how blocks are drawn: one a client and round, evenly
 among the first half. Its optional noise on the features is left out: it is added without bounding the features first,
-so it guarantees no privacy whatever its size. What else differs is told in docs/neighbors.md.
+so it guarantees no privacy whatever its size. What else differs is told in docs/split_learning.md.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
 from .channel import Observer
 from .pseudo_token import PseudoTokenBody, PseudoTokenNetwork, with_token
+from .shared_body_system import Batch, SharedBodySystem
 from .split_network import PlainBlocks
 from .split_step import SplitStep
-from .split_system import Batch, SplitSystem
 from .system import LocalSettings
 
 
-class FeSViBS(SplitSystem):
+class FeSViBS(SharedBodySystem):
     """The body is left after the drawn block, whose tokens become one pseudo class token for the site's tails.
 
     Args:
@@ -35,7 +35,7 @@ class FeSViBS(SplitSystem):
         observer: sees all that crosses.
 
     Raises:
-        TypeError: an encoder whose blocks speak of maps of different widths.
+        TypeError: an encoder whose blocks have different widths.
         ValueError: blocks that the body doesn't have.
     """
 

@@ -3,7 +3,7 @@
 Park and Ye, "Multi-Task Distributed Learning using Vision Transformer with Random Patch Permutation", IEEE TMI 2023
 (arXiv 2204.03500). The head is a fixed patch embedding, so its features never change: a site sends them once, their
 patches shuffled, and the server keeps them. The body treats patches alike, so what it returns is shuffled the same way;
-the site puts it back in order before its pyramid and decoders. What differs is told in docs/neighbors.md.
+the site puts it back in order before its pyramid and decoders. What differs is told in docs/split_learning.md.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from torch import Tensor
 
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
-from .channel import UP, Channel, Kind, Observer
+from .channel import UP, Channel, CrossingKind, Observer
 from .patch_key import draw_key, shuffle, unshuffle
+from .shared_body_system import Batch, SharedBodySystem
 from .split_network import PlainBlocks
 from .split_step import SplitStep
-from .split_system import Batch, SplitSystem
 from .system import LocalSettings, Site
 
 HEAD = "encoder.patches."
 """Of the names of the fixed head."""
 
 
-class PFeSTA(SplitSystem):
+class PFeSTA(SharedBodySystem):
     """Only body and tails learn. Batches are those of a site's first round, whatever its loader would give later.
 
     Args:
@@ -98,6 +98,6 @@ class PFeSTA(SplitSystem):
         for image, targets in self._settings.prepared(site.batches):
             patches = self._members[site.name].part.start(image)[-1]
             key = draw_key(patches, generator)
-            self._stored[site.name].append(channel.send(shuffle(patches, key), UP, Kind.ONCE))
+            self._stored[site.name].append(channel.send(shuffle(patches, key), UP, CrossingKind.ONCE))
             size = (image.shape[2], image.shape[3])
             self._kept[site.name].append({"key": key, "targets": targets, "size": size})

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .channel import DOWN, UP, Channel, Kind
+from .channel import DOWN, UP, Channel, CrossingKind
 
 Body = Callable[[Tensor], list[Tensor]]
 """(B, D, h, w) at the server to maps."""
@@ -38,13 +38,13 @@ class SplitStep:
             loss_of: the site's loss, of the maps that it kept and those that the body returned.
         """
         kept = [each.detach().requires_grad_(each.requires_grad) for each in maps]
-        features = self.channel.send(maps[-1], UP, Kind.FEATURES).requires_grad_(maps[-1].requires_grad)
+        features = self.channel.send(maps[-1], UP, CrossingKind.FEATURES).requires_grad_(maps[-1].requires_grad)
         self.from_server(features, lambda returned: loss_of(kept, returned))
         if not maps[-1].requires_grad:
             return
         gradients = [each.grad for each in kept]
         if features.grad is not None:
-            arrived = self.channel.send(features.grad, DOWN, Kind.GRADIENTS)
+            arrived = self.channel.send(features.grad, DOWN, CrossingKind.GRADIENTS)
             gradients[-1] = arrived if gradients[-1] is None else arrived + gradients[-1]
         _backward(maps, gradients)
 
@@ -56,13 +56,18 @@ class SplitStep:
             loss_of: the site's loss, of the maps that the body returned.
         """
         made = self.body(features)
-        returned = [self.channel.send(each, DOWN, Kind.FEATURES).requires_grad_(each.requires_grad) for each in made]
+        returned = [
+            self.channel.send(each, DOWN, CrossingKind.FEATURES).requires_grad_(each.requires_grad) for each in made
+        ]
         loss = loss_of(returned)
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]
         _backward(
             made,
-            [None if each.grad is None else self.channel.send(each.grad, UP, Kind.GRADIENTS) for each in returned],
+            [
+                None if each.grad is None else self.channel.send(each.grad, UP, CrossingKind.GRADIENTS)
+                for each in returned
+            ],
         )
 
 

@@ -82,7 +82,7 @@ class LocalSettings:
             yield prepare(batch)
 
 
-class NeighborSystem(ABC):
+class SplitSystem(ABC):
     """A system of split or task-agnostic federated learning, simulated in one process.
 
     Attributes:

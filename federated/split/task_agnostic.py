@@ -2,7 +2,7 @@
 
 Yao, Nguyen, Srivastava and Ambite, "Task-Agnostic Federated Learning", 2024 (arXiv 2406.17235): masked image modeling
 by federated averaging, so that neither server nor other sites learn which tasks a site has, then light adaptation at
-each site. What differs is told in docs/neighbors.md.
+each site. What differs is told in docs/split_learning.md.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 from mtmedformer_monai.tasks.reconstruction import ReconstructionTask
 
-from .channel import DOWN, UP, Channel, Kind, Observer, Traffic
+from .channel import DOWN, UP, Channel, CrossingKind, Observer, Traffic
 from .head_learner import HeadLearner
 from .hide_batch import hide_batch
-from .system import LocalSettings, NeighborSystem, Site
+from .system import LocalSettings, Site, SplitSystem
 from .unify import mean_weights
 
 ADAPTED: Final = ("frozen", "norms", "all")
 """What of the encoder goes on learning at a site: nothing, scales and shifts of its norms, or all of it."""
 
 
-class TaskAgnostic(NeighborSystem):
+class TaskAgnostic(SplitSystem):
     """Pretraining rounds average the encoder and a decoder of hidden pixels; later rounds send nothing.
 
     Args:
@@ -118,9 +118,9 @@ class TaskAgnostic(NeighborSystem):
         sent: list[tuple[Weights, dict[str, int]]] = []
         for site, channel in zip(sites, channels, strict=True):
             network = copy.deepcopy(self._pretraining)
-            network.load_state_dict(channel.send_all(self._pretraining.state_dict(), DOWN, Kind.WEIGHTS))
+            network.load_state_dict(channel.send_all(self._pretraining.state_dict(), DOWN, CrossingKind.WEIGHTS))
             count = self._solve_puzzles(network, site)
-            weights = channel.send_all(network.state_dict(), UP, Kind.WEIGHTS)
+            weights = channel.send_all(network.state_dict(), UP, CrossingKind.WEIGHTS)
             sent.append((weights, dict.fromkeys(weights, count)))
         self._pretraining.load_state_dict(mean_weights(sent, self._pretraining.state_dict()))
 
@@ -151,7 +151,7 @@ class TaskAgnostic(NeighborSystem):
         """A site's; one that is new receives the encoder first."""
         if name not in self._learners:
             self._learners[name] = self._new_learner()
-            encoder = channel.send_all(self._network.encoder.state_dict(), DOWN, Kind.ONCE)
+            encoder = channel.send_all(self._network.encoder.state_dict(), DOWN, CrossingKind.ONCE)
             self._learners[name].network.encoder.load_state_dict(encoder)
         return self._learners[name]
 

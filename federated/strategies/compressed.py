@@ -15,21 +15,21 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 class Compressed(Strategy):
     """A strategy whose sites send packets (`federated/wire.py`).
 
-    Precision other than a constant takes a byte: give posterior sites `coded_precision=True`, so that their means are
+    Precision other than a constant takes a byte: give PVI `coded_precision=True`, so that their means are
     made for it.
 
     Args:
         strategy: whose messages are sent.
-        half_shift: whether shifts take two bytes instead of four.
+        half_mean: whether precision-weighted means take two bytes instead of four.
     """
 
-    def __init__(self, strategy: Strategy, half_shift: bool = False) -> None:
-        self._strategy, self._half_shift = strategy, half_shift
+    def __init__(self, strategy: Strategy, half_mean: bool = False) -> None:
+        self._strategy, self._half_mean = strategy, half_mean
         self.sends_changes = strategy.sends_changes
 
     def site(self, groups: PermutationGroups | None = None) -> SiteRule:
         """A site that encodes."""
-        return EncodingSite(self._strategy.site(groups), Wire(self._half_shift))
+        return EncodingSite(self._strategy.site(groups), Wire(self._half_mean))
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that decodes."""
@@ -64,9 +64,9 @@ class EncodingSite(SiteRule):
         """The strategy's message, encoded."""
         return self._wire.encode(self._rule.send(training))
 
-    def own_evidence(self) -> Message:
+    def own_factor(self) -> Message:
         """The strategy's."""
-        return self._rule.own_evidence()
+        return self._rule.own_factor()
 
     def withdraw(self) -> Message:
         """The strategy's, unrounded, with what rounding took before."""

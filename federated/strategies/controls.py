@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.running_sum import RunningSum
-from mtmedformer_monai.federated.strategy import Kind, Message, ServerRule, Weights, key
+from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key
 
 
 class OwnControls:
@@ -41,8 +41,8 @@ class OwnControls:
         for name, control in controls.items():
             scaled, count = (counts[name] * control).float().cpu(), counts[name]
             before = self._scaled.get(name, torch.zeros_like(scaled)).cpu()
-            message[key(Kind.CONTROL, name)] = scaled - before
-            message[key(Kind.COUNT, name)] = torch.tensor(float(count - self._counts.get(name, 0)))
+            message[key(TensorKind.CONTROL, name)] = scaled - before
+            message[key(TensorKind.COUNT, name)] = torch.tensor(float(count - self._counts.get(name, 0)))
             self._scaled[name], self._counts[name] = scaled, count
         return message
 
@@ -69,13 +69,13 @@ class ControlServer(ServerRule):
     ) -> None:
         self._weights = {name: value.detach().clone() for name, value in weights.items()}
         shapes = {name: value.shape for name, value in weights.items()}
-        self._sum = RunningSum(shapes, kinds=(Kind.SHIFT, Kind.PRECISION))
-        self._controls = RunningSum(shapes, kinds=(Kind.CONTROL,), scalars=(Kind.COUNT,))
+        self._sum = RunningSum(shapes, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
+        self._controls = RunningSum(shapes, kinds=(TensorKind.CONTROL,), scalars=(TensorKind.COUNT,))
         self._finish, self._tells_controls = finish, tells_controls
 
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds one site's terms."""
-        kinds = (f"{Kind.CONTROL}/", f"{Kind.COUNT}/")
+        kinds = (f"{TensorKind.CONTROL}/", f"{TensorKind.COUNT}/")
         mine = {name: value for name, value in message.items() if name.startswith(kinds)}
         others = {name: value for name, value in message.items() if name not in mine}
         self._controls.check(mine)
@@ -94,9 +94,9 @@ class ControlServer(ServerRule):
 
     def broadcast(self) -> Message:
         """Weights, and the mean controls if sites use them."""
-        message = {key(Kind.MEAN, name): value for name, value in self._weights.items()}
+        message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
         if self._tells_controls:
-            message |= {key(Kind.CONTROL, name): value.float() for name, value in self._means().items()}
+            message |= {key(TensorKind.CONTROL, name): value.float() for name, value in self._means().items()}
         return message
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class ControlServer(ServerRule):
         """{parameter: sum of n c over sum of n}, float64."""
         total = self._controls.total
         return {
-            name: total[key(Kind.CONTROL, name)] / total[key(Kind.COUNT, name)]
+            name: total[key(TensorKind.CONTROL, name)] / total[key(TensorKind.COUNT, name)]
             for name in sorted(self._controls.names())
-            if float(total[key(Kind.COUNT, name)]) > 0
+            if float(total[key(TensorKind.COUNT, name)]) > 0
         }

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategy import (
-    Kind,
     LocalTraining,
     Message,
     ServerRule,
     SiteRule,
     Strategy,
+    TensorKind,
     Weights,
     key,
     pick,
@@ -43,7 +43,7 @@ class AveragingSite(SiteRule):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The broadcast weights."""
-        return pick(broadcast, Kind.MEAN)
+        return pick(broadcast, TensorKind.MEAN)
 
     def send(self, training: LocalTraining) -> Message:
         """`n w` and `n`."""
@@ -63,8 +63,8 @@ def weighted_terms(training: LocalTraining) -> Message:
     for name, count in training.num_samples.items():
         if count > 0:
             value = training.weights[name].float()
-            message[key(Kind.SHIFT, name)] = count * value
-            message[key(Kind.PRECISION, name)] = torch.full_like(value, count)
+            message[key(TensorKind.PRECISION_MEAN, name)] = count * value
+            message[key(TensorKind.PRECISION, name)] = torch.full_like(value, count)
     return message
 
 
@@ -78,7 +78,8 @@ class AveragingServer(ServerRule):
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = {name: value.detach().clone() for name, value in weights.items()}
         self._sum = RunningSum(
-            {name: value.shape for name, value in weights.items()}, kinds=(Kind.SHIFT, Kind.PRECISION)
+            {name: value.shape for name, value in weights.items()},
+            kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION),
         )
 
     def add(self, message: Mapping[str, Tensor]) -> None:
@@ -92,7 +93,7 @@ class AveragingServer(ServerRule):
 
     def broadcast(self) -> Message:
         """The weights."""
-        return {key(Kind.MEAN, name): value for name, value in self._weights.items()}
+        return {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Weights, and what was added since the last round."""

@@ -14,12 +14,12 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
-    Kind,
     LocalTraining,
     Message,
     ServerRule,
     SiteRule,
     Strategy,
+    TensorKind,
     Weights,
     pick,
 )
@@ -65,7 +65,7 @@ class DynamicSite(SiteRule):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The broadcast weights."""
-        weights = pick(broadcast, Kind.MEAN)
+        weights = pick(broadcast, TensorKind.MEAN)
         self._start = {name: value.clone() for name, value in weights.items() if not is_averaged(name, value)}
         return weights
 

@@ -13,12 +13,12 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
-    Kind,
     LocalTraining,
     Message,
     ServerRule,
     SiteRule,
     Strategy,
+    TensorKind,
     Weights,
     pick,
 )
@@ -93,7 +93,7 @@ class SamplingSite(SiteRule):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The broadcast weights."""
-        weights = pick(broadcast, Kind.MEAN)
+        weights = pick(broadcast, TensorKind.MEAN)
         self._start = {name: value.cpu().clone() for name, value in weights.items() if not is_averaged(name, value)}
         self._samples.clear()
         return weights

@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
-    Kind,
     LocalTraining,
     Message,
     ServerRule,
     SiteRule,
     Strategy,
+    TensorKind,
     Weights,
     pick,
 )
@@ -59,8 +59,8 @@ class ProximalSite(SiteRule):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The broadcast weights, which the round is held near."""
-        self._reference = {name: value.clone() for name, value in pick(broadcast, Kind.MEAN).items()}
-        return pick(broadcast, Kind.MEAN)
+        self._reference = {name: value.clone() for name, value in pick(broadcast, TensorKind.MEAN).items()}
+        return pick(broadcast, TensorKind.MEAN)
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """`gradient + mu (w - w_global)`."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.pvi.site_round import EvidenceScale
+from mtmedformer_monai.federated.pvi.equations import PrecisionScale
 from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
@@ -32,7 +32,7 @@ class FisherMerging(Strategy):
 
     def site(self, groups: PermutationGroups | None = None) -> SiteRule:
         """A site that sends `n F w` and `n F`."""
-        return MemorylessSite(EvidenceScale(isotropic=self._floor, curvature=1.0))
+        return MemorylessSite(PrecisionScale(isotropic=self._floor, curvature=1.0))
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that takes weighted means."""

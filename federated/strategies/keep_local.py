@@ -81,9 +81,9 @@ class KeepingSite(SiteRule):
         )
         return self._rule.send(shared)
 
-    def own_evidence(self) -> Message:
+    def own_factor(self) -> Message:
         """The strategy's."""
-        return self._rule.own_evidence()
+        return self._rule.own_factor()
 
     def withdraw(self) -> Message:
         """The strategy's."""

@@ -16,12 +16,12 @@ from torch import Tensor
 from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align
 from mtmedformer_monai.federated.alignment.permutation import permute
 from mtmedformer_monai.federated.strategy import (
-    Kind,
     LocalTraining,
     Message,
     ServerRule,
     SiteRule,
     Strategy,
+    TensorKind,
     Weights,
     pick,
 )
@@ -71,8 +71,8 @@ class MatchingSite(SiteRule):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The broadcast weights, which the trained ones will be matched to."""
-        self._reference = {name: value.clone() for name, value in pick(broadcast, Kind.MEAN).items()}
-        return pick(broadcast, Kind.MEAN)
+        self._reference = {name: value.clone() for name, value in pick(broadcast, TensorKind.MEAN).items()}
+        return pick(broadcast, TensorKind.MEAN)
 
     def send(self, training: LocalTraining) -> Message:
         """`n w` and `n`, units in the reference's order."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.pvi.site_round import EvidenceScale, evidence
-from mtmedformer_monai.federated.strategy import Kind, LocalTraining, Message, SiteRule, Weights, key, pick
+from mtmedformer_monai.federated.pvi.equations import PrecisionScale, likelihood_precision
+from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, TensorKind, Weights, key, pick
 
 from .averaged import is_averaged
 from .fedavg import weighted_terms
@@ -25,21 +25,21 @@ class MemorylessSite(SiteRule):
         scale: of the precision.
     """
 
-    def __init__(self, scale: EvidenceScale) -> None:
+    def __init__(self, scale: PrecisionScale) -> None:
         self._scale = scale
         self.needs_squared_gradient = scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The broadcast weights."""
-        return pick(broadcast, Kind.MEAN)
+        return pick(broadcast, TensorKind.MEAN)
 
     def send(self, training: LocalTraining) -> Message:
         """`H w` and `H` of all weights that the site trains; statistics by their images alone."""
         message = weighted_terms(training)
         for name, square in self._squares(training).items():
-            precision = evidence(square.float(), training.num_samples[name], self._scale)
-            message[key(Kind.SHIFT, name)] = precision * training.weights[name].float()
-            message[key(Kind.PRECISION, name)] = precision
+            precision = likelihood_precision(square.float(), training.num_samples[name], self._scale)
+            message[key(TensorKind.PRECISION_MEAN, name)] = precision * training.weights[name].float()
+            message[key(TensorKind.PRECISION, name)] = precision
         return message
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
-    Kind,
     LocalTraining,
     Message,
     ServerRule,
     SiteRule,
     Strategy,
+    TensorKind,
     Weights,
     pick,
 )
@@ -53,13 +53,13 @@ class ScaffoldSite(SiteRule):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """The broadcast weights."""
-        self._start, mean = {}, pick(broadcast, Kind.CONTROL)
-        for name, value in pick(broadcast, Kind.MEAN).items():
+        self._start, mean = {}, pick(broadcast, TensorKind.CONTROL)
+        for name, value in pick(broadcast, TensorKind.MEAN).items():
             if not is_averaged(name, value):
                 self._start[name] = value.cpu().clone()
                 own = self._own.get(name, self._start[name])
                 self._corrections[name] = mean[name] - own if name in mean else -own
-        return pick(broadcast, Kind.MEAN)
+        return pick(broadcast, TensorKind.MEAN)
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """`gradient - c_k + c`."""

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-UNLIKE = ("nothing", "scanner", "labels", "tasks")
+from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STRATEGIES
+
+STRATEGY_NAMES = (*STRATEGIES, *SPLIT_SYSTEMS)
+"""Strategies and split-learning baselines."""
+
+POOLED = "pooled"
 
 
 def add_federate_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -17,9 +22,9 @@ def add_federate_commands(commands: argparse._SubParsersAction[argparse.Argument
     tools = group.add_subparsers(required=True, metavar="TOOL")
     tool = tools.add_parser(
         "simulate",
-        help="train a bundle at several simulated sites, and compare",
-        description="Deals a cohort to sites, trains them in processes of their own, and aggregates round by round. "
-        "Given again, the command goes on where it was stopped.",
+        help="train a bundle at several simulated sites, and compare strategies",
+        description="Partitions a cohort across sites, trains every site in a process of its own, and aggregates after "
+        "each round. Run the same command again to resume.",
     )
     _add_federation(tool)
     _add_data(tool)
@@ -27,33 +32,73 @@ def add_federate_commands(commands: argparse._SubParsersAction[argparse.Argument
 
 
 def _add_federation(tool: argparse.ArgumentParser) -> None:
-    tool.add_argument("--bundle", type=Path, default=Path("bundles/chest_xray_multitask"))
-    tool.add_argument("--output", type=Path, default=None, help="default: federation_output/ and the bundle's name")
-    tool.add_argument("--sites", type=int, default=3)
-    tool.add_argument("--rounds", type=int, default=5)
-    tool.add_argument("--local-epochs", type=int, default=4, help="of a site in a round")
-    tool.add_argument("--strategy", default="bayesian", help="a wrong name lists them")
     tool.add_argument(
-        "--setting", action="append", default=[], metavar="NAME=VALUE", help="of the strategy; may be repeated"
+        "--bundle",
+        type=Path,
+        default=Path("bundles/chest_xray_multitask"),
+        help="folder of the bundle (default %(default)s)",
+    )
+    tool.add_argument(
+        "--output",
+        type=Path,
+        default=None,
+        help="folder for everything (default federation_output/ and the bundle's name)",
+    )
+    tool.add_argument("--sites", type=int, default=3, help="number of sites (default %(default)s)")
+    tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
+    tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
+    tool.add_argument("--strategy", choices=STRATEGY_NAMES, metavar="NAME", default="pvi", help=_listed(STRATEGY_NAMES))
+    tool.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting of the strategy, such as isotropic=0.01 or compress=float16; may be repeated",
     )
     tool.add_argument(
         "--baselines",
         nargs="*",
-        default=["fedavg", "local", "pooled"],
-        help="strategies, `local` (no exchange) and `pooled` (all images at one site), from the same weights",
+        choices=(*STRATEGY_NAMES, POOLED),
+        metavar="NAME",
+        default=["fedavg", "local", POOLED],
+        help="to compare with, from the same initial weights: any strategy, 'local' (no exchange) or 'pooled' (all "
+        "images at one site) (default fedavg local pooled)",
     )
-    tool.add_argument("--processes", type=int, default=2, help="site processes at a time, about 1.5 GB each")
-    tool.add_argument("--seed", type=int, default=0)
     tool.add_argument(
-        "--override", action="append", default=[], metavar="ID=VALUE", help="of the bundle's config, at all sites"
+        "--processes",
+        type=int,
+        default=2,
+        help="site processes at a time, about 1.5 GB of memory each (default %(default)s)",
+    )
+    tool.add_argument("--seed", type=int, default=0, help="of cohort, partition and training (default %(default)s)")
+    tool.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        metavar="ID=VALUE",
+        help="of the bundle's config, at all sites; may be repeated",
     )
 
 
 def _add_data(tool: argparse.ArgumentParser) -> None:
-    tool.add_argument("--unlike", choices=UNLIKE, default="scanner", help="what the sites differ in")
-    tool.add_argument("--datalist", type=Path, default=None, help="to deal to the sites; default a generated cohort")
-    tool.add_argument("--patients", type=int, default=180, help="of the generated cohort")
-    tool.add_argument("--image-size", type=int, default=64, help="rows of the network's input")
+    tool.add_argument(
+        "--partition",
+        choices=PARTITIONS,
+        default="site",
+        help="how sites differ: not at all (iid), by the items' own site (site), in class frequencies (labels), or in "
+        "kinds of annotation (tasks) (default %(default)s)",
+    )
+    tool.add_argument(
+        "--datalist", type=Path, default=None, help="to partition across the sites (default: a generated cohort)"
+    )
+    tool.add_argument("--patients", type=int, default=180, help="of the generated cohort (default %(default)s)")
+    tool.add_argument(
+        "--image-size", type=int, default=64, help="rows of the network's input, in pixels (default %(default)s)"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"one of {', '.join(names)} (default %(default)s)"
 
 
 def _simulate(options: argparse.Namespace) -> int:
@@ -75,7 +120,7 @@ def _simulate(options: argparse.Namespace) -> int:
         local_epochs=options.local_epochs,
         strategy=options.strategy,
         strategy_settings=parse_pairs(options.setting, "--setting"),
-        unlike=options.unlike,
+        partition=options.partition,
         datalist=options.datalist,
         patients=options.patients,
         image_size=options.image_size,

@@ -5,6 +5,7 @@ from .datalist import read_datalist as read_datalist
 from .datalist import save_datalist as save_datalist
 from .image_files import find_images as find_images
 from .join import join_datalists as join_datalists
+from .label_maps import has_label_maps as has_label_maps
 from .public.converters import CONVERTERS as CONVERTERS
 from .public.converters import convert_dataset as convert_dataset
 from .radiograph_dataset import RadiographDataset as RadiographDataset

@@ -1,4 +1,4 @@
-"""Deals a cohort to several sites, alike or unlike, to simulate a federation with."""
+"""Partitions a cohort across sites, homogeneous or heterogeneous, to simulate a federation."""
 
 # S sites
 
@@ -16,45 +16,45 @@ from .missing import id_text
 from .split import group_by_patient, strata_of
 
 CONCENTRATION = 0.5
-"""Of the Dirichlet distribution of classes over sites: as unlike as federated benchmarks usually are (Hsu et al.,
-arXiv 1909.06335)."""
+"""Of the Dirichlet distribution of classes over sites; a usual choice of federated benchmarks (Hsu et al., arXiv
+1909.06335)."""
 
 Patients = dict[str, list[Mapping[str, Any]]]
 Owners = dict[str, int]
 """{patient: number of its site}."""
 
 
-def deal_to_sites(
-    datalist: Mapping[str, Any], num_sites: int, unlike: str = "nothing", seed: int = 0, stratify_on: str = ""
+def partition_across_sites(
+    datalist: Mapping[str, Any], num_sites: int, partition: str = "iid", seed: int = 0, stratify_on: str = ""
 ) -> list[Datalist]:
-    """Splits a datalist into one a site. A patient comes to one site whole, and its images keep their section.
+    """Splits a datalist into one per site. All images of a patient go to one site, and keep their section.
 
     Args:
         datalist: with a `patient_id` on each item.
         num_sites: S.
-        unlike: what sites differ in.
-            'nothing': patients are dealt at random.
-            'scanner': by the items' own `site`, which the generated cohorts' scanners name.
-            'labels': the classes of a task in other shares at each site, out of a Dirichlet distribution.
-            'tasks': at random, and a site keeps only masks, or boxes, or labels of training and validation. Its test
-            items keep all: a simulation measures what a site could not.
-        seed: of the deal.
+        partition: how the sites differ.
+            'iid': not at all; patients are assigned at random.
+            'site': by the items' own `site`, which names the scanner in generated cohorts.
+            'labels': each site has other shares of a task's classes, drawn from a Dirichlet distribution.
+            'tasks': at random, and each site keeps only masks, or boxes, or labels of training and validation. Test
+            items keep everything, so that a simulation measures what a site could not.
+        seed: of the partition.
         stratify_on: with 'labels', the task.
 
     Returns:
         S datalists with paths as in the original.
 
     Raises:
-        ValueError: an unknown way, no patients, or a site would have nothing to train on, or to validate on.
+        ValueError: an unknown partition, no patients, or a site would have nothing to train on, or to validate on.
     """
-    if unlike not in _WAYS:
-        raise ValueError(f"unlike expects one of {sorted(_WAYS)}, got {unlike!r}.")
+    if partition not in _PARTITIONS:
+        raise ValueError(f"partition expects one of {sorted(_PARTITIONS)}, got {partition!r}.")
     if num_sites < 1:
         raise ValueError(f"num_sites expects 1 or more, got {num_sites}.")
     patients = group_by_patient([item for section in SECTIONS for item in datalist.get(section) or []])
-    owners = _WAYS[unlike](patients, num_sites, random.Random(seed), stratify_on)
+    owners = _PARTITIONS[partition](patients, num_sites, random.Random(seed), stratify_on)
     sites = [_list_of(datalist, owners, number) for number in range(num_sites)]
-    if unlike == "tasks":
+    if partition == "tasks":
         sites = [_keep(site, _kinds_of(number, num_sites)) for number, site in enumerate(sites)]
     for number, site in enumerate(sites):
         for section in ("training", "validation"):
@@ -71,12 +71,12 @@ def _at_random(patients: Patients, num_sites: int, rng: random.Random, _: str) -
     return {patient: index % num_sites for index, patient in enumerate(order)}
 
 
-def _by_scanner(patients: Patients, num_sites: int, rng: random.Random, _: str) -> Owners:
+def _by_site(patients: Patients, num_sites: int, rng: random.Random, _: str) -> Owners:
     scanners = sorted({str(item.get(SITE) or "") for items in patients.values() for item in items})
     if len(scanners) < num_sites or "" in scanners:
         raise ValueError(
-            f"unlike='scanner' expects items with {num_sites} or more values of {SITE!r}, got {scanners}; "
-            "deal them by 'labels' or 'tasks', or take fewer sites."
+            f"partition='site' expects items with {num_sites} or more values of {SITE!r}, got {scanners}; "
+            "partition by 'labels' or 'tasks', or take fewer sites."
         )
     return {patient: scanners.index(str(items[0][SITE])) % num_sites for patient, items in patients.items()}
 
@@ -95,9 +95,9 @@ def _by_labels(patients: Patients, num_sites: int, rng: random.Random, task: str
     return owners
 
 
-_WAYS: dict[str, Callable[[Patients, int, random.Random, str], Owners]] = {
-    "nothing": _at_random,
-    "scanner": _by_scanner,
+_PARTITIONS: dict[str, Callable[[Patients, int, random.Random, str], Owners]] = {
+    "iid": _at_random,
+    "site": _by_site,
     "labels": _by_labels,
     "tasks": _at_random,
 }

@@ -15,6 +15,7 @@ from .handlers.progress import Progress as Progress
 from .handlers.run_summary import RunSummary as RunSummary
 from .handlers.seeding import SeedEachEpoch as SeedEachEpoch
 from .multi_task_metric import MultiTaskMetric as MultiTaskMetric
+from .postprocessing.answer_request import AnswerRequestd as AnswerRequestd
 from .postprocessing.save_predictions import SavePredictions as SavePredictions
 from .postprocessing.save_studies import SaveStudies as SaveStudies
 from .postprocessing.task_outputs import ActivateTasksd as ActivateTasksd

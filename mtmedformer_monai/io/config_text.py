@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+import shlex
 from pathlib import Path
 
 _MEANINGFUL = re.compile(r"[#@%$]")
+_logger = logging.getLogger(__name__)
 
 
 def config_text(text: str | Path) -> str:
@@ -22,9 +26,21 @@ def config_text(text: str | Path) -> str:
         >>> config_text("/data/images")
         '/data/images'
         >>> config_text("/data/ward#3")
-        "$'/data/ward\\x233'"
+        '$"/data/ward\\x233"'
     """
     text = str(text)
     if _MEANINGFUL.search(text) is None:
         return text
-    return "$" + _MEANINGFUL.sub(lambda found: f"\\x{ord(found[0]):02x}", repr(text))
+    return "$" + _MEANINGFUL.sub(lambda found: f"\\x{ord(found[0]):02x}", json.dumps(text, ensure_ascii=False))
+
+
+def warn_if_mangled(path: str | Path) -> None:
+    """Warns of a path with `::`, which MONAI's parser makes of a `#` that was typed in a path."""
+    if "::" in str(path):
+        typed = str(path).replace("::", "#")
+        _logger.warning(
+            "MONAI's parser reads '#' in a path as '::'. Files go to %s; if %s was meant, write --output_dir %s",
+            path,
+            typed,
+            shlex.quote(config_text(typed)),
+        )

@@ -1,10 +1,9 @@
 from .calibration import expected_calibration_error as expected_calibration_error
 from .classification import ClassificationMetric as ClassificationMetric
+from .detection import Boxes as Boxes
 from .detection import DetectionMetric as DetectionMetric
 from .detection_curves import average_precision as average_precision
 from .detection_curves import froc_curve as froc_curve
 from .detection_curves import froc_score as froc_score
-from .nms import Boxes as Boxes
-from .nms import decode_boxes as decode_boxes
 from .segmentation import SegmentationMetric as SegmentationMetric
 from .selective import SelectiveMetric as SelectiveMetric

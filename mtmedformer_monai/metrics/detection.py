@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +13,26 @@ from monai.apps.detection.metrics.matching import matching_batch
 from monai.data.box_utils import box_iou
 from torch import Tensor
 
+from mtmedformer_monai.keys import BoxRow
+
 from .detection_curves import average_precision, froc_score
 from .gather import gather_rows
-from .nms import decode_boxes
+
+
+class Boxes(NamedTuple):
+    """Boxes of one image, best first.
+
+    `boxes`: float (N, 4), x1, y1, x2, y2 in pixels of the image at hand. `scores`: float (N,) in [0, 1].
+    `classes`: int (N,).
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+
+
+Decode = Callable[[Tensor], Boxes]
+"""One image's activated output to its boxes, best first."""
 
 
 class DetectionMetric:
@@ -31,25 +49,22 @@ class DetectionMetric:
 
     Args:
         classes: names of the classes.
+        decode: of an image's activated output; thresholds scores and suppresses what overlaps a better box.
         iou_threshold: overlap (intersection over union) that makes a hit, or several of them. Boxes of opacities are
             drawn loosely, so the default asks for less than photographs do.
-        score_threshold: detections below it are not looked at.
-        nms_iou: overlap beyond which the lesser of two detections is suppressed.
-        max_boxes: detections per image, best first.
+        max_boxes: detections per image, best first; no fewer than `decode` gives.
     """
 
     def __init__(
         self,
         classes: Sequence[str],
+        decode: Decode,
         iou_threshold: float | Sequence[float] = 0.3,
-        score_threshold: float = 0.05,
-        nms_iou: float = 0.5,
         max_boxes: int = 100,
     ) -> None:
         self._classes = tuple(classes)
         self._ious = (iou_threshold,) if isinstance(iou_threshold, int | float) else tuple(iou_threshold)
-        self._score_threshold = score_threshold
-        self._nms_iou = nms_iou
+        self._decode = decode
         self._max_boxes = max_boxes
         self.reset()
 
@@ -62,17 +77,17 @@ class DetectionMetric:
         """Adds one batch.
 
         Args:
-            probs: float (B, A, 7 + K), activated: boxes in pixels, anchor points, class probabilities.
+            probs: float (B, ...), activated outputs, each of which `decode` reads.
             target: float (B, N, 5), rows x1, y1, x2, y2, class; rows of -1 are unused; all NaN is not annotated.
         """
-        if target.ndim != 3 or target.shape[2] != 5:
+        if target.ndim != 3 or target.shape[2] != BoxRow.NUM_TARGET:
             raise ValueError(
                 f"target expects (B, N, 5), rows x1, y1, x2, y2, class, got {tuple(target.shape)}; "
                 "encode boxes with LoadTargetsd."
             )
         annotated = ~torch.isnan(target).flatten(1).all(dim=1)
         for output, rows in zip(probs[annotated], target[annotated], strict=True):
-            self._add_image(output.cpu(), rows[rows[:, 4] >= 0].cpu())
+            self._add_image(output.cpu(), rows[rows[:, BoxRow.CLASS] >= 0].cpu())
 
     def compute(self) -> dict[str, float]:
         """Returns the figures; NaN where no annotated image has a true box."""
@@ -89,11 +104,11 @@ class DetectionMetric:
         return self._summarize(figures) | {"cases": float(images.sum())}
 
     def _add_image(self, output: Tensor, rows: Tensor) -> None:
-        """Matches one image's detections. output: (A, 7 + K). rows: (N, 5) true boxes."""
-        found = decode_boxes(output, self._score_threshold, self._nms_iou, self._max_boxes)
-        true_classes = rows[:, 4].long()
+        """Matches one image's detections. rows: (N, 5) true boxes."""
+        found = self._decode(output)
+        true_classes = rows[:, BoxRow.CLASS].long()
         self._images.append(torch.bincount(true_classes, minlength=len(self._classes))[None].double())
-        arguments = [found.boxes, found.classes, found.scores, rows[:, :4].float(), true_classes]
+        arguments = [found.boxes, found.classes, found.scores, rows[:, BoxRow.BOX].float(), true_classes]
         matches = matching_batch(box_iou, self._ious, *([a.numpy()] for a in arguments), max_detections=self._max_boxes)
         for k, match in matches[0].items():
             scores, hits = match["dtScores"], match["dtMatches"].reshape(len(self._ious), -1)

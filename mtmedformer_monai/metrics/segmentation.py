@@ -52,15 +52,16 @@ class SegmentationMetric:
 
         Args:
             probs: float (B, S, H, W) in [0, 1].
-            target: float (B, S, H, W) of 0 and 1; a channel of NaN is not annotated.
+            target: float (B, S, H, W) of 0 and 1; a channel of NaN is not annotated, a pixel of NaN is left out.
         """
         if probs.shape != target.shape or probs.shape[1] != len(self._structures):
             raise ValueError(
                 f"probs and target expect (B, {len(self._structures)}, H, W) each, got {tuple(probs.shape)} and "
                 f"{tuple(target.shape)}; the task's structures and the target's channels must agree."
             )
-        annotated = ~torch.isnan(target).any(dim=3).any(dim=2)
-        predicted = probs.detach().float() >= self._threshold
+        missing = torch.isnan(target)
+        annotated = ~missing.flatten(2).all(dim=2)
+        predicted = (probs.detach().float() >= self._threshold) & ~missing
         self._rows.append(self._measure(predicted, torch.nan_to_num(target) > 0.5, annotated).flatten(1).cpu())
 
     def compute(self) -> dict[str, float]:

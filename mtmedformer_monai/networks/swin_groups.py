@@ -13,7 +13,7 @@ from monai.networks.nets.swin_unetr import SwinTransformer
 from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
-NEIGHBORS = 4
+SPLIT_SYSTEMS = 4
 
 
 def declare_swin(declare: Declaration) -> list[Axis]:
@@ -31,8 +31,8 @@ def declare_swin(declare: Declaration) -> list[Axis]:
         for block, _ in layer.module.get_submodule("blocks").named_children():
             _declare_block(layer.inside(f"blocks.{block}"), stream)
         leaving = declare.group(f"stream{stage}", swin.embed_dim * 2**stage)
-        layer.norm("downsample.norm", stream * NEIGHBORS)
-        layer.layer("downsample.reduction", stream * NEIGHBORS, leaving)
+        layer.norm("downsample.norm", stream * SPLIT_SYSTEMS)
+        layer.layer("downsample.reduction", stream * SPLIT_SYSTEMS, leaving)
         stream = leaving
         maps.append(stream)
     return maps

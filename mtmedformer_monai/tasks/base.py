@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from .sample_average import mean_of_samples, std_of_samples
+
 
 class TaskMetric(Protocol):
     """Accumulates over batches and reports a dictionary of figures. Missing targets contribute nothing."""
@@ -36,7 +38,8 @@ class Task(ABC):
     """One thing to predict from the shared features.
 
     A task's target is one dense tensor, NaN where not annotated; its output is one dense tensor. To add a kind of
-    task, write one file with a final subclass, and name it in a config's `tasks`.
+    task, write one file with a final subclass, and name it in a config's `tasks`. Abstract methods must be written;
+    the others have defaults that suit a task without classes, masks and boxes.
 
     Args:
         name: key of the task in the network's output, in the batch and in metric names.
@@ -45,10 +48,20 @@ class Task(ABC):
     Attributes:
         primary_figure: the figure of its metric that stands for the task in the key metric; higher is better.
         pyramid_levels: indices of the pyramid's maps that its decoder looks at, finest 0; others may be missing.
+        classes: names of its classes, in the order of its scores; none by default.
+        structures: names of the masks that it predicts, in the order of `masks`; none by default.
+        has_boxes: whether it finds boxes.
+        describes_image: whether its finding is about the image as a whole, such as a class.
+        self_supervised: whether its targets come from the image itself, so that every image has one.
     """
 
     primary_figure: str = ""
     pyramid_levels: Sequence[int] = ()
+    classes: Sequence[str] = ()
+    structures: Sequence[str] = ()
+    has_boxes: bool = False
+    describes_image: bool = False
+    self_supervised: bool = False
 
     def __init__(self, name: str, weight: float = 1.0) -> None:
         if not name.isidentifier():
@@ -108,3 +121,82 @@ class Task(ABC):
     def is_annotated(self, target: Tensor) -> Tensor:
         """Bool (B,): images that carry any annotation of this task."""
         return ~torch.isnan(target).reshape(target.shape[0], -1).all(dim=1)
+
+    def describe_target(self, target: Tensor) -> dict[str, Any]:
+        """Plain Python reading of one image's target, with the keys of `describe`; {} where nothing is annotated.
+
+        Args:
+            target: one image's target, without the batch axis.
+        """
+        return {}
+
+    def masks(self, output: Tensor) -> Tensor:
+        """Bool (C, H, W): the masks of `structures`.
+
+        Args:
+            output: one image's activated output, without the batch axis.
+        """
+        return torch.zeros(0, *output.shape[-2:], dtype=torch.bool)
+
+    def complete_image(self, image: Tensor, output: Tensor, target: Tensor) -> Tensor:
+        """The image (H, W) with what the task reconstructs of it; the image as it is by default.
+
+        Args:
+            image: (H, W).
+            output: one image's activated output.
+            target: one image's target.
+        """
+        return image
+
+    def negative_log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
+        """Negative log-likelihood, float64 scalar: a sum over annotated images; 0 for a loss that is no likelihood.
+
+        Args:
+            output: (B, ...), not activated.
+            target: (B, ...).
+        """
+        return torch.zeros((), dtype=torch.float64)
+
+    def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Joins outputs under several weight samples; see `sample_average.py`.
+
+        Args:
+            samples: float32 (S, B, ...) outputs, not activated; S of 2 or more.
+
+        Returns:
+            The output (B, ...) that stands for all samples, and {figure: uncertainty (B, ...)}. By default the mean
+            output and the standard deviation of the activated one.
+        """
+        return mean_of_samples(samples), {"std": std_of_samples(self.activate(samples))}
+
+    def describe_uncertainty(
+        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+    ) -> dict[str, Any]:
+        """A finding of `describe` with what is uncertain in it; as it is by default.
+
+        Args:
+            finding: to extend.
+            output: that `describe` has read.
+            figures: of `combine_samples`, of one image.
+            to_source: float64 (2, 2), linear map from the network's (x, y) to the source's.
+        """
+        return finding
+
+    def last_layer(self, decoder: nn.Module) -> nn.Linear | None:
+        """The linear layer whose outputs are the task's logits (B, L), if its decoder ends in one.
+
+        Args:
+            decoder: of `make_decoder`.
+        """
+        return None
+
+    def restrict(self, known: Sequence[str]) -> Task:
+        """The task at a client that knows only some of its classes: only the loss differs.
+
+        Args:
+            known: names of `classes`.
+
+        Raises:
+            ValueError: the kind of task has no classes to restrict.
+        """
+        raise ValueError(f"task {self.name!r} can't be restricted to known classes; leave its annotations out.")

@@ -8,14 +8,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.keys import LABELS
+from mtmedformer_monai.keys import LABELS, UNCERTAINTY
 from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 from mtmedformer_monai.metrics.classification import ClassificationMetric
 
 from .applicability import check_condition
 from .base import Task, TaskMetric
+from .known_classes import (
+    KnownClasses,
+    exclusive_annotated,
+    exclusive_loss,
+    known_labels_annotated,
+    known_labels_loss,
+)
 from .label_schemes import SCHEMES
+from .likelihoods import bernoulli_nll, categorical_nll
+from .reading import named
+from .sample_average import (
+    average_sigmoid,
+    average_softmax,
+    class_entropy,
+    combine_sigmoids,
+    information_of,
+    std_of_samples,
+)
 
 NUM_STAGES = 2
 """Encoder stages that the pooling looks at, the coarsest."""
@@ -137,6 +154,7 @@ class ClassificationTask(Task):
 
     primary_figure = "auc"
     pyramid_levels = (1,)
+    describes_image = True
 
     def __init__(
         self,
@@ -204,6 +222,53 @@ class ClassificationTask(Task):
         if self.kind == "multilabel":
             return {"probs": probs, "classes": [name for name, value in probs.items() if value >= 0.5]}
         return {"probs": probs, "class": max(probs, key=lambda name: probs[name])}
+
+    def describe_target(self, target: Tensor) -> dict[str, Any]:
+        """{'class': name}, or for a multi-label task {'classes': those that are known to be there}."""
+        if bool(torch.isnan(target).all()):
+            return {}
+        if self.kind == "multilabel":
+            known = zip(self.classes, target.tolist(), strict=True)
+            return {"classes": [name for name, value in known if value > 0.5]}  # NaN is not above
+        return {"class": self.classes[int(target)]}
+
+    def negative_log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
+        """Categorical, or one Bernoulli per class of a multi-label task."""
+        if self.kind == "multilabel":
+            return bernoulli_nll(output.float(), target.float())
+        return categorical_nll(self.activate(output), target.float())
+
+    def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """`entropy`, `mutual_information` (B,) or, multi-label, (B, K); `std` of each probability (B, K)."""
+        if self.kind == "multilabel":
+            return combine_sigmoids(samples)
+        if self.kind == "ordinal":  # cumulative logits as the activation reads them
+            samples = samples.cummin(dim=-1).values
+        joint = average_softmax(samples) if self.kind == "multiclass" else average_sigmoid(samples)
+        probs, entropy = self.activate(samples), class_entropy(self.activate(joint))
+        information = information_of(entropy, class_entropy(probs))
+        return joint, {"entropy": entropy, "mutual_information": information, "std": std_of_samples(probs)}
+
+    def describe_uncertainty(
+        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+    ) -> dict[str, Any]:
+        """Adds `entropy` and `mutual_information` in nats (multi-label: by class), and `std` of each probability."""
+        joint = {
+            name: named(self.classes, figures[name]) if figures[name].ndim else round(float(figures[name]), 6)
+            for name in ("entropy", "mutual_information")
+        }
+        return finding | {UNCERTAINTY: {**joint, "std": named(self.classes, figures["std"])}}
+
+    def last_layer(self, decoder: nn.Module) -> nn.Linear | None:
+        """The pooling's `logits`."""
+        return decoder.logits if isinstance(decoder, AttentionPooling) else None
+
+    def restrict(self, known: Sequence[str]) -> Task:
+        """Exclusive classes compete among the known ones; unknown labels of a multi-label task are not annotated."""
+        indices = [index for index, name in enumerate(self.classes) if name in known]
+        if self.kind == "multilabel":
+            return KnownClasses(self, indices, known_labels_loss, known_labels_annotated)
+        return KnownClasses(self, indices, exclusive_loss, exclusive_annotated)
 
     def _check(self, target: Tensor) -> None:
         known = target[~torch.isnan(target)]

@@ -13,13 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtmedformer_monai.keys import BOXES
-from mtmedformer_monai.metrics.detection import DetectionMetric
-from mtmedformer_monai.metrics.nms import decode_boxes
+from mtmedformer_monai.keys import BOXES, BoxRow
+from mtmedformer_monai.metrics.detection import Boxes, DetectionMetric
 
 from .base import Task, TaskMetric
-from .detection_head import BOX, LOGITS, POINT, DetectionDecoder
+from .box_decoding import LEAST_SCORE, decode_boxes
+from .detection_head import DetectionDecoder
+from .known_classes import KnownClasses, check_known
 from .partial import annotated_mean, keep_annotated
+from .sample_average import combine_sigmoids
 
 SIGMA = 0.16
 """Standard deviation of the centre map's Gaussian, in box sides."""
@@ -47,6 +49,7 @@ class DetectionTask(Task):
     """
 
     primary_figure = "ap"
+    has_boxes = True
 
     def __init__(
         self,
@@ -93,28 +96,26 @@ class DetectionTask(Task):
             Scalar, a mean over annotated images; exactly 0 where there are none.
         """
         annotated = self.is_annotated(target)
-        points = output[0, :, POINT].float()
+        points = output[0, :, BoxRow.POINT].float()
         output = keep_annotated(output, annotated[:, None, None])
         boxes = torch.where(annotated[:, None, None], target.float(), -1.0)
         heat, nearest = centre_map(points, boxes, len(self.classes)).max(dim=3)
         strength, chosen = heat.max(dim=2)
         strength = torch.where(strength >= POSITIVE, strength, 0.0)
         weight = strength.sum(dim=1).clamp(min=1.0)
-        matched = boxes[..., :4].gather(1, nearest.gather(2, chosen[..., None]).expand(-1, -1, 4))
-        focal = soft_focal(output[..., LOGITS], heat).sum(dim=2).sum(dim=1)
-        regression = ((1.0 - generalized_iou(output[..., BOX], matched)) * strength).sum(dim=1)
+        matched = boxes[..., BoxRow.BOX].gather(1, nearest.gather(2, chosen[..., None]).expand(-1, -1, 4))
+        focal = soft_focal(output[..., BoxRow.LOGITS], heat).sum(dim=2).sum(dim=1)
+        regression = ((1.0 - generalized_iou(output[..., BoxRow.BOX], matched)) * strength).sum(dim=1)
         return annotated_mean((focal + self.box_weight * regression) / weight, annotated)
 
     def activate(self, output: Tensor) -> Tensor:
         """Class logits to scores; boxes and points stay. (..., A, 7 + K)."""
         output = output.float()
-        return torch.cat([output[..., : LOGITS.start], output[..., LOGITS].sigmoid()], dim=-1)
+        return torch.cat([output[..., : BoxRow.LOGITS.start], output[..., BoxRow.LOGITS].sigmoid()], dim=-1)
 
     def make_metric(self) -> TaskMetric:
         """Average precision and FROC."""
-        return DetectionMetric(
-            self.classes, iou_threshold=self.match_iou, nms_iou=self.nms_iou, max_boxes=self.max_boxes
-        )
+        return DetectionMetric(self.classes, self._decode, iou_threshold=self.match_iou, max_boxes=self.max_boxes)
 
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
         """Boxes by class to (N, 5).
@@ -125,7 +126,7 @@ class DetectionTask(Task):
         by_class = item.get(BOXES) or {}
         given = [name for name in self.classes if by_class.get(name) is not None]
         if not given:
-            return torch.full((self.max_boxes, 5), torch.nan)
+            return torch.full((self.max_boxes, BoxRow.NUM_TARGET), torch.nan)
         if given != self.classes:
             raise ValueError(
                 f"task {self.name!r} expects boxes of all of {self.classes} or none, got {given}; give an empty list "
@@ -136,7 +137,7 @@ class DetectionTask(Task):
             raise ValueError(
                 f"task {self.name!r} expects at most {self.max_boxes} boxes an image, got {len(rows)}; raise max_boxes."
             )
-        target = torch.full((self.max_boxes, 5), -1.0)
+        target = torch.full((self.max_boxes, BoxRow.NUM_TARGET), -1.0)
         if rows:
             target[: len(rows)] = torch.tensor(rows, dtype=torch.float32)
         return target
@@ -150,7 +151,7 @@ class DetectionTask(Task):
 
     def describe(self, output: Tensor) -> dict[str, Any]:
         """{'boxes': [{'box': [x1, y1, x2, y2], 'score': 0..1, 'class': name}, ...]}, best first."""
-        boxes, scores, classes = decode_boxes(output, self.score_threshold, self.nms_iou, self.max_boxes)
+        boxes, scores, classes = self._decode(output, self.score_threshold)
         found = zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True)
         return {
             "boxes": [
@@ -158,6 +159,65 @@ class DetectionTask(Task):
                 for box, score, index in found
             ]
         }
+
+    def describe_target(self, target: Tensor) -> dict[str, Any]:
+        """{'boxes': [{'box': [x1, y1, x2, y2], 'class': name}, ...]}."""
+        if bool(torch.isnan(target).all()):
+            return {}
+        rows = target[target[:, BoxRow.CLASS] >= 0].tolist()
+        return {"boxes": [{"box": row[BoxRow.BOX], "class": self.classes[int(row[BoxRow.CLASS])]} for row in rows]}
+
+    def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """`entropy`, `mutual_information`, `std` (of the score) (B, A, K); `box_std` (B, A, 4) in pixels.
+
+        A box is the mean over samples weighted by its best score, as is its spread: a sample that sees nothing at a
+        point has no say in where the box is.
+        """
+        joint = samples[0].clone()
+        joint[..., BoxRow.LOGITS], figures = combine_sigmoids(samples[..., BoxRow.LOGITS])
+        weights = samples[..., BoxRow.LOGITS].sigmoid().amax(dim=-1, keepdim=True).clamp(min=1e-12)
+        shares, boxes = weights / weights.sum(dim=0), samples[..., BoxRow.BOX]
+        joint[..., BoxRow.BOX] = boxes[0] + (shares * (boxes - boxes[0])).sum(dim=0)
+        figures["box_std"] = (shares * (boxes - joint[..., BoxRow.BOX]) ** 2).sum(dim=0).sqrt()
+        return joint, figures
+
+    def describe_uncertainty(
+        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+    ) -> dict[str, Any]:
+        """Adds to each box `std` of its edges in columns and in rows, in the source's pixels, and its `score_std`.
+
+        Each reported box is found among all rows (A, 7 + K) by its rounded values.
+        """
+        boxes = []
+        for box in finding["boxes"]:
+            index = self.classes.index(box["class"])
+            distance = (output[:, BoxRow.BOX].double() - torch.tensor(box["box"], dtype=torch.float64)).abs().sum(dim=1)
+            distance += (output[:, BoxRow.LOGITS][:, index].double() - box["score"]).abs()
+            point = int(distance.argmin())
+            edges = figures["box_std"][point].double().square().reshape(2, 2).mean(dim=0)  # x of both edges, y of both
+            spread = [round(value, 2) for value in (to_source.square() @ edges).sqrt().tolist()]
+            boxes.append(box | {"std": spread, "score_std": round(float(figures["std"][point, index]), 6)})
+        return finding | {"boxes": boxes}
+
+    def restrict(self, known: Sequence[str]) -> Task:
+        """The focal loss of classes that the client doesn't annotate is left out."""
+        indices = [index for index, name in enumerate(self.classes) if name in known]
+        return KnownClasses(self, indices, _loss_of_known, lambda task, target, _: task.is_annotated(target))
+
+    def _decode(self, output: Tensor, score_threshold: float = LEAST_SCORE) -> Boxes:
+        return decode_boxes(output, score_threshold, self.nms_iou, self.max_boxes)
+
+
+def _loss_of_known(task: DetectionTask, output: Tensor, target: Tensor, known: Sequence[int]) -> Tensor:
+    """The loss of a detector that has the known classes alone; boxes (B, N, 5) of other classes are an error."""
+    label = target[..., BoxRow.CLASS]
+    check_known(task, label[label >= 0], known)
+    keep = [*range(BoxRow.LOGITS.start), *(BoxRow.LOGITS.start + index for index in known)]
+    moved = label.clone()
+    for place, index in enumerate(known):
+        moved = torch.where(label == index, float(place), moved)
+    alone = DetectionTask(task.name, [task.classes[index] for index in known], box_weight=task.box_weight)
+    return alone.loss(output[..., keep], torch.cat([target[..., BoxRow.BOX], moved[..., None]], dim=-1))
 
 
 def centre_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:

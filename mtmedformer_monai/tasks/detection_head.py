@@ -16,9 +16,6 @@ from mtmedformer_monai.layers.conv_block import ConvNormAct
 from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
-BOX, POINT, LOGITS = slice(0, 4), slice(4, 7), slice(7, None)
-"""Columns of a detection row: x1, y1, x2, y2; point x, y and its stride; class logits (or scores)."""
-
 PRIOR = 0.02
 """Score of every point at the start, so that the many empty points don't drown the loss (RetinaNet, section 3.3)."""
 
@@ -63,7 +60,7 @@ class DetectionDecoder(nn.Module):
         nn.init.constant_(self.distances.bias, 2.0)  # type: ignore[arg-type]
 
     def forward(self, features: list[Tensor], pyramid: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Returns rows (B, A, 7 + K): box, point and stride, class logits; see `BOX`, `POINT`, `LOGITS`."""
+        """Returns rows (B, A, 7 + K): box, point and stride, class logits; see `BoxRow`."""
         rows: list[Tensor] = []
         for level, stride in zip(self.levels, self.strides):  # noqa: B905 (TorchScript knows no strict=)
             level_map = self.tower(pyramid[level])

@@ -31,6 +31,7 @@ class ReconstructionTask(Task):
     """
 
     primary_figure = "psnr"
+    self_supervised = True
     pyramid_levels = (0,)
 
     def __init__(self, name: str = "reconstruction", weight: float = 1.0) -> None:
@@ -69,3 +70,7 @@ class ReconstructionTask(Task):
     def describe(self, output: Tensor) -> dict[str, Any]:
         """Nothing that a finding could be: {}."""
         return {}
+
+    def complete_image(self, image: Tensor, output: Tensor, target: Tensor) -> Tensor:
+        """Hidden pixels as the network predicts them."""
+        return torch.where(target[0].isnan(), image, output[0])

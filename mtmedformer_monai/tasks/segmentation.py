@@ -10,14 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtmedformer_monai.keys import MASKS
+from mtmedformer_monai.keys import MASKS, UNCERTAINTY
 from mtmedformer_monai.layers.conv_block import ConvNormAct
 from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 from mtmedformer_monai.metrics.segmentation import SegmentationMetric
 
 from .base import Task, TaskMetric
+from .likelihoods import bernoulli_nll
 from .partial import annotated_mean, fill_missing, keep_annotated
+from .reading import named
+from .sample_average import combine_sigmoids
 
 
 class SegmentationDecoder(nn.Module):
@@ -125,8 +128,34 @@ class SegmentationTask(Task):
 
     def describe(self, output: Tensor) -> dict[str, Any]:
         """Covered share of the frame, a structure: {'area_fraction': {name: 0..1}}."""
-        share = (output >= self.threshold).float().flatten(1).mean(dim=1).tolist()
+        share = self.masks(output).float().flatten(1).mean(dim=1).tolist()
         return {"area_fraction": {name: round(value, 6) for name, value in zip(self.structures, share, strict=True)}}
+
+    def masks(self, output: Tensor) -> Tensor:
+        """Pixels of at least the threshold's probability."""
+        return output >= self.threshold
+
+    def negative_log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
+        """Bernoulli; a mask counts once per structure, as the mean over its pixels, which are not independent."""
+        return bernoulli_nll(output.float(), target.float())
+
+    def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """`entropy`, `mutual_information`, `std` (of the probability), all (B, C, H, W); `disagreement` (B, C).
+
+        The disagreement is the mean of 1 - Dice between a sample's mask and the joint one.
+        """
+        joint, figures = combine_sigmoids(samples)
+        masks, mask = self.masks(self.activate(samples)), self.masks(self.activate(joint))
+        overlap = (masks & mask).sum(dim=(3, 4))
+        area = masks.sum(dim=(3, 4)) + mask.sum(dim=(2, 3))
+        figures["disagreement"] = torch.where(area > 0, 1.0 - 2.0 * overlap / area.clamp(min=1), 0.0).mean(dim=0)
+        return joint, figures
+
+    def describe_uncertainty(
+        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+    ) -> dict[str, Any]:
+        """Adds `disagreement` by structure, in [0, 1]."""
+        return finding | {UNCERTAINTY: {"disagreement": named(self.structures, figures["disagreement"])}}
 
 
 def dice_loss(logits: Tensor, target: Tensor, annotated: Tensor, batch: bool, smooth: float = 1.0) -> Tensor:

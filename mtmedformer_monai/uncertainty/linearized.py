@@ -19,9 +19,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import Tensor, nn
 
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.classification import AttentionPooling, ClassificationTask
 
-from .output_average import average_sigmoid, average_softmax
 from .posterior_file import WeightPosterior, check_fit
 
 
@@ -58,23 +56,6 @@ def probit_logits(logits: Tensor, variance: Tensor) -> Tensor:
     return logits / (1.0 + math.pi / 8.0 * variance).sqrt()
 
 
-def sampled_logits(
-    logits: Tensor, variance: Tensor, generator: torch.Generator, softmax: bool = False, num_samples: int = 256
-) -> Tensor:
-    """Logits whose activation is the mean over draws of independent Gaussian logits.
-
-    Args:
-        logits: (B, L), means.
-        variance: (B, L).
-        generator: on the CPU.
-        softmax: the logits exclude one another; else each has a sigmoid of its own.
-        num_samples: S; half of them are mirrored.
-    """
-    noise = torch.randn((num_samples // 2, *logits.shape), generator=generator).to(logits)
-    draws = logits + torch.cat([noise, -noise]) * variance.sqrt()
-    return average_softmax(draws) if softmax else average_sigmoid(draws)
-
-
 class LastLayerInferer(Inferer):
     """One pass of the network, with the logits of classifications averaged over the posterior of their last layer.
 
@@ -82,7 +63,7 @@ class LastLayerInferer(Inferer):
 
     Args:
         posterior: around the network's weights.
-        tasks: the network's tasks; classifications are averaged.
+        tasks: the network's tasks; those with a `last_layer` are averaged.
         inferer: what runs the network; default MONAI's SimpleInferer.
     """
 
@@ -90,7 +71,7 @@ class LastLayerInferer(Inferer):
         super().__init__()
         self._posterior = posterior
         self._precision = posterior.precision()
-        self._names = [task.name for task in tasks if isinstance(task, ClassificationTask)]
+        self._tasks = list(tasks)
         self._inferer = inferer or SimpleInferer()
         self._checked: nn.Module | None = None
 
@@ -105,28 +86,17 @@ class LastLayerInferer(Inferer):
             check_fit(self._posterior, network)
             self._checked = network
         features: dict[str, Tensor] = {}
-        hooks = [self._listen(network, name, features) for name in self._names]
+        hooks = [hook for task in self._tasks for hook in _listen(network, task, features)]
         try:
             outputs: dict[str, Tensor] = dict(self._inferer(inputs, network, *args, **kwargs))
         finally:
             for hook in hooks:
                 hook.remove()
-        for name in self._names:
-            variance = self._variance(name, features[name])
+        for name, entering in features.items():
+            variance = self._variance(name, entering)
             outputs[name] = probit_logits(outputs[name].float(), variance)
             outputs[f"{name}.logit_std"] = variance.sqrt()
         return outputs
-
-    def _listen(self, network: nn.Module, name: str, features: dict[str, Tensor]) -> Any:
-        """Keeps what enters a task's last layer."""
-        decoder = network.get_submodule(f"decoders.{name}")
-        if not isinstance(decoder, AttentionPooling):
-            raise ValueError(f"task {name!r} expects a decoder with a last layer `logits`, got {type(decoder)}.")
-
-        def keep(module: nn.Module, entering: tuple[Tensor, ...]) -> None:
-            features[name] = entering[0].float()
-
-        return decoder.logits.register_forward_pre_hook(keep)
 
     def _variance(self, name: str, features: Tensor) -> Tensor:
         precision = _on(self._precision, f"decoders.{name}.logits.weight", features)
@@ -134,6 +104,18 @@ class LastLayerInferer(Inferer):
             return torch.zeros_like(features[:, :1])
         bias = _on(self._precision, f"decoders.{name}.logits.bias", features)
         return logit_variance(features, precision, bias, self._posterior.temperature)
+
+
+def _listen(network: nn.Module, task: Task, features: dict[str, Tensor]) -> list[Any]:
+    """Keeps what enters a task's last layer, where it has one; returns the hooks."""
+    layer = task.last_layer(network.get_submodule(f"decoders.{task.name}"))
+    if layer is None:
+        return []
+
+    def keep(module: nn.Module, entering: tuple[Tensor, ...]) -> None:
+        features[task.name] = entering[0].float()
+
+    return [layer.register_forward_pre_hook(keep)]
 
 
 def _on(precision: Mapping[str, Tensor], name: str, like: Tensor) -> Tensor | None:

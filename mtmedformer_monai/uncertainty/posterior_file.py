@@ -23,7 +23,7 @@ class Provenance:
     """Where a posterior comes from, in numbers alone: no name of a site, nothing of a patient.
 
     Attributes:
-        num_sites: that the evidence is the sum of.
+        num_sites: whose factors were multiplied.
         num_rounds: of the federation.
         num_samples: training images of all sites together.
     """
@@ -38,36 +38,38 @@ class WeightPosterior:
     """A Gaussian over a network's weights around the weights themselves, diagonal.
 
     Attributes:
-        evidence: {parameter: precision that data brought, 0 or more}; an exact 0 is no evidence.
+        likelihood_precision: {parameter: precision that the data added to the prior's, 0 or more}; exactly 0 where no
+            data trained the parameter.
         prior: {parameter: the prior's precision, above 0}: a scalar (), or of the parameter's shape.
         temperature: that the covariance is multiplied by.
-        provenance: of the evidence.
+        provenance: of the likelihood.
         fingerprint: of the weights that it lies around; empty where unknown.
     """
 
-    evidence: Mapping[str, Tensor]
+    likelihood_precision: Mapping[str, Tensor]
     prior: Mapping[str, Tensor]
     temperature: float = 1.0
     provenance: Provenance = field(default_factory=Provenance)
     fingerprint: str = ""
 
     def precision(self) -> dict[str, Tensor]:
-        """{parameter: prior and evidence together}, of the parameters' shapes."""
-        return {name: value + self.prior[name].to(value.dtype) for name, value in self.evidence.items()}
+        """{parameter: precision of prior and likelihood together}, of the parameters' shapes."""
+        return {name: value + self.prior[name].to(value.dtype) for name, value in self.likelihood_precision.items()}
 
 
 def save_posterior(posterior: WeightPosterior, path: str | Path) -> None:
     """Writes the file, atomically: precision in 8-bit logarithms, a byte a weight.
 
-    Evidence is coded apart from the prior: no evidence stays exactly none, and no precision falls below the prior's.
+    The likelihood's precision is coded apart from the prior's: 0 stays exactly 0, and no sum falls below the prior's.
     """
+    precision = posterior.likelihood_precision
     content = {
         "format": FORMAT,
         "temperature": float(posterior.temperature),
         "provenance": asdict(posterior.provenance),
         "fingerprint": posterior.fingerprint,
-        "evidence": {name: tuple(encode_precision(value)) for name, value in posterior.evidence.items()},
-        "prior": {name: tuple(encode_precision(_shortest(posterior.prior[name]))) for name in posterior.evidence},
+        "likelihood_precision": {name: tuple(encode_precision(value)) for name, value in precision.items()},
+        "prior": {name: tuple(encode_precision(_shortest(posterior.prior[name]))) for name in precision},
     }
     save_checkpoint(content, path)
 
@@ -83,7 +85,7 @@ def load_posterior(path: str | Path) -> WeightPosterior:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"posterior expects a file written by save_posterior, got another kind at {path}.")
     return WeightPosterior(
-        {name: decode_precision(PrecisionCode(*code)) for name, code in content["evidence"].items()},
+        {name: decode_precision(PrecisionCode(*code)) for name, code in content["likelihood_precision"].items()},
         {name: decode_precision(PrecisionCode(*code)) for name, code in content["prior"].items()},
         content["temperature"],
         Provenance(**content["provenance"]),
@@ -100,19 +102,20 @@ def check_fit(posterior: WeightPosterior, network: nn.Module) -> None:
         ValueError: parameters that the network doesn't have, other shapes, or other weights.
     """
     weights = dict(network.named_parameters())
-    unknown = sorted(set(posterior.evidence) - set(weights))
-    if unknown or not posterior.evidence:
+    unknown = sorted(set(posterior.likelihood_precision) - set(weights))
+    if unknown or not posterior.likelihood_precision:
         raise ValueError(
             f"posterior expects parameters of the network, got {len(unknown)} that it doesn't have of "
-            f"{len(posterior.evidence)}, first {unknown[:3]}; build the network from the config it was trained with."
+            f"{len(posterior.likelihood_precision)}, first {unknown[:3]}; build the network from "
+            "the config it was trained with."
         )
-    for name, value in posterior.evidence.items():
+    for name, value in posterior.likelihood_precision.items():
         if value.shape != weights[name].shape:
             raise ValueError(
                 f"posterior expects the shape {tuple(weights[name].shape)} of {name!r}, got {tuple(value.shape)}; "
                 "build the network from the config it was trained with."
             )
-    if posterior.fingerprint and posterior.fingerprint != fingerprint_of(weights, posterior.evidence):
+    if posterior.fingerprint and posterior.fingerprint != fingerprint_of(weights, posterior.likelihood_precision):
         raise ValueError(
             "posterior expects the weights that it was saved with, and the network has others; load the model.pt "
             "beside it, or clear its fingerprint if the weights are meant to differ (personal models)."

@@ -14,9 +14,8 @@ from torch.func import functional_call
 
 from mtmedformer_monai.tasks.base import Task
 
-from .output_average import summarize_samples
 from .posterior_file import WeightPosterior, check_fit, load_posterior
-from .sampling import draw_weights, evidence_by_task
+from .sampling import draw_weights, trained_share_by_task
 
 _logger = logging.getLogger(__name__)
 
@@ -26,7 +25,7 @@ class PosteriorInferer(Inferer):
 
     Returns what the network returns, {task: raw output}, so that losses, metrics and postprocessing work as they are,
     and beside it `{task}.{figure}` tensors, which none of them looks at (a task's name holds no dot);
-    `summarize_samples` lists them, `KeepUncertaintyd` carries them past the activation.
+    `Task.combine_samples` of each kind lists them, `KeepUncertaintyd` carries them past the activation.
 
     The draws depend on the seed alone: all images see the same draws, whatever the batch, and two runs agree. The
     network is not changed. Time: `num_samples` times the network's; memory: a copy of its weights, and the outputs of
@@ -62,10 +61,10 @@ class PosteriorInferer(Inferer):
         self._inferer = inferer or SimpleInferer()
         self._checked: nn.Module | None = None
 
-    def evidence(self) -> dict[str, float]:
-        """{task: share of its parameters that data have spoken of}; 0 is a task of which nothing is known."""
+    def trained_share(self) -> dict[str, float]:
+        """{task: share of its parameters that any data have trained}; 0 is a task without any training data."""
         prior = {name: value.to(self._precision[name].dtype) for name, value in self._posterior.prior.items()}
-        return evidence_by_task(self._precision, prior)
+        return trained_share_by_task(self._precision, prior)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
@@ -94,7 +93,7 @@ class PosteriorInferer(Inferer):
     def _summarize(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         for task in self._tasks:
-            outputs[task.name], figures = summarize_samples(task, samples[task.name])
+            outputs[task.name], figures = task.combine_samples(samples[task.name].float())
             outputs |= {f"{task.name}.{figure}": value for figure, value in figures.items()}
         return outputs
 
@@ -103,9 +102,9 @@ class PosteriorInferer(Inferer):
         if self._checked is network:
             return
         check_fit(self._posterior, network)
-        unknown = [task.name for task in self._tasks if self.evidence().get(task.name) == 0.0]
+        unknown = [task.name for task in self._tasks if self.trained_share().get(task.name) == 0.0]
         if unknown:
-            _logger.warning("No evidence about tasks %s: the posterior is the prior there.", ", ".join(unknown))
+            _logger.warning("No data trained the tasks %s: the posterior equals the prior there.", ", ".join(unknown))
         self._checked = network
 
 

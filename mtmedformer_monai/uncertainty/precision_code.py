@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -106,8 +105,3 @@ def decode_signed(code: PrecisionCode, dtype: torch.dtype = torch.float32) -> Te
     codes = code.codes.double()
     values = (code.low + code.step * (codes.abs() - 1)).exp() * codes.sign()
     return torch.where(code.codes == 0, 0.0, values).to(dtype)
-
-
-def worst_relative_error(code: PrecisionCode) -> float:
-    """The largest relative error of a coded tensor; numbers that are coded as none are apart."""
-    return math.expm1(code.step / 2)

@@ -44,10 +44,10 @@ def draw_weights(
     return {name: _draw(name, mean[name], precision[name], temperature, generator) for name in sorted(precision)}
 
 
-def evidence_by_task(posterior: Mapping[str, Tensor], prior: Mapping[str, Tensor]) -> dict[str, float]:
-    """Share of each task's parameters that data have spoken of: whose precision is above the prior's.
+def trained_share_by_task(posterior: Mapping[str, Tensor], prior: Mapping[str, Tensor]) -> dict[str, float]:
+    """Share of each task's parameters that data have trained: whose precision is above the prior's.
 
-    0 says that nothing is known about a task beyond the prior: its uncertainty, and its predictions, mean nothing.
+    At 0 no data trained the task: its predictions and their uncertainty are meaningless.
 
     Args:
         posterior: {parameter: precision}.
@@ -58,7 +58,7 @@ def evidence_by_task(posterior: Mapping[str, Tensor], prior: Mapping[str, Tensor
 
     Example:
         >>> posterior = {"decoders.lung.bias": torch.tensor([5.0, 1.0]), "decoders.box.bias": torch.tensor([1.0])}
-        >>> evidence_by_task(posterior, {name: torch.tensor(1.0) for name in posterior})
+        >>> trained_share_by_task(posterior, {name: torch.tensor(1.0) for name in posterior})
         {'box': 0.0, 'lung': 0.5}
     """
     known: dict[str, int] = {}

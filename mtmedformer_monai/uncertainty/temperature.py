@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.classification import ClassificationTask
-from mtmedformer_monai.tasks.partial import fill_missing
-from mtmedformer_monai.tasks.segmentation import SegmentationTask
 
 TEMPERATURES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
 """1e-6 to 1, two steps a decade. A posterior of a deep network is mostly far too wide (Wenzel et al., ICML 2020)."""
@@ -71,37 +67,13 @@ def fit_temperature(sites: Iterable[Tensor], temperatures: Sequence[float] = TEM
 
 
 def summed_nll(tasks: Sequence[Task], outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-    """Negative log-likelihood, summed over tasks and annotated images.
-
-    A class counts once; a mask counts once a structure, as the mean over its pixels, which are no witnesses of their
-    own. Boxes are left out: the loss of their centre map is no likelihood.
+    """Negative log-likelihood, summed over tasks and annotated images; see `Task.negative_log_likelihood`.
 
     Returns:
-        float64 ().
+        float64 scalar.
     """
     total = torch.zeros((), dtype=torch.float64)
     for task in tasks:
-        if task.name not in targets:
-            continue
-        output, target = outputs[task.name].float(), targets[task.name].float()
-        if isinstance(task, SegmentationTask) or (isinstance(task, ClassificationTask) and task.kind == "multilabel"):
-            total += _yes_or_no(output, target)
-        elif isinstance(task, ClassificationTask):
-            total += _one_of_many(task.activate(output), target)
+        if task.name in targets:
+            total += task.negative_log_likelihood(outputs[task.name], targets[task.name])
     return total
-
-
-def _yes_or_no(logits: Tensor, target: Tensor) -> Tensor:
-    """Bernoulli, of (B, C, ...) logits: a sum over images and structures of the mean over pixels."""
-    target, annotated = fill_missing(target)
-    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    losses = torch.where(annotated, losses, 0.0).reshape(*losses.shape[:2], -1)
-    count = annotated.reshape(*annotated.shape[:2], -1).sum(dim=2).clamp(min=1)
-    return (losses.double().sum(dim=2) / count).sum().cpu()
-
-
-def _one_of_many(probs: Tensor, target: Tensor) -> Tensor:
-    """Categorical, of (B, K) probabilities: a sum over images with a label."""
-    target, annotated = fill_missing(target)
-    chosen = probs.gather(1, target.long()[:, None])[:, 0].clamp(min=torch.finfo(torch.float32).tiny)
-    return torch.where(annotated, -chosen.double().log(), 0.0).sum().cpu()

@@ -19,8 +19,6 @@ from torch import Tensor
 from mtmedformer_monai.keys import NOTICE
 from mtmedformer_monai.tasks.applicability import NOT_APPLICABLE, describe_tasks
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.reconstruction import ReconstructionTask
-from mtmedformer_monai.tasks.segmentation import SegmentationTask
 
 from .palette import FAINT, INK, color_of, new_figure, save_figure
 
@@ -93,8 +91,8 @@ def _filled(example: Example, tasks: Sequence[Task]) -> Example:
     image = example.image
     for task in tasks:
         target = example.targets.get(task.name)
-        if isinstance(task, ReconstructionTask) and target is not None:
-            image = torch.where(target[0].isnan(), image, example.probs[task.name][0])
+        if target is not None and task.name in example.probs:
+            image = task.complete_image(image, example.probs[task.name], target)
     return Example(image, example.targets, example.probs)
 
 
@@ -105,11 +103,11 @@ def _show(axes: Axes, example: Example) -> None:
 
 def _draw_masks(panels: Panels, task: Task, example: Example, first_color: int) -> None:
     probs, target = example.probs.get(task.name), example.targets.get(task.name)
-    if probs is None or not isinstance(task, SegmentationTask):
+    if probs is None or not task.structures:
         return
-    for index, structure in enumerate(probs):
+    for index, mask in enumerate(task.masks(probs)):
         color = color_of(first_color + index)
-        _contour(panels[1], structure >= task.threshold, color)
+        _contour(panels[1], mask, color)
         if target is not None and panels[0] is not None:
             _contour(panels[0], target[index] > 0.5, color)  # NaN is not above
 
@@ -130,10 +128,10 @@ def _draw_boxes(panels: Panels, task: Task, example: Example) -> None:
     for box in [b for b in found if b["score"] >= MIN_SCORE][:MAX_BOXES]:
         _rectangle(panels[1], box["box"], f"{box['class']} {box['score']:.2f}")
     target = example.targets.get(task.name)
-    if panels[0] is None or target is None or target.ndim != 2 or target.shape[1] != 5:
+    if panels[0] is None or target is None:
         return
-    for row in target[target[:, 4] >= 0].tolist():
-        _rectangle(panels[0], row[:4], _class_names(task)[int(row[4])])
+    for box in task.describe_target(target).get("boxes", []):
+        _rectangle(panels[0], box["box"], box["class"])
 
 
 def _rectangle(axes: Axes, box: Sequence[float], label: str) -> None:
@@ -197,7 +195,7 @@ def _missing_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
     target = example.targets.get(task.name)
     if target is None or target.ndim < 2:
         return []
-    structures = getattr(task, "structures", [])
+    structures = task.structures
     names = [name for name, channel in zip(structures, target, strict=False) if bool(torch.isnan(channel).all())]
     if not structures and bool(torch.isnan(target).all()):
         names = [task.name]
@@ -206,30 +204,24 @@ def _missing_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
 
 def _true_classes(task: Task, example: Example) -> list[str] | None:
     target = example.targets.get(task.name)
-    if target is None or bool(torch.isnan(target).all()):
-        return None
-    names = _class_names(task)
-    if target.ndim == 0:
-        return [names[int(target)]]
-    return [name for name, value in zip(names, target.tolist(), strict=True) if value > 0.5]
+    truth = task.describe_target(target) if target is not None else {}
+    if "class" in truth:
+        return [str(truth["class"])]
+    found: list[str] | None = truth.get("classes")
+    return found
 
 
 def _described(task: Task, example: Example) -> dict[str, Any]:
     return task.describe(example.probs[task.name]) if task.name in example.probs else {}
 
 
-def _class_names(task: Task) -> list[str]:
-    names: list[str] = list(getattr(task, "classes", []))
-    return names
-
-
 def _num_structures(tasks: Sequence[Task]) -> int:
-    return sum(len(getattr(task, "structures", [])) for task in tasks)
+    return sum(len(task.structures) for task in tasks)
 
 
 def _legend(tasks: Sequence[Task]) -> list[Line2D]:
-    structures = [name for task in tasks for name in getattr(task, "structures", [])]
+    structures = [name for task in tasks for name in task.structures]
     handles = [Line2D([], [], color=color_of(i), linewidth=2, label=name) for i, name in enumerate(structures)]
-    if any("box" in task.name or task.primary_figure == "ap" for task in tasks):
+    if any(task.has_boxes for task in tasks):
         handles.append(Line2D([], [], color=BOX_COLOR, linewidth=2, label="box"))
     return handles

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mtmedformer_monai.cli.demo import DemoRecipe, make_commands
+from mtmedformer_monai.cli.first_result import make_first_command
 from mtmedformer_monai.cli.main import main
 from tests.bundles.conftest import ROOT
 
@@ -39,6 +40,12 @@ def test_demo_reaches_its_figures(tmp_path, caplog):
         assert np.asarray(Image.open(picture).convert("L")).std() > 5
     assert "Metrics on held-out patients" in caplog.text
     assert "opacity_box  " in caplog.text
+    first = caplog.text.index("First result, after ")
+    assert first < caplog.text.index("== Cohort ==") < caplog.text.index("== Training ==")
+    told = caplog.text[first : caplog.text.index("== Cohort ==")]
+    assert "pneumonia 0." in told
+    (picture,) = (tmp_path / "first_result").glob("*_overlay.png")
+    assert str(picture) in told
 
 
 def test_a_folder_that_is_no_bundle_is_told_with_the_remedy(tmp_path, caplog):
@@ -55,7 +62,7 @@ def test_a_step_that_fails_ends_the_demo(tmp_path, monkeypatch):
         calls.append(command)
         return subprocess.CompletedProcess(command, 3)
 
-    monkeypatch.setattr("mtmedformer_monai.cli.demo.subprocess.run", fail)
+    monkeypatch.setattr("mtmedformer_monai.cli.bundle_commands.subprocess.run", fail)
     sizes = ["--patients", "10", "--output", str(tmp_path)]
     assert main(["demo", "--bundle", str(ROOT / "bundles/chest_xray_multitask"), *sizes]) == 3
     assert len(calls) == 1
@@ -68,3 +75,18 @@ def test_each_step_is_a_command_that_a_user_could_type(tmp_path, step):
     datalist = make_chest_cohort(tmp_path / "data", num_patients=10, image_size=48)
     command = make_commands(DemoRecipe(ROOT / "bundles/chest_xray_multitask"), tmp_path, datalist)[step]
     assert command[1:4] == ["-m", "monai.bundle", "run"]
+    assert command[command.index("--output_dir") + 1].startswith(str(tmp_path))
+
+
+def test_paths_reach_the_components_whatever_they_hold(tmp_path):
+    from monai.bundle import ConfigParser
+
+    bundle, folder = ROOT / "bundles/chest_xray_multitask", tmp_path / "ward#3" / "$HOME @x 100% it's [a]*?"
+    command = make_first_command(bundle, str(folder / "a.dcm"), folder)
+    options = dict(zip(command[5::2], command[6::2], strict=True))
+    parser = ConfigParser()
+    parser.read_config(options.pop("--config_file"))
+    parser.update({name.removeprefix("--"): value for name, value in options.items()})
+    assert parser.get_parsed_content("image") == str(folder / "a.dcm")
+    assert parser.get_parsed_content("dataset#report") == f"{folder}/bad_files.json"
+    assert parser.get_parsed_content("ckpt_path") == f"{bundle}/models/model.pt"

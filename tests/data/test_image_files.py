@@ -51,3 +51,12 @@ def test_formats_that_are_not_read_are_told(tmp_path, caplog):
     touch(tmp_path, "a.png", "b.tif", "c.TIF", "d.dcm.gz", "notes.txt")
     assert len(find_images(tmp_path)) == 1
     assert "files are left out: 2 .tif, 1 .gz; convert or unpack them" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["[a-c]*", "run 1?b=2", "ward#3", "100%", 'it\'s "q" größe', "$HOME", "a:b@c"])
+def test_characters_of_patterns_and_addresses_in_a_folders_name_mean_themselves(tmp_path, name):
+    for folder in (tmp_path / name, tmp_path / "b"):
+        folder.mkdir()
+        (folder / f"{name}.png").write_bytes(b"")
+    assert find_images(str(tmp_path / name)) == [{"image": str(tmp_path / name / f"{name}.png")}]
+    assert find_images(str(tmp_path / name / f"{name}.png")) == [{"image": str(tmp_path / name / f"{name}.png")}]

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from mtmedformer_monai.data.sites import deal_to_sites
+from mtmedformer_monai.data.sites import partition_across_sites
 
 
 def make_datalist(num_patients=60):
@@ -27,54 +27,61 @@ def images(datalist):
     return [item["image"] for section in ("training", "validation", "test") for item in datalist[section]]
 
 
-@pytest.mark.parametrize("unlike", ["nothing", "scanner", "labels", "tasks"])
-def test_every_image_comes_to_one_site_in_its_section_and_patients_stay_whole(unlike):
+@pytest.mark.parametrize("partition", ["iid", "site", "labels", "tasks"])
+def test_every_image_comes_to_one_site_in_its_section_and_patients_stay_whole(partition):
     whole = make_datalist()
-    sites = deal_to_sites(whole, 3, unlike, seed=4, stratify_on="finding")
+    sites = partition_across_sites(whole, 3, partition, seed=4, stratify_on="finding")
     assert sorted(name for site in sites for name in images(site)) == sorted(images(whole))
     for section in ("training", "validation", "test"):
         kept = {item["image"] for site in sites for item in site[section]}
         assert kept == {item["image"] for item in whole[section]}
     patients = [{item["patient_id"] for part in ("training", "test") for item in site[part]} for site in sites]
     assert len(set.union(*patients)) == sum(map(len, patients))
-    assert sites == deal_to_sites(whole, 3, unlike, seed=4, stratify_on="finding")
+    assert sites == partition_across_sites(whole, 3, partition, seed=4, stratify_on="finding")
 
 
 def test_alike_sites_are_of_one_size():
-    assert [len(images(site)) for site in deal_to_sites(make_datalist(), 3)] == [40, 40, 40]
+    assert [len(images(site)) for site in partition_across_sites(make_datalist(), 3)] == [40, 40, 40]
 
 
 def test_by_scanner_each_site_has_its_own():
-    sites = deal_to_sites(make_datalist(), 3, "scanner")
+    sites = partition_across_sites(make_datalist(), 3, "site")
     assert [{item["site"] for item in site["training"]} for site in sites] == [
         {"scanner 0"},
         {"scanner 1"},
         {"scanner 2"},
     ]
     with pytest.raises(ValueError, match="expects items with 4 or more values of 'site'"):
-        deal_to_sites(make_datalist(), 4, "scanner")
+        partition_across_sites(make_datalist(), 4, "site")
 
 
 def test_by_labels_shares_differ():
-    sites = deal_to_sites(make_datalist(200), 3, "labels", seed=1, stratify_on="finding")
+    sites = partition_across_sites(make_datalist(200), 3, "labels", seed=1, stratify_on="finding")
     counts = [Counter(item["labels"]["finding"] for item in site["training"]) for site in sites]
     shares = [count["pneumonia"] / count.total() for count in counts]
     assert max(shares) - min(shares) > 0.2
 
 
 def test_by_tasks_a_site_learns_from_one_kind_of_annotation_and_is_tested_on_all():
-    sites = deal_to_sites(make_datalist(), 3, "tasks")
+    sites = partition_across_sites(make_datalist(), 3, "tasks")
     for site, kind in zip(sites, ("masks", "boxes", "labels"), strict=True):
         kinds = {key for item in site["training"] + site["validation"] for key in item}
         assert kinds & {"masks", "boxes", "labels"} == {kind}
         assert all({"masks", "boxes", "labels"} <= set(item) for item in site["test"])
-    two = deal_to_sites(make_datalist(), 2, "tasks")
+    two = partition_across_sites(make_datalist(), 2, "tasks")
     assert {"masks", "labels"} <= set(two[0]["training"][0])
     assert "boxes" in two[1]["training"][0]
 
 
-def test_what_can_not_be_dealt_is_told():
-    with pytest.raises(ValueError, match="unlike expects one of"):
-        deal_to_sites(make_datalist(), 3, "weather")
+def test_what_can_not_be_partitioned_is_reported():
+    with pytest.raises(ValueError, match="partition expects one of"):
+        partition_across_sites(make_datalist(), 3, "weather")
     with pytest.raises(ValueError, match="of 6 has no training images"):
-        deal_to_sites(make_datalist(4), 6)
+        partition_across_sites(make_datalist(4), 6)
+
+
+def test_the_command_line_offers_every_partition():
+    from mtmedformer_monai.data.sites import _PARTITIONS
+    from mtmedformer_monai.federated.choices import PARTITIONS
+
+    assert set(PARTITIONS) == set(_PARTITIONS)

@@ -18,7 +18,7 @@ START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
 
 def terms(value, count, number=0):
     shift, precision = torch.tensor([value, value]) * count, torch.full((2,), float(count))
-    return to_exchange({"shift/w": shift, "precision/w": precision}, {ROUND: number})
+    return to_exchange({"precision_mean/w": shift, "precision/w": precision}, {ROUND: number})
 
 
 def plain(value, weight_type=WeightType.WEIGHTS, **statistics):
@@ -49,6 +49,20 @@ def test_a_site_sends_once_a_round(server):
         server.add(terms(3.0, 1), "a")
     server.close_round()
     server.add(terms(5.0, 1, number=1), "a")
+    server.close_round()
+    assert server.weights()["w"].tolist() == [5.0, 5.0]
+
+
+@pytest.mark.parametrize("value", ["text", [3.0, 3.0], object(), print], ids=["text", "list", "object", "function"])
+def test_anything_but_numbers_is_refused_whole(server, value):
+    for weights in ({"precision_mean/w": torch.ones(2), "precision/w": value}, {"w": value}):
+        with pytest.raises(TypeError, match="expects a dense tensor, a numeric array or a plain number"):
+            server.add(ExchangeObject(weights=weights, weight_type=WeightType.WEIGHTS), "a")
+    with pytest.raises(TypeError, match="'data_count' expects a whole number, got str"):
+        server.add(plain(3.0, **{FlStatistics.DATA_COUNT: "5"}), "a")
+    with pytest.raises(ValueError, match="expects a data_count of 1 image or more, got 0"):
+        server.add(plain(3.0, **{FlStatistics.DATA_COUNT: 0}), "a")
+    server.add(terms(5.0, 1), "a")
     server.close_round()
     assert server.weights()["w"].tolist() == [5.0, 5.0]
 

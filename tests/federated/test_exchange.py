@@ -28,3 +28,49 @@ def test_a_site_may_say_nothing_but_not_leave_it_open():
         to_message(ExchangeObject())
     with pytest.raises(TypeError, match="ExchangeObject, got dict"):
         to_message({"mean/w": torch.ones(2)})
+
+
+class Trap:
+    """Acts when it is taken for a number, an array or a tensor."""
+
+    def __array__(self, *args, **kwargs):
+        raise AssertionError("it was asked for an array")
+
+    __float__ = __int__ = __index__ = __len__ = __array__
+
+
+NOT_NUMBERS = {
+    "object": Trap(),
+    "text": "1.0",
+    "bytes": b"1.0",
+    "list": [1.0, 2.0],
+    "none": None,
+    "array of objects": np.array([{}, 1.0], dtype=object),
+    "array of text": np.array(["a"]),
+    "complex": torch.ones(2, dtype=torch.complex64),
+    "sparse": torch.ones(2, 2).to_sparse(),
+    "module": torch.nn.Linear(1, 1),
+    "function": print,
+}
+
+
+@pytest.mark.parametrize("value", NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
+def test_a_message_is_tensors_and_plain_numbers_alone(value):
+    with pytest.raises(TypeError, match="'precision_mean/w' expects a dense tensor, a numeric array or a plain"):
+        to_message(ExchangeObject(weights={"precision/w": torch.ones(2), "precision_mean/w": value}))
+
+
+@pytest.mark.parametrize("value", [2, 2.0, True, np.float32(2), np.array(2, np.int64), torch.tensor(2.0)])
+def test_numbers_of_every_kind_are_taken(value):
+    assert float(to_message(ExchangeObject(weights={"w": value}))["w"]) == float(value)
+
+
+def test_names_and_statistics_are_checked():
+    with pytest.raises(TypeError, match="expect names, got a key of type int"):
+        to_message(ExchangeObject(weights={3: torch.ones(1)}))
+    with pytest.raises(TypeError, match="expect a dict of tensors by name, got list"):
+        to_message(ExchangeObject(weights=[torch.ones(1)]))
+    for value in ("0", 0.5, True, Trap()):
+        with pytest.raises(TypeError, match="'round' expects a whole number"):
+            round_of(ExchangeObject(statistics={ROUND: value}))
+    assert round_of(ExchangeObject(statistics={ROUND: np.int64(4)})) == 4

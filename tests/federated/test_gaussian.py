@@ -5,14 +5,12 @@ import torch
 
 from mtmedformer_monai.federated.gaussian import (
     Gaussian,
-    damp,
     from_moments,
     guard,
     identity,
     mean_of,
     product,
     quotient,
-    temper,
 )
 
 
@@ -42,22 +40,7 @@ def test_quotient_undoes_product():
 
 def test_identity_changes_nothing():
     gaussian = random_gaussian(0)
-    assert all(map(torch.equal, product(gaussian, identity(gaussian.shift)), gaussian))
-
-
-def test_damping_by_hand():
-    old, new = Gaussian(torch.tensor([2.0]), torch.tensor([1.0])), Gaussian(torch.tensor([4.0]), torch.tensor([3.0]))
-    assert [value.item() for value in damp(old, new, 0.25)] == [2.5, 1.5]
-    assert all(map(torch.equal, damp(old, new, 1.0), new))
-
-
-def test_tempering_keeps_the_mean_and_divides_the_precision():
-    gaussian = random_gaussian(0)
-    warm = temper(gaussian, 4.0)
-    torch.testing.assert_close(mean_of(warm), mean_of(gaussian))
-    torch.testing.assert_close(warm.precision, gaussian.precision / 4)
-    with pytest.raises(ValueError, match="temperature expects a number above 0, got 0"):
-        temper(gaussian, 0)
+    assert all(map(torch.equal, product(gaussian, identity(gaussian.precision_mean)), gaussian))
 
 
 def test_full_precision_agrees_with_torch():

@@ -9,11 +9,11 @@ SHAPES = {"w": torch.Size([2]), "count": torch.Size([])}
 
 
 def running_sum() -> RunningSum:
-    return RunningSum(SHAPES, kinds=("shift", "precision"))
+    return RunningSum(SHAPES, kinds=("precision_mean", "precision"))
 
 
 def terms(shift: float, precision: float) -> dict[str, torch.Tensor]:
-    return {"shift/w": torch.full((2,), shift), "precision/w": torch.full((2,), precision)}
+    return {"precision_mean/w": torch.full((2,), shift), "precision/w": torch.full((2,), precision)}
 
 
 def test_a_weighted_mean_by_hand():
@@ -26,7 +26,7 @@ def test_a_weighted_mean_by_hand():
 def test_what_nobody_speaks_of_stays_bit_for_bit():
     total, before = running_sum(), torch.tensor([0.1, torch.pi])
     assert total.weighted_means({"w": before})["w"] is before
-    total.add({"shift/w": torch.tensor([3.0, 0.0]), "precision/w": torch.tensor([2.0, 0.0])})
+    total.add({"precision_mean/w": torch.tensor([3.0, 0.0]), "precision/w": torch.tensor([2.0, 0.0])})
     after = total.weighted_means({"w": before})["w"]
     assert after[0] == 1.5
     assert torch.equal(after[1], before[1])
@@ -34,13 +34,16 @@ def test_what_nobody_speaks_of_stays_bit_for_bit():
 
 def test_counters_are_rounded():
     total = running_sum()
-    total.add({"shift/count": torch.tensor(5.0), "precision/count": torch.tensor(2.0)})
+    total.add({"precision_mean/count": torch.tensor(5.0), "precision/count": torch.tensor(2.0)})
     assert total.weighted_means({"count": torch.tensor(0)})["count"].tolist() == 2  # 2.5 to the even one
 
 
 def test_any_order_and_grouping_gives_equal_bits():
     messages = [
-        {"shift/w": torch.randn(2, generator=torch.Generator().manual_seed(seed)), "precision/w": torch.rand(2)}
+        {
+            "precision_mean/w": torch.randn(2, generator=torch.Generator().manual_seed(seed)),
+            "precision/w": torch.rand(2),
+        }
         for seed in range(4)
     ]
     sums = []
@@ -48,18 +51,18 @@ def test_any_order_and_grouping_gives_equal_bits():
         total = running_sum()
         for message in order:
             total.add(message)
-        sums.append(total.total["shift/w"])
+        sums.append(total.total["precision_mean/w"])
     pairs = running_sum()
     for one, other in (messages[:2], messages[2:]):
         pairs.add({name: one[name].double() + other[name].double() for name in one})
-    assert all(torch.equal(each, pairs.total["shift/w"]) for each in sums)
+    assert all(torch.equal(each, pairs.total["precision_mean/w"]) for each in sums)
 
 
 def test_a_message_may_change_after_it_was_added():
     total, message = running_sum(), {name: value.double() for name, value in terms(1.0, 1.0).items()}
     total.add(message)
-    message["shift/w"].zero_()
-    assert total.total["shift/w"].tolist() == [1.0, 1.0]
+    message["precision_mean/w"].zero_()
+    assert total.total["precision_mean/w"].tolist() == [1.0, 1.0]
 
 
 def test_scalars_are_one_number_a_parameter():
@@ -80,10 +83,10 @@ def test_clearing_starts_anew():
 @pytest.mark.parametrize(
     ("message", "error", "told"),
     [
-        ({"shift/v": torch.ones(2)}, KeyError, "no tensor 'shift/v'"),
+        ({"precision_mean/v": torch.ones(2)}, KeyError, "no tensor 'precision_mean/v'"),
         ({"mean/w": torch.ones(2)}, KeyError, "no tensor 'mean/w'"),
-        ({"shift/w": torch.ones(3)}, ValueError, r"expects the shape \(2,\), got \(3,\)"),
-        ({"shift/w": torch.tensor([1.0, torch.nan])}, ValueError, "not finite"),
+        ({"precision_mean/w": torch.ones(3)}, ValueError, r"expects the shape \(2,\), got \(3,\)"),
+        ({"precision_mean/w": torch.tensor([1.0, torch.nan])}, ValueError, "not finite"),
     ],
     ids=["name", "kind", "shape", "not finite"],
 )

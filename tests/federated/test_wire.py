@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
 from mtmedformer_monai.federated.wire import Wire, decode, num_bytes
@@ -20,11 +20,11 @@ def sent_by(strategy) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("half_shift", "expected"), [(False, 1.25), (True, 0.75)], ids=["float32 shift", "float16 shift"]
+    ("half_mean", "expected"), [(False, 1.25), (True, 0.75)], ids=["float32 shift", "float16 shift"]
 )
-def test_bytes_beside_federated_averaging(half_shift, expected):
+def test_bytes_beside_federated_averaging(half_mean, expected):
     upload_of_fedavg = 4 * SIZE  # its float32 weights
-    packet = Wire(half_shift).encode(sent_by(PosteriorSites(coded_precision=True)))
+    packet = Wire(half_mean).encode(sent_by(PVI(coded_precision=True)))
     assert num_bytes(packet) / upload_of_fedavg == pytest.approx(expected, abs=1e-3)
 
 
@@ -35,25 +35,27 @@ def test_federated_averaging_takes_its_float32_weights_and_loses_nothing():
     assert all(torch.equal(value, message[name]) for name, value in decode(packet).items())
 
 
-@pytest.mark.parametrize("half_shift", [False, True], ids=["float32 shift", "float16 shift"])
-def test_a_rounded_change_arrives_as_it_was_made(half_shift):
-    message = sent_by(PosteriorSites(coded_precision=True))
-    arrived = decode(Wire(half_shift).encode(message))
+@pytest.mark.parametrize("half_mean", [False, True], ids=["float32 shift", "float16 shift"])
+def test_a_rounded_change_arrives_as_it_was_made(half_mean):
+    message = sent_by(PVI(coded_precision=True))
+    arrived = decode(Wire(half_mean).encode(message))
     torch.testing.assert_close(arrived["precision/w"], message["precision/w"], rtol=1e-5, atol=0)
-    largest = message["shift/w"].abs().max().item()
-    rounding = 2**-11 if half_shift else 0.0
-    torch.testing.assert_close(arrived["shift/w"], message["shift/w"], rtol=rounding, atol=largest * 2**-24)
+    largest = message["precision_mean/w"].abs().max().item()
+    rounding = 2**-11 if half_mean else 0.0
+    torch.testing.assert_close(
+        arrived["precision_mean/w"], message["precision_mean/w"], rtol=rounding, atol=largest * 2**-24
+    )
 
 
 def test_what_rounding_took_is_sent_along_the_next_time():
-    wire, generator = Wire(half_shift=True), torch.Generator().manual_seed(0)
+    wire, generator = Wire(half_mean=True), torch.Generator().manual_seed(0)
     given, arrived = torch.zeros(1000, dtype=torch.float64), torch.zeros(1000, dtype=torch.float64)
     for _ in range(50):
         change = torch.randn(1000, generator=generator)
         given += change
-        arrived += decode(wire.encode({"shift/w": change}))["shift/w"].double()
+        arrived += decode(wire.encode({"precision_mean/w": change}))["precision_mean/w"].double()
     assert (given - arrived).abs().max() < 2**-10  # of one message: half a unit of the last place below 4
-    last = decode(wire.encode_last({}))["shift/w"]
+    last = decode(wire.encode_last({}))["precision_mean/w"]
     torch.testing.assert_close(arrived + last, given, rtol=0, atol=1e-5)
     assert wire.state_dict() == {"residual": {}}
 
@@ -62,7 +64,7 @@ def test_signs_zeros_and_small_tensors():
     message = {
         "precision/w": torch.tensor([0.0, -2.0, 8.0]),
         "precision/one": torch.tensor(-3.0),
-        "shift/w": torch.tensor([0.0, 0.5, -1e-30]),
+        "precision_mean/w": torch.tensor([0.0, 0.5, -1e-30]),
         "control/w": torch.tensor([1.0, 2.0, 3.0]),
     }
     arrived = decode(Wire().encode(message))
@@ -72,13 +74,13 @@ def test_signs_zeros_and_small_tensors():
 
 
 def test_it_goes_on_after_restoring():
-    wire, other = Wire(half_shift=True), Wire(half_shift=True)
-    message = sent_by(PosteriorSites(coded_precision=True))
+    wire, other = Wire(half_mean=True), Wire(half_mean=True)
+    message = sent_by(PVI(coded_precision=True))
     wire.encode(message)
     other.load_state_dict(wire.state_dict())
     assert all(torch.equal(value, other.encode(message)[name]) for name, value in wire.encode(message).items())
 
 
 def test_a_message_is_no_packet():
-    with pytest.raises(ValueError, match=r"expects names such as .*, got 'shift/w'"):
-        decode({"shift/w": torch.ones(2)})
+    with pytest.raises(ValueError, match=r"expects names such as .*, got 'precision_mean/w'"):
+        decode({"precision_mean/w": torch.ones(2)})

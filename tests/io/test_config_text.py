@@ -1,7 +1,9 @@
+import shlex
+
 import pytest
 from monai.bundle import ConfigParser
 
-from mtmedformer_monai.io.config_text import config_text
+from mtmedformer_monai.io.config_text import config_text, warn_if_mangled
 
 TEXTS = [
     "/data/images",
@@ -25,3 +27,14 @@ def test_the_parser_gives_the_text_back_by_itself_and_in_an_expression(text):
 
 def test_a_plain_path_stays_as_it_is():
     assert config_text("/data/my images, 2024") == "/data/my images, 2024"
+
+
+def test_a_path_that_the_parser_has_changed_is_told_with_what_to_type(caplog):
+    mangled = ConfigParser({"folder": "/data/ward#3"}).get_parsed_content("folder")
+    warn_if_mangled(mangled)
+    (record,) = caplog.records
+    (typed,) = shlex.split(record.getMessage().partition("--output_dir ")[2])
+    assert ConfigParser({"folder": typed}).get_parsed_content("folder") == "/data/ward#3"
+    caplog.clear()
+    warn_if_mangled("/data/ward 3")
+    assert not caplog.records

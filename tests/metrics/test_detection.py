@@ -1,10 +1,12 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from mtmedformer_monai.metrics import DetectionMetric
+from mtmedformer_monai.tasks import decode_boxes
 
 LEFT, RIGHT = [0.0, 0, 10, 10], [20.0, 0, 30, 10]
 
@@ -26,7 +28,7 @@ def boxes(*rows: list[float], k: int = 0, size: int = 3) -> torch.Tensor:
 
 
 def test_by_hand():
-    metric = DetectionMetric(["opacity"])
+    metric = DetectionMetric(["opacity"], decode_boxes)
     metric.update(dense((LEFT, 0.9), (RIGHT, 0.8)), boxes(LEFT))  # a hit, then a false positive
     metric.update(dense((RIGHT, 0.7)), boxes(RIGHT))  # a hit
     figures = metric.compute()
@@ -36,7 +38,7 @@ def test_by_hand():
 
 
 def test_one_true_box_is_claimed_once():
-    metric = DetectionMetric(["opacity"], nms_iou=0.95)
+    metric = DetectionMetric(["opacity"], partial(decode_boxes, nms_iou=0.95))
     metric.update(dense((LEFT, 0.9), ([0.0, 0, 10, 9], 0.8)), boxes(LEFT, RIGHT))
     assert metric.compute()["ap"] == pytest.approx(0.5)
 
@@ -44,10 +46,10 @@ def test_one_true_box_is_claimed_once():
 def test_overlap_threshold_decides():
     shifted = [0.0, 0, 10, 4]  # overlap 40 of 100
     for iou, expected in ((0.3, 1.0), (0.5, 0.0)):
-        metric = DetectionMetric(["opacity"], iou_threshold=iou)
+        metric = DetectionMetric(["opacity"], decode_boxes, iou_threshold=iou)
         metric.update(dense((shifted, 0.9)), boxes(LEFT))
         assert metric.compute()["ap"] == expected
-    both = DetectionMetric(["opacity"], iou_threshold=(0.3, 0.5))
+    both = DetectionMetric(["opacity"], decode_boxes, iou_threshold=(0.3, 0.5))
     both.update(dense((shifted, 0.9)), boxes(LEFT))
     froc = {"froc": 0.5, "froc_0.3": 1.0, "froc_0.5": 0.0}
     assert both.compute() == {"ap": 0.5, "ap_0.3": 1.0, "ap_0.5": 0.0, **froc, "cases": 1}
@@ -56,7 +58,7 @@ def test_overlap_threshold_decides():
 def test_image_without_annotation_is_left_out_and_empty_one_counts():
     hit = dense((LEFT, 0.5)), boxes(LEFT)
     false_alarm = dense((RIGHT, 0.9))
-    unannotated, empty = DetectionMetric(["opacity"]), DetectionMetric(["opacity"])
+    unannotated, empty = DetectionMetric(["opacity"], decode_boxes), DetectionMetric(["opacity"], decode_boxes)
     for metric, target in ((unannotated, torch.full((1, 3, 5), torch.nan)), (empty, boxes())):
         metric.update(*hit)
         metric.update(false_alarm, target)
@@ -65,7 +67,7 @@ def test_image_without_annotation_is_left_out_and_empty_one_counts():
 
 
 def test_classes_are_apart():
-    metric = DetectionMetric(["mass", "nodule"])
+    metric = DetectionMetric(["mass", "nodule"], decode_boxes)
     metric.update(dense((LEFT, 0.9), num_classes=2, k=0), boxes(LEFT, k=1))
     figures = metric.compute()
     assert math.isnan(figures["ap_mass"])  # there is none to find
@@ -74,7 +76,11 @@ def test_classes_are_apart():
 
 def test_agrees_with_brute_force():
     rng = np.random.default_rng(0)
-    metric, all_detections, num_targets = DetectionMetric(["x"], iou_threshold=0.4, nms_iou=1.0), [], 0
+    metric, all_detections, num_targets = (
+        DetectionMetric(["x"], partial(decode_boxes, nms_iou=1.0), iou_threshold=0.4),
+        [],
+        0,
+    )
     for image in range(6):
         truth, found = random_boxes(rng, 3), random_boxes(rng, 8)
         scores = rng.random(8) * 0.9 + 0.1
@@ -87,7 +93,7 @@ def test_agrees_with_brute_force():
 
 
 def test_nothing_annotated_is_nan():
-    metric = DetectionMetric(["x"])
+    metric = DetectionMetric(["x"], decode_boxes)
     metric.update(dense((LEFT, 0.9)), torch.full((1, 3, 5), torch.nan))
     figures = metric.compute()
     assert figures.pop("cases") == 0
@@ -96,7 +102,7 @@ def test_nothing_annotated_is_nan():
 
 def test_wrong_target_is_named():
     with pytest.raises(ValueError, match=r"target expects \(B, N, 5\).*\(1, 3, 4\)"):
-        DetectionMetric(["x"]).update(dense((LEFT, 0.9)), torch.zeros(1, 3, 4))
+        DetectionMetric(["x"], decode_boxes).update(dense((LEFT, 0.9)), torch.zeros(1, 3, 4))
 
 
 def random_boxes(rng: np.random.Generator, count: int) -> list[list[float]]:

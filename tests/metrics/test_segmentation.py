@@ -47,6 +47,19 @@ def test_missing_channels_contribute_nothing():
     assert math.isnan(figures["dice_pooled_heart"])
 
 
+def test_a_missing_pixel_is_left_out():
+    # Truth: 6 x 6 in rows and columns 4 to 9; its first two columns are hidden, so 6 x 4 = 24 are known. Prediction:
+    # everything, so 256 - 12 pixels are known.
+    true = square()
+    true[4:10, 4:6] = torch.nan
+    metric = SegmentationMetric(["lung"], hausdorff=False)
+    metric.update(torch.ones(1, 1, 16, 16), true[None, None])
+    figures = metric.compute()
+    assert figures["dice"] == pytest.approx(2 * 24 / (24 + 244))
+    assert figures["dice_pooled"] == pytest.approx(2 * 24 / (24 + 244))
+    assert figures["cases"] == 1
+
+
 def test_batches_add_up_and_reset_forgets():
     torch.manual_seed(0)
     probs, target = torch.rand(4, 2, 12, 12), (torch.rand(4, 2, 12, 12) > 0.5).float()

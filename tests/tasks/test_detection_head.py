@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mtmedformer_monai.tasks.detection_head import BOX, LOGITS, POINT, PRIOR, DetectionDecoder, boxes_of, points_of
+from mtmedformer_monai.keys import BoxRow
+from mtmedformer_monai.tasks.detection_head import PRIOR, DetectionDecoder, boxes_of, points_of
 
 
 def test_points_are_the_centres_of_cells_row_by_row():
@@ -20,8 +21,12 @@ def test_rows_of_all_levels_with_few_scores_at_the_start():
     pyramid = [torch.rand(2, 16, 64 // s, 32 // s) for s in (4, 8, 16)]
     rows = decoder([], pyramid, (64, 32))
     assert rows.shape == (2, 8 * 4 + 4 * 2, 9)
-    assert rows[0, :, POINT].tolist() == torch.cat([points_of(8, 4, 8, rows), points_of(4, 2, 16, rows)]).tolist()
-    assert rows[..., LOGITS].sigmoid().mean().item() == pytest.approx(PRIOR, rel=0.2)  # weights of 0.01 spread it
-    boxes, points = rows[..., BOX], rows[..., POINT]
+    assert (
+        rows[0, :, BoxRow.POINT].tolist() == torch.cat([points_of(8, 4, 8, rows), points_of(4, 2, 16, rows)]).tolist()
+    )
+    assert rows[..., BoxRow.LOGITS].sigmoid().mean().item() == pytest.approx(
+        PRIOR, rel=0.2
+    )  # weights of 0.01 spread it
+    boxes, points = rows[..., BoxRow.BOX], rows[..., BoxRow.POINT]
     assert (boxes[..., :2] < points[..., :2]).all()
     assert (boxes[..., 2:] > points[..., :2]).all()

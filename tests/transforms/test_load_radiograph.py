@@ -32,7 +32,7 @@ def test_metadata_survive_a_batch(make_dicom):
         ours, theirs = before["image"].meta, after["image"].meta
         for key in ("filename_or_obj", "laterality", "view", "modality", "patient_orientation"):
             assert ours[key] == theirs[key]
-        for key in ("spatial_shape", "to_source", "spacing_mm"):
+        for key in ("source_shape", "to_source", "spacing_mm"):
             np.testing.assert_array_equal(np.asarray(ours[key]), np.asarray(theirs[key]))
 
 

@@ -54,7 +54,7 @@ def test_scaled_by_least_and_largest(tmp_path):
     image, meta = read_nifti(save(tmp_path / "a.nii", array.T, np.eye(4)))
     np.testing.assert_allclose(image, [[0, 0.25], [0, 1]])
     assert image.dtype == np.float32
-    assert meta["spatial_shape"].tolist() == [2, 2]
+    assert meta["source_shape"].tolist() == [2, 2]
 
 
 def test_eight_bits_as_a_png(tmp_path):

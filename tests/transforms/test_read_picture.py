@@ -22,7 +22,7 @@ def test_png(tmp_path, array, scale):
     expected = array.reshape(2, 3, -1)[..., 0] / scale
     np.testing.assert_allclose(image, expected, atol=1e-6)
     assert image.dtype == np.float32
-    assert meta["spatial_shape"].tolist() == [2, 3]
+    assert meta["source_shape"].tolist() == [2, 3]
     assert np.isnan(meta["spacing_mm"]).all()
     assert meta["modality"] == ""
 
@@ -58,7 +58,7 @@ def test_jpeg_is_turned_upright(tmp_path):
     Image.fromarray(array).save(tmp_path / "a.jpg", exif=exif, quality=95)
     image, meta = read_picture(tmp_path / "a.jpg")
     assert image.shape == (32, 16)
-    assert meta["spatial_shape"].tolist() == [32, 16]
+    assert meta["source_shape"].tolist() == [32, 16]
     assert image[:12].min() > 0.9
     assert image[20:].max() < 0.1
 

@@ -4,10 +4,10 @@ import torch
 from monai.data import MetaTensor
 
 from mtmedformer_monai.engines import ActivateTasksd, DescribeTasksd
-from mtmedformer_monai.keys import MetaKey
+from mtmedformer_monai.keys import UNCERTAINTY, MetaKey
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.transforms import RestoreToSourced
-from mtmedformer_monai.uncertainty.describe import UNCERTAINTY, DescribeUncertaintyd, KeepUncertaintyd
+from mtmedformer_monai.uncertainty.describe import DescribeUncertaintyd, KeepUncertaintyd
 
 LUNG, BOX = SegmentationTask("lung", ["left", "right"]), DetectionTask("box", ["mass", "nodule"])
 FINDING, SIGNS = (

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
 from mtmedformer_monai.uncertainty.posterior_file import (
     Provenance,
@@ -24,11 +24,11 @@ def make_network():
 def make_posterior(network):
     torch.manual_seed(1)
     weights = dict(network.named_parameters())
-    evidence = {name: 10 ** (4 * torch.rand_like(value)) for name, value in weights.items()}
-    evidence["2.weight"] = torch.zeros(1, 8)
-    evidence["0.bias"][2:4] = 0.0
+    precision = {name: 10 ** (4 * torch.rand_like(value)) for name, value in weights.items()}
+    precision["2.weight"] = torch.zeros(1, 8)
+    precision["0.bias"][2:4] = 0.0
     prior = {name: torch.tensor(0.05) for name in weights} | {"0.bias": torch.linspace(1.0, 2.0, 8)}
-    return WeightPosterior(evidence, prior, 0.01, Provenance(3, 5, 120), fingerprint_of(weights, evidence))
+    return WeightPosterior(precision, prior, 0.01, Provenance(3, 5, 120), fingerprint_of(weights, precision))
 
 
 def test_a_file_holds_what_was_saved(tmp_path):
@@ -38,8 +38,8 @@ def test_a_file_holds_what_was_saved(tmp_path):
     loaded = load_posterior(tmp_path / "posterior.pt")
     check_fit(loaded, network)
     assert (loaded.temperature, loaded.provenance) == (0.01, Provenance(3, 5, 120))
-    for name, value in saved.evidence.items():
-        assert torch.equal(loaded.evidence[name] == 0, value == 0), name  # no evidence stays none
+    for name, value in saved.likelihood_precision.items():
+        assert torch.equal(loaded.likelihood_precision[name] == 0, value == 0), name  # 0 stays 0
         assert torch.allclose(loaded.precision()[name], saved.precision()[name], rtol=0.02), name  # 4 decades, 8 bits
         assert bool((loaded.precision()[name] >= loaded.prior[name]).all()), name
         assert torch.allclose(loaded.prior[name], saved.prior[name], rtol=2e-3), name
@@ -51,17 +51,17 @@ def test_takes_a_byte_a_weight(tmp_path):
     assert (tmp_path / "posterior.pt").stat().st_size < 1.01 * 1000 * 1000
 
 
-def test_evidence_is_what_sites_add_to_the_prior():
+def test_likelihood_precision_is_what_clients_add_to_the_prior():
     network = make_network()
     network[0].bias.requires_grad_(False)
-    server = PosteriorSites(prior_precision=0.1).server(network.state_dict())
+    server = PVI(prior_precision=0.1).server(network.state_dict())
     for precision in (1.0, 2.0):
-        server.add({"shift/0.weight": torch.ones(8, 6), "precision/0.weight": torch.full((8, 6), precision)})
+        server.add({"precision_mean/0.weight": torch.ones(8, 6), "precision/0.weight": torch.full((8, 6), precision)})
     server.close_round()
     found = from_broadcast(server.broadcast(), 0.1, network, Provenance(num_sites=2))
-    assert set(found.evidence) == {"0.weight", "2.weight", "2.bias"}  # a frozen parameter has no spread
-    assert torch.allclose(found.evidence["0.weight"], torch.full((8, 6), 3.0))
-    assert torch.equal(found.evidence["2.weight"], torch.zeros(1, 8))  # exactly
+    assert set(found.likelihood_precision) == {"0.weight", "2.weight", "2.bias"}  # a frozen parameter has no spread
+    assert torch.allclose(found.likelihood_precision["0.weight"], torch.full((8, 6), 3.0))
+    assert torch.equal(found.likelihood_precision["2.weight"], torch.zeros(1, 8))  # exactly
     assert found.provenance.num_sites == 2
     with pytest.raises(ValueError, match="the network has others"):
         check_fit(found, network)
@@ -77,8 +77,8 @@ def test_plain_averages_have_no_posterior():
 def test_parameters_that_a_site_keeps_may_be_missing():
     network = make_network()
     posterior = make_posterior(network)
-    kept = {name: value for name, value in posterior.evidence.items() if not name.startswith("2.")}
-    check_fit(replace(posterior, evidence=kept, fingerprint=""), network)
+    kept = {name: value for name, value in posterior.likelihood_precision.items() if not name.startswith("2.")}
+    check_fit(replace(posterior, likelihood_precision=kept, fingerprint=""), network)
 
 
 def test_what_does_not_fit_is_refused():
@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match=r"got 4 that it doesn't have of 4, first \['0.bias'"):
         check_fit(posterior, nn.Linear(6, 8))
     with pytest.raises(ValueError, match=r"expects the shape \(8, 6\) of '0.weight', got \(2, 2\)"):
-        check_fit(replace(posterior, evidence={"0.weight": torch.ones(2, 2)}), network)
+        check_fit(replace(posterior, likelihood_precision={"0.weight": torch.ones(2, 2)}), network)
     with torch.no_grad():
         network[0].bias[0] += 1e-3
     with pytest.raises(ValueError, match=r"the network has others; load the model\.pt beside it"):

@@ -25,9 +25,12 @@ CHEST = [
 
 def posterior_of(network, precision=1e4, prior=1.0, known=lambda name: True):
     weights = dict(network.named_parameters())
-    evidence = {name: torch.full_like(value, precision if known(name) else 0.0) for name, value in weights.items()}
+    likelihood = {name: torch.full_like(value, precision if known(name) else 0.0) for name, value in weights.items()}
     return WeightPosterior(
-        evidence, {name: torch.tensor(prior) for name in evidence}, 1.0, fingerprint=fingerprint_of(weights, evidence)
+        likelihood,
+        {name: torch.tensor(prior) for name in likelihood},
+        1.0,
+        fingerprint=fingerprint_of(weights, likelihood),
     )
 
 
@@ -111,7 +114,7 @@ def test_a_batch_equals_its_images(chest):
         assert torch.allclose(value, torch.cat([each[name] for each in apart]), atol=2e-4), name  # float32, 60 layers
 
 
-def test_heads_without_evidence_are_told(chest, caplog):
+def test_untrained_heads_are_reported(chest, caplog):
     network, image, _ = chest
     posterior = posterior_of(network, prior=1e4, known=lambda name: not name.startswith("decoders.finding."))
     inferer = PosteriorInferer(posterior, CHEST, 2)
@@ -119,10 +122,10 @@ def test_heads_without_evidence_are_told(chest, caplog):
         inferer(image, network)
         inferer(image, network)
     assert [record.getMessage() for record in caplog.records] == [
-        "No evidence about tasks finding: the posterior is the prior there."
+        "No data trained the tasks finding: the posterior equals the prior there."
     ]
-    evidence = inferer.evidence()
-    assert (evidence["finding"], evidence["pneumonia_type"], evidence["shared"]) == (0.0, 1.0, 1.0)
+    likelihood = inferer.trained_share()
+    assert (likelihood["finding"], likelihood["pneumonia_type"], likelihood["shared"]) == (0.0, 1.0, 1.0)
 
 
 def test_in_the_stock_evaluator_from_a_file(tmp_path):

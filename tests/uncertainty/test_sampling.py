@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtmedformer_monai.uncertainty.sampling import draw_weights, evidence_by_task, task_of
+from mtmedformer_monai.uncertainty.sampling import draw_weights, task_of, trained_share_by_task
 
 
 def generator(seed=0):
@@ -69,11 +69,11 @@ def test_a_parameters_name_tells_its_task(parameter, task):
     assert task_of(parameter) == task
 
 
-def test_a_task_without_evidence_has_none():
+def test_a_untrained_task_has_no_trained_share():
     prior = {"encoder.w": torch.tensor(0.5), "decoders.lung.w": torch.tensor(0.5), "decoders.box.w": torch.ones(2)}
     posterior = {
         "encoder.w": torch.tensor([0.5, 0.6, 0.7, 0.8]),
         "decoders.lung.w": torch.tensor([0.9]),
         "decoders.box.w": torch.ones(2),
     }
-    assert evidence_by_task(posterior, prior) == {"shared": 0.75, "lung": 1.0, "box": 0.0}
+    assert trained_share_by_task(posterior, prior) == {"shared": 0.75, "lung": 1.0, "box": 0.0}

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from ignite.engine import Engine, Events
+from monai.handlers import CheckpointLoader
 
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 
@@ -20,8 +21,9 @@ class ResumeTraining:
     With `SeedEachEpoch`, equal data and an equal config, what follows equals the run that was not interrupted, bit for
     bit on a CPU (on a GPU as far as its kernels are deterministic).
 
-    Put it before all handlers that act when the run starts. In a federation leave it out: the server's weights
-    rule.
+    Attach it in the command that trains (`training` in the bundles' train.json), not in the trainer's list of handlers:
+    a federation's client builds the same trainer and runs it round by round, where the server's weights count and an
+    old checkpoint must not replace them.
 
     Args:
         state: the same object that `SaveCheckpoints` writes.
@@ -36,8 +38,11 @@ class ResumeTraining:
         self._done = False
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer."""
+        """Registers on a trainer: before all that acts when its run starts, but after loaders of other checkpoints."""
         engine.add_event_handler(Events.STARTED, self)
+        handlers = engine._event_handlers[Events.STARTED]
+        loaders = [place for place, (handler, *_) in enumerate(handlers) if isinstance(handler, CheckpointLoader)]
+        handlers.insert(max(loaders, default=-1) + 1, handlers.pop())
 
     def __call__(self, engine: Engine) -> None:
         """Restores, if it is the first run."""

@@ -33,9 +33,15 @@ class TrainingState:
         self.best_epoch = 0
 
     def judge(self, trainer: Engine) -> bool:
-        """Whether the epoch that ends is the best so far (a first one among equals stays); remembers it."""
+        """Whether the epoch that ends is the best so far (a first one among equals stays); remembers it.
+
+        While validation gives no score at all (it has no images, or none that shows a structure), the latest epoch
+        is the best.
+        """
         score = self._score(trainer)
-        if math.isnan(score) or (self.best_epoch > 0 and score <= self.best_score):
+        if math.isnan(score) and not (math.isnan(self.best_score) and self._has_validated(trainer)):
+            return False
+        if score <= self.best_score:
             return False
         self.best_score, self.best_epoch = score, trainer.state.epoch
         return True
@@ -64,7 +70,7 @@ class TrainingState:
             part.load_state_dict(saved["parts"][name])
         trainer.state.epoch, trainer.state.iteration = saved["epoch"], saved["iteration"]
         self.best_score, self.best_epoch = saved["best_score"], saved["best_epoch"]
-        if self._evaluator is not None and self.best_epoch > 0:
+        if self._evaluator is not None and not math.isnan(self.best_score):
             self._evaluator.state.best_metric = self.best_score
             self._evaluator.state.best_metric_epoch = self.best_epoch
 
@@ -78,6 +84,12 @@ class TrainingState:
                 "the evaluator declares no key metric; give it key_val_metric={name: MultiTaskMetric(...)}."
             )
         return float(state.metrics[state.key_metric_name]) if state.epoch == trainer.state.epoch else float("nan")
+
+    def _has_validated(self, trainer: Engine) -> bool:
+        """Whether this epoch's validation is over; one without images is skipped by MONAI."""
+        if self._evaluator is None:
+            return True
+        return self._evaluator.state.epoch == trainer.state.epoch or len(self._evaluator.data_loader) == 0
 
     def _all_parts(self, trainer: Engine) -> dict[str, Any]:
         parts = {"network": bare(trainer.network), "optimizer": trainer.optimizer}

@@ -14,6 +14,7 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
+from mtmedformer_monai.io.config_text import warn_if_mangled
 from mtmedformer_monai.io.file_hash import file_sha256
 from mtmedformer_monai.io.sqlite_uri import sqlite_file, sqlite_uri
 
@@ -67,6 +68,7 @@ class MLflowTracker:
         weights: str | None = None,
         iteration_interval: int = 0,
     ) -> None:
+        warn_if_mangled(folder)
         self._folder = Path(folder).resolve()
         self._tracking_uri = tracking_uri or sqlite_uri(self._folder / "mlflow.db")
         self._experiment_name = experiment_name

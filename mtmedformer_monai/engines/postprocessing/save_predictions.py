@@ -19,7 +19,6 @@ from torch.nn import functional
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.keys import IMAGE, NOTICE, PRED, PROBS, RESULT, MetaKey
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.segmentation import SegmentationTask
 from mtmedformer_monai.transforms import restore_masks
 from mtmedformer_monai.transforms.radiograph_meta import describe_meta
 from mtmedformer_monai.visualization.overlay import Example, draw_prediction
@@ -133,7 +132,7 @@ def _identify(report: Mapping[str, Any]) -> str:
 
 def label_names(tasks: Sequence[Task]) -> list[str]:
     """Names of a label map's numbers: background, then the structures of all tasks."""
-    structures = [name for task in tasks if isinstance(task, SegmentationTask) for name in task.structures]
+    structures = [name for task in tasks for name in task.structures]
     return ["background", *structures]
 
 

@@ -16,7 +16,6 @@ from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.keys import IMAGE, NOTICE, PRED, STUDY_ID, STUDY_VIEWS
 from mtmedformer_monai.tasks.applicability import describe_tasks
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.classification import ClassificationTask
 from mtmedformer_monai.tasks.study_task import StudyTask
 
 from .output_names import OutputNames, relative_to_given
@@ -55,7 +54,7 @@ class SaveStudies:
         weights: str = "",
         bundle_root: str = "",
     ) -> None:
-        self._tasks = [task for task in tasks if isinstance(task, ClassificationTask)]
+        self._tasks = [task for task in tasks if task.describes_image]
         self._study_tasks = list(study_tasks)
         self._folder = Path(folder)
         self._source = source

@@ -16,7 +16,6 @@ from torch import Tensor
 from mtmedformer_monai.keys import PRED, PROBS, RESULT
 from mtmedformer_monai.tasks.applicability import describe_tasks
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.tasks.segmentation import SegmentationTask
 
 
 class ActivateTasksd(Transform):
@@ -73,7 +72,7 @@ class LabelMapd(Transform):
     """
 
     def __init__(self, tasks: Sequence[Task], pred_key: str = PRED) -> None:
-        self.tasks = [task for task in tasks if isinstance(task, SegmentationTask)]
+        self.tasks = [task for task in tasks if task.structures]
         self.pred_key = pred_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -83,10 +82,11 @@ class LabelMapd(Transform):
         return item
 
 
-def label_map(probs: Mapping[str, Tensor], tasks: Sequence[SegmentationTask]) -> Tensor:
+def label_map(probs: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
     """Joins structures into one map: {task: (C, H, W)} to uint8 (H, W), numbered from 1 in the tasks' order.
 
     Example:
+        >>> from mtmedformer_monai.tasks import SegmentationTask
         >>> lung = SegmentationTask("lung", ["left", "right"])
         >>> label_map({"lung": torch.tensor([[[0.9, 0.1]], [[0.1, 0.8]]])}, [lung]).tolist()
         [[1, 2]]
@@ -99,7 +99,7 @@ def label_map(probs: Mapping[str, Tensor], tasks: Sequence[SegmentationTask]) ->
     joined = torch.zeros(probs[tasks[0].name].shape[1:], dtype=torch.uint8)
     number = 0
     for task in tasks:
-        for channel in probs[task.name]:
+        for mask in task.masks(probs[task.name]):
             number += 1
-            joined[channel >= task.threshold] = number
+            joined[mask] = number
     return joined

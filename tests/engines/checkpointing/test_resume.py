@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from ignite.engine import Events
+from monai.handlers import CheckpointLoader
 
 from mtmedformer_monai.engines import History, ResumeTraining, SaveCheckpoints
 from mtmedformer_monai.io.atomic_files import load_checkpoint
@@ -120,3 +121,17 @@ def test_first_start_needs_no_checkpoint(tmp_path):
     strict.attach(ResumeTraining(strict.state, path))
     with pytest.raises(FileNotFoundError, match="found none at"):
         strict.run()
+
+
+def test_resuming_comes_after_weights_to_start_from_and_before_all_else(tmp_path):
+    """A trainer's handlers are attached first; a checkpoint to start from must not replace what is resumed."""
+    done = train(tmp_path, 2)
+    torch.save({name: value + 1 for name, value in done.network.state_dict().items()}, tmp_path / "start.pt")
+    training, seen = build_training(3, patience=50), []
+    CheckpointLoader(str(tmp_path / "start.pt"), {"model": training.network}).attach(training.trainer)
+    training.trainer.add_event_handler(Events.STARTED, lambda engine: seen.append(engine.state.epoch))
+    training.trainer.add_event_handler(
+        Events.STARTED, lambda engine: seen.append(torch.equal(engine.network.stem.weight, done.network.stem.weight))
+    )
+    training.attach(ResumeTraining(training.state, str(tmp_path / "checkpoint.pt"))).run()
+    assert seen == [2, True]

@@ -69,6 +69,57 @@ def test_without_evaluator_the_latest_weights_are_kept(tmp_path):
     assert all(torch.equal(kept[name], value) for name, value in training.network.state_dict().items())
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [([NAN, NAN, NAN], 3), ([NAN, 0.4, 0.3], 2), ([0.4, NAN, 0.3], 1), ([NAN, NAN, 0.1, NAN], 3)],
+    ids=["never", "late", "early", "once"],
+)
+def test_the_latest_epoch_is_the_best_while_none_has_a_score(tmp_path, scores, best):
+    training, weights = train_with_scores(tmp_path, scores)
+    assert training.state.best_epoch == best
+    kept = load_checkpoint(tmp_path / "models" / "model.pt")
+    assert all(torch.equal(kept[name], weights[best][name]) for name in kept)
+
+
+def test_validation_without_images_keeps_the_latest_weights(tmp_path):
+    training = build_training(2)
+    training.evaluator.data_loader, training.evaluator.state.dataloader = [], []
+    training.evaluator.run = lambda *args: None  # as MONAI skips it
+    SaveCheckpoints(training.state, str(tmp_path / "last.pt"), str(tmp_path / "model.pt")).attach(training.trainer)
+    training.run()
+    kept = load_checkpoint(tmp_path / "model.pt")
+    assert all(torch.equal(kept[name], value) for name, value in training.network.state_dict().items())
+
+
+def test_weights_from_before_are_kept(tmp_path):
+    (tmp_path / "models").mkdir()
+    torch.save({"old": torch.ones(1)}, tmp_path / "models" / "model.pt")
+    _, weights = train_with_scores(tmp_path, [0.3, 0.7])
+    assert load_checkpoint(tmp_path / "models" / "model_previous.pt") == {"old": torch.ones(1)}
+    new = load_checkpoint(tmp_path / "models" / "model.pt")
+    assert all(torch.equal(new[name], weights[2][name]) for name in new)
+
+
+def test_two_handlers_write_one_file_each(tmp_path):
+    training = build_training(2)
+    SaveCheckpoints(training.state, None, str(tmp_path / "models/model.pt")).attach(training.trainer)
+    training.run()
+    assert [path.name for path in tmp_path.rglob("*.pt")] == ["model.pt"]
+    again, folder = build_training(2), tmp_path / "again"
+    SaveCheckpoints(again.state, None, str(folder / "model.pt")).attach(again.trainer)
+    SaveCheckpoints(again.state, str(folder / "last.pt"), None).attach(again.trainer)
+    again.run()
+    last, best = load_checkpoint(folder / "last.pt"), load_checkpoint(folder / "model.pt")
+    assert last["epoch"] == 2
+    assert last["best_epoch"] in (1, 2)
+    assert all(torch.equal(best[name], load_checkpoint(tmp_path / "models/model.pt")[name]) for name in best)
+    with pytest.raises(ValueError, match="expects resume_path, weights_path or both, got neither"):
+        SaveCheckpoints(again.state, None, None)
+
+
 def test_leftovers_of_a_killed_run_go(tmp_path):
     (tmp_path / "last.pt.x1.partial").write_bytes(b"half")
     train_with_scores(tmp_path, [0.1])

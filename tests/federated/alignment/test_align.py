@@ -67,9 +67,7 @@ def test_two_units_that_changed_places_are_found_among_many():
 def test_from_common_weights_nothing_moves_and_no_units_are_compared(share, monkeypatch):
     network = small_network()
     state, groups = network.state_dict(), permutation_groups(network)
-    monkeypatch.setattr(
-        "mtmedformer_monai.federated.alignment.align.assign", lambda *_: pytest.fail("an assignment was solved")
-    )
+    monkeypatch.setattr("mtmedformer_monai.federated.alignment.align.assign", lambda *_: pytest.fail("solved"))
     assert is_identity(align(state, perturbed(state, share), groups))
 
 

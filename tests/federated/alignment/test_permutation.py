@@ -10,11 +10,9 @@ from mtmedformer_monai.federated.alignment.permutation import (
     invert,
     is_identity,
     permute,
-    permute_factor,
     permute_optimizer,
     random_permutation,
 )
-from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.layers.group_declaration import permutation_groups
 from mtmedformer_monai.layers.permutation_groups import Group, PermutationGroups
 from tests.federated.shipped_networks import NETWORKS, make
@@ -106,15 +104,6 @@ def test_inverse_and_composition(shipped):
 def test_the_identity_hands_on_what_came():
     value = torch.rand(6, 2)
     assert permute({"w": value}, TREE, identity_permutation(TREE))["w"] is value
-
-
-def test_a_factor_moves_as_its_weights_do():
-    shift, precision = torch.rand(2, 6, 2)
-    permutation = random_permutation(TREE)
-    moved = permute_factor({"w": Gaussian(shift, precision)}, TREE, permutation)["w"]
-    order = permutation["units"]
-    assert torch.equal(moved.shift, shift[order])
-    assert torch.equal(moved.precision, precision[order])
 
 
 def test_training_goes_on_as_if_nothing_had_moved():

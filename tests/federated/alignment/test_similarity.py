@@ -1,40 +1,40 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.alignment.axis_slots import Place
-from mtmedformer_monai.federated.alignment.similarity import Evidence, metric_of
+from mtmedformer_monai.federated.alignment.axis_slots import AxisSlot
+from mtmedformer_monai.federated.alignment.similarity import UnitComparison, metric_of
 
-PLACES = [Place("w", 0, 0, 2)]
+PLACES = [AxisSlot("w", 0, 0, 2)]
 OURS, THEIRS = torch.tensor([[1.0, 0.0], [3.0, 4.0]]), torch.tensor([[3.0, 3.0], [1.0, 0.0]])
 
 
 def test_likeness_by_hand():
-    likeness = Evidence({"w": OURS}, {}).likeness({"w": THEIRS}, PLACES, 2)
-    assert likeness.distance.tolist() == [4 + 9, 4 + 16]
-    assert likeness.ours.tolist() == [1 + 4, 1 + 4]  # from the mean (2, 2)
-    assert likeness.theirs.tolist() == [1 + 1, 1 + 4]
+    similarity = UnitComparison({"w": OURS}, {}).similarity({"w": THEIRS}, PLACES, 2)
+    assert similarity.distance.tolist() == [4 + 9, 4 + 16]
+    assert similarity.ours.tolist() == [1 + 4, 1 + 4]  # from the mean (2, 2)
+    assert similarity.theirs.tolist() == [1 + 1, 1 + 4]
 
 
 def test_what_all_units_share_is_no_likeness():
-    likeness = Evidence({"w": OURS + 100}, {}).likeness({"w": THEIRS + 100}, PLACES, 2)
-    assert likeness.ours.tolist() == pytest.approx([5, 5], abs=0.05)  # of squares around 10,000, in float32
+    similarity = UnitComparison({"w": OURS + 100}, {}).similarity({"w": THEIRS + 100}, PLACES, 2)
+    assert similarity.ours.tolist() == pytest.approx([5, 5], abs=0.05)  # of squares around 10,000, in float32
 
 
 @pytest.mark.parametrize("metric", [{}, {"w": torch.tensor([[1.0, 2.0], [0.5, 3.0]])}], ids=["plain", "weighted"])
 def test_values_are_half_of_what_an_order_takes_from_the_distance(metric):
-    evidence = Evidence({"w": OURS}, metric)
-    values = evidence.values({"w": THEIRS}, PLACES, 2)
-    stay = evidence.likeness({"w": THEIRS}, PLACES, 2).distance.sum()
-    move = evidence.likeness({"w": THEIRS.flip(0)}, PLACES, 2).distance.sum()
+    comparison = UnitComparison({"w": OURS}, metric)
+    values = comparison.values({"w": THEIRS}, PLACES, 2)
+    stay = comparison.similarity({"w": THEIRS}, PLACES, 2).distance.sum()
+    move = comparison.similarity({"w": THEIRS.flip(0)}, PLACES, 2).distance.sum()
     assert 2 * (values[0, 1] + values[1, 0] - values.trace()).item() == pytest.approx((stay - move).item())
 
 
 def test_weighted_likeness_by_hand():
     metric = {"w": torch.tensor([[1.0, 2.0], [0.0, 3.0]])}
-    likeness = Evidence({"w": OURS}, metric).likeness({"w": THEIRS}, PLACES, 2)
-    assert likeness.distance.tolist() == [4 + 2 * 9, 3 * 16]
-    assert likeness.ours.tolist() == [1 + 2 * 4, 3 * 4]
-    assert likeness.theirs.tolist() == [1 + 2 * 1, 3 * 4]
+    similarity = UnitComparison({"w": OURS}, metric).similarity({"w": THEIRS}, PLACES, 2)
+    assert similarity.distance.tolist() == [4 + 2 * 9, 3 * 16]
+    assert similarity.ours.tolist() == [1 + 2 * 4, 3 * 4]
+    assert similarity.theirs.tolist() == [1 + 2 * 1, 3 * 4]
 
 
 def test_metric_has_mean_one_and_the_given_share_of_precision():

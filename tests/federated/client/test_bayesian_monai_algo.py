@@ -16,8 +16,8 @@ from tests.federated.rounds import assert_equal, run_rounds, weights_of
 CHEST = ROOT / "bundles/chest_xray_multitask"
 
 
-class PullingSite(AveragingSite):
-    """Pulls to the broadcast, asks for evidence, and remembers how often it trained."""
+class CorrectingSite(AveragingSite):
+    """Steps towards the broadcast, needs squared gradients, and remembers how often it trained."""
 
     needs_squared_gradient = True
     rounds = 0
@@ -41,9 +41,9 @@ class PullingSite(AveragingSite):
         self.rounds = state["rounds"]
 
 
-class Pulling(FedAvg):
+class Correcting(FedAvg):
     def site(self, groups=None):
-        return PullingSite()
+        return CorrectingSite()
 
 
 def test_a_stock_bundle_is_averaged_by_images(stock):
@@ -99,18 +99,18 @@ def test_the_optimizer_is_kept_or_reset(stock, optimizer, steps):
 
 
 def test_a_killed_site_goes_on_bit_for_bit(stock, tmp_path):
-    site = stock(Pulling())
+    site = stock(Correcting())
     start = weights_of(site)
-    server = Aggregator(Pulling(), start)
+    server = Aggregator(Correcting(), start)
     run_rounds(server, [site], 2)
     site.save(tmp_path / "memory")
     server.save(tmp_path / "server.pt")
     run_rounds(server, [site], 1)
 
     torch.manual_seed(99)
-    again = stock(Pulling())
+    again = stock(Correcting())
     again.restore(tmp_path / "memory")
-    server_again = Aggregator(Pulling(), start)
+    server_again = Aggregator(Correcting(), start)
     server_again.restore(tmp_path / "server.pt")
     run_rounds(server_again, [again], 1)
     assert_equal(server_again.weights(), server.weights())
@@ -170,6 +170,18 @@ def test_a_network_of_another_make_is_told(stock):
         site.train({"weights": {}})
     with pytest.raises(ValueError, match="expects weights, got none"):
         site.train(ExchangeObject())
+
+
+@pytest.mark.parametrize("value", ["text", [1.0], object()], ids=["text", "list", "object"])
+def test_a_broadcast_of_anything_but_numbers_is_refused(stock, value):
+    site = stock()
+    broadcast = Aggregator(FedAvg(), weights_of(site)).broadcast()
+    broadcast.weights[next(iter(broadcast.weights))] = value
+    before = weights_of(site)
+    for receive in (site.train, site.evaluate, site.measure_losses):
+        with pytest.raises(TypeError, match="expects a dense tensor, a numeric array or a plain number"):
+            receive(broadcast)
+    assert_equal(weights_of(site), before)
 
 
 def test_a_checkpoint_is_given_as_by_monai(stock, tmp_path):

@@ -28,7 +28,7 @@ def test_it_is_the_mean_of_the_product_with_a_power_of_the_own_factor():
     assert float(mix(MEAN, PRECISION, SHIFT, OWN, 3.0)["w"][0]) == pytest.approx(expected, rel=1e-6)
 
 
-def test_weights_without_precision_or_evidence_stay():
+def test_weights_without_precision_or_factor_stay():
     mean = {**MEAN, "buffer": torch.tensor([7.0])}
     assert mix(mean, {}, SHIFT, OWN, 1.0) == mean
     assert mix(mean, PRECISION, {}, {}, 1.0) == mean
@@ -40,7 +40,7 @@ def test_a_negative_share_is_refused():
 
 
 class Keeping(AveragingSite):
-    """Keeps a head, has evidence, and counts what it was told."""
+    """Keeps a head, has a factor, and counts what it was told."""
 
     told = 0
 
@@ -48,8 +48,8 @@ class Keeping(AveragingSite):
         self.told += 1
         return {**super().receive(broadcast), "head": torch.tensor([9.0])}
 
-    def own_evidence(self):
-        return {"shift/w": SHIFT["w"], "precision/w": OWN["w"]}
+    def own_factor(self):
+        return {"precision_mean/w": SHIFT["w"], "precision/w": OWN["w"]}
 
 
 def test_what_the_rule_keeps_is_personal_and_the_rule_stays_as_it_is():

@@ -9,7 +9,9 @@ WEIGHTS = {"a.weight": torch.tensor([2.0, 4.0])}
 
 
 @pytest.mark.parametrize(
-    ("message", "expected"), [(WEIGHTS, True), ({"shift/a.weight": torch.zeros(1)}, False), ({}, False)], ids=str
+    ("message", "expected"),
+    [(WEIGHTS, True), ({"precision_mean/a.weight": torch.zeros(1)}, False), ({}, False)],
+    ids=str,
 )
 def test_names_tell(message, expected):
     assert PlainSites.is_plain(message) == expected
@@ -17,13 +19,13 @@ def test_names_tell(message, expected):
 
 def test_a_gaussian_of_one_precision_by_hand():
     terms = PlainSites(0.5, sends_changes=False).terms("a", WEIGHTS, None, images=3)
-    assert terms["shift/a.weight"].tolist() == [3.0, 6.0]
+    assert terms["precision_mean/a.weight"].tolist() == [3.0, 6.0]
     assert terms["precision/a.weight"].tolist() == [1.5, 1.5]
 
 
 def test_differences_are_to_what_was_broadcast():
     terms = PlainSites(1.0, sends_changes=False).terms("a", WEIGHTS, {"a.weight": torch.tensor([1.0, 1.0])}, images=1)
-    assert terms["shift/a.weight"].tolist() == [3.0, 5.0]
+    assert terms["precision_mean/a.weight"].tolist() == [3.0, 5.0]
 
 
 def test_changes_are_to_what_was_accepted_last():
@@ -32,8 +34,8 @@ def test_changes_are_to_what_was_accepted_last():
     sites.accept("a")
     sites.terms("a", {"a.weight": torch.zeros(2)}, None, images=2)  # refused by the server: never accepted
     change = sites.terms("a", {"a.weight": torch.tensor([3.0, 4.0])}, None, images=2)
-    assert change["shift/a.weight"].tolist() == [2.0, 0.0]
+    assert change["precision_mean/a.weight"].tolist() == [2.0, 0.0]
     assert change["precision/a.weight"].tolist() == [0.0, 0.0]
     again = PlainSites(1.0, sends_changes=True)
     again.load_state_dict(sites.state_dict())
-    assert again.terms("a", WEIGHTS, None, images=2)["shift/a.weight"].tolist() == [0.0, 0.0]
+    assert again.terms("a", WEIGHTS, None, images=2)["precision_mean/a.weight"].tolist() == [0.0, 0.0]

@@ -22,7 +22,7 @@ def sgd(parameters):
 
 
 class Looking(AveragingSite):
-    """Wants evidence; keeps what it sees."""
+    """Needs squared gradients; keeps what it sees."""
 
     needs_squared_gradient = True
 
@@ -34,7 +34,7 @@ class Looking(AveragingSite):
         self.seen.append({name: value.clone() for name, value in weights.items()})
 
 
-class Pulling(AveragingSite):
+class Correcting(AveragingSite):
     """Replaces the gradient by the weight, so that a step of SGD takes a share of the rate off it."""
 
     def correct(self, name, weight, gradient, num_samples):
@@ -84,7 +84,7 @@ def test_a_task_without_label_stays_bit_for_bit_under_weight_decay():
 def test_the_rule_corrects_each_gradient_with_its_images():
     trainer = make_trainer([BOTH, LEFT, NONE], optimizer=sgd)
     before = copy.deepcopy(trainer.network.state_dict())
-    run(trainer, Pulling())
+    run(trainer, Correcting())
     after = trainer.network.state_dict()
     torch.testing.assert_close(after["encoder.weight"], before["encoder.weight"] * (1 - 0.1 * 2))
     torch.testing.assert_close(after["decoders.right.1.weight"], before["decoders.right.1.weight"] * (1 - 0.1 * 1))
@@ -93,7 +93,7 @@ def test_the_rule_corrects_each_gradient_with_its_images():
 def test_corrections_are_not_clipped():
     trainer = make_trainer([BOTH] * 4, optimizer=sgd, handlers=[ClipGradients(1e-6)])
     before = trainer.network.encoder.weight.detach().clone()
-    run(trainer, Pulling())
+    run(trainer, Correcting())
     torch.testing.assert_close(trainer.network.encoder.weight.detach(), before * (1 - 0.1 * 4))
 
 
@@ -126,20 +126,20 @@ def expected_squares(labels, batch_size, name, counts):
     [("encoder.weight", (4, 3, 4)), ("decoders.right.1.weight", (4, 0, 2))],
     ids=["shared by all", "of one task"],
 )
-def test_evidence_counts_the_images_that_a_gradient_comes_from(name, counts):
+def test_squared_gradient_counts_the_images_that_a_gradient_comes_from(name, counts):
     labels = [BOTH] * 4 + [LEFT] * 3 + [NONE] + [BOTH, LEFT] * 2
     result = run(make_trainer(labels, 4, optimizer=sgd), Looking())
     torch.testing.assert_close(result.squared_gradient[name], expected_squares(labels, 4, name, counts))
 
 
-def test_evidence_is_taken_before_clipping():
+def test_squared_gradient_is_taken_before_clipping():
     labels = [BOTH] * 4
     clipped = run(make_trainer(labels, optimizer=sgd, handlers=[ClipGradients(1e-6)]), Looking())
     plain = run(make_trainer(labels, optimizer=sgd), Looking())
     torch.testing.assert_close(clipped.squared_gradient, plain.squared_gradient)
 
 
-def test_evidence_of_accumulated_batches_is_that_of_their_mean():
+def test_squared_gradient_of_accumulated_batches_is_that_of_their_mean():
     """Two batches of two, of a network without batch statistics, are a batch of four; the last step has one batch."""
     trainers = [
         make_trainer([BOTH] * 6, 2, optimizer=sgd, accumulation_steps=2),
@@ -162,7 +162,7 @@ class Scaler:
 
 
 @pytest.mark.parametrize("overflows", [False, True], ids=["finite", "overflows"])
-def test_evidence_is_unscaled_under_mixed_precision(overflows):
+def test_squared_gradient_is_unscaled_under_mixed_precision(overflows):
     trainer, rule = make_trainer([BOTH] * 4, optimizer=sgd), Looking()
     training = SiteTraining(rule, own(trainer))
     training.attach(trainer)

@@ -17,8 +17,8 @@ def test_means_are_over_the_sites_that_know():
 
 
 def test_the_table_has_a_row_a_way():
-    table = comparison_table({"bayesian": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
-    assert table.splitlines()[2:] == ["| bayesian | 0.500 | - |", "| fedavg | 0.250 | - |"]
+    table = comparison_table({"pvi": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
+    assert table.splitlines()[2:] == ["| pvi | 0.500 | - |", "| fedavg | 0.250 | - |"]
 
 
 def test_a_wrong_way_is_told_before_anything_is_made(tmp_path):
@@ -31,5 +31,7 @@ def test_a_wrong_way_is_told_before_anything_is_made(tmp_path):
 def test_what_can_not_be_simulated_is_told(tmp_path):
     with pytest.raises(ValueError, match="num_rounds expects 1 or more, got 0"):
         SimulationSettings(CHEST, tmp_path, num_rounds=0)
+    with pytest.raises(ValueError, match="partition expects one of iid, site, labels, tasks, got 'scanner'"):
+        SimulationSettings(CHEST, tmp_path, partition="scanner")
     with pytest.raises(FileNotFoundError, match=r"no configs/train\.json"):
         SimulationSettings(tmp_path, tmp_path)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.split import formulas
-from mtmedformer_monai.federated.split.channel import DOWN, UP, Kind
+from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.festa import FeSTA
 from tests.federated.split.little_sites import (
     TASKS,
@@ -79,7 +79,7 @@ def test_rounds_alternate_between_sites_and_body():
 def test_unifies_every_so_many_rounds():
     sites = [make_site("a", seed=1), make_site("b", seed=2)]
     system = FeSTA(hierarchical(), settings(), unify_every=2, alternate=False)
-    weights = [system.round(sites).total(kind=Kind.WEIGHTS) for _ in range(2)]
+    weights = [system.round(sites).total(kind=CrossingKind.WEIGHTS) for _ in range(2)]
     assert weights == [0, 2 * 2 * 4 * num_weights(hierarchical(), *SITE_PARTS)]
     assert largest_change(system.network("a"), system.network("b")) == 0.0
 
@@ -90,22 +90,22 @@ def test_bytes_of_a_plain_cut_are_those_of_the_formula():
     first, second = system.round([site]), system.round([site])
     load = formulas.Load(epochs=2, images=3, tokens=16, width=32)
     assert second.total() == 4 * formulas.festa(load, head_and_tails) == 4 * (4 * 2 * 3 * 16 * 32 + 2 * head_and_tails)
-    assert (first.each_round(), first.total(kind=Kind.ONCE)) == (second.total(), 4 * head_and_tails)
+    assert (first.each_round(), first.total(kind=CrossingKind.ONCE)) == (second.total(), 4 * head_and_tails)
 
 
 def test_bytes_of_a_hierarchical_cut_by_hand():
     traffic = FeSTA(hierarchical(), settings(), alternate=False).round([make_site()])
     up = 2 * 16 * 16 * 16  # images, width, rows, columns of the first stage
     down = 2 * (32 * 8 * 8 + 40 * 4 * 4 + 64 * 2 * 2)  # the three other stages
-    assert traffic.total(direction=UP, kind=Kind.FEATURES) == 4 * up
-    assert traffic.total(direction=DOWN, kind=Kind.FEATURES) == 4 * down
-    assert traffic.total(direction=UP, kind=Kind.GRADIENTS) == 4 * down
-    assert traffic.total(direction=DOWN, kind=Kind.GRADIENTS) == 4 * up
+    assert traffic.total(direction=UP, kind=CrossingKind.FEATURES) == 4 * up
+    assert traffic.total(direction=DOWN, kind=CrossingKind.FEATURES) == 4 * down
+    assert traffic.total(direction=UP, kind=CrossingKind.GRADIENTS) == 4 * down
+    assert traffic.total(direction=DOWN, kind=CrossingKind.GRADIENTS) == 4 * up
 
 
 def test_no_gradient_comes_down_to_a_head_held_fixed():
     system, site = FeSTA(plain(), settings()), make_site()
-    gradients = [system.round([site]).total(direction=DOWN, kind=Kind.GRADIENTS) for _ in range(2)]
+    gradients = [system.round([site]).total(direction=DOWN, kind=CrossingKind.GRADIENTS) for _ in range(2)]
     assert gradients == [4 * 2 * 16 * 32, 0]
 
 
@@ -114,13 +114,13 @@ def test_no_label_and_no_image_crosses():
     FeSTA(plain(), settings(), alternate=False, observer=listener).round([site])
     secrets = {(tuple(each.shape), float(each.sum())) for each in site.batches[0].values()}
     assert not secrets & {(tuple(each.shape), float(each.sum())) for _, each in listener.heard}
-    assert {tuple(each.shape) for each in listener.of(UP, Kind.FEATURES)} == {(2, 32, 4, 4)}
+    assert {tuple(each.shape) for each in listener.of(UP, CrossingKind.FEATURES)} == {(2, 32, 4, 4)}
 
 
 def test_a_site_with_more_batches_goes_on_alone():
     sites = [make_site("a"), make_site("b", [(2, TASKS)] * 3)]
     traffic = FeSTA(plain(), settings(), alternate=False).round(sites)
-    assert 3 * traffic.total("a", UP, Kind.FEATURES) == traffic.total("b", UP, Kind.FEATURES)
+    assert 3 * traffic.total("a", UP, CrossingKind.FEATURES) == traffic.total("b", UP, CrossingKind.FEATURES)
 
 
 def test_training_lowers_the_loss():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.split import formulas
-from mtmedformer_monai.federated.split.channel import DOWN, UP, Kind
+from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.fesvibs import FeSViBS
 from mtmedformer_monai.federated.split.pseudo_token import PseudoToken
 from tests.federated.split.little_sites import (
@@ -53,8 +53,8 @@ def test_one_token_comes_down():
     load = formulas.Load(epochs=2, images=3, tokens=16, width=32)
     expected = 4 * (2 * 2 * 3 * (16 + 1) * 32 + 2 * head_and_tails)
     assert first.each_round() == second.total() == 4 * formulas.fesvibs(load, head_and_tails) == expected
-    assert second.total(direction=DOWN, kind=Kind.FEATURES) == 4 * 2 * 3 * 32
-    assert {tuple(each.shape[1:]) for each in listener.of(UP, Kind.FEATURES)} == {(32, 4, 4)}
+    assert second.total(direction=DOWN, kind=CrossingKind.FEATURES) == 4 * 2 * 3 * 32
+    assert {tuple(each.shape[1:]) for each in listener.of(UP, CrossingKind.FEATURES)} == {(32, 4, 4)}
 
 
 @torch.no_grad()

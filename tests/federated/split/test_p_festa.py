@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.split import formulas
-from mtmedformer_monai.federated.split.channel import DOWN, UP, Kind
+from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.p_festa import PFeSTA
 from mtmedformer_monai.federated.split.patch_key import draw_key, shuffle, unshuffle
 from mtmedformer_monai.federated.split.split_network import SplitNetwork
@@ -58,7 +58,7 @@ def test_features_cross_once_and_then_half_of_what_festa_sends():
     tails = num_weights(plain(), *TAILS)
     assert second.total() == 4 * formulas.p_festa(load, tails) == 4 * (2 * 2 * 3 * 16 * 32 + 2 * tails)
     assert first.each_round() == second.total()
-    assert first.total(direction=UP, kind=Kind.ONCE) == 4 * formulas.p_festa_once(load) == 4 * 3 * 16 * 32
+    assert first.total(direction=UP, kind=CrossingKind.ONCE) == 4 * formulas.p_festa_once(load) == 4 * 3 * 16 * 32
 
 
 def test_the_key_never_crosses():
@@ -71,7 +71,7 @@ def test_the_key_never_crosses():
     assert not any(each.flatten().tolist() == key.flatten().tolist() for _, each in listener.heard)
     assert all(each.is_floating_point() for _, each in listener.heard)
     ordered = SplitNetwork(plain()).site.start(site.batches[0]["image"])[-1]
-    (sent,) = [each for each in listener.of(UP, Kind.ONCE) if each.shape == ordered.shape]
+    (sent,) = [each for each in listener.of(UP, CrossingKind.ONCE) if each.shape == ordered.shape]
     assert not torch.allclose(sent, ordered, atol=1e-2)
     assert torch.allclose(unshuffle(sent, key), ordered)
 
@@ -97,7 +97,11 @@ def test_goes_on_exactly_from_a_state():
     resumed.load_state_dict(straight.state_dict())
     traffic = [each.round([make_site()]) for each in (straight, resumed)]
     assert largest_change(straight.network(), resumed.network()) == 0.0
-    assert traffic[1].total(direction=UP, kind=Kind.ONCE) == traffic[1].total(direction=DOWN, kind=Kind.ONCE) == 0
+    assert (
+        traffic[1].total(direction=UP, kind=CrossingKind.ONCE)
+        == traffic[1].total(direction=DOWN, kind=CrossingKind.ONCE)
+        == 0
+    )
 
 
 def test_refuses_a_body_that_knows_places():

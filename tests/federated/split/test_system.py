@@ -1,8 +1,8 @@
 import pytest
 from torch import nn
 
-from mtmedformer_monai.federated.split.factory import NEIGHBORS, make_neighbor
-from mtmedformer_monai.federated.split.system import LocalSettings, NeighborSystem
+from mtmedformer_monai.federated.split.factory import SPLIT_SYSTEMS, make_split_system
+from mtmedformer_monai.federated.split.system import LocalSettings, SplitSystem
 from mtmedformer_monai.losses.hybrid import HybridLoss
 from tests.federated.split.little_sites import largest_change, make_site, make_tasks, plain, settings
 
@@ -19,11 +19,11 @@ def test_refuses_losses_that_differ_by_site(loss, epochs, message):
         LocalSettings(loss, epochs=epochs)
 
 
-@pytest.mark.parametrize("name", NEIGHBORS)
-def test_every_neighbor_by_its_name(name):
+@pytest.mark.parametrize("name", SPLIT_SYSTEMS)
+def test_every_split_system_by_its_name(name):
     network = plain()
-    system = make_neighbor(name, network, settings())
-    assert isinstance(system, NeighborSystem)
+    system = make_split_system(name, network, settings())
+    assert isinstance(system, SplitSystem)
     traffic = system.round([make_site()])
     assert traffic.total("a") == traffic.total() > 0
     assert set(system.losses) == {"a"}
@@ -34,6 +34,6 @@ def test_every_neighbor_by_its_name(name):
 
 def test_the_factory_lists_the_choices():
     with pytest.raises(ValueError, match="one of festa, p_festa, fesvibs, task_agnostic, got 'feast'"):
-        make_neighbor("feast", plain(), settings())
-    with pytest.raises(TypeError, match="'p_festa' has no setting 'alternate'; it has unify_every, seed, observer"):
-        make_neighbor("p_festa", plain(), settings(), alternate=False)
+        make_split_system("feast", plain(), settings())
+    with pytest.raises(ValueError, match="'p_festa' has no setting 'alternate'; it has unify_every, seed, observer"):
+        make_split_system("p_festa", plain(), settings(), alternate=False)

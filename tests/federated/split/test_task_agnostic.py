@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.split import formulas
-from mtmedformer_monai.federated.split.channel import DOWN, Kind
+from mtmedformer_monai.federated.split.channel import DOWN, CrossingKind
 from mtmedformer_monai.federated.split.system import Site
 from mtmedformer_monai.federated.split.task_agnostic import TaskAgnostic
 from mtmedformer_monai.federated.strategies.norms import norm_parameters
@@ -36,7 +36,7 @@ def test_pretraining_sends_encoder_and_decoder_down_and_up_and_heads_nothing():
     num = num_weights(MTMedFormer(hierarchical().encoder, [ReconstructionTask()]), "")
     assert system.round([site]).total() == 4 * formulas.task_agnostic(num) == 4 * 2 * num
     joining, later = system.round([site]), system.round([site])
-    assert joining.total() == joining.total(direction=DOWN, kind=Kind.ONCE)
+    assert joining.total() == joining.total(direction=DOWN, kind=CrossingKind.ONCE)
     assert joining.total() == 4 * num_weights(hierarchical().encoder, "")
     assert later.total() == 0
 

@@ -106,7 +106,7 @@ class Logistic:
 
 
 def logistic_sites(seed: int = 0) -> list[Logistic]:
-    """Three unlike ones."""
+    """Three heterogeneous ones."""
     generator = torch.Generator().manual_seed(seed)
     truth = torch.tensor([1.5, -1.0, 0.3], dtype=torch.float64)
     sites = []

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import Compressed, FedAvg
 from tests.federated.strategies.local_training import (
     assert_any_order_is_the_same,
@@ -14,14 +14,14 @@ from tests.federated.strategies.local_training import (
 )
 
 
-def strategy(half_shift: bool = True, **settings) -> Compressed:
-    return Compressed(PosteriorSites(coded_precision=True, **settings), half_shift)
+def strategy(half_mean: bool = True, **settings) -> Compressed:
+    return Compressed(PVI(coded_precision=True, **settings), half_mean)
 
 
-@pytest.mark.parametrize("half_shift", [False, True], ids=["float32 shift", "float16 shift"])
-def test_logistic_sites_reach_the_pooled_optimum_through_few_bytes(half_shift):
+@pytest.mark.parametrize("half_mean", [False, True], ids=["float32 shift", "float16 shift"])
+def test_logistic_sites_reach_the_pooled_optimum_through_few_bytes(half_mean):
     sites = logistic_sites()
-    chosen = strategy(half_shift, isotropic=0.3, curvature=0.5, prior_precision=0.5, rate=0.5)
+    chosen = strategy(half_mean, isotropic=0.3, curvature=0.5, prior_precision=0.5, rate=0.5)
     server, _ = federate(chosen, {"w": torch.zeros(3)}, sites, 70)
     torch.testing.assert_close(server.weights()["w"].double(), pooled_optimum(sites, 0.5), rtol=0, atol=5e-5)
 

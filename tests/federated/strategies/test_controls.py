@@ -27,15 +27,15 @@ def test_weights_are_finished_where_they_were_trained():
     rule.add(OwnControls().replace({"w": torch.tensor([1.0])}, {"w": 10}))
     rule.close_round()
     assert rule.weights()["w"].item() == 0.0
-    rule.add({"shift/w": torch.tensor([8.0]), "precision/w": torch.tensor([2.0])})
+    rule.add({"precision_mean/w": torch.tensor([8.0]), "precision/w": torch.tensor([2.0])})
     rule.close_round()
     assert rule.weights()["w"].item() == 3.0  # 8 / 2 - 1
 
 
-@pytest.mark.parametrize("wrong", ["control/w", "shift/w"])
+@pytest.mark.parametrize("wrong", ["control/w", "precision_mean/w"])
 def test_a_message_that_does_not_fit_is_refused_whole(wrong):
     rule = server()
-    message = {"shift/w": torch.ones(1), "precision/w": torch.ones(1), "control/w": torch.ones(1)}
+    message = {"precision_mean/w": torch.ones(1), "precision/w": torch.ones(1), "control/w": torch.ones(1)}
     message["count/w"] = torch.tensor(1.0)
     before = rule.state_dict()
     with pytest.raises(ValueError, match="not finite"):

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy
+from mtmedformer_monai.federated.strategy import LocalTraining
+from mtmedformer_monai.federated.wire import num_bytes
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 from tests.federated.strategies.local_training import random_site, three_tensors
 
@@ -24,12 +26,31 @@ def test_settings_reach_the_strategy():
 
 
 def test_another_name_is_told_the_choices():
-    with pytest.raises(ValueError, match=r"expects one of bayesian, fedavg, .*, local, got 'fedsgd'"):
+    with pytest.raises(ValueError, match=r"expects one of pvi, fedavg, .*, local, got 'fedsgd'"):
         make_strategy("fedsgd")
 
 
 def test_another_setting_is_told_the_choices():
-    with pytest.raises(ValueError, match="'bayesian' has no setting 'alpha'; it has isotropic, curvature"):
-        make_strategy("bayesian", alpha=1)
+    with pytest.raises(ValueError, match="'pvi' has no setting 'alpha'; it has isotropic, curvature"):
+        make_strategy("pvi", alpha=1)
     with pytest.raises(ValueError, match="it has none"):
         make_strategy("fedavg", alpha=1)
+
+
+@pytest.mark.parametrize(("compress", "bytes_a_weight"), [("", 8), ("float32", 5), ("float16", 3)])
+def test_messages_are_compressed_by_a_setting(compress, bytes_a_weight):
+    """A weight takes its mean and its precision: 4 + 4 bytes, 4 + 1, or 2 + 1; scales are 16 or 20 per tensor."""
+    strategy, start = make_strategy("pvi", compress=compress), {"w": torch.zeros(1000)}
+    server, rule = strategy.server(start), strategy.site()
+    rule.receive(server.broadcast())
+    weights, square = torch.randn(1000), torch.rand(1000)
+    sent = rule.send(LocalTraining({"w": weights}, {"w": 10}, {"w": square}))
+    assert 0 <= num_bytes(sent) - 1000 * bytes_a_weight <= 20
+    server.add(sent)
+    server.close_round()
+    assert not torch.equal(server.weights()["w"], start["w"])
+
+
+def test_another_compression_is_told_the_choices():
+    with pytest.raises(ValueError, match="compress expects one of float32, float16 or nothing, got 'zip'"):
+        make_strategy("fedavg", compress="zip")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg, FedProx, KeepLocal
 from tests.federated.strategies.local_training import (
     assert_it_goes_on_after_restoring,
@@ -32,7 +32,7 @@ def test_a_head_stays_and_the_rest_is_averaged():
 def test_nothing_of_what_is_kept_is_sent():
     rule = KeepLocal(FedAvg(), ["decoders.*"]).site()
     start = rule.receive({f"mean/{name}": value for name, value in START.items()})
-    assert set(rule.send(two_sites()[0](rule, start))) == {"shift/encoder.w", "precision/encoder.w"}
+    assert set(rule.send(two_sites()[0](rule, start))) == {"precision_mean/encoder.w", "precision/encoder.w"}
 
 
 def test_the_rest_is_corrected_by_the_strategy_and_what_is_kept_is_not():
@@ -44,16 +44,16 @@ def test_the_rest_is_corrected_by_the_strategy_and_what_is_kept_is_not():
 
 
 def test_values_that_are_not_finite_are_not_kept():
-    rule = KeepLocal(PosteriorSites(), ["decoders.*"]).site()
-    broadcast = PosteriorSites().server(START).broadcast()
+    rule = KeepLocal(PVI(), ["decoders.*"]).site()
+    broadcast = PVI().server(START).broadcast()
     for value in (10.0, float("nan")):
         rule.send(fixed({"encoder.w": 1.0, "decoders.lung.w": value})(rule, rule.receive(broadcast)))
     assert rule.receive(broadcast)["decoders.lung.w"].item() == 10.0
 
 
 def test_a_site_of_the_strategy_withdraws_through_it():
-    server, rules = federate(KeepLocal(PosteriorSites(), ["decoders.*"]), START, two_sites(), 2)
-    assert set(rules[0].own_evidence()) == {"shift/encoder.w", "precision/encoder.w"}
+    server, rules = federate(KeepLocal(PVI(), ["decoders.*"]), START, two_sites(), 2)
+    assert set(rules[0].own_factor()) == {"precision_mean/encoder.w", "precision/encoder.w"}
     for rule in rules:
         server.add(rule.withdraw())
     server.close_round()
@@ -61,7 +61,7 @@ def test_a_site_of_the_strategy_withdraws_through_it():
 
 
 def test_it_goes_on_after_restoring():
-    strategy = KeepLocal(PosteriorSites(), ["lung"])
+    strategy = KeepLocal(PVI(), ["lung"])
     assert_it_goes_on_after_restoring(strategy, three_tensors(), [random_site(seed) for seed in range(3)])
 
 

@@ -27,7 +27,7 @@ def test_a_scrambled_copy_is_sent_in_the_broadcast_order():
     permutation = random_permutation(GROUPS, torch.Generator().manual_seed(0))
     message = send(MatchedAveraging(), permute(weights(), GROUPS, permutation))
     for name, value in weights().items():
-        assert torch.equal(message[f"shift/{name}"], 4 * value)
+        assert torch.equal(message[f"precision_mean/{name}"], 4 * value)
 
 
 def test_from_common_weights_it_is_federated_averaging_bit_for_bit():
@@ -38,7 +38,7 @@ def test_from_common_weights_it_is_federated_averaging_bit_for_bit():
 
 def test_tensors_without_groups_are_averaged_as_they_are():
     message = send(MatchedAveraging(), {**weights(), "c.weight": torch.ones(2)})
-    assert message["shift/c.weight"].tolist() == [4.0, 4.0]
+    assert message["precision_mean/c.weight"].tolist() == [4.0, 4.0]
 
 
 def test_a_network_without_groups_is_refused():

@@ -47,7 +47,7 @@ def test_drift_is_taken_out_where_averaging_stalls():
 def test_without_steps_controls_stay():
     rule = Scaffold().site()
     rule.receive({"mean/w": torch.zeros(1)})
-    assert set(rule.send(LocalTraining({"w": torch.ones(1)}, {"w": 3}))) == {"shift/w", "precision/w"}
+    assert set(rule.send(LocalTraining({"w": torch.ones(1)}, {"w": 3}))) == {"precision_mean/w", "precision/w"}
 
 
 def test_what_is_not_trained_stays_bit_for_bit_and_has_no_control():

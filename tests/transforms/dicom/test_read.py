@@ -25,7 +25,7 @@ def test_image_and_metadata(make_dicom):
     image, meta = read_dicom(path)
     np.testing.assert_allclose(image, PIXELS / 1100, atol=1e-7)
     assert image.dtype == np.float32
-    assert meta["spatial_shape"].tolist() == [3, 4]
+    assert meta["source_shape"].tolist() == [3, 4]
     np.testing.assert_array_equal(meta["to_source"], np.eye(3))
     np.testing.assert_allclose(meta["spacing_mm"], [0.1, 0.2])
     assert (meta["laterality"], meta["view"], meta["modality"]) == ("R", "MLO", "MG")

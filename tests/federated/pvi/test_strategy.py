@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg
-from mtmedformer_monai.federated.strategy import Kind, LocalTraining, pick
+from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
 from tests.federated.strategies.local_training import (
     assert_any_order_is_the_same,
     assert_it_goes_on_after_restoring,
@@ -27,7 +27,7 @@ def linear_site(precision: list[float], shift: list[float], told: list[float] | 
     def train(rule, start):
         zero = torch.zeros_like(offset)
         ones = torch.ones_like(offset)
-        constant = count * rule.correct("w", zero, zero, count)  # of the pull's gradient, which is affine
+        constant = count * rule.correct("w", zero, zero, count)  # of the cavity's gradient, which is affine
         slope = count * rule.correct("w", ones, zero, count) - constant
         trained = (offset - constant) / (curvature + slope)
         square = torch.tensor(told or precision) / count
@@ -49,17 +49,13 @@ def close(actual: torch.Tensor, expected, tolerance: float = 1e-6) -> None:
 
 
 def test_exact_curvature_gives_the_pooled_posterior_in_one_round():
-    server, _ = federate(
-        PosteriorSites(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_sites()
-    )
+    server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_sites())
     close(server.broadcast()["precision/w"], [7.5, 11.5])  # 4 + 1 + 2 and the prior's, once
     close(server.weights()["w"], [10.5 / 7.5, 10.5 / 11.5])  # (8 - 1 + 3 + 0.5 * 1) / 7.5
 
 
 def test_more_rounds_change_nothing_then():
-    server, _ = federate(
-        PosteriorSites(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_sites(), 4
-    )
+    server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_sites(), 4)
     close(server.weights()["w"], [10.5 / 7.5, 10.5 / 11.5])
     close(server.broadcast()["precision/w"], [7.5, 11.5])
 
@@ -67,7 +63,7 @@ def test_more_rounds_change_nothing_then():
 @pytest.mark.parametrize("told", [[8.0, 8.0], [3.0, 9.0]], ids=["too sure", "crooked"])
 def test_wrong_precisions_reach_the_pooled_mean_over_rounds(told):
     sites = [linear_site([4.0, 1.0], [8.0, 0.0], told), linear_site([1.0, 2.0], [-1.0, 6.0], told)]
-    strategy = PosteriorSites(**EXACT, rate=0.5, prior_precision=0.5)
+    strategy = PVI(**EXACT, rate=0.5, prior_precision=0.5)
     server, _ = federate(strategy, {"w": torch.ones(2)}, sites, 80)
     close(server.weights()["w"], [7.5 / 5.5, 6.5 / 3.5], 1e-4)
 
@@ -85,21 +81,21 @@ def test_wrong_precisions_reach_the_pooled_mean_over_rounds(told):
 )
 def test_logistic_sites_reach_the_pooled_optimum(settings, rate, num_rounds):
     sites = logistic_sites()
-    strategy = PosteriorSites(**settings, prior_precision=0.5, rate=rate)
+    strategy = PVI(**settings, prior_precision=0.5, rate=rate)
     server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, num_rounds)
     close(server.weights()["w"], pooled_optimum(sites, 0.5), 2e-5)  # messages are float32
 
 
 def test_coded_precision_reaches_it_too():
     sites = logistic_sites()
-    strategy = PosteriorSites(isotropic=0.03, curvature=2.0, prior_precision=0.5, rate=0.5, coded_precision=True)
+    strategy = PVI(isotropic=0.03, curvature=2.0, prior_precision=0.5, rate=0.5, coded_precision=True)
     server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, 70)
     close(server.weights()["w"], pooled_optimum(sites, 0.5), 2e-5)
 
 
 def test_without_memory_isotropic_is_federated_averaging_bit_for_bit():
     sites = [random_site(seed) for seed in range(3)]
-    strategy = PosteriorSites(isotropic=1.0, curvature=0.0, memory=False)
+    strategy = PVI(isotropic=1.0, curvature=0.0, memory=False)
     reached, expected = (federate(each, three_tensors(), sites, 3)[0].weights() for each in (strategy, FedAvg()))
     assert all(torch.equal(reached[name], expected[name]) for name in expected)
 
@@ -107,20 +103,20 @@ def test_without_memory_isotropic_is_federated_averaging_bit_for_bit():
 def test_the_prior_is_not_multiplied_by_the_sites():
     for num_sites in (1, 4):
         sites = [linear_site([1.0], [0.0])] * num_sites
-        server, _ = federate(PosteriorSites(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.zeros(1)}, sites)
+        server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.zeros(1)}, sites)
         close(server.broadcast()["precision/w"], [num_sites + 0.5])
 
 
 def test_an_untrained_task_keeps_weights_and_prior_precision_bit_for_bit():
     start = three_tensors()
-    server, _ = federate(PosteriorSites(prior_precision=0.05), start, [random_site(0), random_site(1)], 3)
+    server, _ = federate(PVI(prior_precision=0.05), start, [random_site(0), random_site(1)], 3)
     assert torch.equal(server.weights()["opacity"], start["opacity"])
     assert torch.equal(server.broadcast()["precision/opacity"], torch.full((3, 2), 0.05))
     assert (server.broadcast()["precision/lung"] > 0.05).all()
 
 
 def test_a_round_without_messages_changes_nothing():
-    server, _ = federate(PosteriorSites(), three_tensors(), [random_site(0)], 2)
+    server, _ = federate(PVI(), three_tensors(), [random_site(0)], 2)
     before = server.broadcast()
     server.close_round()
     assert all(torch.equal(value, before[name]) for name, value in server.broadcast().items())
@@ -128,13 +124,13 @@ def test_a_round_without_messages_changes_nothing():
 
 def test_an_absent_sites_factor_persists():
     sites = three_linear_sites()
-    server, rules = federate(PosteriorSites(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, sites)
+    server, rules = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, sites)
     play(server, rules[1:], sites[1:])
     close(server.weights()["w"], [10.5 / 7.5, 10.5 / 11.5])
 
 
 def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
-    strategy = PosteriorSites(**EXACT, rate=1.0, prior_precision=0.5)
+    strategy = PVI(**EXACT, rate=1.0, prior_precision=0.5)
     server, rules = federate(strategy, {"w": torch.ones(2)}, three_linear_sites(), 2)
     server.add(rules[0].withdraw())
     server.close_round()
@@ -142,16 +138,16 @@ def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
     for name, value in without.broadcast().items():
         close(server.broadcast()[name], value)
     assert server.broadcast()["setting/damping"] == 1.0  # no alarm
-    assert rules[0].own_evidence() == {}
+    assert rules[0].own_factor() == {}
     assert rules[0].withdraw() == {}
 
 
 def test_order_of_sites_never_matters():
-    assert_any_order_is_the_same(PosteriorSites(), three_tensors(), [random_site(seed) for seed in range(3)])
+    assert_any_order_is_the_same(PVI(), three_tensors(), [random_site(seed) for seed in range(3)])
 
 
 def test_grouping_of_sites_never_matters_at_a_given_rate():
-    strategy, sites = PosteriorSites(rate=0.5), [random_site(seed) for seed in range(4)]
+    strategy, sites = PVI(rate=0.5), [random_site(seed) for seed in range(4)]
     one, other = strategy.server(three_tensors()), strategy.server(three_tensors())
     broadcast = one.broadcast()
     rules = [strategy.site() for _ in sites]
@@ -166,11 +162,11 @@ def test_grouping_of_sites_never_matters_at_a_given_rate():
 
 
 def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(PosteriorSites(), three_tensors(), [random_site(seed) for seed in range(3)])
+    assert_it_goes_on_after_restoring(PVI(), three_tensors(), [random_site(seed) for seed in range(3)])
 
 
 def test_a_round_that_is_restored_half_way_closes_alike():
-    strategy, site = PosteriorSites(), random_site(0)
+    strategy, site = PVI(), random_site(0)
     server, rule = strategy.server(three_tensors()), strategy.site()
     server.add(rule.send(site(rule, rule.receive(server.broadcast()))))
     restored = strategy.server(three_tensors())
@@ -181,15 +177,13 @@ def test_a_round_that_is_restored_half_way_closes_alike():
 
 
 def test_the_site_and_the_server_hold_the_same_factors():
-    server, rules = federate(
-        PosteriorSites(prior_precision=0.05), three_tensors(), [random_site(0), random_site(1)], 30
-    )
-    own = [rule.own_evidence() for rule in rules]
+    server, rules = federate(PVI(prior_precision=0.05), three_tensors(), [random_site(0), random_site(1)], 30)
+    own = [rule.own_factor() for rule in rules]
     for name in ("encoder", "lung"):
         total = sum(each[f"precision/{name}"].double() for each in own) + 0.05
         close(server.broadcast()[f"precision/{name}"], total)
         start = 0.05 * three_tensors()[name].double()
-        mean = (sum(each[f"shift/{name}"].double() for each in own) + start) / total
+        mean = (sum(each[f"precision_mean/{name}"].double() for each in own) + start) / total
         close(server.weights()[name], mean)
 
 
@@ -199,10 +193,10 @@ def test_statistics_are_averaged_by_images_and_have_no_posterior():
         fixed({"w": 0.0, "norm.running_mean": 1.0, "norm.num_batches_tracked": 4}, count=10),
         fixed({"w": 0.0, "norm.running_mean": 5.0, "norm.num_batches_tracked": 8}, count=30),
     ]
-    server, rules = federate(PosteriorSites(), start, sites, 2)
+    server, rules = federate(PVI(), start, sites, 2)
     assert server.weights()["norm.running_mean"].tolist() == [4.0]
     assert server.weights()["norm.num_batches_tracked"].tolist() == [7]
-    assert set(pick(server.broadcast(), Kind.PRECISION)) == {"w"}
+    assert set(pick(server.broadcast(), TensorKind.PRECISION)) == {"w"}
     server.add(rules[0].withdraw())
     server.close_round()
     assert server.weights()["norm.running_mean"].tolist() == [5.0]
@@ -220,9 +214,9 @@ def test_statistics_are_averaged_by_images_and_have_no_posterior():
 )
 def test_settings_that_make_no_posterior_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        PosteriorSites(**settings)
+        PVI(**settings)
 
 
 def test_squared_gradients_are_asked_for_where_they_count():
-    assert PosteriorSites().site().needs_squared_gradient
-    assert not PosteriorSites(curvature=0.0).site().needs_squared_gradient
+    assert PVI().site().needs_squared_gradient
+    assert not PVI(curvature=0.0).site().needs_squared_gradient

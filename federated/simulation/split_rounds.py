@@ -1,4 +1,4 @@
-"""The rounds of a neighbor's system on the same sites, in this process."""
+"""The rounds of a split-learning baseline on the same sites, in this process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from monai.utils import set_determinism
 from torch import nn
 
 from mtmedformer_monai.engines.handlers.seeding import seed_epoch
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
+from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
 from mtmedformer_monai.federated.split.channel import DOWN, UP
-from mtmedformer_monai.federated.split.factory import make_neighbor
+from mtmedformer_monai.federated.split.factory import make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 from mtmedformer_monai.io.config_text import config_text
@@ -36,11 +36,11 @@ PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainVi
 NEEDS_PLAIN = ("p_festa", "fesvibs")
 
 
-class NeighborSimulation:
+class SplitSimulation:
     """One system, from its first round or from where it stopped; files as those of `Simulation`.
 
     Args:
-        name: of the system, as of `make_neighbor`.
+        name: of the system, as of `make_split_system`.
         settings: of the simulation; `strategy_settings` are the system's.
         data: datalists of all sites.
         folder: for its files.
@@ -63,7 +63,7 @@ class NeighborSimulation:
             seed_epoch(site.batches, settings.seed, 0, index)
         loss = scaled_loss(network, tasks, self._sites)
         local = LocalSettings(loss, epochs=settings.local_epochs)
-        self._system = make_neighbor(name, network, local, **settings.strategy_settings)
+        self._system = make_split_system(name, network, local, **settings.strategy_settings)
 
     def run(self) -> dict[str, Figures]:
         """All rounds that are not done yet; then test figures.
@@ -132,7 +132,6 @@ class NeighborSimulation:
         return Evaluation(self._settings.bundle, {**self._overrides, **lists})
 
 
-@torch.no_grad()
 def scaled_loss(network: nn.Module, tasks: Sequence[Task], sites: Sequence[Site]) -> HybridLoss:
     """The hybrid loss with one scale for all sites: means over their first batches at the common weights.
 
@@ -141,12 +140,11 @@ def scaled_loss(network: nn.Module, tasks: Sequence[Task], sites: Sequence[Site]
         tasks: of the network; one that no site has a label of counts plainly.
         sites: whose batches are measured.
     """
-    measured, prepare = HybridLoss(tasks), PrepareMultiTaskBatch(tasks, keep_meta=False)
-    network.eval()
+    scales, prepare = LossScales(), PrepareMultiTaskBatch(tasks, keep_meta=False)
     for site in sites:
-        for _, batch in zip(range(max(1, INITIAL_BATCHES // len(sites))), site.batches, strict=False):
-            image, targets = prepare(batch)
-            measured(network(image), targets)
-    network.train()
-    scales = {task.name: float(value) for task, value in zip(tasks, measured.initial, strict=True)}
-    return HybridLoss(tasks, initial={name: value if value > 0 else 1.0 for name, value in scales.items()})
+        first = zip(range(max(1, INITIAL_BATCHES // len(sites))), site.batches, strict=False)
+        scales.add(
+            loss_terms(HybridLoss(tasks, normalize=False), network, network, (prepare(each) for _, each in first))
+        )
+    _, initial = split_initial_losses(scales.broadcast())
+    return HybridLoss(tasks, initial={task.name: initial.get(task.name, 1.0) for task in tasks})

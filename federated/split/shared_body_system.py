@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from mtmedformer_monai.federated.strategy import Weights
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
-from .channel import DOWN, UP, Channel, Kind, Observer, Traffic
+from .channel import DOWN, UP, Channel, CrossingKind, Observer, Traffic
 from .server_body import ServerBody
 from .site_member import SiteMember
 from .split_network import SplitNetwork
 from .split_step import SplitStep
-from .system import LocalSettings, NeighborSystem, Site
+from .system import LocalSettings, Site, SplitSystem
 from .unify import mean_weights
 
 Batch = tuple[Tensor, dict[str, Tensor]]
 """What a site trains from, and its targets."""
 
 
-class SplitSystem(NeighborSystem):
+class SharedBodySystem(SplitSystem):
     """Each step takes a batch of every site; a site without batches left sits out the rest of the round.
 
     Args:
@@ -135,7 +135,7 @@ class SplitSystem(NeighborSystem):
         """The site's side; one that is new receives head and tails first."""
         if name not in self._members:
             self._members[name] = self._new_member()
-            self._members[name].receive(channel.send_all(self._split.site.state_dict(), DOWN, Kind.ONCE))
+            self._members[name].receive(channel.send_all(self._split.site.state_dict(), DOWN, CrossingKind.ONCE))
         return self._members[name]
 
     def _new_member(self) -> SiteMember:
@@ -147,12 +147,12 @@ class SplitSystem(NeighborSystem):
         sent = []
         for name, channel in channels.items():
             weights = {key: value for key, value in self._members[name].weights().items() if self._crosses(key)}
-            sent.append((channel.send_all(weights, UP, Kind.WEIGHTS), self._members[name].num_samples))
+            sent.append((channel.send_all(weights, UP, CrossingKind.WEIGHTS), self._members[name].num_samples))
         unified = mean_weights(sent, self._split.site.state_dict())
         self._split.site.load_state_dict(unified)
         for (weights, _), (name, channel) in zip(sent, channels.items(), strict=True):
             own = {key: unified[key] for key in weights}
-            self._members[name].receive(channel.send_all(own, DOWN, Kind.WEIGHTS))
+            self._members[name].receive(channel.send_all(own, DOWN, CrossingKind.WEIGHTS))
 
     def _site_weights(self, site: str) -> Weights:
         if not site:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.client.class_union import restrict_tasks
+from mtmedformer_monai.keys import BoxRow
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask
-from mtmedformer_monai.tasks.detection_head import BOX, LOGITS, POINT
 
 CLASSES = ["normal", "benign", "malignant"]
 
@@ -99,7 +99,7 @@ def rows(num_classes):
     boxes = torch.tensor([[0.0, 0.0, 9.0, 8.0], [8.0, 0.0, 16.0, 8.0]])
     logits = torch.randn(2, num_classes, generator=torch.Generator().manual_seed(1))
     output = torch.zeros(1, 2, 7 + num_classes)
-    output[0, :, POINT], output[0, :, BOX], output[0, :, LOGITS] = points, boxes, logits
+    output[0, :, BoxRow.POINT], output[0, :, BoxRow.BOX], output[0, :, BoxRow.LOGITS] = points, boxes, logits
     return output
 
 
@@ -108,11 +108,11 @@ def test_boxes_of_known_classes_have_the_loss_of_a_detector_of_these_alone():
     target = torch.tensor([[[0.0, 0.0, 8.0, 8.0, 2.0], [-1.0] * 5]])
     task = restrict(detection(["a", "b", "c"]), "a", "c")
     alone = torch.tensor([[[0.0, 0.0, 8.0, 8.0, 1.0], [-1.0] * 5]])
-    keep = [*range(LOGITS.start), LOGITS.start, LOGITS.start + 2]
+    keep = [*range(BoxRow.LOGITS.start), BoxRow.LOGITS.start, BoxRow.LOGITS.start + 2]
     loss, gradient = gradient_of(task, output, target)
     assert loss == pytest.approx(float(detection(["a", "c"]).loss(output[..., keep], alone)))
-    assert not gradient[..., LOGITS.start + 1].any()
-    assert gradient[..., LOGITS.start + 2].any()
+    assert not gradient[..., BoxRow.LOGITS.start + 1].any()
+    assert gradient[..., BoxRow.LOGITS.start + 2].any()
     assert float(task.loss(output, torch.full((1, 2, 5), torch.nan))) == 0.0
     with pytest.raises(ValueError, match="leave these annotations out"):
         task.loss(output, torch.tensor([[[0.0, 0.0, 8.0, 8.0, 1.0], [-1.0] * 5]]))

@@ -1,4 +1,4 @@
-"""The server's side of posterior-site federation: the prior times the factors of all sites."""
+"""The server's side of partitioned variational inference: the prior times the factors of all clients."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Kind, Message, ServerRule, Weights, key
+from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key
 
 from .posterior import Accumulator, means
 from .step_guard import StepGuard
 
-DAMPING: Final = key(Kind.SETTING, "damping")
-"""Broadcast: factor of the sites' rates, below 1 after divergence."""
+DAMPING: Final = key(TensorKind.SETTING, "damping")
+"""Broadcast: factor of the clients' rates, below 1 after divergence."""
 
 
-class PosteriorServer(ServerRule):
-    """Adds the changes of factors; factors stay while their sites are silent.
+class PVIServer(ServerRule):
+    """Adds the changes of factors; factors stay while their clients are silent.
 
     Statistics (`is_averaged`) are sums of the same kind, without a prior.
 
@@ -38,12 +38,12 @@ class PosteriorServer(ServerRule):
         prior = {name: from_moments(value.double(), precision.expand(value.shape)) for name, value in learned.items()}
         self._precision = {name: torch.full(value.shape, prior_precision) for name, value in learned.items()}
         self._posterior = Accumulator(prior)
-        self._statistics = RunningSum(counted, kinds=(Kind.SHIFT, Kind.PRECISION))
+        self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
         self._guard = StepGuard(1.0)
         self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds one site's changes."""
+        """Adds one client's changes."""
         factor = _factor(message, self._precision)
         others = {name: value for name, value in message.items() if name.partition("/")[2] not in factor}
         self._posterior.check(factor)
@@ -68,8 +68,8 @@ class PosteriorServer(ServerRule):
 
     def broadcast(self) -> Message:
         """Mean, precision and damping."""
-        message = {key(Kind.MEAN, name): value for name, value in self._weights.items()}
-        message |= {key(Kind.PRECISION, name): value for name, value in self._precision.items()}
+        message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
+        message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
         return {**message, DAMPING: torch.tensor(self._guard.rate)}
 
     def weights(self) -> Weights:
@@ -100,7 +100,7 @@ def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[
     """Natural parameters of the weights that have a posterior.
 
     Raises:
-        KeyError: a shift without a precision, or the reverse.
+        KeyError: a precision-weighted mean without a precision, or the reverse.
     """
     kinds: dict[str, dict[str, Tensor]] = {}
     for full, value in message.items():
@@ -108,6 +108,8 @@ def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[
         if name in known:
             kinds.setdefault(name, {})[kind] = value
     for name, given in kinds.items():
-        if set(given) != {Kind.SHIFT, Kind.PRECISION}:
-            raise KeyError(f"weight {name!r} expects a shift and a precision, got {sorted(given)}.")
-    return {name: Gaussian(given[Kind.SHIFT], given[Kind.PRECISION]) for name, given in kinds.items()}
+        if set(given) != {TensorKind.PRECISION_MEAN, TensorKind.PRECISION}:
+            raise KeyError(f"weight {name!r} expects precision_mean and precision, got {sorted(given)}.")
+    return {
+        name: Gaussian(given[TensorKind.PRECISION_MEAN], given[TensorKind.PRECISION]) for name, given in kinds.items()
+    }

@@ -3,17 +3,17 @@ import logging
 import pytest
 import torch
 
-from mtmedformer_monai.federated.pvi import PosteriorSites, step_guard
-from tests.federated.pvi.test_posterior_sites import linear_site
+from mtmedformer_monai.federated.pvi import PVI, step_guard
+from tests.federated.pvi.test_strategy import linear_site
 from tests.federated.strategies.local_training import federate
 
 
 def server(**settings):
-    return PosteriorSites(**{"prior_precision": 0.5, **settings}).server({"w": torch.tensor([2.0, 4.0])})
+    return PVI(**{"prior_precision": 0.5, **settings}).server({"w": torch.tensor([2.0, 4.0])})
 
 
 def change(shift: float, precision: float) -> dict[str, torch.Tensor]:
-    return {"shift/w": torch.full((2,), shift), "precision/w": torch.full((2,), precision)}
+    return {"precision_mean/w": torch.full((2,), shift), "precision/w": torch.full((2,), precision)}
 
 
 def test_the_posterior_by_hand():
@@ -39,9 +39,13 @@ def test_precision_never_falls_below_the_priors():
 @pytest.mark.parametrize(
     ("message", "error", "told"),
     [
-        ({"shift/v": torch.ones(2), "precision/v": torch.ones(2)}, KeyError, "no tensor 'shift/v'"),
-        ({"shift/w": torch.ones(2)}, KeyError, r"expects a shift and a precision, got \['shift'\]"),
-        ({"shift/w": torch.ones(3), "precision/w": torch.ones(3)}, ValueError, r"expects the shape \(2,\), got \(3,\)"),
+        ({"precision_mean/v": torch.ones(2), "precision/v": torch.ones(2)}, KeyError, "no tensor 'precision_mean/v'"),
+        ({"precision_mean/w": torch.ones(2)}, KeyError, r"expects precision_mean and precision, got"),
+        (
+            {"precision_mean/w": torch.ones(3), "precision/w": torch.ones(3)},
+            ValueError,
+            r"expects the shape \(2,\), got \(3,\)",
+        ),
         (change(float("nan"), 1.0), ValueError, "has diverged"),
     ],
     ids=["unknown", "half", "shape", "not finite"],
@@ -57,7 +61,7 @@ def test_a_message_that_does_not_fit_is_refused_whole(message, error, told):
 
 def test_the_default_rate_is_steady_where_a_fixed_one_overshoots(caplog):
     sites = [linear_site([1.0], [float(index)], told=[0.1]) for index in range(6)]
-    strategy = PosteriorSites(isotropic=0.0, curvature=1.0, average=0.0, prior_precision=0.05)
+    strategy = PVI(isotropic=0.0, curvature=1.0, average=0.0, prior_precision=0.05)
     with caplog.at_level(logging.WARNING):
         reached, _ = federate(strategy, {"w": torch.zeros(1)}, sites, 30)
     assert abs(reached.weights()["w"].item() - 15 / 6.05) < 1e-4
@@ -66,7 +70,7 @@ def test_the_default_rate_is_steady_where_a_fixed_one_overshoots(caplog):
 
 def overshooting(num_rounds: int) -> float:
     """The error of six sites that tell a tenth of their curvature, and so overshoot by more in each round."""
-    strategy = PosteriorSites(isotropic=0.0, curvature=1.0, average=0.0, rate=0.9, prior_precision=0.05)
+    strategy = PVI(isotropic=0.0, curvature=1.0, average=0.0, rate=0.9, prior_precision=0.05)
     sites = [linear_site([1.0], [float(index)], told=[0.1]) for index in range(6)]
     reached, _ = federate(strategy, {"w": torch.zeros(1)}, sites, num_rounds)
     return abs(reached.weights()["w"].item() - 15 / 6.05)

@@ -1,6 +1,6 @@
 import torch
 
-from mtmedformer_monai.metrics import decode_boxes
+from mtmedformer_monai.tasks import decode_boxes
 
 
 def dense(rows: list[tuple[list[float], list[float]]]) -> torch.Tensor:

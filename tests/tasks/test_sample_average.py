@@ -4,12 +4,11 @@ import pytest
 import torch
 
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, ReconstructionTask, SegmentationTask
-from mtmedformer_monai.uncertainty.output_average import (
+from mtmedformer_monai.tasks.sample_average import (
     average_sigmoid,
     average_softmax,
     mean_of_samples,
     std_of_samples,
-    summarize_samples,
 )
 from tests.networks.small import every_kind
 
@@ -32,7 +31,7 @@ def raw_outputs(task, seed=0):
 @pytest.mark.parametrize("task", [*every_kind(), ReconstructionTask()], ids=lambda task: task.name)
 def test_equal_samples_give_themselves_without_any_spread(task, num_samples):
     output = raw_outputs(task)
-    joint, figures = summarize_samples(task, output.expand(num_samples, *output.shape))
+    joint, figures = task.combine_samples(output.expand(num_samples, *output.shape))
     assert torch.equal(task.activate(joint), task.activate(output))
     assert joint.shape == output.shape
     for name, value in figures.items():
@@ -43,7 +42,7 @@ def test_equal_samples_give_themselves_without_any_spread(task, num_samples):
 @pytest.mark.parametrize("task", every_kind(), ids=lambda task: task.name)
 def test_probabilities_are_averaged(task):
     samples = torch.stack([raw_outputs(task, seed) for seed in range(5)])
-    joint, figures = summarize_samples(task, samples)
+    joint, figures = task.combine_samples(samples)
     probs = task.activate(samples)
     if isinstance(task, DetectionTask):
         assert torch.allclose(task.activate(joint)[..., 7:], probs[..., 7:].mean(dim=0), atol=1e-6)
@@ -66,7 +65,7 @@ def test_entropy_splits_into_noise_and_disagreement():
     opposed = torch.tensor([[[40.0]], [[-40.0]]])  # each draw is sure
     unsure = torch.zeros(2, 1, 1)  # both know nothing
     for samples, disagreement in ((opposed, LOG2), (unsure, 0.0)):
-        figures = summarize_samples(task, samples)[1]
+        figures = task.combine_samples(samples)[1]
         assert figures["entropy"].item() == pytest.approx(LOG2)
         assert figures["mutual_information"].item() == pytest.approx(disagreement, abs=1e-6)
 
@@ -75,9 +74,9 @@ def test_disagreement_of_masks_by_hand():
     task = SegmentationTask("lung", ["lung"])
     one = torch.tensor([[[[9.0, 9.0, -9.0]]]])
     other = torch.tensor([[[[9.0, -8.0, -9.0]]]])  # the mean of the middle pixel is just above a half
-    figures = summarize_samples(task, torch.stack([one, other]))[1]
+    figures = task.combine_samples(torch.stack([one, other]))[1]
     assert figures["disagreement"].item() == pytest.approx((0 + 1 - 2 * 1 / 3) / 2)
-    nothing = summarize_samples(task, torch.full((2, 1, 1, 2, 2), -9.0))[1]
+    nothing = task.combine_samples(torch.full((2, 1, 1, 2, 2), -9.0))[1]
     assert nothing["disagreement"].item() == 0.0
 
 
@@ -85,11 +84,11 @@ def test_a_draw_that_sees_nothing_has_no_say_in_the_box():
     task = DetectionTask("box", ["mass"])
     sees = torch.tensor([[[0.0, 0.0, 8.0, 8.0, 4.0, 4.0, 8.0, 10.0]]])
     blind = torch.tensor([[[0.0, 0.0, 99.0, 99.0, 4.0, 4.0, 8.0, -30.0]]])
-    joint, figures = summarize_samples(task, torch.stack([sees, blind]))
+    joint, figures = task.combine_samples(torch.stack([sees, blind]))
     assert joint[0, 0, :4].tolist() == pytest.approx([0, 0, 8, 8], abs=1e-3)
     assert figures["box_std"].max().item() < 0.01
     agreed = torch.stack([sees, sees + torch.tensor([2.0, 0, 2.0, 0, 0, 0, 0, 0])])
-    joint, figures = summarize_samples(task, agreed)
+    joint, figures = task.combine_samples(agreed)
     assert joint[0, 0, :7].tolist() == pytest.approx([1, 0, 9, 8, 4, 4, 8])
     assert figures["box_std"][0, 0].tolist() == pytest.approx([1, 0, 1, 0])
 

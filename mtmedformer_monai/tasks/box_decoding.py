@@ -4,31 +4,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from monai.data.box_utils import batched_nms
 from torch import Tensor
 
-BOX_COLUMNS = 7
-"""Columns before the class scores: box x1, y1, x2, y2 and anchor point x, y, stride, all in pixels."""
+from mtmedformer_monai.keys import BoxRow
+from mtmedformer_monai.metrics.detection import Boxes
+
+LEAST_SCORE = 0.05
+"""Boxes with a lower score are noise: metrics and reports don't look at them."""
 
 _MAX_CANDIDATES = 1000
 """Best candidates that enter non-maximum suppression, whose time grows with their number."""
 
 
-class Boxes(NamedTuple):
-    """Boxes of one image, best first.
-
-    `boxes`: float (N, 4), x1, y1, x2, y2 in pixels of the image at hand. `scores`: float (N,) in [0, 1].
-    `classes`: int (N,).
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    classes: Tensor
-
-
-def decode_boxes(output: Tensor, score_threshold: float = 0.05, nms_iou: float = 0.5, max_boxes: int = 100) -> Boxes:
+def decode_boxes(
+    output: Tensor, score_threshold: float = LEAST_SCORE, nms_iou: float = 0.5, max_boxes: int = 100
+) -> Boxes:
     """Thresholds the scores, then suppresses what overlaps a better box of the same class.
 
     Args:
@@ -38,10 +29,10 @@ def decode_boxes(output: Tensor, score_threshold: float = 0.05, nms_iou: float =
         max_boxes: at most so many boxes are kept.
     """
     output = output.detach().float()
-    scores = output[:, BOX_COLUMNS:]
+    scores = output[:, BoxRow.LOGITS]
     anchors, classes = (scores >= score_threshold).nonzero(as_tuple=True)
     scores = scores[anchors, classes]
     best = scores.argsort(descending=True, stable=True)[:_MAX_CANDIDATES]
-    boxes, scores, classes = output[anchors[best], :4], scores[best], classes[best]
+    boxes, scores, classes = output[anchors[best], BoxRow.BOX], scores[best], classes[best]
     keep = batched_nms(boxes, scores, classes, nms_iou, max_boxes).long()
     return Boxes(boxes[keep], scores[keep], classes[keep])

@@ -1,11 +1,11 @@
-"""How strong the pull of all others is at posterior sites, beside their own gradients.
+"""How strong the cavity term is at PVI clients, beside their own gradients.
 
-    python benchmarks/pull_strength.py FOLDER/bayesian --step 0.005
+    python benchmarks/cavity_strength.py FOLDER/pvi --step 0.005
 
-Reads the last round of a simulated federation with posterior sites and prints, by site and part of the network, medians
-over the weights, of the mean loss over images: the root mean square gradient of an image; the pull's slope at the
-global mean; and the pull of a weight that has moved by `--step` from there (a learning rate of 0.001 moves it by about
-that in five steps of Adam).
+Reads the last round of a simulated federation with PVI and prints, by client and part of the network, medians over the
+weights, of the mean loss over images: the root mean square gradient of an image; the cavity's gradient at the global
+mean; and the cavity's gradient at a weight that has moved by `--step` from there (a learning rate of 0.001 moves it by
+about that in five steps of Adam).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from precision_spread import last_memory, part_of, quantiles
 
 from mtmedformer_monai.federated.gaussian import Gaussian
-from mtmedformer_monai.federated.pvi.site_round import EvidenceScale, evidence, pull_of
-from mtmedformer_monai.federated.strategy import Kind, pick
+from mtmedformer_monai.federated.pvi.equations import PrecisionScale, cavity_of, likelihood_precision
+from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 
@@ -30,19 +30,19 @@ def main() -> None:
     parser.add_argument("--curvature", type=float, default=1.0, help="that it ran with")
     parser.add_argument("--step", type=float, default=0.005)
     options = parser.parse_args()
-    scale = EvidenceScale(options.isotropic, options.curvature)
+    scale = PrecisionScale(options.isotropic, options.curvature)
     sent = load_checkpoint(options.folder / "broadcast.pt")["weights"]
-    mean, precision = pick(sent, Kind.MEAN), pick(sent, Kind.PRECISION)
-    print(f"| part | site | gradient of an image | slope of the pull | pull after {options.step:g} |\n|{' --- |' * 5}")
+    mean, precision = pick(sent, TensorKind.MEAN), pick(sent, TensorKind.PRECISION)
+    print(f"| part | site | gradient of an image | cavity gradient | after {options.step:g} |\n|{' --- |' * 5}")
     for site in sorted(options.folder.glob("site_*")):
         rule = last_memory(site)["rule"]
         found: dict[str, list[torch.Tensor]] = {}
         for name, square in rule["squares"].items():
             own = Gaussian(*rule["own"][name])
-            images = float((own.precision / evidence(square, 1, scale)).median())
-            pull = pull_of(mean[name], precision[name], own)
-            moved = options.step * pull.precision / images
-            rows = torch.stack([square.sqrt().flatten(), pull.slope.abs().flatten() / images, moved.flatten()])
+            images = float((own.precision / likelihood_precision(square, 1, scale)).median())
+            cavity = cavity_of(mean[name], precision[name], own)
+            moved = options.step * cavity.precision / images
+            rows = torch.stack([square.sqrt().flatten(), cavity.gradient.abs().flatten() / images, moved.flatten()])
             found.setdefault(part_of(name), []).append(rows)
         for part, rows_of_part in sorted(found.items()):
             medians = [quantiles(row, (0.5,))[0] for row in torch.cat(rows_of_part, dim=1)]

@@ -1,10 +1,10 @@
-"""What a site sends and receives in a round of each neighbor's system, measured beside the papers' formulas.
+"""What a site sends and receives in a round of each split-learning baseline, measured beside the papers' formulas.
 
-    python benchmarks/neighbor_traffic.py [--image 128] [--images 8] [--batch 4] [--epochs 1] [--unify 2]
+    python benchmarks/split_traffic.py [--image 128] [--images 8] [--batch 4] [--epochs 1] [--unify 2]
 
 One site, the chest bundle's tasks, images of noise, a single training step a batch: the bytes depend on shapes alone.
 A line is printed for each system and cut: bytes a round (the mean over two rounds, without what crosses once), what
-crossed once, the formula's bytes, and their ratio. A table is in docs/neighbors.md. Takes a minute on one core.
+crossed once, the formula's bytes, and their ratio. A table is in docs/split_learning.md. Takes a minute on one core.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from mtmedformer_monai.federated.split import formulas
-from mtmedformer_monai.federated.split.factory import make_neighbor
+from mtmedformer_monai.federated.split.factory import make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
 from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, PlainViT
@@ -102,7 +102,7 @@ def rows(options: argparse.Namespace) -> list[Row]:
 def measure(row: Row, site: Site, options: argparse.Namespace) -> tuple[float, int]:
     """Bytes a round, and bytes once."""
     local = LocalSettings(HybridLoss(make_tasks(), normalize=False), epochs=options.epochs)
-    system = make_neighbor(row.name, row.network(), local, **row.settings)
+    system = make_split_system(row.name, row.network(), local, **row.settings)
     rounds = [system.round([site]) for _ in range(2 * options.unify)]
     return (
         sum(each.each_round() for each in rounds) / len(rounds),

@@ -1,4 +1,4 @@
-"""Neighbors' systems on the same sites."""
+"""Split-learning baselines on the same sites."""
 
 from __future__ import annotations
 
@@ -7,28 +7,17 @@ import json
 import pytest
 import torch
 
-from mtmedformer_monai.federated.simulation import SimulationSettings
 from mtmedformer_monai.federated.simulation.cohort import prepare_data
-from mtmedformer_monai.federated.simulation.neighbor_rounds import NeighborSimulation, scaled_loss
+from mtmedformer_monai.federated.simulation.split_rounds import SplitSimulation, scaled_loss
 from mtmedformer_monai.tasks import ClassificationTask
-from tests.bundles.conftest import ROOT
-
-
-@pytest.fixture
-def settings(tmp_path):
-    def make(**changes):
-        sizes = {"num_sites": 2, "num_rounds": 2, "patients": 14, "image_size": 32, "unlike": "nothing"}
-        return SimulationSettings(ROOT / "bundles/chest_xray_multitask", tmp_path / "out", **{**sizes, **changes})
-
-    return make
 
 
 def simulation(chosen, folder, name="festa"):
-    return NeighborSimulation(name, chosen, prepare_data(chosen), folder)
+    return SplitSimulation(name, chosen, prepare_data(chosen), folder)
 
 
 def test_a_system_trains_and_goes_on_exactly_after_a_kill(settings, tmp_path, monkeypatch):
-    chosen = settings()
+    chosen = settings(partition="iid")
     whole = simulation(chosen, tmp_path / "whole").run()
     assert set(whole) == {"global", "site_1", "site_2"}
     written = json.loads((tmp_path / "whole/rounds.json").read_text())
@@ -51,7 +40,7 @@ def test_a_system_trains_and_goes_on_exactly_after_a_kill(settings, tmp_path, mo
 
 
 def test_systems_on_plain_tokens_replace_the_encoder(settings, tmp_path):
-    found = simulation(settings(num_rounds=1), tmp_path / "plain", "fesvibs").run()
+    found = simulation(settings(num_rounds=1, partition="iid", overrides={}), tmp_path / "plain", "fesvibs").run()
     assert 0.0 <= found["global"]["lung_dice"] <= 1.0
 
 

@@ -1,6 +1,6 @@
-"""What evidence costs in training: seconds of a step with and without squared gradients, in turns.
+"""What squared gradients cost in training: seconds of a step with and without squared gradients, in turns.
 
-    python benchmarks/evidence_cost.py [--size tiny] [--image 128] [--batch 16] [--steps 12]
+    python benchmarks/squared_gradient_cost.py [--size tiny] [--image 128] [--batch 16] [--steps 12]
 
 Prints the median of each, and their ratio, which has to stay below 1.15. Tiny network, 128 x 128, batch 16, one thread
 of a shared CPU: see docs/results.md.
@@ -25,8 +25,8 @@ from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 
 
-class WithEvidence(AveragingSite):
-    """Federated averaging that asks for evidence, and does no more."""
+class WithSquares(AveragingSite):
+    """Federated averaging that estimates squared gradients, and does no more."""
 
     needs_squared_gradient = True
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=12)
     settings = parser.parse_args()
-    trainers = {"plain": make_trainer(settings, AveragingSite()), "evidence": make_trainer(settings, WithEvidence())}
+    trainers = {"plain": make_trainer(settings, AveragingSite()), "squares": make_trainer(settings, WithSquares())}
     batch = next(iter(trainers["plain"].data_loader))
     for trainer in trainers.values():
         trainer.run()  # warms up, and starts the handlers
@@ -101,7 +101,7 @@ def main() -> None:
     medians = {name: statistics.median(each) for name, each in seconds.items()}
     for name, value in medians.items():
         print(f"{name:10s} {1000 * value:8.1f} ms CPU a step, median of {settings.steps}")
-    print(f"ratio      {medians['evidence'] / medians['plain']:8.3f}")
+    print(f"ratio      {medians['squares'] / medians['plain']:8.3f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A site of posterior-site federation: its factor of the posterior, and its round."""
+"""The client's side of partitioned variational inference: its factor of the posterior, and its round."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian
+from mtmedformer_monai.federated.gaussian import Gaussian, identity, quotient
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Kind, LocalTraining, Message, SiteRule, Weights, key, pick
+from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, TensorKind, Weights, key, pick
 from mtmedformer_monai.uncertainty.precision_code import decode_signed, encode_signed
 
-from .posterior import Factor, zeros_like
-from .posterior_server import DAMPING
-from .site_round import EvidenceScale, Pull, evidence, pull_at, pull_of
+from .equations import Cavity, PrecisionScale, cavity_gradient, cavity_of, likelihood_precision, new_factor
+from .posterior import Factor
+from .server_side import DAMPING
 
 _logger = logging.getLogger(__name__)
 
@@ -26,57 +26,60 @@ LARGEST_FALL: Final = 0.9
 
 
 @dataclass(frozen=True)
-class SiteSettings:
-    """How a site makes its factor.
+class ClientSettings:
+    """How a client makes its factor.
 
     Attributes:
-        scale: of the precision that its data bring.
-        average: share of the squared gradient that is remembered from the rounds before.
-        rate: of the way to the new factor's slope; None: the site's share of the precision.
-        coded_precision: whether changes of precision are rounded to what a byte holds; the shift is made for those.
+        scale: of the factor's precision.
+        average: share of the squared gradient that is remembered from earlier rounds.
+        rate: share of the step to the new factor; None: the client's share of the precision.
+        coded_precision: whether changes of precision are rounded to what a byte holds; the precision-weighted mean is
+            computed for the rounded precision.
     """
 
-    scale: EvidenceScale
+    scale: PrecisionScale
     average: float
     rate: float | None
     coded_precision: bool
 
 
-class PosteriorSite(SiteRule):
-    """Trains beside the pull of all others, and tells by how much its factor changed.
+class PVIClient(SiteRule):
+    """Trains beside the cavity, and sends the change of its factor.
 
-    Memory: shift and precision of the factor, and the average of the squared gradient, in float32.
+    Memory: natural parameters of the factor, and the average of the squared gradient, in float32.
 
     Args:
         settings: of the factor.
     """
 
-    def __init__(self, settings: SiteSettings) -> None:
+    def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._own: Factor = {}
         self._squares: Weights = {}
-        self._pulls: dict[str, Pull] = {}
+        self._cavities: dict[str, Cavity] = {}
         self._damping = 1.0
         self.needs_squared_gradient = settings.scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The posterior's mean; what all others believe is the posterior without the site's own factor."""
-        mean, precision = pick(broadcast, Kind.MEAN), pick(broadcast, Kind.PRECISION)
-        self._pulls = {name: pull_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision}
+        """Returns the posterior's mean, and keeps the cavity: the posterior without the client's own factor."""
+        mean, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
+        self._cavities = {
+            name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
+        }
         self._damping = float(broadcast.get(DAMPING, 1.0))
         return mean
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """`gradient + (C theta - e) / n`: the gradient of the site's mean loss and its share of the pull."""
-        if name not in self._pulls or num_samples <= 0:
+        """Adds the cavity's gradient, divided by the images: `gradient + (g + C (theta - mu)) / n`."""
+        if name not in self._cavities or num_samples <= 0:
             return gradient
-        pull = self._pulls[name]
-        if pull.center.device != weight.device:
-            pull = self._pulls[name] = Pull(*(each.to(weight.device) for each in pull))
-        return pull_at(weight.detach(), pull).div_(num_samples).add_(gradient)
+        cavity = self._cavities[name]
+        if cavity.mean.device != weight.device:
+            cavity = self._cavities[name] = Cavity(*(each.to(weight.device) for each in cavity))
+        return cavity_gradient(weight.detach(), cavity).div_(num_samples).add_(gradient)
 
     def send(self, training: LocalTraining) -> Message:
-        """The change of the factor; nothing at all, and a warning, where the training has diverged."""
+        """The change of the factor; nothing, with a warning, where the training has diverged."""
         squares = self._averaged_squares(training)
         new: Factor = {}
         for name, count in training.num_samples.items():
@@ -94,12 +97,12 @@ class PosteriorSite(SiteRule):
         return message
 
     def withdraw(self) -> Message:
-        """What takes this site's factor out of the federation, to be added by the server; the site starts anew."""
-        message = _change({name: zeros_like(value) for name, value in self._own.items()}, self._own)
-        self._own, self._squares, self._pulls = {}, {}, {}
+        """The change that removes this client's factor from the federation; the client starts anew."""
+        message = _change({name: identity(value.precision_mean) for name, value in self._own.items()}, self._own)
+        self._own, self._squares, self._cavities = {}, {}, {}
         return message
 
-    def own_evidence(self) -> Message:
+    def own_factor(self) -> Message:
         """The factor."""
         return _change(self._own, {})
 
@@ -122,25 +125,18 @@ class PosteriorSite(SiteRule):
         }
 
     def _new_factor(self, name: str, trained: Tensor, square: Tensor | None, count: int) -> Gaussian:
-        """Precision H at once; the slope at the global mean a step towards that of `shift (C + H) m - e`.
-
-        A factor of precision H whose slope at mu is g has the shift `H mu + g`; the new slope is
-        `g + (C + H) (m - mu)`. In float64, kept in float32.
-        """
-        pull = Pull(*(each.cpu().double() for each in self._pulls[name]))
-        step = trained.double() - pull.center
-        known = torch.zeros_like(step) if square is None else square.double()
-        precision = evidence(known, count, self._settings.scale)
+        """`equations.new_factor` in float64, kept in float32."""
+        cavity = Cavity(*(each.cpu().double() for each in self._cavities[name]))
+        known = torch.zeros_like(cavity.mean) if square is None else square.double()
+        precision = likelihood_precision(known, count, self._settings.scale)
         if self._settings.coded_precision:
             precision = _rounded(self._own.get(name), precision)
-        rate = self._settings.rate
-        change = precision * step if rate is None else rate * (pull.precision + precision) * step
-        shift = precision * pull.center + pull.slope + self._damping * change
-        return Gaussian(shift.float(), precision.float())
+        factor = new_factor(trained.double(), cavity, precision, self._settings.rate, self._damping)
+        return Gaussian(factor.precision_mean.float(), factor.precision.float())
 
 
 def _rounded(own: Gaussian | None, new: Tensor) -> Tensor:
-    """The precision whose change a byte can tell; a factor never falls below 0 by rounding."""
+    """The precision whose change one byte can hold; rounding never brings a factor below 0."""
     if not bool(torch.isfinite(new).all()):
         return new
     old = torch.zeros_like(new) if own is None else own.precision.double()
@@ -149,10 +145,10 @@ def _rounded(own: Gaussian | None, new: Tensor) -> Tensor:
 
 
 def _change(new: Mapping[str, Gaussian], old: Mapping[str, Gaussian]) -> Message:
-    """New minus old, as a message."""
+    """New divided by old, as a message: the change of the natural parameters."""
     message: Message = {}
     for name, value in new.items():
-        before = old.get(name)
-        shift, precision = value if before is None else (value.shift - before.shift, value.precision - before.precision)
-        message[key(Kind.SHIFT, name)], message[key(Kind.PRECISION, name)] = shift, precision
+        change = quotient(value, old[name]) if name in old else value
+        message[key(TensorKind.PRECISION_MEAN, name)] = change.precision_mean
+        message[key(TensorKind.PRECISION, name)] = change.precision
     return message

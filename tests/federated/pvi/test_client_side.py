@@ -3,14 +3,14 @@ import logging
 import pytest
 import torch
 
-from mtmedformer_monai.federated.pvi import PosteriorSites
+from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategy import LocalTraining
 
 BROADCAST = {"mean/w": torch.tensor([2.0]), "precision/w": torch.tensor([4.0])}
 
 
 def site(**settings):
-    return PosteriorSites(**{"isotropic": 0.1, "curvature": 3.0, "average": 0.5, **settings}).site()
+    return PVI(**{"isotropic": 0.1, "curvature": 3.0, "average": 0.5, **settings}).site()
 
 
 def test_the_first_round_by_hand():
@@ -20,15 +20,15 @@ def test_the_first_round_by_hand():
     assert rule.correct("w", torch.tensor([3.0]), torch.tensor([1.0]), 10).item() == pytest.approx(1.4)
     message = rule.send(LocalTraining({"w": torch.tensor([3.0])}, {"w": 10}, {"w": torch.tensor([2.0])}))
     assert message["precision/w"].item() == pytest.approx(61)
-    assert message["shift/w"].item() == pytest.approx(61 * 3)
-    assert rule.own_evidence() == message
+    assert message["precision_mean/w"].item() == pytest.approx(61 * 3)
+    assert rule.own_factor() == message
 
 
 @pytest.mark.parametrize(("rate", "damping", "factor"), [(None, 1.0, 2 / 6), (None, 0.5, 1 / 6), (0.5, 1.0, 0.5)])
 def test_the_second_round_by_hand(rate, damping, factor):
     """From the factor (10, 5), in a posterior of precision 9 and mean 1: C = 4, e = 9 - 10 = -1, g = 10 - 5 = 5.
 
-    H = 20 x 0.1 = 2; the slope goes a share of (C + H) (3 - 1) = 12.
+    H = 20 x 0.1 = 2; the update takes a share of (C + H) (3 - 1) = 12.
     """
     rule = site(curvature=0.0, rate=rate)
     rule.load_state_dict({"own": {"w": [torch.tensor([10.0]), torch.tensor([5.0])]}, "squares": {}})
@@ -37,13 +37,13 @@ def test_the_second_round_by_hand(rate, damping, factor):
     assert rule.correct("w", torch.tensor([3.0]), torch.tensor([0.0]), 10).item() == pytest.approx((4 * 3 + 1) / 10)
     message = rule.send(LocalTraining({"w": torch.tensor([3.0])}, {"w": 20}))
     assert message["precision/w"].item() == pytest.approx(2 - 5)
-    assert rule.own_evidence()["shift/w"].item() == pytest.approx(2 * 1 + 5 + factor * 12)
-    assert message["shift/w"].item() == pytest.approx(2 * 1 + 5 + factor * 12 - 10)
+    assert rule.own_factor()["precision_mean/w"].item() == pytest.approx(2 * 1 + 5 + factor * 12)
+    assert message["precision_mean/w"].item() == pytest.approx(2 * 1 + 5 + factor * 12 - 10)
 
 
 def test_the_share_of_the_precision_is_the_rate_of_each_weight():
     """Two sites that know one weight each, and nothing of the other's: both go the whole way in their own."""
-    strategy = PosteriorSites(isotropic=1e-6, curvature=1.0, prior_precision=1e-6)
+    strategy = PVI(isotropic=1e-6, curvature=1.0, prior_precision=1e-6)
     server, sites = strategy.server({"w": torch.zeros(2)}), [strategy.site(), strategy.site()]
     for trained, square in (([1.0, 0.3], [1.0, 0.0]), ([0.3, 1.0], [0.0, 1.0])):
         sites[0].receive(server.broadcast())
@@ -59,7 +59,7 @@ def test_squared_gradients_are_averaged_over_rounds():
     for square in (2.0, 4.0):
         rule.receive({"mean/w": torch.tensor([2.0]), "precision/w": torch.tensor([40.0])})
         rule.send(LocalTraining({"w": torch.tensor([2.0])}, {"w": 10}, {"w": torch.tensor([square])}))
-    assert rule.own_evidence()["precision/w"].item() == pytest.approx(30.0)
+    assert rule.own_factor()["precision/w"].item() == pytest.approx(30.0)
 
 
 @pytest.mark.parametrize(
@@ -86,17 +86,17 @@ def test_what_a_site_does_not_train_it_does_not_speak_of():
     rule = site()
     rule.receive({**BROADCAST, "mean/v": torch.zeros(1), "precision/v": torch.ones(1)})
     sent = rule.send(LocalTraining({"w": torch.tensor([3.0]), "v": torch.zeros(1)}, {"w": 10, "v": 0}))
-    assert set(sent) == {"shift/w", "precision/w"}
+    assert set(sent) == {"precision_mean/w", "precision/w"}
     gradient = torch.tensor([1.0])
     assert rule.correct("v", torch.tensor([3.0]), gradient, 0) is gradient
 
 
 def test_coded_precision_is_what_a_byte_tells_and_the_mean_is_made_for_it():
-    """Alone and without a pull, the factor's mean is the trained weight, however its precision was rounded."""
+    """Alone and without a cavity term, the factor's mean is the trained weight, however its precision was rounded."""
     rule = site(isotropic=0.0, curvature=1.0, coded_precision=True)
     squares, weights = torch.rand(100).exp(), torch.randn(100)
     rule.receive({"mean/w": torch.zeros(100), "precision/w": torch.zeros(100)})
     sent = rule.send(LocalTraining({"w": weights}, {"w": 10}, {"w": squares}))
     assert len(sent["precision/w"].unique()) <= 127
     torch.testing.assert_close(sent["precision/w"], 10 * squares, rtol=0.01, atol=0)
-    torch.testing.assert_close(sent["shift/w"] / sent["precision/w"], weights, rtol=1e-6, atol=0)
+    torch.testing.assert_close(sent["precision_mean/w"] / sent["precision/w"], weights, rtol=1e-6, atol=0)

@@ -1,0 +1,64 @@
+import pytest
+
+from mtmedformer_monai.transforms import LoadRadiographd, UnsupportedModalityError
+
+starlette = pytest.importorskip("starlette.exceptions", reason="comes with MLflow and MONAI Label")
+
+
+@pytest.fixture
+def load():
+    return LoadRadiographd("image", modalities=["MG"])
+
+
+def test_message_is_the_answer_of_a_request(load, make_dicom):
+    """Starlette answers an HTTPException with its status and {"detail": ...}; all else is a bare 500."""
+    path = make_dicom(modality="CT")
+    with pytest.raises(starlette.HTTPException) as answer:
+        load({"image": path, "image_path": path, "model": "a"})
+    assert answer.value.status_code == 422
+    assert "its modality is CT, and MG" in answer.value.detail
+    assert isinstance(answer.value.__cause__, UnsupportedModalityError)
+
+
+def test_elsewhere_the_error_stays(load, make_dicom):
+    with pytest.raises(UnsupportedModalityError):
+        load({"image": make_dicom(modality="CT")})
+
+
+def test_without_a_server_the_error_stays(load, make_dicom, monkeypatch):
+    monkeypatch.delitem(__import__("sys").modules, "starlette.exceptions")
+    path = make_dicom(modality="CT")
+    with pytest.raises(UnsupportedModalityError):
+        load({"image": path, "image_path": path})
+
+
+def test_a_real_application_answers_with_the_message(load, make_dicom):
+    """Through FastAPI's own handling of errors, called by its ASGI interface."""
+    import asyncio
+
+    from fastapi import FastAPI
+
+    path, app, sent = make_dicom(modality="CT"), FastAPI(), []
+
+    @app.get("/infer")
+    def infer():
+        return load({"image": path, "image_path": path})
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/infer",
+        "headers": [],
+        "query_string": b"",
+        "http_version": "1.1",
+    }
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] == 422
+    assert b'{"detail":"' in sent[1]["body"]
+    assert b"its modality is CT, and MG" in sent[1]["body"]
