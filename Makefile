@@ -37,7 +37,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# Tests both bundles in a real MONAI Label server, in a separate environment (3 GB) that is kept; see docs/monai_label.md.
+# Tests both bundles in a real MONAI Label server, in a separate, persistent environment (3 GB); see docs/monai_label.md.
 monai-label: $(STAMP)
 	$(BIN)/python benchmarks/monai_label.py --environment .monai_label
 
