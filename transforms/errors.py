@@ -56,3 +56,7 @@ class BrokenPixelDataError(RadiographError):
 
 class MissingDecoderError(RadiographError):
     """A transfer syntax whose decoder is not installed."""
+
+
+class AnnotationError(ValueError):
+    """A mask, box or label that contradicts its image or the tasks; the file itself can be read."""
