@@ -6,8 +6,8 @@ import tomllib
 
 from tests.bundles.conftest import ROOT
 
-NOT_IMPORTED = {"itk"}
-"""MONAI's own reader of DICOM, for pipelines beside ours."""
+NOT_IMPORTED: set[str] = set()
+"""Dependencies that the project must have and no file imports."""
 
 MODULES = {
     "pytorch-ignite": "ignite",

@@ -38,7 +38,7 @@ class SplitLabelMapd(Transform):
     """
 
     def __init__(self, tasks: Sequence[Any], label_key: str = LABEL_MAP, image_key: str = IMAGE) -> None:
-        self.structures = [list(task.structures) for task in tasks if hasattr(task, "structures")]
+        self.structures = [list(task.structures) for task in tasks if getattr(task, "structures", ())]
         self.label_key = label_key
         self.image_key = image_key
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, MASKS, PATIENT_ID, SITE, STUDY_ID
-from mtmedformer_monai.transforms.errors import RadiographError, UnsupportedImageError
+from mtmedformer_monai.keys import BOXES, IMAGE, LABEL_MAP, LABELS, MASKS, PATIENT_ID, SITE, STUDY_ID
+from mtmedformer_monai.transforms.errors import AnnotationError, RadiographError, UnsupportedImageError
+from mtmedformer_monai.transforms.split_label_map import SplitLabelMapd
 
 from .box_problems import box_problems
 from .findings import ANNOTATION, UNREADABLE, UNUSED, Finding
@@ -43,12 +44,15 @@ def examine_item(
         return [Finding(ANNOTATION, f"an item expects an object with {IMAGE!r}, got {_shown(item)}.")]
     masks, boxes, labels = (_mapping(item.get(key)) for key in (MASKS, BOXES, LABELS))
     found = list(_form_problems(item))
+    label_map = item.get(LABEL_MAP)
     path, size = path_of_image(item), None
     if path is not None:
-        to_measure = always_measure or any(mask is not None for mask in masks.values()) or any(boxes.values())
+        has_masks = label_map is not None or any(mask is not None for mask in masks.values())
+        to_measure = always_measure or has_masks or any(boxes.values())
         size, unreadable = _measure(path, read_size if to_measure else None)
         found += unreadable
     found += _mask_problems(masks, size, known, read_size)
+    found += _label_map_problems(label_map, size, known) if label_map is not None else []
     found += _box_problems(boxes, size, known)
     found += _label_problems(labels, known)
     if all(finding.kind in (UNREADABLE, UNUSED) for finding in found):
@@ -82,7 +86,7 @@ def _form_problems(item: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(ANNOTATION, f"{key!r} expects {{{form}}} or null, got {_shown(value)}; mend or leave it out.")
     for key in (PATIENT_ID, STUDY_ID, SITE):
         value = item.get(key)
-        if isinstance(value, (dict, list)) or value != value:  # NaN, pandas' way of writing that nothing is there
+        if isinstance(value, (dict, list)):
             yield Finding(ANNOTATION, f"{key!r} expects text or null, got {type(value).__name__}; leave it out.")
     yield from (Finding(ANNOTATION, text) for text in view_problems(item))
 
@@ -115,6 +119,23 @@ def _mask_problems(
                 ANNOTATION,
                 f"the mask of {structure!r} has {' x '.join(map(str, mask_size))} rows x columns, its image "
                 f"{size[0]} x {size[1]}; draw it on the image as it is.",
+            )
+
+
+def _label_map_problems(label_map: Any, size: Size | None, known: Vocabulary) -> Iterator[Finding]:
+    """What `SplitLabelMapd` raises for an annotator's label map, and another size than the image's."""
+    try:
+        masks = SplitLabelMapd(known.tasks)({LABEL_MAP: label_map}).get(MASKS, {})
+    except (AnnotationError, TypeError) as error:
+        yield Finding(ANNOTATION, str(error))
+    except (RadiographError, OSError) as error:
+        yield Finding(UNREADABLE, f"the label map cannot be read: {error}")
+    else:
+        for shape in {mask.shape for mask in masks.values()} - {size or mask.shape for mask in masks.values()}:
+            yield Finding(
+                ANNOTATION,
+                f"the label map has {' x '.join(map(str, shape))} rows x columns, its image has "
+                f"{' x '.join(map(str, size or ()))}; draw it on the image as it is.",
             )
 
 

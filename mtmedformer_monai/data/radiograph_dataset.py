@@ -12,7 +12,7 @@ import torch
 from monai.data import Dataset, MetaTensor
 from monai.transforms import Compose, RandomizableTrait, Transform
 
-from mtmedformer_monai.keys import IMAGE, MASKS, MetaKey
+from mtmedformer_monai.keys import IMAGE, LABEL_MAP, MASKS, MetaKey
 from mtmedformer_monai.transforms.errors import AnnotationError, RadiographError
 
 from .datalist import list_some
@@ -236,8 +236,10 @@ def _name(item: Any) -> str:
 
 def _files_of(item: Mapping[str, Any]) -> list[Path]:
     """Files that an item is read from."""
-    image, masks = path_of_image(item), (item.get(MASKS) or {}).values()
-    return [*([image] if image is not None else []), *(Path(each) for each in masks if isinstance(each, (str, Path)))]
+    image = path_of_image(item)
+    annotations = [item.get(LABEL_MAP), *(item.get(MASKS) or {}).values()]
+    paths = [Path(each) for each in annotations if isinstance(each, (str, Path))]
+    return [image, *paths] if image is not None else paths
 
 
 def _blank(loaded: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_an_unreadable_image_is_skipped_and_listed(bundle, run_bundle, cohort, t
     listed = json.loads((output / "skipped_training.json").read_text())
     assert [Path(each["image"]).name for each in listed] == [victim.name]
     with pytest.raises((RuntimeError, ValueError)) as error:
-        run_bundle("training", ["train"], bundle, dataset_dir=str(spoiled), on_unreadable="raise")
+        run_bundle("training", ["train"], bundle, dataset_dir=str(spoiled), on_unreadable="raise", resume=False)
     assert victim.name in _whole_story(error.value)
 
 

@@ -14,7 +14,7 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export, verify_metadata, verify_net_in_out
 
 from mtmedformer_monai.cli.format_bundles import unformatted
-from mtmedformer_monai.io.file_hash import file_sha256
+from mtmedformer_monai.io.file_sha256 import file_sha256
 from tests.bundles.conftest import ROOT
 
 SCHEMA = ROOT / "tests/bundles/meta_schema_20240725.json"

@@ -88,5 +88,5 @@ def test_paths_reach_the_components_whatever_they_hold(tmp_path):
     parser.read_config(options.pop("--config_file"))
     parser.update({name.removeprefix("--"): value for name, value in options.items()})
     assert parser.get_parsed_content("image") == str(folder / "a.dcm")
-    assert parser.get_parsed_content("dataset#report") == f"{folder}/bad_files.json"
+    assert parser.get_parsed_content("dataset#report") == f"{folder}/skipped.json"
     assert parser.get_parsed_content("ckpt_path") == f"{bundle}/models/model.pt"

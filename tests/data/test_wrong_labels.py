@@ -171,3 +171,18 @@ def test_every_item_without_an_image_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"(?s)training\[1\].*training\[2\].*training\[3\]"):
         load_datalist(tmp_path / "list.json", "training")
     assert [problem.index for problem in check_datalist(tmp_path / "list.json")] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("shape", "number", "said"),
+    [
+        ((4, 6), 1, "4 x 6 rows x columns, its image has 8 x 12"),
+        ((8, 12), 2, r"holds \[2\]; 0 is background, and the bundle knows 1 lung"),
+    ],
+    ids=["size", "number"],
+)
+def test_label_maps_of_annotators_are_checked_before_training(folder, tmp_path, shape, number, said):
+    Image.fromarray(np.full(shape, number, np.uint8)).save(tmp_path / "label.png")
+    items = [{"image": str(folder / "0.png"), "label": str(tmp_path / "label.png")}]
+    with pytest.raises(ValueError, match=said):
+        RadiographDataset(items, Compose([LoadRadiographd("image"), LoadTargetsd(TASKS)]), num_workers=1)

@@ -71,12 +71,12 @@ def test_order_of_transforms(loaded):
         LoadTargetsd([])({"image": torch.zeros(1, 2, 2)})
 
 
-@pytest.mark.parametrize("outside", [np.nan, np.inf, -np.inf, 0.0])
+@pytest.mark.parametrize(("outside", "expected"), [(np.nan, np.nan), (np.inf, 0.0), (-np.inf, 0.0), (0.0, 0.0)])
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor])
-def test_nan_of_an_array_is_outside(loaded, outside, make):
+def test_nan_of_an_array_is_not_annotated_and_infinity_is_outside(loaded, outside, expected, make):
     inside = np.eye(6, 4, dtype=bool)
     out = LoadTargetsd([LungTask()])({**loaded, "masks": {"lung": make(np.where(inside, 0.5, outside))}})
-    np.testing.assert_array_equal(out["lung_map"][0], inside)
+    np.testing.assert_array_equal(out["lung_map"][0], np.where(inside, 1.0, expected))
 
 
 def test_whole_shape_of_a_mask_is_told(loaded):

@@ -33,7 +33,8 @@ def describe_model(tasks: Sequence[Task], image_size: Sequence[int]) -> dict[str
     """Image size (rows, columns) and tasks in plain Python."""
     described = []
     for task in tasks:
-        facts = {name: getattr(task, name) for name in _FACTS if hasattr(task, name)}
+        facts = {name: getattr(task, name, ()) for name in _FACTS}
+        facts = {name: fact if isinstance(fact, str) else list(fact) for name, fact in facts.items() if fact}
         described.append({"name": task.name, "type": type(task).__name__, **facts})
     return {"image_size": [int(length) for length in image_size], "tasks": described}
 

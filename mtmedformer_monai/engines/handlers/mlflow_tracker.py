@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from monai.utils import CommonKeys
 
 from mtmedformer_monai.io.config_text import warn_if_mangled
-from mtmedformer_monai.io.file_hash import file_sha256
+from mtmedformer_monai.io.file_sha256 import file_sha256
 from mtmedformer_monai.io.sqlite_uri import sqlite_file, sqlite_uri
 
 from .order import after_all
