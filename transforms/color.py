@@ -98,5 +98,5 @@ def _expand_segments(data: bytes, bits: int, little_endian: bool) -> list[int]:
     except ImportError:  # pydicom 2
         from pydicom.pixel_data_handlers.util import _expand_segmented_lut
     code = "B" if bits == 8 else "H"
-    form = f"{'<' if little_endian else '>'}{len(data) // (1 if bits == 8 else 2)}{code}"
-    return list(_expand_segmented_lut(struct.unpack_from(form, data), form))
+    struct_format = f"{'<' if little_endian else '>'}{len(data) // (1 if bits == 8 else 2)}{code}"
+    return list(_expand_segmented_lut(struct.unpack_from(struct_format, data), struct_format))

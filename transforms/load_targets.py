@@ -74,7 +74,7 @@ class LoadTargetsd(Transform):
                 f"LoadTargetsd expects a loaded image under {self.image_key!r}; put LoadRadiographd first."
             )
         if tuple(item[self.image_key].shape[-2:]) != tuple(int(length) for length in meta[MetaKey.SOURCE_SHAPE]):
-            raise ValueError("LoadTargetsd expects an image of its source's size; put it before FitRadiographd.")
+            raise ValueError("LoadTargetsd expects an image of its source's size; put it before Letterboxd.")
         rows, columns = meta[MetaKey.SOURCE_SHAPE]
         return int(rows), int(columns)
 

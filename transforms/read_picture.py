@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from .color import weigh_colors
 from .deep_png import is_deep_png, read_deep_png
-from .dicom.pixels.codestream import read_jpeg_form
+from .dicom.pixels.codestream import read_jpeg_header
 from .errors import BrokenPixelDataError, MultiFrameError, UnreadableFileError, UnsupportedImageError
 from .limits import MAX_PIXELS, MAX_SCANS, read_bytes
 from .radiograph_meta import make_meta
@@ -116,12 +116,12 @@ def _divide(values: NDArray[Any], full: int) -> NDArray[np.float32]:
 def _tell_kind_of_jpeg(path: str | Path, data: bytes) -> None:
     """Names what Pillow does not open though it is sound."""
     try:
-        form = read_jpeg_form(data)
+        header = read_jpeg_header(data)
     except ValueError:
         return
     raise UnsupportedImageError(
         path,
-        f"it is a JPEG of {form.bits} bits or of a lossless kind, and baseline or progressive of 8 bits is expected",
+        f"it is a JPEG of {header.bits} bits or of a lossless kind, and baseline or progressive of 8 bits is expected",
         "convert it to PNG, or to DICOM",
     )
 

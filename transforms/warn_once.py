@@ -15,7 +15,7 @@ class WarnOnce:
 
     def __init__(self, logger: logging.Logger) -> None:
         self.logger = logger
-        self.said: set[tuple[str, str]] = set()
+        self.seen: set[tuple[str, str]] = set()
 
     def __call__(self, path: str | Path, message: str) -> None:
         """Logs `name: message`, with the file's base name and no attribute of the patient.
@@ -24,6 +24,6 @@ class WarnOnce:
             path: the file.
             message: what is odd, and what is done about it.
         """
-        if (str(path), message) not in self.said:
-            self.said.add((str(path), message))
+        if (str(path), message) not in self.seen:
+            self.seen.add((str(path), message))
             self.logger.warning("%s: %s", Path(path).name, message)

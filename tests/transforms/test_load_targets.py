@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from mtmedformer_monai.keys import FACTS
-from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd
+from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTargetsd
 
 
 class LungTask:
@@ -65,8 +65,8 @@ def test_mask_of_another_size(loaded, tmp_path):
 
 
 def test_order_of_transforms(loaded):
-    with pytest.raises(ValueError, match="put it before FitRadiographd"):
-        LoadTargetsd([])(FitRadiographd("image", 8)(loaded))
+    with pytest.raises(ValueError, match="put it before Letterboxd"):
+        LoadTargetsd([])(Letterboxd("image", 8)(loaded))
     with pytest.raises(ValueError, match="put LoadRadiographd first"):
         LoadTargetsd([])({"image": torch.zeros(1, 2, 2)})
 

@@ -14,7 +14,7 @@ from monai.transforms import Compose
 from mtmedformer_monai.transforms import (
     CleanBackgroundd,
     CropBreastd,
-    FitRadiographd,
+    Letterboxd,
     LoadRadiographd,
     OrientBreastd,
     RandGeometryd,
@@ -98,7 +98,7 @@ def test_masks_and_boxes_come_back_exactly(make_dicom, make_breast, case, factor
     crop = Compose([OrientBreastd(KEYS), CleanBackgroundd("image"), CropBreastd(KEYS)])
     cropped = crop(load(path, mask, boxes))
     size = tuple(factor * int(length) + 5 * factor for length in cropped["image"].shape[-2:])
-    item = FitRadiographd(KEYS, size)(cropped)
+    item = Letterboxd(KEYS, size)(cropped)
     to_source = item["image"].meta["to_source"]
     np.testing.assert_array_equal(restore_masks(item["map"], to_source, tuple(mask.shape[1:]), "nearest"), mask)
     torch.testing.assert_close(restore_boxes(item["boxes"][:, :4], to_source), boxes[:, :4], atol=1e-3, rtol=0)
@@ -127,7 +127,7 @@ def test_points_boxes_and_masks_follow_a_random_geometry(make_dicom, make_breast
         [
             OrientBreastd(KEYS),
             CropBreastd(KEYS),
-            FitRadiographd(KEYS, side),
+            Letterboxd(KEYS, side),
             RandGeometryd(KEYS, prob=1.0).set_random_state(seed),
         ]
     )

@@ -15,4 +15,4 @@ def test_each_file_and_message_once_by_base_name(caplog):
 def test_it_travels_to_workers():
     warn = WarnOnce(logging.getLogger("test_warn_once"))
     warn("a", "b")
-    assert pickle.loads(pickle.dumps(warn)).said == {("a", "b")}
+    assert pickle.loads(pickle.dumps(warn)).seen == {("a", "b")}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtmedformer_monai.keys import IMAGE
-from mtmedformer_monai.transforms.geometry.canvas import image_of, with_frame
+from mtmedformer_monai.transforms.geometry.canvas import image_of, with_values
 
 from .random_transform import RandomTransformd
 
@@ -58,7 +58,7 @@ class HidePatchesd(RandomTransformd):
         pixels = image.as_tensor()
         hidden = hide_patches(pixels, chosen, self.patch)
         item[self.target] = torch.where(hidden, pixels, torch.nan)
-        item[self.image_key] = with_frame(image, torch.where(hidden, HIDDEN, pixels), np.eye(3))
+        item[self.image_key] = with_values(image, torch.where(hidden, HIDDEN, pixels), np.eye(3))
         return item
 
     def _grid(self, item: Mapping[Hashable, Any]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from monai.config import KeysCollection
 
 from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.transforms.geometry.affine import Affine, compose, invert, resample, scaling, translation
-from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_values
 
 from .random_transform import RandomTransformd
 
@@ -110,7 +110,7 @@ def move_item(
     for key in keys:
         value = item.get(key)
         if key == image_key:
-            item[key] = with_frame(image, resample(image.as_tensor(), to_old, size), to_old)
+            item[key] = with_values(image, resample(image.as_tensor(), to_old, size), to_old)
         elif is_map(value):
             missing = torch.isnan(value).flatten(1).all(dim=1)[:, None, None]
             moved = resample(value, to_old, size, mode="nearest")

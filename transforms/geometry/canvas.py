@@ -1,4 +1,4 @@
-"""Moves a whole item, image and targets, to another frame. What a target is follows from its rank.
+"""Moves a whole item, image and targets, to another canvas. What a target is follows from its rank.
 
 (C, H, W) is a map, (N, 5) are boxes x1, y1, x2, y2, class (rows of -1 are unused, NaN is not annotated), anything of
 a lower rank is a label, and no geometry touches it.
@@ -22,13 +22,13 @@ UNUSED = -1.0
 
 
 def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visible: float = 0.3) -> Tensor:
-    """Maps a detection target, clips it to the frame, and drops what is no longer seen.
+    """Maps a detection target, clips it to the canvas, and drops what is no longer seen.
 
     Args:
         target: (N, 5) rows x1, y1, x2, y2, class.
         matrix: maps old pixels to new ones.
-        size: (h, w) of the new frame.
-        min_visible: least part of a box's area that has to stay in the frame.
+        size: (h, w) of the new canvas.
+        min_visible: least part of a box's area that has to stay in the canvas.
 
     Returns:
         (N, 5): boxes under 1 pixel a side, or less visible than that, become rows of -1; unused rows and NaN stay.
@@ -55,13 +55,13 @@ def is_boxes(value: Any) -> TypeGuard[Tensor]:
     return isinstance(value, Tensor) and value.ndim == 2 and value.shape[1] == 5
 
 
-def with_frame(image: MetaTensor, values: Tensor, to_old: Affine) -> MetaTensor:
+def with_values(image: MetaTensor, values: Tensor, to_old: Affine) -> MetaTensor:
     """The image's new values (1, h, w) with its metadata moved along.
 
     Args:
         image: before the move.
         values: after it.
-        to_old: maps the new frame's pixels to the old one's; `to_source` is composed with it.
+        to_old: maps the new canvas's pixels to the old one's; `to_source` is composed with it.
     """
     meta = {key: value for key, value in image.meta.items() if key != "affine"}
     to_source = compose(as_affine(meta[MetaKey.TO_SOURCE]), to_old)

@@ -1,4 +1,4 @@
-"""`FitRadiographd`: the whole image into the network's frame, aspect ratio kept."""
+"""`Letterboxd`: the whole image into the network's canvas, aspect ratio kept."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch.nn import functional
 from mtmedformer_monai.keys import IMAGE
 
 from .affine import Affine, compose, invert, resize_area, resize_nearest, scaling, translation
-from .canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+from .canvas import image_of, is_boxes, is_map, move_boxes, with_values
 
 
-class FitRadiographd(MapTransform):
+class Letterboxd(MapTransform):
     """Scales images to fit in, antialiased, and pads them centrally with 0; masks and boxes follow.
 
     The image's `to_source` then maps network pixels to the source's, exactly: by the ratio of the sizes, whole pixels
@@ -41,22 +41,22 @@ class FitRadiographd(MapTransform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item in the network's frame."""
+        """Returns the item in the network's canvas."""
         item = dict(data)
         image = image_of(item, self.image_key)
         shape = (int(image.shape[-2]), int(image.shape[-1]))
-        to_old = fit_map(shape, self.size)
+        to_old = letterbox_map(shape, self.size)
         for key in self.key_iterator(item):
             if key == self.image_key:
-                values = fit_map_values(image.as_tensor(), self.size, resize_area).clamp_(0.0, 1.0)
-                item[key] = with_frame(image, values, to_old)
+                values = letterbox_values(image.as_tensor(), self.size, resize_area).clamp_(0.0, 1.0)
+                item[key] = with_values(image, values, to_old)
             else:
-                item[key] = _fit_target(item[key], shape, self.size, to_old)
+                item[key] = _letterbox_target(item[key], shape, self.size, to_old)
         return item
 
 
 def content_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of an image (H, W) scaled to fit into a frame, in whole pixels.
+    """(h, w) of an image (H, W) scaled to fit into a canvas, in whole pixels.
 
     Example:
         >>> content_size((3000, 2500), (512, 512))
@@ -66,20 +66,20 @@ def content_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, in
     return max(1, min(size[0], round(shape[0] * scale))), max(1, min(size[1], round(shape[1] * scale)))
 
 
-def fit_map(shape: tuple[int, int], size: tuple[int, int]) -> Affine:
-    """Maps the frame's points to the image's.
+def letterbox_map(shape: tuple[int, int], size: tuple[int, int]) -> Affine:
+    """Maps the canvas's points to the image's.
 
     Args:
         shape: (H, W) of the image.
-        size: (H, W) of the frame.
+        size: (H, W) of the canvas.
     """
     height, width = content_size(shape, size)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return compose(scaling(shape[1] / width, shape[0] / height), translation(-left, -top))
 
 
-def fit_map_values(values: Tensor, size: tuple[int, int], resize: Any, fill: float = 0.0) -> Tensor:
-    """Resizes (C, H, W) to its content size, and pads it to the frame."""
+def letterbox_values(values: Tensor, size: tuple[int, int], resize: Any, fill: float = 0.0) -> Tensor:
+    """Resizes (C, H, W) to its content size, and pads it to the canvas."""
     height, width = content_size((int(values.shape[-2]), int(values.shape[-1])), size)
     if (height, width) != tuple(values.shape[-2:]):
         values = resize(values, (height, width))
@@ -88,13 +88,13 @@ def fit_map_values(values: Tensor, size: tuple[int, int], resize: Any, fill: flo
     return functional.pad(values, padding, value=fill) if any(padding) else values
 
 
-def _fit_target(target: Any, shape: tuple[int, int], size: tuple[int, int], to_old: Affine) -> Any:
+def _letterbox_target(target: Any, shape: tuple[int, int], size: tuple[int, int], to_old: Affine) -> Any:
     """A mask's padding is 0, and NaN in channels that are not annotated."""
     if is_map(target):
         if tuple(target.shape[-2:]) != shape:
             raise ValueError(f"a target has {tuple(target.shape[-2:])} pixels, its image {shape}; load both together.")
         missing = torch.isnan(target).flatten(1).all(dim=1)
-        fitted = fit_map_values(target, size, resize_nearest)
+        fitted = letterbox_values(target, size, resize_nearest)
         return torch.where(missing[:, None, None], torch.full_like(fitted, float("nan")), fitted)
     if is_boxes(target):
         return move_boxes(target, invert(to_old), size)

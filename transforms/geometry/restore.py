@@ -115,24 +115,26 @@ def _lay_upright(values: Tensor, to_source: Affine) -> tuple[Tensor, Affine]:
     return turn.apply(values), compose(to_source, invert(matrix))
 
 
-def _content_box(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The network pixels (x1, y1, x2, y2) that show some of the source: the whole frame, unless it stands upright.
+def _content_box(
+    to_source: Affine, source_shape: tuple[int, int], canvas: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """The network pixels (x1, y1, x2, y2) that show some of the source: the whole canvas, unless it stands upright.
 
     Cut before sampling, so that the padding beside the image is not mixed into the image's edge.
     """
     if to_source[0, 1] != 0.0 or to_source[1, 0] != 0.0:
-        return 0, 0, frame[1], frame[0]
+        return 0, 0, canvas[1], canvas[0]
     corners = invert(to_source) @ np.array([[0.0, source_shape[1]], [0.0, source_shape[0]], [1.0, 1.0]])
     x1, y1 = np.floor(corners[:2, 0] + _TINY).astype(int)
     x2, y2 = np.ceil(corners[:2, 1] - _TINY).astype(int)
-    left, top = min(max(0, int(x1)), frame[1] - 1), min(max(0, int(y1)), frame[0] - 1)
-    return left, top, max(min(frame[1], int(x2)), left + 1), max(min(frame[0], int(y2)), top + 1)
+    left, top = min(max(0, int(x1)), canvas[1] - 1), min(max(0, int(y1)), canvas[0] - 1)
+    return left, top, max(min(canvas[1], int(x2)), left + 1), max(min(canvas[0], int(y2)), top + 1)
 
 
-def _covers(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> bool:
-    """Whether a frame shows the whole source and nothing else, upright.
+def _covers(to_source: Affine, source_shape: tuple[int, int], canvas: tuple[int, int]) -> bool:
+    """Whether a canvas shows the whole source and nothing else, upright.
 
-    Then resizing gives what sampling would, quicker, and antialiased where the source is smaller than the frame.
+    Then resizing gives what sampling would, quicker, and antialiased where the source is smaller than the canvas.
     """
-    whole = np.diag([source_shape[1] / frame[1], source_shape[0] / frame[0], 1.0])
+    whole = np.diag([source_shape[1] / canvas[1], source_shape[0] / canvas[0], 1.0])
     return bool(np.allclose(to_source, whole, rtol=_TINY, atol=_TINY))

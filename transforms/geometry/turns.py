@@ -12,7 +12,7 @@ from torch import Tensor
 from mtmedformer_monai.keys import IMAGE
 
 from .affine import Affine, compose, invert, scaling, translation
-from .canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+from .canvas import image_of, is_boxes, is_map, move_boxes, with_values
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def turn_item(
     for key in keys:
         value = item.get(key)
         if key == image_key:
-            item[key] = with_frame(image, turned, invert(to_new))
+            item[key] = with_values(image, turned, invert(to_new))
         elif is_map(value):
             item[key] = turn.apply(value)
         elif is_boxes(value):

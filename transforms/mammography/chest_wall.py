@@ -28,13 +28,13 @@ def find_chest_wall(breast: CoarseBreast) -> Side:
     Returns:
         'left', 'right' or ''.
     """
-    evidence = measure_evidence(breast)
-    if abs(evidence) < _CLEAR:
+    score = asymmetry_score(breast)
+    if abs(score) < _CLEAR:
         return ""
-    return "left" if evidence > 0.0 else "right"
+    return "left" if score > 0.0 else "right"
 
 
-def measure_evidence(breast: CoarseBreast) -> float:
+def asymmetry_score(breast: CoarseBreast) -> float:
     """How much straighter and brighter the left border is than the right one, about -2 to 2."""
     left, right = _borders(breast.mask)
     width = float(np.ptp(np.flatnonzero(breast.mask.any(axis=0)))) + 1.0

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mtmedformer_monai.keys import IMAGE, MetaKey
 from mtmedformer_monai.transforms.geometry.affine import translation
-from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_values
 from mtmedformer_monai.transforms.warn_once import WarnOnce
 
 from .breast_mask import find_coarse_breast
@@ -85,7 +85,7 @@ def crop_item(
         value = item.get(key)
         if key == image_key:
             cut = image.as_tensor()[:, y1:y2, x1:x2].contiguous()
-            item[key] = with_frame(image, cut, translation(x1, y1))
+            item[key] = with_values(image, cut, translation(x1, y1))
         elif is_map(value):
             item[key] = value[:, y1:y2, x1:x2].contiguous()
         elif is_boxes(value):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.transforms.mammography.breast_mask import CoarseBreast, find_coarse_breast
-from mtmedformer_monai.transforms.mammography.chest_wall import find_chest_wall, measure_evidence
+from mtmedformer_monai.transforms.mammography.chest_wall import asymmetry_score, find_chest_wall
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -16,9 +16,9 @@ def test_side_wherever_padding_puts_it(make_breast, side, border, fog):
 
 def test_a_mirror_image_turns_the_evidence_round(make_breast):
     picture, breast = make_breast(140, 120)
-    evidence = measure_evidence(CoarseBreast(picture, breast))
+    score = asymmetry_score(CoarseBreast(picture, breast))
     mirrored = CoarseBreast(picture[:, ::-1], breast[:, ::-1])
-    assert measure_evidence(mirrored) == pytest.approx(-evidence, abs=1e-6)
+    assert asymmetry_score(mirrored) == pytest.approx(-score, abs=1e-6)
 
 
 def test_what_is_alike_on_both_sides_tells_nothing():

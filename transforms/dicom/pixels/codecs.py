@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from .codestream import StreamForm
+from .codestream import CodestreamHeader
 
 
-def decode_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+def decode_by_pillow(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
     """JPEG of 8 bits; the components as they are stored."""
     if stream.bits != 8:
         raise NotImplementedError(f"Pillow decodes 8 bits, not {stream.bits}")
@@ -28,7 +28,7 @@ def decode_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[A
         return np.asarray(picture)
 
 
-def decode_jpeg2000_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+def decode_jpeg2000_by_pillow(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
     """JPEG 2000 and HTJ2K: gray up to 16 bits, color up to 8. Pillow shifts to full range, which is undone."""
     if stream.bits > (16 if stream.samples == 1 else 8):
         raise NotImplementedError(f"Pillow does not decode {stream.samples} samples of {stream.bits} bits")
@@ -44,12 +44,12 @@ def decode_jpeg2000_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> 
     return (samples - samples.dtype.type(1 << (stream.bits - 1))).view(f"i{samples.dtype.itemsize}")
 
 
-def decode_by_openjpeg(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+def decode_by_openjpeg(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
     """JPEG 2000 and HTJ2K of any depth."""
     return np.asarray(import_module("openjpeg").decode(frame))
 
 
-def decode_by_imagecodecs(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+def decode_by_imagecodecs(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
     """JPEG of 8 to 16 bits, lossless too, by libjpeg-turbo 3: a quarter of GDCM's time."""
     decode = import_module("imagecodecs").jpeg8_decode
     if frame.rfind(b"\xff\xd9", frame.find(b"\xff\xda") + 1) < 0:  # it fills the rest with gray
@@ -59,7 +59,7 @@ def decode_by_imagecodecs(frame: bytes, stream: StreamForm, syntax: str) -> NDAr
     return np.asarray(decode(frame, colorspace="RGB", outcolorspace="RGB"))  # equal: the components as they are stored
 
 
-def decode_by_charls(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+def decode_by_charls(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
     """JPEG-LS by pyjpegls."""
     samples, info = import_module("jpeg_ls").decode_pixel_data(frame)
     flat = np.frombuffer(samples, dtype="u1" if stream.bits <= 8 else "<u2")
@@ -68,7 +68,7 @@ def decode_by_charls(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[A
     return _shape(flat, stream)
 
 
-def decode_by_gdcm(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
+def decode_by_gdcm(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
     """JPEG of 8 to 16 bits, lossless too, and JPEG 2000.
 
     Not by pydicom's plugin, which takes GDCM for unable to read 12-bit JPEG.
@@ -93,7 +93,7 @@ def decode_by_gdcm(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any
     return _shape(np.frombuffer(decoded, f"<{'i' if stream.is_signed else 'u'}{allocated // 8}"), stream)
 
 
-def _shape(flat: NDArray[Any], stream: StreamForm) -> NDArray[Any]:
+def _shape(flat: NDArray[Any], stream: CodestreamHeader) -> NDArray[Any]:
     """Samples by pixel to rows and columns."""
     shape = (stream.rows, stream.columns) if stream.samples == 1 else (stream.rows, stream.columns, stream.samples)
     return flat.reshape(shape)

@@ -23,7 +23,7 @@ _PIXELS_A_TILE, _PIXELS_A_PRECINCT = 2**12, 2**8
 
 
 @dataclass(frozen=True)
-class StreamForm:
+class CodestreamHeader:
     """The size and depth that a compressed stream declares.
 
     Attributes:
@@ -43,7 +43,7 @@ class StreamForm:
     color: Color = ""
 
 
-def read_jpeg_form(stream: bytes) -> StreamForm:
+def read_jpeg_header(stream: bytes) -> CodestreamHeader:
     """Reads the start of frame of JPEG or JPEG-LS (ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2).
 
     Raises:
@@ -53,21 +53,21 @@ def read_jpeg_form(stream: bytes) -> StreamForm:
         raise ValueError("no JPEG stream")
     if stream.count(b"\xff\xda") > MAX_SCANS:
         raise ValueError("too many scans")
-    position, form = 2, None
+    position, header = 2, None
     color: Color = ""
-    while form is None or not color:
+    while header is None or not color:
         marker, start, end = _next_segment(stream, position)
         if marker in {_SCAN, _END}:
             break
         segment, position = stream[start:end], end
         if marker in _FRAME_MARKERS:
-            form = _read_frame(segment)
+            header = _read_frame(segment)
         elif marker == _PRESET and segment[:1] == bytes([_OVERSIZE]):
             raise ValueError("its size stands in a preset")
         color = color or _color_of_marker(marker, segment)
-    if form is None:
+    if header is None:
         raise ValueError("no start of frame")
-    return form if form.color or not color else replace(form, color=color)
+    return header if header.color or not color else replace(header, color=color)
 
 
 def _next_segment(stream: bytes, position: int) -> tuple[int, int, int]:
@@ -85,12 +85,12 @@ def _next_segment(stream: bytes, position: int) -> tuple[int, int, int]:
     return marker, position + 4, position + 2 + max(length, 2)
 
 
-def _read_frame(segment: bytes) -> StreamForm:
+def _read_frame(segment: bytes) -> CodestreamHeader:
     if len(segment) < 6:
         raise ValueError("a start of frame cut short")
     bits, rows, columns, samples = struct.unpack_from(">BHHB", segment)
     names = segment[6 : 6 + 3 * samples : 3]
-    return StreamForm(rows, columns, samples, bits, color="RGB" if names in {b"RGB", b"rgb"} else "")
+    return CodestreamHeader(rows, columns, samples, bits, color="RGB" if names in {b"RGB", b"rgb"} else "")
 
 
 def _color_of_marker(marker: int, segment: bytes) -> Color:
@@ -102,7 +102,7 @@ def _color_of_marker(marker: int, segment: bytes) -> Color:
     return ""
 
 
-def read_jpeg2000_form(stream: bytes) -> StreamForm:
+def read_jpeg2000_header(stream: bytes) -> CodestreamHeader:
     """Reads the main header of JPEG 2000 or HTJ2K (ISO/IEC 15444-1 A.5.1), bare or in JP2's boxes.
 
     Raises:
@@ -123,7 +123,7 @@ def read_jpeg2000_form(stream: bytes) -> StreamForm:
         raise ValueError("too many tiles")
     if _count_precincts(stream, start, rows, columns) > 1024 + rows * columns // _PIXELS_A_PRECINCT:
         raise ValueError("too many precincts")
-    return StreamForm(rows, columns, samples, (first[0] & 0x7F) + 1, is_signed=first[0] >= 0x80)
+    return CodestreamHeader(rows, columns, samples, (first[0] & 0x7F) + 1, is_signed=first[0] >= 0x80)
 
 
 def _count_precincts(stream: bytes, start: int, rows: int, columns: int) -> int:

@@ -18,13 +18,13 @@ from .codecs import (
     decode_by_pillow,
     decode_jpeg2000_by_pillow,
 )
-from .codestream import StreamForm, read_jpeg2000_form, read_jpeg_form
+from .codestream import CodestreamHeader, read_jpeg2000_header, read_jpeg_header
 from .fragments import is_encapsulated, join_fragments, name_stream
-from .image_pixel import ContradictionError, PixelForm, check_form
+from .image_pixel import ContradictionError, ImagePixel, read_image_pixel
 from .native import clip_overshoot, interpret_bits, unpack_native
 from .run_length import decode_run_length
 
-Decoder = Callable[[bytes, StreamForm, str], NDArray[Any]]
+Decoder = Callable[[bytes, CodestreamHeader, str], NDArray[Any]]
 
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
 """Transfer syntaxes without compression of the pixels; the last one is big endian."""
@@ -69,16 +69,16 @@ def decode_pixels(path: str | Path, header: Any) -> tuple[NDArray[Any], str]:
         Interpretation of the array, which JPEG 2000's own color transforms and JPEG's markers change.
 
     Raises:
-        RadiographError: as `check_form`, or one of
+        RadiographError: as `read_image_pixel`, or one of
             MissingDecoderError: the transfer syntax needs a package that is not installed.
-            BrokenPixelDataError: cut short, of another form than the header says, or no decoder makes sense of it.
+            BrokenPixelDataError: truncated, inconsistent with the header, or rejected by every decoder.
     """
-    form = check_form(path, header)
+    image_pixel = read_image_pixel(path, header)
     syntax = str(header.file_meta.TransferSyntaxUID)
     try:
         if syntax in NATIVE:
-            return _unpack(header, form, syntax), form.photometric
-        return _decode(path, header, form, syntax)
+            return _unpack(header, image_pixel, syntax), image_pixel.photometric
+        return _decode(path, header, image_pixel, syntax)
     except (RadiographError, MemoryError):
         raise
     except ContradictionError as error:
@@ -92,47 +92,49 @@ def decode_pixels(path: str | Path, header: Any) -> tuple[NDArray[Any], str]:
         raise _broken(path, f"its pixel data ({_name(header)}) are cut short or damaged") from error
 
 
-def _unpack(header: Any, form: PixelForm, syntax: str) -> NDArray[Any]:
+def _unpack(header: Any, image_pixel: ImagePixel, syntax: str) -> NDArray[Any]:
     """Values of uncompressed pixel data."""
     element = header["PixelData"]
     if getattr(element, "is_undefined_length", False) or is_encapsulated(element.value):
         raise ContradictionError("encapsulated items, and its transfer syntax is an uncompressed one")
-    if _is_stream(element.value, form):
+    if _is_stream(element.value, image_pixel):
         raise ContradictionError("a compressed stream, and its transfer syntax is an uncompressed one")
-    samples = unpack_native(element.value, form, syntax != NATIVE[-1], is_words=element.VR == "OW")
-    return interpret_bits(samples, form.bits_stored, form.is_signed, form.high_bit)
+    samples = unpack_native(element.value, image_pixel, syntax != NATIVE[-1], is_words=element.VR == "OW")
+    return interpret_bits(samples, image_pixel.bits_stored, image_pixel.is_signed, image_pixel.high_bit)
 
 
-def _is_stream(data: bytes, form: PixelForm) -> bool:
+def _is_stream(data: bytes, image_pixel: ImagePixel) -> bool:
     """Whether a value is a bare stream of JPEG or JPEG 2000 of the header's size."""
     kind = name_stream(data)
     if kind not in {"JPEG", "JPEG 2000"}:
         return False
     try:
-        stream = read_jpeg_form(data) if kind == "JPEG" else read_jpeg2000_form(data)
+        stream = read_jpeg_header(data) if kind == "JPEG" else read_jpeg2000_header(data)
     except ValueError:
         return False
-    return (stream.rows, stream.columns) == (form.rows, form.columns)
+    return (stream.rows, stream.columns) == (image_pixel.rows, image_pixel.columns)
 
 
-def _decode(path: str | Path, header: Any, form: PixelForm, syntax: str) -> tuple[NDArray[Any], str]:
+def _decode(path: str | Path, header: Any, image_pixel: ImagePixel, syntax: str) -> tuple[NDArray[Any], str]:
     """Values of compressed pixel data, and their Photometric Interpretation."""
     if syntax == _RUN_LENGTH:
-        samples = decode_run_length(_join(header, "RLE"), form)
-        return interpret_bits(samples, form.bits_stored, form.is_signed, form.high_bit), form.photometric
+        samples = decode_run_length(_join(header, "RLE"), image_pixel)
+        return interpret_bits(
+            samples, image_pixel.bits_stored, image_pixel.is_signed, image_pixel.high_bit
+        ), image_pixel.photometric
     decoders = _DECODERS.get(syntax)
     if decoders is None:
         raise _missing_decoder(path, header)
     frame, is_jpeg2000 = _join(header, _STREAMS[decoders]), decoders in (_JPEG_2000, _HTJ2K)
-    stream = (read_jpeg2000_form if is_jpeg2000 else read_jpeg_form)(frame)
-    _check_stream(path, stream, form)
+    stream = (read_jpeg2000_header if is_jpeg2000 else read_jpeg_header)(frame)
+    _check_stream(path, stream, image_pixel)
     is_jpeg = decoders in (_JPEG, _JPEG_LOSSLESS)
-    if is_jpeg and form.rows * form.columns > len(frame) * _MAX_PIXELS_A_BYTE:
+    if is_jpeg and image_pixel.rows * image_pixel.columns > len(frame) * _MAX_PIXELS_A_BYTE:
         raise EOFError
     samples = _decode_stream(path, header, frame, stream, decoders)
-    if syntax in _LOSSY and stream.is_signed == form.is_signed and stream.bits > form.bits_stored:
-        samples = clip_overshoot(samples, form.bits_stored)
-    return _interpret(samples, stream, form, is_jpeg), _photometric(stream, form, is_jpeg2000)
+    if syntax in _LOSSY and stream.is_signed == image_pixel.is_signed and stream.bits > image_pixel.bits_stored:
+        samples = clip_overshoot(samples, image_pixel.bits_stored)
+    return _interpret(samples, stream, image_pixel, is_jpeg), _photometric(stream, image_pixel, is_jpeg2000)
 
 
 def _join(header: Any, kind: str) -> bytes:
@@ -147,32 +149,35 @@ def _join(header: Any, kind: str) -> bytes:
     return frame
 
 
-def _interpret(samples: NDArray[Any], stream: StreamForm, form: PixelForm, is_jpeg: bool) -> NDArray[Any]:
+def _interpret(samples: NDArray[Any], stream: CodestreamHeader, image_pixel: ImagePixel, is_jpeg: bool) -> NDArray[Any]:
     """The values of a stream's samples (PS3.5 8.1.1, 8.2).
 
     A stream may code whole words, with an old overlay or without the sign's copies above Bits Stored, or the stored
     bits alone; then they are aligned right, whatever High Bit says. JPEG's own samples have no sign: of one that codes
     fewer bits than are stored, the header says where it is. JPEG-LS and JPEG 2000 code the sign as their top bit.
     """
-    bits = form.bits_stored if is_jpeg else min(form.bits_stored, stream.bits)
-    high_bit = form.high_bit if stream.bits > form.high_bit else None
-    return interpret_bits(samples, bits, form.is_signed, high_bit)
+    bits = image_pixel.bits_stored if is_jpeg else min(image_pixel.bits_stored, stream.bits)
+    high_bit = image_pixel.high_bit if stream.bits > image_pixel.high_bit else None
+    return interpret_bits(samples, bits, image_pixel.is_signed, high_bit)
 
 
-def _check_stream(path: str | Path, stream: StreamForm, form: PixelForm) -> None:
+def _check_stream(path: str | Path, stream: CodestreamHeader, image_pixel: ImagePixel) -> None:
     """Decoders allocate what the stream says, not what the header says: both have to agree."""
     declared = (stream.rows, stream.columns, stream.samples)
-    if declared != (form.rows, form.columns, form.samples) or stream.bits > form.bits_allocated:
+    if (
+        declared != (image_pixel.rows, image_pixel.columns, image_pixel.samples)
+        or stream.bits > image_pixel.bits_allocated
+    ):
         raise BrokenPixelDataError(
             path,
             f"its pixel data hold (rows, columns, samples) {declared} of {stream.bits} bits, its header says "
-            f"{(form.rows, form.columns, form.samples)} of {form.bits_allocated} bits",
+            f"{(image_pixel.rows, image_pixel.columns, image_pixel.samples)} of {image_pixel.bits_allocated} bits",
             "mend or leave it out",
         )
 
 
 def _decode_stream(
-    path: str | Path, header: Any, frame: bytes, stream: StreamForm, decoders: tuple[Decoder, ...]
+    path: str | Path, header: Any, frame: bytes, stream: CodestreamHeader, decoders: tuple[Decoder, ...]
 ) -> NDArray[Any]:
     """By the first decoder that is installed and knows such streams.
 
@@ -190,13 +195,13 @@ def _decode_stream(
     raise _missing_decoder(path, header)
 
 
-def _photometric(stream: StreamForm, form: PixelForm, is_jpeg2000: bool) -> str:
+def _photometric(stream: CodestreamHeader, image_pixel: ImagePixel, is_jpeg2000: bool) -> str:
     """Of what the decoders give: JPEG's components as stored, JPEG 2000's own transforms undone."""
-    if form.samples == 1:
-        return form.photometric
+    if image_pixel.samples == 1:
+        return image_pixel.photometric
     if is_jpeg2000:
-        return "RGB" if form.photometric in {"YBR_RCT", "YBR_ICT"} else form.photometric
-    return {"RGB": "RGB", "YBR": "YBR_FULL"}.get(stream.color, form.photometric)
+        return "RGB" if image_pixel.photometric in {"YBR_RCT", "YBR_ICT"} else image_pixel.photometric
+    return {"RGB": "RGB", "YBR": "YBR_FULL"}.get(stream.color, image_pixel.photometric)
 
 
 def _missing_decoder(path: str | Path, header: Any) -> MissingDecoderError:

@@ -29,7 +29,7 @@ class ContradictionError(ValueError):
 
 
 @dataclass(frozen=True)
-class PixelForm:
+class ImagePixel:
     """The Image Pixel Module of one frame (DICOM PS3.3 C.7.6.3).
 
     Attributes:
@@ -61,7 +61,7 @@ class PixelForm:
         return -(-self.rows * self.columns * samples * self.bits_allocated // 8)
 
 
-def check_form(path: str | Path, header: Any) -> PixelForm:
+def read_image_pixel(path: str | Path, header: Any) -> ImagePixel:
     """Reads the form of a header's pixels, and refuses what is no single frame of sane size.
 
     Args:
@@ -90,7 +90,7 @@ def check_form(path: str | Path, header: Any) -> PixelForm:
     allocated, stored, high_bit = _check_bits(path, header)
     signed = _read_flag(path, header, "PixelRepresentation")
     planar = samples == 3 and _read_flag(path, header, "PlanarConfiguration")
-    return PixelForm(rows, columns, samples, allocated, stored, high_bit, signed, planar, photometric)
+    return ImagePixel(rows, columns, samples, allocated, stored, high_bit, signed, planar, photometric)
 
 
 def read_number(path: str | Path, header: Any, keyword: str, default: int) -> int:

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .image_pixel import ContradictionError, PixelForm
+from .image_pixel import ContradictionError, ImagePixel
 
 
-def unpack_native(data: bytes, form: PixelForm, little_endian: bool = True, is_words: bool = False) -> NDArray[Any]:
+def unpack_native(
+    data: bytes, image_pixel: ImagePixel, little_endian: bool = True, is_words: bool = False
+) -> NDArray[Any]:
     """Unpacks one frame of samples.
 
     Args:
-        data: the value of Pixel Data; `check_surplus` tells padding behind the frame from another form.
-        form: of the frame.
+        data: the value of Pixel Data; `check_surplus` tells padding behind the frame from another image_pixel.
+        image_pixel: of the frame.
         little_endian: byte order of the transfer syntax.
         is_words: its VR is OW; 8-bit samples then are swapped in pairs, where the order is big endian.
 
@@ -25,22 +27,22 @@ def unpack_native(data: bytes, form: PixelForm, little_endian: bool = True, is_w
 
     Raises:
         EOFError: the data are cut short.
-        ContradictionError: the data have a length of another form.
+        ContradictionError: the data have a length of another image_pixel.
     """
-    if len(data) < form.num_bytes:
-        raise EOFError(f"{len(data)} bytes of {form.num_bytes}")
-    check_surplus(data, form)
-    samples = _unpack_samples(data, form, little_endian, is_words)
-    if form.photometric == "YBR_FULL_422":
-        return _expand_pairs(samples, form)
-    if form.samples == 1:
-        return samples.reshape(form.rows, form.columns)
-    if form.is_planar:
-        return np.moveaxis(samples.reshape(form.samples, form.rows, form.columns), 0, -1)
-    return samples.reshape(form.rows, form.columns, form.samples)
+    if len(data) < image_pixel.num_bytes:
+        raise EOFError(f"{len(data)} bytes of {image_pixel.num_bytes}")
+    check_surplus(data, image_pixel)
+    samples = _unpack_samples(data, image_pixel, little_endian, is_words)
+    if image_pixel.photometric == "YBR_FULL_422":
+        return _expand_pairs(samples, image_pixel)
+    if image_pixel.samples == 1:
+        return samples.reshape(image_pixel.rows, image_pixel.columns)
+    if image_pixel.is_planar:
+        return np.moveaxis(samples.reshape(image_pixel.samples, image_pixel.rows, image_pixel.columns), 0, -1)
+    return samples.reshape(image_pixel.rows, image_pixel.columns, image_pixel.samples)
 
 
-def check_surplus(data: bytes, form: PixelForm) -> None:
+def check_surplus(data: bytes, image_pixel: ImagePixel) -> None:
     """Tells padding from pixels that the header knows nothing of (DICOM PS3.5 8.1.1 admits one byte).
 
     What is shorter than a row and a column cannot come of another size, and is padding whatever it holds; more is
@@ -48,17 +50,17 @@ def check_surplus(data: bytes, form: PixelForm) -> None:
 
     Args:
         data: the value of Pixel Data, the frame's bytes at the least.
-        form: of the frame.
+        image_pixel: of the frame.
 
     Raises:
         ContradictionError: the surplus is no padding.
     """
-    size, surplus = form.num_bytes, len(data) - form.num_bytes
+    size, surplus = image_pixel.num_bytes, len(data) - image_pixel.num_bytes
     if surplus <= size % 2:
         return
-    sample_bytes = -(-form.bits_allocated // 8)
-    is_short = surplus < min(form.rows, form.columns) * sample_bytes
-    is_other = not _lengths_of_other_forms(form).isdisjoint({len(data), len(data) - 1} - {size})
+    sample_bytes = -(-image_pixel.bits_allocated // 8)
+    is_short = surplus < min(image_pixel.rows, image_pixel.columns) * sample_bytes
+    is_other = not _lengths_of_other_layouts(image_pixel).isdisjoint({len(data), len(data) - 1} - {size})
     if is_other or len(data) >= 2 * size + 2 or not (is_short or _are_zeros(data, size)):
         raise ContradictionError(f"{len(data)} bytes, and a frame has {size}")
 
@@ -67,36 +69,40 @@ def _are_zeros(data: bytes, start: int) -> bool:
     return not np.frombuffer(data, np.uint8, offset=start).any()
 
 
-def _lengths_of_other_forms(form: PixelForm) -> set[int]:
+def _lengths_of_other_layouts(image_pixel: ImagePixel) -> set[int]:
     """Bytes of the picture with other samples (2: YBR_FULL_422; 4: a plane more), other bits, or two frames."""
-    pixels = form.rows * form.columns
-    return {2 * form.num_bytes} | {
+    pixels = image_pixel.rows * image_pixel.columns
+    return {2 * image_pixel.num_bytes} | {
         -(-pixels * samples * bits // 8) for samples in (1, 2, 3, 4) for bits in (1, 8, 16, 32)
     }
 
 
-def _unpack_samples(data: bytes, form: PixelForm, little_endian: bool, is_words: bool) -> NDArray[Any]:
+def _unpack_samples(data: bytes, image_pixel: ImagePixel, little_endian: bool, is_words: bool) -> NDArray[Any]:
     """Samples in the machine's byte order, flat."""
-    if form.bits_allocated == 1:
-        count = form.rows * form.columns * form.samples
-        return np.unpackbits(np.frombuffer(data, np.uint8, form.num_bytes), count=count, bitorder="little")
-    if form.bits_allocated == 8 and is_words and not little_endian:
-        even = form.num_bytes + form.num_bytes % 2
-        return np.frombuffer(data.ljust(even, b"\0"), ">u2", even // 2).astype("<u2").view(np.uint8)[: form.num_bytes]
-    size = form.bits_allocated // 8
-    samples = np.frombuffer(data, f"{'<' if little_endian else '>'}u{size}", form.num_bytes // size)
+    if image_pixel.bits_allocated == 1:
+        count = image_pixel.rows * image_pixel.columns * image_pixel.samples
+        return np.unpackbits(np.frombuffer(data, np.uint8, image_pixel.num_bytes), count=count, bitorder="little")
+    if image_pixel.bits_allocated == 8 and is_words and not little_endian:
+        even = image_pixel.num_bytes + image_pixel.num_bytes % 2
+        return (
+            np.frombuffer(data.ljust(even, b"\0"), ">u2", even // 2)
+            .astype("<u2")
+            .view(np.uint8)[: image_pixel.num_bytes]
+        )
+    size = image_pixel.bits_allocated // 8
+    samples = np.frombuffer(data, f"{'<' if little_endian else '>'}u{size}", image_pixel.num_bytes // size)
     return samples.astype(samples.dtype.newbyteorder("="), copy=False)
 
 
-def _expand_pairs(samples: NDArray[Any], form: PixelForm) -> NDArray[Any]:
+def _expand_pairs(samples: NDArray[Any], image_pixel: ImagePixel) -> NDArray[Any]:
     """Y1 Y2 B R to Y1 B R and Y2 B R."""
-    if form.columns % 2:
-        raise ValueError(f"pairs of pixels in {form.columns} columns")
-    pairs = samples.reshape(form.rows, form.columns // 2, 4)
-    colors = np.empty((form.rows, form.columns // 2, 2, 3), dtype=samples.dtype)
+    if image_pixel.columns % 2:
+        raise ValueError(f"pairs of pixels in {image_pixel.columns} columns")
+    pairs = samples.reshape(image_pixel.rows, image_pixel.columns // 2, 4)
+    colors = np.empty((image_pixel.rows, image_pixel.columns // 2, 2, 3), dtype=samples.dtype)
     colors[..., 0] = pairs[..., :2]
     colors[..., 1:] = pairs[:, :, None, 2:]
-    return colors.reshape(form.rows, form.columns, 3)
+    return colors.reshape(image_pixel.rows, image_pixel.columns, 3)
 
 
 def interpret_bits(samples: NDArray[Any], bits: int, is_signed: bool, high_bit: int | None = None) -> NDArray[Any]:

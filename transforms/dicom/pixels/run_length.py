@@ -9,37 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .image_pixel import PixelForm
+from .image_pixel import ImagePixel
 
 _HEADER = struct.Struct("<16L")
 _MAX_REPEATS = 128  # of a byte, by two
 
 
-def decode_run_length(frame: bytes, form: PixelForm) -> NDArray[Any]:
+def decode_run_length(frame: bytes, image_pixel: ImagePixel) -> NDArray[Any]:
     """Decodes one frame. Pillow's decoder for TIFF reads PackBits twenty times as fast as a loop in Python.
 
     Args:
         frame: header of 64 bytes, and a segment for every byte of a sample, the most significant first.
-        form: of the frame.
+        image_pixel: of the frame.
 
     Returns:
         Unsigned samples as allocated, (rows, columns), or (rows, columns, 3) in color.
 
     Raises:
-        ValueError: another number of segments than the header's form has bytes.
+        ValueError: another number of segments than the header's image_pixel has bytes.
         EOFError: a segment cut short, or one that holds less than its bytes of the frame.
     """
-    size = form.bits_allocated // 8
-    segments = _split_segments(frame, form.samples * size)
-    pixels = form.rows * form.columns
+    size = image_pixel.bits_allocated // 8
+    segments = _split_segments(frame, image_pixel.samples * size)
+    pixels = image_pixel.rows * image_pixel.columns
     if any(len(segment) * _MAX_REPEATS < 2 * pixels for segment in segments):
         raise EOFError("a segment cut short")
-    samples = np.empty((form.samples, pixels), dtype=f"<u{size}")
-    planes = samples.view(np.uint8).reshape(form.samples, pixels, size)
+    samples = np.empty((image_pixel.samples, pixels), dtype=f"<u{size}")
+    planes = samples.view(np.uint8).reshape(image_pixel.samples, pixels, size)
     for index, segment in enumerate(segments):
         planes[index // size, :, size - 1 - index % size] = _unpack_bits(segment, pixels)
-    shaped = samples.astype(samples.dtype.newbyteorder("="), copy=False).reshape(-1, form.rows, form.columns)
-    return shaped[0] if form.samples == 1 else np.moveaxis(shaped, 0, -1)
+    shaped = samples.astype(samples.dtype.newbyteorder("="), copy=False).reshape(
+        -1, image_pixel.rows, image_pixel.columns
+    )
+    return shaped[0] if image_pixel.samples == 1 else np.moveaxis(shaped, 0, -1)
 
 
 def _split_segments(frame: bytes, expected: int) -> list[memoryview]:
