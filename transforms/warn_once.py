@@ -1,4 +1,4 @@
-"""Says a thing of a file once, however often the file is loaded."""
+"""Logs each warning about a file only once, however often the file is loaded."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 class WarnOnce:
-    """Logs a warning for each file and message, and then no more. Workers of a data loader count for themselves.
+    """Logs a warning once per file and message; each data loader worker counts separately.
 
     Args:
-        logger: where to.
+        logger: the logger to write to.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -22,7 +22,7 @@ class WarnOnce:
 
         Args:
             path: the file.
-            message: what is odd, and what is done about it.
+            message: the problem, and what is done about it.
         """
         if (str(path), message) not in self.seen:
             self.seen.add((str(path), message))

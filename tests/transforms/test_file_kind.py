@@ -80,7 +80,7 @@ def test_compressed_pixels_need_their_transfer_syntax(make_dicom):
     path.write_bytes(data[132:])
     np.testing.assert_allclose(read_radiograph(path)[0], PIXELS / PIXELS.max(), atol=1e-6)
     path.write_bytes(data[data.index(b"\x08\0\x16\0UI") :])
-    with pytest.raises(errors.BrokenPixelDataError, match="are compressed, and its Transfer Syntax UID"):
+    with pytest.raises(errors.BrokenPixelDataError, match="are compressed, but its Transfer Syntax UID"):
         read_radiograph(path)
 
 
@@ -133,8 +133,8 @@ OTHERS = {
     "bz2": (bz2.compress(b"hello" * 99), "a bzip2 file; bunzip2 it"),
     "gzip": (gzip.compress(b"hello" * 99), "a gzipped file; gunzip it"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3", "a PDF document; export the image in it"),
-    "zeros": (bytes(5000), "zeros alone"),
-    "noise": (np.random.default_rng(0).bytes(5000), "; convert it to one of these, or leave it out"),
+    "zeros": (bytes(5000), "only zeros"),
+    "noise": (np.random.default_rng(0).bytes(5000), "; convert it to one of these, or exclude it"),
 }
 
 

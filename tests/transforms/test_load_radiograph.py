@@ -50,7 +50,7 @@ def test_the_header_is_believed_and_a_disagreement_said_once(make_dicom, caplog)
             meta = load({"image": path, "laterality": "L", "view": "MLO"})["image"].meta
     assert (meta["laterality"], meta["view"]) == ("R", "CC")
     assert caplog.messages == [
-        "radiograph.dcm: its header and the datalist name different sides; the header is believed."
+        "radiograph.dcm: its header and the datalist name different sides; the header takes precedence."
     ]
 
 

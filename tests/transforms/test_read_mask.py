@@ -127,13 +127,13 @@ def test_one_row_stays_one(tmp_path):
 @pytest.mark.parametrize("shape", [(8, 8, 3), (2, 8, 8), (8,), ()])
 def test_shape_is_told(tmp_path, shape):
     np.save(tmp_path / "m.npy", np.zeros(shape))
-    with pytest.raises(UnreadableFileError, match=rf"its array has the shape {re.escape(str(shape))}, and one"):
+    with pytest.raises(UnreadableFileError, match=rf"its array has the shape {re.escape(str(shape))}, but one"):
         read_mask(tmp_path / "m.npy")
 
 
 def test_array_of_no_numbers(tmp_path):
     np.save(tmp_path / "m.npy", np.array([["a", "b"]]))
-    with pytest.raises(UnreadableFileError, match="its array holds <U1, and numbers are expected"):
+    with pytest.raises(UnreadableFileError, match="its array holds <U1, but numbers are expected"):
         read_mask(tmp_path / "m.npy")
     with pytest.raises(TypeError, match="a mask expects numbers"):
         find_inside(np.array(["a"]))

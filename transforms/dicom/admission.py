@@ -77,7 +77,7 @@ def admit(path: str | Path, header: Any, rules: AdmissionRules) -> str:
             raise RefusedImageError(
                 path,
                 f"it is {rules.descriptions[kind]}, and the rule is {kind}='refuse'",
-                f"leave it out, or admit it by {rules.how_to_admit(kind)}",
+                f"exclude it, or admit it by {rules.how_to_admit(kind)}",
             )
         if rule == "flag":
             flags.append(rules.descriptions[kind])

@@ -37,7 +37,7 @@ def convert_all(path: str | Path, header: Any) -> None:
         if problem and pydicom.datadict.keyword_for_tag(tag) in GEOMETRY_TAGS:
             del header[tag]
         elif problem:
-            raise UnreadableFileError(path, f"its {_name(tag)} {problem}", "mend its header")
+            raise UnreadableFileError(path, f"its {_name(tag)} {problem}", "correct its header")
 
 
 def _lift(path: str | Path, header: Any) -> None:
@@ -45,7 +45,7 @@ def _lift(path: str | Path, header: Any) -> None:
         lift_functional_groups(header)
     except Exception as error:  # items are parsed by many converters
         names = " or ".join(pydicom.datadict.dictionary_description(tag) for tag in FUNCTIONAL_GROUP_TAGS)
-        raise UnreadableFileError(path, f"its {names} does not parse", "mend its header") from error
+        raise UnreadableFileError(path, f"its {names} does not parse", "correct its header") from error
 
 
 def _find_problem(header: Any, tag: Any) -> str:

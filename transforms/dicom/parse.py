@@ -107,7 +107,7 @@ def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collectio
             raise
         except zlib.error as error:
             raise UnreadableFileError(
-                path, "its transfer syntax is a deflated one, and its data set does not inflate", "mend its header"
+                path, "its transfer syntax is deflated, but its data set does not inflate", "correct its header"
             ) from error
         except Exception as error:  # a broken file fails anywhere in the parser
             raise UnreadableFileError(
@@ -125,7 +125,7 @@ def _check_kind(path: str | Path, header: Any) -> None:
             path, "it is a DICOMDIR, the index of a medium", "name the images that it lists, or their folder"
         )
     raise UnreadableFileError(
-        path, "its DICOM header is cut short, or is none", "fetch it again from its archive, or leave it out"
+        path, "its DICOM header is cut short or missing", "fetch it again from its archive, or exclude it"
     )
 
 
@@ -134,7 +134,7 @@ def _check_syntax(path: str | Path, header: Any, element: _PixelElement) -> None
     if element.length == _UNDEFINED and str(header.file_meta.TransferSyntaxUID) in _NATIVE:
         raise BrokenPixelDataError(
             path,
-            "its pixel data are compressed, and its Transfer Syntax UID says that they are not, or is missing",
+            "its pixel data are compressed, but its Transfer Syntax UID is missing or names an uncompressed one",
             "export it with its file meta information",
         )
 

@@ -68,7 +68,7 @@ def read_dicom(
         raise
     except Exception as error:  # elements that contradict one another fail anywhere
         raise UnreadableFileError(
-            path, f"its DICOM header makes no sense ({type(error).__name__})", "mend or leave it out"
+            path, f"its DICOM header makes no sense ({type(error).__name__})", "correct the file or exclude it"
         ) from error
 
 
@@ -85,8 +85,8 @@ def _read(
     if modalities is not None and modality not in modalities:
         raise UnsupportedModalityError(
             path,
-            f"its modality is {modality or 'missing'}, and {', '.join(sorted(modalities))} are admitted",
-            f"leave it out, or admit it by modalities={sorted({*modalities, modality or 'OT'})} "
+            f"its modality is {modality or 'missing'}, but only {', '.join(sorted(modalities))} are admitted",
+            f"exclude it, or admit it by modalities={sorted({*modalities, modality or 'OT'})} "
             "(None admits all, a missing one too)",
         )
     flags = admit(path, header, rules)
@@ -134,7 +134,7 @@ def _to_image(path: str | Path, header: Any, voi_index: int, render: bool) -> ND
             return to_unit_range(pixels, header, voi_index)
         return to_luminance(pixels, photometric, header)
     except RescaleError as error:
-        raise UnreadableFileError(path, f"its {error}", "mend its header") from error
+        raise UnreadableFileError(path, f"its {error}", "correct its header") from error
     except IndexError as error:
         raise UnsupportedImageError(path, str(error), "choose another voi_index (0 is the maker's default)") from error
     except NotImplementedError as error:

@@ -1,4 +1,4 @@
-"""`Letterboxd`: the whole image into the network's canvas, aspect ratio kept."""
+"""`Letterboxd`: resizes the whole image to the network input, with padding to keep the aspect ratio."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .canvas import image_of, is_boxes, is_map, move_boxes, with_values
 
 
 class Letterboxd(MapTransform):
-    """Scales images to fit in, antialiased, and pads them centrally with 0; masks and boxes follow.
+    """Resizes images to fit the canvas, with antialiasing, and pads them with 0 around the center.
 
-    The image's `to_source` then maps network pixels to the source's, exactly: by the ratio of the sizes, whole pixels
-    that they are.
+    Masks and boxes are transformed in the same way. The `to_source` affine of the result maps network pixels to source
+    pixels exactly, because the scale is the ratio of two sizes in whole pixels.
 
     Args:
-        keys: the image's key first, then the targets' (task names).
-        size: side of a square, or (H, W).
+        keys: key of the image, then the keys of the targets (task names).
+        size: side of a square canvas, or (H, W).
         image_key: key of the image whose size the targets share.
-        allow_missing_keys: targets may be missing (at inference).
+        allow_missing_keys: whether targets may be missing, as at inference.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Letterboxd(MapTransform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item in the network's canvas."""
+        """Returns the item on the canvas of the network."""
         item = dict(data)
         image = image_of(item, self.image_key)
         shape = (int(image.shape[-2]), int(image.shape[-1]))
@@ -56,7 +56,7 @@ class Letterboxd(MapTransform):
 
 
 def content_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of an image (H, W) scaled to fit into a canvas, in whole pixels.
+    """Returns the size (h, w), in whole pixels, of an image (H, W) that is scaled to fit a canvas.
 
     Example:
         >>> content_size((3000, 2500), (512, 512))
@@ -67,7 +67,7 @@ def content_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, in
 
 
 def letterbox_map(shape: tuple[int, int], size: tuple[int, int]) -> Affine:
-    """Maps the canvas's points to the image's.
+    """Returns the affine that maps points of the canvas to points of the image.
 
     Args:
         shape: (H, W) of the image.
@@ -79,7 +79,7 @@ def letterbox_map(shape: tuple[int, int], size: tuple[int, int]) -> Affine:
 
 
 def letterbox_values(values: Tensor, size: tuple[int, int], resize: Any, fill: float = 0.0) -> Tensor:
-    """Resizes (C, H, W) to its content size, and pads it to the canvas."""
+    """Resizes (C, H, W) to its content size and pads it to the canvas."""
     height, width = content_size((int(values.shape[-2]), int(values.shape[-1])), size)
     if (height, width) != tuple(values.shape[-2:]):
         values = resize(values, (height, width))
@@ -89,13 +89,13 @@ def letterbox_values(values: Tensor, size: tuple[int, int], resize: Any, fill: f
 
 
 def _letterbox_target(target: Any, shape: tuple[int, int], size: tuple[int, int], to_old: Affine) -> Any:
-    """A mask's padding is 0, and NaN in channels that are not annotated."""
+    """Transforms one target; masks are padded with 0, and with NaN in channels that are not annotated."""
     if is_map(target):
         if tuple(target.shape[-2:]) != shape:
             raise ValueError(f"a target has {tuple(target.shape[-2:])} pixels, its image {shape}; load both together.")
         missing = torch.isnan(target).flatten(1).all(dim=1)
-        fitted = letterbox_values(target, size, resize_nearest)
-        return torch.where(missing[:, None, None], torch.full_like(fitted, float("nan")), fitted)
+        resized = letterbox_values(target, size, resize_nearest)
+        return torch.where(missing[:, None, None], torch.full_like(resized, float("nan")), resized)
     if is_boxes(target):
         return move_boxes(target, invert(to_old), size)
     return target

@@ -41,7 +41,7 @@ def overwrite(path, keyword, value, vr="DS"):
 )
 def test_the_element_is_named(make_dicom, keyword, name, value, problem):
     path = overwrite(make_dicom(pixels=PIXELS, **WINDOW), keyword, value)
-    with pytest.raises(errors.UnreadableFileError, match=rf"^radiograph.dcm: its {name} {problem}.*; mend its header"):
+    with pytest.raises(errors.UnreadableFileError, match=rf"^radiograph.dcm: its {name} {problem}.*; correct its header"):
         read_dicom(path)
 
 

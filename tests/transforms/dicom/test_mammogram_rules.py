@@ -35,7 +35,7 @@ def test_a_refusal_names_the_rule_and_the_remedy(make_dicom):
     path = make_dicom(modality="MG", **SPECIMEN)
     with pytest.raises(RefusedImageError) as caught:
         read_radiograph(path)
-    expected = "it is a specimen, and the rule is specimens='refuse'; leave it out, or admit it by "
+    expected = "it is a specimen, and the rule is specimens='refuse'; exclude it, or admit it by "
     assert str(caught.value) == f"radiograph.dcm: {expected}rules={{'specimens': 'pass'}}."
 
 
@@ -66,7 +66,7 @@ def test_defaults(make_dicom, elements, passes):
     if passes:
         assert read_radiograph(path)[0].shape == (16, 12)
     else:
-        with pytest.raises(RefusedImageError, match="='refuse'; leave it out, or admit it"):
+        with pytest.raises(RefusedImageError, match="='refuse'; exclude it, or admit it"):
             read_radiograph(path)
 
 

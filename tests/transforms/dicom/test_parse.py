@@ -77,7 +77,7 @@ def _inflate(data):
 def test_element_that_does_not_parse(make_dicom):
     path = make_dicom(pixels=PIXELS)
     _overwrite(path, "Rows", "US", b"\1\0\2")
-    with pytest.raises(errors.UnreadableFileError, match="its Rows does not parse; mend"):
+    with pytest.raises(errors.UnreadableFileError, match="its Rows does not parse; correct"):
         read_header(path)
 
 

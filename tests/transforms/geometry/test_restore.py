@@ -33,7 +33,7 @@ def test_boxes_return_to_the_source(height, width, side, seed):
 @given(st.integers(2, 60), st.integers(2, 60), st.integers(1, 5), st.integers(0, 99))
 def test_masks_enlarged_by_the_network_return_exactly(make_item, height, width, factor, seed):
     item = make_item(height, width, seed)
-    size = (height * factor + 3, width * factor + 3)  # a scale that is no whole number, and padding
+    size = (height * factor + 3, width * factor + 3)  # a scale that is not a whole number, and padding
     fitted = Letterboxd(("image", "map"), size)(item)
     to_source = fitted["image"].meta["to_source"]
     back = restore_masks(fitted["map"][:1], to_source, (height, width), mode="nearest")

@@ -37,7 +37,7 @@ def test_without_a_breast_nothing_changes_but_a_warning(make_mammogram, caplog):
     item = make_mammogram(np.zeros((40, 30)))
     with caplog.at_level(logging.WARNING):
         assert CleanBackgroundd("image")(item)["image"] is item["image"]
-    assert caplog.messages == ["a.dcm: no breast is found in it, so its background is not cleaned."]
+    assert caplog.messages == ["a.dcm: no breast was found, so its background is not cleaned."]
 
 
 def test_negative_margin():

@@ -61,9 +61,9 @@ def test_without_a_breast_nothing_changes_but_a_warning(make_mammogram, caplog):
     with caplog.at_level(logging.WARNING):
         assert crop(item)["image"] is item["image"]
         crop(item)
-    assert caplog.messages == ["a.dcm: no breast is found in it, so it is not cropped."]
+    assert caplog.messages == ["a.dcm: no breast was found, so it is not cropped."]
 
 
 def test_negative_margin():
-    with pytest.raises(ValueError, match="margin expects a part of the longer side, 0 or more, got -"):
+    with pytest.raises(ValueError, match="margin expects a fraction of the longer side, 0 or more, got -"):
         CropBreastd("image", margin=-0.1)

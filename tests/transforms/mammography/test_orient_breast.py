@@ -6,7 +6,7 @@ import torch
 
 from mtmedformer_monai.transforms import OrientBreastd, Turn, plan_turn
 
-DISAGREE = "disagree on where the chest wall lies; the pixels are believed."
+DISAGREE = "disagree on where the chest wall lies; the pixels take precedence."
 
 
 def tensor(picture):
@@ -34,7 +34,7 @@ def test_nothing_tells():
     plan = plan_turn(torch.zeros(1, 50, 40))
     assert plan.turn == Turn()
     assert not plan.is_known
-    assert "nothing tells" in plan.problem
+    assert "cannot be determined" in plan.problem
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def apply_voi_lut(values: NDArray[Any], header: Any, index: int = 0) -> NDArray[
     if not tables and not windows:
         return None
     if not 0 <= index < len(tables or windows):
-        raise IndexError(f"VOI alternative {index} is asked for, and there are {len(tables or windows)}")
+        raise IndexError(f"VOI alternative {index} was requested, but there are {len(tables or windows)}")
     if tables:
         return tables[index](values) / (2.0 ** tables[index].bits - 1.0)
     return apply_window(values, *windows[index], read_code(header, "VOILUTFunction") or "LINEAR")

@@ -83,7 +83,7 @@ def decode_pixels(path: str | Path, header: Any) -> tuple[NDArray[Any], str]:
         raise
     except ContradictionError as error:
         raise BrokenPixelDataError(
-            path, f"its pixel data ({_name(header)}) hold {error}", "mend its header, or fetch the file again"
+            path, f"its pixel data ({_name(header)}) hold {error}", "correct its header, or fetch the file again"
         ) from error
     except EOFError as error:
         problem = f"it ends inside its pixel data ({_name(header)}){f': {error}' if error.args else ''}"
@@ -96,9 +96,9 @@ def _unpack(header: Any, image_pixel: ImagePixel, syntax: str) -> NDArray[Any]:
     """Values of uncompressed pixel data."""
     element = header["PixelData"]
     if getattr(element, "is_undefined_length", False) or is_encapsulated(element.value):
-        raise ContradictionError("encapsulated items, and its transfer syntax is an uncompressed one")
+        raise ContradictionError("encapsulated items, but its transfer syntax is uncompressed")
     if _is_stream(element.value, image_pixel):
-        raise ContradictionError("a compressed stream, and its transfer syntax is an uncompressed one")
+        raise ContradictionError("a compressed stream, but its transfer syntax is uncompressed")
     samples = unpack_native(element.value, image_pixel, syntax != NATIVE[-1], is_words=element.VR == "OW")
     return interpret_bits(samples, image_pixel.bits_stored, image_pixel.is_signed, image_pixel.high_bit)
 
@@ -141,7 +141,7 @@ def _join(header: Any, kind: str) -> bytes:
     """The frame's stream, which is of the kind that the transfer syntax says."""
     data = header.PixelData
     if not is_encapsulated(data) and len(data) > 8:
-        raise ContradictionError("something else than encapsulated items, and its transfer syntax is a compressed one")
+        raise ContradictionError("something other than encapsulated items, but its transfer syntax is compressed")
     frame = join_fragments(data)
     found = name_stream(frame)
     if found and found != kind:
@@ -172,7 +172,7 @@ def _check_stream(path: str | Path, stream: CodestreamHeader, image_pixel: Image
             path,
             f"its pixel data hold (rows, columns, samples) {declared} of {stream.bits} bits, its header says "
             f"{(image_pixel.rows, image_pixel.columns, image_pixel.samples)} of {image_pixel.bits_allocated} bits",
-            "mend or leave it out",
+            "correct the file or exclude it",
         )
 
 
@@ -214,7 +214,7 @@ def _missing_decoder(path: str | Path, header: Any) -> MissingDecoderError:
 
 
 def _broken(path: str | Path, problem: str) -> BrokenPixelDataError:
-    return BrokenPixelDataError(path, problem, "fetch the file again from its archive, or leave it out")
+    return BrokenPixelDataError(path, problem, "fetch the file again from its archive, or exclude it")
 
 
 def _name(header: Any) -> str:

@@ -24,7 +24,7 @@ def join_fragments(data: bytes) -> bytes:
 
     The first item is the Basic Offset Table: one offset per frame, or empty. With one frame it is of no use, and so it
     is heeded no further than the fragments bear it out: writers put the end into it as well, or every fragment, or
-    leave it out.
+    exclude it.
 
     Args:
         data: the value of Pixel Data, with or without the Sequence Delimitation Item at its end.
@@ -44,7 +44,7 @@ def join_fragments(data: bytes) -> bytes:
         table, fragments = memoryview(b""), items
     frames = _count_frames(table, fragments)
     if frames > 1:
-        raise ContradictionError(f"{frames} frames, and one is expected")
+        raise ContradictionError(f"{frames} frames, but one is expected")
     return bytes(fragments[0]) if len(fragments) == 1 else b"".join(fragments)
 
 
@@ -72,7 +72,7 @@ def _split(data: bytes) -> list[memoryview]:
         tag, (length,) = bytes(view[position : position + 4]), struct.unpack_from("<L", view, position + 4)
         if tag != _ITEM:
             if tag != _DELIMITER and len(items) < 2 and not (items and name_stream(items[0])):
-                raise ContradictionError("something else than an item")
+                raise ContradictionError("something other than an item")
             break
         item = view[position + 8 : position + 8 + length]
         items.append(item)

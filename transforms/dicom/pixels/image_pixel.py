@@ -77,13 +77,13 @@ def read_image_pixel(path: str | Path, header: Any) -> ImagePixel:
     frames = read_number(path, header, "NumberOfFrames", 1)
     if frames > 1:
         raise MultiFrameError(
-            path, f"it has {frames} frames, and one 2D image is expected", "export a frame or the synthetic 2D view"
+            path, f"it has {frames} frames, but one 2D image is expected", "export a frame or the synthetic 2D view"
         )
     if "PixelData" not in header or header["PixelData"].VR in _FLOATING_POINT:
         raise _no_pixel_data(path, header)
     rows, columns = read_number(path, header, "Rows", 0), read_number(path, header, "Columns", 0)
     if rows < 1 or columns < 1:
-        raise NoPixelsError(path, f"its header says {rows} rows x {columns} columns", "mend or leave it out")
+        raise NoPixelsError(path, f"its header says {rows} rows x {columns} columns", "correct the file or exclude it")
     check_pixels(path, rows, columns)
     photometric = read_code(header, "PhotometricInterpretation")
     samples = _check_samples(path, header, photometric)
@@ -109,21 +109,23 @@ def read_number(path: str | Path, header: Any, keyword: str, default: int) -> in
     try:
         return default if value is None or value == "" else int(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableFileError(path, f"its {keyword} is no whole number", "mend its header") from error
+        raise UnreadableFileError(path, f"its {keyword} is not a whole number", "correct its header") from error
 
 
 def _read_flag(path: str | Path, header: Any, keyword: str) -> bool:
     """An element that is 0 or 1."""
     number = read_number(path, header, keyword, 0)
     if number not in {0, 1}:
-        raise BrokenPixelDataError(path, f"its {keyword} is {number}, and 0 or 1 is expected", "mend its header")
+        raise BrokenPixelDataError(path, f"its {keyword} is {number}, but 0 or 1 is expected", "correct its header")
     return number == 1
 
 
 def _no_pixel_data(path: str | Path, header: Any) -> NoPixelsError | UnsupportedImageError:
     if {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(header.dir()):
-        return UnsupportedImageError(path, "its pixels are floating point, no radiograph's", "export integers")
-    return NoPixelsError(path, "it has no pixel data", "export the object with its pixels, or leave it out")
+        return UnsupportedImageError(
+            path, "its pixel data are floating point, but integers are expected", "export integers"
+        )
+    return NoPixelsError(path, "it has no pixel data", "export the object with its pixels, or exclude it")
 
 
 def _check_samples(path: str | Path, header: Any, photometric: str) -> int:
@@ -138,7 +140,7 @@ def _check_samples(path: str | Path, header: Any, photometric: str) -> int:
     samples = read_number(path, header, "SamplesPerPixel", 1)
     if samples != expected:
         raise BrokenPixelDataError(
-            path, f"its header says {samples} samples a pixel, and {photometric} has {expected}", "mend its header"
+            path, f"its header says {samples} samples per pixel, but {photometric} has {expected}", "correct its header"
         )
     return expected
 
@@ -151,7 +153,7 @@ def _check_bits(path: str | Path, header: Any) -> tuple[int, int, int]:
     if allocated not in {1, 8, 16, 32} or not 1 <= stored <= allocated:
         raise BrokenPixelDataError(
             path,
-            f"its header says {stored} bits stored of {allocated} allocated, and 1, 8, 16 or 32 are expected",
-            "mend its header",
+            f"its header says {stored} bits stored of {allocated} allocated, but 1, 8, 16 or 32 are expected",
+            "correct its header",
         )
     return allocated, stored, high_bit if stored <= high_bit < allocated else stored - 1

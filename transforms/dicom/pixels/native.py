@@ -62,7 +62,7 @@ def check_surplus(data: bytes, image_pixel: ImagePixel) -> None:
     is_short = surplus < min(image_pixel.rows, image_pixel.columns) * sample_bytes
     is_other = not _lengths_of_other_layouts(image_pixel).isdisjoint({len(data), len(data) - 1} - {size})
     if is_other or len(data) >= 2 * size + 2 or not (is_short or _are_zeros(data, size)):
-        raise ContradictionError(f"{len(data)} bytes, and a frame has {size}")
+        raise ContradictionError(f"{len(data)} bytes, but a frame has {size}")
 
 
 def _are_zeros(data: bytes, start: int) -> bool:

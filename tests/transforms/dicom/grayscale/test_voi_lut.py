@@ -52,7 +52,7 @@ def test_index_chooses_the_window():
     values = np.array([100, 200])
     np.testing.assert_allclose(apply_voi_lut(values, header, 0), apply_window(values, 100, 10))
     np.testing.assert_allclose(apply_voi_lut(values, header, 1), apply_window(values, 200, 20))
-    with pytest.raises(IndexError, match="alternative 2 is asked for, and there are 2"):
+    with pytest.raises(IndexError, match="alternative 2 was requested, but there are 2"):
         apply_voi_lut(values, header, 2)
 
 

@@ -58,7 +58,7 @@ def test_lossy_syntaxes(make_dicom, syntax, bits, tolerance):
 
 def test_multi_frame(make_dicom):
     path = make_dicom(pixels=np.zeros((3, 4, 5), dtype=np.uint16))
-    with pytest.raises(MultiFrameError, match="it has 3 frames, and one 2D image is expected"):
+    with pytest.raises(MultiFrameError, match="it has 3 frames, but one 2D image is expected"):
         decode_pixels(path, pydicom.dcmread(path))
 
 
@@ -159,7 +159,7 @@ def test_overlay_in_unused_bits_is_cleared(make_dicom):
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
 @pytest.mark.parametrize("app", ["JFIF", "none"])
 def test_color_of_a_jpeg_is_what_its_stream_says(make_dicom, photometric, app):
-    """A JFIF marker means YBR, whatever the header says; without one the header is believed."""
+    """A JFIF marker means YBR, whatever the header says; without one the header takes precedence."""
     picture = Image.new("RGB", (16, 16), (200, 10, 60))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=95, subsampling=0, keep_rgb=photometric == "RGB" and app == "none")

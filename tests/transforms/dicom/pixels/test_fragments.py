@@ -39,7 +39,7 @@ def test_nothing(data):
 
 
 def test_something_else_than_items():
-    with pytest.raises(ValueError, match="something else than an item"):
+    with pytest.raises(ValueError, match="something other than an item"):
         join_fragments(item(b"") + bytes(20))
 
 
@@ -75,7 +75,7 @@ def test_offset_table_is_of_no_use_for_one_frame(items, end):
 
 @pytest.mark.parametrize("offsets", [(), (0,), (0, len(STREAM) + 8)], ids=["empty", "one", "both"])
 def test_two_streams_are_two_frames_whatever_the_table_says(offsets):
-    with pytest.raises(ValueError, match="2 frames, and one is expected"):
+    with pytest.raises(ValueError, match="2 frames, but one is expected"):
         join_fragments(table(*offsets) + item(STREAM) + item(STREAM))
 
 

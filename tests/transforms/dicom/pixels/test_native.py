@@ -46,7 +46,7 @@ def test_pairs_share_their_color():
 def test_another_number_of_bytes():
     with pytest.raises(EOFError, match="11 bytes of 12"):
         unpack_native(bytes(11), IMAGE_PIXEL)
-    with pytest.raises(ValueError, match="26 bytes, and a frame has 12"):
+    with pytest.raises(ValueError, match="26 bytes, but a frame has 12"):
         unpack_native(bytes(26), IMAGE_PIXEL)
 
 
