@@ -11,7 +11,7 @@ MAX_PIXELS = 2**27
 """Maximum number of pixels; the largest radiographs (stitched legs, films at 50 um) have half as many."""
 
 MAX_FILE_BYTES = 2**30
-"""Maximum size of picture and NIfTI files, compressed pixel data and headers; `MAX_PIXELS` of 16-bit color fit."""
+"""Maximum size of picture and NIfTI files, compressed pixel data and headers: enough for `MAX_PIXELS` in 16-bit RGB."""
 
 MAX_SCANS = 256
 """Maximum number of scans of a JPEG image; progressive ones have about ten, and each takes as long as a whole image."""

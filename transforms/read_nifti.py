@@ -27,8 +27,8 @@ def read_nifti(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
         path: a file (.nii, .nii.gz, or .hdr with its .img) of shape (X, Y) or (X, Y, 1).
 
     Returns:
-        The image and its metadata. The image is float32 (H, W) in [0, 1], scaled from the smallest to the largest finite
-        value (unsigned 8-bit values are divided by 255), and 0 where a value is NaN or infinite.
+        The image and its metadata. The image is float32 (H, W) in [0, 1], scaled from the smallest to the largest
+        finite value (unsigned 8-bit values are divided by 255), and 0 where a value is NaN or infinite.
 
     Raises:
         UnreadableFileError: the header cannot be parsed.

@@ -1,4 +1,4 @@
-"""What a DICOM header says of its pixels, checked before anything is decoded."""
+"""Reads and checks the description of the pixels in a DICOM header before they are decoded."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _SAMPLES = {
     "YBR_ICT": 3,
 }  # fmt: skip
 _FLOATING_POINT = {"FL", "FD", "OF", "OD"}
-"""VRs that Pixel Data must not have, and that tell what the bits are."""
+"""VRs that Pixel Data must not have; they show that the pixels are floating point."""
 
 
 class ContradictionError(ValueError):
-    """Pixel data that hold something else than the header says; the message names it, and follows 'hold'."""
+    """The pixel data contradict the header; the message describes what they hold, and completes 'hold'."""
 
 
 @dataclass(frozen=True)
 class ImagePixel:
-    """The Image Pixel Module of one frame (DICOM PS3.3 C.7.6.3).
+    """The image pixel description (Image Pixel Module) of one frame (DICOM PS3.3 C.7.6.3).
 
     Attributes:
-        rows: of pixels.
-        columns: of pixels.
-        samples: 1, or 3 in color.
-        bits_allocated: 1, 8, 16 or 32.
-        bits_stored: at most `bits_allocated`.
-        high_bit: of the stored bits; above `bits_stored` - 1 in old files, whose values are aligned left.
-        is_signed: two's complement.
-        is_planar: a color a plane.
+        rows: number of rows.
+        columns: number of columns.
+        samples: samples per pixel, 1 or 3 (color).
+        bits_allocated: bits allocated per sample, 1, 8, 16 or 32.
+        bits_stored: bits stored per sample, at most `bits_allocated`.
+        high_bit: highest stored bit; above `bits_stored` - 1 in old files with left-aligned values.
+        is_signed: whether samples are in two's complement.
+        is_planar: whether the colors are stored in separate planes.
         photometric: Photometric Interpretation.
     """
 
@@ -56,23 +56,23 @@ class ImagePixel:
 
     @property
     def num_bytes(self) -> int:
-        """Of one frame without compression, before the padding to an even number."""
+        """Size of one uncompressed frame in bytes, before padding to an even number."""
         samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
         return -(-self.rows * self.columns * samples * self.bits_allocated // 8)
 
 
 def read_image_pixel(path: str | Path, header: Any) -> ImagePixel:
-    """Reads the form of a header's pixels, and refuses what is no single frame of sane size.
+    """Reads the image pixel description of a header, and checks that it is a single frame of plausible size.
 
     Args:
-        path: for messages.
+        path: the file, for messages.
         header: pydicom Dataset.
 
     Raises:
-        MultiFrameError: more than one frame.
-        NoPixelsError: no pixel data, or no usable size.
-        UnsupportedImageError: another color space, floating point.
-        BrokenPixelDataError: an absurd size, or bits that contradict one another.
+        MultiFrameError: there is more than one frame.
+        NoPixelsError: there are no pixel data, or the size is not usable.
+        UnsupportedImageError: the color space is not supported, or the pixels are floating point.
+        BrokenPixelDataError: the size is implausibly large, or attributes contradict each other.
     """
     frames = read_number(path, header, "NumberOfFrames", 1)
     if frames > 1:
@@ -94,16 +94,16 @@ def read_image_pixel(path: str | Path, header: Any) -> ImagePixel:
 
 
 def read_number(path: str | Path, header: Any, keyword: str, default: int) -> int:
-    """A whole number of a header.
+    """Reads an integer from a header.
 
     Args:
-        path: for messages.
+        path: the file, for messages.
         header: pydicom Dataset.
-        keyword: of the element.
-        default: where it is missing or empty.
+        keyword: keyword of the element.
+        default: value if the element is missing or empty.
 
     Raises:
-        UnreadableFileError: several values, or none that is whole.
+        UnreadableFileError: the element has several values, or the value is not an integer.
     """
     value = header.get(keyword)
     try:
@@ -113,7 +113,7 @@ def read_number(path: str | Path, header: Any, keyword: str, default: int) -> in
 
 
 def _read_flag(path: str | Path, header: Any, keyword: str) -> bool:
-    """An element that is 0 or 1."""
+    """Reads an element that is 0 or 1."""
     number = read_number(path, header, keyword, 0)
     if number not in {0, 1}:
         raise BrokenPixelDataError(path, f"its {keyword} is {number}, but 0 or 1 is expected", "correct its header")
@@ -129,7 +129,7 @@ def _no_pixel_data(path: str | Path, header: Any) -> NoPixelsError | Unsupported
 
 
 def _check_samples(path: str | Path, header: Any, photometric: str) -> int:
-    """Samples a pixel, as the Photometric Interpretation wants them."""
+    """Returns the samples per pixel after checking that they match the Photometric Interpretation."""
     expected = _SAMPLES.get(photometric)
     if expected is None:
         raise UnsupportedImageError(
@@ -146,7 +146,7 @@ def _check_samples(path: str | Path, header: Any, photometric: str) -> int:
 
 
 def _check_bits(path: str | Path, header: Any) -> tuple[int, int, int]:
-    """Bits Allocated, Bits Stored, High Bit."""
+    """Reads and checks Bits Allocated, Bits Stored and High Bit."""
     allocated = read_number(path, header, "BitsAllocated", 0)
     stored = read_number(path, header, "BitsStored", allocated)
     high_bit = read_number(path, header, "HighBit", stored - 1)

@@ -81,7 +81,7 @@ def changed(offset, form, *values):
     ("stream", "problem"),
     [
         (bytes(100), "no JPEG 2000 stream"),
-        (changed(8, ">2L", 0, 0), "a size of nothing"),
+        (changed(8, ">2L", 0, 0), "empty size"),
         (changed(24, ">2L", 1, 1), "too many tiles"),
         (changed(40, ">H", 3), "unlike depth or size"),
         (changed(43, ">2B", 2, 2), "unlike depth or size"),
