@@ -61,7 +61,7 @@ def _read_png(path: str | Path) -> NDArray[Any]:
             ImageOps.exif_transpose(picture, in_place=True)
             return np.asarray(picture)
         except Exception as error:  # Pillow raises many exception types for damaged data
-            raise UnreadableFileError(path, "its picture does not decode", "export it again") from error
+            raise UnreadableFileError(path, "its image data cannot be decoded", "export it again") from error
 
 
 def _read_nrrd(path: str | Path) -> NDArray[Any]:
@@ -84,7 +84,7 @@ def _read_nrrd(path: str | Path) -> NDArray[Any]:
         image = itk.imread(str(path), itk.F, imageio=reader)
         values = np.asarray(itk.array_from_image(image)).reshape(sizes[1], sizes[0])
     except RuntimeError as error:
-        raise UnreadableFileError(path, "its data do not decode", "export it again") from error
+        raise UnreadableFileError(path, "its data cannot be decoded", "export it again") from error
     return turn_upright(values.T, _axes_of(image))[0]
 
 

@@ -118,7 +118,7 @@ def _read_png(path: str | Path) -> NDArray[np.bool_]:
         try:
             values = read_deep(path, picture) if is_deep(path, picture) else _read_channels(picture)
         except Exception as error:  # Pillow raises many exception types for damaged data
-            raise UnreadableFileError(path, "its picture does not decode", "export it again") from error
+            raise UnreadableFileError(path, "its image data cannot be decoded", "export it again") from error
     if values.ndim == 2:
         return np.asarray(values != 0)
     alpha = values[..., -1] > 0 if values.shape[-1] in {2, 4} else np.ones(values.shape[:2], dtype=bool)

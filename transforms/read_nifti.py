@@ -85,7 +85,7 @@ def read_nifti_values(path: str | Path) -> tuple[NDArray[Any], NDArray[np.float6
         raise
     except Exception as error:  # zlib.error, OSError, ValueError: the data are truncated
         raise BrokenPixelDataError(
-            path, f"its data do not decode ({type(error).__name__})", "fetch it again"
+            path, f"its data cannot be decoded ({type(error).__name__})", "fetch it again"
         ) from error
     return turn_upright(values, columns)
 

@@ -40,7 +40,7 @@ def read_picture(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]
         try:
             image = _deep_to_unit_range(path, picture) if is_deep(path, picture) else _to_unit_range(picture)
         except Exception as error:  # Pillow raises many exception types for damaged data
-            raise BrokenPixelDataError(path, f"its picture does not decode ({error})", "fetch it again") from error
+            raise BrokenPixelDataError(path, f"its image data cannot be decoded ({error})", "fetch it again") from error
     return image, make_meta(path, image.shape)
 
 

@@ -21,7 +21,7 @@ def test_content_size(shape, size, expected):
 
 
 @given(SIDE, SIDE, st.integers(1, 600), st.integers(1, 600))
-def test_the_whole_image_lands_on_whole_pixels_inside_the_frame(height, width, rows, columns):
+def test_the_whole_image_maps_to_whole_pixels_inside_the_canvas(height, width, rows, columns):
     box = map_boxes(
         torch.tensor([[0.0, 0, width, height]], dtype=torch.float64),
         invert(letterbox_map((height, width), (rows, columns))),
@@ -47,7 +47,7 @@ def test_aspect_ratio_and_central_padding(make_item):
     assert item["label"] == 1
 
 
-def test_masks_enlarge_by_whole_pixels_and_nan_channels_stay(make_item):
+def test_masks_are_enlarged_by_whole_pixels_and_nan_channels_are_kept(make_item):
     before = make_item(20, 10)
     after = Letterboxd(KEYS, 40)(before)["map"]
     np.testing.assert_array_equal(after[0, ::2, 10:30:2], before["map"][0])
@@ -64,12 +64,12 @@ def test_same_size_changes_nothing(make_item):
 
 def test_affine_follows(make_item):
     image = Letterboxd("image", 10)(make_item(20, 20))["image"]
-    np.testing.assert_allclose(np.diag(image.affine)[:2], [0.4, 0.2])  # mm of a pixel twice as large
+    np.testing.assert_allclose(np.diag(image.affine)[:2], [0.4, 0.2])  # mm per pixel, twice as large as in the source
     np.testing.assert_array_equal(image.affine, image.meta["affine"])
     np.testing.assert_allclose(np.diag(image.meta["original_affine"])[:2], [0.2, 0.1])
 
 
-def test_it_composes_with_what_came_before(make_item):
+def test_to_source_is_composed(make_item):
     once = Letterboxd("image", 12)(Letterboxd("image", (30, 24))(make_item(20, 10)))["image"]
     expected = compose(letterbox_map((20, 10), (30, 24)), letterbox_map((30, 24), (12, 12)))
     np.testing.assert_allclose(once.meta["to_source"], expected)

@@ -33,7 +33,7 @@ def test_boxes_return_to_the_source(height, width, side, seed):
 @given(st.integers(2, 60), st.integers(2, 60), st.integers(1, 5), st.integers(0, 99))
 def test_masks_enlarged_by_the_network_return_exactly(make_item, height, width, factor, seed):
     item = make_item(height, width, seed)
-    size = (height * factor + 3, width * factor + 3)  # a scale that is not a whole number, and padding
+    size = (height * factor + 3, width * factor + 3)  # a fractional scale factor, and padding
     fitted = Letterboxd(("image", "map"), size)(item)
     to_source = fitted["image"].meta["to_source"]
     back = restore_masks(fitted["map"][:1], to_source, (height, width), mode="nearest")
@@ -50,7 +50,7 @@ def test_smooth_maps_return_closely(shape):
 
     back = restore_masks(letterbox_values(smooth, (40, 40), resize_area), to_source, shape)
     assert back.shape == (2, *shape)
-    # half a pixel of the coarser grid is lost at the edges of a ramp
+    # at the edges of a ramp, half a pixel of the coarser grid is lost
     torch.testing.assert_close(back, smooth, atol=1.0 / min(shape), rtol=0)
 
 
@@ -68,7 +68,7 @@ def test_after_a_random_motion(make_item):
     rough = restore_masks(moved["image"].as_tensor(), to_source, (40, 30))
     inner = np.s_[0, 12:28, 10:20]
     smooth = torch.nn.functional.avg_pool2d(item["image"].as_tensor(), 3, 1, 1)
-    # twice interpolated noise is close to its local mean: 0.29 is the deviation of the noise itself
+    # noise that is interpolated twice is close to its local mean; its own standard deviation is 0.29
     assert (rough[inner] - smooth[inner]).abs().mean() < 0.15
 
 
@@ -78,7 +78,7 @@ def test_mirror_returns_exactly():
     torch.testing.assert_close(restore_masks(masks, matrix, (6, 8)), masks.flip(-1), atol=1e-5, rtol=0)
 
 
-def test_transform_goes_by_rank(make_item):
+def test_transform_uses_the_rank(make_item):
     image = Letterboxd("image", (40, 40))(make_item(20, 10))["image"]
     rows = torch.tensor([[10.0, 0, 30, 40, 12, 14, 4, 0.9]])
     pred = {"lung": torch.rand(2, 40, 40), "boxes": rows, "finding": torch.tensor([0.2, 0.8])}
@@ -97,7 +97,7 @@ def test_a_tensor_alone(make_item):
 
 
 @pytest.mark.parametrize("turn", [Turn(flip_x=True), Turn(flip_y=True), Turn(True), Turn(True, True, True)])
-def test_turned_and_fitted_masks_return_exactly(make_item, turn):
+def test_turned_and_letterboxed_masks_return_exactly(make_item, turn):
     item = make_item(20, 10)
     fitted = Letterboxd(("image", "map"), (70, 64))(turn_item(item, turn, ("image", "map")))
     to_source = fitted["image"].meta["to_source"]
@@ -107,7 +107,7 @@ def test_turned_and_fitted_masks_return_exactly(make_item, turn):
 
 @pytest.mark.parametrize("turn", [Turn(), Turn(flip_x=True), Turn(True)])
 def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_item, turn):
-    """Certain everywhere in the image, and nowhere beside it."""
+    """The prediction is 1 everywhere in the image and 0 in the padding."""
     item = crop_item(turn_item(make_item(20, 10), turn, ("image",)), (0, 0, 7, 9), ("image",))
     fitted = Letterboxd("image", 64)(item)["image"]
     content = restore_masks(torch.ones(1, 9, 7), item["image"].meta["to_source"], (20, 10), mode="nearest")
@@ -117,21 +117,21 @@ def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_
     assert back[content > 0].min() > 1.0 - 1e-6  # interpolated between ones
 
 
-def test_boxes_are_clipped_to_the_source_and_dropped_beside_it(make_item):
-    """A source of 20 x 10 pixels, shown at half its size: network points times 2 are source points."""
+def test_boxes_are_clipped_to_the_source_and_dropped_outside(make_item):
+    """The source of 20 x 10 pixels is shown at half its size, so source points are network points times 2."""
     image = make_item(20, 10)["image"]
     image.meta["to_source"] = np.diag([2.0, 2.0, 1.0])
     rows = torch.tensor([
-        [-78.0, 1.0, 2.0, 99.0, 7.0],  # to the left of the image and below it
+        [-78.0, 1.0, 2.0, 99.0, 7.0],  # extends beyond the left and bottom edges
         [1.0, 1.0, 2.0, 2.0, 8.0],
-        [5.0, 1.0, 9.0, 2.0, 9.0],  # beside the right edge, x = 10
-        [-3.0, -3.0, 0.004, 4.0, 9.0],  # 0.008 pixels remain: nothing at the hundredths that are written
+        [5.0, 1.0, 9.0, 2.0, 9.0],  # beyond the right edge at x = 10
+        [-3.0, -3.0, 0.004, 4.0, 9.0],  # 0.008 pixels remain, which is 0 when written in hundredths
     ])  # fmt: skip
     out = RestoreToSourced("pred")({"image": image, "pred": {"boxes": rows}})["pred"]["boxes"]
     torch.testing.assert_close(out, torch.tensor([[0.0, 2, 4, 20, 7], [2.0, 2, 4, 4, 8]]))
 
 
-def test_no_box_at_all_is_left(make_item):
+def test_all_boxes_dropped(make_item):
     image = make_item(20, 10)["image"]
     out = RestoreToSourced("pred")({"image": image, "pred": {"boxes": torch.tensor([[-5.0, -5, -1, -1, 0]])}})
     assert out["pred"]["boxes"].shape == (0, 5)

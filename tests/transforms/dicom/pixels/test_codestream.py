@@ -66,7 +66,7 @@ def test_fill_bytes_before_a_marker():
         (b"\xff\xd8\xff\xf8\x00\x0d\x04" + bytes(20), "in a preset"),
     ],
 )
-def test_broken_jpeg(stream, problem):
+def test_damaged_jpeg(stream, problem):
     with pytest.raises(ValueError, match=problem):
         read_jpeg_header(stream)
 
@@ -83,16 +83,16 @@ def changed(offset, form, *values):
         (bytes(100), "no JPEG 2000 stream"),
         (changed(8, ">2L", 0, 0), "empty size"),
         (changed(24, ">2L", 1, 1), "too many tiles"),
-        (changed(40, ">H", 3), "unlike depth or size"),
-        (changed(43, ">2B", 2, 2), "unlike depth or size"),
+        (changed(40, ">H", 3), "different depth or size"),
+        (changed(43, ">2B", 2, 2), "different depth or size"),
     ],
 )
-def test_broken_jpeg2000(stream, problem):
+def test_damaged_jpeg2000(stream, problem):
     with pytest.raises(ValueError, match=problem):
         read_jpeg2000_header(stream)
 
 
-def test_precincts_of_a_pixel():
+def test_precincts_of_one_pixel():
     stream = bytearray(encode(np.zeros((512, 512), np.uint8), "JPEG2000", no_jp2=True, precinct_size=(128, 128)))
     assert read_jpeg2000_header(bytes(stream)).rows == 512
     cod = stream.index(b"\xff\x52")

@@ -40,7 +40,7 @@ def test_num_bytes(elements, num_bytes):
     assert read_image_pixel("a", header_of(**elements)).num_bytes == num_bytes
 
 
-def test_what_is_left_out():
+def test_missing_elements():
     image_pixel = read_image_pixel(
         "a", header_of(SamplesPerPixel=None, BitsStored=None, HighBit=None, PixelRepresentation=None)
     )

@@ -43,7 +43,7 @@ def test_pairs_share_their_color():
     assert samples.tolist() == [[[1, 80, 90], [2, 80, 90], [3, 81, 91], [4, 81, 91]]]
 
 
-def test_another_number_of_bytes():
+def test_wrong_number_of_bytes():
     with pytest.raises(EOFError, match="11 bytes of 12"):
         unpack_native(bytes(11), IMAGE_PIXEL)
     with pytest.raises(ValueError, match="26 bytes, but a frame has 12"):
@@ -55,13 +55,13 @@ def test_another_number_of_bytes():
     [b"\0", b"\xff", b"\1\2\3", b"\0" * 58, b"\0" * 118],
     ids=["pad byte", "pad byte of ones", "less than a row and a column", "zeros", "zeros up to the next frame"],
 )
-def test_padding_behind_the_frame(surplus):
+def test_padding_after_the_frame(surplus):
     array = (np.arange(60) + 1).reshape(6, 10).astype(np.uint16)
     image_pixel = replace(IMAGE_PIXEL, rows=6, columns=10)
     np.testing.assert_array_equal(unpack_native(array.tobytes() + surplus, image_pixel), array)
 
 
-ELEMENTS = {  # kinds of frames: samples, bits, Photometric Interpretation, bytes of 6 x 10 pixels
+ELEMENTS = {  # layouts: samples, bits, Photometric Interpretation, bytes of 6 x 10 pixels
     "1 bit": (1, 1, "MONOCHROME2", 8),
     "8 bits": (1, 8, "MONOCHROME2", 60),
     "16 bits": (1, 16, "MONOCHROME2", 120),
@@ -76,14 +76,14 @@ ELEMENTS = {  # kinds of frames: samples, bits, Photometric Interpretation, byte
 @pytest.mark.parametrize("fill", ["noise", "zeros at the end"])
 @pytest.mark.parametrize("held", ELEMENTS)
 @pytest.mark.parametrize("declared", ELEMENTS)
-def test_data_of_another_form_are_never_a_picture(declared, held, fill):
+def test_data_with_another_layout_are_never_accepted(declared, held, fill):
     samples, bits, photometric, size = ELEMENTS[declared]
     image_pixel = ImagePixel(
         6, 10, samples, bits, bits, bits - 1, is_signed=False, is_planar=False, photometric=photometric
     )
     length = ELEMENTS[held][3]
     data = np.random.default_rng(0).integers(1, 255, length, dtype=np.uint8)
-    if fill != "noise":  # the frame of the header, and nothing behind it
+    if fill != "noise":  # a frame that matches the header, and nothing after it
         data[size:] = 0
     if length == size:
         assert unpack_native(data.tobytes(), image_pixel).shape[:2] == (6, 10)
@@ -94,7 +94,7 @@ def test_data_of_another_form_are_never_a_picture(declared, held, fill):
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(5, 10), (6, 9), (7, 10), (6, 11), (3, 10), (6, 5)])
-def test_data_of_another_size_are_never_a_picture(rows, columns):
+def test_data_of_another_size_are_never_accepted(rows, columns):
     data = np.random.default_rng(0).integers(1, 60000, (6, 10), dtype=np.uint16).tobytes()
     with pytest.raises((EOFError, ValueError), match="120 bytes"):
         unpack_native(data, replace(IMAGE_PIXEL, rows=rows, columns=columns))

@@ -17,7 +17,7 @@ def frame_of(*segments):
     return header + b"".join(segments)
 
 
-def test_two_bytes_a_sample():
+def test_two_bytes_per_sample():
     array = np.repeat(np.arange(60, dtype=np.uint16) * 64, 2).reshape(3, 40)
     planes = (array >> 8).astype(np.uint8), array.astype(np.uint8)
     frame = frame_of(*(b"".join(bytes(_encode_segment(row.tobytes(), 40)) for row in plane) for plane in planes))
@@ -27,7 +27,7 @@ def test_two_bytes_a_sample():
 
 
 def test_by_hand():
-    """-2 repeats a byte three times, 1 copies two bytes, -128 is nothing; runs may cross rows."""
+    """-2 repeats a byte three times, 1 copies two bytes, -128 is a no-op; runs may cross row boundaries."""
     segment = bytes([0xFE, 7, 0x80, 0x01, 8, 9, 0x00, 5])
     image_pixel = replace(IMAGE_PIXEL, rows=2, columns=3, bits_allocated=8)
     assert decode_run_length(frame_of(segment), image_pixel).tolist() == [[7, 7, 7], [8, 9, 5]]
