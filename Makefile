@@ -1,5 +1,5 @@
-# Set-up, demo, tests and checks. `make demo` and `make test` need Python 3.11, make and git, and nothing else;
-# the tests install Debian's dicom3tools and dcmtk if they may.
+# Setup, demo, tests and checks. `make demo` and `make test` need only Python 3.11, make and git;
+# the tests install Debian's dicom3tools and dcmtk if they have the permissions.
 PYTHON ?= python3
 BUNDLE ?= chest_xray_multitask
 JOBS ?= 2
@@ -14,7 +14,7 @@ setup: $(STAMP)
 
 $(STAMP): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "Python 3.10 or newer is needed (3.11 is tested); name one: make PYTHON=python3.11"; exit 1; }
+	  { echo "Python 3.10 or newer is required (3.11 is tested); select one with: make PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -37,7 +37,7 @@ check: $(STAMP)
 	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# Both bundles in MONAI Label's real server, which is installed beside ours (3 GB) and kept; see docs/monai_label.md.
+# Tests both bundles in a real MONAI Label server, in a separate, persistent environment (3 GB); see docs/monai_label.md.
 monai-label: $(STAMP)
 	$(BIN)/python benchmarks/monai_label.py --environment .monai_label
 

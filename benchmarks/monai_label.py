@@ -157,7 +157,7 @@ def check_training(
         kept = _distance(before, _load(path.with_name("model_previous.pt")))
         table.check(f"/train: {request} request keeps the last weights", lambda k=kept: (k == 0, "model_previous.pt"))
     check_answers(table, server, studies[:3], ours())
-    table.check("/train: wrong label, message in the task's details", lambda: _name_wrong_label(server, studies[0]))
+    table.check("/train: wrong label, an error with our message", lambda: _name_wrong_label(server, studies[0]))
 
 
 def _are_read(server: Server, studies: Sequence[Study]) -> tuple[bool, Any]:
@@ -172,8 +172,10 @@ def _name_wrong_label(server: Server, study: Study) -> tuple[bool, Any]:
     Image.fromarray(np.full_like(study.drawn, 9)).save(wrong)
     server.submit_label(study.name, wrong)
     task = server.train(max_epochs=1, val_split=0.2)
-    said = [line for line in task["details"] if "holds [9]" in line]
-    return task["status"] == "ERROR" and bool(said), said[-1][-160:] if said else task["details"][-1]
+    said = [line for line in [*task["details"], *server.read_log()] if "holds [9]" in line]
+    return task["status"] == "ERROR" and bool(
+        said
+    ), f"{task['status']}: {said[0][-150:] if said else task['details'][-1]}"
 
 
 def draw_picture(server: Server, image: Path, path: Path) -> None:

@@ -140,6 +140,12 @@ class Server:
         items: list[dict[str, str]] = response.json()
         return items
 
+    def read_log(self) -> list[str]:
+        """Last lines of the server's log, which its page of logs shows."""
+        response = requests.get(f"{self.url}/logs/?logfile=app.log&lines=400&text=true", timeout=60)
+        response.raise_for_status()
+        return response.text.splitlines()
+
     def train(self, **params: Any) -> dict[str, Any]:
         """Trains in the background, as clients do, and waits. Returns the task with its status and last lines."""
         asked = {"device": "cpu", **params}

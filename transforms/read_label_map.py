@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from .errors import RadiographError, UnreadableFileError
+from .errors import AnnotationError, RadiographError, UnreadableFileError
 from .limits import check_pixels
 from .read_nifti import read_nifti_values, turn_upright
 from .read_picture import open_picture
@@ -34,7 +34,7 @@ def read_label_map(path: str | Path) -> NDArray[np.int64]:
     Raises:
         FileNotFoundError: the file does not exist.
         RadiographError: the file type is not supported, or the file is damaged.
-        ValueError: the file contains a volume, color, several layers, or negative or fractional numbers.
+        AnnotationError: the file contains a volume, color, several layers, or negative or fractional numbers.
     """
     with Path(path).open("rb") as stream:
         head = stream.read(132)
@@ -130,6 +130,6 @@ def _as_whole_numbers(path: str | Path, values: NDArray[Any]) -> NDArray[np.int6
     return np.ascontiguousarray(values).astype(np.int64)
 
 
-def _wrong(path: str | Path, problem: str, remedy: str) -> ValueError:
+def _wrong(path: str | Path, problem: str, remedy: str) -> AnnotationError:
     """Returns the error for a file that can be read but is not a valid label map."""
-    return ValueError(f"{Path(path).name}: the label map {problem}; {remedy}.")
+    return AnnotationError(f"{Path(path).name}: the label map {problem}; {remedy}.")

@@ -10,8 +10,9 @@ import numpy as np
 from monai.transforms import Transform
 from numpy.typing import NDArray
 
-from mtmedformer_monai.keys import LABEL_MAP, MASKS
+from mtmedformer_monai.keys import IMAGE, LABEL_MAP, MASKS
 
+from .errors import AnnotationError
 from .read_label_map import read_label_map
 
 
@@ -30,14 +31,16 @@ class SplitLabelMapd(Transform):
     Args:
         tasks: tasks of the network; those with `structures` are segmentation tasks.
         label_key: key of the path of the label map, or of an int array (H, W). An item without it is unchanged.
+        image_key: key of the loaded image, which must have the same size.
 
     Raises:
-        ValueError: a number has no structure, or the item also has masks.
+        AnnotationError: a number has no structure, the size differs from that of the image, or the item also has masks.
     """
 
-    def __init__(self, tasks: Sequence[Any], label_key: str = LABEL_MAP) -> None:
+    def __init__(self, tasks: Sequence[Any], label_key: str = LABEL_MAP, image_key: str = IMAGE) -> None:
         self.structures = [list(task.structures) for task in tasks if hasattr(task, "structures")]
         self.label_key = label_key
+        self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the item with `masks` in place of the label map."""
@@ -46,22 +49,33 @@ class SplitLabelMapd(Transform):
         if label is None or not self.structures:
             return item
         if item.get(MASKS):
-            raise ValueError(f"an item has {MASKS!r} and a label map under {self.label_key!r}; give one of them.")
+            raise AnnotationError(f"an item has {MASKS!r} and a label map under {self.label_key!r}; give one of them.")
         is_path = isinstance(label, (str, Path))
         numbers = read_label_map(label) if is_path else np.asarray(label)
-        self._check(numbers, f"{Path(label).name}: the label map" if is_path else "the label map")
+        name = f"{Path(label).name}: the label map" if is_path else "the label map"
+        _check_size(numbers, item.get(self.image_key), name)
+        self._check_numbers(numbers, name)
         item[MASKS] = split_label_map(numbers, self.structures)
         return item
 
-    def _check(self, numbers: NDArray[Any], name: str) -> None:
+    def _check_numbers(self, numbers: NDArray[Any], name: str) -> None:
         known = [structure for structures in self.structures for structure in structures]
         unknown = sorted(set(np.unique(numbers).tolist()) - set(range(len(known) + 1)))
         if unknown:
             meaning = ", ".join(f"{number} {structure}" for number, structure in enumerate(known, start=1))
-            raise ValueError(
+            raise AnnotationError(
                 f"{name} holds {unknown}; 0 is background, and the bundle knows {meaning}: "
                 "number the segments as the bundle does."
             )
+
+
+def _check_size(numbers: NDArray[Any], image: Any, name: str) -> None:
+    size = tuple(getattr(image, "shape", ()))[-2:]
+    if size and numbers.shape != size:
+        raise AnnotationError(
+            f"{name} has {' x '.join(map(str, numbers.shape))} pixels (rows x columns), its image has "
+            f"{' x '.join(map(str, size))}; draw it on the image's own pixels."
+        )
 
 
 def split_label_map(

@@ -9,6 +9,7 @@ from PIL import Image
 from mtmedformer_monai.engines import LabelMapd
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd, SplitLabelMapd
+from mtmedformer_monai.transforms.errors import AnnotationError
 
 TASKS = [
     SegmentationTask("lung", ["left", "right"]),
@@ -59,8 +60,8 @@ def test_only_masks_are_annotated(make_dicom, tmp_path):
 def test_label_map_of_another_size_is_named(make_dicom, tmp_path):
     Image.fromarray(np.zeros((4, 6), dtype=np.uint8)).save(tmp_path / "a.png")
     item = LoadRadiographd("image")({"image": make_dicom(rows=6, columns=4), "label": str(tmp_path / "a.png")})
-    with pytest.raises(ValueError, match=r"4 x 6 pixels .* its image has 6 x 4"):
-        LoadTargetsd(TASKS)(SplitLabelMapd(TASKS)(item))
+    with pytest.raises(AnnotationError, match=r"a.png: the label map has 4 x 6 pixels .* its image has 6 x 4; draw"):
+        SplitLabelMapd(TASKS)(item)
 
 
 def test_hidden_pixels_do_not_affect_the_loss():
@@ -75,12 +76,12 @@ def test_hidden_pixels_do_not_affect_the_loss():
 
 def test_unknown_number_is_named_with_the_known_ones(tmp_path):
     Image.fromarray(np.array([[0, 4, 9]], dtype=np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.png: .* holds \[4, 9\]; .* 1 left, 2 right, 3 opacity: number"):
+    with pytest.raises(AnnotationError, match=r"a.png: .* holds \[4, 9\]; .* 1 left, 2 right, 3 opacity: number"):
         SplitLabelMapd(TASKS)({"label": tmp_path / "a.png"})
 
 
 def test_masks_and_a_label_map_together_are_refused():
-    with pytest.raises(ValueError, match="'masks' and a label map under 'label'; give one"):
+    with pytest.raises(AnnotationError, match="'masks' and a label map under 'label'; give one"):
         SplitLabelMapd(TASKS)({"label": np.zeros((1, 1)), "masks": {"left": "a.png"}})
 
 
