@@ -90,7 +90,7 @@ def test_a_wrong_annotation_is_not_an_unreadable_file(tmp_path, name, save, mess
     [
         ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(200), "PNG, NIfTI or NRRD"),
         ("a.nrrd", b"NRRD0004\ntype: nonsense\n\n", "header does not parse"),
-        ("b.nrrd", b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 60 60\nencoding: raw\n\n12", "do not decode"),
+        ("b.nrrd", b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 60 60\nencoding: raw\n\n12", "cannot be decoded"),
         (
             "c.nrrd",
             b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 99999 99999\nencoding: raw\n\n12",
