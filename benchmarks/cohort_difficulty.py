@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from mtmedformer_monai.data import load_datalist, make_chest_cohort
 from mtmedformer_monai.metrics.segmentation import SegmentationMetric
 from mtmedformer_monai.tasks import SegmentationTask
-from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd, StretchContrastd
+from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTargetsd, StretchContrastd
 
 FIRST_SEED = 100
 BINS = 128
@@ -57,7 +57,7 @@ def load(datalist: Path, section: str, size: int) -> Section:
     steps = [
         LoadRadiographd("image"),
         LoadTargetsd(TASKS),
-        FitRadiographd(keys, (size, size)),
+        Letterboxd(keys, (size, size)),
         StretchContrastd("image"),
     ]
     prepare = Compose(steps)

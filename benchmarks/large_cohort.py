@@ -41,7 +41,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from mtmedformer_monai.data import RadiographDataset, load_datalist
 from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask
 from mtmedformer_monai.transforms import (
-    FitRadiographd,
+    Letterboxd,
     LoadRadiographd,
     LoadTargetsd,
     RandExposured,
@@ -137,7 +137,7 @@ def make_dataset(options: argparse.Namespace, method: str) -> Any:
     """The cohort through one of the methods."""
     tasks = [SegmentationTask("lung", ["lung"]), ClassificationTask("finding", ["normal", "pneumonia"], kind="binary")]
     keys = ["image", "lung"]
-    fit = [FitRadiographd(keys, (options.size, options.size)), StretchContrastd("image")]
+    fit = [Letterboxd(keys, (options.size, options.size)), StretchContrastd("image")]
     random = [RandGeometryd(keys, prob=0.8), RandExposured("image", prob=0.8)]
     transform = Compose([LoadRadiographd("image"), LoadTargetsd(tasks), *fit, *random])
     items, cache = load_datalist(options.folder / "datalist.json", "training"), options.folder / "cache"

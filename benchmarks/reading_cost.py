@@ -39,7 +39,7 @@ from pydicom import uid
 from pydicom.dataset import FileMetaDataset
 from torch.nn import functional
 
-from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd
+from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd
 
 sys.path.append(str(Path(__file__).parents[1]))
 
@@ -125,7 +125,7 @@ def make_ways(path: Path, size: Size) -> dict[str, Way]:
 
 
 def our_way(size: Size) -> Way:
-    load, fit = LoadRadiographd("image", modalities="any"), FitRadiographd("image", size)
+    load, fit = LoadRadiographd("image", modalities="any"), Letterboxd("image", size)
     return lambda path: fit(load({"image": path}))["image"]
 
 

@@ -1,6 +1,6 @@
 """MONAI dictionary transforms for 2D projection radiographs.
 
-Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
+Public names are loaded lazily, so importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
 """
 
 import lazy_loader

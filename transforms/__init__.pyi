@@ -20,7 +20,7 @@ from .errors import RefusedImageError as RefusedImageError
 from .errors import UnreadableFileError as UnreadableFileError
 from .errors import UnsupportedImageError as UnsupportedImageError
 from .errors import UnsupportedModalityError as UnsupportedModalityError
-from .geometry.letterbox import FitRadiographd as FitRadiographd
+from .geometry.letterbox import Letterboxd as Letterboxd
 from .geometry.restore import RestoreToSourced as RestoreToSourced
 from .geometry.restore import clip_boxes as clip_boxes
 from .geometry.restore import restore_boxes as restore_boxes

@@ -1,4 +1,4 @@
-"""Color radiographs (scanned films, annotated captures) to luminance."""
+"""Conversion of color radiographs (scanned films, annotated captures) to luminance."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mtmedformer_monai.transforms.dicom.grayscale.context_vr import is_little_en
 from mtmedformer_monai.transforms.dicom.grayscale.lookup_table import Lookup
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Weights of red, green and blue (ITU-R BT.601), those of DICOM's Y (PS3.3 C.7.6.3.1.2)."""
+"""Weights of red, green and blue (ITU-R BT.601), the same as for Y in DICOM (PS3.3 C.7.6.3.1.2)."""
 
 _ROWS_AT_ONCE = 64
-"""Of a product: three float32 a pixel would take twelve bytes for a whole picture."""
+"""Rows converted at once; three float32 channels of a whole image would take 12 bytes per pixel."""
 
 
 def to_luminance(pixels: NDArray[Any], photometric: str, header: Any) -> NDArray[np.float32]:
-    """Maps a decoded color image to its luminance.
+    """Converts a decoded color image to luminance.
 
     Args:
-        pixels: (H, W, 3) samples of RGB or YBR, or (H, W) indices of PALETTE COLOR.
+        pixels: (H, W, 3) RGB or YBR samples, or (H, W) indices of PALETTE COLOR.
         photometric: Photometric Interpretation of `pixels` (DICOM PS3.3 C.7.6.3.1.2).
         header: pydicom Dataset, for Bits Stored and the palette.
 
@@ -30,13 +30,13 @@ def to_luminance(pixels: NDArray[Any], photometric: str, header: Any) -> NDArray
         float32 (H, W) in [0, 1].
 
     Raises:
-        NotImplementedError: another color space.
-        ValueError: a palette that contradicts itself.
+        NotImplementedError: the color space is not supported.
+        ValueError: the palette is inconsistent.
     """
     if photometric == "PALETTE COLOR":
         return _apply_palette(pixels, header)
     full = 2.0 ** int(header.BitsStored) - 1.0
-    if photometric in {"RGB", "YBR_RCT", "YBR_ICT"}:  # decoders undo the transforms of JPEG 2000 themselves
+    if photometric in {"RGB", "YBR_RCT", "YBR_ICT"}:  # decoders undo the color transforms of JPEG 2000
         return weigh_colors(pixels, full)
     if photometric in {"YBR_FULL", "YBR_FULL_422"}:  # Y is the luminance
         luminance = pixels[..., 0].astype(np.float32)
@@ -46,11 +46,11 @@ def to_luminance(pixels: NDArray[Any], photometric: str, header: Any) -> NDArray
 
 
 def weigh_colors(colors: NDArray[Any], full: float) -> NDArray[np.float32]:
-    """Luminance of colors.
+    """Computes the luminance of colors.
 
     Args:
-        colors: (H, W, 3 or 4) red, green, blue, and what more there is.
-        full: the largest value.
+        colors: (H, W, 3 or 4) red, green and blue; further channels are ignored.
+        full: value of full intensity.
 
     Returns:
         float32 (H, W) in [0, 1].
@@ -64,13 +64,14 @@ def weigh_colors(colors: NDArray[Any], full: float) -> NDArray[np.float32]:
 
 
 def _apply_palette(indices: NDArray[Any], header: Any) -> NDArray[np.float32]:
-    """Luminance of palette indices (PS3.3 C.7.6.3.1.5 and C.7.9), by a table of what each index gives.
+    """Converts palette indices to luminance (PS3.3 C.7.6.3.1.5 and C.7.9), using a table with one entry per index.
 
-    White is the largest value of the bits that the entries use: writers declare 16 and use 8, or 12.
+    White is the largest value of the bits that the entries actually use, because some files declare 16 bits and use 8
+    or 12.
     """
     low, high = int(indices.min()), int(indices.max())
     if high - low > 0xFFFF:
-        raise ValueError("indices of no palette")
+        raise ValueError("palette indices span more than 65,536 values")
     lookups = [_read_palette(color, header) for color in ("Red", "Green", "Blue")]
     colors = np.stack([lookup(np.arange(low, high + 1)) for lookup in lookups], axis=-1)
     full = 2.0 ** max(lookup.bits for lookup in lookups) - 1.0
@@ -79,7 +80,7 @@ def _apply_palette(indices: NDArray[Any], header: Any) -> NDArray[np.float32]:
 
 
 def _read_palette(color: str, header: Any) -> Lookup:
-    """The table of a color; a segmented one (PS3.3 C.7.9.2) is expanded by pydicom."""
+    """Reads the lookup table of one color; segmented tables (PS3.3 C.7.9.2) are expanded by pydicom."""
     descriptor = header.get(f"{color}PaletteColorLookupTableDescriptor")
     data = header.get(f"{color}PaletteColorLookupTableData")
     if data is None:
@@ -87,16 +88,16 @@ def _read_palette(color: str, header: Any) -> Lookup:
         data = _expand_segments(segments, read_words(descriptor, header)[2], is_little_endian(header))
     lookup = Lookup.from_values(descriptor, data, header)
     if lookup is None:
-        raise ValueError("a palette that contradicts itself")
+        raise ValueError("inconsistent palette")
     return lookup
 
 
 def _expand_segments(data: bytes, bits: int, little_endian: bool) -> list[int]:
-    """The entries of segments of bytes or words."""
+    """Expands the segments of a segmented palette, stored as bytes or words, to its entries."""
     try:
         from pydicom.pixels.processing import _expand_segmented_lut
     except ImportError:  # pydicom 2
         from pydicom.pixel_data_handlers.util import _expand_segmented_lut
     code = "B" if bits == 8 else "H"
-    form = f"{'<' if little_endian else '>'}{len(data) // (1 if bits == 8 else 2)}{code}"
-    return list(_expand_segmented_lut(struct.unpack_from(form, data), form))
+    struct_format = f"{'<' if little_endian else '>'}{len(data) // (1 if bits == 8 else 2)}{code}"
+    return list(_expand_segmented_lut(struct.unpack_from(struct_format, data), struct_format))

@@ -1,4 +1,4 @@
-"""`StretchContrastd`: the image's own percentiles to [0, 1]."""
+"""`StretchContrastd`: scales each image to [0, 1] between its own percentiles."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _MAX_SAMPLES = 2**20
 
 
 class StretchContrastd(MapTransform):
-    """Stretches radiographs between two percentiles of their pixels, so that scanners look more alike.
+    """Stretches radiographs between two percentiles of their pixels, to reduce differences between scanners.
 
     Args:
         keys: keys of images in [0, 1].
         lower: percentile that becomes 0.
         upper: percentile that becomes 1.
-        allow_missing_keys: leave an item without the key as it is.
+        allow_missing_keys: whether to skip keys that the item lacks.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class StretchContrastd(MapTransform):
         self.lower, self.upper = lower, upper
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with every image stretched."""
+        """Returns the item with the contrast of its images stretched."""
         item = dict(data)
         for key in self.key_iterator(item):
             item[key] = stretch_contrast(item[key], self.lower, self.upper)
@@ -40,10 +40,10 @@ class StretchContrastd(MapTransform):
 
 
 def stretch_contrast(image: Tensor, lower: float = 0.5, upper: float = 99.5) -> Tensor:
-    """Maps the lower and upper percentile of an image to 0 and 1, and clips.
+    """Maps the lower and upper percentiles of an image to 0 and 1, and clips to that range.
 
-    Pixels of 0 take no part: padding and the bars beside a fitted image are 0 (and stay so), and the share of them
-    must not move the contrast. Images over a million pixels are sampled evenly.
+    Pixels of 0 are excluded from the percentiles and remain 0: padding and the bars of a letterboxed image are 0, and
+    their number must not affect the contrast. Images with more than a million pixels are subsampled evenly.
 
     Args:
         image: float (C, H, W) in [0, 1].
@@ -51,7 +51,7 @@ def stretch_contrast(image: Tensor, lower: float = 0.5, upper: float = 99.5) -> 
         upper: percentile that becomes 1.
 
     Returns:
-        Same shape and metadata; an image of one value is left as it is.
+        Image with the same shape and metadata; a constant image is returned unchanged.
 
     Example:
         >>> stretch_contrast(torch.tensor([[[0.0, 0.2, 0.3, 0.4]]]), 0, 100).round(decimals=4).tolist()

@@ -1,6 +1,6 @@
-"""What can be wrong with a radiograph's file.
+"""Exceptions raised when a radiograph cannot be read.
 
-Each message names the file by its base name, its problem and the remedy. No attribute of the patient stands in one.
+Each message gives the base name of the file, the problem and the remedy. It never contains an attribute of the patient.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from pathlib import Path
 
 
 class RadiographError(ValueError):
-    """A file that is not read. Never built itself: catch it to skip every file that cannot be used.
+    """Base class of the errors about a file; catch it to skip every file that cannot be used.
+
+    Only subclasses are raised.
 
     Args:
-        path: the file; its base name alone enters the message.
-        problem: what is wrong with it.
-        remedy: what its owner can do about it.
+        path: the file; only its base name appears in the message.
+        problem: what is wrong with the file.
+        remedy: what the user can do about it.
     """
 
     def __init__(self, path: str | Path, problem: str, remedy: str) -> None:
@@ -27,36 +29,36 @@ class RadiographError(ValueError):
 
 
 class UnreadableFileError(RadiographError):
-    """Neither DICOM, PNG, JPEG nor NIfTI, or one of these with a broken header."""
+    """The file is not DICOM, PNG, JPEG or NIfTI, or its header is damaged."""
 
 
 class UnsupportedModalityError(RadiographError):
-    """A modality that the caller does not admit."""
+    """The modality of the image is not admitted by the caller."""
 
 
 class RefusedImageError(RadiographError):
-    """A sound image that a rule or a knob refuses; the message names it."""
+    """A valid image is refused by an admission rule or an option, which the message names."""
 
 
 class UnsupportedImageError(RadiographError):
-    """An image that is sound, and not one 2D radiograph: a volume, an unknown color space, a missing LUT item."""
+    """A valid image is not a supported 2D radiograph: a volume, an unknown color space, a missing LUT item."""
 
 
 class MultiFrameError(RadiographError):
-    """More than one frame: a tomosynthesis, a cine loop."""
+    """The image has more than one frame, as tomosynthesis and cine loops have."""
 
 
 class NoPixelsError(RadiographError):
-    """No pixel data, or none of a usable size."""
+    """The file has no pixel data, or an image size that is not usable."""
 
 
 class BrokenPixelDataError(RadiographError):
-    """Pixel data that is cut short or that no installed decoder can make sense of."""
+    """The pixel data are truncated or damaged, or contradict the header."""
 
 
 class MissingDecoderError(RadiographError):
-    """A transfer syntax whose decoder is not installed."""
+    """No installed decoder supports the transfer syntax."""
 
 
 class AnnotationError(ValueError):
-    """A mask, box or label that contradicts its image or the tasks; the file itself can be read."""
+    """A mask, box or label contradicts its image or the tasks, although its file can be read."""

@@ -1,4 +1,4 @@
-"""Tells what a file is by its first bytes, and what it is instead where it is none that is read."""
+"""Detects the type of a file from its first bytes, and names the type of files that are not supported."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .errors import UnreadableFileError
 Kind = Literal["dicom", "picture", "nifti"]
 
 _HEAD = 4096
-_TEXT_REMEDY = "fetch the image itself, or leave it out"
-_CONVERT = "convert it to one of these without loss of depth (16-bit PNG), or leave it out"
+_TEXT_REMEDY = "fetch the image itself, or exclude it"
+_CONVERT = "convert it to one of these without loss of depth (16-bit PNG), or exclude it"
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x1f\x8b", "a gzipped file", "gunzip it"),
     (0, b"PK\x03\x04", "a ZIP archive", "unzip it"),
@@ -44,11 +44,11 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
 
 
 def sniff(path: str | Path) -> Kind:
-    """Tells a file that is read by its content.
+    """Detects the type of a supported file from its content.
 
     Raises:
-        FileNotFoundError: no such file.
-        UnreadableFileError: none of the kinds that are read; the message says what it is, where that is known.
+        FileNotFoundError: the file does not exist.
+        UnreadableFileError: the type is not supported; the message names it if it is known.
     """
     with Path(path).open("rb") as stream:
         head = stream.read(_HEAD)
@@ -68,27 +68,27 @@ def sniff(path: str | Path) -> Kind:
     if is_data_set(head, size):
         return "dicom"
     if not head:
-        raise UnreadableFileError(path, "it is empty", "fetch it again, or leave it out")
+        raise UnreadableFileError(path, "it is empty", "fetch it again, or exclude it")
     name, remedy = describe_other(head)
     but = f", but {name}" if name else ""
     raise UnreadableFileError(path, f"it is neither DICOM, PNG, JPEG nor NIfTI{but}", remedy)
 
 
 def is_gzip(head: bytes) -> bool:
-    """Whether a file that starts so is gzipped."""
+    """Returns whether the first bytes are those of a gzip file."""
     return head[:2] == b"\x1f\x8b"
 
 
 def is_nifti(head: bytes) -> bool:
-    """Whether a file that starts so is NIfTI-1 or NIfTI-2, single or the header of a pair."""
+    """Returns whether the first bytes are those of NIfTI-1 or NIfTI-2, as a single file or the header of a pair."""
     return head[344:348] in {b"n+1\0", b"ni1\0"} or head[4:8] in {b"n+2\0", b"ni2\0"}
 
 
 def describe_other(head: bytes) -> tuple[str, str]:
-    """Name of a kind that is not read, '' where unknown, and the remedy.
+    """Names the type of an unsupported file, or '' if it is unknown, and the remedy.
 
     Args:
-        head: the file's first bytes.
+        head: the first bytes of the file.
     """
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for offset, magic, name, remedy in _OTHERS:
@@ -97,14 +97,14 @@ def describe_other(head: bytes) -> tuple[str, str]:
     if text.startswith(b"<"):
         return "HTML or XML text, such as the page of a failed download", _TEXT_REMEDY
     if not head.strip(b"\0"):
-        return "zeros alone, as a broken copy leaves them", "fetch it again, or leave it out"
+        return "only zeros, as an interrupted copy leaves them", "fetch it again, or exclude it"
     if _is_text(head):
         return "text", _TEXT_REMEDY
-    return "", "convert it to one of these, or leave it out"
+    return "", "convert it to one of these, or exclude it"
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether bytes are UTF-8 text; the last character may be cut."""
+    """Returns whether bytes are UTF-8 text; the last character may be truncated."""
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -115,7 +115,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _inflate(path: str | Path, head: bytes) -> bytes:
-    """The first bytes of what a gzipped file holds."""
+    """Returns the first decompressed bytes of a gzip file."""
     try:
         return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, _HEAD)
     except zlib.error as error:
@@ -132,14 +132,15 @@ _UNDEFINED = 0xFFFFFFFF
 
 
 def is_data_set(head: bytes, size: int) -> bool:
-    """Whether a file without preamble starts with DICOM elements (PS3.5 7.1), in any of the three encodings.
+    """Returns whether a file without preamble starts with DICOM elements (PS3.5 7.1), in any of the three encodings.
 
-    Elements must ascend, their lengths stay within the file, and the first be one that the standard knows: a file
-    meta group (0002), as pydicom's `save_as` writes without a preamble, or the first elements of a data set.
+    Tags must be in ascending order, the lengths must stay within the file, and the first element must be one that the
+    standard defines: of the file meta group (0002), which pydicom's `save_as` writes even without a preamble, or of the
+    first groups of a data set.
 
     Args:
-        head: the first bytes.
-        size: of the file.
+        head: the first bytes of the file.
+        size: size of the file in bytes.
     """
     return any(_walk(head, size, order, explicit) for order, explicit in (("<", True), ("<", False), (">", True)))
 
@@ -149,7 +150,7 @@ def _walk(head: bytes, size: int, order: str, explicit: bool) -> bool:
     while position + 8 <= len(head) and count < _ENOUGH:
         group, number = struct.unpack_from(f"{order}HH", head, position)
         tag = group << 16 | number
-        if count and group > 2 >= last >> 16:  # behind the meta group its transfer syntax holds
+        if count and group > 2 >= last >> 16:  # after the meta group, its transfer syntax applies
             return True
         if tag <= last or (not count and not _is_first(group, number)):
             return False
@@ -163,14 +164,14 @@ def _walk(head: bytes, size: int, order: str, explicit: bool) -> bool:
 
 
 def _is_first(group: int, number: int) -> bool:
-    """Whether a data set may start so: group lengths and what the dictionary has."""
+    """Returns whether a data set may start with an element: a group length, or one in the DICOM dictionary."""
     from pydicom.datadict import dictionary_has_tag
 
     return group in _FIRST_GROUPS and (number == 0 or dictionary_has_tag(group << 16 | number))
 
 
 def _read_length(head: bytes, position: int, order: str, explicit: bool) -> tuple[int, int]:
-    """Length and start of an element's value; -1 where its VR is none."""
+    """Returns the length and start of an element's value; the length is -1 if the VR is invalid."""
     vr = head[position + 4 : position + 6]
     if not explicit:
         return int(struct.unpack_from(f"{order}L", head, position + 4)[0]), position + 8

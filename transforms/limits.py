@@ -1,4 +1,4 @@
-"""Bounds of reading: what a file may claim before anything is allocated for it."""
+"""Limits on what a file may declare, checked before any memory is allocated for it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from .errors import BrokenPixelDataError
 
 MAX_PIXELS = 2**27
-"""Above this a header is taken for nonsense: the largest radiographs (stitched legs, films at 50 um) have half."""
+"""Maximum number of pixels; the largest radiographs (stitched legs, films at 50 um) have half as many."""
 
 MAX_FILE_BYTES = 2**30
-"""Of a picture, of a NIfTI file, of compressed pixel data, and of a header: 16-bit color at `MAX_PIXELS` has 0.75."""
+"""Maximum size of picture and NIfTI files, compressed pixel data and headers: enough for `MAX_PIXELS` in 16-bit RGB."""
 
 MAX_SCANS = 256
-"""Passes over a JPEG picture: a progressive one has about ten, and each costs a decoder the time of a whole picture."""
+"""Maximum number of scans of a JPEG image; progressive ones have about ten, and each takes as long as a whole image."""
 
 
 def check_pixels(path: str | Path, rows: int, columns: int) -> None:
-    """Refuses an absurd size.
+    """Refuses an image size that is implausibly large.
 
     Raises:
-        BrokenPixelDataError: more than `MAX_PIXELS`.
+        BrokenPixelDataError: the image has more than `MAX_PIXELS`.
     """
     if rows * columns > MAX_PIXELS:
         raise BrokenPixelDataError(
@@ -32,10 +32,10 @@ def check_pixels(path: str | Path, rows: int, columns: int) -> None:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A whole file.
+    """Reads a whole file.
 
     Raises:
-        BrokenPixelDataError: more than `MAX_FILE_BYTES`.
+        BrokenPixelDataError: the file has more than `MAX_FILE_BYTES`.
     """
     with Path(path).open("rb") as stream:
         size = os.fstat(stream.fileno()).st_size

@@ -1,4 +1,4 @@
-"""`LoadRadiographd`: a path in the item becomes the radiograph."""
+"""`LoadRadiographd`: replaces the path in an item with the loaded radiograph."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from .warn_once import WarnOnce
 
 
 class LoadRadiographd(MapTransform):
-    """Reads radiographs: float32 MetaTensor (1, H, W) in [0, 1], row 0 superior, brighter is denser.
+    """Reads radiographs as float32 MetaTensors (1, H, W) in [0, 1]; row 0 is superior, brighter is denser.
 
-    `.meta` holds the keys of `keys.MetaKey`, and the affine that MONAI keeps; nothing that names a person. Laterality
-    and view are the header's; where it is silent, the item's `laterality` and `view`.
+    `.meta` contains the keys of `keys.MetaKey` and the affine of MONAI, and nothing that identifies a person. The
+    laterality and view come from the header or, if it does not give them, from `laterality` and `view` in the item.
 
     Args:
         keys: keys of paths (str, Path).
-        modalities: DICOM modalities that are admitted; None or 'any' admits all.
-        voi_index: which of a DICOM header's VOI LUTs or windows; 0 is the maker's default.
-        allow_missing_keys: leave an item without the key as it is.
-        for_processing: 'render' gives FOR PROCESSING images (what a detector measured) the look of those for
-            presentation, 'refuse' raises, 'raw' stretches the measured values.
+        modalities: admitted DICOM modalities; None or 'any' admits all.
+        voi_index: index of the VOI LUT or window in the DICOM header; 0 is the manufacturer's default.
+        allow_missing_keys: whether to skip keys that the item lacks.
+        for_processing: 'render' renders FOR PROCESSING images (the values measured by the detector) as for
+            presentation, 'refuse' raises an error, and 'raw' stretches the measured values.
         rules: which kinds of images are admitted: `ChestRules` (frontal chest radiographs), `MammogramRules`, or a dict
-            of some of the latter's attributes such as {"implants": "refuse"}. None is `MammogramRules()`.
+            of attributes of the latter such as {"implants": "refuse"}. None means `MammogramRules()`.
 
     Raises:
-        RadiographError: the file cannot or must not be read. Inside MONAI's Compose it is the cause of a RuntimeError;
-            inside a request to MONAI Label's server, of an HTTP answer that holds its message.
-        TypeError: the item holds no path.
+        RadiographError: the file cannot be read, or it is refused. Inside MONAI's Compose, it is the cause of a
+            RuntimeError; inside a request to the MONAI Label server, it becomes an HTTP response with its message.
+        TypeError: the item does not contain a path.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class LoadRadiographd(MapTransform):
         self.warn = WarnOnce(logging.getLogger(__name__))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with every path read."""
+        """Returns the item with every path replaced by the radiograph."""
         item = dict(data)
         for key in self.key_iterator(item):
             path = _as_path(item[key], key)
@@ -81,33 +81,33 @@ class LoadRadiographd(MapTransform):
         return item
 
     def _with_facts_of(self, item: Mapping[Any, Any], meta: dict[str, Any]) -> dict[str, Any]:
-        """Fills in what the header does not say of side and view."""
+        """Fills in the laterality and view from the item if the header does not give them."""
         side = normalize_laterality(item.get(LATERALITY))
         if side and meta[MetaKey.LATERALITY] and side != meta[MetaKey.LATERALITY]:
             self.warn(
-                meta[MetaKey.FILENAME], "its header and the datalist name different sides; the header is believed."
+                meta[MetaKey.FILENAME], "its header and the datalist name different sides; the header takes precedence."
             )
-        said = {
+        filled = {
             MetaKey.LATERALITY: meta[MetaKey.LATERALITY] or side,
             MetaKey.VIEW: meta[MetaKey.VIEW] or normalize_view(item.get(VIEW)),
         }
-        return {**meta, **said}
+        return {**meta, **filled}
 
 
 def make_meta_tensor(image: NDArray[np.float32], meta: Mapping[str, Any]) -> MetaTensor:
-    """What `read_radiograph` gives, as MONAI's transforms take it: (H, W) to MetaTensor (1, H, W)."""
+    """Converts the image (H, W) and metadata from `read_radiograph` to a MetaTensor (1, H, W)."""
     affine = torch.from_numpy(index_affine(meta[MetaKey.TO_SOURCE], meta[MetaKey.SPACING_MM]))
     tensor = torch.from_numpy(image)[None]
     return MetaTensor(tensor, affine=affine, meta={**meta, "original_affine": affine.clone()})
 
 
 def _as_path(value: Any, key: Hashable) -> str | Path:
-    """The path of an item; a list of one is what some readers of datalists make."""
+    """Returns the path in an item, which some datalist readers wrap in a list of length 1."""
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     if isinstance(value, (str, Path)):
         return value
     raise TypeError(
         f"LoadRadiographd expects a path under {key!r}, got {type(value).__name__}; "
-        "take the transform out if the image was loaded before."
+        "remove the transform if the image is already loaded."
     )

@@ -1,4 +1,4 @@
-"""`LoadTargetsd`: masks, boxes and labels of an item become one target tensor a task."""
+"""`LoadTargetsd`: converts the masks, boxes and labels of an item to one target tensor per task."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from .read_mask import find_inside, read_mask
 
 
 class EncodesTarget(Protocol):
-    """The part of a task that this transform needs."""
+    """The part of a task's interface that this transform uses."""
 
     name: str
 
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
-        """Makes the target of one image."""
+        """Encodes the target of one image."""
 
 
 class LoadTargetsd(Transform):
-    """Loads masks, and encodes every task's target under the task's name.
+    """Loads masks and encodes the target of every task under the task's name.
 
-    What stays is what collates, whatever other items hold: arrays, and `keys.FACTS` as text, empty where not known.
-    The raw annotations and all else leave the item.
+    The resulting item contains only values that can be collated with any other item: arrays, and `keys.FACTS` as text,
+    which is empty if unknown. The raw annotations and all other values are removed.
 
-    Targets are float32, NaN where not annotated: (C, H, W) for segmentation, (N, 5) rows x1, y1, x2, y2, class for
+    Targets are float32, with NaN where not annotated: (C, H, W) for segmentation, (N, 5) rows x1, y1, x2, y2, class for
     detection, () or (K,) for classification.
 
     Args:
-        tasks: their `name` and `encode_target`.
-        image_key: key of the image that `LoadRadiographd` read.
+        tasks: tasks, each with `name` and `encode_target`.
+        image_key: key of the image loaded by `LoadRadiographd`.
 
     Raises:
-        AnnotationError: a mask's size is not the source image's, or a task refuses an annotation.
+        AnnotationError: the size of a mask differs from that of the source image, or a task rejects an annotation.
         RadiographError: a mask cannot be read.
     """
 
@@ -74,13 +74,13 @@ class LoadTargetsd(Transform):
                 f"LoadTargetsd expects a loaded image under {self.image_key!r}; put LoadRadiographd first."
             )
         if tuple(item[self.image_key].shape[-2:]) != tuple(int(length) for length in meta[MetaKey.SOURCE_SHAPE]):
-            raise ValueError("LoadTargetsd expects an image of its source's size; put it before FitRadiographd.")
+            raise ValueError("LoadTargetsd expects an image of the size of its source; put it before Letterboxd.")
         rows, columns = meta[MetaKey.SOURCE_SHAPE]
         return int(rows), int(columns)
 
 
 def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[Any]:
-    """A mask given by path or as an array, checked against the image's size; NaN in an array stays."""
+    """Returns a mask given as a path or an array, after checking its size; NaN in an array is preserved."""
     is_path = isinstance(mask, (str, Path))
     array: NDArray[Any] = read_mask(mask) if is_path else _inside(np.asarray(mask))
     if array.shape != size:
@@ -93,7 +93,7 @@ def _load(mask: Any, structure: str, size: tuple[int, int]) -> NDArray[Any]:
 
 
 def _inside(values: NDArray[Any]) -> NDArray[Any]:
-    """Finite values other than 0; floating point with NaN where the values have it."""
+    """Returns where values are finite and not 0: bool, or float32 with NaN preserved if there is any."""
     inside = find_inside(values)
     missing = np.isnan(values) if np.issubdtype(values.dtype, np.floating) else np.zeros_like(inside)
     return np.where(missing, np.float32(np.nan), inside.astype(np.float32)) if missing.any() else inside

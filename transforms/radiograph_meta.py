@@ -1,4 +1,4 @@
-"""Metadata of a radiograph that was just read."""
+"""Metadata of a loaded radiograph."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def make_meta(
     uids: tuple[str, str, str] = ("", "", ""),
     flags: str = "",
 ) -> dict[str, Any]:
-    """Builds the metadata that `keys.MetaKey` documents; all of it collates.
+    """Builds the metadata that `keys.MetaKey` documents; all values can be collated.
 
     Args:
         path: the file.
         source_shape: rows and columns of the source image.
-        spacing_mm: row and column spacing; NaN where left out.
+        spacing_mm: row and column spacing; NaN by default.
         laterality: 'L', 'R', 'B' or ''.
         view: 'PA', 'MLO', ... or ''.
         modality: 'DX', 'MG', ... or ''.
-        to_source: identity where left out.
+        to_source: affine from image pixels to source pixels; the identity by default.
         patient_orientation: see `read_patient_orientation`, or ''.
-        uids: SOP, Series and Study Instance UID, or ''.
+        uids: SOP, Series and Study Instance UIDs, or ''.
         flags: see `admission.admit`.
     """
     return {
@@ -58,14 +58,14 @@ def make_meta(
 
 
 def describe_meta(meta: Mapping[Any, Any]) -> dict[str, Any]:
-    """What a result says of its source, in plain Python: nothing that names a person.
+    """Describes the source of a result in plain Python types, without anything that identifies a person.
 
     Args:
-        meta: of a loaded radiograph.
+        meta: metadata of a loaded radiograph.
 
     Returns:
         `size` ([rows, columns] or None), `spacing_mm` ([row, column] or None), `modality`, `laterality`, `view` and the
-        three UIDs (None where unknown), and `flags`, a list.
+        three UIDs (None if unknown), and `flags`, a list.
     """
     shape = meta.get(MetaKey.SOURCE_SHAPE)
     spacing = [float(value) for value in meta.get(MetaKey.SPACING_MM, (np.nan, np.nan))]

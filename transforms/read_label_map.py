@@ -1,4 +1,4 @@
-"""Reads a label map, one whole number per pixel, as annotation tools write it."""
+"""Reads a label map, one class number per pixel, as written by annotation tools."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from .read_nifti import read_nifti_values, turn_upright
 from .read_picture import open_picture
 
 _GRAY = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-"""Pillow's modes whose arrays hold the numbers themselves; of a palette, its indices."""
+"""Pillow modes whose arrays contain the class numbers; for a palette image, these are the indices."""
 
 
 def read_label_map(path: str | Path) -> NDArray[np.int64]:
-    """Reads a label map of one 2D image from PNG, NIfTI, NRRD or DICOM; the content decides, not the extension.
+    """Reads a label map of one 2D image from PNG, NIfTI, NRRD or DICOM; the type is detected from the content.
 
-    NIfTI and NRRD files hold columns first and may have a trailing axis of length 1; they are turned upright by the
-    rule of NIfTI images, see `read_nifti_values`.
+    In NIfTI and NRRD files the first axis runs along columns, and there may be trailing axes of length 1. They are
+    brought upright in the same way as NIfTI images; see `read_nifti_values`.
 
     Args:
         path: the file.
 
     Returns:
-        int64 (H, W), 0 where nothing is drawn.
+        int64 (H, W), 0 for background.
 
     Raises:
-        FileNotFoundError: no such file.
-        RadiographError: another kind of file, or a broken one.
-        AnnotationError: a volume, color, several layers, negative or fractional numbers.
+        FileNotFoundError: the file does not exist.
+        RadiographError: the file type is not supported, or the file is damaged.
+        AnnotationError: the file contains a volume, color, several layers, or negative or fractional numbers.
     """
     with Path(path).open("rb") as stream:
         head = stream.read(132)
@@ -48,7 +48,7 @@ def read_label_map(path: str | Path) -> NDArray[np.int64]:
         values = read_nifti_values(path)[0]
     else:
         raise UnreadableFileError(
-            path, "a label map is expected as PNG, NIfTI or NRRD", "have it saved without lossy compression"
+            path, "a label map is expected as PNG, NIfTI or NRRD", "save it without lossy compression"
         )
     return _as_whole_numbers(path, values)
 
@@ -60,14 +60,15 @@ def _read_png(path: str | Path) -> NDArray[Any]:
         try:
             ImageOps.exif_transpose(picture, in_place=True)
             return np.asarray(picture)
-        except Exception as error:  # Pillow raises many kinds on a broken stream
-            raise UnreadableFileError(path, "its picture does not decode", "export it again") from error
+        except Exception as error:  # Pillow raises many exception types for damaged data
+            raise UnreadableFileError(path, "its image data cannot be decoded", "export it again") from error
 
 
 def _read_nrrd(path: str | Path) -> NDArray[Any]:
-    """The header is read first: what it says is what ITK allocates.
+    """Reads an NRRD file; the header is checked first, because ITK allocates what it declares.
 
-    ITK's own choice of a reader would ask its DICOM reader too, which may not share a process with python-gdcm.
+    The reader is chosen explicitly: ITK's automatic choice would also try its DICOM reader, which must not share a
+    process with python-gdcm.
     """
     import itk
 
@@ -83,12 +84,12 @@ def _read_nrrd(path: str | Path) -> NDArray[Any]:
         image = itk.imread(str(path), itk.F, imageio=reader)
         values = np.asarray(itk.array_from_image(image)).reshape(sizes[1], sizes[0])
     except RuntimeError as error:
-        raise UnreadableFileError(path, "its data do not decode", "export it again") from error
+        raise UnreadableFileError(path, "its data cannot be decoded", "export it again") from error
     return turn_upright(values.T, _axes_of(image))[0]
 
 
 def _read_dicom(path: str | Path) -> NDArray[Any]:
-    """What the server answers for a DICOM image, unless it is asked for another kind: plain numbers, uncompressed."""
+    """Reads the uncompressed class numbers that MONAI Label's server returns by default for a DICOM image."""
     from pydicom import dcmread
 
     try:
@@ -98,7 +99,7 @@ def _read_dicom(path: str | Path) -> NDArray[Any]:
         return np.asarray(data.pixel_array).reshape(rows, columns)
     except RadiographError:
         raise
-    except Exception as error:  # pydicom raises many kinds
+    except Exception as error:  # pydicom raises many exception types
         raise UnreadableFileError(path, "it does not decode as one plane of numbers", "save it as NIfTI") from error
 
 
@@ -107,13 +108,13 @@ def _check_plane(path: str | Path, sizes: Sequence[int], components: int) -> Non
         raise _wrong(
             path,
             f"has the shape {tuple(sizes)} with {components} numbers per pixel",
-            "export one label map (X, Y) or (X, Y, 1) in which structures don't overlap",
+            "export one label map (X, Y) or (X, Y, 1) in which structures do not overlap",
         )
     check_pixels(path, sizes[1], sizes[0])
 
 
 def _axes_of(image: Any) -> NDArray[np.float64]:
-    """World vectors (3, 2), +x to the patient's left turned to right (RAS), of a step along X and Y."""
+    """Returns the world vectors (3, 2) of a step along X and Y, converted from LPS to RAS."""
     direction = np.asarray(image.GetDirection(), dtype=np.float64)
     axes = np.zeros((3, 2))
     axes[: len(direction)] = direction[:, :2] * np.asarray(image.GetSpacing(), dtype=np.float64)[:2]
@@ -130,5 +131,5 @@ def _as_whole_numbers(path: str | Path, values: NDArray[Any]) -> NDArray[np.int6
 
 
 def _wrong(path: str | Path, problem: str, remedy: str) -> AnnotationError:
-    """What was read, and is no label map: a wrong annotation, not a broken file."""
+    """Returns the error for a file that can be read but is not a valid label map."""
     return AnnotationError(f"{Path(path).name}: the label map {problem}; {remedy}.")

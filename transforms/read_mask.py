@@ -19,10 +19,10 @@ _NPY = b"\x93NUMPY"
 
 
 def read_mask(path: str | Path) -> NDArray[np.bool_]:
-    """Reads one structure's mask: what is neither 0 nor NaN nor infinite is inside.
+    """Reads the mask of one structure; pixels are inside unless they are 0, NaN or infinite.
 
-    NIfTI masks are turned upright by the rule of their images, see `read_nifti_values`. JPEG is refused: its noise
-    around edges would be inside.
+    NIfTI masks are brought upright in the same way as NIfTI images; see `read_nifti_values`. JPEG is refused, because
+    its compression artifacts around edges would count as inside.
 
     Args:
         path: .png of any bit depth, .nii, .nii.gz, or .npy of shape (H, W); axes of length 1 are dropped.
@@ -31,8 +31,8 @@ def read_mask(path: str | Path) -> NDArray[np.bool_]:
         bool (H, W).
 
     Raises:
-        FileNotFoundError: no such file.
-        UnreadableFileError: another kind of file, a broken one, or one that holds nothing but NaN.
+        FileNotFoundError: the file does not exist.
+        UnreadableFileError: the file type is not supported, the file is damaged, or it contains no finite value.
     """
     with Path(path).open("rb") as stream:
         head = stream.read(4096)
@@ -41,7 +41,7 @@ def read_mask(path: str | Path) -> NDArray[np.bool_]:
     if head.startswith(_NPY):
         return _check_inside(path, _read_npy(path))
     if is_gzip(head):
-        sniff(path)  # names what else is gzipped
+        sniff(path)  # raises an error that names other gzipped types
     name = "a JPEG picture" if head.startswith(b"\xff\xd8\xff") else describe_other(head)[0] if head else "empty"
     is_named_so = not name and Path(path).name.lower().endswith((".nii", ".hdr"))
     if is_gzip(head) or is_nifti(head) or is_named_so:
@@ -53,13 +53,13 @@ def read_mask(path: str | Path) -> NDArray[np.bool_]:
 
 
 def find_inside(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where values are neither 0 nor NaN nor infinite. Masks of SPM, R and MATLAB hold NaN outside.
+    """Returns where values are finite and not 0; masks from SPM, R and MATLAB have NaN outside.
 
     Args:
         values: numbers or bool, any shape.
 
     Raises:
-        TypeError: no numbers.
+        TypeError: the array is not numeric.
     """
     if values.dtype.kind not in "biufc":
         raise TypeError(f"a mask expects numbers, got an array of {values.dtype}; save it as uint8.")
@@ -67,7 +67,7 @@ def find_inside(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _check_inside(path: str | Path, values: NDArray[Any]) -> NDArray[np.bool_]:
-    """As `find_inside`, of a file that says something."""
+    """Applies `find_inside` to the values of a file, and refuses a file without any finite value."""
     inside = find_inside(values)
     if values.dtype.kind in "fc" and not inside.any() and not np.isfinite(values).any():
         raise UnreadableFileError(path, "its mask holds nothing but NaN or infinity", "export it again, with 0 outside")
@@ -75,35 +75,36 @@ def _check_inside(path: str | Path, values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def read_npy_shape(path: str | Path) -> tuple[int, int]:
-    """Rows and columns of a mask's array, by the header of the file.
+    """Reads the rows and columns of a mask from the header of a .npy file.
 
     Raises:
-        UnreadableFileError: not two axes longer than 1, no numbers, or a broken file.
+        UnreadableFileError: the array is not 2D after dropping axes of length 1, it is not numeric, or the file is
+            damaged.
     """
     try:
         with Path(path).open("rb") as stream:
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(stream)
-    except Exception as error:  # NumPy raises many kinds on a broken header
+    except Exception as error:  # NumPy raises many exception types for a damaged header
         raise UnreadableFileError(path, "its array does not load", "save it again") from error
     if dtype.kind not in "biufc":
-        raise UnreadableFileError(path, f"its array holds {dtype}, and numbers are expected", "save it as uint8")
+        raise UnreadableFileError(path, f"its array holds {dtype}, but numbers are expected", "save it as uint8")
     sides = [int(length) for length in shape]
     while len(sides) > 2 and 1 in sides:
         sides.remove(1)
     if len(sides) != 2:
         raise UnreadableFileError(
             path,
-            f"its array has the shape {tuple(shape)}, and one structure (H, W) is expected",
-            "save each structure, or channel, as a file of its own",
+            f"its array has the shape {tuple(shape)}, but one structure (H, W) is expected",
+            "save each structure, or channel, in a separate file",
         )
     check_pixels(path, *sides)
     return sides[0], sides[1]
 
 
 def _read_npy(path: str | Path) -> NDArray[Any]:
-    """The header is read first: what it says is what NumPy allocates."""
+    """Reads a .npy file; the header is checked first, because NumPy allocates what it declares."""
     shape = read_npy_shape(path)
     try:
         return np.asarray(np.load(path, allow_pickle=False)).reshape(shape)
@@ -112,12 +113,12 @@ def _read_npy(path: str | Path) -> NDArray[Any]:
 
 
 def _read_png(path: str | Path) -> NDArray[np.bool_]:
-    """Inside is where any color channel is above 0; transparency counts as outside."""
+    """Reads a PNG mask; pixels are inside if any color channel is above 0 and they are not fully transparent."""
     with open_picture(path, ("PNG",)) as picture:
         try:
             values = read_deep(path, picture) if is_deep(path, picture) else _read_channels(picture)
-        except Exception as error:  # Pillow raises many kinds on a broken stream
-            raise UnreadableFileError(path, "its picture does not decode", "export it again") from error
+        except Exception as error:  # Pillow raises many exception types for damaged data
+            raise UnreadableFileError(path, "its image data cannot be decoded", "export it again") from error
     if values.ndim == 2:
         return np.asarray(values != 0)
     alpha = values[..., -1] > 0 if values.shape[-1] in {2, 4} else np.ones(values.shape[:2], dtype=bool)
@@ -126,7 +127,7 @@ def _read_png(path: str | Path) -> NDArray[np.bool_]:
 
 
 def _read_channels(picture: Image.Image) -> NDArray[Any]:
-    """The channels of a picture that Pillow reads at full depth, (H, W) or (H, W, C)."""
+    """Returns the channels, (H, W) or (H, W, C), of an image that Pillow reads at full bit depth."""
     ImageOps.exif_transpose(picture, in_place=True)
     transparent = picture.info.get("transparency")
     if picture.mode.startswith("I"):

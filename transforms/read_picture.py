@@ -13,77 +13,77 @@ from PIL import ExifTags, Image, ImageOps
 
 from .color import weigh_colors
 from .deep_png import is_deep_png, read_deep_png
-from .dicom.pixels.codestream import read_jpeg_form
+from .dicom.pixels.codestream import read_jpeg_header
 from .errors import BrokenPixelDataError, MultiFrameError, UnreadableFileError, UnsupportedImageError
 from .limits import MAX_PIXELS, MAX_SCANS, read_bytes
 from .radiograph_meta import make_meta
 
 
 def read_picture(path: str | Path) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Reads a PNG or JPEG file into the contract of `read_radiograph`.
+    """Reads a PNG or JPEG file; the result is that of `read_radiograph`.
 
-    Color becomes luminance, and a picture is turned upright as its EXIF orientation says: then the source is the
-    upright picture. Transparency shows black: luminance is multiplied by alpha.
+    Color is converted to luminance. The image is brought upright according to its EXIF orientation, and the upright
+    image counts as the source. Transparent pixels are black, because luminance is multiplied by alpha.
 
     Args:
         path: the file.
 
     Returns:
-        float32 (H, W): 8-bit values over 255, 16-bit ones over 65,535; and metadata.
+        The image, float32 (H, W), with 8-bit values divided by 255 and 16-bit values by 65,535; and its metadata.
 
     Raises:
-        FileNotFoundError: no such file.
-        UnreadableFileError: the header is broken.
-        BrokenPixelDataError: cut short, or of an absurd size.
+        FileNotFoundError: the file does not exist.
+        UnreadableFileError: the header is damaged.
+        BrokenPixelDataError: the data are truncated or implausibly large.
     """
     with open_picture(path, ("PNG", "JPEG")) as picture:
         try:
             image = _deep_to_unit_range(path, picture) if is_deep(path, picture) else _to_unit_range(picture)
-        except Exception as error:  # Pillow raises many kinds on a broken stream
-            raise BrokenPixelDataError(path, f"its picture does not decode ({error})", "fetch it again") from error
+        except Exception as error:  # Pillow raises many exception types for damaged data
+            raise BrokenPixelDataError(path, f"its image data cannot be decoded ({error})", "fetch it again") from error
     return image, make_meta(path, image.shape)
 
 
 def open_picture(path: str | Path, formats: tuple[str, ...]) -> Image.Image:
-    """Opens a picture of sane size; nothing is decoded yet.
+    """Opens an image of plausible size without decoding it.
 
     Args:
         path: the file.
-        formats: admitted ones, by Pillow's names.
+        formats: admitted formats, by their names in Pillow.
 
     Raises:
-        UnreadableFileError: another format, or a broken header.
-        UnsupportedImageError: a JPEG of more than 8 bits, a lossless one, or JPEG-LS.
-        MultiFrameError: an animated PNG.
-        BrokenPixelDataError: of an absurd size, or of more passes than any picture has.
+        UnreadableFileError: the format is not admitted, or the header is damaged.
+        UnsupportedImageError: the file is a JPEG with more than 8 bits, a lossless JPEG, or JPEG-LS.
+        MultiFrameError: the file is an animated PNG.
+        BrokenPixelDataError: the image is implausibly large, or has more than `MAX_SCANS` scans.
     """
     data = read_bytes(path)
     if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
         raise BrokenPixelDataError(path, f"it has more than {MAX_SCANS} scans", "export it again")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is in place of Pillow's
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `MAX_PIXELS` replaces Pillow's limit
             picture = Image.open(BytesIO(data), formats=formats)
     except Image.DecompressionBombError as error:
         raise _too_large(path, "over 178 million pixels") from error
     except Exception as error:  # as above
-        _tell_kind_of_jpeg(path, data)
+        _check_jpeg_process(path, data)
         raise UnreadableFileError(path, "its picture header does not parse", "export it again") from error
     frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
     if frames > 1:
-        raise MultiFrameError(path, f"it has {frames} frames, and one 2D image is expected", "export one of them")
+        raise MultiFrameError(path, f"it has {frames} frames, but one 2D image is expected", "export one of them")
     if picture.width * picture.height > MAX_PIXELS:
         raise _too_large(path, f"{picture.height} x {picture.width} pixels")
     return picture
 
 
 def is_deep(path: str | Path, picture: Image.Image) -> bool:
-    """Whether Pillow would take 8 of the 16 bits of each channel."""
+    """Returns whether Pillow would reduce the 16-bit channels of an image to 8 bits."""
     return picture.format == "PNG" and picture.mode in {"RGB", "RGBA", "LA"} and is_deep_png(path)
 
 
 def read_deep(path: str | Path, picture: Image.Image) -> NDArray[np.float32]:
-    """The channels (H, W, C) of such a picture, upright, up to 65,535."""
+    """Reads the upright channels (H, W, C), up to 65,535, of an image for which `is_deep` is true."""
     return read_deep_png(path, int(picture.getexif().get(ExifTags.Base.Orientation, 1)))
 
 
@@ -95,8 +95,8 @@ def _deep_to_unit_range(path: str | Path, picture: Image.Image) -> NDArray[np.fl
 
 
 def _to_unit_range(picture: Image.Image) -> NDArray[np.float32]:
-    """Any mode to float32 (H, W) in [0, 1]."""
-    picture.draft("L", picture.size)  # of a JPEG: its luminance as it is stored, without the colors
+    """Converts an image of any mode to float32 (H, W) in [0, 1]."""
+    picture.draft("L", picture.size)  # decodes only the stored luminance of a JPEG
     ImageOps.exif_transpose(picture, in_place=True)
     if picture.mode.startswith("I"):  # 16-bit gray
         values = np.asarray(picture)
@@ -113,15 +113,15 @@ def _divide(values: NDArray[Any], full: int) -> NDArray[np.float32]:
     return np.true_divide(values, np.float32(full), dtype=np.float32)
 
 
-def _tell_kind_of_jpeg(path: str | Path, data: bytes) -> None:
-    """Names what Pillow does not open though it is sound."""
+def _check_jpeg_process(path: str | Path, data: bytes) -> None:
+    """Raises a specific error for a valid JPEG that Pillow does not support."""
     try:
-        form = read_jpeg_form(data)
+        header = read_jpeg_header(data)
     except ValueError:
         return
     raise UnsupportedImageError(
         path,
-        f"it is a JPEG of {form.bits} bits or of a lossless kind, and baseline or progressive of 8 bits is expected",
+        f"it is a JPEG of {header.bits} bits or a lossless JPEG, but 8-bit baseline or progressive JPEG is expected",
         "convert it to PNG, or to DICOM",
     )
 

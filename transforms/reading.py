@@ -1,4 +1,4 @@
-"""Reads a radiograph of any kind of file into one contract."""
+"""Reads a radiograph from any supported file type into a common representation."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def read_radiograph(
     for_processing: ForProcessing = "render",
     rules: AdmissionRules | Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Reads one 2D radiograph from DICOM, PNG, JPEG or NIfTI; the content decides, not the extension.
+    """Reads one 2D radiograph from DICOM, PNG, JPEG or NIfTI; the type is detected from the content.
 
     Args:
-        path: a file, or a folder that holds one file (what a DICOMweb client leaves of a series of one image).
-        modalities: DICOM modalities that are admitted; None or 'any' admits all.
-        voi_index: which of a DICOM header's VOI LUTs or windows; 0 is the maker's default.
-        for_processing: what becomes of FOR PROCESSING images, see `for_processing.py`.
-        rules: which kinds of images are admitted: `ChestRules`, `MammogramRules`, or a dict of some of the attributes
-            of the latter.
+        path: a file, or a folder that contains one file (as a DICOMweb client stores a series of one image).
+        modalities: admitted DICOM modalities; None or 'any' admits all.
+        voi_index: index of the VOI LUT or window in the DICOM header; 0 is the manufacturer's default.
+        for_processing: how FOR PROCESSING images are handled; see `for_processing.py`.
+        rules: which kinds of images are admitted: `ChestRules`, `MammogramRules`, or a dict of attributes of the
+            latter.
 
     Returns:
-        float32 (H, W) in [0, 1], row 0 superior, column 0 the image's left, brighter is denser; and metadata, the keys
-        of `keys.MetaKey`.
+        The image, float32 (H, W) in [0, 1], where row 0 is superior, column 0 is the left of the image, and brighter is
+        denser; and its metadata, with the keys of `keys.MetaKey`.
 
     Raises:
-        FileNotFoundError: no such file.
-        RadiographError: the file cannot or must not be read; see `errors.py` for its kinds.
+        FileNotFoundError: the file does not exist.
+        RadiographError: the file cannot be read, or it is refused; see `errors.py` for the subclasses.
     """
     file = find_single_file(path)
     kind = sniff(file)
@@ -60,10 +60,10 @@ def read_radiograph(
 
 
 def find_single_file(path: str | Path) -> Path:
-    """The path itself, or the only file of a folder.
+    """Returns the path itself, or the only file in a folder.
 
     Raises:
-        UnreadableFileError: a folder that holds no file, or several.
+        UnreadableFileError: the folder contains no file or several files.
     """
     path = Path(path)
     if not path.is_dir():

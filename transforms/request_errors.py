@@ -1,4 +1,4 @@
-"""Errors of reading reach the client of MONAI Label's server."""
+"""Reports reading errors to the client of a MONAI Label server."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from .errors import RadiographError
 
 REQUEST_KEY = "image_path"
-"""What MONAI Label adds to the item of an inference request; no datalist has it."""
+"""Key that MONAI Label adds to the item of an inference request; items of a datalist do not have it."""
 
 UNPROCESSABLE = 422
-"""HTTP status: the request is well-formed, its content can't be processed (RFC 9110, 15.5.21)."""
+"""HTTP status for a well-formed request whose content cannot be processed (RFC 9110, 15.5.21)."""
 
 
 @contextmanager
 def answer_request(item: Mapping[Any, Any]) -> Iterator[None]:
-    """Turns a `RadiographError` inside an HTTP request into an answer with its message.
+    """Converts a `RadiographError` inside an HTTP request to a response with the error message.
 
-    MONAI Label 0.8.5 has no exception handler: whatever a transform raises becomes a bare "500 Internal Server Error",
-    except Starlette's HTTPException, which the server answers with its status and {"detail": message}. Elsewhere, the
-    error goes through as it is. Starlette is not a dependency: where it isn't loaded, no server runs.
+    MONAI Label 0.8.5 has no exception handler: any exception in a transform becomes a bare "500 Internal Server Error",
+    except Starlette's HTTPException, for which the server responds with its status and {"detail": message}. Outside a
+    request, the error is raised unchanged. Starlette is not a dependency: if it is not loaded, no server is running.
 
     Args:
-        item: what the transform was given.
+        item: input of the transform.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""`SplitLabelMapd`: the label map of an annotation tool becomes masks of structures."""
+"""`SplitLabelMapd`: splits the label map of an annotation tool into one mask per structure."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from .read_label_map import read_label_map
 
 
 class SplitLabelMapd(Transform):
-    """Turns `label`, one label map, into `masks`, one per structure, for `LoadTargetsd`.
+    """Converts one label map, `label`, to one mask per structure, `masks`, for `LoadTargetsd`.
 
-    MONAI Label trains on such items: {"image": path, "label": path}. 0 is background; the structures of all
-    segmentation tasks are numbered from 1 in the tasks' order, as in the metadata's `channel_def` and in the maps that
-    `LabelMapd` writes. Every structure is annotated by a label map, those that it does not show as absent; boxes and
-    classes are not annotated.
+    MONAI Label trains on items {"image": path, "label": path}. In the label map, 0 is background, and the structures of
+    all segmentation tasks are numbered from 1 in the order of the tasks, as in `channel_def` of the bundle metadata and
+    in the maps written by `LabelMapd`. A label map annotates every structure; those that do not occur in it are absent.
+    It does not annotate boxes and classes.
 
-    A pixel has one number only, so a structure hides those of other tasks beneath it (an opacity hides lung). Whether
-    it belongs to those too is unknown: their masks are NaN there, which no loss and no metric counts.
+    Because each pixel has a single number, a structure hides structures of other tasks beneath it (an opacity hides the
+    lung). Whether the pixel also belongs to those is unknown, so their masks are NaN there, which losses and metrics
+    ignore.
 
     Args:
-        tasks: the network's tasks; those with `structures` segment.
-        label_key: key of the label map's path, or of an int array (H, W). An item without it is left as it is.
-
-        image_key: key of the loaded image, of the same size.
+        tasks: tasks of the network; those with `structures` are segmentation tasks.
+        label_key: key of the path of the label map, or of an int array (H, W). An item without it is unchanged.
+        image_key: key of the loaded image, which must have the same size.
 
     Raises:
-        AnnotationError: a number without a structure, another size than the image's, or an item that has masks too.
+        AnnotationError: a number has no structure, the size differs from that of the image, or the item also has masks.
     """
 
     def __init__(self, tasks: Sequence[Any], label_key: str = LABEL_MAP, image_key: str = IMAGE) -> None:
@@ -81,7 +81,14 @@ def _check_size(numbers: NDArray[Any], image: Any, name: str) -> None:
 def split_label_map(
     numbers: NDArray[Any], structures_by_task: Sequence[Sequence[str]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Whole numbers (H, W) to {structure: float32 (H, W) of 0, 1, or NaN where a later task's structure lies on top}.
+    """Splits a label map into masks.
+
+    Args:
+        numbers: integers (H, W).
+        structures_by_task: names of the structures of each segmentation task.
+
+    Returns:
+        {structure: float32 (H, W)} with values 0, 1, or NaN where a structure of a later task is on top.
 
     Example:
         >>> masks = split_label_map(np.array([[0, 1, 2]]), [["lung"], ["opacity"]])

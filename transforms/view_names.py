@@ -1,4 +1,4 @@
-"""Names of views and sides: many ways of writing to one."""
+"""Normalization of the names of views and sides."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LONG_NAMES = {
 
 
 def normalize_view(text: Any) -> str:
-    """A view's short name; what is no known view comes back in capitals.
+    """Returns the short name of a view; an unknown view is returned in upper case.
 
-    Case, blanks, hyphens and underscores don't count. A side before a mammographic view is dropped (RCC, L-MLO), and so
-    are the letters that technologists put behind for displaced implants (CCID).
+    Case and characters other than letters and digits are ignored. A side before a mammographic view is dropped (RCC,
+    L-MLO), and so is the suffix ID for displaced implants (CCID).
 
     Args:
-        text: View Position of a header, or what a datalist says; None is ''.
+        text: View Position of a header, or the view in a datalist; None counts as ''.
 
     Example:
         >>> normalize_view("l-mlo"), normalize_view("LMO"), normalize_view("Cranio-Caudal"), normalize_view("LLO")
@@ -37,12 +37,12 @@ def normalize_view(text: Any) -> str:
 
 
 def is_known_view(name: str) -> bool:
-    """Whether a normalized name is one that DICOM's view codes have."""
+    """Returns whether a normalized name is a known view."""
     return name in _KNOWN_VIEWS
 
 
 def normalize_laterality(text: Any) -> str:
-    """'L', 'R', 'B' or '' of what a header or a datalist says.
+    """Normalizes the side in a header or datalist to 'L', 'R', 'B' or ''.
 
     Example:
         >>> normalize_laterality("left"), normalize_laterality("R"), normalize_laterality("U")

@@ -13,7 +13,7 @@ from mtmedformer_monai.data import RadiographDataset
 from mtmedformer_monai.data.packing import pack, unpack
 from mtmedformer_monai.data.prepared_cache import DiskCache
 from mtmedformer_monai.tasks import ClassificationTask
-from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd
+from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTargetsd
 from tests.data.little_images import write_image
 
 
@@ -42,7 +42,7 @@ def prepare(image, tmp_path):
 
     def run(size=(16, 16), setting=0, label="b"):
         task = ClassificationTask("finding", ["a", "b"])
-        transform = [LoadRadiographd("image"), LoadTargetsd([task]), FitRadiographd("image", size), Counts(setting)]
+        transform = [LoadRadiographd("image"), LoadTargetsd([task]), Letterboxd("image", size), Counts(setting)]
         items = [{"image": str(image), "labels": {"finding": label}}]
         dataset = RadiographDataset(items, Compose(transform), cache="disk", cache_dir=tmp_path / "cache")
         before = Counts.calls

@@ -10,7 +10,7 @@ from monai.transforms import Compose, MapTransform, RandGaussianNoised, Randomiz
 from mtmedformer_monai.data import RadiographDataset
 from mtmedformer_monai.data.radiograph_dataset import is_stand_in
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
-from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd, RandGeometryd
+from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTargetsd, RandGeometryd
 from tests.data.little_images import write_image
 
 
@@ -32,7 +32,7 @@ class Counts(MapTransform):
 
 
 def reading(*more):
-    return Compose([LoadRadiographd(keys="image"), FitRadiographd(keys="image", size=(32, 32)), *more])
+    return Compose([LoadRadiographd(keys="image"), Letterboxd(keys="image", size=(32, 32)), *more])
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_an_unreadable_image_is_replaced_by_one_that_adds_nothing(items, cache, 
         [
             LoadRadiographd("image"),
             LoadTargetsd(tasks),
-            FitRadiographd(["image", "lung", "box"], (32, 32)),
+            Letterboxd(["image", "lung", "box"], (32, 32)),
             RandGeometryd(["image", "lung", "box"], prob=1.0),
         ]
     )

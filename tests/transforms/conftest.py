@@ -12,7 +12,7 @@ from mtmedformer_monai.transforms.radiograph_meta import make_meta
 
 
 def item_of(height: int, width: int, seed: int = 0) -> dict[str, Any]:
-    """A loaded item: an image, a map with one channel annotated of two, two boxes of four rows, a label."""
+    """Makes a loaded item: an image, a map with one of two channels annotated, two boxes in four rows, a label."""
     random = np.random.default_rng(seed)
     pixels = random.random((height, width), dtype=np.float32)
     mask = torch.full((2, height, width), float("nan"))
@@ -26,16 +26,16 @@ def item_of(height: int, width: int, seed: int = 0) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def make_item() -> Callable[..., Mapping[str, Any]]:
-    """Builds `make_item(height, width, seed=0)`."""
+    """Returns the factory `make_item(height, width, seed=0)`."""
     return item_of
 
 
 def breast_picture(
     height: int = 120, width: int = 90, side: str = "left", border: int = 0, fog: float = 0.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A mammogram and its breast's mask: half an ellipse at one side that fades toward the skin.
+    """Makes a mammogram and its breast mask: half an ellipse at one side that fades toward the skin.
 
-    A border of black padding may lie around the film, and fog (a gray with noise) on it.
+    Optionally, the film has a border of black padding and fog (a noisy gray level).
     """
     rows, columns = height - 2 * border, width - 2 * border
     y, x = np.mgrid[0:rows, 0:columns]
@@ -52,19 +52,19 @@ def breast_picture(
 
 @pytest.fixture(scope="session")
 def make_breast() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """Builds `make_breast(height, width, side="left", border=0, fog=0.0)`."""
+    """Returns the factory `make_breast(height, width, side="left", border=0, fog=0.0)`."""
     return breast_picture
 
 
 def mammogram_item(
     picture: np.ndarray, laterality: str = "", orientation: str = "", view: str = "", name: str = "a.dcm"
 ) -> dict[str, Any]:
-    """A loaded mammogram."""
+    """Makes an item with a loaded mammogram."""
     meta = make_meta(name, picture.shape, None, laterality, view, "MG", patient_orientation=orientation)
     return {"image": make_meta_tensor(np.ascontiguousarray(picture, dtype=np.float32), meta)}
 
 
 @pytest.fixture(scope="session")
 def make_mammogram() -> Callable[..., dict[str, Any]]:
-    """Builds `make_mammogram(picture, laterality="", orientation="")`, an item."""
+    """Returns the factory `make_mammogram(picture, laterality="", orientation="")`, which makes items."""
     return mammogram_item

@@ -1,4 +1,4 @@
-"""Sound files of every kind that is read, and damage to them."""
+"""Generates valid files of every supported type, and damages them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ABSURD = {
 
 
 def make_seeds(folder: Path) -> dict[str, bytes]:
-    """Writes sound files into an empty folder, and returns their bytes by name."""
+    """Writes valid files to an empty folder, and returns their bytes by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         make_dicom_seeds(folder)
@@ -59,7 +59,7 @@ def make_seeds(folder: Path) -> dict[str, bytes]:
 
 
 def make_dicom_seeds(folder: Path) -> None:
-    """The tests' matrix, the streams that no encoder writes, and mammograms FOR PROCESSING."""
+    """Writes the files of the test matrix, the prerecorded streams, and mammograms FOR PROCESSING."""
     for index, case in enumerate(covering_cases()):
         write_case(folder / f"case{index}.dcm", case, make_samples(case))
         if index < 20:
@@ -76,7 +76,7 @@ def make_dicom_seeds(folder: Path) -> None:
 
 
 def make_picture_seeds(folder: Path) -> None:
-    """PNG and JPEG of several modes, NIfTI of both versions, .npy."""
+    """Writes PNG and JPEG files of several modes, NIfTI files of both versions, and .npy files."""
     import nibabel
     from PIL import Image
 
@@ -99,7 +99,7 @@ def make_picture_seeds(folder: Path) -> None:
 
 
 def mutate(name: str, seeds: dict[str, bytes], random: np.random.Generator) -> bytes:
-    """One to four kinds of damage."""
+    """Applies one to four random kinds of damage."""
     data = seeds[name]
     if name.endswith(".dcm") and random.random() < 0.3:
         data = set_absurd(data, random)
@@ -141,14 +141,14 @@ def join(data: bytes, seeds: dict[str, bytes], random: np.random.Generator) -> b
 
 
 def relabel(data: bytes, _: dict[str, bytes], random: np.random.Generator) -> bytes:
-    """Another transfer syntax over the same pixels: names of equal length, so that nothing else moves."""
+    """Replaces the transfer syntax UID by another one of equal length, so that offsets are unchanged."""
     found = next((name for name in SYNTAXES if name + b"\0" in data[:700] or name + b"\x02" in data[:700]), b"")
     others = [name for name in SYNTAXES if len(name) == len(found)]
     return data.replace(found, bytes(random.choice(others)), 1) if found else data
 
 
 def fake_surplus(data: bytes, _: dict[str, bytes], random: np.random.Generator) -> bytes:
-    """Pixel data of undefined length, or longer by what is read as padding, another frame, or items."""
+    """Appends padding, another frame or items to the pixel data, or prepends an item; the length may be undefined."""
     start = data.rfind(b"\xe0\x7f\x10\x00O")
     if start < 0 or len(data) < start + 12:
         return data
@@ -174,7 +174,7 @@ DAMAGES: list[Damage] = [
 
 
 def place(data: bytes, random: np.random.Generator) -> int:
-    """An offset; every other one near the end or behind the preamble, where the stream and the meta group stand."""
+    """Draws an offset; half of them are shortly after the preamble, in the meta group, or near the end of the file."""
     kind = random.random()
     if kind < 0.25 and len(data) > 700:
         return int(random.integers(128, 700))
@@ -184,20 +184,24 @@ def place(data: bytes, random: np.random.Generator) -> int:
 
 
 def set_absurd(data: bytes, random: np.random.Generator) -> bytes:
-    """One to three DICOM elements set to what makes no sense."""
+    """Sets one to three DICOM elements to absurd values."""
     header = pydicom.dcmread(io.BytesIO(data))
     for keyword in random.choice(list(ABSURD), int(random.integers(1, 4)), replace=False):
         values = ABSURD[str(keyword)]
         setattr(header, str(keyword), values[int(random.integers(len(values)))])
     for sequence in ("VOILUTSequence", "ModalityLUTSequence"):
         if sequence in header and random.random() < 0.5:
-            lie = [int(random.choice([0, 1, 4000, 65535])), int(random.integers(0, 65536)), int(random.integers(0, 40))]
-            header[sequence].value[0].add_new("LUTDescriptor", "US", lie)
+            descriptor = [
+                int(random.choice([0, 1, 4000, 65535])),
+                int(random.integers(0, 65536)),
+                int(random.integers(0, 40)),
+            ]
+            header[sequence].value[0].add_new("LUTDescriptor", "US", descriptor)
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header.save_as(buffer)
-    except Exception:  # what pydicom does not write
+    except Exception:  # pydicom cannot write the values
         return data
     return buffer.getvalue()

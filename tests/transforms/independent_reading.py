@@ -1,4 +1,4 @@
-"""What other libraries make of a DICOM file: GDCM's pixels, and pydicom's gray values."""
+"""Reads DICOM files with other libraries: pixels with GDCM, gray values with pydicom."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 
 def read_by_gdcm(path: Path) -> NDArray[Any]:
-    """Stored values (H, W) or (H, W, 3) by GDCM's own reader of files."""
+    """Reads stored values (H, W) or (H, W, 3) with GDCM's file reader."""
     import gdcm
 
     reader = gdcm.ImageReader()
@@ -30,10 +30,10 @@ def read_by_gdcm(path: Path) -> NDArray[Any]:
 
 
 def show_by_pydicom(header: pydicom.Dataset, stored: NDArray[Any], photometric: str = "") -> NDArray[np.float64]:
-    """Gray values in [0, 1] by pydicom's LUT functions, padding black.
+    """Computes gray values in [0, 1] with pydicom's LUT functions; padding is black.
 
-    Divided by the range that the LUT or window declares; without one, by the range of what is no padding, up to 8 bits
-    by the stored range.
+    The values are scaled by the output range of the LUT or window. Without one, they are scaled by the stored range up
+    to 8 bits, and otherwise by the range of the values that are not padding.
     """
     modality = np.asarray(apply_modality_lut(stored, header))
     padding = is_padding(stored, header)
@@ -45,7 +45,7 @@ def show_by_pydicom(header: pydicom.Dataset, stored: NDArray[Any], photometric: 
 
 
 def _within_table(values: NDArray[Any], header: pydicom.Dataset) -> NDArray[Any]:
-    """Values that lie beyond a VOI LUT take its ends (PS3.3 C.11.2.1.1); pydicom 3.0 wraps them at 8 or 16 bits."""
+    """Clips values to the input range of a VOI LUT (PS3.3 C.11.2.1.1), which pydicom 3.0 wraps at 8 or 16 bits."""
     if "VOILUTSequence" not in header:
         return values
     count, first, _ = header.VOILUTSequence[0].LUTDescriptor
@@ -53,7 +53,7 @@ def _within_table(values: NDArray[Any], header: pydicom.Dataset) -> NDArray[Any]
 
 
 def is_padding(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[np.bool_]:
-    """Where the values stand for no image (DICOM PS3.3 C.7.5.1.1.2)."""
+    """Returns which values are padding (DICOM PS3.3 C.7.5.1.1.2)."""
     value, limit = header.get("PixelPaddingValue"), header.get("PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(stored.shape, dtype=bool)
@@ -62,14 +62,14 @@ def is_padding(stored: NDArray[Any], header: pydicom.Dataset) -> NDArray[np.bool
 
 
 def is_inverse(header: pydicom.Dataset) -> bool:
-    """Polarity: of what a detector measured by the intensity's sign, else by the Photometric Interpretation."""
+    """Returns the polarity: for detector values by the intensity sign, otherwise by Photometric Interpretation."""
     if header.get("PresentationIntentType") == "FOR PROCESSING" and "PixelIntensityRelationshipSign" in header:
         return bool(header.PixelIntensityRelationshipSign == 1)
     return bool(header.PhotometricInterpretation == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE")
 
 
 def _output_range(header: pydicom.Dataset, values: NDArray[Any]) -> tuple[float, float]:
-    """As pydicom scales what it maps."""
+    """Returns the output range of pydicom's LUT functions."""
     bits = int(header.BitsStored)
     if "VOILUTSequence" in header:
         return 0.0, 2.0 ** header.VOILUTSequence[0].LUTDescriptor[2] - 1.0

@@ -1,4 +1,4 @@
-"""DICOM files of every kind that is read: cases that cover all pairs of what files differ in, and their encoders."""
+"""DICOM files of all supported kinds: cases that cover all pairs of properties, and the encoders that write them."""
 
 from __future__ import annotations
 
@@ -32,22 +32,34 @@ LOSSLESS = (
 )
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGLSNearLossless, uid.JPEG2000)
 GRAY, COLOR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422")
-LOOKS = ("none", "rescale", "modality", "LINEAR", "LINEAR_EXACT", "SIGMOID", "voi8", "voi10", "voi12", "voi16", "both")
+RENDERINGS = (
+    "none",
+    "rescale",
+    "modality",
+    "LINEAR",
+    "LINEAR_EXACT",
+    "SIGMOID",
+    "voi8",
+    "voi10",
+    "voi12",
+    "voi16",
+    "both",
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One file.
+    """The properties of one file.
 
     Attributes:
         syntax: UID of the transfer syntax.
         photometric: Photometric Interpretation.
-        allocated: bits.
-        stored: bits.
-        signed: two's complement.
-        look: one of `LOOKS`.
+        allocated: bits allocated.
+        stored: bits stored.
+        signed: whether values are in two's complement.
+        rendering: one of `RENDERINGS`.
         padding: 'none', 'value' or 'range'.
-        planar: a color a plane.
+        planar: whether the colors are stored in separate planes.
     """
 
     syntax: str
@@ -55,7 +67,7 @@ class Case:
     allocated: int
     stored: int
     signed: bool
-    look: str
+    rendering: str
     padding: str
     planar: bool
 
@@ -63,7 +75,7 @@ class Case:
         bits = f"{self.stored}of{self.allocated}{'signed' if self.signed else ''}"
         planar = "planar" if self.planar else "pixels"
         name = uid.UID(self.syntax).name.split(" (")[0].replace("Image Compression", "")
-        return "-".join([name, self.photometric, bits, self.look, self.padding, planar])
+        return "-".join([name, self.photometric, bits, self.rendering, self.padding, planar])
 
 
 _BITS = tuple((*bits, False) for bits in ((8, 8), (16, 8), (16, 10), (16, 12), (16, 14), (16, 16))) + tuple(
@@ -73,25 +85,27 @@ _AXES: tuple[tuple[Any, ...], ...] = (
     (*LOSSLESS, *LOSSY),
     (*GRAY, *COLOR, "PALETTE COLOR"),
     _BITS,
-    LOOKS,
+    RENDERINGS,
     ("none", "value", "range"),
     (False, True),
 )
 
 
 def all_cases() -> list[Case]:
-    """Every combination that a file may have."""
+    """Returns every possible combination of properties."""
     combinations = itertools.product(*_AXES)
-    cases = (Case(syntax, kind, *bits, look, pad, planar) for syntax, kind, bits, look, pad, planar in combinations)
+    cases = (
+        Case(syntax, kind, *bits, rendering, pad, planar) for syntax, kind, bits, rendering, pad, planar in combinations
+    )
     return [case for case in cases if _is_possible(case)]
 
 
 def _is_possible(case: Case) -> bool:
-    """What the standard admits and an encoder at hand writes."""
+    """Returns whether the standard allows a case and an available encoder can write it."""
     allocated, stored = case.allocated, case.stored
     if case.photometric in GRAY:
         return not case.planar and _has_depth(case.syntax, allocated, stored, case.signed)
-    if case.signed or case.look != "none" or case.padding != "none":
+    if case.signed or case.rendering != "none" or case.padding != "none":
         return False
     if case.photometric == "PALETTE COLOR":
         return not case.planar and stored in {8, 10} and case.syntax in (*NATIVE, uid.RLELossless, uid.JPEGLSLossless)
@@ -104,16 +118,16 @@ def _is_possible(case: Case) -> bool:
 
 
 def _has_depth(syntax: str, allocated: int, stored: int, signed: bool) -> bool:
-    """Depths of gray streams."""
+    """Returns whether a codec supports a bit depth for gray images."""
     if syntax == uid.JPEGBaseline8Bit:
         return (allocated, stored, signed) == (8, 8, False)
-    if syntax == uid.JPEG2000:  # Pillow's encoder
+    if syntax == uid.JPEG2000:  # a limit of Pillow's encoder
         return stored == allocated and not signed
     return True
 
 
 def covering_cases(seed: int = 0) -> list[Case]:
-    """Few cases that hold every possible pair of two axes' values (greedy, after Cohen et al., IEEE TSE 1997)."""
+    """Selects a few cases that cover every possible pair of values (greedy, after Cohen et al., IEEE TSE 1997)."""
     random, cases = np.random.default_rng(seed), all_cases()
     pairs = [set(pairs_of(case)) for case in cases]
     open_pairs = set().union(*pairs)
@@ -121,7 +135,7 @@ def covering_cases(seed: int = 0) -> list[Case]:
     while open_pairs:
         candidates = random.choice(len(cases), 200)
         best = max(candidates, key=lambda index: len(pairs[index] & open_pairs))
-        if not pairs[best] & open_pairs:  # a rare pair: take its first case
+        if not pairs[best] & open_pairs:  # a rare pair: use its first case
             best = next(index for index, held in enumerate(pairs) if held & open_pairs)
         chosen.append(cases[best])
         open_pairs -= pairs[best]
@@ -129,15 +143,15 @@ def covering_cases(seed: int = 0) -> list[Case]:
 
 
 def pairs_of(case: Case) -> Iterator[tuple[int, int, Any, Any]]:
-    """Every two of a case's values, with the axes that they are of."""
-    syntax, kind, *bits, look, padding, planar = astuple(case)
-    values = (syntax, kind, tuple(bits), look, padding, planar)
+    """Yields every pair of values of a case, with their axes."""
+    syntax, kind, *bits, rendering, padding, planar = astuple(case)
+    values = (syntax, kind, tuple(bits), rendering, padding, planar)
     for first, second in itertools.combinations(range(len(values)), 2):
         yield first, second, values[first], values[second]
 
 
 def make_samples(case: Case, seed: int = 0) -> NDArray[Any]:
-    """Stored values, (H, W) or (H, W, 3): smooth with noise, over the whole range."""
+    """Makes stored values (H, W) or (H, W, 3) over the whole range: a smooth image with noise."""
     low, high = (-(2 ** (case.stored - 1)), 2 ** (case.stored - 1)) if case.signed else (0, 2**case.stored)
     if case.photometric == "PALETTE COLOR":
         high = 200
@@ -146,13 +160,13 @@ def make_samples(case: Case, seed: int = 0) -> NDArray[Any]:
     shape = (ROWS, COLUMNS, 3) if case.photometric in COLOR else (ROWS, COLUMNS)
     wave = np.sin(3 * x + 2 * y) if len(shape) == 2 else np.sin(3 * x + 2 * y)[..., None] + np.array([0.0, 0.1, -0.1])
     unit = np.clip(0.5 + 0.45 * wave + random.normal(0, 0.02, shape), 0, 1)
-    if case.photometric == "YBR_FULL_422":  # a pair of pixels has one color
+    if case.photometric == "YBR_FULL_422":  # each pair of pixels shares one color
         unit[:, 1::2, 1:] = unit[:, ::2, 1:]
     return (low + unit * (high - 1 - low)).round().astype(f"{'i' if case.signed else 'u'}{case.allocated // 8}")
 
 
 def write_case(path: Path, case: Case, samples: NDArray[Any]) -> None:
-    """Writes the file."""
+    """Writes the file of a case."""
     native = case.syntax in NATIVE
     stored = samples.byteswap() if case.syntax == uid.ExplicitVRBigEndian and samples.itemsize > 1 else samples
     data = make_header(stored, case.stored, case.photometric, "DX", **_elements(case))
@@ -164,7 +178,7 @@ def write_case(path: Path, case: Case, samples: NDArray[Any]) -> None:
         data.SamplesPerPixel, data.PlanarConfiguration = 3, int(case.planar)
         data.PixelData = _order(stored, case).tobytes()
         data["PixelData"].VR = "OB" if case.allocated == 8 else "OW"
-    _add_look(data, case)
+    _add_rendering(data, case)
     if case.syntax in (uid.JPEGLSNearLossless, uid.JPEG2000) or case.photometric == "YBR_FULL_422":
         _compress(data, case, samples)
     data.save_as(path, enforce_file_format=True)
@@ -173,7 +187,7 @@ def write_case(path: Path, case: Case, samples: NDArray[Any]) -> None:
 
 
 def _order(samples: NDArray[Any], case: Case) -> NDArray[Any]:
-    """Samples as the file has them: by pixel, by plane, or by pairs."""
+    """Arranges samples as they are stored: by pixel, by plane, or by pairs."""
     if case.photometric == "YBR_FULL_422":
         pairs = samples.reshape(ROWS, COLUMNS // 2, 6)[..., [0, 3, 1, 2]]
         return np.ascontiguousarray(pairs)
@@ -181,7 +195,7 @@ def _order(samples: NDArray[Any], case: Case) -> NDArray[Any]:
 
 
 def _compress(data: Dataset, case: Case, samples: NDArray[Any]) -> None:
-    """By encoders of ours that GDCM lacks: near-lossless JPEG-LS, lossy JPEG 2000, JPEG of half the colors."""
+    """Compresses samples with encoders that GDCM lacks: near-lossless JPEG-LS, lossy JPEG 2000, subsampled JPEG."""
     if case.syntax in NATIVE:
         return
     stream = io.BytesIO()
@@ -209,21 +223,21 @@ def _elements(case: Case) -> dict[str, Any]:
     return elements
 
 
-def _add_look(data: Dataset, case: Case) -> None:
-    """Modality LUT, rescale, windows, VOI LUTs."""
-    if case.look in {"rescale", "both", "SIGMOID"}:
+def _add_rendering(data: Dataset, case: Case) -> None:
+    """Adds a Modality LUT, rescale, windows or VOI LUTs to a header."""
+    if case.rendering in {"rescale", "both", "SIGMOID"}:
         data.RescaleSlope, data.RescaleIntercept = "2", "-24"
-    if case.look == "modality":
+    if case.rendering == "modality":
         data.ModalityLUTSequence = [_lut_item([7 * entry for entry in range(200)], 10, 16, case)]
     middle, width = (2, 2**case.stored / 3) if case.signed else (2 ** (case.stored - 1), 2**case.stored / 2)
-    if case.look.isupper():
+    if case.rendering.isupper():
         data.WindowCenter, data.WindowWidth = [f"{middle:.0f}", "9"], [f"{width:.0f}", "7"]
-        data.VOILUTFunction = case.look
-    if case.look.startswith("voi") or case.look == "both":
-        bits = int(case.look[3:]) if case.look.startswith("voi") else 12
+        data.VOILUTFunction = case.rendering
+    if case.rendering.startswith("voi") or case.rendering == "both":
+        bits = int(case.rendering[3:]) if case.rendering.startswith("voi") else 12
         entries = np.linspace(0, 2**bits - 1, min(2**case.stored, 200 if bits == 8 else 4000)).round().astype(int)
         data.VOILUTSequence = [_lut_item(entries, 2, bits, case), _lut_item([0, 1], 0, 8, case)]
-        if case.look == "both":
+        if case.rendering == "both":
             data.WindowCenter, data.WindowWidth = "1", "2"
     if case.photometric == "PALETTE COLOR":
         for color, exponent in (("Red", 1.0), ("Green", 2.0), ("Blue", 0.5)):
@@ -234,7 +248,7 @@ def _add_look(data: Dataset, case: Case) -> None:
 
 
 def _lut_item(entries: Any, first: int, bits: int, case: Case) -> Dataset:
-    """In the byte order of the file."""
+    """Makes an item of a LUT sequence in the byte order of the file."""
     item = lut_item(entries, first, bits)
     if case.syntax == uid.ExplicitVRBigEndian:
         item.LUTData = np.frombuffer(item.LUTData, "<u2").astype(">u2").tobytes()
@@ -242,7 +256,7 @@ def _lut_item(entries: Any, first: int, bits: int, case: Case) -> Dataset:
 
 
 def read_stored(path: Path) -> tuple[pydicom.Dataset, Any, str]:
-    """Header, values and Photometric Interpretation by our own decoders."""
+    """Reads the header, values and Photometric Interpretation with the decoders under test."""
     from mtmedformer_monai.transforms.dicom.pixels.decode import decode_pixels
     from mtmedformer_monai.transforms.dicom.read import read_header
 

@@ -56,17 +56,17 @@ def test_palette_whose_entries_use_fewer_bits_than_it_declares(syntax, used):
     full = 2**used - 1
     header = palette_of([0, full // 3, full], 16, syntax)
     indices = np.array([[0, 1, 2, 200]], dtype=np.uint8)
-    # 1 / 3 of 12 or 8 bits is whole; the values beyond the palette take its last entry
+    # 1 / 3 of 12 or 8 bits is an integer; indices beyond the palette map to its last entry
     np.testing.assert_allclose(to_luminance(indices, "PALETTE COLOR", header), [[0, 1 / 3, 1, 1]], atol=1e-4)
 
 
-def test_palette_is_not_made_brighter_by_the_indices_that_a_picture_lacks():
+def test_white_does_not_depend_on_the_indices_that_occur():
     header = palette_of([0, 100, 200, 255], 8)
     dark = to_luminance(np.array([[0, 1]], dtype=np.uint8), "PALETTE COLOR", header)
     np.testing.assert_allclose(dark, [[0, 100 / 255]], atol=1e-6)
 
 
-def test_palette_that_begins_later_and_one_of_signed_indices():
+def test_palettes_with_an_offset_and_with_signed_indices():
     header = palette_of([0, 255], 8, first=3)
     np.testing.assert_allclose(to_luminance(np.array([[3, 4]], np.uint8), "PALETTE COLOR", header), [[0, 1]], atol=1e-6)
     header = palette_of([0, 255], 8, first=-1, vr="SS")
@@ -75,7 +75,7 @@ def test_palette_that_begins_later_and_one_of_signed_indices():
 
 
 def test_segmented_palette():
-    """PS3.3 C.7.9.2.1: opcode 0 lists two entries, opcode 1 rises over two steps to 300."""
+    """In PS3.3 C.7.9.2.1, opcode 0 lists two entries, and opcode 1 interpolates in two steps to 300."""
     header = palette_of([0], 16)
     for color in ("Red", "Green", "Blue"):
         del header[f"{color}PaletteColorLookupTableData"]
@@ -86,6 +86,6 @@ def test_segmented_palette():
     np.testing.assert_allclose(luminance * 511, [[0, 100, 200, 300]], atol=1e-3)
 
 
-def test_another_color_space():
+def test_unsupported_color_space():
     with pytest.raises(NotImplementedError, match="CMYK"):
         to_luminance(np.zeros((1, 1, 4), dtype=np.uint8), "CMYK", header_of())

@@ -12,7 +12,7 @@ def test_percentiles_by_hand():
     torch.testing.assert_close(stretched, expected, atol=1e-5, rtol=0)
 
 
-def test_padding_does_not_move_the_contrast(make_item):
+def test_padding_does_not_affect_the_contrast(make_item):
     item = make_item(20, 20)
     padded = torch.nn.functional.pad(item["image"].as_tensor(), (50, 50, 0, 0))
     stretched = stretch_contrast(padded)
@@ -20,13 +20,13 @@ def test_padding_does_not_move_the_contrast(make_item):
     assert stretched[..., :50].eq(0).all()
 
 
-def test_a_brighter_scanner_looks_alike(make_item):
+def test_brightness_differences_are_removed(make_item):
     image = make_item(30, 30)["image"].as_tensor() * 0.5 + 0.1
     torch.testing.assert_close(stretch_contrast(image * 0.5 + 0.2), stretch_contrast(image), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.4])
-def test_an_image_of_one_value_is_left(value):
+def test_a_constant_image_is_unchanged(value):
     image = torch.full((1, 4, 4), value)
     assert stretch_contrast(image) is image
 

@@ -19,7 +19,7 @@ def seeds(tmp_path_factory):
 
 
 def is_read(path):
-    """Whether a file is read; errors that are not documented pass through."""
+    """Returns whether a file can be read; undocumented errors are not caught."""
     try:
         image, _ = read_radiograph(path, "any", rules=ALL_PASS)
     except RadiographError as error:
@@ -50,7 +50,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, seeds, kind):
             if kind != ".dcm":
                 read_as_mask(path)
     assert not all(outcomes)
-    assert any(outcomes) or kind == ".npy"  # a mask is no radiograph
+    assert any(outcomes) or kind == ".npy"  # a mask is not a radiograph
 
 
 def read_as_mask(path):
@@ -58,7 +58,7 @@ def read_as_mask(path):
         assert read_mask(path).dtype == bool
 
 
-def test_sound_files_are_read(tmp_path, seeds):
+def test_valid_files_are_read(tmp_path, seeds):
     for name, data in seeds.items():
         (tmp_path / name).write_bytes(data)
         assert name.endswith(".npy") or is_read(tmp_path / name)

@@ -22,7 +22,7 @@ def chunk(name, content):
 
 
 def write_png(path, samples, kind, depth=16, more=b""):
-    """PNG (third edition, 5 and 9) without filters."""
+    """Writes a PNG (third edition, sections 5 and 9) without filters."""
     rows = b"".join(b"\0" + row.tobytes() for row in samples.astype(">u2" if depth == 16 else np.uint8))
     header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], depth, kind, 0, 0, 0)
     body = chunk(b"IHDR", header) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
@@ -63,7 +63,7 @@ def test_transparent_color_is_black(tmp_path, kind, samples):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_as_pillow_turns(tmp_path, orientation):
+def test_exif_orientation_agrees_with_pillow(tmp_path, orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     shallow = Image.fromarray((GRAY >> 8).astype(np.uint8))
@@ -77,7 +77,7 @@ def test_turned_as_pillow_turns(tmp_path, orientation):
 
 @pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4), (4, 2)])
 def test_masks_of_small_values(tmp_path, kind, channels):
-    """Class numbers: all but 0 are inside, and the high byte of none of them is more than 0."""
+    """All class numbers except 0 are inside, although their high bytes are all 0."""
     numbers = RANDOM.integers(0, 3, (20, 30))
     samples = np.dstack([numbers] * channels)
     if channels != 3:
@@ -89,7 +89,7 @@ def test_masks_of_small_values(tmp_path, kind, channels):
 
 
 @pytest.mark.parametrize(("depth", "levels"), [(1, 2), (2, 4), (4, 16)])
-def test_few_bits(tmp_path, depth, levels):
+def test_low_bit_depths(tmp_path, depth, levels):
     values = np.arange(levels).repeat(16)[: 16 * levels].reshape(levels, 16) % levels
     bits = ((values[..., None] >> np.arange(depth)[::-1]) & 1).reshape(levels, -1)
     packed = np.packbits(bits, axis=1)
@@ -101,10 +101,10 @@ def test_few_bits(tmp_path, depth, levels):
 
 
 @pytest.mark.parametrize("read", [read_picture, read_mask])
-def test_cut_short(tmp_path, read):
+def test_truncated(tmp_path, read):
     path = write_png(tmp_path / "a.png", COLOR, 2)
     path.write_bytes(path.read_bytes()[:-1500])
-    with pytest.raises(errors.RadiographError, match="its picture does not decode"):
+    with pytest.raises(errors.RadiographError, match="its image data cannot be decoded"):
         read(path)
 
 

@@ -9,7 +9,7 @@ KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and is
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_message_and_pickle(kind):
-    """Workers of a data loader send their errors by pickle."""
+    """Data loader workers send their errors by pickle."""
     error = kind("/secret/folder/a.dcm", "it is empty", "fill it")
     assert str(error) == "a.dcm: it is empty; fill it."
     copy = pickle.loads(pickle.dumps(error))

@@ -20,7 +20,7 @@ NATIVE = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.ExplicitVR
 
 @pytest.fixture
 def bare(make_dicom, tmp_path):
-    """Builds a file without preamble: `make(syntax, with_meta, first_tag)`."""
+    """Returns a factory of files without preamble: `make(syntax, with_meta, first_tag)`."""
 
     def make(syntax=uid.ExplicitVRLittleEndian, with_meta=False, first_tag=0, **elements):
         path = make_dicom(pixels=PIXELS, **elements)
@@ -74,13 +74,13 @@ def test_long_first_element(bare):
 
 
 def test_compressed_pixels_need_their_transfer_syntax(make_dicom):
-    """The header of the compressed stream would be taken for pixels."""
+    """Otherwise, the header of the compressed stream would be interpreted as pixels."""
     path = make_dicom(pixels=PIXELS, transfer_syntax=uid.RLELossless)
     data = path.read_bytes()
     path.write_bytes(data[132:])
     np.testing.assert_allclose(read_radiograph(path)[0], PIXELS / PIXELS.max(), atol=1e-6)
     path.write_bytes(data[data.index(b"\x08\0\x16\0UI") :])
-    with pytest.raises(errors.BrokenPixelDataError, match="are compressed, and its Transfer Syntax UID"):
+    with pytest.raises(errors.BrokenPixelDataError, match="are compressed, but its Transfer Syntax UID"):
         read_radiograph(path)
 
 
@@ -90,17 +90,17 @@ def test_compressed_pixels_need_their_transfer_syntax(make_dicom):
         b"",
         bytes(400),
         b"\x08\0\x16\0UI\xff\xff" + b"1" * 60,  # longer than the file
-        b"\x08\0\x16\0??\x04\x00abcd" * 3,  # no VR, and as implicit far too long
-        b"\x08\0\x16\0UI\x04\x00abcd\x08\0\x05\0CS\x04\x00abcd",  # descends
+        b"\x08\0\x16\0??\x04\x00abcd" * 3,  # invalid VR, and far too long as implicit VR
+        b"\x08\0\x16\0UI\x04\x00abcd\x08\0\x05\0CS\x04\x00abcd",  # descending tags
         b"\x07\0\x16\0UI\x04\x00abcd" * 2,
         b"\x08\0\xff\xffUI\x04\x00abcd" * 2,  # unknown to the dictionary
     ],
 )
-def test_no_data_set(head):
+def test_not_a_data_set(head):
     assert not is_data_set(head, len(head))
 
 
-def test_noise_is_no_data_set():
+def test_noise_is_not_a_data_set():
     random = np.random.default_rng(0)
     assert not any(is_data_set(random.bytes(200), 200) for _ in range(2000))
     starts = (b"\x08\0\x05\0" + random.bytes(200) for _ in range(2000))
@@ -133,15 +133,15 @@ OTHERS = {
     "bz2": (bz2.compress(b"hello" * 99), "a bzip2 file; bunzip2 it"),
     "gzip": (gzip.compress(b"hello" * 99), "a gzipped file; gunzip it"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3", "a PDF document; export the image in it"),
-    "zeros": (bytes(5000), "zeros alone"),
-    "noise": (np.random.default_rng(0).bytes(5000), "; convert it to one of these, or leave it out"),
+    "zeros": (bytes(5000), "only zeros"),
+    "noise": (np.random.default_rng(0).bytes(5000), "; convert it to one of these, or exclude it"),
 }
 
 
-@pytest.mark.parametrize(("content", "told"), OTHERS.values(), ids=OTHERS)
-def test_other_files_are_told_what_they_are(tmp_path, content, told):
+@pytest.mark.parametrize(("content", "name"), OTHERS.values(), ids=OTHERS)
+def test_unsupported_types_are_named(tmp_path, content, name):
     (tmp_path / "a.dcm").write_bytes(content)
-    with pytest.raises(errors.UnreadableFileError, match=f"a.dcm: it is neither DICOM, PNG, JPEG nor NIfTI.*{told}"):
+    with pytest.raises(errors.UnreadableFileError, match=f"a.dcm: it is neither DICOM, PNG, JPEG nor NIfTI.*{name}"):
         read_radiograph(tmp_path / "a.dcm")
 
 
@@ -179,7 +179,7 @@ def test_jpeg_under_the_name_of_a_png(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["m.png", "m.nii", "m.npy"])
-def test_mask_that_was_never_fetched(tmp_path, name):
+def test_mask_that_is_a_pointer_file(tmp_path, name):
     (tmp_path / name).write_bytes(OTHERS["lfs"][0])
     with pytest.raises(errors.UnreadableFileError, match="Git LFS pointer"):
         read_mask(tmp_path / name)

@@ -18,7 +18,7 @@ def test_contract(make_dicom):
     assert image.shape == (1, 7, 5)
     assert 0.0 <= image.min() < image.max() <= 1.0
     assert image.meta["filename_or_obj"] == str(path)
-    # one step down is 0.2 mm, one to the right 0.1 mm
+    # one row is 0.2 mm, one column is 0.1 mm
     np.testing.assert_allclose(image.affine[:2, :2], np.diag([0.2, 0.1]))
 
 
@@ -36,13 +36,13 @@ def test_metadata_survive_a_batch(make_dicom):
             np.testing.assert_array_equal(np.asarray(ours[key]), np.asarray(theirs[key]))
 
 
-def test_the_datalist_speaks_where_the_header_is_silent(make_dicom):
+def test_datalist_fills_in_missing_header_values(make_dicom):
     item = {"image": make_dicom(modality="MG"), "laterality": "left", "view": "L-MLO"}
     meta = LoadRadiographd("image")(item)["image"].meta
     assert (meta["laterality"], meta["view"]) == ("L", "MLO")
 
 
-def test_the_header_is_believed_and_a_disagreement_said_once(make_dicom, caplog):
+def test_header_takes_precedence_with_one_warning(make_dicom, caplog):
     path = make_dicom(modality="MG", ImageLaterality="R", ViewPosition="CC")
     load = LoadRadiographd("image")
     with caplog.at_level(logging.WARNING):
@@ -50,7 +50,7 @@ def test_the_header_is_believed_and_a_disagreement_said_once(make_dicom, caplog)
             meta = load({"image": path, "laterality": "L", "view": "MLO"})["image"].meta
     assert (meta["laterality"], meta["view"]) == ("R", "CC")
     assert caplog.messages == [
-        "radiograph.dcm: its header and the datalist name different sides; the header is believed."
+        "radiograph.dcm: its header and the datalist name different sides; the header takes precedence."
     ]
 
 
@@ -59,7 +59,7 @@ def test_a_list_of_one_path(make_dicom):
 
 
 @pytest.mark.parametrize("value", [np.zeros((2, 2)), torch.zeros(1, 2, 2), None, ["a", "b"]])
-def test_no_path(value):
+def test_not_a_path(value):
     with pytest.raises(TypeError, match="expects a path under 'image'"):
         LoadRadiographd("image")({"image": value})
 

@@ -4,11 +4,11 @@ import torch
 from PIL import Image
 
 from mtmedformer_monai.keys import FACTS
-from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd
+from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTargetsd
 
 
 class LungTask:
-    """One structure; NaN where it is not annotated."""
+    """Segments one structure; the target is NaN if it is not annotated."""
 
     name = "lung_map"
 
@@ -29,7 +29,7 @@ def loaded(make_dicom):
     return LoadRadiographd("image")({"image": make_dicom(rows=6, columns=4)})
 
 
-def test_targets_take_the_place_of_annotations(loaded, tmp_path):
+def test_targets_replace_annotations(loaded, tmp_path):
     mask = np.eye(6, 4, dtype=bool)
     Image.fromarray(mask).save(tmp_path / "m.png")
     annotated = {"masks": {"lung": str(tmp_path / "m.png")}, "labels": {"finding": 1}, "boxes": {}}
@@ -65,8 +65,8 @@ def test_mask_of_another_size(loaded, tmp_path):
 
 
 def test_order_of_transforms(loaded):
-    with pytest.raises(ValueError, match="put it before FitRadiographd"):
-        LoadTargetsd([])(FitRadiographd("image", 8)(loaded))
+    with pytest.raises(ValueError, match="put it before Letterboxd"):
+        LoadTargetsd([])(Letterboxd("image", 8)(loaded))
     with pytest.raises(ValueError, match="put LoadRadiographd first"):
         LoadTargetsd([])({"image": torch.zeros(1, 2, 2)})
 
@@ -79,6 +79,6 @@ def test_nan_of_an_array_is_not_annotated_and_infinity_is_outside(loaded, outsid
     np.testing.assert_array_equal(out["lung_map"][0], np.where(inside, 1.0, expected))
 
 
-def test_whole_shape_of_a_mask_is_told(loaded):
+def test_error_gives_the_full_shape_of_a_mask(loaded):
     with pytest.raises(ValueError, match=r"mask of 'lung' has 6 x 4 x 3 pixels .*, its image has 6 x 4"):
         LoadTargetsd([LungTask()])({**loaded, "masks": {"lung": np.zeros((6, 4, 3))}})

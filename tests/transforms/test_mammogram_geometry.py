@@ -1,4 +1,4 @@
-"""A whole mammogram's way, from the file to the network's frame and back, over random files."""
+"""End-to-end geometry of mammograms, from the file to the network input and back, on random files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monai.transforms import Compose
 from mtmedformer_monai.transforms import (
     CleanBackgroundd,
     CropBreastd,
-    FitRadiographd,
+    Letterboxd,
     LoadRadiographd,
     OrientBreastd,
     RandGeometryd,
@@ -32,7 +32,7 @@ UPSIDE_DOWN = {("L", "CC"): "P\\L", ("L", "MLO"): "P\\H", ("R", "CC"): "A\\R", (
 
 @dataclass(frozen=True)
 class Case:
-    """How a file looks."""
+    """The properties of a file."""
 
     height: int
     width: int
@@ -41,7 +41,7 @@ class Case:
     view: str
     photometric: str
     upside_down: bool
-    says: bool  # whether the header gives laterality and orientation
+    has_orientation: bool  # whether the header gives laterality and orientation
 
 
 CASES = st.builds(
@@ -53,13 +53,13 @@ CASES = st.builds(
     view=st.sampled_from(["CC", "MLO"]),
     photometric=st.sampled_from(["MONOCHROME1", "MONOCHROME2"]),
     upside_down=st.booleans(),
-    says=st.booleans(),
+    has_orientation=st.booleans(),
 )
 FAST = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def write(case, make_dicom, make_breast):
-    """A file of a case, its picture's breast, and targets within it: a mask (1, H, W) and a box."""
+    """Writes the file of a case; returns its path, the breast mask, and targets: a mask (1, H, W) and a box."""
     side = "left" if case.laterality == "L" else "right"
     height, width = case.height + 2 * case.border, case.width + 2 * case.border
     picture, breast = make_breast(height, width, side, case.border)
@@ -69,14 +69,14 @@ def write(case, make_dicom, make_breast):
     values = 100 + 3000 * (1.0 - picture if case.photometric == "MONOCHROME1" else picture)
     stored = np.where(picture > 0, values, PAD if case.border else values).astype(np.uint16)
     orientation = (UPSIDE_DOWN if case.upside_down else UPRIGHT)[case.laterality, case.view].split("\\")
-    said = {"ImageLaterality": case.laterality, "PatientOrientation": orientation} if case.says else {}
+    elements = {"ImageLaterality": case.laterality, "PatientOrientation": orientation} if case.has_orientation else {}
     path = make_dicom(
         pixels=stored,
         photometric=case.photometric,
         modality="MG",
         ViewPosition=case.view,
         PixelPaddingValue=PAD,
-        **said,
+        **elements,
     )
     rows, columns = np.flatnonzero(breast.any(1)), np.flatnonzero(breast.any(0))
     y, x = int(rows[len(rows) // 3]), int(columns[len(columns) // 3])
@@ -91,14 +91,14 @@ def load(path, mask, boxes):
 
 @FAST
 @given(case=CASES, factor=st.integers(1, 3), seed=st.integers(0, 99))
-def test_masks_and_boxes_come_back_exactly(make_dicom, make_breast, case, factor, seed):
-    """The network's frame is no smaller than the crop: a smaller one loses pixels, whatever the geometry."""
+def test_masks_and_boxes_are_restored_exactly(make_dicom, make_breast, case, factor, seed):
+    """The network input is at least as large as the crop, because a smaller one always loses pixels."""
     path, breast, mask, boxes = write(case, make_dicom, make_breast)
     mask[breast[None]] = (torch.rand(int(breast.sum()), generator=torch.Generator().manual_seed(seed)) > 0.5).float()
     crop = Compose([OrientBreastd(KEYS), CleanBackgroundd("image"), CropBreastd(KEYS)])
     cropped = crop(load(path, mask, boxes))
     size = tuple(factor * int(length) + 5 * factor for length in cropped["image"].shape[-2:])
-    item = FitRadiographd(KEYS, size)(cropped)
+    item = Letterboxd(KEYS, size)(cropped)
     to_source = item["image"].meta["to_source"]
     np.testing.assert_array_equal(restore_masks(item["map"], to_source, tuple(mask.shape[1:]), "nearest"), mask)
     torch.testing.assert_close(restore_boxes(item["boxes"][:, :4], to_source), boxes[:, :4], atol=1e-3, rtol=0)
@@ -106,7 +106,7 @@ def test_masks_and_boxes_come_back_exactly(make_dicom, make_breast, case, factor
 
 @FAST
 @given(case=CASES)
-def test_the_chest_wall_is_on_the_left_and_the_breast_whole(make_dicom, make_breast, case):
+def test_the_chest_wall_is_on_the_left_and_the_breast_complete(make_dicom, make_breast, case):
     path, breast, _, boxes = write(case, make_dicom, make_breast)
     item = load(path, torch.from_numpy(breast.astype(np.float32))[None], boxes)
     out = CropBreastd(KEYS)(CleanBackgroundd("image")(OrientBreastd(KEYS)(item)))
@@ -115,7 +115,7 @@ def test_the_chest_wall_is_on_the_left_and_the_breast_whole(make_dicom, make_bre
     assert out["map"][..., :half].sum() > out["map"][..., half:].sum()
     kept = out["image"].as_tensor()[out["map"] > 0]
     np.testing.assert_array_equal(np.sort(kept), np.sort(item["image"].as_tensor()[0].numpy()[breast]))
-    if case.says or not case.upside_down:
+    if case.has_orientation or not case.upside_down:
         assert out["image"].meta["laterality"] == case.laterality
 
 
@@ -127,17 +127,17 @@ def test_points_boxes_and_masks_follow_a_random_geometry(make_dicom, make_breast
         [
             OrientBreastd(KEYS),
             CropBreastd(KEYS),
-            FitRadiographd(KEYS, side),
+            Letterboxd(KEYS, side),
             RandGeometryd(KEYS, prob=1.0).set_random_state(seed),
         ]
     )
     item = steps(load(path, mask, boxes))
     to_source = item["image"].meta["to_source"]
-    inside = torch.nonzero(item["map"][0]).double()[:, [1, 0]] + 0.5  # points of the network's frame, on the mask
-    pixel = float(np.abs(to_source[:2, :2]).sum(axis=1).max())  # one network pixel in source pixels, at most
+    inside = torch.nonzero(item["map"][0]).double()[:, [1, 0]] + 0.5  # points of the network input that are on the mask
+    pixel = float(np.abs(to_source[:2, :2]).sum(axis=1).max())  # maximum size of a network pixel in source pixels
     back = map_points(inside, to_source)
     x1, y1, x2, y2 = boxes[0, :4].tolist()
-    # nearest sampling, once in each of two steps, moves a mask's edge by less than a pixel of either frame
+    # nearest-neighbor sampling in two steps moves the edge of a mask by less than a pixel of each canvas
     assert (back >= torch.tensor([x1 - pixel - 1, y1 - pixel - 1])).all()
     assert (back <= torch.tensor([x2 + pixel + 1, y2 + pixel + 1])).all()
     assert abs(inside.mean(0) - map_points(box_center(boxes), invert(to_source))[0]).max() < 1.5
@@ -149,12 +149,12 @@ def box_center(boxes):
 
 
 def covers(hull, box):
-    """A hull of a hull is no smaller than the hull of the box."""
+    """Returns whether a hull contains a box; the hull of a hull is at least as large as the hull of the box."""
     return bool((hull[:2] <= box[:2] + 1e-3).all() and (hull[2:] >= box[2:] - 1e-3).all())
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_random_geometry_leaves_the_chest_wall_where_it_is(make_breast, make_mammogram, seed):
+def test_random_geometry_keeps_the_side_of_the_chest_wall(make_breast, make_mammogram, seed):
     picture, breast = make_breast(160, 120)
     item = {**make_mammogram(picture), "map": torch.from_numpy(breast.astype(np.float32))[None]}
     out = RandGeometryd(("image", "map"), prob=1.0).set_random_state(seed)(item)["map"]

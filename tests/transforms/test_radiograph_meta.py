@@ -5,7 +5,7 @@ from mtmedformer_monai.transforms.dicom.header import read_uids
 from mtmedformer_monai.transforms.radiograph_meta import describe_meta, make_meta
 
 
-def test_a_header_is_described_by_what_traces_it_and_nothing_of_the_patient(make_dicom):
+def test_description_has_uids_and_no_patient_attributes(make_dicom):
     path = make_dicom(
         rows=6, columns=4, modality="DX", BodyPartExamined="CHEST", ViewPosition="PA", ImageLaterality="U",
         ImagerPixelSpacing=[0.2, 0.1],
@@ -34,5 +34,5 @@ def test_flags_are_listed():
     assert describe_meta(meta)["spacing_mm"] is None
 
 
-def test_what_is_no_uid_is_not_taken_for_one():
+def test_invalid_uids_are_ignored():
     assert read_uids({"SOPInstanceUID": "Doe^Jane", "StudyInstanceUID": "1.2.3\0"}) == ("", "", "1.2.3")

@@ -11,7 +11,7 @@ DRAWN = np.array([[0, 1, 2], [2, 0, 1]], dtype=np.uint8)  # (H, W) = (2, 3)
 
 SLICER = np.diag([-0.4, -0.3, 1.0, 1.0])
 CORONAL = np.array([[0.0, 0.4, 0.0, 5.0], [0.0, 0.0, 1.0, 0.0], [0.3, 0.0, 0.0, -7.0], [0.0, 0.0, 0.0, 1.0]])
-"""First axis from feet to head, second from the patient's left to the right: both against the upright picture."""
+"""The first axis runs from feet to head, the second from patient left to right, both opposite to the upright image."""
 
 
 def save_png(path, values=DRAWN, mode=None):
@@ -53,18 +53,18 @@ def save_itk(path, values=DRAWN, direction=None):
         ("int16.seg.nrrd", lambda path: save_itk(path, DRAWN[None].astype(np.int16))),
     ],
 )
-def test_numbers_stand_where_they_were_drawn(tmp_path, name, save):
+def test_numbers_are_at_the_drawn_pixels(tmp_path, name, save):
     save(tmp_path / name)
     np.testing.assert_array_equal(read_label_map(tmp_path / name), DRAWN)
 
 
-def test_dicom_as_the_server_answers(make_dicom):
+def test_dicom_as_returned_by_the_server(make_dicom):
     path = make_dicom(pixels=DRAWN, bits=8, modality="OT")
     np.testing.assert_array_equal(read_label_map(path), DRAWN)
 
 
 def test_nrrd_across_the_body_is_turned_upright(tmp_path):
-    # LPS: rows run along +z, upwards, so the first stored row is the lowest.
+    # In LPS, rows run along +z, upward, so the first stored row is the lowest.
     save_itk(tmp_path / "a.nrrd", DRAWN[::-1][None], np.array([[1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]]))
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.nrrd"), DRAWN)
 
@@ -78,8 +78,8 @@ def test_nrrd_across_the_body_is_turned_upright(tmp_path):
         ("volume.nrrd", lambda path: save_itk(path, np.zeros((4, 2, 3), np.uint8)), r"shape \(3, 2, 4\)"),
     ],
 )
-def test_a_wrong_annotation_is_no_unreadable_file(tmp_path, name, save, message):
-    """It must stop a training; unreadable files may be skipped."""
+def test_a_wrong_annotation_is_not_an_unreadable_file(tmp_path, name, save, message):
+    """A wrong annotation must stop training, whereas unreadable files may be skipped."""
     save(tmp_path / name)
     with pytest.raises(AnnotationError, match=rf"{name}: the label map .*{message}"):
         read_label_map(tmp_path / name)
@@ -90,7 +90,7 @@ def test_a_wrong_annotation_is_no_unreadable_file(tmp_path, name, save, message)
     [
         ("a.jpg", b"\xff\xd8\xff\xe0" + bytes(200), "PNG, NIfTI or NRRD"),
         ("a.nrrd", b"NRRD0004\ntype: nonsense\n\n", "header does not parse"),
-        ("b.nrrd", b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 60 60\nencoding: raw\n\n12", "do not decode"),
+        ("b.nrrd", b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 60 60\nencoding: raw\n\n12", "cannot be decoded"),
         (
             "c.nrrd",
             b"NRRD0004\ntype: uchar\ndimension: 2\nsizes: 99999 99999\nencoding: raw\n\n12",

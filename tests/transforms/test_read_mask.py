@@ -30,7 +30,7 @@ def test_png(tmp_path, array):
     np.testing.assert_array_equal(mask, MASK)
 
 
-def test_palette_goes_by_its_colors(tmp_path):
+def test_palette_is_converted_to_colors(tmp_path):
     picture = Image.fromarray((~MASK).astype(np.uint8), mode="P")
     picture.putpalette([0, 200, 0, 0, 0, 0])  # index 0 is green, 1 is black
     picture.save(tmp_path / "m.png")
@@ -54,28 +54,28 @@ def test_jpeg_is_refused(tmp_path):
         read_mask(tmp_path / "m.jpg")
 
 
-def test_broken_png(tmp_path):
+def test_damaged_png(tmp_path):
     (tmp_path / "m.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(UnreadableFileError, match="picture header does not parse"):
         read_mask(tmp_path / "m.png")
 
 
-def test_png_cut_short(tmp_path):
+def test_truncated_png(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(tmp_path / "m.png")
     (tmp_path / "m.png").write_bytes((tmp_path / "m.png").read_bytes()[:-1000])
-    with pytest.raises(UnreadableFileError, match="does not decode"):
+    with pytest.raises(UnreadableFileError, match="cannot be decoded"):
         read_mask(tmp_path / "m.png")
 
 
 @pytest.mark.parametrize("shape", [(10**5, 10**5), (3, 4, 5)])
-def test_npy_of_an_absurd_shape(tmp_path, shape):
+def test_npy_of_an_implausible_shape(tmp_path, shape):
     with (tmp_path / "m.npy").open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, {"descr": "|b1", "fortran_order": False, "shape": shape})
     with pytest.raises(RadiographError, match=r"m.npy: "):
         read_mask(tmp_path / "m.npy")
 
 
-def test_broken_npy(tmp_path):
+def test_damaged_npy(tmp_path):
     (tmp_path / "m.npy").write_bytes(b"\x93NUMPY\x01\x00")
     with pytest.raises(UnreadableFileError, match="its array does not load"):
         read_mask(tmp_path / "m.npy")
@@ -105,7 +105,7 @@ def test_nan_and_infinity_are_outside(tmp_path, outside, kind, name):
 
 
 @pytest.mark.parametrize("value", NOT_FINITE)
-def test_nothing_but_nan_is_told(tmp_path, value):
+def test_mask_of_only_nan_is_refused(tmp_path, value):
     np.save(tmp_path / "m.npy", np.full((4, 5), value))
     nibabel.Nifti1Image(np.full((4, 5), value), np.eye(4)).to_filename(tmp_path / "m.nii")
     for name in ("m.npy", "m.nii"):
@@ -119,21 +119,21 @@ def test_axes_of_length_one_are_dropped(tmp_path, shape):
     assert read_mask(tmp_path / "m.npy").shape == (3, 2)
 
 
-def test_one_row_stays_one(tmp_path):
+def test_single_row_is_kept(tmp_path):
     np.save(tmp_path / "m.npy", np.ones((1, 5)))
     assert read_mask(tmp_path / "m.npy").shape == (1, 5)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 3), (2, 8, 8), (8,), ()])
-def test_shape_is_told(tmp_path, shape):
+def test_error_gives_the_shape(tmp_path, shape):
     np.save(tmp_path / "m.npy", np.zeros(shape))
-    with pytest.raises(UnreadableFileError, match=rf"its array has the shape {re.escape(str(shape))}, and one"):
+    with pytest.raises(UnreadableFileError, match=rf"its array has the shape {re.escape(str(shape))}, but one"):
         read_mask(tmp_path / "m.npy")
 
 
-def test_array_of_no_numbers(tmp_path):
+def test_non_numeric_array(tmp_path):
     np.save(tmp_path / "m.npy", np.array([["a", "b"]]))
-    with pytest.raises(UnreadableFileError, match="its array holds <U1, and numbers are expected"):
+    with pytest.raises(UnreadableFileError, match="its array holds <U1, but numbers are expected"):
         read_mask(tmp_path / "m.npy")
     with pytest.raises(TypeError, match="a mask expects numbers"):
         find_inside(np.array(["a"]))

@@ -54,7 +54,7 @@ def test_jpeg_is_turned_upright(tmp_path):
     array = np.zeros((16, 32), dtype=np.uint8)
     array[:, :16] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: the left side comes to the top
+    exif[0x0112] = 6  # display rotated by 90 degrees clockwise: the left side becomes the top
     Image.fromarray(array).save(tmp_path / "a.jpg", exif=exif, quality=95)
     image, meta = read_picture(tmp_path / "a.jpg")
     assert image.shape == (32, 16)
@@ -64,11 +64,11 @@ def test_jpeg_is_turned_upright(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_cut_short(tmp_path, name):
+def test_truncated(tmp_path, name):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / name)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-1000])
-    with pytest.raises(errors.BrokenPixelDataError, match=f"{name}: its picture does not decode"):
+    with pytest.raises(errors.BrokenPixelDataError, match=f"{name}: its image data cannot be decoded"):
         read_picture(tmp_path / name)
 
 
@@ -79,7 +79,7 @@ def test_header_alone(tmp_path):
 
 
 @pytest.mark.parametrize("side", [12000, 50000])
-def test_absurd_size_is_refused_before_it_is_decoded(tmp_path, side):
+def test_implausible_size_is_refused_before_decoding(tmp_path, side):
     Image.fromarray(GRAY).save(tmp_path / "a.png")
     data = bytearray((tmp_path / "a.png").read_bytes())
     data[16:24] = side.to_bytes(4, "big") * 2
@@ -108,7 +108,7 @@ def test_too_many_scans(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["12 bits", "lossless", "JPEG-LS"])
-def test_kinds_of_jpeg_that_are_not_read_are_named(tmp_path, kind):
+def test_unsupported_kinds_of_jpeg_are_named(tmp_path, kind):
     imagecodecs = pytest.importorskip("imagecodecs", reason="writes the streams")
     values = GRAY.astype(np.uint16) * 16
     encode = {
@@ -117,7 +117,7 @@ def test_kinds_of_jpeg_that_are_not_read_are_named(tmp_path, kind):
         "JPEG-LS": lambda: imagecodecs.jpegls_encode(values),
     }
     (tmp_path / "a.jpg").write_bytes(encode[kind]())
-    with pytest.raises(errors.UnsupportedImageError, match=r"it is a JPEG of 1[26] bits or of a lossless kind"):
+    with pytest.raises(errors.UnsupportedImageError, match=r"it is a JPEG of 1[26] bits or a lossless JPEG"):
         read_picture(tmp_path / "a.jpg")
 
 

@@ -11,7 +11,7 @@ ARRAY = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
 
 @pytest.fixture
 def files(tmp_path, make_dicom):
-    """One picture in every kind of file, under names that say nothing."""
+    """Writes one image in every file type, with names that do not reveal the type."""
     paths = {kind: tmp_path / f"{kind}.bin" for kind in ("png", "nifti")}
     Image.fromarray(ARRAY).save(paths["png"], format="PNG")
     nibabel.Nifti1Image(ARRAY.T, np.eye(4)).to_filename(tmp_path / "x.nii")
@@ -25,7 +25,7 @@ def files(tmp_path, make_dicom):
 @pytest.mark.parametrize(
     ("name", "kind"), [("png", "picture"), ("nifti", "nifti"), ("dicom", "dicom"), ("bare", "dicom")]
 )
-def test_content_decides(files, name, kind):
+def test_type_is_detected_from_the_content(files, name, kind):
     assert sniff(files[name]) == kind
 
 
@@ -45,7 +45,7 @@ def test_other_files_are_refused(tmp_path, content):
         read_radiograph(tmp_path / "a.dcm")
 
 
-def test_noise_behind_a_preamble(tmp_path):
+def test_noise_after_a_preamble(tmp_path):
     noise = np.random.default_rng(0).bytes(500)
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + noise)
     with pytest.raises(errors.RadiographError, match=r"a.dcm: "):
@@ -66,7 +66,7 @@ def test_folder_of_one_file(tmp_path, make_dicom):
 
 
 @pytest.mark.parametrize("modalities", [None, "any", ["CT"]])
-def test_other_modalities_by_the_knob(make_dicom, modalities):
+def test_admitting_other_modalities(make_dicom, modalities):
     path = make_dicom(modality="CT")
     assert read_radiograph(path, modalities=modalities)[1]["modality"] == "CT"
     with pytest.raises(errors.UnsupportedModalityError):

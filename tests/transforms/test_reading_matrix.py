@@ -20,7 +20,7 @@ from tests.transforms.reading_matrix import (
 CASES = covering_cases()
 
 
-def test_cases_hold_every_pair_that_a_file_can_have():
+def test_cases_cover_every_possible_pair():
     assert {pair for case in CASES for pair in pairs_of(case)} == {
         pair for case in all_cases() for pair in pairs_of(case)
     }
@@ -48,7 +48,7 @@ def test_values_before_and_after_scaling(tmp_path, case):
 
 
 def agrees_with_gdcm(case):
-    """Not what GDCM 3.2 gets wrong: RLE of 16-bit color; and JPEG-LS of 8 bits where 16 are allocated aborts it."""
+    """Excludes bugs of GDCM 3.2: RLE of 16-bit color is wrong, and 8-bit JPEG-LS with 16 bits allocated aborts it."""
     if case.syntax == uid.RLELossless and case.photometric in COLOR and case.allocated == 16:
         return False
     return not (case.syntax == uid.JPEGLSNearLossless and case.stored <= 8 < case.allocated)
@@ -56,7 +56,7 @@ def agrees_with_gdcm(case):
 
 def luminance(header, stored, photometric):
     if photometric == "PALETTE COLOR":
-        if not header.file_meta.TransferSyntaxUID.is_little_endian:  # pydicom takes the words in the machine's order
+        if not header.file_meta.TransferSyntaxUID.is_little_endian:  # pydicom assumes native byte order
             for color in ("Red", "Green", "Blue"):
                 element = header[f"{color}PaletteColorLookupTableData"]
                 element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()

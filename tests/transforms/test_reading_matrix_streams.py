@@ -1,4 +1,4 @@
-"""Streams that no encoder at hand writes: made once by libjpeg-turbo 3.1 and OpenJPH 0.26 from the same ramp."""
+"""Prerecorded streams for which no encoder is available, made from one ramp by libjpeg-turbo 3.1 and OpenJPH 0.26."""
 
 import base64
 import shutil

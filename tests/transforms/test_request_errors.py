@@ -10,30 +10,30 @@ def load():
     return LoadRadiographd("image", modalities=["MG"])
 
 
-def test_message_is_the_answer_of_a_request(load, make_dicom):
-    """Starlette answers an HTTPException with its status and {"detail": ...}; all else is a bare 500."""
+def test_message_is_the_response_to_a_request(load, make_dicom):
+    """Starlette responds to an HTTPException with its status and {"detail": ...}, to other errors with a bare 500."""
     path = make_dicom(modality="CT")
     with pytest.raises(starlette.HTTPException) as answer:
         load({"image": path, "image_path": path, "model": "a"})
     assert answer.value.status_code == 422
-    assert "its modality is CT, and MG" in answer.value.detail
+    assert "its modality is CT, but only MG" in answer.value.detail
     assert isinstance(answer.value.__cause__, UnsupportedModalityError)
 
 
-def test_elsewhere_the_error_stays(load, make_dicom):
+def test_error_is_unchanged_outside_a_request(load, make_dicom):
     with pytest.raises(UnsupportedModalityError):
         load({"image": make_dicom(modality="CT")})
 
 
-def test_without_a_server_the_error_stays(load, make_dicom, monkeypatch):
+def test_error_is_unchanged_without_a_server(load, make_dicom, monkeypatch):
     monkeypatch.delitem(__import__("sys").modules, "starlette.exceptions")
     path = make_dicom(modality="CT")
     with pytest.raises(UnsupportedModalityError):
         load({"image": path, "image_path": path})
 
 
-def test_a_real_application_answers_with_the_message(load, make_dicom):
-    """Through FastAPI's own handling of errors, called by its ASGI interface."""
+def test_a_real_application_responds_with_the_message(load, make_dicom):
+    """Uses FastAPI's own error handling, called through its ASGI interface."""
     import asyncio
 
     from fastapi import FastAPI
@@ -61,4 +61,4 @@ def test_a_real_application_answers_with_the_message(load, make_dicom):
     asyncio.run(app(scope, receive, send))
     assert sent[0]["status"] == 422
     assert b'{"detail":"' in sent[1]["body"]
-    assert b"its modality is CT, and MG" in sent[1]["body"]
+    assert b"its modality is CT, but only MG" in sent[1]["body"]

@@ -30,7 +30,7 @@ def test_views(text, view):
 
 
 @pytest.mark.parametrize("view", ["CC", "MLO", "LMO", "PA", "XCCL", "SPECIMEN"])
-def test_a_name_stays(view):
+def test_normalized_names_are_unchanged(view):
     assert normalize_view(view) == view
     assert is_known_view(view)
 

@@ -12,7 +12,7 @@ def test_each_file_and_message_once_by_base_name(caplog):
     assert caplog.messages == ["a.dcm: odd", "b.dcm: odd", "a.dcm: odder"]
 
 
-def test_it_travels_to_workers():
+def test_it_can_be_pickled():
     warn = WarnOnce(logging.getLogger("test_warn_once"))
     warn("a", "b")
-    assert pickle.loads(pickle.dumps(warn)).said == {("a", "b")}
+    assert pickle.loads(pickle.dumps(warn)).seen == {("a", "b")}

@@ -1,1 +1,1 @@
-"""Random transforms for training."""
+"""Random transforms for data augmentation."""

@@ -1,4 +1,4 @@
-"""`HidePatchesd`: masked image modeling, for networks that learn from unlabeled images."""
+"""`HidePatchesd`: masked image modeling, to pretrain networks on unlabeled images."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mtmedformer_monai.keys import IMAGE
-from mtmedformer_monai.transforms.geometry.canvas import image_of, with_frame
+from mtmedformer_monai.transforms.geometry.canvas import image_of, with_values
 
 from .random_transform import RandomTransformd
 
 HIDDEN = 0.5
-"""Gray level of hidden pixels: 0 at the network's first layer."""
+"""Gray level of hidden pixels, which is 0 at the first layer of the network."""
 
 
 class HidePatchesd(RandomTransformd):
     """Hides square patches of the image; the hidden pixels become a target (1, H, W) that is NaN elsewhere.
 
-    Patches that are all background (0) are not hidden: there is nothing to learn from them.
+    Patches that contain only background (0) are not hidden, because there is nothing to learn from them.
 
     Args:
         target: key of the target, the name of a `ReconstructionTask`.
         patch: side of a patch in pixels; a multiple of the encoder's coarsest stride hides whole tokens.
-        ratio: fraction of the patches to hide (SimMIM: 0.6 of 32 x 32).
+        ratio: fraction of the patches to hide (SimMIM hides 0.6 of the 32 x 32 patches).
         image_key: key of the image.
     """
 
@@ -51,32 +51,32 @@ class HidePatchesd(RandomTransformd):
         self._order = self.R.permutation(rows * columns)
 
     def apply(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
-        """Hides patches, and adds the target."""
+        """Hides patches and adds the target."""
         image, grid = image_of(item, self.image_key), self._grid(item)
         chosen = torch.zeros(grid, dtype=torch.bool)
         chosen.view(-1)[torch.from_numpy(self._order[: round(self.ratio * len(self._order))])] = True
         pixels = image.as_tensor()
         hidden = hide_patches(pixels, chosen, self.patch)
         item[self.target] = torch.where(hidden, pixels, torch.nan)
-        item[self.image_key] = with_frame(image, torch.where(hidden, HIDDEN, pixels), np.eye(3))
+        item[self.image_key] = with_values(image, torch.where(hidden, HIDDEN, pixels), np.eye(3))
         return item
 
     def _grid(self, item: Mapping[Hashable, Any]) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Returns the number of rows and columns of patches."""
         height, width = image_of(item, self.image_key).shape[-2:]
         return -(-int(height) // self.patch), -(-int(width) // self.patch)
 
 
 def hide_patches(image: Tensor, chosen: Tensor, patch: int) -> Tensor:
-    """Which pixels to hide.
+    """Returns a mask of the pixels to hide.
 
     Args:
         image: (1, H, W).
-        chosen: bool (rows, columns) of patches.
-        patch: side in pixels; the last row and column of patches may be cut by the image's border.
+        chosen: bool (rows, columns), one value per patch.
+        patch: side of a patch in pixels; the image border may truncate the last row and column of patches.
 
     Returns:
-        bool (1, H, W): the chosen patches that hold more than background.
+        bool (1, H, W), True in the chosen patches that contain more than background.
     """
     height, width = image.shape[-2:]
     pixels = chosen.repeat_interleave(patch, dim=0).repeat_interleave(patch, dim=1)[:height, :width]

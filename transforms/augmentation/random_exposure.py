@@ -1,4 +1,4 @@
-"""`RandExposured`: random gamma, contrast, brightness, noise and blur, as scanners and doses differ."""
+"""`RandExposured`: random gamma, contrast, brightness, noise and blur, to simulate other scanners and doses."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Exposure:
 
     Attributes:
         gamma: exponent of the gray values; above 1 darkens.
-        contrast: factor about the gray level 0.5.
+        contrast: factor applied around the gray level 0.5.
         brightness: offset of the gray values.
         noise: standard deviation of the quantum noise in the densest tissue.
-        blur: standard deviation of the unsharpness in pixels.
-        seed: of the noise.
+        blur: standard deviation of the Gaussian blur in pixels.
+        seed: seed of the noise.
     """
 
     gamma: float = 1.0
@@ -37,7 +37,7 @@ class Exposure:
 
 
 class RandExposured(RandomTransformd):
-    """Changes gray values at random, within [0, 1]; geometry and targets are unchanged.
+    """Changes gray values randomly within [0, 1]; geometry and targets are unchanged.
 
     Args:
         keys: keys of images in [0, 1].
@@ -45,8 +45,8 @@ class RandExposured(RandomTransformd):
         max_gamma: 0.3 draws exponents between 1 / 1.3 and 1.3.
         max_contrast: 0.2 draws factors between 1 / 1.2 and 1.2.
         max_brightness: 0.1 adds between -0.1 and 0.1.
-        max_noise: standard deviation in the densest tissue.
-        max_blur: standard deviation in pixels.
+        max_noise: largest standard deviation of the noise in the densest tissue.
+        max_blur: largest standard deviation of the blur in pixels.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RandExposured(RandomTransformd):
         )
 
     def apply(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
-        """Exposes the item's images as drawn."""
+        """Applies the drawn exposure to the images of the item."""
         for key in self.key_iterator(item):
             item[key] = expose(item[key], self.exposure)
         return item
@@ -91,16 +91,17 @@ class RandExposured(RandomTransformd):
 def expose(image: Tensor, exposure: Exposure) -> Tensor:
     """Applies an exposure to an image.
 
-    Blur, then gamma, contrast and brightness, then noise: a detector counts N photons behind tissue of density y, N
-    falls as exp(-a y), and the logarithm of a count varies by 1 / sqrt(N). So the standard deviation grows as
-    exp(a y / 2), with a = 2 for a picture over [0, 1]. Pixels of 0 (padding, bars beside a fitted image) stay 0.
+    The order is blur, then gamma, contrast and brightness, then noise. The noise model is that of photon counting: the
+    number N of photons detected behind tissue of density y is proportional to exp(-a y), and the logarithm of a count
+    has the standard deviation 1 / sqrt(N). The standard deviation of the noise is therefore proportional to
+    exp(a y / 2), with a = 2 for an image in [0, 1]. Pixels of 0 (padding, bars of a letterboxed image) remain 0.
 
     Args:
         image: float32 (1, H, W) in [0, 1].
-        exposure: what to do.
+        exposure: the change to apply.
 
     Returns:
-        Same shape and metadata, in [0, 1].
+        Image with the same shape and metadata, in [0, 1].
     """
     changed = GaussianSmooth(exposure.blur)(image) if exposure.blur > 0 else image
     changed = changed.clamp(0.0, 1.0) ** exposure.gamma

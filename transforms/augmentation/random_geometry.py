@@ -1,4 +1,4 @@
-"""`RandGeometryd`: one random affine for the image, its masks and its boxes."""
+"""`RandGeometryd`: one random affine transform of the image, its masks and its boxes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from monai.config import KeysCollection
 
 from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.transforms.geometry.affine import Affine, compose, invert, resample, scaling, translation
-from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_values
 
 from .random_transform import RandomTransformd
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A similarity transform about the image's center.
+    """A similarity transform about the center of the image.
 
     Attributes:
-        rotation_degrees: clockwise on the screen.
-        scale: above 1 enlarges.
-        shift: to the right and downwards, as fractions of width and height.
-        flip: mirrors left and right.
+        rotation_degrees: rotation, clockwise as displayed.
+        scale: scale factor; above 1 enlarges.
+        shift: shift to the right and downward, as fractions of the width and height.
+        flip: whether to flip left and right.
     """
 
     rotation_degrees: float = 0.0
@@ -34,7 +34,7 @@ class Motion:
     flip: bool = False
 
     def matrix(self, size: tuple[int, int]) -> Affine:
-        """Maps old pixels to new ones, on a canvas (H, W)."""
+        """Returns the affine that maps old pixels to new pixels on a canvas of size (H, W)."""
         angle = np.deg2rad(self.rotation_degrees)
         turn = np.eye(3)
         turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -44,18 +44,18 @@ class Motion:
 
 
 class RandGeometryd(RandomTransformd):
-    """Rotates, scales, shifts and mirrors at random; `to_source` records the inverse.
+    """Rotates, scales, shifts and flips items randomly; `to_source` is composed with the inverse.
 
-    Images are sampled bilinearly and masks by nearest neighbor; a box becomes the axis-aligned hull of its rotated
-    corners. Pixels from outside the canvas are 0 in images and masks.
+    Images are resampled bilinearly and masks by nearest neighbor. A box becomes the axis-aligned bounding box of its
+    rotated corners. Pixels from outside the canvas are 0 in images and masks.
 
     Args:
-        keys: the image's key, and the targets' (task names); missing targets are skipped.
-        prob: probability that an item is moved.
+        keys: keys of the image and of the targets (task names); missing targets are skipped.
+        prob: probability that an item is transformed.
         max_rotation_degrees: 10 draws between -10 and 10.
         max_scale: 0.1 draws between 1 / 1.1 and 1.1.
-        max_translation: fraction of the side, in either direction.
-        flip_prob: probability of a mirror image; 0 where left and right matter (the side of the heart).
+        max_translation: largest shift in either direction, as a fraction of the side.
+        flip_prob: probability of a left-right flip; use 0 if the side matters, as for the heart.
         image_key: key of the image.
     """
 
@@ -87,19 +87,19 @@ class RandGeometryd(RandomTransformd):
         )
 
     def apply(self, item: dict[Hashable, Any]) -> dict[Hashable, Any]:
-        """Moves the item as drawn."""
+        """Applies the drawn motion to the item."""
         return move_item(item, self.motion, self.keys, self.image_key)
 
 
 def move_item(
     data: Mapping[Hashable, Any], motion: Motion, keys: tuple[Hashable, ...], image_key: str = IMAGE
 ) -> dict[Hashable, Any]:
-    """Moves an item's image and targets by one motion, on their own canvas.
+    """Applies one motion to the image and targets of an item; the size of the canvas is unchanged.
 
     Args:
         data: item with an image (1, H, W), maps (C, H, W) and boxes (N, 5).
-        motion: what to do.
-        keys: what to move; those missing are skipped.
+        motion: the motion to apply.
+        keys: keys to transform; missing keys are skipped.
         image_key: key of the image.
     """
     item = dict(data)
@@ -110,7 +110,7 @@ def move_item(
     for key in keys:
         value = item.get(key)
         if key == image_key:
-            item[key] = with_frame(image, resample(image.as_tensor(), to_old, size), to_old)
+            item[key] = with_values(image, resample(image.as_tensor(), to_old, size), to_old)
         elif is_map(value):
             missing = torch.isnan(value).flatten(1).all(dim=1)[:, None, None]
             moved = resample(value, to_old, size, mode="nearest")

@@ -1,4 +1,4 @@
-"""What the random transforms share: draw first, then apply."""
+"""Base class of the random transforms: parameters are drawn first, then applied."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class RandomTransformd(RandomizableTransform, MapTransform):
     """A dictionary transform that draws its parameters in `randomize` and applies them in `apply`.
 
     Args:
-        keys: keys of the item that are changed.
+        keys: keys of the item to change.
         prob: probability that an item is changed.
-        allow_missing_keys: skip keys that the item lacks, instead of raising KeyError.
+        allow_missing_keys: whether to skip keys that the item lacks, instead of raising KeyError.
     """
 
     def __init__(self, keys: KeysCollection, prob: float, allow_missing_keys: bool = False) -> None:
@@ -29,7 +29,7 @@ class RandomTransformd(RandomizableTransform, MapTransform):
         self.draw(data)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns a copy of the item, changed as drawn."""
+        """Returns a copy of the item with the drawn parameters applied."""
         item = dict(data)
         self.randomize(item)
         return self.apply(item) if self._do_transform else item

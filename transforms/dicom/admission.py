@@ -1,7 +1,7 @@
-"""Which images a network is given: rules by kind of image, each with what happens to it.
+"""Admission rules: which kinds of images are passed to a network, flagged, or refused.
 
-A set of rules is a frozen dataclass whose fields are kinds of images (`MammogramRules`, `ChestRules`). Its `find_kinds`
-tells which of them a header shows, its `descriptions` put them into words; what follows is the same for every set.
+A set of rules is a frozen dataclass with one field per kind of image (`MammogramRules`, `ChestRules`). Its `find_kinds`
+determines the kinds of an image from its header, and its `descriptions` describe them. `admit` applies the rules.
 """
 
 from __future__ import annotations
@@ -15,60 +15,62 @@ from typing import Any, ClassVar, Literal
 from mtmedformer_monai.transforms.errors import RefusedImageError
 
 Rule = Literal["pass", "flag", "refuse"]
-"""'pass' reads the image, 'flag' reads it and says so in its metadata and in every result, 'refuse' raises."""
+"""'pass' reads the image, 'flag' reads it and adds a flag to its metadata and results, 'refuse' raises an error."""
 
 FLAG_SEPARATOR = "; "
-"""Between the flags of one image: one text, which collates into batches whatever their number."""
+"""Separator of the flags of one image; they are joined to one string, which can be collated into batches."""
 
 
 class AdmissionRules(ABC):
-    """A rule for each kind of unusual image. Subclasses are frozen dataclasses of `Rule` fields."""
+    """Rules for the kinds of unusual images; subclasses are frozen dataclasses with `Rule` fields."""
 
     descriptions: ClassVar[Mapping[str, str]]
-    """{field: what such an image is}, each to be read after 'it is'."""
+    """{field: description of such an image}, each a phrase that completes 'it is'."""
 
     @abstractmethod
     def find_kinds(self, header: Any) -> tuple[str, ...]:
-        """The fields that apply to an image.
+        """Returns the names of the fields that apply to an image.
 
         Args:
-            header: pydicom Dataset, or None for a file that has no DICOM header.
+            header: pydicom Dataset, or None for a file without a DICOM header.
         """
 
     def how_to_admit(self, kind: str) -> str:
-        """The end of a refusal's remedy: what lets images of a kind pass."""
+        """Returns the end of the remedy in a refusal: the setting that admits images of a kind."""
         return f"{type(self).__name__}({kind}='pass') (a bundle's --admission#{kind} pass)"
 
     def __post_init__(self) -> None:
-        """Checks every rule.
+        """Checks the rules.
 
         Raises:
-            ValueError: a rule is neither 'pass', 'flag' nor 'refuse'.
+            ValueError: a rule is not 'pass', 'flag' or 'refuse'.
         """
         for field in fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if value not in ("pass", "flag", "refuse"):
                 raise ValueError(
-                    f"rule {field.name!r} expects 'pass' or 'refuse', got {value!r}; 'flag' passes the image and says "
-                    "so in its result."
+                    f"rule {field.name!r} expects 'pass' or 'refuse', got {value!r}; 'flag' passes the image and flags "
+                    "it in its result."
                 )
 
 
 def admit(path: str | Path, header: Any, rules: AdmissionRules) -> str:
-    """Refuses an image that a rule does not admit.
+    """Applies admission rules to an image.
 
     Args:
-        path: for the message.
-        header: pydicom Dataset, or None for a file that has no DICOM header.
-        rules: what happens to which kind of image.
+        path: the file, for the message.
+        header: pydicom Dataset, or None for a file without a DICOM header.
+        rules: the rules to apply.
 
     Returns:
-        What is flagged, joined by `FLAG_SEPARATOR`; '' where nothing is.
+        The flags, joined by `FLAG_SEPARATOR`, or '' if there are none.
 
     Raises:
-        RefusedImageError: names the rule and how to relax it.
+        RefusedImageError: a rule refuses the image; the message names the rule and how to relax it.
     """
-    if header is not None and int(header.get("NumberOfFrames") or 1) > 1:  # refused by decoding, with a better remedy
+    if (
+        header is not None and int(header.get("NumberOfFrames") or 1) > 1
+    ):  # the decoder refuses it with a more helpful message
         return ""
     flags = []
     for kind in rules.find_kinds(header):
@@ -77,7 +79,7 @@ def admit(path: str | Path, header: Any, rules: AdmissionRules) -> str:
             raise RefusedImageError(
                 path,
                 f"it is {rules.descriptions[kind]}, and the rule is {kind}='refuse'",
-                f"leave it out, or admit it by {rules.how_to_admit(kind)}",
+                f"exclude it, or admit it by {rules.how_to_admit(kind)}",
             )
         if rule == "flag":
             flags.append(rules.descriptions[kind])

@@ -1,4 +1,4 @@
-"""Which body part a header names: chest, breast, another one, or none."""
+"""Reads the body part from a DICOM header: chest, breast, another one, or unknown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 BodyPart = Literal["chest", "breast", "other", "unknown"]
 
-# Codes of the Anatomic Region Sequence (PS3.16 CID 4009, 4030, 4031), SNOMED CT first, then SNOMED RT of older files.
+# Codes of the Anatomic Region Sequence (PS3.16 CID 4009, 4030, 4031): SNOMED CT, and SNOMED RT used in older files.
 _CHEST_CODES = frozenset({
     "816094009", "51185008", "T-D3000", "43799004", "T-D3200",  # chest, thoracic structure, thoracic cavity
     "39607008", "T-28000", "86598002", "T-280A0",  # lung, apex of lung
@@ -14,7 +14,7 @@ _CHEST_CODES = frozenset({
     "416152001", "R-FAB53", "416319003", "R-FAB54",  # from the neck to the abdomen, to the pelvis
 })  # fmt: skip
 _BREAST_CODES = frozenset({"76752008", "T-04000"})
-_SAYS_NOTHING = frozenset(
+_UNINFORMATIVE = frozenset(
     {"", "UNKNOWN", "OTHER", "NONE", "NA", "NOTAPPLICABLE", "UNDEFINED", "UNSPECIFIED", "DEFAULT"}
 )
 _CHEST_WORDS = ("CHEST", "THORAX", "TORAX", "THORACI", "LUNG", "PULMO")
@@ -23,9 +23,9 @@ _BREAST_WORDS = ("BREAST", "MAMM", "SPECIMEN")
 
 
 def read_body_part(header: Any) -> BodyPart:
-    """The body part by Anatomic Region Sequence (PS3.3 10.5) and Body Part Examined (PS3.3 C.7.3.1, PS3.16 Annex L).
+    """Reads the body part from Anatomic Region Sequence and Body Part Examined (PS3.3 10.5, C.7.3.1; PS3.16 Annex L).
 
-    Where the two contradict each other, neither is believed: 'unknown'. A whole body is 'unknown' too.
+    The result is 'unknown' if the two attributes contradict each other, and for the whole body.
 
     Args:
         header: pydicom Dataset.
@@ -35,9 +35,9 @@ def read_body_part(header: Any) -> BodyPart:
 
 
 def _of_text(value: Any) -> BodyPart:
-    """Of a text in any spelling ('CHEST', 'Port. chest', 'THORAX PA'); what is no known word is another body part."""
+    """Classifies free text ('CHEST', 'Port. chest', 'THORAX PA'); text without a known word is another body part."""
     text = "".join(character for character in str(value or "").upper() if character.isalnum())
-    if text in _SAYS_NOTHING or "WHOLEBODY" in text:
+    if text in _UNINFORMATIVE or "WHOLEBODY" in text:
         return "unknown"
     if any(word in text for word in _BREAST_WORDS):
         return "breast"
@@ -46,7 +46,7 @@ def _of_text(value: Any) -> BodyPart:
 
 
 def _of_codes(regions: Any) -> BodyPart:
-    """Of the region's items; chest or breast among several rules."""
+    """Classifies the items of the Anatomic Region Sequence; among several codes, chest or breast takes precedence."""
     codes = {str(item.get("CodeValue") or "").strip() for item in regions or ()} - {""}
     if not codes:
         return "unknown"

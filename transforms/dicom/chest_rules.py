@@ -1,4 +1,4 @@
-"""Rules for images that are no frontal chest radiographs: read, read and flagged, or refused with a reason."""
+"""Admission rules for networks that expect frontal chest radiographs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mtmedformer_monai.transforms.view_names import normalize_view
 from .admission import AdmissionRules, Rule
 from .body_part import read_body_part
 
-# View Code Sequence (PS3.16 CID 4010), SNOMED CT first, then SNOMED RT of older files.
+# Codes of the View Code Sequence (PS3.16 CID 4010): SNOMED CT, and SNOMED RT used in older files.
 _FRONTAL_CODES = frozenset({"272479007", "R-40888", "399348003", "R-10206", "399033003", "R-10202"})
 _LATERAL_CODES = frozenset({
     "399067008", "R-102CD", "399173006", "R-10236", "399198007", "R-10232",  # lateral, left, right
@@ -27,27 +27,28 @@ _OBLIQUE_CODES = frozenset({
 _LATERAL_NAMES = frozenset({"LL", "RL", "LAT", "LLAT", "RLAT", "LATL", "LATR", "LATERALL", "LATERALR", "ML", "LM"})
 _OBLIQUE_NAMES = frozenset({"RLO", "LLO", "RAO", "LAO", "RPO", "LPO", "OBL", "RO", "LO", "MLO", "LMO"})
 _FRONTAL_NAMES = frozenset({"PA", "AP", "RLD", "LLD"})
-"""A decubitus image is frontal: the patient lies on a side, and the beam runs from front to back."""
+"""Decubitus views (RLD, LLD) are frontal: the patient lies on one side, and the beam is anteroposterior."""
 
 _ANIMALS = ("CANINE", "FELINE", "EQUINE", "VETERINAR", "AVIAN", "BOVINE")
 
 
 @dataclass(frozen=True)
 class ChestRules(AdmissionRules):
-    """What happens to each kind of image that is no frontal chest radiograph: 'pass', 'flag' or 'refuse'.
+    """Rules for images that are not frontal chest radiographs: 'pass', 'flag' or 'refuse'.
 
-    By default what the header shows to be something else is refused, and what it leaves open is read and flagged: a
-    network answers with any image, and nothing backs its answer to a hip.
+    By default, images that the header shows to be something else are refused, and images for which the header is
+    inconclusive are read and flagged. A network produces an output for any image, even for a hip, but that output is
+    meaningless.
 
     Attributes:
         other_anatomy: a body part other than the chest, by Anatomic Region Sequence and Body Part Examined.
-        unknown_anatomy: the header names no body part, or two that exclude each other.
-        lateral: lateral views, by View Position, View Code Sequence, Patient Orientation, and the description of the
-            device's processing.
-        oblique: oblique views, by View Position and View Code Sequence.
-        unknown_view: nothing tells whether the view is frontal.
-        animals: the device's processing is one for animals.
-        no_header: the file is PNG, JPEG or NIfTI: nothing tells what it shows.
+        unknown_anatomy: the header gives no body part, or two contradictory ones.
+        lateral: lateral views, by View Position, View Code Sequence, Patient Orientation, and Acquisition Device
+            Processing Description.
+        oblique: oblique views, by View Position, View Code Sequence, and Acquisition Device Processing Description.
+        unknown_view: the header does not show whether the view is frontal.
+        animals: the Acquisition Device Processing Description names an animal.
+        no_header: the file is PNG, JPEG or NIfTI, whose content cannot be verified.
     """
 
     other_anatomy: Rule = "refuse"
@@ -69,7 +70,7 @@ class ChestRules(AdmissionRules):
     }
 
     def find_kinds(self, header: Any) -> tuple[str, ...]:
-        """The fields that apply to an image; see `AdmissionRules`."""
+        """Returns the names of the fields that apply to an image; see `AdmissionRules`."""
         if header is None:
             return ("no_header",)
         part, view = read_body_part(header), read_chest_view(header)
@@ -85,16 +86,17 @@ class ChestRules(AdmissionRules):
 
 
 def read_chest_view(header: Any) -> str:
-    """'frontal', 'lateral', 'oblique' or '' where the header does not tell (PS3.3 C.8.11.5: View Position).
+    """Reads the view from a header: 'frontal', 'lateral', 'oblique', or '' if it is unknown.
 
-    View Position, else the View Code Sequence, else the description of the device's processing ('CHEST LAT'), else the
-    direction of the rows (PS3.3 C.7.6.1.1.1): along the sagittal axis the view is lateral, from side to side frontal.
+    The attributes are, in order of precedence: View Position (PS3.3 C.8.11.5), the View Code Sequence, the Acquisition
+    Device Processing Description ('CHEST LAT'), and the row direction in Patient Orientation (PS3.3 C.7.6.1.1.1). Rows
+    that run anteroposteriorly mean a lateral view, and rows that run from side to side a frontal view.
     """
     name = normalize_view(header.get("ViewPosition"))
     codes = {str(item.get("CodeValue") or "").strip() for item in header.get("ViewCodeSequence") or ()}
     words = _processing(header)
     rows = read_patient_orientation(header)[:1]
-    for view, told in (
+    for view, applies in (
         ("oblique", name in _OBLIQUE_NAMES or "OBLIQ" in name),
         ("lateral", name in _LATERAL_NAMES or "LATERAL" in name or "SAGITTAL" in name),
         ("frontal", name in _FRONTAL_NAMES or "FRONTAL" in name or name.startswith(("PA", "AP"))),
@@ -106,11 +108,11 @@ def read_chest_view(header: Any) -> str:
         ("lateral", rows in ("A", "P") and bool(rows)),
         ("frontal", rows in ("L", "R") and bool(rows)),
     ):
-        if told:
+        if applies:
             return view
     return ""
 
 
 def _processing(header: Any) -> str:
-    """Acquisition Device Processing Description in capitals: 'CHEST,FRN P->A', 'CANINE LATERAL THORAX'."""
+    """Reads Acquisition Device Processing Description in upper case: 'CHEST,FRN P->A', 'CANINE LATERAL THORAX'."""
     return f" {header.get('AcquisitionDeviceProcessingDescription') or ''}".upper().replace(",", " ")

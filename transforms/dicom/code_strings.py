@@ -1,4 +1,4 @@
-"""Code strings of a DICOM header, normalized in one place."""
+"""Reads and normalizes the code strings of a DICOM header."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _PADDING = " \t\r\n\0"
 
 
 def read_code(header: Any, keyword: str) -> str:
-    """The first value of a code string (VR CS, UI, SH) that is not empty, or ''.
+    """Reads the first non-empty value of a code string (VR CS, UI, SH), or '' if there is none.
 
     Leading and trailing spaces are not significant, and code strings have no lower case (DICOM PS3.5 6.2). NUL bytes,
-    tabs and line ends come from careless writers.
+    tabs and line breaks, which nonconformant files contain, are removed.
 
     Args:
         header: pydicom Dataset, or an item of a sequence.
-        keyword: of the element.
+        keyword: keyword of the element.
 
     Example:
         >>> read_code({"PhotometricInterpretation": " monochrome1"}, "PhotometricInterpretation")
@@ -28,7 +28,7 @@ def read_code(header: Any, keyword: str) -> str:
 
 
 def read_codes(header: Any, keyword: str) -> tuple[str, ...]:
-    """All values of a code string, normalized as by `read_code`; empty ones at the end are left out."""
+    """Reads all values of a code string, normalized as in `read_code`; empty values at the end are dropped."""
     codes = _split(header.get(keyword))
     while codes and not codes[-1]:
         codes.pop()
@@ -36,7 +36,7 @@ def read_codes(header: Any, keyword: str) -> tuple[str, ...]:
 
 
 def _split(value: Any) -> list[str]:
-    """The normalized values of an element of any multiplicity."""
+    """Returns the normalized values of an element of any value multiplicity."""
     if value is None:
         return []
     parts = value if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else (value,)
@@ -48,5 +48,5 @@ def _as_text(part: Any) -> str:
 
 
 def _normalize(code: str) -> str:
-    """What follows a NUL inside is left over in the writer's buffer."""
+    """Normalizes one code; anything after an embedded NUL is a remnant of the writer's buffer and is dropped."""
     return code.strip(_PADDING).partition("\0")[0].strip(_PADDING).upper()

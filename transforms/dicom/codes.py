@@ -1,8 +1,8 @@
 """The coded terms that DICOM headers use for views, view modifiers, regions and positions (PS3.16).
 
-One table for the readers and for the writers of synthetic files. Values and meanings are those of
-`pydicom.sr.codedict`; a test compares every one. They stand here because pydicom's keywords differ between releases
-(2.4 has no unambiguous `LateroMedialOblique`), and so that reading a header imports no dictionary.
+The readers and the writers of synthetic files share these tables. Values and meanings are those of
+`pydicom.sr.codedict`, which a test verifies. They are repeated here because pydicom's keywords differ between releases
+(2.4 has no unambiguous `LateroMedialOblique`), and so that reading a header does not import the whole dictionary.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class CodedTerm:
     Attributes:
         value: Code Value.
         meaning: Code Meaning.
-        older: Code Values that files used earlier for the same concept: SNOMED RT (designator SRT, SNM3 or 99SDM), or
-            a SNOMED CT concept that was replaced.
+        older: Code Values of the same concept in older files: SNOMED RT (designator SRT, SNM3 or 99SDM), or a SNOMED CT
+            concept that has been replaced.
         scheme: Coding Scheme Designator of `value`.
     """
 
@@ -52,24 +52,24 @@ VIEWS = {
     "XCCM": CodedTerm("399101009", "cranio-caudal exaggerated medially", ("R-1024B",)),
     "SPECIMEN": CodedTerm("127457009", "tissue specimen from breast", ("G-8310", "119376003", "G-8300")),
 }
-"""By the short name of the view. SPECIMEN reads CID 4010's 'tissue specimen' as well."""
+"""Views by their short names. SPECIMEN also covers 'tissue specimen' of CID 4010."""
 
 VIEW_MODIFIERS = {
     "implant displaced": CodedTerm("399209000", "Implant Displaced", ("R-102D5",)),
     "spot compression": CodedTerm("399055006", "Spot Compression", ("R-102D7",)),
     "magnification": CodedTerm("399163009", "Magnification", ("R-102D6",)),
 }
-"""Of CID 4015, View Modifier for Mammography."""
+"""View modifiers of CID 4015, View Modifier for Mammography."""
 
 REGIONS = {
     "CHEST": CodedTerm("816094009", "Chest", ("51185008", "43799004", "T-D3000")),
     "BREAST": CodedTerm("76752008", "Breast", ("T-04000",)),
     "SPECIMEN": VIEWS["SPECIMEN"],
 }
-"""Of CID 4031, Common Anatomic Regions, by Body Part Examined; a specimen is named as its view is."""
+"""Regions of CID 4031, Common Anatomic Regions, by Body Part Examined; a specimen has the same term as its view."""
 
 ERECT = CodedTerm("C86043", "erect", ("10904000", "F-10440"), scheme="NCIt")
-"""CID 19, Patient Orientation."""
+"""The term of CID 19, Patient Orientation, for an upright patient."""
 
 
 def _by_value(terms: Mapping[str, CodedTerm]) -> dict[str, str]:
@@ -82,25 +82,26 @@ _REGION_OF_VALUE = _by_value(REGIONS)
 
 
 def view_of(item: Any) -> str:
-    """Short name of the view that an item of a View Code Sequence names; '' where it is none of `VIEWS`.
+    """Returns the short name of the view in an item of a View Code Sequence, or '' if it is not in `VIEWS`.
 
-    The designator is not looked at: values of the schemes in use differ in form, and old files name theirs variously.
+    The Coding Scheme Designator is ignored: code values of different schemes cannot be confused, and old files use
+    various designators.
     """
     return _VIEW_OF_VALUE.get(read_code(item, "CodeValue"), "")
 
 
 def view_modifier_of(item: Any) -> str:
-    """Name in `VIEW_MODIFIERS` of an item of a View Modifier Code Sequence, or ''."""
+    """Returns the name in `VIEW_MODIFIERS` of an item of a View Modifier Code Sequence, or ''."""
     return _MODIFIER_OF_VALUE.get(read_code(item, "CodeValue"), "")
 
 
 def region_of(item: Any) -> str:
-    """Name in `REGIONS` of an item of an Anatomic Region Sequence, or ''."""
+    """Returns the name in `REGIONS` of an item of an Anatomic Region Sequence, or ''."""
     return _REGION_OF_VALUE.get(read_code(item, "CodeValue"), "")
 
 
 def code_item(term: CodedTerm) -> Any:
-    """The term as an item of a code sequence (PS3.3 8.8): a pydicom Dataset."""
+    """Returns a term as an item of a code sequence (PS3.3 8.8), a pydicom Dataset."""
     from pydicom.dataset import Dataset
 
     item = Dataset()

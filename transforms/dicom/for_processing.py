@@ -1,4 +1,4 @@
-"""FOR PROCESSING images: what a detector measured, made to look like what is presented to a radiologist."""
+"""Renders FOR PROCESSING images, which contain the values measured by the detector, as for presentation."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from .grayscale.polarity import is_inverse
 from .header import read_modality
 
 ForProcessing = Literal["render", "refuse", "raw"]
-"""'render' makes them look like those for presentation, 'refuse' raises, 'raw' leaves what was measured, mapped as all
-other images are (`grayscale.py`)."""
+"""How FOR PROCESSING images are handled: 'render' renders them as for presentation, 'refuse' raises an error, and 'raw'
+keeps the measured values, mapped to [0, 1] like all other images (`grayscale/pipeline.py`)."""
 
 _FLOOR = 1e-4
-_SAMPLE = 1024  # pixels a side, for percentiles
+_SAMPLE = 1024  # pixels per side, for percentiles
 
 
 def check_for_processing(value: str) -> None:
-    """Tells a mistyped knob.
+    """Checks the option `for_processing`.
 
     Raises:
-        ValueError: none of `ForProcessing`.
+        ValueError: the value is not one of `ForProcessing`.
     """
     if value not in get_args(ForProcessing):
         raise ValueError(f"for_processing expects 'render', 'refuse' or 'raw', got {value!r}.")
 
 
 def render_for_processing(stored: NDArray[Any], header: Any) -> NDArray[np.float32]:
-    """Renders the detector's values to [0, 1], brighter is denser, without any VOI LUT.
+    """Renders detector values to [0, 1], where brighter is denser, without a VOI LUT.
 
-    Values that are linear in the X-ray intensity (Pixel Intensity Relationship LIN, PS3.3 C.8.11.3.1.2, or not said)
-    become logarithms, which are proportional to the tissue's thickness and density (Beer and Lambert). Mammograms are
-    then rendered by `render_mammogram`; all others, and mammograms without a breast, are stretched between their
-    percentiles 0.5 and 99.5.
+    Values that are linear in the X-ray intensity (Pixel Intensity Relationship LIN, PS3.3 C.8.11.3.1.2, which is also
+    the default) are converted to logarithms, which are proportional to the thickness and density of the tissue
+    (Beer-Lambert law). Mammograms are then rendered by `render_mammogram`. All other images, and mammograms in which no
+    breast is found, are stretched between their percentiles 0.5 and 99.5.
 
     Args:
         stored: (H, W) integers as decoded.
@@ -52,7 +52,7 @@ def render_for_processing(stored: NDArray[Any], header: Any) -> NDArray[np.float
     density, padding = measure_density(stored, header)
     rendered = None
     if read_modality(header) == "MG":
-        if padding is not None:  # nothing passes for tissue there
+        if padding is not None:  # padding must not be taken for tissue
             density[padding] = density[~padding].min() if not padding.all() else 0.0
         rendered = render_mammogram(torch.from_numpy(density)[None])
     unit = _stretch(density, padding) if rendered is None else rendered[0].numpy()
@@ -62,26 +62,27 @@ def render_for_processing(stored: NDArray[Any], header: Any) -> NDArray[np.float
 
 
 def measure_density(stored: NDArray[Any], header: Any) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-    """Attenuation on a logarithmic scale, in the device's units, from stored values.
+    """Computes the logarithmic attenuation, in arbitrary units, from stored values.
 
     Args:
         stored: (H, W) integers as decoded.
         header: pydicom Dataset.
 
     Returns:
-        float32 (H, W), larger behind more tissue; and bool (H, W), True on padding, or None where none is declared.
+        The attenuation, float32 (H, W), which increases with the amount of tissue; and bool (H, W), True on padding, or
+        None if there is no padding.
     """
     if stored.dtype.itemsize > 2:
         return _to_density(stored.astype(np.int64), header), is_padding(stored, header)
     low, high = int(stored.min()), int(stored.max())
-    values = np.arange(low, high + 1, dtype=np.int64)  # a table: one logarithm a value, not one a pixel
+    values = np.arange(low, high + 1, dtype=np.int64)  # a table: one logarithm per value, not per pixel
     index = stored.astype(np.int64) - low
     padding = is_padding(values, header)
     return _to_density(values, header)[index], None if padding is None or not padding.any() else padding[index]
 
 
 def _to_density(values: NDArray[np.int64], header: Any) -> NDArray[np.float32]:
-    """Density of stored values of any shape."""
+    """Converts stored values of any shape to density."""
     measured = apply_modality_lut(values, header).astype(np.float64)
     falls = is_inverse(header)
     if (read_code(header, "PixelIntensityRelationship") or "LIN") != "LIN":
@@ -92,7 +93,7 @@ def _to_density(values: NDArray[np.int64], header: Any) -> NDArray[np.float32]:
 
 
 def _stretch(density: NDArray[np.float32], padding: NDArray[np.bool_] | None) -> NDArray[np.float32]:
-    """Percentiles 0.5 and 99.5 of what is no padding to [0, 1]."""
+    """Stretches the range between percentiles 0.5 and 99.5 of the non-padding pixels to [0, 1]."""
     step = max(1, max(density.shape) // _SAMPLE)
     sample = density[::step, ::step]
     if padding is not None and not padding[::step, ::step].all():

@@ -1,7 +1,8 @@
-"""Functional groups of one-frame objects (DICOM PS3.3 C.7.6.16) as if their elements stood in the data set itself.
+"""Copies the functional groups of single-frame objects (DICOM PS3.3 C.7.6.16) to the top level of the data set.
 
-Enhanced objects, such as a synthesized 2D view stored as Breast Tomosynthesis (PS3.3 A.55), keep window, spacing, side
-and the like in macros, shared by all frames or of each frame. With one frame both apply to the whole image.
+Enhanced objects, such as a synthesized 2D view stored as Breast Tomosynthesis (PS3.3 A.55), keep attributes such as the
+window, spacing and laterality in macros, either shared by all frames or per frame. In a single-frame object, both apply
+to the whole image.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from .code_strings import read_codes
 
 FUNCTIONAL_GROUP_TAGS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-"""The frame's own groups come last, and count more."""
+"""Ordered by increasing precedence."""
 
 _VIEW = ("ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence", "BodyPartExamined")
 _SPACING = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -34,20 +35,20 @@ _MACROS = {
     "UnassignedSharedConvertedAttributesSequence": (*_VIEW, *_SPACING, *_DISTANCES, *_INTENSITY, *_VOI, *_RESCALE),
     "UnassignedPerFrameConvertedAttributesSequence": (*_VIEW, *_SPACING, *_DISTANCES, *_INTENSITY, *_VOI, *_RESCALE),
 }
-"""What is taken from each macro. Frame Pixel Shift is none of them: it moves a mask that is subtracted."""
+"""Elements taken from each macro. Frame Pixel Shift is not needed, because it only aligns masks for subtraction."""
 _ALTERNATIVES = (_VOI, _RESCALE)
-"""Elements that replace one another: a frame's window also ends the validity of a table for all frames."""
+"""Groups of mutually exclusive elements: a window of the frame also replaces a table shared by all frames."""
 _RENAMED = {"FrameLaterality": "ImageLaterality", "FrameType": "ImageType"}
 
 
 def lift_functional_groups(header: Any) -> None:
-    """Moves what is allowed of the functional groups of a single frame to the data set, and drops the groups.
+    """Copies the allowed elements of the functional groups of a single frame to the data set, and drops the groups.
 
-    Precedence: the frame's own group, then the shared one, then what stands in the data set itself. Several frames
-    keep nothing of them: such images are refused.
+    The per-frame group takes precedence over the shared group, which takes precedence over the data set. Only the first
+    item of each group is used; multi-frame images are refused later.
 
     Args:
-        header: pydicom Dataset, changed in place.
+        header: pydicom Dataset, modified in place.
     """
     if not any(tag in header for tag in FUNCTIONAL_GROUP_TAGS):
         return
@@ -60,7 +61,7 @@ def lift_functional_groups(header: Any) -> None:
 
 
 def _iterate_macros(group: Any) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Macros of a group, and what is allowed of each; a view that stands in the group itself counts as one."""
+    """Yields the macros of a group with their allowed elements; the group itself may also contain view attributes."""
     yield group, _VIEW
     for name, keywords in _MACROS.items():
         for macro in list(group.get(name) or ())[:1]:
@@ -71,7 +72,7 @@ def _lift(header: Any, macro: Any, keywords: tuple[str, ...]) -> None:
     present = [keyword for keyword in keywords if macro.get(keyword) not in (None, "")]
     image_type = read_codes(header, "ImageType")
     if "FrameType" in present and image_type and "MIXED" not in image_type:
-        present.remove("FrameType")  # Image Type says it of the only frame
+        present.remove("FrameType")  # Image Type already describes the only frame
     for alternatives in _ALTERNATIVES:
         if not set(alternatives).isdisjoint(present):
             for keyword in alternatives:

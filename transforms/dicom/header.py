@@ -1,4 +1,4 @@
-"""What we read of a DICOM header, and nothing else."""
+"""The elements of a DICOM header that are read, and accessors for some of them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ VIEW_TAGS = (
     "BodyPartExamined", "AnatomicRegionSequence", "BreastImplantPresent", "AcquisitionDeviceProcessingDescription",
 )  # fmt: skip
 UID_TAGS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-"""What a result is traced to its image by."""
+"""Elements by which a result can be traced to its image."""
 
 OVERLAY_TAGS = tuple((group << 16) | element for group in range(0x6000, 0x6020, 2) for element in (0x0010, 0x3000))
 ALLOWED_TAGS = (
     *PIXEL_TAGS, *GRAYSCALE_TAGS, *GEOMETRY_TAGS, *VIEW_TAGS, *UID_TAGS, *FUNCTIONAL_GROUP_TAGS, *OVERLAY_TAGS,
 )  # fmt: skip
-"""The only elements that enter memory: no attribute that names a person is among them. Of functional groups nothing
-but what is named here stays."""
+"""The only elements that are read; none of them identifies a person. From functional groups, too, only these elements
+are kept."""
 
 _FOR_PROCESSING_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1.1.1",  # digital X-ray
@@ -51,16 +51,19 @@ _FOR_PROCESSING_CLASSES = {
 
 
 def read_laterality(header: Any) -> str:
-    """'L', 'R', 'B', or '' where unknown or unpaired (DICOM PS3.3 C.8.11.1: ImageLaterality; C.7.3.1: Laterality)."""
+    """Reads the laterality: 'L', 'R', 'B', or '' if it is unknown or the body part is unpaired.
+
+    Image Laterality (DICOM PS3.3 C.8.11.1) takes precedence over Laterality (C.7.3.1).
+    """
     image = normalize_laterality(read_code(header, "ImageLaterality"))
     return image or normalize_laterality(read_code(header, "Laterality"))
 
 
 def read_view(header: Any) -> str:
-    """'PA', 'AP', 'LL', 'CC', 'MLO', ... or '' (PS3.3 C.8.11.5 and C.8.11.7).
+    """Reads the view: 'PA', 'AP', 'LL', 'CC', 'MLO', ... or '' (PS3.3 C.8.11.5 and C.8.11.7).
 
-    View Position where it names a known view, else the View Code Sequence, else View Position as it stands. The Patient
-    Orientation of CBIS-DDSM's files holds the view, and no orientation.
+    View Position is used if it is a known view, otherwise the View Code Sequence, otherwise View Position as given. In
+    the files of CBIS-DDSM, Patient Orientation contains the view instead of an orientation.
     """
     position = normalize_view(read_code(header, "ViewPosition"))
     if is_known_view(position):
@@ -74,18 +77,21 @@ def read_view(header: Any) -> str:
 
 
 def is_for_processing(header: Any) -> bool:
-    """Whether the pixels are what the detector measured, not made for display (PS3.3 C.8.11.1: Presentation Intent)."""
+    """Returns whether the pixels are detector values, not intended for display.
+
+    The criterion is Presentation Intent Type (PS3.3 C.8.11.1) or, if it is missing, the SOP class.
+    """
     intent = read_code(header, "PresentationIntentType")
     return intent == "FOR PROCESSING" or (not intent and read_code(header, "SOPClassUID") in _FOR_PROCESSING_CLASSES)
 
 
 def read_modality(header: Any) -> str:
-    """'CR', 'DX', 'MG', 'RG', ... or '' where the header does not say (PS3.3 C.7.3.1.1.1)."""
+    """Reads the modality: 'CR', 'DX', 'MG', 'RG', ... or '' if it is missing (PS3.3 C.7.3.1.1.1)."""
     return read_code(header, "Modality")
 
 
 def read_uids(header: Any) -> tuple[str, str, str]:
-    """SOP, Series and Study Instance UID (PS3.3 C.12.1, C.7.3.1, C.7.2.1), each '' where it is missing or no UID."""
+    """Reads the SOP, Series and Study Instance UIDs (PS3.3 C.12.1, C.7.3.1, C.7.2.1); '' if missing or invalid."""
     values = (str(header.get(tag) or "").strip(" \0") for tag in UID_TAGS)
     sop, series, study = (value if set(value) <= set("0123456789.") else "" for value in values)
     return sop, series, study

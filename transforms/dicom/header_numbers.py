@@ -1,4 +1,4 @@
-"""Parses every element of a header at once, and tells those that hold no numbers where numbers are due."""
+"""Parses all elements of a header at once, and reports numeric elements whose values are not numbers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ _NUMBERS = frozenset(
 
 
 def convert_all(path: str | Path, header: Any) -> None:
-    """Parses every value now, not at its first use, and lifts the functional groups of a single frame.
+    """Parses all values eagerly, and lifts the functional groups of a single frame.
 
-    Lengths, distances and directions that do not parse count as missing: the image can be read without.
+    Geometry elements (lengths, distances and directions) that cannot be parsed are removed, because the image can be
+    read without them.
 
     Args:
-        path: for messages.
-        header: pydicom Dataset, changed in place.
+        path: the file, for messages.
+        header: pydicom Dataset, modified in place.
 
     Raises:
-        UnreadableFileError: an element does not parse, or holds no finite numbers (VR DS, IS, US, ...; PS3.5 6.2).
+        UnreadableFileError: an element cannot be parsed, or a numeric element (VR DS, IS, US, ...; PS3.5 6.2) contains
+            a value that is not a finite number.
     """
     _lift(path, header)
     for tag in list(header.keys()):
@@ -37,41 +39,41 @@ def convert_all(path: str | Path, header: Any) -> None:
         if problem and pydicom.datadict.keyword_for_tag(tag) in GEOMETRY_TAGS:
             del header[tag]
         elif problem:
-            raise UnreadableFileError(path, f"its {_name(tag)} {problem}", "mend its header")
+            raise UnreadableFileError(path, f"its {_name(tag)} {problem}", "correct its header")
 
 
 def _lift(path: str | Path, header: Any) -> None:
     try:
         lift_functional_groups(header)
-    except Exception as error:  # items are parsed by many converters
+    except Exception as error:  # the converters for the items raise many exception types
         names = " or ".join(pydicom.datadict.dictionary_description(tag) for tag in FUNCTIONAL_GROUP_TAGS)
-        raise UnreadableFileError(path, f"its {names} does not parse", "mend its header") from error
+        raise UnreadableFileError(path, f"its {names} does not parse", "correct its header") from error
 
 
 def _find_problem(header: Any, tag: Any) -> str:
-    """What is wrong with an element, or ''."""
+    """Describes the problem with an element, or returns ''."""
     try:
         element = header[tag]
         value = element.value
         for item in value if element.VR == "SQ" else ():
             list(item.iterall())
-    except Exception:  # values are parsed by many converters
+    except Exception:  # the converters for the values raise many exception types
         return "does not parse"
     if tag not in _NUMBERS or value is None or value == "":
         return ""
-    strange = next((number for number in _as_values(value) if not _is_number(number)), None)
-    if strange is None:
+    invalid = next((number for number in _as_values(value) if not _is_number(number)), None)
+    if invalid is None:
         return ""
-    return "is NaN or infinite" if isinstance(strange, float) else "is not a number (a decimal comma, an empty value?)"
+    return "is NaN or infinite" if isinstance(invalid, float) else "is not a number (a decimal comma, an empty value?)"
 
 
 def _as_values(value: Any) -> Any:
-    """The values of an element of any multiplicity."""
+    """Returns the values of an element of any value multiplicity."""
     return value if not isinstance(value, (str, bytes)) and hasattr(value, "__iter__") else (value,)
 
 
 def _is_number(value: Any) -> bool:
-    """Whether pydicom made a finite number of a value; what is none stays text."""
+    """Returns whether pydicom converted a value to a finite number; invalid values remain text."""
     try:
         return not isinstance(value, (str, bytes)) and math.isfinite(value)
     except (TypeError, OverflowError):

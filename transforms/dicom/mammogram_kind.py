@@ -1,4 +1,4 @@
-"""What is not a standard mammogram, recognized by the header."""
+"""Detects from the header which kinds of nonstandard mammograms an image belongs to."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _TOMOSYNTHESIS = ("TOMOSYNTHESIS", "TOMO_PROJ", "TOMO")
 _LOCALIZATION = ("STEREO_", "PREFIRE", "POSTFIRE", "POSTBIOPSY", "POSTMARKER", "TOMO_SCOUT")
 
 MAGNIFIED = 1.3
-"""Estimated Radiographic Magnification Factor from which an image is a magnified one: in contact with the support it is
-under 1.1, on a magnification table 1.5 or more."""
+"""Smallest Estimated Radiographic Magnification Factor of a magnified image. The factor is below 1.1 for a breast in
+contact with the support, and 1.5 or more on a magnification stand."""
 
 
 def read_kinds(header: Any) -> tuple[str, ...]:
-    """The fields of `MammogramRules` that apply to an image; none for another modality than MG.
+    """Returns the fields of `MammogramRules` that apply to an image; none for modalities other than MG.
 
     Args:
         header: pydicom Dataset.
@@ -46,12 +46,12 @@ def read_kinds(header: Any) -> tuple[str, ...]:
 
 
 def _image_type(header: Any) -> frozenset[str]:
-    """Terms of Image Type from its third value on (PS3.3 C.8.11.7.1.4 and C.8.21.6.1.1)."""
+    """Reads the third and following values of Image Type (PS3.3 C.8.11.7.1.4 and C.8.21.6.1.1)."""
     return frozenset(filter(None, read_codes(header, "ImageType")[2:]))
 
 
 def _view_modifiers(header: Any) -> frozenset[str]:
-    """Names of the view's modifiers (CID 4015)."""
+    """Reads the names of the view modifiers (CID 4015)."""
     views = header.get("ViewCodeSequence") or ()
     return frozenset(
         view_modifier_of(modifier) for view in views for modifier in view.get("ViewModifierCodeSequence") or ()
@@ -59,7 +59,7 @@ def _view_modifiers(header: Any) -> frozenset[str]:
 
 
 def _is_specimen(header: Any, terms: frozenset[str]) -> bool:
-    """By the view (CID 4014 has tissue specimens), the region's code, or the word in one of three elements."""
+    """Returns whether the view (CID 4014), Image Type, Body Part Examined or the region code names a specimen."""
     if read_view(header) == "SPECIMEN" or any("SPECIMEN" in term for term in terms):
         return True
     if "SPECIMEN" in read_code(header, "BodyPartExamined"):

@@ -1,4 +1,4 @@
-"""Rules for mammograms that are no standard ones: read, or refused with a reason."""
+"""Admission rules for networks that expect standard mammograms."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from .mammogram_kind import read_kinds
 
 @dataclass(frozen=True)
 class MammogramRules(AdmissionRules):
-    """What happens to each kind of unusual mammogram: 'pass', 'flag' or 'refuse'.
+    """Rules for unusual mammograms: 'pass', 'flag' or 'refuse'.
 
-    Other modalities than MG pass all rules but the last three, which pass everything by default: set them where a
-    network for mammograms is to answer mammograms alone.
+    Only the last three rules apply to modalities other than MG. They pass all images by default; set them to restrict a
+    network to mammograms.
 
-    By default passes what a screening round contains, and what it does not contain is refused: it would teach another
-    scale, or be answered with a confidence that nothing backs.
+    By default, images that occur in screening pass. Other images are refused: in training they would introduce a
+    different scale, and at inference their predictions would not be reliable.
 
     Attributes:
         implants: breasts with implants, displaced or not.
-        spot_views: spot compression and magnification, by the view's modifiers: parts of a breast, enlarged.
-        magnified: magnified by the Estimated Radiographic Magnification Factor (1.3 or more) alone. The pixel spacing
-            heeds the factor.
+        spot_views: spot compression and magnification views, by the view modifiers; they show an enlarged part of a
+            breast.
+        magnified: images with an Estimated Radiographic Magnification Factor of 1.3 or more. The pixel spacing accounts
+            for the factor.
         specimens: excised tissue.
-        tomosynthesis: projections and slices of one frame. Several frames are refused whatever the rule says.
-        synthesized: 2D images generated from a tomosynthesis.
+        tomosynthesis: single-frame projections and slices. Multi-frame images are always refused.
+        synthesized: 2D images synthesized from a tomosynthesis.
         localization: stereotactic pairs and biopsies, with needles and markers.
-        subtracted: recombined images of contrast mammography, in which iodine is bright and not tissue.
-        color: three channels or a palette: captures, annotated copies. Read, they become luminance.
-        other_anatomy: a body part other than the breast, of another modality than MG.
-        unknown_anatomy: another modality than MG, and the header names no body part.
-        no_header: the file is PNG, JPEG or NIfTI: nothing tells what it shows.
+        subtracted: recombined images of contrast-enhanced mammography, in which iodine is bright instead of tissue.
+        color: images with three channels or a palette, such as screen captures and annotated copies. If they are
+            admitted, they are converted to luminance.
+        other_anatomy: a body part other than the breast, in a modality other than MG.
+        unknown_anatomy: a modality other than MG, without a body part in the header.
+        no_header: the file is PNG, JPEG or NIfTI, whose content cannot be verified.
     """
 
     implants: Rule = "pass"
@@ -67,11 +69,11 @@ class MammogramRules(AdmissionRules):
     }
 
     def how_to_admit(self, kind: str) -> str:
-        """As a dict, which `LoadRadiographd` takes in the place of these rules."""
+        """Returns the setting as a dict, which `LoadRadiographd` accepts instead of an object."""
         return f"rules={{{kind!r}: 'pass'}}"
 
     def find_kinds(self, header: Any) -> tuple[str, ...]:
-        """The fields that apply to an image; see `AdmissionRules`."""
+        """Returns the names of the fields that apply to an image; see `AdmissionRules`."""
         if header is None:
             return ("no_header",)
         if read_modality(header) == "MG":
@@ -81,10 +83,10 @@ class MammogramRules(AdmissionRules):
 
 
 def as_rules(rules: AdmissionRules | Mapping[str, Any] | None) -> AdmissionRules:
-    """Rules as a config may give them: an object, a dict of some of `MammogramRules`' fields, or None for its defaults.
+    """Converts rules as given in a config: an object, a dict of `MammogramRules` fields, or None for its defaults.
 
     Raises:
-        ValueError: an unknown rule, or a value other than 'pass', 'flag' and 'refuse'.
+        ValueError: a rule is unknown, or a value is not 'pass', 'flag' or 'refuse'.
 
     Example:
         >>> as_rules({"implants": "refuse"}).implants

@@ -1,8 +1,8 @@
-"""Parses a DICOM file: the allowed elements, and the pixel data of one frame, within bounds.
+"""Parses the allowed elements and the pixel data of one frame from a DICOM file, with bounded memory.
 
-pydicom's `dcmread` loads all that a file claims: a tomosynthesis of gigabytes to be told that it has many frames, a
-deflated megabyte that inflates to a gigabyte. Here the elements before the pixel data are parsed first, from a prefix
-of the file that grows as they need it, and then as many pixel bytes are read as the header's frame has.
+pydicom's `dcmread` loads everything in a file: gigabytes of a tomosynthesis that is refused for its many frames, or one
+deflated megabyte that inflates to a gigabyte. Here, the elements before the pixel data are parsed first, from a prefix
+of the file that is extended as needed. Then only the bytes of one frame, as declared by the header, are read.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _IMAGE_TAGS = {pydicom.tag.Tag("Modality"), pydicom.tag.Tag("Rows")}
 
 
 class _Source(Protocol):
-    """A file's bytes, inflated where they are deflated."""
+    """The bytes of a file, decompressed if they are deflated."""
 
     def read(self, start: int, count: int) -> bytes:
-        """At most `count` bytes from `start` on."""
+        """Reads at most `count` bytes from offset `start`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Plain:
 
 @dataclass(frozen=True)
 class _Inflated:
-    """Deflated Explicit VR Little Endian (DICOM PS3.5 A.5) as if it were not deflated."""
+    """The decompressed bytes of a file in Deflated Explicit VR Little Endian (DICOM PS3.5 A.5)."""
 
     head: bytes
     deflated: bytes
@@ -69,7 +69,7 @@ class _Inflated:
 
 @dataclass
 class _PixelElement:
-    """Where the pixel data stand; tag 0 where there are none."""
+    """Location of the pixel data; the tag is 0 if there are none."""
 
     tag: int = 0
     vr: str = "OW"
@@ -78,21 +78,21 @@ class _PixelElement:
 
 
 def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collection[str] = ()) -> Any:
-    """The pydicom Dataset of a file, with the allowed elements alone: `header.ALLOWED_TAGS`.
+    """Reads a file as a pydicom Dataset that contains only the allowed elements, `header.ALLOWED_TAGS`.
 
-    Its Pixel Data are those of one frame, and empty where the header speaks of several or of an absurd size. What the
-    functional groups of a single frame say stands in the data set itself.
+    Pixel Data contains one frame; it is empty if the header declares several frames or an implausible size. The
+    functional groups of a single frame are copied to the top level of the data set.
 
     Args:
         path: the file.
-        with_pixels: False leaves the pixel data out.
-        more_tags: keywords of elements that are read too.
+        with_pixels: whether to read the pixel data.
+        more_tags: keywords of additional elements to read.
 
     Raises:
-        FileNotFoundError: no such file.
-        UnreadableFileError: pydicom does not read it, or an element of it.
+        FileNotFoundError: the file does not exist.
+        UnreadableFileError: pydicom cannot parse the file or one of its elements.
     """
-    with Path(path).open("rb") as stream, warnings.catch_warnings():  # pydicom's warnings quote values of the header
+    with Path(path).open("rb") as stream, warnings.catch_warnings():  # pydicom's warnings contain header values
         warnings.simplefilter("ignore")
         try:
             source = _open(stream)
@@ -107,9 +107,9 @@ def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collectio
             raise
         except zlib.error as error:
             raise UnreadableFileError(
-                path, "its transfer syntax is a deflated one, and its data set does not inflate", "mend its header"
+                path, "its transfer syntax is deflated, but its data set does not inflate", "correct its header"
             ) from error
-        except Exception as error:  # a broken file fails anywhere in the parser
+        except Exception as error:  # a damaged file can fail anywhere in the parser
             raise UnreadableFileError(
                 path, f"its DICOM header does not parse ({type(error).__name__})", "fetch it again from its archive"
             ) from error
@@ -117,7 +117,7 @@ def read_header(path: str | Path, with_pixels: bool = True, more_tags: Collectio
 
 
 def _check_kind(path: str | Path, header: Any) -> None:
-    """Refuses what is no image."""
+    """Refuses files that are not images."""
     if _IMAGE_TAGS & set(header.keys()):
         return
     if read_code(header.file_meta, "MediaStorageSOPClassUID") == _DIRECTORY:
@@ -125,22 +125,22 @@ def _check_kind(path: str | Path, header: Any) -> None:
             path, "it is a DICOMDIR, the index of a medium", "name the images that it lists, or their folder"
         )
     raise UnreadableFileError(
-        path, "its DICOM header is cut short, or is none", "fetch it again from its archive, or leave it out"
+        path, "its DICOM header is cut short or missing", "fetch it again from its archive, or exclude it"
     )
 
 
 def _check_syntax(path: str | Path, header: Any, element: _PixelElement) -> None:
-    """Refuses compressed pixel data (of undefined length, PS3.5 A.4) under a syntax without compression."""
+    """Refuses compressed pixel data (of undefined length, PS3.5 A.4) with an uncompressed transfer syntax."""
     if element.length == _UNDEFINED and str(header.file_meta.TransferSyntaxUID) in _NATIVE:
         raise BrokenPixelDataError(
             path,
-            "its pixel data are compressed, and its Transfer Syntax UID says that they are not, or is missing",
+            "its pixel data are compressed, but its Transfer Syntax UID is missing or names an uncompressed one",
             "export it with its file meta information",
         )
 
 
 def _open(stream: BinaryIO) -> _Source:
-    """The file's source; the syntax of a deflated one is put as that of what it inflates to."""
+    """Opens a file; in a deflated one, the transfer syntax is replaced by that of the decompressed data set."""
     plain = _Plain(stream, os.fstat(stream.fileno()).st_size)
     head = plain.read(0, 2**12)
     if _DEFLATED not in head:
@@ -155,12 +155,12 @@ def _open(stream: BinaryIO) -> _Source:
 
 
 def _parse(source: _Source, tags: list[Any]) -> tuple[Any, _PixelElement]:
-    """Elements before the pixel data, and where those are."""
+    """Parses the elements before the pixel data, and locates the pixel data."""
     for count in _PREFIXES:
         head = source.read(0, count)
         try:
             header, element = _parse_prefix(head, tags)
-        except Exception as error:  # OSError too, where an element is cut
+        except Exception as error:  # includes OSError, for a truncated element
             if len(head) < count:
                 raise ValueError("no elements") from error
             continue
@@ -187,14 +187,14 @@ def _parse_prefix(head: bytes, tags: list[Any]) -> tuple[Any, _PixelElement]:
 
 
 def _guess_transfer_syntax(header: Any) -> Any:
-    """Files without a meta group are, by the default of PS3.5 10.1, uncompressed."""
+    """Guesses the transfer syntax of a file without a meta group, which is uncompressed by default (PS3.5 10.1)."""
     if header.is_implicit_VR:
         return pydicom.uid.ImplicitVRLittleEndian
     return pydicom.uid.ExplicitVRLittleEndian if header.is_little_endian else pydicom.uid.ExplicitVRBigEndian
 
 
 def _read_pixels(source: _Source, header: Any, element: _PixelElement) -> bytes:
-    """The value of the pixel data: one frame, or what is compressed."""
+    """Reads the value of the pixel data: one uncompressed frame, or the whole compressed data."""
     try:
         frames = int(header.get("NumberOfFrames") or 1)
         pixels = int(header.get("Rows") or 0) * int(header.get("Columns") or 0)

@@ -33,7 +33,7 @@ from .pixels.decode import decode_pixels
 from .spacing import read_spacing_mm
 
 MODALITIES = ("CR", "DX", "MG", "RG")
-"""2D projection radiography: computed, digital, mammographic, and what is neither (films, captures)."""
+"""Modalities of 2D projection radiography: computed, digital, mammographic, and radiographic imaging (films)."""
 
 
 def read_dicom(
@@ -43,21 +43,21 @@ def read_dicom(
     for_processing: ForProcessing = "render",
     rules: AdmissionRules | Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Reads a DICOM file into the contract of `read_radiograph`.
+    """Reads a DICOM file; the result is that of `read_radiograph`.
 
     Args:
         path: the file.
         modalities: admitted values of Modality; None admits all.
-        voi_index: which alternative of VOI LUT or window; 0 is the maker's default.
-        for_processing: what becomes of FOR PROCESSING images, see `for_processing.py`.
-        rules: which kinds of images are admitted, see `admission.py`.
+        voi_index: index of the VOI LUT or window; 0 is the manufacturer's default.
+        for_processing: how FOR PROCESSING images are handled; see `for_processing.py`.
+        rules: which kinds of images are admitted; see `admission.py`.
 
     Returns:
-        float32 (H, W) in [0, 1], and metadata (`keys.MetaKey`).
+        The image, float32 (H, W) in [0, 1], and its metadata (`keys.MetaKey`).
 
     Raises:
-        RadiographError: one of its kinds, see `errors.py`.
-        ValueError: an unknown `for_processing` or rule.
+        RadiographError: the file cannot be read, or it is refused; see `errors.py` for the subclasses.
+        ValueError: `for_processing` or a rule is unknown.
     """
     check_for_processing(for_processing)
     known_rules = as_rules(rules)
@@ -66,9 +66,9 @@ def read_dicom(
         return _read(path, header, modalities, voi_index, for_processing, known_rules)
     except (RadiographError, OSError, MemoryError):
         raise
-    except Exception as error:  # elements that contradict one another fail anywhere
+    except Exception as error:  # contradictory elements can fail anywhere
         raise UnreadableFileError(
-            path, f"its DICOM header makes no sense ({type(error).__name__})", "mend or leave it out"
+            path, f"its DICOM header is inconsistent ({type(error).__name__})", "correct the file or exclude it"
         ) from error
 
 
@@ -80,14 +80,14 @@ def _read(
     for_processing: ForProcessing,
     rules: AdmissionRules,
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """The image of a header that parses."""
+    """Reads the image and metadata of a parsed header."""
     modality = read_modality(header)
     if modalities is not None and modality not in modalities:
         raise UnsupportedModalityError(
             path,
-            f"its modality is {modality or 'missing'}, and {', '.join(sorted(modalities))} are admitted",
-            f"leave it out, or admit it by modalities={sorted({*modalities, modality or 'OT'})} "
-            "(None admits all, a missing one too)",
+            f"its modality is {modality or 'missing'}, but only {', '.join(sorted(modalities))} are admitted",
+            f"exclude it, or admit it by modalities={sorted({*modalities, modality or 'OT'})} "
+            "(None admits all modalities, including a missing one)",
         )
     flags = admit(path, header, rules)
     if for_processing == "refuse" and is_for_processing(header):
@@ -112,10 +112,10 @@ def _read(
 
 
 def needs_rendering(header: Any) -> bool:
-    """Whether an image is FOR PROCESSING and nothing usable tells how to show it.
+    """Returns whether an image is FOR PROCESSING and has no usable VOI LUT or window.
 
-    A VOI LUT or window, where one stands in such a DX or CR header, is what its maker wants; in MG headers, which
-    must not have one (PS3.3 A.27.3), it is the measured values' whole range.
+    In DX and CR headers, a VOI LUT or window is the rendering intended by the manufacturer. MG headers of such images
+    must not contain one (PS3.3 A.27.3); if they do, it covers the whole range of the measured values and is ignored.
     """
     if not is_for_processing(header):
         return False
@@ -123,7 +123,7 @@ def needs_rendering(header: Any) -> bool:
 
 
 def _to_image(path: str | Path, header: Any, voi_index: int, render: bool) -> NDArray[np.float32]:
-    """Decodes, and maps to [0, 1] by what the Photometric Interpretation says."""
+    """Decodes the pixels, and maps them to [0, 1] according to the Photometric Interpretation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pixels, photometric = decode_pixels(path, header)
@@ -134,9 +134,11 @@ def _to_image(path: str | Path, header: Any, voi_index: int, render: bool) -> ND
             return to_unit_range(pixels, header, voi_index)
         return to_luminance(pixels, photometric, header)
     except RescaleError as error:
-        raise UnreadableFileError(path, f"its {error}", "mend its header") from error
+        raise UnreadableFileError(path, f"its {error}", "correct its header") from error
     except IndexError as error:
-        raise UnsupportedImageError(path, str(error), "choose another voi_index (0 is the maker's default)") from error
+        raise UnsupportedImageError(
+            path, str(error), "choose another voi_index (0 is the manufacturer's default)"
+        ) from error
     except NotImplementedError as error:
         raise UnsupportedImageError(
             path, f"its Photometric Interpretation is {error}", "convert it to MONOCHROME2 or RGB"

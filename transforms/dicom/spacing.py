@@ -1,4 +1,4 @@
-"""Pixel spacing of a projection radiograph, at the patient where the header lets one know it."""
+"""Pixel spacing of a projection radiograph, in the plane of the patient if the header allows it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 
 def read_spacing_mm(header: Any) -> NDArray[np.float64]:
-    """Row and column spacing in mm, NaN where unknown (DICOM PS3.3 10.7.1.1 and 10.7.1.3).
+    """Reads the row and column spacing in mm, NaN if unknown (DICOM PS3.3 10.7.1.1 and 10.7.1.3).
 
-    1. Pixel Spacing that differs from Imager Pixel Spacing, or that stands alone, is calibrated at the patient.
-    2. Imager Pixel Spacing is measured at the detector: it is divided by the Estimated Radiographic Magnification
-       Factor where that is known (PS3.3 C.8.7.10.1.4 of XA, C.8.11.7 of MG), or by the ratio of the distances from
-       the source to the detector and to the patient, which defines it.
-    3. Nominal Scanned Pixel Spacing of a digitised film (PS3.3 C.8.6.1).
+    The sources are, in order of precedence:
+
+    1. Pixel Spacing, if it differs from Imager Pixel Spacing or occurs alone: it is calibrated in the patient.
+    2. Imager Pixel Spacing, which is measured at the detector. It is divided by the Estimated Radiographic
+       Magnification Factor (PS3.3 C.8.7.10.1.4 for XA, C.8.11.7 for MG) or, if that is missing, by the ratio of the
+       distances from the source to the detector and to the patient, which defines the factor.
+    3. Nominal Scanned Pixel Spacing of a digitized film (PS3.3 C.8.6.1).
 
     Args:
         header: pydicom Dataset.
@@ -33,7 +35,7 @@ def read_spacing_mm(header: Any) -> NDArray[np.float64]:
 
 
 def _pair(value: Any) -> NDArray[np.float64] | None:
-    """Two finite lengths above 0, or None."""
+    """Returns two finite lengths above 0, or None if the value is not such a pair."""
     try:
         pair = np.array([float(length) for length in value], dtype=np.float64)
     except (TypeError, ValueError):
@@ -42,7 +44,7 @@ def _pair(value: Any) -> NDArray[np.float64] | None:
 
 
 def _magnification(header: Any) -> float:
-    """How much larger the detector shows the patient; 1 where unknown."""
+    """Returns the geometric magnification at the detector, or 1 if it is unknown."""
     factor = read_length(header, "EstimatedRadiographicMagnificationFactor")
     if factor is None:
         detector = read_length(header, "DistanceSourceToDetector")
@@ -52,7 +54,7 @@ def _magnification(header: Any) -> float:
 
 
 def read_length(header: Any, keyword: str) -> float | None:
-    """A finite number above 0, or None where the header has none such."""
+    """Reads a finite number above 0, or returns None if the header has no such value."""
     try:
         number = float(header.get(keyword))
     except (TypeError, ValueError):

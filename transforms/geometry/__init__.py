@@ -1,1 +1,1 @@
-"""Affine geometry, letterboxing, turns, and the way back to source pixels."""
+"""Affine geometry, letterboxing, orthogonal orientations, and restoring predictions to source pixels."""

@@ -1,8 +1,8 @@
 """Affine geometry of images, in pixel-edge coordinates.
 
-A point is (x, y): x to the right in columns, y downwards in rows; pixel (row i, column j) covers [j, j + 1) x
-[i, i + 1), its center is (j + 0.5, i + 0.5), and a whole image is the box (0, 0, W, H). Every map is a float64 (3, 3)
-matrix on (x, y, 1). Axis legend: N boxes or points.
+A point is (x, y), with x increasing to the right (columns) and y downward (rows). The pixel in row i and column j
+covers [j, j + 1) x [i, i + 1), its center is (j + 0.5, i + 0.5), and a whole image is the box (0, 0, W, H). Every map
+is a float64 (3, 3) matrix that acts on (x, y, 1). Axis legend: N boxes or points.
 """
 
 from __future__ import annotations
@@ -19,34 +19,36 @@ from torch.nn import functional
 Affine = NDArray[np.float64]
 
 _ROWS_AT_ONCE = 512
-"""Rows of a resampling: its float64 coordinates take 32 bytes a pixel, 440 MB for a whole mammogram."""
+"""Rows resampled at once: the float64 coordinates take 32 bytes per pixel, or 440 MB for a whole mammogram."""
 
 
 def scaling(x: float, y: float) -> Affine:
-    """Multiplies x and y."""
+    """Returns the map that scales x and y."""
     return np.array([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]])
 
 
 def translation(x: float, y: float) -> Affine:
-    """Adds to x and y."""
+    """Returns the map that shifts x and y."""
     return np.array([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]])
 
 
 def compose(*maps: Affine) -> Affine:
-    """One map that applies the last of `maps` first, as a product of matrices does."""
+    """Composes maps into one; the last of `maps` is applied first, as in a matrix product."""
     return reduce(np.matmul, maps)
 
 
 def invert(matrix: Affine) -> Affine:
-    """The map back."""
+    """Returns the inverse map."""
     return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
 
 
 def as_affine(value: Any) -> Affine:
-    """Metadata to a float64 (3, 3): collated batches hold tensors where an item held an array.
+    """Converts an affine from image metadata to a float64 (3, 3) array.
+
+    Collating a batch replaces the arrays in the metadata with tensors, so both are accepted.
 
     Raises:
-        ValueError: another shape.
+        ValueError: the shape is not (3, 3).
     """
     matrix = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value, dtype=np.float64)
     if matrix.shape != (3, 3):
@@ -55,14 +57,17 @@ def as_affine(value: Any) -> Affine:
 
 
 def map_points(points: Tensor, matrix: Affine) -> Tensor:
-    """Maps (N, 2) points (x, y); the type is kept."""
+    """Maps (N, 2) points (x, y); the dtype is preserved."""
     homogeneous = torch.as_tensor(matrix, dtype=torch.float64, device=points.device)
     mapped = points.to(torch.float64) @ homogeneous[:2, :2].T + homogeneous[:2, 2]
     return mapped.to(points.dtype)
 
 
 def map_boxes(boxes: Tensor, matrix: Affine) -> Tensor:
-    """Maps (N, 4) boxes x1, y1, x2, y2 to the upright boxes around their mapped corners; exact without rotation."""
+    """Maps (N, 4) boxes x1, y1, x2, y2 to the axis-aligned bounding boxes of their mapped corners.
+
+    The result is exact unless the map rotates by an angle other than a multiple of 90 degrees, or shears.
+    """
     corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 2)
     mapped = map_points(corners, matrix).reshape(-1, 4, 2)
     return torch.cat([mapped.amin(dim=1), mapped.amax(dim=1)], dim=1)
@@ -71,17 +76,17 @@ def map_boxes(boxes: Tensor, matrix: Affine) -> Tensor:
 def resample(
     image: Tensor, to_input: Affine, size: tuple[int, int], mode: str = "bilinear", outside: float = 0.0
 ) -> Tensor:
-    """Samples an image on another grid.
+    """Resamples an image on another grid.
 
     Args:
-        image: float (C, H, W). With mode 'nearest' it may hold NaN.
-        to_input: maps the output's points to the input's.
+        image: float (C, H, W). With mode 'nearest' it may contain NaN.
+        to_input: maps output points to input points.
         size: (h, w) of the output.
         mode: 'bilinear' or 'nearest'.
-        outside: value of output pixels whose center falls outside the input.
+        outside: value of output pixels whose centers fall outside the input.
 
     Returns:
-        (C, h, w) of the image's type.
+        (C, h, w) with the dtype of the image.
     """
     bands = [(row, min(row + _ROWS_AT_ONCE, size[0])) for row in range(0, size[0], _ROWS_AT_ONCE)]
     return torch.cat([_resample_rows(image, to_input, band, size[1], mode, outside) for band in bands], dim=1)
@@ -90,7 +95,7 @@ def resample(
 def _resample_rows(
     image: Tensor, to_input: Affine, band: tuple[int, int], width: int, mode: str, outside: float
 ) -> Tensor:
-    """Rows `band[0]` to `band[1]` of the output, (C, rows, width)."""
+    """Resamples rows `band[0]` to `band[1]` of the output, (C, rows, width)."""
     centers, inside = _sample_points(to_input, band, width, image.shape[-2:])
     if mode == "nearest":
         column = centers[..., 0].floor().long().clamp(0, image.shape[-1] - 1)
@@ -104,7 +109,7 @@ def _resample_rows(
 
 
 def _sample_points(to_input: Affine, band: tuple[int, int], width: int, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Input points (rows, width, 2) under the output's pixel centers, and whether each lies inside the input."""
+    """Returns the input points (rows, width, 2) of the output's pixel centers, and whether each is inside the input."""
     rows = torch.arange(*band, dtype=torch.float64) + 0.5
     columns = torch.arange(width, dtype=torch.float64) + 0.5
     y, x = torch.meshgrid(rows, columns, indexing="ij")
@@ -115,17 +120,17 @@ def _sample_points(to_input: Affine, band: tuple[int, int], width: int, shape: t
 
 
 def resize_area(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes (C, H, W) to (C, h, w): each axis antialiased where it shrinks, bilinear where it grows.
+    """Resizes (C, H, W) to (C, h, w); each axis is antialiased where it shrinks and bilinear where it grows.
 
-    A triangle filter as wide as the scale (no Gaussian pass before it): as quick as a box average, and without its
-    jumps where the scale is no whole number.
+    The antialiasing filter is a triangle as wide as the scale factor, without a Gaussian blur beforehand. It is as fast
+    as box averaging but has no discontinuities at fractional scale factors.
     """
     resized = functional.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)
     return resized[0]
 
 
 def resize_nearest(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes (C, H, W) to (C, h, w) by the nearest pixel; NaN stays NaN."""
+    """Resizes (C, H, W) to (C, h, w) by nearest-neighbor interpolation; NaN is preserved."""
     return functional.interpolate(image[None], size, mode="nearest-exact")[0]
 
 
@@ -134,10 +139,11 @@ _FROM_CENTERS, _TO_CENTERS = compose(_SWAP, translation(-0.5, -0.5)), compose(tr
 
 
 def index_affine(to_source: Affine, spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The affine that MONAI keeps beside an image, float64 (4, 4).
+    """Returns the float64 (4, 4) affine that a MONAI MetaTensor carries.
 
-    Maps (row, column, 0, 1) pixel-center indices of the image at hand to millimetres along the source's rows and
-    columns, from the center of its first pixel; to source pixels where the spacing is unknown.
+    It maps pixel indices (row, column, 0, 1) of the current image to millimeters along the rows and columns of the
+    source image, measured from the center of the source's first pixel. If the spacing is unknown, the unit is source
+    pixels.
     """
     centers = compose(_FROM_CENTERS, to_source, _TO_CENTERS)
     step = np.where(np.isfinite(spacing_mm), spacing_mm, 1.0)

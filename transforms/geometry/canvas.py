@@ -1,7 +1,7 @@
-"""Moves a whole item, image and targets, to another frame. What a target is follows from its rank.
+"""Maps a whole item, image and targets, to another canvas. The rank of a target determines its type.
 
-(C, H, W) is a map, (N, 5) are boxes x1, y1, x2, y2, class (rows of -1 are unused, NaN is not annotated), anything of
-a lower rank is a label, and no geometry touches it.
+A tensor (C, H, W) is a mask or map. A tensor (N, 5) holds boxes x1, y1, x2, y2, class; rows of -1 are unused and NaN
+means not annotated. A tensor of lower rank is a label, which geometric transforms leave unchanged.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from mtmedformer_monai.keys import MetaKey
 from .affine import Affine, as_affine, compose, index_affine, map_boxes
 
 UNUSED = -1.0
-"""Fills the rows of a detection target that hold no box."""
+"""Fill value of the rows of a detection target that hold no box."""
 
 
 def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visible: float = 0.3) -> Tensor:
-    """Maps a detection target, clips it to the frame, and drops what is no longer seen.
+    """Maps a detection target to a new canvas, clips the boxes, and drops those that are no longer visible.
 
     Args:
         target: (N, 5) rows x1, y1, x2, y2, class.
         matrix: maps old pixels to new ones.
-        size: (h, w) of the new frame.
-        min_visible: least part of a box's area that has to stay in the frame.
+        size: (h, w) of the new canvas.
+        min_visible: minimum fraction of a box's area that must remain inside the canvas.
 
     Returns:
-        (N, 5): boxes under 1 pixel a side, or less visible than that, become rows of -1; unused rows and NaN stay.
+        (N, 5). Boxes with a side shorter than 1 pixel, or with less than `min_visible` of their area inside the canvas,
+        become rows of -1. Unused rows and NaN are unchanged.
     """
     used = target[:, 4] >= 0  # False on -1 and on NaN
     mapped = map_boxes(target[:, :4], matrix)
@@ -46,22 +47,22 @@ def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visibl
 
 
 def is_map(value: Any) -> TypeGuard[Tensor]:
-    """True for (C, H, W) tensors."""
+    """Returns whether a value is a (C, H, W) tensor."""
     return isinstance(value, Tensor) and value.ndim == 3
 
 
 def is_boxes(value: Any) -> TypeGuard[Tensor]:
-    """True for (N, 5) tensors."""
+    """Returns whether a value is an (N, 5) tensor."""
     return isinstance(value, Tensor) and value.ndim == 2 and value.shape[1] == 5
 
 
-def with_frame(image: MetaTensor, values: Tensor, to_old: Affine) -> MetaTensor:
-    """The image's new values (1, h, w) with its metadata moved along.
+def with_values(image: MetaTensor, values: Tensor, to_old: Affine) -> MetaTensor:
+    """Returns new pixel values (1, h, w) with the metadata of the image, updated for the new canvas.
 
     Args:
-        image: before the move.
-        values: after it.
-        to_old: maps the new frame's pixels to the old one's; `to_source` is composed with it.
+        image: the image before the transform.
+        values: the pixel values after it.
+        to_old: maps pixels of the new canvas to those of the old one; `to_source` is composed with it.
     """
     meta = {key: value for key, value in image.meta.items() if key != "affine"}
     to_source = compose(as_affine(meta[MetaKey.TO_SOURCE]), to_old)
@@ -71,10 +72,10 @@ def with_frame(image: MetaTensor, values: Tensor, to_old: Affine) -> MetaTensor:
 
 
 def image_of(item: Any, key: Any) -> MetaTensor:
-    """The item's radiograph.
+    """Returns the radiograph of an item.
 
     Raises:
-        ValueError: not what `LoadRadiographd` leaves.
+        ValueError: the value is not a radiograph loaded by `LoadRadiographd`.
     """
     image = item[key]
     if not isinstance(image, MetaTensor) or MetaKey.TO_SOURCE not in image.meta or image.ndim != 3:

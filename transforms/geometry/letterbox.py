@@ -1,4 +1,4 @@
-"""`FitRadiographd`: the whole image into the network's frame, aspect ratio kept."""
+"""`Letterboxd`: resizes the whole image to the network input, with padding to keep the aspect ratio."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch.nn import functional
 from mtmedformer_monai.keys import IMAGE
 
 from .affine import Affine, compose, invert, resize_area, resize_nearest, scaling, translation
-from .canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+from .canvas import image_of, is_boxes, is_map, move_boxes, with_values
 
 
-class FitRadiographd(MapTransform):
-    """Scales images to fit in, antialiased, and pads them centrally with 0; masks and boxes follow.
+class Letterboxd(MapTransform):
+    """Resizes images to fit the canvas, with antialiasing, and pads them with 0 around the center.
 
-    The image's `to_source` then maps network pixels to the source's, exactly: by the ratio of the sizes, whole pixels
-    that they are.
+    Masks and boxes are transformed in the same way. The `to_source` affine of the result maps network pixels to source
+    pixels exactly, because the scale is the ratio of two sizes in whole pixels.
 
     Args:
-        keys: the image's key first, then the targets' (task names).
-        size: side of a square, or (H, W).
+        keys: key of the image, then the keys of the targets (task names).
+        size: side of a square canvas, or (H, W).
         image_key: key of the image whose size the targets share.
-        allow_missing_keys: targets may be missing (at inference).
+        allow_missing_keys: whether targets may be missing, as at inference.
     """
 
     def __init__(
@@ -41,22 +41,22 @@ class FitRadiographd(MapTransform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item in the network's frame."""
+        """Returns the item on the canvas of the network."""
         item = dict(data)
         image = image_of(item, self.image_key)
         shape = (int(image.shape[-2]), int(image.shape[-1]))
-        to_old = fit_map(shape, self.size)
+        to_old = letterbox_map(shape, self.size)
         for key in self.key_iterator(item):
             if key == self.image_key:
-                values = fit_map_values(image.as_tensor(), self.size, resize_area).clamp_(0.0, 1.0)
-                item[key] = with_frame(image, values, to_old)
+                values = letterbox_values(image.as_tensor(), self.size, resize_area).clamp_(0.0, 1.0)
+                item[key] = with_values(image, values, to_old)
             else:
-                item[key] = _fit_target(item[key], shape, self.size, to_old)
+                item[key] = _letterbox_target(item[key], shape, self.size, to_old)
         return item
 
 
 def content_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of an image (H, W) scaled to fit into a frame, in whole pixels.
+    """Returns the size (h, w), in whole pixels, of an image (H, W) that is scaled to fit a canvas.
 
     Example:
         >>> content_size((3000, 2500), (512, 512))
@@ -66,20 +66,20 @@ def content_size(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, in
     return max(1, min(size[0], round(shape[0] * scale))), max(1, min(size[1], round(shape[1] * scale)))
 
 
-def fit_map(shape: tuple[int, int], size: tuple[int, int]) -> Affine:
-    """Maps the frame's points to the image's.
+def letterbox_map(shape: tuple[int, int], size: tuple[int, int]) -> Affine:
+    """Returns the affine that maps points of the canvas to points of the image.
 
     Args:
         shape: (H, W) of the image.
-        size: (H, W) of the frame.
+        size: (H, W) of the canvas.
     """
     height, width = content_size(shape, size)
     top, left = (size[0] - height) // 2, (size[1] - width) // 2
     return compose(scaling(shape[1] / width, shape[0] / height), translation(-left, -top))
 
 
-def fit_map_values(values: Tensor, size: tuple[int, int], resize: Any, fill: float = 0.0) -> Tensor:
-    """Resizes (C, H, W) to its content size, and pads it to the frame."""
+def letterbox_values(values: Tensor, size: tuple[int, int], resize: Any, fill: float = 0.0) -> Tensor:
+    """Resizes (C, H, W) to its content size and pads it to the canvas."""
     height, width = content_size((int(values.shape[-2]), int(values.shape[-1])), size)
     if (height, width) != tuple(values.shape[-2:]):
         values = resize(values, (height, width))
@@ -88,14 +88,14 @@ def fit_map_values(values: Tensor, size: tuple[int, int], resize: Any, fill: flo
     return functional.pad(values, padding, value=fill) if any(padding) else values
 
 
-def _fit_target(target: Any, shape: tuple[int, int], size: tuple[int, int], to_old: Affine) -> Any:
-    """A mask's padding is 0, and NaN in channels that are not annotated."""
+def _letterbox_target(target: Any, shape: tuple[int, int], size: tuple[int, int], to_old: Affine) -> Any:
+    """Transforms one target; masks are padded with 0, and with NaN in channels that are not annotated."""
     if is_map(target):
         if tuple(target.shape[-2:]) != shape:
             raise ValueError(f"a target has {tuple(target.shape[-2:])} pixels, its image {shape}; load both together.")
         missing = torch.isnan(target).flatten(1).all(dim=1)
-        fitted = fit_map_values(target, size, resize_nearest)
-        return torch.where(missing[:, None, None], torch.full_like(fitted, float("nan")), fitted)
+        resized = letterbox_values(target, size, resize_nearest)
+        return torch.where(missing[:, None, None], torch.full_like(resized, float("nan")), resized)
     if is_boxes(target):
         return move_boxes(target, invert(to_old), size)
     return target

@@ -1,4 +1,4 @@
-"""What a header's Patient Orientation says of how a mammogram was stored."""
+"""Patient Orientation: how a mammogram was stored, and how to bring it into the standard orientation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _DIRECTIONS = frozenset("APRLHF")
 
 
 def read_patient_orientation(header: Any) -> str:
-    r"""Directions toward which rows and columns run, such as 'P\FL'; '' where it says none (PS3.3 C.7.6.1.1.1).
+    r"""Reads the directions in which rows and columns run, such as 'P\FL' (DICOM PS3.3 C.7.6.1.1.1).
 
-    The letters are Anterior, Posterior, Right, Left, Head and Foot, of the patient; the first of several counts most.
+    The letters stand for the patient's Anterior, Posterior, Right, Left, Head and Foot. Of several letters, the first
+    is the main direction. The result is '' if the header gives no valid orientation.
 
     Args:
         header: pydicom Dataset.
@@ -28,16 +29,17 @@ def read_patient_orientation(header: Any) -> str:
 
 
 def turn_of_orientation(orientation: str, laterality: str = "") -> Turn | None:
-    r"""The turn that lays the chest wall on the left and the head, or in views from above the lateral side, on top.
+    r"""Returns the turn that puts the chest wall on the left and the head at the top.
 
-    That is how a left breast is hung. A right one comes out as its mirror image.
+    In views from above (CC), the lateral side is at the top instead. This is the standard hanging of a left breast; a
+    right breast becomes its mirror image.
 
     Args:
-        orientation: what `read_patient_orientation` gives.
-        laterality: 'L', 'R' or ''; views from above (CC) are known to be upside down by it alone.
+        orientation: as returned by `read_patient_orientation`.
+        laterality: 'L', 'R' or ''. Views from above need it to recognize an image that is upside down.
 
     Returns:
-        None where the orientation does not tell front from back.
+        The turn, or None if the orientation does not distinguish anterior from posterior.
 
     Example:
         >>> turn_of_orientation("P\\FL")
@@ -53,7 +55,7 @@ def turn_of_orientation(orientation: str, laterality: str = "") -> Turn | None:
 
 
 def _is_upside_down(downwards: str, laterality: str) -> bool:
-    """Whether the direction that runs downwards is headwards, or else lateral."""
+    """Returns whether the downward direction points to the head or, in views from above, to the lateral side."""
     if "H" in downwards or "F" in downwards:
         return "H" in downwards
     return bool(laterality) and downwards[:1] == laterality

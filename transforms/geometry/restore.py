@@ -1,4 +1,4 @@
-"""Predictions back onto the source image's pixels, through the image's `to_source`.
+"""Maps predictions back to the pixels of the source image, using the `to_source` affine of the image.
 
 Axis legend: C structures, A anchors or boxes, K classes; h, w network pixels, H, W source pixels.
 """
@@ -21,23 +21,24 @@ from .canvas import image_of
 from .turns import upright_turn
 
 _TINY = 1e-6
-"""What rounding may have added to a place in pixels."""
+"""Tolerance for rounding errors of pixel coordinates."""
 
 SHORTEST_SIDE = 0.01
-"""Side in source pixels up to which a box counts as without area: findings are written in hundredths of a pixel."""
+"""Side in source pixels up to which a box counts as empty, because findings are written in hundredths of a pixel."""
 
 
 class RestoreToSourced(MapTransform):
-    """Maps one image's activated predictions to source pixels; each one's rank says what it is.
+    """Maps the activated predictions of one image to source pixels; the rank of a prediction determines its type.
 
-    (C, h, w) maps become (C, H, W); rows (A, 4 or more) have their columns 0 to 3, a box x1, y1, x2, y2, mapped and
-    clipped to the source, and the other columns left alone; rows whose box lies beside the source are dropped. (K,)
-    class probabilities stay.
+    - Maps (C, h, w) are resampled to (C, H, W).
+    - Rows (A, 4 or more) hold a box x1, y1, x2, y2 in columns 0 to 3, which is mapped and clipped to the source. Other
+      columns are unchanged. Rows whose box lies outside the source are dropped.
+    - Class probabilities (K,) are unchanged.
 
     Args:
-        keys: keys of predictions: a dict {task: tensor}, or a tensor.
-        image_key: key of the image whose metadata hold `to_source`.
-        allow_missing_keys: leave an item without the key as it is.
+        keys: keys of predictions, each a dict {task: tensor} or a tensor.
+        image_key: key of the image whose metadata contain `to_source`.
+        allow_missing_keys: whether to skip keys that the item lacks.
     """
 
     def __init__(self, keys: KeysCollection = PRED, image_key: str = IMAGE, allow_missing_keys: bool = False) -> None:
@@ -60,7 +61,7 @@ class RestoreToSourced(MapTransform):
 
 
 def restore(pred: Tensor, to_source: Affine, source_shape: tuple[int, int]) -> Tensor:
-    """Maps one prediction to source pixels, as `RestoreToSourced` says."""
+    """Maps one prediction to source pixels; see `RestoreToSourced`."""
     if pred.ndim == 3:
         return restore_masks(pred, to_source, source_shape)
     if pred.ndim == 2 and pred.shape[1] >= 4:
@@ -71,12 +72,12 @@ def restore(pred: Tensor, to_source: Affine, source_shape: tuple[int, int]) -> T
 
 
 def restore_boxes(boxes: Tensor, to_source: Affine) -> Tensor:
-    """Maps (N, 4) boxes x1, y1, x2, y2 of network pixels to source pixels."""
+    """Maps (N, 4) boxes x1, y1, x2, y2 from network pixels to source pixels."""
     return map_boxes(boxes, to_source)
 
 
 def clip_boxes(boxes: Tensor, source_shape: tuple[int, int]) -> Tensor:
-    """Clips (N, 4) boxes x1, y1, x2, y2 to an image of (H, W); one that lies beside it is left without area.
+    """Clips (N, 4) boxes x1, y1, x2, y2 to an image of size (H, W); boxes outside the image become empty.
 
     Example:
         >>> clip_boxes(torch.tensor([[-156.0, 2.0, 3.0, 99.0]]), (10, 20))
@@ -87,19 +88,19 @@ def clip_boxes(boxes: Tensor, source_shape: tuple[int, int]) -> Tensor:
 
 
 def restore_masks(masks: Tensor, to_source: Affine, source_shape: tuple[int, int], mode: str = "bilinear") -> Tensor:
-    """Samples masks or probabilities at the source's pixels.
+    """Resamples masks or probabilities at the pixels of the source image.
 
     Args:
-        masks: (C, h, w) in network pixels; bool and integers are taken as float32.
+        masks: (C, h, w) in network pixels; bool and integers are converted to float32.
         to_source: maps network points to source points.
         source_shape: (H, W).
         mode: 'bilinear' for probabilities, 'nearest' for masks.
 
     Returns:
-        float (C, H, W); 0 where the network saw nothing of the source.
+        float (C, H, W); 0 in the parts of the source that were outside the network input.
     """
     values = masks if masks.is_floating_point() else masks.to(torch.float32)
-    values, to_source = _lay_upright(values, to_source)
+    values, to_source = _make_upright(values, to_source)
     left, top, right, bottom = _content_box(to_source, source_shape, (int(values.shape[-2]), int(values.shape[-1])))
     content = values[:, top:bottom, left:right]
     to_source = compose(to_source, translation(left, top))
@@ -108,31 +109,33 @@ def restore_masks(masks: Tensor, to_source: Affine, source_shape: tuple[int, int
     return resample(content, invert(to_source), source_shape, mode)
 
 
-def _lay_upright(values: Tensor, to_source: Affine) -> tuple[Tensor, Affine]:
-    """Undoes mirrors and quarter turns by moving whole pixels."""
+def _make_upright(values: Tensor, to_source: Affine) -> tuple[Tensor, Affine]:
+    """Undoes reflections and rotations by multiples of 90 degrees, without interpolation."""
     turn = upright_turn(to_source)
     matrix = turn.matrix((int(values.shape[-2]), int(values.shape[-1])))
     return turn.apply(values), compose(to_source, invert(matrix))
 
 
-def _content_box(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The network pixels (x1, y1, x2, y2) that show some of the source: the whole frame, unless it stands upright.
+def _content_box(
+    to_source: Affine, source_shape: tuple[int, int], canvas: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Returns the box x1, y1, x2, y2 of network pixels that show the source; the whole canvas if the map rotates.
 
-    Cut before sampling, so that the padding beside the image is not mixed into the image's edge.
+    The maps are cropped to this box before resampling, so that padding does not bleed into the edge of the image.
     """
     if to_source[0, 1] != 0.0 or to_source[1, 0] != 0.0:
-        return 0, 0, frame[1], frame[0]
+        return 0, 0, canvas[1], canvas[0]
     corners = invert(to_source) @ np.array([[0.0, source_shape[1]], [0.0, source_shape[0]], [1.0, 1.0]])
     x1, y1 = np.floor(corners[:2, 0] + _TINY).astype(int)
     x2, y2 = np.ceil(corners[:2, 1] - _TINY).astype(int)
-    left, top = min(max(0, int(x1)), frame[1] - 1), min(max(0, int(y1)), frame[0] - 1)
-    return left, top, max(min(frame[1], int(x2)), left + 1), max(min(frame[0], int(y2)), top + 1)
+    left, top = min(max(0, int(x1)), canvas[1] - 1), min(max(0, int(y1)), canvas[0] - 1)
+    return left, top, max(min(canvas[1], int(x2)), left + 1), max(min(canvas[0], int(y2)), top + 1)
 
 
-def _covers(to_source: Affine, source_shape: tuple[int, int], frame: tuple[int, int]) -> bool:
-    """Whether a frame shows the whole source and nothing else, upright.
+def _covers(to_source: Affine, source_shape: tuple[int, int], canvas: tuple[int, int]) -> bool:
+    """Returns whether a canvas shows exactly the whole source, without rotation or reflection.
 
-    Then resizing gives what sampling would, quicker, and antialiased where the source is smaller than the frame.
+    Resizing is then equivalent to resampling but faster, and antialiased if the source is smaller than the canvas.
     """
-    whole = np.diag([source_shape[1] / frame[1], source_shape[0] / frame[0], 1.0])
+    whole = np.diag([source_shape[1] / canvas[1], source_shape[0] / canvas[0], 1.0])
     return bool(np.allclose(to_source, whole, rtol=_TINY, atol=_TINY))

@@ -1,4 +1,7 @@
-"""The eight ways to lay a picture: quarter turns and mirror images, which move whole pixels and lose nothing."""
+"""The eight orthogonal orientations of an image: rotations by multiples of 90 degrees and reflections.
+
+They permute pixels without interpolation, so they are lossless.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ from torch import Tensor
 from mtmedformer_monai.keys import IMAGE
 
 from .affine import Affine, compose, invert, scaling, translation
-from .canvas import image_of, is_boxes, is_map, move_boxes, with_frame
+from .canvas import image_of, is_boxes, is_map, move_boxes, with_values
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Transposes first, then mirrors.
+    """An orthogonal orientation: a transpose followed by flips.
 
     Attributes:
-        transpose: rows become columns.
-        flip_x: mirrors left and right.
-        flip_y: mirrors top and bottom.
+        transpose: whether to swap rows and columns.
+        flip_x: whether to flip left and right.
+        flip_y: whether to flip top and bottom.
     """
 
     transpose: bool = False
@@ -31,18 +34,18 @@ class Turn:
 
     @property
     def is_mirror(self) -> bool:
-        """Whether the result shows the other hand; two mirrors are a turn by 180 degrees, and show the same."""
+        """Whether the orientation includes a reflection; two flips are a rotation by 180 degrees, which does not."""
         return (self.transpose + self.flip_x + self.flip_y) % 2 == 1
 
     def apply(self, values: Tensor) -> Tensor:
-        """Turns (..., H, W)."""
+        """Applies the orientation to a tensor (..., H, W)."""
         if self.transpose:
             values = values.transpose(-1, -2)
         axes = [axis for axis, flip in ((-1, self.flip_x), (-2, self.flip_y)) if flip]
         return values.flip(axes) if axes else values.contiguous()
 
     def matrix(self, size: tuple[int, int]) -> Affine:
-        """Maps pixels of a picture (H, W) to those of the turned one."""
+        """Returns the affine that maps points of an image (H, W) to points of the reoriented image."""
         height, width = size[::-1] if self.transpose else size
         swap = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]) if self.transpose else np.eye(3)
         mirror_x = compose(translation(width, 0), scaling(-1, 1)) if self.flip_x else np.eye(3)
@@ -51,10 +54,12 @@ class Turn:
 
 
 def upright_turn(matrix: Affine) -> Turn:
-    """The turn after which a map scales and shifts alone; none for maps that rotate by other than quarter turns.
+    """Returns the turn after which a map only scales and translates.
+
+    The turn is the identity for maps that rotate by an angle other than a multiple of 90 degrees.
 
     Args:
-        matrix: (3, 3), maps the points of the picture that will be turned.
+        matrix: (3, 3) map of the points of the image to be reoriented.
     """
     linear = matrix[:2, :2]
     transpose = bool(linear[0, 0] == 0.0 and linear[1, 1] == 0.0)
@@ -68,12 +73,12 @@ def upright_turn(matrix: Affine) -> Turn:
 def turn_item(
     data: Mapping[Hashable, Any], turn: Turn, keys: tuple[Hashable, ...], image_key: str = IMAGE
 ) -> dict[Hashable, Any]:
-    """Turns an item's image and targets; `to_source` keeps the way back.
+    """Applies a turn to the image and targets of an item; `to_source` is updated so that the turn can be undone.
 
     Args:
         data: item with an image (1, H, W), maps (C, H, W) and boxes (N, 5).
-        turn: what to do.
-        keys: what to turn; those missing are passed over.
+        turn: the orientation to apply.
+        keys: keys to transform; missing keys are skipped.
         image_key: key of the image.
     """
     item = dict(data)
@@ -83,7 +88,7 @@ def turn_item(
     for key in keys:
         value = item.get(key)
         if key == image_key:
-            item[key] = with_frame(image, turned, invert(to_new))
+            item[key] = with_values(image, turned, invert(to_new))
         elif is_map(value):
             item[key] = turn.apply(value)
         elif is_boxes(value):

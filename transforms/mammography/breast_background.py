@@ -1,4 +1,4 @@
-"""`CleanBackgroundd`: nothing but the breast."""
+"""`CleanBackgroundd`: sets everything outside the breast to 0."""
 
 from __future__ import annotations
 
@@ -18,46 +18,47 @@ from .breast_mask import find_breast
 
 
 class CleanBackgroundd(MapTransform):
-    """Sets what lies beside the breast to 0: markers, labels, tape, the fog of a film; the breast stays as it is.
+    """Sets the background of mammograms to 0: markers, labels, tape, film fog. The breast is unchanged.
 
-    Burnt-in letters tell a network the hospital, and often the view and the side. Letters nearer to the skin than the
-    margin stay. Use it before `CropBreastd`. An image without a breast (see `find_breast`) stays, with a warning.
+    Burned-in annotations let a network recognize the hospital, and often the view and the side. Annotations that are
+    closer to the skin than the margin remain. Apply this transform before `CropBreastd`. An image in which no breast is
+    found (see `find_breast`) is left unchanged, with a warning.
 
     Args:
         keys: keys of images; targets need no cleaning.
-        margin: what is kept beside the skin, as a part of the image's longer side.
-        allow_missing_keys: leave an item without the key as it is.
+        margin: width of the background to keep along the skin, as a fraction of the image's longer side.
+        allow_missing_keys: whether to skip keys that the item lacks.
     """
 
     def __init__(self, keys: KeysCollection, margin: float = 0.01, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         if margin < 0:
-            raise ValueError(f"margin expects a part of the longer side, 0 or more, got {margin}.")
+            raise ValueError(f"margin expects a fraction of the longer side, 0 or more, got {margin}.")
         self.margin = margin
         self.warn = WarnOnce(logging.getLogger(__name__))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with clean images."""
+        """Returns the item with the background of its images cleaned."""
         item = dict(data)
         for key in self.key_iterator(item):
             image = image_of(item, key)
             cleaned = clean_background(image, self.margin)
             if cleaned is None:
-                self.warn(image.meta[MetaKey.FILENAME], "no breast is found in it, so its background is not cleaned.")
+                self.warn(image.meta[MetaKey.FILENAME], "no breast was found, so its background is not cleaned.")
             else:
                 item[key] = cleaned
         return item
 
 
 def clean_background(image: Tensor, margin: float = 0.01) -> Tensor | None:
-    """Sets what lies beside the breast to 0.
+    """Sets everything outside the breast to 0.
 
     Args:
         image: float (1, H, W) in [0, 1].
-        margin: what is kept beside the skin, as a part of the longer side.
+        margin: width of the background to keep along the skin, as a fraction of the longer side.
 
     Returns:
-        Same shape and metadata; None where no breast is found.
+        Image with the same shape and metadata, or None if no breast is found.
     """
     mask = find_breast(image, margin)
     return None if mask is None else image.masked_fill(~mask, 0.0)

@@ -1,7 +1,7 @@
-"""Where the breast is, on digital mammograms and on digitized films.
+"""Segmentation of the breast on digital mammograms and digitized films.
 
-Everything is looked for on a copy of at most 256 pixels a side: there noise, scratches and the strokes of labels are
-averaged away, and a full-size mammogram costs some 30 ms.
+The segmentation runs on a copy of at most 256 x 256 pixels, in which noise, scratches and the strokes of labels are
+averaged out. A full-size mammogram takes about 30 ms.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Mask = NDArray[np.bool_]
 
 _SIDE = 256
 _MIN_AREA = 0.03
-"""Least part of a picture that is taken for a breast: smaller bright things are labels, tape and text."""
+"""Minimum fraction of the image that counts as a breast; smaller bright objects are labels, tape and text."""
 
 _MIN_CONTRAST, _MIN_SIDE = 0.01, 16
 
 
 @dataclass(frozen=True)
 class CoarseBreast:
-    """A breast on the small copy of its image.
+    """A breast segmented on a small copy of its image.
 
     Attributes:
-        picture: float32 (h, w), the copy.
-        mask: bool (h, w), one piece without holes.
+        picture: float32 (h, w), the small copy.
+        mask: bool (h, w), one connected component without holes.
     """
 
     picture: NDArray[np.float32]
@@ -43,14 +43,14 @@ class CoarseBreast:
 
 
 def find_breast(image: Tensor, margin: float = 0.0) -> Tensor | None:
-    """Tells the breast, with all other of the body that is in the picture, from what lies beside it.
+    """Segments the breast, including any other part of the body in the image, from the background.
 
     Args:
         image: float (1, H, W) in [0, 1], brighter is denser.
-        margin: by how much the mask is widened, as a part of the image's longer side.
+        margin: width by which the mask is dilated, as a fraction of the image's longer side.
 
     Returns:
-        bool (H, W), one piece; None where no breast is found.
+        bool (H, W), one connected component, or None if no breast is found.
     """
     found = find_coarse_breast(image)
     if found is None:
@@ -59,14 +59,17 @@ def find_breast(image: Tensor, margin: float = 0.0) -> Tensor | None:
 
 
 def find_coarse_breast(image: Tensor) -> CoarseBreast | None:
-    """Finds the breast on a small copy, see `find_breast`.
+    """Segments the breast on a small copy of the image; see `find_breast`.
 
-    Core: the largest piece above Li's threshold that is not one flat white, as tape and label blocks are. Grown to
-    the skin: down to a gray between the breast's and that of the background *around this breast*, since the padding
-    beside a film is darker than the film.
+    The core of the mask is the largest connected component above Li's threshold that is not uniformly white, as tape
+    and label blocks are. The core is then grown to the skin, down to a gray level between that of the breast and that
+    of the background *around this breast*, because the padding around a film is darker than the film.
 
     Args:
         image: float (1, H, W) in [0, 1].
+
+    Returns:
+        The breast, or None if none is found.
     """
     picture = coarse_copy(image)
     if min(picture.shape) < _MIN_SIDE or np.ptp(picture) < _MIN_CONTRAST:
@@ -78,9 +81,9 @@ def find_coarse_breast(image: Tensor) -> CoarseBreast | None:
 
 
 def coarse_copy(image: Tensor, side: int = _SIDE) -> NDArray[np.float32]:
-    """A copy (h, w) with at most `side` pixels a side, each the mean of what it covers; never an enlarged one."""
+    """Returns a copy (h, w) downsampled by averaging to at most `side` pixels per side; it is never enlarged."""
     values = torch.as_tensor(image).detach().as_subclass(Tensor).reshape(1, *image.shape[-2:])
-    skip = max(1, max(values.shape[-2:]) // (8 * side))  # a wider filter costs more and shows nothing else
+    skip = max(1, max(values.shape[-2:]) // (8 * side))  # a wider filter costs more without changing the result
     values = values[:, skip // 2 :: skip, skip // 2 :: skip]
     scale = min(1.0, side / max(values.shape[-2:]))
     size = (max(1, round(values.shape[-2] * scale)), max(1, round(values.shape[-1] * scale)))
@@ -88,7 +91,7 @@ def coarse_copy(image: Tensor, side: int = _SIDE) -> NDArray[np.float32]:
 
 
 def _enlarge(mask: Mask, size: tuple[int, int]) -> Tensor:
-    """A mask (h, w) at an image's size (H, W): smoothly by four, and from there by nearest, which is quick."""
+    """Upsamples a mask (h, w) to (H, W): smoothly by up to a factor of 4, then by nearest neighbor, which is fast."""
     values = torch.from_numpy(mask)[None, None]
     if mask.shape == size:
         return values[0, 0]
@@ -99,7 +102,7 @@ def _enlarge(mask: Mask, size: tuple[int, int]) -> Tensor:
 
 
 def widen(mask: Mask, margin: float) -> Mask:
-    """Adds all pixels that are nearer to the mask than `margin` times its longer side."""
+    """Dilates a mask by `margin` times its longer side."""
     reach = margin * max(mask.shape)
     if reach <= 0.0 or not mask.any():
         return mask
@@ -107,7 +110,10 @@ def widen(mask: Mask, margin: float) -> Mask:
 
 
 def _bright_parts(picture: NDArray[np.float32], smooth: NDArray[np.float32]) -> Mask:
-    """What is brighter than the background, without thin things. White strips have no say in where that begins."""
+    """Returns the pixels brighter than the background, without thin objects.
+
+    Uniform white strips are excluded when the threshold is computed.
+    """
     contrast = ndimage.maximum_filter(picture, 5) - ndimage.minimum_filter(picture, 5)
     is_white_strip = (picture > 0.9 * picture.max()) & (contrast < 0.02)
     bright = smooth > find_threshold(smooth[~is_white_strip])
@@ -115,7 +121,7 @@ def _bright_parts(picture: NDArray[np.float32], smooth: NDArray[np.float32]) -> 
 
 
 def _choose_core(bright: Mask, smooth: NDArray[np.float32]) -> Mask | None:
-    """The largest piece, less what is so evenly white that it is no tissue."""
+    """Returns the largest connected component, weighted so that uniform white objects do not count as tissue."""
     pieces, _ = ndimage.label(bright)
     weights = [_weigh(smooth[where][pieces[where] == i]) for i, where in enumerate(ndimage.find_objects(pieces), 1)]
     if not weights:
@@ -125,18 +131,18 @@ def _choose_core(bright: Mask, smooth: NDArray[np.float32]) -> Mask | None:
 
 
 def _weigh(grays: NDArray[np.float32]) -> float:
-    """Pixels of a piece, times how varied they are; skin and fat make every breast vary by more than 0.08."""
+    """Returns the number of pixels times a weight for their gray-level range, which exceeds 0.08 in every breast."""
     low, high = np.percentile(grays, [10, 90])
     return len(grays) * float(np.clip((high - low) / 0.08, 0.02, 1.0))
 
 
 def _grow(core: Mask, bright: Mask, smooth: NDArray[np.float32]) -> Mask:
-    """Adds skin and nipple, cuts off what hangs on by a thread, and fills holes."""
+    """Adds the skin and nipple to the core, removes objects attached by thin bridges, and fills holes."""
     distance = ndimage.distance_transform_edt(~core) / max(core.shape)
     background, noise = _background_around(distance, bright, smooth)
     level = float(np.median(smooth[core]))
     skin = background + max(3.0 * noise, 0.04 * (level - background))
-    reach = 0.08 if noise > 0.004 * level else 0.25  # in an even background little leads away from the breast
+    reach = 0.08 if noise > 0.004 * level else 0.25  # a uniform background has few paths away from the breast
     grown = core | ((smooth > skin) & (distance < reach))
     grown = ndimage.binary_propagation(core, mask=grown)
     pieces, _ = ndimage.label(core | _open(grown))
@@ -145,10 +151,11 @@ def _grow(core: Mask, bright: Mask, smooth: NDArray[np.float32]) -> Mask:
 
 
 def _background_around(distance: NDArray[Any], bright: Mask, smooth: NDArray[np.float32]) -> tuple[float, float]:
-    """Gray of the background around the breast, and its standard deviation.
+    """Estimates the gray level of the background around the breast and its standard deviation.
 
-    The median of a ring and how far its values lie below, since the skin's glow and labels lie above. Where a good
-    part of the ring is not black, the black rest is padding beside a film.
+    The estimates are the median of a ring around the breast and the spread of the values below the median, because
+    scatter near the skin and labels only brighten the background. If a sufficient part of the ring is not black, its
+    black part is padding around a film and is ignored.
     """
     beside = (distance > 0.06) & (distance < 0.14) & ~ndimage.binary_dilation(bright, iterations=3)
     is_lit = ndimage.binary_erosion(smooth > smooth.min() + 1e-3, iterations=3, border_value=1)
@@ -157,11 +164,11 @@ def _background_around(distance: NDArray[Any], bright: Mask, smooth: NDArray[np.
     if len(ring) < 30:
         return float(smooth.min()), 0.0
     low, gray = np.percentile(ring, [10, 50])
-    return float(gray), float(gray - low) / 1.28  # as of a normal distribution
+    return float(gray), float(gray - low) / 1.28  # 10th percentile of a normal distribution
 
 
 def _open(mask: Mask) -> Mask:
-    """Removes what is thinner than 2.5 % of the picture, such as the film's rim, and keeps corners and the nipple."""
+    """Removes structures thinner than 2.5 % of the image, such as the film edge, but keeps corners and the nipple."""
     radius = _steps(mask, 0.012)
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     opened = ndimage.binary_opening(mask, x * x + y * y <= radius * radius)
@@ -169,5 +176,5 @@ def _open(mask: Mask) -> Mask:
 
 
 def _steps(picture: NDArray[Any], part: float) -> int:
-    """Pixels of a part of the longer side, at least one."""
+    """Converts a fraction of the longer side to pixels, at least 1."""
     return max(1, round(part * max(picture.shape)))

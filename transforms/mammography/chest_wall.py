@@ -1,4 +1,4 @@
-"""On which side of a mammogram the chest wall lies, as the image itself shows it."""
+"""Detects from the pixels on which side of a mammogram the chest wall is."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from .breast_mask import CoarseBreast
 Side = Literal["left", "right", ""]
 
 _CLEAR = 0.5
-"""Evidence under which nothing is said. Breasts that fill the picture from side to side lie below, and chests."""
+"""Minimum absolute asymmetry score for a decision; breasts that fill the image, and chests, score lower."""
 
 
 def find_chest_wall(breast: CoarseBreast) -> Side:
-    """Tells the side by two signs; '' where they are weak or contradict each other.
+    """Finds the side of the chest wall from two features of the borders of the breast.
 
-    The chest wall's border is straight, for there the film or the detector ends, and the skin's is bent. At the chest
-    wall the tissue is cut at its full thickness, so the picture is bright up to the border, and at the skin it fades.
+    At the chest wall the border is straight, because the film or detector ends there; along the skin it is curved. At
+    the chest wall the tissue is cut at its full thickness, so the image is bright up to the border; toward the skin it
+    fades.
 
     Args:
-        breast: with its chest wall on the left or on the right, wherever padding puts it.
+        breast: a breast with its chest wall on the left or right, with or without padding beside it.
 
     Returns:
-        'left', 'right' or ''.
+        'left' or 'right', or '' if the features are weak or contradict each other.
     """
-    evidence = measure_evidence(breast)
-    if abs(evidence) < _CLEAR:
+    score = asymmetry_score(breast)
+    if abs(score) < _CLEAR:
         return ""
-    return "left" if evidence > 0.0 else "right"
+    return "left" if score > 0.0 else "right"
 
 
-def measure_evidence(breast: CoarseBreast) -> float:
-    """How much straighter and brighter the left border is than the right one, about -2 to 2."""
+def asymmetry_score(breast: CoarseBreast) -> float:
+    """Returns how much straighter and brighter the left border is than the right border, about -2 to 2."""
     left, right = _borders(breast.mask)
     width = float(np.ptp(np.flatnonzero(breast.mask.any(axis=0)))) + 1.0
     straighter = _straightness(left[1], width) - _straightness(right[1], width)
@@ -46,7 +47,7 @@ def measure_evidence(breast: CoarseBreast) -> float:
 
 
 def _borders(mask: NDArray[np.bool_]) -> tuple[tuple[NDArray[np.int64], ...], tuple[NDArray[np.int64], ...]]:
-    """(rows, columns) of the leftmost and of the rightmost pixel of each row, without the outer tenths of the rows."""
+    """Returns (rows, columns) of the leftmost and rightmost pixels, without the top and bottom tenth of the rows."""
     rows = np.flatnonzero(mask.any(axis=1))
     rows = rows[len(rows) // 10 : len(rows) - len(rows) // 10]
     left = mask[rows].argmax(axis=1)
@@ -55,14 +56,17 @@ def _borders(mask: NDArray[np.bool_]) -> tuple[tuple[NDArray[np.int64], ...], tu
 
 
 def _straightness(columns: NDArray[np.int64], width: float) -> float:
-    """Share of a border's rows that lie in one column, give or take a hundredth of the breast's width."""
+    """Returns the largest fraction of border pixels within 1 % of the breast's width of a single column."""
     slack = max(1, round(0.01 * width))
     counts = np.bincount(columns)
     return float(np.convolve(counts, np.ones(2 * slack + 1)).max() / len(columns))
 
 
 def _gray_inside(smooth: NDArray[np.float32], border: tuple[NDArray[np.int64], ...], depth: int) -> float:
-    """How bright rows get within `depth` pixels to the right of a border, to the left where below 0; their median."""
+    """Returns the median over rows of the maximum gray level within `depth` pixels of a border.
+
+    The pixels are to the right of the border if `depth` is positive, and to its left if it is negative.
+    """
     rows, columns = border
     steps = np.sign(depth) * np.arange(1, abs(depth) + 1)
     inside = np.clip(columns[:, None] + steps, 0, smooth.shape[1] - 1)

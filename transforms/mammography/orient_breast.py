@@ -1,4 +1,4 @@
-"""`OrientBreastd`: every breast with its chest wall on the same side."""
+"""`OrientBreastd`: orients mammograms so that the chest wall is always on the same side."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from .chest_wall import Side, find_chest_wall
 
 
 class OrientBreastd(MapTransform):
-    """Lays mammograms upright with the chest wall on one side; masks and boxes follow, `to_source` keeps the way back.
+    """Orients mammograms upright with the chest wall on a given side.
 
-    Whole pixels move, so nothing is interpolated. See `plan_turn` for what decides. A laterality that neither header
-    nor datalist gives is filled in: 'R' for what had to be mirrored, which holds for images that were stored as they
-    are taken, not mirrored. The metadata's Patient Orientation stays the source's.
+    Masks and boxes are transformed in the same way, and `to_source` is updated. Pixels are permuted, not interpolated.
+    `plan_turn` documents how the orientation is determined. A laterality that neither the header nor the datalist gives
+    is filled in: it is 'R' if the image had to be reflected, which is correct for images that were not stored mirrored.
+    The Patient Orientation in the metadata remains that of the source.
 
     Args:
-        keys: the image's key, and the targets' (task names); missing targets are passed over.
-        chest_wall: the side where it goes.
-        fill_laterality: whether to fill in the laterality.
+        keys: keys of the image and of the targets (task names); missing targets are skipped.
+        chest_wall: the side on which to put the chest wall.
+        fill_laterality: whether to fill in a missing laterality.
         image_key: key of the image.
     """
 
@@ -53,7 +54,7 @@ class OrientBreastd(MapTransform):
         self.warn = WarnOnce(logging.getLogger(__name__))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item laid like all others."""
+        """Returns the item in the standard orientation."""
         image = image_of(data, self.image_key)
         laterality = image.meta[MetaKey.LATERALITY] or normalize_laterality(data.get(LATERALITY))
         plan = plan_turn(image, image.meta[MetaKey.PATIENT_ORIENTATION], laterality)
@@ -69,12 +70,12 @@ class OrientBreastd(MapTransform):
 
 @dataclass(frozen=True)
 class TurnPlan:
-    """How an image is to be laid.
+    """The orientation to apply to an image.
 
     Attributes:
         turn: puts the chest wall on the left.
-        is_known: whether anything tells where the chest wall lies.
-        problem: what a user should hear of, '' if nothing.
+        is_known: whether the side of the chest wall could be determined.
+        problem: text of a warning for the user, or ''.
     """
 
     turn: Turn
@@ -83,16 +84,16 @@ class TurnPlan:
 
 
 def plan_turn(image: Tensor, orientation: str = "", laterality: str = "") -> TurnPlan:
-    """Decides how to lay an image with its chest wall on the left.
+    """Determines the turn that puts the chest wall of a mammogram on the left.
 
-    1. Patient Orientation, where it tells front from back, lays the image: it knows of turns by 90 and 180 degrees.
-    2. Without it, the image tells by itself on which side its chest wall lies.
-    3. Where the image is not clear either, the laterality tells: right breasts are hung with the chest wall on the
-       right.
+    1. Patient Orientation is used if it distinguishes anterior from posterior. It also covers rotations by 90 and 180
+       degrees.
+    2. Otherwise, the side of the chest wall is detected in the image.
+    3. If the detection is inconclusive, the laterality is used: right breasts have the chest wall on the right.
 
-    Where the image clearly contradicts Patient Orientation or laterality, the image is believed, since it is what a
-    network will look at, and the plan says so: the image was mirrored or turned after its header was written, or the
-    header names the wrong side. What is up stays as the header says.
+    If the image clearly contradicts Patient Orientation or laterality, the image takes precedence, because it is what
+    the network sees, and the plan contains a warning. Such an image was reflected or rotated after its header was
+    written, or its header names the wrong side. The vertical direction is always that of the header.
 
     Args:
         image: float (1, H, W) in [0, 1], as stored.
@@ -102,31 +103,33 @@ def plan_turn(image: Tensor, orientation: str = "", laterality: str = "") -> Tur
     picture = torch.from_numpy(coarse_copy(image))[None]
     turn = turn_of_orientation(orientation, laterality)
     if turn is None:
-        return _plan_by_image(_see(picture), {"L": "left", "R": "right"}.get(laterality, ""))
-    if _see(turn.apply(picture)) != "right":
+        return _plan_by_image(_detect_side(picture), {"L": "left", "R": "right"}.get(laterality, ""))
+    if _detect_side(turn.apply(picture)) != "right":
         return TurnPlan(turn)
     return TurnPlan(
         replace(turn, flip_x=not turn.flip_x),
         problem="its Patient Orientation and its pixels disagree on where the chest wall lies; "
-        "the pixels are believed.",
+        "the pixels take precedence.",
     )
 
 
 def _plan_by_image(seen: Side, expected: str) -> TurnPlan:
-    """Without a Patient Orientation: by the chest wall that is seen, else by where the laterality would have it."""
+    """Plans the turn without Patient Orientation: by the detected chest wall, otherwise by the expected side."""
     if not seen and not expected:
-        return TurnPlan(Turn(), is_known=False, problem="nothing tells where its chest wall lies; it is left as it is.")
+        return TurnPlan(
+            Turn(), is_known=False, problem="the side of its chest wall cannot be determined; it is left unchanged."
+        )
     turn = Turn(flip_x=(seen or expected) == "right")
     if not seen or not expected or seen == expected:
         return TurnPlan(turn)
     return TurnPlan(
         turn,
-        problem="its laterality and its pixels disagree on where the chest wall lies; the pixels are believed. "
+        problem="its laterality and its pixels disagree on where the chest wall lies; the pixels take precedence. "
         "It may be stored mirrored or upside down, or be labeled with the wrong side.",
     )
 
 
-def _see(picture: Tensor) -> Side:
-    """The chest wall's side on a small picture (1, h, w)."""
+def _detect_side(picture: Tensor) -> Side:
+    """Detects the side of the chest wall on a small copy of an image, (1, h, w)."""
     found = find_coarse_breast(picture)
     return "" if found is None else find_chest_wall(found)

@@ -1,4 +1,4 @@
-"""Li's threshold: where the dark background ends."""
+"""Li's minimum cross-entropy threshold, which separates the dark background."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 
 def find_threshold(values: NDArray[Any]) -> float:
-    """The threshold of least cross entropy (Li and Tam, Pattern Recognition Letters 1998, eq. 10).
+    """Finds the minimum cross-entropy threshold (Li and Tam, Pattern Recognition Letters 1998, eq. 10).
 
-    It weighs both sides by their sums, not their counts: where most of a picture is dark, and the rest is of all
-    grays, it stands just above the dark, where Otsu's would cut the breast's fat off.
+    Both classes are weighted by the sums of their values, not by their counts. If most of an image is dark and the rest
+    covers all gray levels, the threshold is just above the dark values, whereas Otsu's would exclude the breast's fat.
 
     Args:
-        values: grays of 0 or more, any shape.
+        values: gray levels of 0 or more, any shape.
 
     Returns:
-        A value that separates them; the largest one where all are alike.
+        The threshold; the largest value if all values are (almost) equal.
 
     Example:
         >>> 0.1 < find_threshold(np.array([0.0, 0.1, 0.0, 0.1, 0.4, 0.6, 0.9])) < 0.4

@@ -29,7 +29,7 @@ def test_whole_patches_are_hidden_at_the_ratio(make_item):
     assert int(patches.sum()) == 16
 
 
-def test_same_seed_same_puzzle_and_another_each_time(make_item):
+def test_same_seed_hides_the_same_patches_and_each_call_others(make_item):
     first, second = HidePatchesd(patch=8), HidePatchesd(patch=8)
     for hide in (first, second):
         hide.set_random_state(seed=3)
@@ -40,7 +40,7 @@ def test_same_seed_same_puzzle_and_another_each_time(make_item):
 
 def test_background_is_not_hidden():
     image = torch.zeros(1, 10, 10)
-    image[0, 9, 9] = 0.2  # in the last, cut patch
+    image[0, 9, 9] = 0.2  # in the last, truncated patch
     hidden = hide_patches(image, torch.ones(2, 2, dtype=torch.bool), 8)
     assert hidden[0, 8:, 8:].all()
     assert hidden.sum() == 4
@@ -51,6 +51,6 @@ def test_background_is_not_hidden():
     [({"patch": 0}, "patch expects a side"), ({"ratio": 1.0}, "ratio expects a fraction")],
     ids=["patch", "ratio"],
 )
-def test_wrong_arguments_are_named(arguments, message):
+def test_invalid_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         HidePatchesd(**arguments)

@@ -33,7 +33,7 @@ def test_mirror_by_hand(make_item):
     np.testing.assert_allclose(out["image"].meta["to_source"], [[-1, 0, 6], [0, 1, 0], [0, 0, 1]])
 
 
-def test_two_mirrors_are_none(make_item):
+def test_two_flips_cancel(make_item):
     item = make_item(9, 7)
     out = move_item(move_item(item, Motion(flip=True), KEYS), Motion(flip=True), KEYS)
     torch.testing.assert_close(out["image"].as_tensor(), item["image"].as_tensor(), atol=1e-5, rtol=0)
@@ -49,8 +49,8 @@ def test_quarter_turn_is_clockwise(make_item):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_image_mask_and_boxes_stay_together(make_item, seed):
-    """A bright block, its mask and its box keep covering one another."""
+def test_image_mask_and_boxes_remain_aligned(make_item, seed):
+    """A bright block, its mask and its box still coincide after the transform."""
     item = make_item(60, 50)
     item["image"][:] = 0.0
     item["image"][:, 20:40, 15:30] = 1.0
@@ -62,7 +62,7 @@ def test_image_mask_and_boxes_stay_together(make_item, seed):
     assert agreement > 0.99
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     hull = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
-    np.testing.assert_allclose(out["boxes"][0, :4], hull, atol=1.5)  # a corner's pixel may be missed by sampling
+    np.testing.assert_allclose(out["boxes"][0, :4], hull, atol=1.5)  # sampling may miss the pixel at a corner
     center = map_points(
         torch.tensor([[22.5, 30.0]], dtype=torch.float64), np.linalg.inv(out["image"].meta["to_source"])
     )

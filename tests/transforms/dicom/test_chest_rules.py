@@ -1,4 +1,4 @@
-"""A network for frontal chest radiographs is given those, told what is open, and spared the rest."""
+"""`ChestRules` admits frontal chest radiographs, flags uncertain images, and refuses other images."""
 
 import pickle
 
@@ -44,7 +44,7 @@ def test_a_frontal_chest_radiograph_is_read_without_a_flag(make_dicom, modality,
         ({"BodyPartExamined": "THORAX", "AcquisitionDeviceProcessingDescription": "CANINE THORAX"}, "animals"),
     ],
 )
-def test_what_the_header_shows_to_be_something_else_is_refused_by_its_rule(make_dicom, elements, kind):
+def test_images_that_are_not_chest_radiographs_are_refused_by_their_rule(make_dicom, elements, kind):
     path = make_dicom(**elements)
     with pytest.raises(RefusedImageError, match=f"the rule is {kind}='refuse'; .*--admission#{kind} pass"):
         read_radiograph(path, rules=RULES)
@@ -64,7 +64,7 @@ def test_what_the_header_shows_to_be_something_else_is_refused_by_its_rule(make_
         ({"BodyPartExamined": "CHEST", "ViewPosition": "AP", "PatientOrientation": ["A", "F"]}, []),
     ],
 )
-def test_what_the_header_leaves_open_is_flagged_or_refused_by_a_knob(make_dicom, elements, kinds):
+def test_uncertain_images_are_flagged_or_refused_by_option(make_dicom, elements, kinds):
     path = make_dicom(**elements)
     assert [flag for flag in flags(path).split("; ") if flag] == [ChestRules.descriptions[kind] for kind in kinds]
     for kind in kinds:
@@ -73,13 +73,13 @@ def test_what_the_header_leaves_open_is_flagged_or_refused_by_a_knob(make_dicom,
 
 
 @pytest.mark.parametrize("rules", [ChestRules(), MammogramRules(no_header="flag")], ids=["chest", "mammograms"])
-def test_a_picture_is_read_and_not_verified(tmp_path, rules):
+def test_a_picture_is_read_and_flagged_as_not_verified(tmp_path, rules):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     assert "no DICOM header" in flags(tmp_path / "a.png", rules)
     assert flags(tmp_path / "a.png", None) == ""
 
 
-def test_a_network_for_mammograms_is_spared_other_films(make_dicom):
+def test_mammogram_rules_can_refuse_other_images(make_dicom):
     rules = MammogramRules(other_anatomy="refuse", unknown_anatomy="flag")
     with pytest.raises(RefusedImageError, match="of another body part than the breast"):
         read_radiograph(make_dicom(modality="RG", BodyPartExamined="CHEST"), rules=rules)
@@ -88,13 +88,13 @@ def test_a_network_for_mammograms_is_spared_other_films(make_dicom):
     assert flags(make_dicom(modality="MG"), rules) == ""
 
 
-def test_flags_travel_with_the_image_and_rules_through_processes(make_dicom):
+def test_flags_are_metadata_and_rules_can_be_pickled(make_dicom):
     rules = pickle.loads(pickle.dumps(ChestRules(lateral="flag")))
     load = LoadRadiographd("image", rules=rules)
     image = load({"image": make_dicom(BodyPartExamined="CHEST", ViewPosition="LL")})["image"]
     assert image.meta["flags"] == "a lateral view"
 
 
-def test_a_wrong_rule_is_told_when_it_is_made():
+def test_an_invalid_rule_raises_an_error_on_construction():
     with pytest.raises(ValueError, match="rule 'lateral' expects 'pass' or 'refuse', got 'no'"):
         ChestRules(lateral="no")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
 
 
 def raw(keyword, value, vr="CS"):
-    """An element that pydicom does not mend at once."""
+    """Makes an element whose value pydicom does not correct immediately."""
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import Tag
 
@@ -31,7 +31,7 @@ def raw(keyword, value, vr="CS"):
 
 
 def rewrite(path, **codes):
-    """Writes code strings as they are given."""
+    """Writes code strings to a file verbatim."""
     import pydicom
 
     data = pydicom.dcmread(path)
@@ -63,7 +63,7 @@ def test_every_spelling_gives_the_same_image(make_dicom, spell, keyword, code, m
 
 
 @spelled
-def test_every_spelling_gives_the_same_facts(make_dicom, spell):
+def test_every_spelling_gives_the_same_metadata(make_dicom, spell):
     path = make_dicom(pixels=PIXELS)
     codes = {"Modality": "MG", "ImageLaterality": "R", "ViewPosition": "MLO"}
     meta = read_dicom(rewrite(path, **{keyword: spell(code) for keyword, code in codes.items()}))[1]

@@ -1,4 +1,4 @@
-"""Our table of codes against pydicom's dictionary, value by value."""
+"""The tables of codes agree with pydicom's dictionary in every value."""
 
 import pytest
 from pydicom.dataset import Dataset
@@ -16,7 +16,7 @@ from mtmedformer_monai.transforms.dicom.codes import (
     view_of,
 )
 
-# Our names beside the keywords of pydicom's context groups.
+# The names in the tables, with the keywords of pydicom's context groups.
 DX_VIEWS = {
     "PA": "PosteroAnterior",
     "AP": "AnteroPosterior",
@@ -57,12 +57,12 @@ def test_terms_are_those_of_pydicoms_dictionary(term, concept):
     assert (term.value, term.scheme, term.meaning) == (concept.value, concept.scheme_designator, concept.meaning)
 
 
-def test_no_view_is_left_out_of_the_comparison():
+def test_every_view_is_compared():
     assert {**DX_VIEWS, **MAMMOGRAPHY_VIEWS}.keys() == VIEWS.keys()
 
 
 @pytest.mark.parametrize("name", [name for name in VIEWS if name != "SPECIMEN"])
-def test_older_values_are_the_same_concepts_in_pydicoms_map_of_snomed_rt(name):
+def test_older_values_are_the_same_concepts_in_pydicoms_snomed_mapping(name):
     (older,) = VIEWS[name].older
     assert Code(older, "SRT", "") == Code(VIEWS[name].value, "SCT", "")
     assert view_of(coded(older)) == name
@@ -74,13 +74,13 @@ def coded(value):
     return item
 
 
-def test_items_are_read_whatever_the_release_they_were_written_by():
+def test_items_of_every_release_are_read():
     assert [view_of(coded(value)) for value in ("272479007", "R-10206", "399162004", "1")] == ["PA", "AP", "CC", ""]
     assert [region_of(coded(value)) for value in ("T-D3000", "816094009", "T-04000")] == ["CHEST", "CHEST", "BREAST"]
     assert view_modifier_of(coded("R-102D6")) == "magnification"
     assert view_of(Dataset()) == ""
 
 
-def test_what_is_written_is_read():
+def test_written_items_are_read():
     assert [view_of(code_item(term)) for term in VIEWS.values()] == list(VIEWS)
     assert code_item(VIEWS["PA"]).CodingSchemeDesignator == "SCT"

@@ -18,7 +18,7 @@ def header_of(**elements):
 
 
 def raw_mammogram(picture, bits=14):
-    """Counts behind a breast whose attenuation is twice its picture."""
+    """Makes detector counts of a breast whose attenuation is twice its gray values."""
     return np.round((2**bits - 1) * np.exp(-4.0 * picture)).astype(np.uint16)
 
 
@@ -33,7 +33,7 @@ def test_density_is_the_logarithm_of_the_lost_intensity():
     ("elements", "stored"),
     [
         ({"PixelIntensityRelationshipSign": 1}, [100, 400, 1600]),
-        ({"PixelIntensityRelationshipSign": None}, [100, 400, 1600]),  # MONOCHROME1 says the same
+        ({"PixelIntensityRelationshipSign": None}, [100, 400, 1600]),  # MONOCHROME1 is equivalent
         ({"PixelIntensityRelationship": None}, [100, 400, 1600]),
         ({"RescaleSlope": "2", "RescaleIntercept": "0"}, [100, 400, 1600]),
         ({"PixelIntensityRelationshipSign": 1, "RescaleSlope": "-1", "RescaleIntercept": "16383"}, [100, 400, 1600]),
@@ -46,7 +46,7 @@ def test_more_intensity_is_less_density(elements, stored):
     assert np.all(np.diff(density[0]) < 0)
 
 
-def test_values_that_are_logarithms_stay():
+def test_logarithmic_values_are_unchanged():
     density, _ = measure_density(
         np.array([[100, 300, 900]], dtype=np.uint16), header_of(PixelIntensityRelationship="LOG")
     )
@@ -65,7 +65,7 @@ def test_table_agrees_with_single_values():
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("bits", [10, 12, 14, 16])
-def test_a_mammogram_looks_alike_whatever_its_bits(make_breast, side, bits):
+def test_rendering_does_not_depend_on_the_bit_depth(make_breast, side, bits):
     picture, breast = make_breast(160, 120, side)
     unit = render_for_processing(raw_mammogram(picture, bits), header_of(Modality="MG", BitsStored=bits))
     reference = render_for_processing(raw_mammogram(picture), header_of(Modality="MG"))
@@ -73,10 +73,10 @@ def test_a_mammogram_looks_alike_whatever_its_bits(make_breast, side, bits):
     assert unit.shape == picture.shape
     assert unit[~breast].mean() < 0.02
     assert unit[breast].mean() > 0.1
-    assert np.abs(unit - reference).mean() < 0.02  # 10 bits round the densest tissue to a few values
+    assert np.abs(unit - reference).mean() < 0.02  # with 10 bits, the densest tissue has only a few distinct values
 
 
-def test_padding_is_black_and_moves_no_gray(make_breast):
+def test_padding_is_black_and_does_not_affect_other_pixels(make_breast):
     picture, _ = make_breast(160, 120)
     stored = raw_mammogram(picture)
     padded = stored.copy()
@@ -100,11 +100,11 @@ def test_other_modalities_are_stretched_between_percentiles():
 
 
 def test_a_mammogram_without_a_breast_is_stretched():
-    stored = np.array([[100, 1600]], dtype=np.uint16)  # the size of real de-identified files
+    stored = np.array([[100, 1600]], dtype=np.uint16)  # the size of some real de-identified files
     np.testing.assert_allclose(render_for_processing(stored, header_of(Modality="MG")), [[1, 0]], atol=1e-6)
 
 
-def test_knob(make_dicom, make_breast):
+def test_option(make_dicom, make_breast):
     picture, _ = make_breast(160, 120)
     path = make_dicom(pixels=raw_mammogram(picture), bits=14, photometric="MONOCHROME1", modality="MG", **FALLING)
     rendered, raw = read_radiograph(path)[0], read_radiograph(path, for_processing="raw")[0]
@@ -119,23 +119,23 @@ def test_knob(make_dicom, make_breast):
 
 
 @pytest.mark.parametrize("knob", ["render", "refuse", "raw"])
-def test_images_for_presentation_know_no_knob(make_dicom, knob):
+def test_option_does_not_affect_images_for_presentation(make_dicom, knob):
     path = make_dicom(modality="MG", PresentationIntentType="FOR PRESENTATION", PixelIntensityRelationship="LIN")
     np.testing.assert_array_equal(read_radiograph(path, for_processing=knob)[0], read_radiograph(path)[0])
 
 
-def test_a_window_of_a_dx_header_is_heeded(make_dicom):
+def test_a_window_in_a_dx_header_is_applied(make_dicom):
     path = make_dicom(modality="DX", WindowCenter="2048", WindowWidth="4096", **FALLING)
     np.testing.assert_array_equal(read_radiograph(path)[0], read_radiograph(path, for_processing="raw")[0])
 
 
-def test_storage_class_alone_tells(make_dicom):
+def test_storage_class_is_sufficient(make_dicom):
     path = make_dicom(modality="MG", SOPClassUID="1.2.840.10008.5.1.4.1.1.1.2.1")
     with pytest.raises(RefusedImageError, match="FOR PROCESSING"):
         read_radiograph(path, for_processing="refuse")
 
 
-def test_unknown_knob(make_dicom):
+def test_unknown_option(make_dicom):
     with pytest.raises(ValueError, match="for_processing expects"):
         read_radiograph(make_dicom(), for_processing="yes")
     with pytest.raises(ValueError, match="for_processing expects 'render', 'refuse' or 'raw', got 'yes'"):

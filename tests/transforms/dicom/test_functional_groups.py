@@ -21,13 +21,13 @@ def item(**elements):
 
 
 def windowed(center, width):
-    """LINEAR, PS3.3 C.11.2.1.2.1."""
+    """Applies a LINEAR window (PS3.3 C.11.2.1.2.1)."""
     return np.clip((PIXELS - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
 
 
 @pytest.fixture
 def make_synthesized(make_dicom):
-    """A one-frame Breast Tomosynthesis object: `make(shared={...}, frame={...})`."""
+    """Returns a factory of single-frame Breast Tomosynthesis objects: `make(shared={...}, frame={...})`."""
 
     def make(shared=None, frame=None, **elements):
         groups = {"SharedFunctionalGroupsSequence": shared, "PerFrameFunctionalGroupsSequence": frame}
@@ -64,7 +64,7 @@ def test_window_side_spacing_and_orientation(make_synthesized, place):
     assert meta["spacing_mm"].tolist() == [0.1, 0.2]
 
 
-def test_the_frame_before_what_is_shared_before_the_data_set(make_synthesized):
+def test_precedence_of_frame_shared_group_and_data_set(make_synthesized):
     shared, frame = {"FrameVOILUTSequence": WINDOW}, {"FrameVOILUTSequence": {"WindowCenter": 2000, "WindowWidth": 300}}
     top = {"WindowCenter": 50, "WindowWidth": 10}
     np.testing.assert_allclose(read_dicom(make_synthesized(shared, frame, **top))[0], windowed(2000, 300), atol=1e-6)
@@ -72,7 +72,7 @@ def test_the_frame_before_what_is_shared_before_the_data_set(make_synthesized):
     np.testing.assert_allclose(read_dicom(make_synthesized(**top))[0], windowed(50, 10), atol=1e-6)
 
 
-def test_a_frames_window_replaces_a_table_for_all(make_synthesized, make_lut):
+def test_a_window_of_the_frame_replaces_a_shared_table(make_synthesized, make_lut):
     table = [make_lut([0, 4095], first=2000, bits=12)]
     path = make_synthesized({"FrameVOILUTSequence": WINDOW}, VOILUTSequence=table)
     np.testing.assert_allclose(read_dicom(path)[0], windowed(1000, 500), atol=1e-6)
@@ -101,7 +101,7 @@ def test_view_and_magnification(make_synthesized):
     np.testing.assert_allclose(meta["spacing_mm"], 0.2 * 520 / 650)
 
 
-def test_frame_type_tells_the_kind_where_the_image_type_is_mixed(make_synthesized):
+def test_frame_type_is_used_if_the_image_type_is_mixed(make_synthesized):
     kind = ["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "GENERATED_2D"]
     mixed = ["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "MIXED"]
     with pytest.raises(errors.RefusedImageError, match="tomosynthesis='refuse'"):
@@ -110,33 +110,33 @@ def test_frame_type_tells_the_kind_where_the_image_type_is_mixed(make_synthesize
     assert read_dicom(path)[0].shape == PIXELS.shape
 
 
-def test_studies_are_found_by_them_too(make_synthesized, tmp_path):
+def test_functional_groups_are_used_to_build_a_datalist(make_synthesized, tmp_path):
     make_synthesized({"FrameAnatomySequence": {"FrameLaterality": "R"}}, ViewPosition="CC")
     found = find_studies(tmp_path)
     assert [(image["laterality"], image["view"]) for image in found] == [("R", "CC")]
 
 
-def test_nothing_else_of_them_is_kept(make_synthesized):
+def test_other_elements_are_dropped(make_synthesized):
     path = make_synthesized({"FrameAnatomySequence": {"FrameLaterality": "R"}, "PatientName": "Doe^Jane"})
     assert "Jane" not in str(read_header(path))
     assert not {"SharedFunctionalGroupsSequence", "PatientName"} & set(read_header(path).dir())
 
 
-def test_number_that_is_none_is_told_by_its_name(make_synthesized):
+def test_invalid_number_is_named(make_synthesized):
     path = make_synthesized({"FrameVOILUTSequence": {"WindowCenter": "1111", "WindowWidth": "500"}})
     path.write_bytes(path.read_bytes().replace(b"1111", b"1,11"))
     with pytest.raises(errors.UnreadableFileError, match="its Window Center is not a number"):
         read_dicom(path)
 
 
-def test_several_frames_are_refused_as_ever(make_dicom):
+def test_several_frames_are_refused(make_dicom):
     groups = [item(FrameVOILUTSequence=WINDOW) for _ in range(3)]
     path = make_dicom(pixels=np.zeros((3, 8, 8), np.uint16), PerFrameFunctionalGroupsSequence=groups)
     with pytest.raises(errors.MultiFrameError, match="3 frames"):
         read_dicom(path)
 
 
-def test_macros_and_elements_are_the_standards():
+def test_macros_and_elements_are_in_the_standard():
     for macro, keywords in functional_groups._MACROS.items():
         for keyword in (macro, *keywords):
             assert pydicom.datadict.tag_for_keyword(keyword) is not None, keyword

@@ -88,9 +88,9 @@ def test_missing_modality():
     assert read_modality(Dataset()) == ""
 
 
-def test_no_element_that_names_a_person_is_read():
+def test_no_element_that_identifies_a_person_is_read():
     personal = {"PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "InstitutionName", "StudyID"}
     tags = {pydicom.tag.Tag(tag) for tag in ALLOWED_TAGS}
     assert not tags & {pydicom.tag.Tag(keyword) for keyword in personal}
-    # What is left of group 0010, the patient's, is nothing: PatientOrientation is of group 0020.
+    # No element of the patient group 0010 is read; PatientOrientation belongs to group 0020.
     assert all(tag.group != 0x0010 for tag in tags)

@@ -41,7 +41,7 @@ def overwrite(path, keyword, value, vr="DS"):
 )
 def test_the_element_is_named(make_dicom, keyword, name, value, problem):
     path = overwrite(make_dicom(pixels=PIXELS, **WINDOW), keyword, value)
-    with pytest.raises(errors.UnreadableFileError, match=rf"^radiograph.dcm: its {name} {problem}.*; mend its header"):
+    with pytest.raises(errors.UnreadableFileError, match=rf"^radiograph.dcm: its {name} {problem}.*; correct its"):
         read_dicom(path)
 
 
@@ -64,12 +64,12 @@ def test_empty_elements_are_none(make_dicom):
 
 
 @pytest.mark.parametrize("value", [b"0.1,0.1", b"nan\\nan", b"0.1\\", b"inf\\0.1"])
-def test_a_spacing_that_is_none_is_unknown(make_dicom, value):
+def test_an_invalid_spacing_is_unknown(make_dicom, value):
     path = overwrite(make_dicom(pixels=PIXELS), "PixelSpacing", value)
     assert np.isnan(read_dicom(path)[1]["spacing_mm"]).all()
 
 
-def test_rescale_beyond_all_bounds_is_named(make_dicom):
+def test_rescale_that_overflows_is_named(make_dicom):
     path = make_dicom(pixels=PIXELS, RescaleSlope="1e29", RescaleIntercept="0")
     with pytest.raises(errors.UnreadableFileError, match="its Rescale Slope and Rescale Intercept give values"):
         read_dicom(path)

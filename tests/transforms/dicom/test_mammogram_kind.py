@@ -70,5 +70,5 @@ def test_kinds(elements, kinds):
 
 @pytest.mark.parametrize("modality", ["DX", "CR", "RG"])
 @pytest.mark.parametrize(("elements", "kinds"), CASES.values(), ids=CASES)
-def test_other_modalities_are_of_no_kind(elements, kinds, modality):
+def test_other_modalities_have_no_kinds(elements, kinds, modality):
     assert read_kinds(header_of(**{**elements, "Modality": modality})) == ()

@@ -10,7 +10,7 @@ from mtmedformer_monai.transforms.errors import MultiFrameError
 SPECIMEN = {"BodyPartExamined": "SPECIMEN"}
 
 
-def test_forms_of_rules():
+def test_ways_to_give_rules():
     assert as_rules(None) == as_rules({}) == MammogramRules()
     assert as_rules({"implants": "refuse"}) == MammogramRules(implants="refuse")
     rules = MammogramRules(color="pass")
@@ -26,7 +26,7 @@ def test_forms_of_rules():
         ({"implants": True}, "got True"),
     ],
 )
-def test_wrong_rules_are_told_when_the_transform_is_built(rules, message):
+def test_invalid_rules_raise_an_error_on_construction(rules, message):
     with pytest.raises(ValueError, match=message):
         LoadRadiographd("image", rules=rules)
 
@@ -35,7 +35,7 @@ def test_a_refusal_names_the_rule_and_the_remedy(make_dicom):
     path = make_dicom(modality="MG", **SPECIMEN)
     with pytest.raises(RefusedImageError) as caught:
         read_radiograph(path)
-    expected = "it is a specimen, and the rule is specimens='refuse'; leave it out, or admit it by "
+    expected = "it is a specimen, and the rule is specimens='refuse'; exclude it, or admit it by "
     assert str(caught.value) == f"radiograph.dcm: {expected}rules={{'specimens': 'pass'}}."
 
 
@@ -66,7 +66,7 @@ def test_defaults(make_dicom, elements, passes):
     if passes:
         assert read_radiograph(path)[0].shape == (16, 12)
     else:
-        with pytest.raises(RefusedImageError, match="='refuse'; leave it out, or admit it"):
+        with pytest.raises(RefusedImageError, match="='refuse'; exclude it, or admit it"):
             read_radiograph(path)
 
 
@@ -77,7 +77,7 @@ def test_color(make_dicom):
     np.testing.assert_allclose(read_radiograph(path, rules={"color": "pass"})[0], 0.2, atol=1e-6)
 
 
-def test_several_frames_are_a_matter_of_frames_not_of_rules(make_dicom):
+def test_several_frames_are_refused_regardless_of_the_rules(make_dicom):
     frames = np.zeros((3, 4, 5), dtype=np.uint16)
     path = make_dicom(modality="MG", pixels=frames, ImageType=["DERIVED", "PRIMARY", "TOMOSYNTHESIS"])
     with pytest.raises(MultiFrameError, match="it has 3 frames"):

@@ -25,7 +25,7 @@ def test_elements_are_those_of_pydicom(make_dicom, syntax):
 @pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.name)
 @pytest.mark.parametrize("kilobytes", [70, 1500])
 def test_long_headers(make_dicom, make_lut, syntax, kilobytes):
-    """Lookup tables that no first prefix of a file holds."""
+    """The lookup tables do not fit into the first prefix of the file."""
     tables = [make_lut(np.arange(32000) % 4096, bits=12) for _ in range(kilobytes // 64 + 1)]
     path = make_dicom(pixels=PIXELS, transfer_syntax=syntax, VOILUTSequence=tables)
     header = read_header(path)
@@ -39,7 +39,7 @@ def test_pixels_of_several_frames_are_not_loaded(make_dicom):
     assert read_header(path).PixelData == b""
 
 
-def test_no_more_than_two_frames_of_a_lying_header_are_loaded(make_dicom):
+def test_at_most_two_frames_are_loaded_if_the_header_is_wrong(make_dicom):
     path = make_dicom(pixels=np.zeros((1000, 1000), dtype=np.uint16), Rows=10, Columns=10)
     assert len(read_header(path).PixelData) == 2 * 200 + 2
 
@@ -52,7 +52,7 @@ def test_length_beyond_the_end_of_the_file(make_dicom):
     assert len(read_header(path).PixelData) == PIXELS.nbytes
 
 
-def test_no_more_is_inflated_than_the_frame_needs(make_dicom):
+def test_no_more_is_decompressed_than_the_frame_needs(make_dicom):
     import tracemalloc
 
     path = make_dicom(pixels=PIXELS, transfer_syntax=uid.DeflatedExplicitVRLittleEndian)
@@ -70,14 +70,14 @@ def test_no_more_is_inflated_than_the_frame_needs(make_dicom):
 
 
 def _inflate(data):
-    start = 144 + int.from_bytes(data[140:144], "little")  # behind the group 0002
+    start = 144 + int.from_bytes(data[140:144], "little")  # after the group 0002
     return data[:start], zlib.decompress(data[start:], -zlib.MAX_WBITS)
 
 
 def test_element_that_does_not_parse(make_dicom):
     path = make_dicom(pixels=PIXELS)
     _overwrite(path, "Rows", "US", b"\1\0\2")
-    with pytest.raises(errors.UnreadableFileError, match="its Rows does not parse; mend"):
+    with pytest.raises(errors.UnreadableFileError, match="its Rows does not parse; correct"):
         read_header(path)
 
 
@@ -95,7 +95,7 @@ def _overwrite(path, keyword, vr, value):
     data.save_as(path)
 
 
-def test_no_dicom(tmp_path):
+def test_not_dicom(tmp_path):
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
     with pytest.raises(errors.UnreadableFileError, match=r"a.dcm: "):
         read_header(tmp_path / "a.dcm")

@@ -37,19 +37,19 @@ def test_boxes_flip_and_stay_ordered():
     assert map_boxes(torch.tensor([[1.0, 2, 4, 6]]), flip).tolist() == [[6, 2, 9, 6]]
 
 
-def test_turned_box_gets_its_hull():
+def test_rotated_box_becomes_its_bounding_box():
     quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     assert map_boxes(torch.tensor([[0.0, 0, 4, 2]]), quarter).tolist() == [[-2, 0, 0, 4]]
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
-def test_identity_leaves_every_pixel(mode):
+def test_identity_keeps_every_pixel(mode):
     image = torch.rand(2, 5, 7)
     torch.testing.assert_close(resample(image, np.eye(3), (5, 7), mode), image, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
-def test_whole_shift_and_what_lies_outside(mode):
+def test_integer_shift_and_outside_value(mode):
     image = torch.arange(4.0).reshape(1, 1, 4) + 1
     shifted = resample(image, translation(1, 0), (1, 4), mode, outside=-7.0)
     torch.testing.assert_close(shifted, torch.tensor([[[2.0, 3, 4, -7]]]))
@@ -62,12 +62,12 @@ def test_mirror(mode):
     torch.testing.assert_close(mirrored, image.flip(-1), atol=1e-5, rtol=0)
 
 
-def test_nearest_carries_nan():
+def test_nearest_preserves_nan():
     image = torch.tensor([[[float("nan"), 1.0]]])
     assert torch.isnan(resample(image, np.eye(3), (1, 2), "nearest")).tolist() == [[[True, False]]]
 
 
-def test_bands_of_rows_join_without_a_seam():
+def test_row_bands_join_seamlessly():
     ramp = torch.arange(1300.0)[None, :, None].expand(1, 1300, 2)
     torch.testing.assert_close(resample(ramp, np.eye(3), (1300, 2)), ramp, atol=1e-3, rtol=0)
 
@@ -75,24 +75,28 @@ def test_bands_of_rows_join_without_a_seam():
 def test_shrinking_averages():
     checks = (torch.arange(64)[:, None] + torch.arange(64)) % 2
     small = resize_area(checks[None].float(), (16, 16))
-    torch.testing.assert_close(small, torch.full((1, 16, 16), 0.5), atol=0.01, rtol=0)  # plain bilinear gives 0 or 1
+    torch.testing.assert_close(
+        small, torch.full((1, 16, 16), 0.5), atol=0.01, rtol=0
+    )  # plain bilinear interpolation gives 0 or 1
 
 
 def test_shrinking_keeps_the_geometry():
     ramp = (torch.arange(60.0) + 0.5).expand(1, 4, 60)
     small = resize_area(ramp, (4, 20))
     expected = (torch.arange(20.0) + 0.5) * 3
-    torch.testing.assert_close(small[0, 0, 2:-2], expected[2:-2], atol=1e-3, rtol=0)  # at the ends the filter is cut
+    torch.testing.assert_close(
+        small[0, 0, 2:-2], expected[2:-2], atol=1e-3, rtol=0
+    )  # the filter is truncated at the ends
 
 
 def test_nearest_resize():
     assert resize_nearest(torch.tensor([[[1.0, 2.0, 3.0, 4.0]]]), (1, 2)).tolist() == [[[2.0, 4.0]]]
 
 
-def test_index_affine_maps_pixel_centers_to_millimetres():
-    half = scaling(2, 2)  # each pixel at hand covers 2 x 2 of the source
+def test_index_affine_maps_pixel_centers_to_millimeters():
+    half = scaling(2, 2)  # each pixel of the image covers 2 x 2 source pixels
     affine = index_affine(half, np.array([0.5, 0.1]))
-    # pixel (0, 0) is centered between the source's pixels 0 and 1: 0.5 pixels
+    # the center of pixel (0, 0) is between source pixels 0 and 1, at 0.5 pixels
     np.testing.assert_allclose(affine @ [0, 0, 0, 1], [0.25, 0.05, 0, 1])
     np.testing.assert_allclose(affine @ [1, 2, 0, 1], [1.25, 0.45, 0, 1])
     np.testing.assert_allclose(index_affine(np.eye(3), np.full(2, np.nan)), np.eye(4))

@@ -35,7 +35,7 @@ def test_boxes_under_a_pixel_are_dropped():
     assert move_boxes(boxes, scaling(0.09, 1), (20, 20)).tolist() == [[-1] * 5]
 
 
-def test_rank_tells_what_a_target_is():
+def test_rank_determines_the_target_type():
     assert is_map(torch.zeros(2, 3, 4))
     assert is_boxes(torch.zeros(9, 5))
     for other in (torch.zeros(5), torch.zeros(()), torch.zeros(9, 4), np.zeros((9, 5)), "a"):
@@ -43,6 +43,6 @@ def test_rank_tells_what_a_target_is():
         assert not is_boxes(other)
 
 
-def test_an_image_that_was_not_loaded():
+def test_image_without_metadata():
     with pytest.raises(ValueError, match="expected under 'image'; put LoadRadiographd first"):
         image_of({"image": torch.zeros(1, 2, 2)}, "image")

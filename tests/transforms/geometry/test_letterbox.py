@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtmedformer_monai.transforms import FitRadiographd
+from mtmedformer_monai.transforms import Letterboxd
 from mtmedformer_monai.transforms.geometry.affine import compose, invert, map_boxes
-from mtmedformer_monai.transforms.geometry.letterbox import content_size, fit_map
+from mtmedformer_monai.transforms.geometry.letterbox import content_size, letterbox_map
 
 KEYS = ("image", "map", "boxes", "label")
 SIDE = st.integers(1, 5000)
@@ -21,9 +21,10 @@ def test_content_size(shape, size, expected):
 
 
 @given(SIDE, SIDE, st.integers(1, 600), st.integers(1, 600))
-def test_the_whole_image_lands_on_whole_pixels_inside_the_frame(height, width, rows, columns):
+def test_the_whole_image_maps_to_whole_pixels_inside_the_canvas(height, width, rows, columns):
     box = map_boxes(
-        torch.tensor([[0.0, 0, width, height]], dtype=torch.float64), invert(fit_map((height, width), (rows, columns)))
+        torch.tensor([[0.0, 0, width, height]], dtype=torch.float64),
+        invert(letterbox_map((height, width), (rows, columns))),
     )[0]
     np.testing.assert_allclose(box, np.round(box), atol=1e-6)
     assert box[0] >= -1e-6
@@ -35,7 +36,7 @@ def test_the_whole_image_lands_on_whole_pixels_inside_the_frame(height, width, r
 
 
 def test_aspect_ratio_and_central_padding(make_item):
-    item = FitRadiographd(KEYS, (40, 40))(make_item(20, 10))
+    item = Letterboxd(KEYS, (40, 40))(make_item(20, 10))
     assert item["image"].shape == (1, 40, 40)
     assert item["image"][..., :10].abs().max() == 0
     assert item["image"][..., 30:].abs().max() == 0
@@ -46,9 +47,9 @@ def test_aspect_ratio_and_central_padding(make_item):
     assert item["label"] == 1
 
 
-def test_masks_enlarge_by_whole_pixels_and_nan_channels_stay(make_item):
+def test_masks_are_enlarged_by_whole_pixels_and_nan_channels_are_kept(make_item):
     before = make_item(20, 10)
-    after = FitRadiographd(KEYS, 40)(before)["map"]
+    after = Letterboxd(KEYS, 40)(before)["map"]
     np.testing.assert_array_equal(after[0, ::2, 10:30:2], before["map"][0])
     assert after[0, :, :10].eq(0).all()
     assert torch.isnan(after[1]).all()
@@ -56,36 +57,36 @@ def test_masks_enlarge_by_whole_pixels_and_nan_channels_stay(make_item):
 
 def test_same_size_changes_nothing(make_item):
     before = make_item(16, 16)
-    after = FitRadiographd(KEYS, 16)(before)
+    after = Letterboxd(KEYS, 16)(before)
     np.testing.assert_array_equal(after["image"], before["image"])
     np.testing.assert_array_equal(after["image"].meta["to_source"], np.eye(3))
 
 
 def test_affine_follows(make_item):
-    image = FitRadiographd("image", 10)(make_item(20, 20))["image"]
-    np.testing.assert_allclose(np.diag(image.affine)[:2], [0.4, 0.2])  # mm of a pixel twice as large
+    image = Letterboxd("image", 10)(make_item(20, 20))["image"]
+    np.testing.assert_allclose(np.diag(image.affine)[:2], [0.4, 0.2])  # mm per pixel, twice as large as in the source
     np.testing.assert_array_equal(image.affine, image.meta["affine"])
     np.testing.assert_allclose(np.diag(image.meta["original_affine"])[:2], [0.2, 0.1])
 
 
-def test_it_composes_with_what_came_before(make_item):
-    once = FitRadiographd("image", 12)(FitRadiographd("image", (30, 24))(make_item(20, 10)))["image"]
-    expected = compose(fit_map((20, 10), (30, 24)), fit_map((30, 24), (12, 12)))
+def test_to_source_is_composed(make_item):
+    once = Letterboxd("image", 12)(Letterboxd("image", (30, 24))(make_item(20, 10)))["image"]
+    expected = compose(letterbox_map((20, 10), (30, 24)), letterbox_map((30, 24), (12, 12)))
     np.testing.assert_allclose(once.meta["to_source"], expected)
 
 
 def test_stays_in_range(make_item):
-    image = FitRadiographd("image", 7)(make_item(50, 61))["image"]
+    image = Letterboxd("image", 7)(make_item(50, 61))["image"]
     assert image.min() >= 0.0
     assert image.max() <= 1.0
 
 
 def test_errors(make_item):
     with pytest.raises(ValueError, match="size expects whole numbers above 0, got 0"):
-        FitRadiographd("image", 0)
+        Letterboxd("image", 0)
     with pytest.raises(ValueError, match=r"a target has \(3, 3\) pixels, its image \(20, 10\)"):
-        FitRadiographd(("image", "map"), 8)({**make_item(20, 10), "map": torch.zeros(1, 3, 3)})
+        Letterboxd(("image", "map"), 8)({**make_item(20, 10), "map": torch.zeros(1, 3, 3)})
 
 
 def test_targets_may_be_missing(make_item):
-    assert set(FitRadiographd(KEYS, 8)({"image": make_item(4, 4)["image"]})) == {"image"}
+    assert set(Letterboxd(KEYS, 8)({"image": make_item(4, 4)["image"]})) == {"image"}

@@ -12,7 +12,7 @@ from mtmedformer_monai.transforms.geometry.turns import Turn
     [
         (["P", "FL"], "P\\FL"),
         (["A ", "R"], "A\\R"),
-        ("CC", ""),  # CBIS-DDSM keeps the view there
+        ("CC", ""),  # CBIS-DDSM stores the view in this element
         ([], ""),
         (["P"], ""),
         (["P", ""], ""),
@@ -28,7 +28,7 @@ def test_reading(value, expected):
     assert read_patient_orientation(header) == expected
 
 
-# Rows run toward the first, columns toward the second. Standard hanging first, then turned by 180 degrees, mirrored.
+# Row direction, then column direction. Standard hanging first, then rotated by 180 degrees, then mirrored.
 @pytest.mark.parametrize(
     ("orientation", "laterality", "turn"),
     [
@@ -57,10 +57,10 @@ LETTERS = {"A": "P", "P": "A", "R": "L", "L": "R", "H": "F", "F": "H"}
 @pytest.mark.parametrize("view", ["CC", "MLO"])
 @pytest.mark.parametrize("side", ["L", "R"])
 @pytest.mark.parametrize("stored", ["", "x", "y", "xy", "t", "tx", "ty", "txy"])
-def test_however_it_is_stored_it_comes_out_as_a_left_breast_hangs(view, side, stored):
-    """A picture whose corners are known is laid in each of eight ways, and its letters with it."""
-    up = {"CC": side, "MLO": "H"}[view]  # the lateral side, or the head
-    hung = torch.tensor([[1.0, 2.0], [3.0, 4.0]])  # left: chest wall, top: up
+def test_every_stored_orientation_becomes_the_standard_hanging_of_a_left_breast(view, side, stored):
+    """An image with known corners is stored in each of the eight orientations, with the matching letters."""
+    up = {"CC": side, "MLO": "H"}[view]  # the direction at the top: the lateral side or the head
+    hung = torch.tensor([[1.0, 2.0], [3.0, 4.0]])  # chest wall on the left, `up` at the top
     way = Turn("t" in stored, "x" in stored, "y" in stored)
     rows, columns = "A", LETTERS[up]
     if way.transpose:

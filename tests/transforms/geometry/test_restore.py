@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtmedformer_monai.transforms import (
-    FitRadiographd,
+    Letterboxd,
     RandGeometryd,
     RestoreToSourced,
     Turn,
@@ -16,7 +16,7 @@ from mtmedformer_monai.transforms import (
 )
 from mtmedformer_monai.transforms.augmentation.random_geometry import Motion
 from mtmedformer_monai.transforms.geometry.affine import invert, map_boxes
-from mtmedformer_monai.transforms.geometry.letterbox import fit_map
+from mtmedformer_monai.transforms.geometry.letterbox import letterbox_map
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000), st.integers(8, 600), st.integers(0, 10**6))
@@ -24,7 +24,7 @@ def test_boxes_return_to_the_source(height, width, side, seed):
     random = np.random.default_rng(seed)
     corners = np.sort(random.random((5, 2, 2)) * [width, height], axis=1)
     boxes = torch.from_numpy(corners.reshape(5, 4))
-    to_source = fit_map((height, width), (side, side))
+    to_source = letterbox_map((height, width), (side, side))
     back = restore_boxes(map_boxes(boxes, invert(to_source)), to_source)
     torch.testing.assert_close(back, boxes, atol=1e-6, rtol=0)
 
@@ -33,8 +33,8 @@ def test_boxes_return_to_the_source(height, width, side, seed):
 @given(st.integers(2, 60), st.integers(2, 60), st.integers(1, 5), st.integers(0, 99))
 def test_masks_enlarged_by_the_network_return_exactly(make_item, height, width, factor, seed):
     item = make_item(height, width, seed)
-    size = (height * factor + 3, width * factor + 3)  # a scale that is no whole number, and padding
-    fitted = FitRadiographd(("image", "map"), size)(item)
+    size = (height * factor + 3, width * factor + 3)  # a fractional scale factor, and padding
+    fitted = Letterboxd(("image", "map"), size)(item)
     to_source = fitted["image"].meta["to_source"]
     back = restore_masks(fitted["map"][:1], to_source, (height, width), mode="nearest")
     np.testing.assert_array_equal(back, item["map"][:1])
@@ -44,18 +44,18 @@ def test_masks_enlarged_by_the_network_return_exactly(make_item, height, width, 
 def test_smooth_maps_return_closely(shape):
     y, x = torch.meshgrid(torch.linspace(0, 1, shape[0]), torch.linspace(0, 1, shape[1]), indexing="ij")
     smooth = torch.stack([x, y])
-    to_source = fit_map(shape, (40, 40))
+    to_source = letterbox_map(shape, (40, 40))
     from mtmedformer_monai.transforms.geometry.affine import resize_area
-    from mtmedformer_monai.transforms.geometry.letterbox import fit_map_values
+    from mtmedformer_monai.transforms.geometry.letterbox import letterbox_values
 
-    back = restore_masks(fit_map_values(smooth, (40, 40), resize_area), to_source, shape)
+    back = restore_masks(letterbox_values(smooth, (40, 40), resize_area), to_source, shape)
     assert back.shape == (2, *shape)
-    # half a pixel of the coarser grid is lost at the edges of a ramp
+    # at the edges of a ramp, half a pixel of the coarser grid is lost
     torch.testing.assert_close(back, smooth, atol=1.0 / min(shape), rtol=0)
 
 
 def test_padding_does_not_bleed_into_the_edge():
-    to_source = fit_map((4, 2), (8, 8))
+    to_source = letterbox_map((4, 2), (8, 8))
     full = torch.zeros(1, 8, 8)
     full[:, :, 2:6] = 1.0
     assert restore_masks(full, to_source, (4, 2)).eq(1).all()
@@ -68,7 +68,7 @@ def test_after_a_random_motion(make_item):
     rough = restore_masks(moved["image"].as_tensor(), to_source, (40, 30))
     inner = np.s_[0, 12:28, 10:20]
     smooth = torch.nn.functional.avg_pool2d(item["image"].as_tensor(), 3, 1, 1)
-    # twice interpolated noise is close to its local mean: 0.29 is the deviation of the noise itself
+    # noise that is interpolated twice is close to its local mean; its own standard deviation is 0.29
     assert (rough[inner] - smooth[inner]).abs().mean() < 0.15
 
 
@@ -78,8 +78,8 @@ def test_mirror_returns_exactly():
     torch.testing.assert_close(restore_masks(masks, matrix, (6, 8)), masks.flip(-1), atol=1e-5, rtol=0)
 
 
-def test_transform_goes_by_rank(make_item):
-    image = FitRadiographd("image", (40, 40))(make_item(20, 10))["image"]
+def test_transform_uses_the_rank(make_item):
+    image = Letterboxd("image", (40, 40))(make_item(20, 10))["image"]
     rows = torch.tensor([[10.0, 0, 30, 40, 12, 14, 4, 0.9]])
     pred = {"lung": torch.rand(2, 40, 40), "boxes": rows, "finding": torch.tensor([0.2, 0.8])}
     out = RestoreToSourced("pred")({"image": image, "pred": pred})["pred"]
@@ -90,16 +90,16 @@ def test_transform_goes_by_rank(make_item):
 
 
 def test_a_tensor_alone(make_item):
-    image = FitRadiographd("image", (40, 40))(make_item(20, 10))["image"]
+    image = Letterboxd("image", (40, 40))(make_item(20, 10))["image"]
     out = RestoreToSourced("pred")({"image": image, "pred": torch.ones(1, 40, 40, dtype=torch.bool)})["pred"]
     assert out.shape == (1, 20, 10)
     assert out.eq(1).all()
 
 
 @pytest.mark.parametrize("turn", [Turn(flip_x=True), Turn(flip_y=True), Turn(True), Turn(True, True, True)])
-def test_turned_and_fitted_masks_return_exactly(make_item, turn):
+def test_turned_and_letterboxed_masks_return_exactly(make_item, turn):
     item = make_item(20, 10)
-    fitted = FitRadiographd(("image", "map"), (70, 64))(turn_item(item, turn, ("image", "map")))
+    fitted = Letterboxd(("image", "map"), (70, 64))(turn_item(item, turn, ("image", "map")))
     to_source = fitted["image"].meta["to_source"]
     nearest = restore_masks(fitted["map"][:1], to_source, (20, 10), mode="nearest")
     np.testing.assert_array_equal(nearest, item["map"][:1])
@@ -107,9 +107,9 @@ def test_turned_and_fitted_masks_return_exactly(make_item, turn):
 
 @pytest.mark.parametrize("turn", [Turn(), Turn(flip_x=True), Turn(True)])
 def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_item, turn):
-    """Certain everywhere in the image, and nowhere beside it."""
+    """The prediction is 1 everywhere in the image and 0 in the padding."""
     item = crop_item(turn_item(make_item(20, 10), turn, ("image",)), (0, 0, 7, 9), ("image",))
-    fitted = FitRadiographd("image", 64)(item)["image"]
+    fitted = Letterboxd("image", 64)(item)["image"]
     content = restore_masks(torch.ones(1, 9, 7), item["image"].meta["to_source"], (20, 10), mode="nearest")
     probs = torch.zeros(1, 64, 64)
     probs[:, :, 7:57] = 1.0
@@ -117,21 +117,21 @@ def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_
     assert back[content > 0].min() > 1.0 - 1e-6  # interpolated between ones
 
 
-def test_boxes_are_clipped_to_the_source_and_dropped_beside_it(make_item):
-    """A source of 20 x 10 pixels, shown at half its size: network points times 2 are source points."""
+def test_boxes_are_clipped_to_the_source_and_dropped_outside(make_item):
+    """The source of 20 x 10 pixels is shown at half its size, so source points are network points times 2."""
     image = make_item(20, 10)["image"]
     image.meta["to_source"] = np.diag([2.0, 2.0, 1.0])
     rows = torch.tensor([
-        [-78.0, 1.0, 2.0, 99.0, 7.0],  # to the left of the image and below it
+        [-78.0, 1.0, 2.0, 99.0, 7.0],  # extends beyond the left and bottom edges
         [1.0, 1.0, 2.0, 2.0, 8.0],
-        [5.0, 1.0, 9.0, 2.0, 9.0],  # beside the right edge, x = 10
-        [-3.0, -3.0, 0.004, 4.0, 9.0],  # 0.008 pixels remain: nothing at the hundredths that are written
+        [5.0, 1.0, 9.0, 2.0, 9.0],  # beyond the right edge at x = 10
+        [-3.0, -3.0, 0.004, 4.0, 9.0],  # 0.008 pixels remain, which is 0 when written in hundredths
     ])  # fmt: skip
     out = RestoreToSourced("pred")({"image": image, "pred": {"boxes": rows}})["pred"]["boxes"]
     torch.testing.assert_close(out, torch.tensor([[0.0, 2, 4, 20, 7], [2.0, 2, 4, 4, 8]]))
 
 
-def test_no_box_at_all_is_left(make_item):
+def test_all_boxes_dropped(make_item):
     image = make_item(20, 10)["image"]
     out = RestoreToSourced("pred")({"image": image, "pred": {"boxes": torch.tensor([[-5.0, -5, -1, -1, 0]])}})
     assert out["pred"]["boxes"].shape == (0, 5)

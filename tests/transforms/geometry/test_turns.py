@@ -14,7 +14,7 @@ IDS = ["".join("txy"[i] for i, flag in enumerate((t.transpose, t.flip_x, t.flip_
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=IDS)
-def test_every_pixel_is_where_the_matrix_says(turn):
+def test_pixels_move_according_to_the_matrix(turn):
     values = torch.arange(12.0).reshape(1, 3, 4)
     turned = turn.apply(values)
     rows, columns = torch.meshgrid(torch.arange(3), torch.arange(4), indexing="ij")
@@ -29,7 +29,7 @@ def test_handedness(turn):
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=IDS)
-def test_upright_turn_undoes_any_turn_of_a_scaled_picture(turn):
+def test_upright_turn_undoes_any_turn_of_a_scaled_image(turn):
     matrix = scaling(2.0, 0.5) @ invert(turn.matrix((3, 4)))
     size = (4, 3) if turn.transpose else (3, 4)
     upright = matrix @ invert(upright_turn(matrix).matrix(size))
@@ -63,7 +63,7 @@ def test_quarter_turn_changes_the_shape(make_item):
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=IDS)
-def test_to_source_leads_back(make_item, turn):
+def test_to_source_undoes_the_turn(make_item, turn):
     item = make_item(8, 6)
     image = turn_item(item, turn, KEYS)["image"]
     composed = image.meta["to_source"] @ turn.matrix((8, 6))

@@ -9,7 +9,7 @@ from mtmedformer_monai.transforms import CleanBackgroundd, clean_background
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("fog", [0.0, 0.08])
-def test_labels_go_and_the_breast_stays_bit_for_bit(make_breast, side, fog):
+def test_labels_are_removed_and_the_breast_is_unchanged(make_breast, side, fog):
     picture, breast = make_breast(240, 200, "left", 0, fog)
     picture[8:30, 150:190] = 1.0
     if side == "right":
@@ -18,7 +18,7 @@ def test_labels_go_and_the_breast_stays_bit_for_bit(make_breast, side, fog):
     np.testing.assert_array_equal(cleaned[breast], picture[breast])
     label = np.s_[8:30, 150:190] if side == "left" else np.s_[8:30, 10:50]
     assert cleaned[label].max() == 0.0
-    assert (cleaned[~breast] > 0).mean() < 0.12  # the margin beside the skin
+    assert (cleaned[~breast] > 0).mean() < 0.12  # the margin along the skin
 
 
 def test_no_breast():
@@ -33,11 +33,11 @@ def test_transform_keeps_metadata(make_breast, make_mammogram):
     assert image.shape == item["image"].shape
 
 
-def test_without_a_breast_nothing_changes_but_a_warning(make_mammogram, caplog):
+def test_without_a_breast_the_image_is_unchanged_with_a_warning(make_mammogram, caplog):
     item = make_mammogram(np.zeros((40, 30)))
     with caplog.at_level(logging.WARNING):
         assert CleanBackgroundd("image")(item)["image"] is item["image"]
-    assert caplog.messages == ["a.dcm: no breast is found in it, so its background is not cleaned."]
+    assert caplog.messages == ["a.dcm: no breast was found, so its background is not cleaned."]
 
 
 def test_negative_margin():

@@ -19,11 +19,13 @@ def overlap(picture, breast):
 )
 def test_digital_images_and_films(make_breast, height, width, border, fog, side):
     picture, breast = make_breast(height, width, side, border, fog)
-    assert overlap(picture, breast) > (0.9 if height < 100 else 0.93)  # about a pixel more along the skin
+    assert overlap(picture, breast) > (
+        0.9 if height < 100 else 0.93
+    )  # the mask is about one pixel larger along the skin
 
 
 @pytest.mark.parametrize("fog", [0.0, 0.08])
-def test_labels_tape_and_scratches_are_no_breast(make_breast, fog):
+def test_labels_tape_and_scratches_are_excluded(make_breast, fog):
     picture, breast = make_breast(240, 200, "left", 0, fog)
     picture[8:40, 160:190] = 1.0  # a label block
     picture[14:34, 168:182] = 0.2
@@ -41,14 +43,14 @@ def test_tape_larger_than_the_breast(make_breast):
     assert overlap(picture, breast) > 0.93
 
 
-def test_the_mask_is_one_piece_without_holes(make_breast):
+def test_the_mask_is_connected_without_holes(make_breast):
     picture, _ = make_breast(120, 90)
     picture[55:60, 20:25] = 0.0
     found = find_breast(torch.from_numpy(picture)[None])
     assert found[50:65, 15:30].all()
 
 
-def test_margin_widens_by_a_part_of_the_longer_side():
+def test_margin_is_a_fraction_of_the_longer_side():
     mask = np.zeros((100, 50), dtype=bool)
     mask[50, 20] = True
     wide = widen(mask, 0.05)
@@ -66,7 +68,7 @@ def test_no_breast(picture):
     assert find_breast(torch.from_numpy(picture.astype(np.float32))[None]) is None
 
 
-def test_a_text_is_no_breast():
+def test_text_is_not_a_breast():
     picture = np.zeros((200, 160), dtype=np.float32)
     picture[20:30, 20:80:3] = 1.0
     assert find_coarse_breast(torch.from_numpy(picture)[None]) is None

@@ -3,25 +3,25 @@ import pytest
 import torch
 
 from mtmedformer_monai.transforms.mammography.breast_mask import CoarseBreast, find_coarse_breast
-from mtmedformer_monai.transforms.mammography.chest_wall import find_chest_wall, measure_evidence
+from mtmedformer_monai.transforms.mammography.chest_wall import asymmetry_score, find_chest_wall
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("border", [0, 20])
 @pytest.mark.parametrize("fog", [0.0, 0.08])
-def test_side_wherever_padding_puts_it(make_breast, side, border, fog):
+def test_side_with_and_without_padding(make_breast, side, border, fog):
     picture, _ = make_breast(140, 120, side, border, fog)
     assert find_chest_wall(find_coarse_breast(torch.from_numpy(picture)[None])) == side
 
 
-def test_a_mirror_image_turns_the_evidence_round(make_breast):
+def test_reflection_negates_the_score(make_breast):
     picture, breast = make_breast(140, 120)
-    evidence = measure_evidence(CoarseBreast(picture, breast))
+    score = asymmetry_score(CoarseBreast(picture, breast))
     mirrored = CoarseBreast(picture[:, ::-1], breast[:, ::-1])
-    assert measure_evidence(mirrored) == pytest.approx(-evidence, abs=1e-6)
+    assert asymmetry_score(mirrored) == pytest.approx(-score, abs=1e-6)
 
 
-def test_what_is_alike_on_both_sides_tells_nothing():
+def test_symmetric_breast_is_inconclusive():
     y, x = np.mgrid[-1:1:100j, -1:1:100j]
     disk = x * x + y * y < 0.8
     assert find_chest_wall(CoarseBreast(disk.astype(np.float32), disk)) == ""

@@ -6,7 +6,7 @@ import torch
 
 from mtmedformer_monai.transforms import OrientBreastd, Turn, plan_turn
 
-DISAGREE = "disagree on where the chest wall lies; the pixels are believed."
+DISAGREE = "disagree on where the chest wall lies; the pixels take precedence."
 
 
 def tensor(picture):
@@ -15,7 +15,7 @@ def tensor(picture):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("laterality", ["", "L", "R"])
-def test_the_image_alone_tells(make_breast, side, laterality):
+def test_the_image_alone_is_sufficient(make_breast, side, laterality):
     plan = plan_turn(tensor(make_breast(side=side)[0]), "", laterality)
     assert plan.turn == Turn(flip_x=side == "right")
     assert plan.is_known
@@ -24,17 +24,17 @@ def test_the_image_alone_tells(make_breast, side, laterality):
 
 
 @pytest.mark.parametrize(("laterality", "flip"), [("L", False), ("R", True)])
-def test_laterality_where_the_image_is_not_clear(laterality, flip):
+def test_laterality_is_used_if_the_image_is_inconclusive(laterality, flip):
     plan = plan_turn(torch.zeros(1, 50, 40), "", laterality)
     assert plan.turn == Turn(flip_x=flip)
     assert not plan.problem
 
 
-def test_nothing_tells():
+def test_unknown_orientation():
     plan = plan_turn(torch.zeros(1, 50, 40))
     assert plan.turn == Turn()
     assert not plan.is_known
-    assert "nothing tells" in plan.problem
+    assert "cannot be determined" in plan.problem
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_nothing_tells():
     ],
     ids=["left", "right", "left turned by 180", "right turned by 180", "transposed", "turned by 90"],
 )
-def test_patient_orientation_lays_it_upright(make_breast, make_mammogram, caplog, stored, orientation, laterality):
+def test_patient_orientation_determines_the_turn(make_breast, make_mammogram, caplog, stored, orientation, laterality):
     picture, _ = make_breast(140, 100)
-    picture[:30] *= 0.5  # what is up
+    picture[:30] *= 0.5  # marks the top
     item = make_mammogram(stored.apply(tensor(picture))[0].numpy(), laterality, orientation)
     with caplog.at_level(logging.WARNING):
         out = OrientBreastd("image")(item)["image"]
@@ -61,7 +61,7 @@ def test_patient_orientation_lays_it_upright(make_breast, make_mammogram, caplog
     assert not caplog.messages
 
 
-def test_where_orientation_and_pixels_disagree_the_pixels_are_believed_once_said(make_breast, make_mammogram, caplog):
+def test_pixels_take_precedence_over_orientation_with_one_warning(make_breast, make_mammogram, caplog):
     picture, _ = make_breast(140, 100, "left")
     orient = OrientBreastd("image")
     with caplog.at_level(logging.WARNING):
@@ -95,20 +95,20 @@ def test_laterality_is_filled_in(make_breast, make_mammogram, side, laterality):
     assert silent["image"].meta["laterality"] == ""
 
 
-def test_laterality_of_one_stored_upside_down(make_breast, make_mammogram):
-    """A right breast whose chest wall lies on the left since it was turned by 180 degrees."""
+def test_laterality_of_an_image_stored_upside_down(make_breast, make_mammogram):
+    """A right breast whose chest wall is on the left because the image is rotated by 180 degrees."""
     picture, _ = make_breast(side="left")
     out = OrientBreastd("image")(make_mammogram(picture, "", "A\\HR"))["image"]
     assert out.meta["laterality"] == "R"
 
 
-def test_the_datalist_speaks_where_the_header_is_silent(make_mammogram):
+def test_datalist_fills_in_missing_header_values(make_mammogram):
     out = OrientBreastd("image")({**make_mammogram(np.zeros((40, 30))), "laterality": "right"})["image"]
     assert out.meta["laterality"] == "R"
     np.testing.assert_array_equal(out.meta["to_source"], [[-1, 0, 30], [0, 1, 0], [0, 0, 1]])
 
 
-def test_the_input_is_left_alone(make_breast, make_mammogram):
+def test_the_input_is_not_modified(make_breast, make_mammogram):
     item = make_mammogram(make_breast(side="right")[0])
     before = item["image"].as_tensor().clone()
     OrientBreastd("image")(item)

@@ -10,14 +10,14 @@ SCALE = DensityScale(air=0.0, fat=2.0, dense=3.0)
 
 @pytest.fixture
 def compressed():
-    """A breast of fat, 2 units at its full thickness and thinner within 20 pixels of the skin; its mask."""
+    """Makes a fatty breast of density 2 at full thickness that thins within 20 pixels of the skin, and its mask."""
     y, x = np.mgrid[0:200, 0:150]
     depth = 110.0 - np.hypot((y - 100) * 1.2, x)
     thickness = np.sqrt(np.clip(1.0 - (1.0 - np.clip(depth / 20.0, 0.0, 1.0)) ** 2, 0.0, 1.0))
     return (2.0 * thickness).astype(np.float32), depth > 0
 
 
-def test_what_is_missing_is_added_toward_the_skin(compressed):
+def test_missing_density_is_added_toward_the_skin(compressed):
     density, mask = compressed
     missing, scale = measure_missing(density, mask)
     assert scale.air == pytest.approx(0.0, abs=0.02)
@@ -29,7 +29,7 @@ def test_what_is_missing_is_added_toward_the_skin(compressed):
     assert np.abs(flattened[ring] - 2.0).mean() < 0.5 * np.abs(density[ring] - 2.0).mean()
 
 
-def test_dense_tissue_does_not_dim_the_fat_beside_it(compressed):
+def test_dense_tissue_does_not_darken_adjacent_fat(compressed):
     density, mask = compressed
     with_mass = density.copy()
     with_mass[90:110, 75:90] += 1.0
@@ -39,7 +39,7 @@ def test_dense_tissue_does_not_dim_the_fat_beside_it(compressed):
 
 
 def test_tone_by_hand():
-    """sigmoid(4 (x - 2.45) / 1.25), less what it gives for air."""
+    """The tone curve is sigmoid(4 (x - 2.45) / 1.25), minus its value for air."""
     x = np.array([0.0, 2.0, 2.45, 3.0])
     sigmoid = 1.0 / (1.0 + np.exp(-3.2 * (x - 2.45)))
     expected = (sigmoid - sigmoid[0]) / (1.0 - sigmoid[0])
@@ -65,7 +65,7 @@ def test_the_unit_of_density_does_not_matter(compressed, factor, offset):
     torch.testing.assert_close(other, plain, atol=2e-3, rtol=0)
 
 
-def test_the_input_is_left_alone(compressed):
+def test_the_input_is_not_modified(compressed):
     density = torch.from_numpy(compressed[0])[None]
     before = density.clone()
     assert torch.equal(render_mammogram(density), render_mammogram(density))

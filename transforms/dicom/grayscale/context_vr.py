@@ -1,7 +1,8 @@
-"""Values whose VR, US or SS, follows from other elements (DICOM PS3.5 A.1): read by their bits, not by their VR.
+"""Reads values whose VR, US or SS, depends on other elements (DICOM PS3.5 A.1) by their bits instead of their VR.
 
-Implicit VR does not say which of the two it is, pydicom then guesses by Pixel Representation alone, and writers of
-explicit VR choose the wrong one. So a value is taken as 16 bits, and its sign from the values that it is compared with.
+Implicit VR does not distinguish the two, so that pydicom guesses from Pixel Representation alone, and some files with
+explicit VR use the wrong one. Values are therefore read as 16-bit words, and their sign is inferred from the range of
+the values to which they apply.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import Any
 import numpy as np
 
 Range = tuple[float, float]
-"""Least and largest value."""
+"""Smallest and largest value."""
 
 
 def read_words(value: Any, header: Any) -> list[int]:
-    """The 16-bit words of an element, 0 to 65,535.
+    """Returns the 16-bit words of an element, 0 to 65,535.
 
     Args:
-        value: of an element: a number, several, or bytes (VR OW or UN).
-        header: the pydicom Dataset around it, for its byte order.
+        value: value of an element: one or several numbers, or bytes (VR OW or UN).
+        header: the pydicom Dataset that contains the element, for its byte order.
 
     Returns:
-        The words; none where the value is missing or empty.
+        The words; an empty list if the value is missing or empty.
     """
     if value is None or value == "":
         return []
@@ -34,13 +35,13 @@ def read_words(value: Any, header: Any) -> list[int]:
 
 
 def is_little_endian(header: Any) -> bool:
-    """False for the retired big endian transfer syntax only."""
+    """Returns whether the byte order is little-endian; False only for the retired big-endian transfer syntax."""
     syntax = getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", None)
     return syntax is None or bool(syntax.is_little_endian)
 
 
 def read_stored_range(header: Any) -> Range:
-    """The least and the largest value that Bits Stored and Pixel Representation admit (PS3.3 C.7.6.3)."""
+    """Returns the range of values allowed by Bits Stored and Pixel Representation (PS3.3 C.7.6.3)."""
     bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
     if header.get("PixelRepresentation", 0) == 1:
         return -(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1
@@ -48,16 +49,16 @@ def read_stored_range(header: Any) -> Range:
 
 
 def choose_first(word: int, count: int, inputs: Range, declared: int) -> int:
-    """The first value mapped of a lookup table: `word`, or `word` - 65,536.
+    """Returns the first input value of a lookup table: either `word` or `word` - 65,536.
 
-    Its sign is that of the values that enter (PS3.3 C.11.1.1 and C.11.2.1.1: stored values, or what a rescale makes of
-    them): the reading of it under which more of them meet an entry.
+    The value has the same sign as the input values of the table, which are stored values or rescaled values (PS3.3
+    C.11.1.1 and C.11.2.1.1). The interpretation for which more input values have an entry is chosen.
 
     Args:
-        word: as 16 bits without sign.
-        count: entries.
-        inputs: range of the values that enter.
-        declared: the value by its VR, for want of a difference.
+        word: the value as an unsigned 16-bit word.
+        count: number of entries.
+        inputs: range of the input values.
+        declared: the value according to its VR, used if both interpretations fit equally well.
 
     Example:
         >>> choose_first(63488, 4096, inputs=(-2048, 2047), declared=63488)

@@ -1,4 +1,4 @@
-"""A DICOM lookup table: the common part of Modality LUT and VOI LUT."""
+"""DICOM lookup tables, as used by the Modality LUT and VOI LUT."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Lookup:
     Attributes:
         entries: int64 (N,), the output values.
         first: input value that maps to the first entry.
-        bits: output bits, so that the output range is 0 to 2**bits - 1: those of the largest entry, whatever the
-            descriptor says. Writers declare 16 and use 12, which the letter of the standard shows nearly black, or
-            declare 8 and use 12; Cornerstone and Horos look at the entries too.
+        bits: number of output bits; the output range is 0 to 2**bits - 1. It is derived from the largest entry instead
+            of the descriptor, as in Cornerstone and Horos: some files declare 16 bits but use 12, which would be nearly
+            black if the standard were followed literally, and others declare 8 but use 12.
     """
 
     entries: NDArray[np.int64]
@@ -29,18 +29,18 @@ class Lookup:
 
     @classmethod
     def from_item(cls, item: Any, header: Any, inputs: Range | None = None) -> Lookup | None:
-        """Reads one sequence item; None where its descriptor or data are missing or do not fit together.
+        """Reads one sequence item; returns None if its descriptor or data are missing or inconsistent.
 
         Args:
             item: pydicom Dataset with LUTDescriptor and LUTData.
-            header: the pydicom Dataset around it, for its byte order.
-            inputs: range of the values that will be mapped; by default that of the stored values.
+            header: the pydicom Dataset that contains the item, for its byte order.
+            inputs: range of the values to be mapped; by default, the range of the stored values.
         """
         return cls.from_values(item.get("LUTDescriptor"), item.get("LUTData"), header, inputs)
 
     @classmethod
     def from_values(cls, descriptor: Any, data: Any, header: Any, inputs: Range | None = None) -> Lookup | None:
-        """The same of a descriptor's and its data's value."""
+        """Reads a table from the values of its descriptor and data; see `from_item`."""
         words = read_words(descriptor, header)
         if data is None or len(words) != 3:
             return None
@@ -53,14 +53,14 @@ class Lookup:
         return cls(entries[:count], first, max(int(entries[:count].max()).bit_length(), 1))
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Maps values of any shape; values below the first or above the last entry take the nearest entry."""
+        """Maps values of any shape; values before the first or after the last entry map to the nearest entry."""
         index = np.floor(values).astype(np.int64) - self.first
         mapped: NDArray[np.int64] = self.entries[np.clip(index, 0, len(self.entries) - 1)]
         return mapped
 
 
 def _entries(data: Any, count: int, little_endian: bool) -> NDArray[np.int64]:
-    """LUT Data as integers: a list (VR US or SS), or bytes (VR OW), with one or two bytes per entry."""
+    """Converts LUT Data to integers: a list (VR US or SS), or bytes (VR OW), with one or two bytes per entry."""
     order = "<" if little_endian else ">"
     if not isinstance(data, bytes):
         words = np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF

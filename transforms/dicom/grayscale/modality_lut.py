@@ -1,4 +1,4 @@
-"""Stored values to the modality's values: Modality LUT Sequence, or rescale slope and intercept."""
+"""Modality LUT: maps stored values to modality values by the Modality LUT Sequence, or rescale slope and intercept."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _LARGEST = 1e30
 
 
 class RescaleError(ValueError):
-    """A slope and an intercept that give no usable values."""
+    """Rescale Slope and Rescale Intercept produce unusable values."""
 
 
 def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
-    """Maps stored values by the Modality LUT Module (DICOM PS3.3 C.11.1); unchanged if there is none.
+    """Applies the Modality LUT Module (DICOM PS3.3 C.11.1) to stored values; they are unchanged if there is none.
 
-    The sequence goes before slope and intercept: a header may hold one of the two only (PS3.3 C.11.1.1), and files
-    that hold both carry the neutral slope 1 and intercept 0.
+    The sequence takes precedence over slope and intercept. A header must contain only one of the two (PS3.3 C.11.1.1),
+    and in files that contain both, the slope is 1 and the intercept 0.
 
     Args:
         values: stored values, any shape.
         header: pydicom Dataset.
 
     Returns:
-        Same shape; integers after a lookup table, float64 after a rescale.
+        Array with the same shape; integers after a lookup table, float64 after a rescale.
 
     Raises:
-        RescaleError: slope and intercept give no finite values, or so large ones that their differences overflow.
+        RescaleError: the rescaled values are not finite, or so large that their differences overflow.
     """
     lookup = _read_table(header)
     if lookup is not None:
@@ -47,7 +47,7 @@ def apply_modality_lut(values: NDArray[Any], header: Any) -> NDArray[Any]:
 
 
 def read_modality_range(header: Any) -> Range:
-    """The least and the largest value that may leave the Modality LUT Module, by the header alone."""
+    """Returns the range of possible output values of the Modality LUT Module, from the header only."""
     lookup = _read_table(header)
     if lookup is not None:
         return float(lookup.entries.min()), float(lookup.entries.max())
@@ -57,15 +57,15 @@ def read_modality_range(header: Any) -> Range:
 
 
 def _read_table(header: Any) -> Lookup | None:
-    """The first item of the Modality LUT Sequence, if it is usable."""
+    """Reads the first item of the Modality LUT Sequence, if it is usable."""
     sequence = header.get("ModalityLUTSequence")
     return Lookup.from_item(sequence[0], header) if sequence else None
 
 
 def _read_rescale(header: Any) -> tuple[float, float]:
-    """Slope and intercept, 1 and 0 where they are missing."""
+    """Reads the slope and intercept; 1 and 0 if they are missing."""
     slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
     slope = 1.0 if slope is None else float(slope)
-    if slope == 0.0:  # seen in the wild, and it would erase the image
+    if slope == 0.0:  # occurs in practice, and would erase the image
         slope = 1.0
     return slope, 0.0 if intercept is None else float(intercept)

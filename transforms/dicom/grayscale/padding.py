@@ -1,4 +1,4 @@
-"""Pixel padding: stored values that stand for 'no image here'."""
+"""Pixel padding: stored values that mark pixels outside the image."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .context_vr import read_stored_range, read_words
 
 
 def is_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
-    """Tells padding from image (DICOM PS3.3 C.7.5.1.1.2).
+    """Returns which pixels are padding (DICOM PS3.3 C.7.5.1.1.2).
 
-    Padding is the Pixel Padding Value or, with a Pixel Padding Range Limit, every value between the two, ends
-    included. It takes no part in contrast, and is shown as background.
+    Padding pixels have the Pixel Padding Value or, with a Pixel Padding Range Limit, any value between the two,
+    inclusive. They are excluded from contrast computations and displayed as background.
 
     Args:
-        stored: values as stored, before any LUT; any shape.
+        stored: stored values, before any LUT; any shape.
         header: pydicom Dataset.
 
     Returns:
-        Same shape, True on padding; None if the header declares none.
+        Bool array of the same shape, or None if the header declares no padding.
     """
     first = _as_stored(header.get("PixelPaddingValue"), header)
     if first is None:
@@ -32,15 +32,15 @@ def is_padding(stored: NDArray[Any], header: Any) -> NDArray[np.bool_] | None:
 
 
 def _as_stored(value: Any, header: Any) -> int | None:
-    """The padding value in the sign of the pixels, whatever its VR; None where it is missing.
+    """Interprets a padding value with the signedness of the pixels, regardless of its VR; None if it is missing.
 
-    Its sign may be extended to 16 bits, or end with Bits Stored as that of the pixels.
+    A negative value may be sign-extended to 16 bits, or have as many bits as Bits Stored, like the pixels.
     """
     words = read_words(value, header)
     if not words:
         return None
     low, high = read_stored_range(header)
-    if high > 0xFFFF and not isinstance(value, bytes):  # more than 16 bits: a VR that tells
+    if high > 0xFFFF and not isinstance(value, bytes):  # more than 16 bits: the VR is unambiguous
         return int(value)
     if low == 0.0 or words[0] <= high:
         return words[0]

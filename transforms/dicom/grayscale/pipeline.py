@@ -1,8 +1,8 @@
-"""Stored gray values to [0, 1]: the whole DICOM grayscale pipeline (PS3.4 N.2), as one table.
+"""The whole DICOM grayscale pipeline (PS3.4 N.2), from stored values to [0, 1], as one lookup table.
 
-Modality LUT, VOI LUT, polarity and padding are functions of the stored value alone. So they are computed once for
-every code up to the largest (at most 65,536), and one lookup maps the pixels: a full-size mammogram costs one gather
-instead of ten float64 passes.
+Modality LUT, VOI LUT, polarity and padding depend only on the stored value. They are therefore computed once for every
+code up to the largest one in the image (at most 65,536 codes), and the pixels are mapped by a single lookup. For a
+full-size mammogram, this is one gather operation instead of ten float64 passes.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ from .polarity import is_inverse
 from .voi_lut import apply_voi_lut
 
 _ROWS_AT_ONCE = 16
-"""Rows of a gather: indices are widened to 64 bits, and this many stay in the cache (8 ms in place of 16)."""
+"""Rows gathered at once; indices are converted to 64 bits, and this many rows fit in the cache (8 ms instead of 16)."""
 
 Ends = tuple[float, float]
-"""Of the range that becomes [0, 1] where the header has no VOI LUT."""
+"""Ends of the range that is mapped to [0, 1] if the header has no VOI LUT."""
 
 
 def to_unit_range(stored: NDArray[Any], header: Any, voi_index: int = 0) -> NDArray[np.float32]:
-    """Maps stored values to [0, 1], brighter is denser.
+    """Maps stored values to [0, 1], where brighter is denser.
 
-    Range: a VOI LUT's or window's output range, where the header has one. Else, up to 8 bits stored, the whole stored
-    range (such images were rendered already, and a PNG of the same picture gives the same values); with more bits, the
-    least to the largest value that is not padding (12 bits in a header that says 16 are common). Padding becomes 0.
+    If the header has a VOI LUT or window, its output range is mapped to [0, 1]. Otherwise the input range depends on
+    Bits Stored. With up to 8 bits, it is the whole stored range, because such images are already rendered, and a PNG of
+    the same image has the same values. With more bits, it is the range from the smallest to the largest value that is
+    not padding, because 12-bit values under a header that declares 16 bits are common. Padding becomes 0.
 
     Args:
-        stored: (H, W) integers as `decode_pixels` gives them.
+        stored: (H, W) integers as returned by `decode_pixels`.
         header: pydicom Dataset.
-        voi_index: which VOI alternative.
+        voi_index: index of the VOI LUT or window.
 
     Returns:
         float32 (H, W) in [0, 1].
 
     Raises:
-        IndexError: the header holds fewer VOI alternatives.
-        ValueError: its numbers give no finite values.
+        IndexError: the header has fewer VOI LUTs or windows.
+        ValueError: the header values produce values that are not finite.
     """
     if stored.dtype.itemsize > 2:  # 32-bit pixels have too many values for a table
         return _map_wide(stored, header, voi_index)
@@ -55,14 +56,14 @@ def to_unit_range(stored: NDArray[Any], header: Any, voi_index: int = 0) -> NDAr
 
 
 def _map_wide(stored: NDArray[Any], header: Any, voi_index: int) -> NDArray[np.float32]:
-    """Every pixel through the pipeline, a few rows at once."""
+    """Applies the pipeline to every pixel, a few rows at a time."""
     bands = [stored[row : row + _ROWS_AT_ONCE] for row in range(0, len(stored), _ROWS_AT_ONCE)]
     ends = None if _has_voi(header) else _stored_ends(header) or _used_ends(bands, header)
     return np.concatenate([_map_values(band.astype(np.int64), header, voi_index, ends) for band in bands])
 
 
 def _map_values(values: NDArray[np.int64], header: Any, voi_index: int, ends: Ends | None) -> NDArray[np.float32]:
-    """The pipeline on values of any shape."""
+    """Applies the pipeline to values of any shape."""
     padding = is_padding(values, header)
     modality = apply_modality_lut(values, header)
     unit = apply_voi_lut(modality, header, voi_index)
@@ -81,7 +82,7 @@ def _has_voi(header: Any) -> bool:
 
 
 def _stored_ends(header: Any) -> Ends | None:
-    """The whole stored range, up to 8 bits."""
+    """Returns the ends of the whole stored range if it has at most 8 bits, otherwise None."""
     if int(header.get("BitsStored", 16)) > 8:
         return None
     ends = apply_modality_lut(np.array(read_stored_range(header)), header)
@@ -89,7 +90,7 @@ def _stored_ends(header: Any) -> Ends | None:
 
 
 def _used_ends(bands: list[NDArray[Any]], header: Any) -> Ends:
-    """The least and the largest value that is not padding."""
+    """Returns the smallest and largest value that are not padding."""
     ends: list[float] = []
     for band in bands:
         values = band.astype(np.int64)
@@ -101,7 +102,7 @@ def _used_ends(bands: list[NDArray[Any]], header: Any) -> Ends:
 
 
 def _find_present(codes: NDArray[Any], count: int) -> NDArray[np.bool_]:
-    """Which of `count` codes occur."""
+    """Returns which of `count` codes occur in the image."""
     present = np.zeros(count, dtype=bool)
     for row in range(0, codes.shape[0], _ROWS_AT_ONCE):
         present[codes[row : row + _ROWS_AT_ONCE].astype(np.intp)] = True
@@ -109,7 +110,7 @@ def _find_present(codes: NDArray[Any], count: int) -> NDArray[np.bool_]:
 
 
 def _gather(table: NDArray[np.float32], codes: NDArray[Any]) -> NDArray[np.float32]:
-    """`table[codes]`, a few rows at once."""
+    """Computes `table[codes]`, a few rows at a time."""
     out = np.empty(codes.shape, dtype=np.float32)
     for row in range(0, codes.shape[0], _ROWS_AT_ONCE):
         rows = slice(row, row + _ROWS_AT_ONCE)

@@ -1,4 +1,4 @@
-"""Polarity: whether the values have to be inverted so that brighter is denser."""
+"""Polarity: whether the values must be inverted so that brighter is denser."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from mtmedformer_monai.transforms.dicom.header import is_for_processing
 
 
 def is_inverse(header: Any) -> bool:
-    """Tells whether larger values, after all LUTs, stand for less dense tissue.
+    """Returns whether larger values, after all LUTs, represent less dense tissue.
 
-    - FOR PROCESSING images are not made for display: there the Pixel Intensity Relationship Sign says what a value
-      means (DICOM PS3.3 C.8.11.3.1.2). +1: larger stored values mean more X-ray intensity, so less tissue. A negative
-      rescale slope has turned that round.
-    - Else MONOCHROME1: the smallest value is shown white (PS3.3 C.7.6.3.1.2).
-    - Presentation LUT Shape INVERSE says the same once more, and is not applied on top: DX requires it of MONOCHROME1
-      (PS3.3 C.8.11.3). Where it stands beside MONOCHROME2 (CR, old writers) it is what asks for the inversion.
-      IDENTITY beside MONOCHROME1 contradicts itself: viewers heed the Photometric Interpretation, and so do we.
+    - FOR PROCESSING images are not intended for display, so the Pixel Intensity Relationship Sign determines the
+      polarity (DICOM PS3.3 C.8.11.3.1.2). With +1, larger stored values mean higher X-ray intensity and thus less
+      tissue; a negative rescale slope reverses this.
+    - Otherwise, MONOCHROME1 means that the smallest value is displayed white (PS3.3 C.7.6.3.1.2).
+    - Presentation LUT Shape INVERSE is equivalent to MONOCHROME1, for which DX requires it (PS3.3 C.8.11.3), so the
+      values are not inverted twice. With MONOCHROME2 (CR, old files), it causes the inversion. IDENTITY with
+      MONOCHROME1 is contradictory; the Photometric Interpretation takes precedence, as in viewers.
 
     Args:
         header: pydicom Dataset.

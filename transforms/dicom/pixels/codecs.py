@@ -1,8 +1,8 @@
-"""Decoders of compressed frames, each around one library.
+"""Decoders of compressed frames, each a wrapper of one library.
 
-Each takes the frame, what its stream declares and the UID of its syntax, and returns unsigned or signed samples
-(rows, columns), or (rows, columns, 3) in color. They raise ImportError where the library is not installed,
-NotImplementedError where it does not know such streams, and what they like on a broken one.
+Each takes the frame, the header of its codestream, and its transfer syntax UID, and returns unsigned or signed samples
+of shape (rows, columns), or (rows, columns, 3) for color. A decoder raises ImportError if the library is not installed,
+NotImplementedError if it does not support such streams, and any exception if the stream is damaged.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from .codestream import StreamForm
+from .codestream import CodestreamHeader
 
 
-def decode_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
-    """JPEG of 8 bits; the components as they are stored."""
+def decode_by_pillow(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
+    """Decodes 8-bit JPEG to the components as stored."""
     if stream.bits != 8:
         raise NotImplementedError(f"Pillow decodes 8 bits, not {stream.bits}")
     with Image.open(BytesIO(frame), formats=("JPEG",)) as picture:
@@ -28,15 +28,15 @@ def decode_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[A
         return np.asarray(picture)
 
 
-def decode_jpeg2000_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
-    """JPEG 2000 and HTJ2K: gray up to 16 bits, color up to 8. Pillow shifts to full range, which is undone."""
+def decode_jpeg2000_by_pillow(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
+    """Decodes JPEG 2000 and HTJ2K, gray up to 16 bits and color up to 8; Pillow's shift to full range is undone."""
     if stream.bits > (16 if stream.samples == 1 else 8):
         raise NotImplementedError(f"Pillow does not decode {stream.samples} samples of {stream.bits} bits")
     if not features.check("jpg_2000"):
         raise ImportError("Pillow was built without OpenJPEG")
     with Image.open(BytesIO(frame), formats=("JPEG2000",)) as picture:
         if picture.mode not in {"L", "I;16", "RGB"}:
-            raise ValueError(f"Pillow takes it for {picture.mode}")
+            raise ValueError(f"Pillow reads it as mode {picture.mode}")
         shifted = np.asarray(picture)
     samples: NDArray[Any] = shifted >> (8 * shifted.dtype.itemsize - stream.bits)
     if not stream.is_signed:
@@ -44,23 +44,25 @@ def decode_jpeg2000_by_pillow(frame: bytes, stream: StreamForm, syntax: str) -> 
     return (samples - samples.dtype.type(1 << (stream.bits - 1))).view(f"i{samples.dtype.itemsize}")
 
 
-def decode_by_openjpeg(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
-    """JPEG 2000 and HTJ2K of any depth."""
+def decode_by_openjpeg(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
+    """Decodes JPEG 2000 and HTJ2K of any bit depth."""
     return np.asarray(import_module("openjpeg").decode(frame))
 
 
-def decode_by_imagecodecs(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
-    """JPEG of 8 to 16 bits, lossless too, by libjpeg-turbo 3: a quarter of GDCM's time."""
+def decode_by_imagecodecs(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
+    """Decodes JPEG of 8 to 16 bits, including lossless, by libjpeg-turbo 3, which takes a quarter of GDCM's time."""
     decode = import_module("imagecodecs").jpeg8_decode
-    if frame.rfind(b"\xff\xd9", frame.find(b"\xff\xda") + 1) < 0:  # it fills the rest with gray
+    if frame.rfind(b"\xff\xd9", frame.find(b"\xff\xda") + 1) < 0:  # the decoder would fill the rest with gray
         raise ValueError("no end of image")
     if stream.samples == 1:
         return np.asarray(decode(frame))
-    return np.asarray(decode(frame, colorspace="RGB", outcolorspace="RGB"))  # equal: the components as they are stored
+    return np.asarray(
+        decode(frame, colorspace="RGB", outcolorspace="RGB")
+    )  # equal color spaces: the components as stored
 
 
-def decode_by_charls(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
-    """JPEG-LS by pyjpegls."""
+def decode_by_charls(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
+    """Decodes JPEG-LS by pyjpegls."""
     samples, info = import_module("jpeg_ls").decode_pixel_data(frame)
     flat = np.frombuffer(samples, dtype="u1" if stream.bits <= 8 else "<u2")
     if stream.samples > 1 and info["interleave_mode"] == 0:
@@ -68,10 +70,10 @@ def decode_by_charls(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[A
     return _shape(flat, stream)
 
 
-def decode_by_gdcm(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any]:
-    """JPEG of 8 to 16 bits, lossless too, and JPEG 2000.
+def decode_by_gdcm(frame: bytes, stream: CodestreamHeader, syntax: str) -> NDArray[Any]:
+    """Decodes JPEG of 8 to 16 bits, including lossless, and JPEG 2000.
 
-    Not by pydicom's plugin, which takes GDCM for unable to read 12-bit JPEG.
+    GDCM is called directly, because pydicom's plugin does not use it for 12-bit JPEG.
     """
     import gdcm
 
@@ -89,11 +91,11 @@ def decode_by_gdcm(frame: bytes, stream: StreamForm, syntax: str) -> NDArray[Any
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
     allocated = 8 if stream.bits <= 8 else 16
     image.SetPixelFormat(gdcm.PixelFormat(stream.samples, allocated, stream.bits, stream.bits - 1, stream.is_signed))
-    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # SWIG gives bytes as text
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # SWIG returns bytes as text
     return _shape(np.frombuffer(decoded, f"<{'i' if stream.is_signed else 'u'}{allocated // 8}"), stream)
 
 
-def _shape(flat: NDArray[Any], stream: StreamForm) -> NDArray[Any]:
-    """Samples by pixel to rows and columns."""
+def _shape(flat: NDArray[Any], stream: CodestreamHeader) -> NDArray[Any]:
+    """Reshapes pixel-interleaved samples to rows and columns."""
     shape = (stream.rows, stream.columns) if stream.samples == 1 else (stream.rows, stream.columns, stream.samples)
     return flat.reshape(shape)

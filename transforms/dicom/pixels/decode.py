@@ -1,4 +1,4 @@
-"""Pixel data to an array, by the decoder that is quickest and kept best for each transfer syntax."""
+"""Decodes pixel data to an array, using the fastest well-maintained decoder for each transfer syntax."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .codecs import (
     decode_by_pillow,
     decode_jpeg2000_by_pillow,
 )
-from .codestream import StreamForm, read_jpeg2000_form, read_jpeg_form
+from .codestream import CodestreamHeader, read_jpeg2000_header, read_jpeg_header
 from .fragments import is_encapsulated, join_fragments, name_stream
-from .image_pixel import ContradictionError, PixelForm, check_form
+from .image_pixel import ContradictionError, ImagePixel, read_image_pixel
 from .native import clip_overshoot, interpret_bits, unpack_native
 from .run_length import decode_run_length
 
-Decoder = Callable[[bytes, StreamForm, str], NDArray[Any]]
+Decoder = Callable[[bytes, CodestreamHeader, str], NDArray[Any]]
 
 NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2")
-"""Transfer syntaxes without compression of the pixels; the last one is big endian."""
+"""Transfer syntaxes with uncompressed pixels; the last one is big-endian."""
 _RUN_LENGTH = "1.2.840.10008.1.2.5"
 _JPEG: tuple[Decoder, ...] = (decode_by_pillow, decode_by_imagecodecs, decode_by_gdcm)
 _JPEG_LOSSLESS: tuple[Decoder, ...] = (decode_by_imagecodecs, decode_by_gdcm)
@@ -47,99 +47,102 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.202": _HTJ2K,
     "1.2.840.10008.1.2.4.203": _HTJ2K,
 }
-"""The first that is installed and knows such streams decodes."""
+"""Decoders by transfer syntax; the first one that is installed and supports the stream is used."""
 _STREAMS = {_JPEG: "JPEG", _JPEG_LOSSLESS: "JPEG", _JPEG_LS: "JPEG", _JPEG_2000: "JPEG 2000", _HTJ2K: "JPEG 2000"}
-"""Streams by their decoders, as `name_stream` names them."""
+"""Names of the streams, as returned by `name_stream`, by their decoders."""
 _LOSSY = {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 81, 91, 203)}
-"""Syntaxes whose decoded values may lie somewhat beyond what was encoded."""
+"""Lossy transfer syntaxes, whose decoded values may slightly exceed the range of the encoded ones."""
 
 _MAX_PIXELS_A_BYTE = 256
-"""Of JPEG: a block of 64 has 2 bits at least."""
+"""Maximum number of JPEG pixels per byte, because each block of 64 pixels takes at least 2 bits."""
 
 
 def decode_pixels(path: str | Path, header: Any) -> tuple[NDArray[Any], str]:
-    """Decodes the one frame of a DICOM image.
+    """Decodes the pixel data of a single-frame DICOM image.
 
     Args:
-        path: for messages.
+        path: the file, for messages.
         header: pydicom Dataset with its pixel data.
 
     Returns:
-        (H, W) or (H, W, 3) integers, unused bits cleared and the sign extended, maybe read-only; and the Photometric
-        Interpretation of the array, which JPEG 2000's own color transforms and JPEG's markers change.
+        The pixels, integers (H, W) or (H, W, 3) with unused bits cleared and the sign extended, possibly read-only; and
+        the Photometric Interpretation of the array. It can differ from that of the header because of the color
+        transforms of JPEG 2000 and the markers of JPEG.
 
     Raises:
-        RadiographError: as `check_form`, or one of
+        RadiographError: see `read_image_pixel`; in addition,
             MissingDecoderError: the transfer syntax needs a package that is not installed.
-            BrokenPixelDataError: cut short, of another form than the header says, or no decoder makes sense of it.
+            BrokenPixelDataError: the pixel data are truncated, damaged, or inconsistent with the header.
     """
-    form = check_form(path, header)
+    image_pixel = read_image_pixel(path, header)
     syntax = str(header.file_meta.TransferSyntaxUID)
     try:
         if syntax in NATIVE:
-            return _unpack(header, form, syntax), form.photometric
-        return _decode(path, header, form, syntax)
+            return _unpack(header, image_pixel, syntax), image_pixel.photometric
+        return _decode(path, header, image_pixel, syntax)
     except (RadiographError, MemoryError):
         raise
     except ContradictionError as error:
         raise BrokenPixelDataError(
-            path, f"its pixel data ({_name(header)}) hold {error}", "mend its header, or fetch the file again"
+            path, f"its pixel data ({_name(header)}) hold {error}", "correct its header, or fetch the file again"
         ) from error
     except EOFError as error:
         problem = f"it ends inside its pixel data ({_name(header)}){f': {error}' if error.args else ''}"
         raise _broken(path, problem) from error
-    except Exception as error:  # decoders raise what they like on a broken stream
+    except Exception as error:  # decoders raise many exception types for damaged streams
         raise _broken(path, f"its pixel data ({_name(header)}) are cut short or damaged") from error
 
 
-def _unpack(header: Any, form: PixelForm, syntax: str) -> NDArray[Any]:
-    """Values of uncompressed pixel data."""
+def _unpack(header: Any, image_pixel: ImagePixel, syntax: str) -> NDArray[Any]:
+    """Returns the values of uncompressed pixel data."""
     element = header["PixelData"]
     if getattr(element, "is_undefined_length", False) or is_encapsulated(element.value):
-        raise ContradictionError("encapsulated items, and its transfer syntax is an uncompressed one")
-    if _is_stream(element.value, form):
-        raise ContradictionError("a compressed stream, and its transfer syntax is an uncompressed one")
-    samples = unpack_native(element.value, form, syntax != NATIVE[-1], is_words=element.VR == "OW")
-    return interpret_bits(samples, form.bits_stored, form.is_signed, form.high_bit)
+        raise ContradictionError("encapsulated items, but its transfer syntax is uncompressed")
+    if _is_stream(element.value, image_pixel):
+        raise ContradictionError("a compressed stream, but its transfer syntax is uncompressed")
+    samples = unpack_native(element.value, image_pixel, syntax != NATIVE[-1], is_words=element.VR == "OW")
+    return interpret_bits(samples, image_pixel.bits_stored, image_pixel.is_signed, image_pixel.high_bit)
 
 
-def _is_stream(data: bytes, form: PixelForm) -> bool:
-    """Whether a value is a bare stream of JPEG or JPEG 2000 of the header's size."""
+def _is_stream(data: bytes, image_pixel: ImagePixel) -> bool:
+    """Returns whether a value is a raw JPEG or JPEG 2000 codestream of the size in the header."""
     kind = name_stream(data)
     if kind not in {"JPEG", "JPEG 2000"}:
         return False
     try:
-        stream = read_jpeg_form(data) if kind == "JPEG" else read_jpeg2000_form(data)
+        stream = read_jpeg_header(data) if kind == "JPEG" else read_jpeg2000_header(data)
     except ValueError:
         return False
-    return (stream.rows, stream.columns) == (form.rows, form.columns)
+    return (stream.rows, stream.columns) == (image_pixel.rows, image_pixel.columns)
 
 
-def _decode(path: str | Path, header: Any, form: PixelForm, syntax: str) -> tuple[NDArray[Any], str]:
-    """Values of compressed pixel data, and their Photometric Interpretation."""
+def _decode(path: str | Path, header: Any, image_pixel: ImagePixel, syntax: str) -> tuple[NDArray[Any], str]:
+    """Returns the values of compressed pixel data and their Photometric Interpretation."""
     if syntax == _RUN_LENGTH:
-        samples = decode_run_length(_join(header, "RLE"), form)
-        return interpret_bits(samples, form.bits_stored, form.is_signed, form.high_bit), form.photometric
+        samples = decode_run_length(_join(header, "RLE"), image_pixel)
+        return interpret_bits(
+            samples, image_pixel.bits_stored, image_pixel.is_signed, image_pixel.high_bit
+        ), image_pixel.photometric
     decoders = _DECODERS.get(syntax)
     if decoders is None:
         raise _missing_decoder(path, header)
     frame, is_jpeg2000 = _join(header, _STREAMS[decoders]), decoders in (_JPEG_2000, _HTJ2K)
-    stream = (read_jpeg2000_form if is_jpeg2000 else read_jpeg_form)(frame)
-    _check_stream(path, stream, form)
+    stream = (read_jpeg2000_header if is_jpeg2000 else read_jpeg_header)(frame)
+    _check_stream(path, stream, image_pixel)
     is_jpeg = decoders in (_JPEG, _JPEG_LOSSLESS)
-    if is_jpeg and form.rows * form.columns > len(frame) * _MAX_PIXELS_A_BYTE:
+    if is_jpeg and image_pixel.rows * image_pixel.columns > len(frame) * _MAX_PIXELS_A_BYTE:
         raise EOFError
     samples = _decode_stream(path, header, frame, stream, decoders)
-    if syntax in _LOSSY and stream.is_signed == form.is_signed and stream.bits > form.bits_stored:
-        samples = clip_overshoot(samples, form.bits_stored)
-    return _interpret(samples, stream, form, is_jpeg), _photometric(stream, form, is_jpeg2000)
+    if syntax in _LOSSY and stream.is_signed == image_pixel.is_signed and stream.bits > image_pixel.bits_stored:
+        samples = clip_overshoot(samples, image_pixel.bits_stored)
+    return _interpret(samples, stream, image_pixel, is_jpeg), _photometric(stream, image_pixel, is_jpeg2000)
 
 
 def _join(header: Any, kind: str) -> bytes:
-    """The frame's stream, which is of the kind that the transfer syntax says."""
+    """Returns the codestream of the frame, after checking that it matches the transfer syntax."""
     data = header.PixelData
     if not is_encapsulated(data) and len(data) > 8:
-        raise ContradictionError("something else than encapsulated items, and its transfer syntax is a compressed one")
+        raise ContradictionError("something other than encapsulated items, but its transfer syntax is compressed")
     frame = join_fragments(data)
     found = name_stream(frame)
     if found and found != kind:
@@ -147,36 +150,40 @@ def _join(header: Any, kind: str) -> bytes:
     return frame
 
 
-def _interpret(samples: NDArray[Any], stream: StreamForm, form: PixelForm, is_jpeg: bool) -> NDArray[Any]:
-    """The values of a stream's samples (PS3.5 8.1.1, 8.2).
+def _interpret(samples: NDArray[Any], stream: CodestreamHeader, image_pixel: ImagePixel, is_jpeg: bool) -> NDArray[Any]:
+    """Converts the samples of a codestream to values (PS3.5 8.1.1, 8.2).
 
-    A stream may code whole words, with an old overlay or without the sign's copies above Bits Stored, or the stored
-    bits alone; then they are aligned right, whatever High Bit says. JPEG's own samples have no sign: of one that codes
-    fewer bits than are stored, the header says where it is. JPEG-LS and JPEG 2000 code the sign as their top bit.
+    A codestream may contain whole words, in which the bits above Bits Stored hold an old overlay or lack the sign
+    extension, or only the stored bits, which are then right-aligned regardless of High Bit. JPEG samples are unsigned,
+    so the position of the sign bit comes from the header even if fewer bits are coded than stored. In JPEG-LS and JPEG
+    2000, the sign is the top coded bit.
     """
-    bits = form.bits_stored if is_jpeg else min(form.bits_stored, stream.bits)
-    high_bit = form.high_bit if stream.bits > form.high_bit else None
-    return interpret_bits(samples, bits, form.is_signed, high_bit)
+    bits = image_pixel.bits_stored if is_jpeg else min(image_pixel.bits_stored, stream.bits)
+    high_bit = image_pixel.high_bit if stream.bits > image_pixel.high_bit else None
+    return interpret_bits(samples, bits, image_pixel.is_signed, high_bit)
 
 
-def _check_stream(path: str | Path, stream: StreamForm, form: PixelForm) -> None:
-    """Decoders allocate what the stream says, not what the header says: both have to agree."""
+def _check_stream(path: str | Path, stream: CodestreamHeader, image_pixel: ImagePixel) -> None:
+    """Checks that the codestream and the header agree, because decoders allocate memory as the codestream declares."""
     declared = (stream.rows, stream.columns, stream.samples)
-    if declared != (form.rows, form.columns, form.samples) or stream.bits > form.bits_allocated:
+    if (
+        declared != (image_pixel.rows, image_pixel.columns, image_pixel.samples)
+        or stream.bits > image_pixel.bits_allocated
+    ):
         raise BrokenPixelDataError(
             path,
             f"its pixel data hold (rows, columns, samples) {declared} of {stream.bits} bits, its header says "
-            f"{(form.rows, form.columns, form.samples)} of {form.bits_allocated} bits",
-            "mend or leave it out",
+            f"{(image_pixel.rows, image_pixel.columns, image_pixel.samples)} of {image_pixel.bits_allocated} bits",
+            "correct the file or exclude it",
         )
 
 
 def _decode_stream(
-    path: str | Path, header: Any, frame: bytes, stream: StreamForm, decoders: tuple[Decoder, ...]
+    path: str | Path, header: Any, frame: bytes, stream: CodestreamHeader, decoders: tuple[Decoder, ...]
 ) -> NDArray[Any]:
-    """By the first decoder that is installed and knows such streams.
+    """Decodes a codestream by the first decoder that is installed and supports it.
 
-    A broken one is not given to the next decoder: one that makes something of it would be trusted.
+    If a decoder fails, no other decoder is tried, because one that tolerates damaged data would return wrong pixels.
     """
     shape = (stream.rows, stream.columns) if stream.samples == 1 else (stream.rows, stream.columns, stream.samples)
     for decoder in decoders:
@@ -190,13 +197,13 @@ def _decode_stream(
     raise _missing_decoder(path, header)
 
 
-def _photometric(stream: StreamForm, form: PixelForm, is_jpeg2000: bool) -> str:
-    """Of what the decoders give: JPEG's components as stored, JPEG 2000's own transforms undone."""
-    if form.samples == 1:
-        return form.photometric
+def _photometric(stream: CodestreamHeader, image_pixel: ImagePixel, is_jpeg2000: bool) -> str:
+    """Returns the Photometric Interpretation of decoded pixels: JPEG as stored, JPEG 2000 with its transform undone."""
+    if image_pixel.samples == 1:
+        return image_pixel.photometric
     if is_jpeg2000:
-        return "RGB" if form.photometric in {"YBR_RCT", "YBR_ICT"} else form.photometric
-    return {"RGB": "RGB", "YBR": "YBR_FULL"}.get(stream.color, form.photometric)
+        return "RGB" if image_pixel.photometric in {"YBR_RCT", "YBR_ICT"} else image_pixel.photometric
+    return {"RGB": "RGB", "YBR": "YBR_FULL"}.get(stream.color, image_pixel.photometric)
 
 
 def _missing_decoder(path: str | Path, header: Any) -> MissingDecoderError:
@@ -209,7 +216,7 @@ def _missing_decoder(path: str | Path, header: Any) -> MissingDecoderError:
 
 
 def _broken(path: str | Path, problem: str) -> BrokenPixelDataError:
-    return BrokenPixelDataError(path, problem, "fetch the file again from its archive, or leave it out")
+    return BrokenPixelDataError(path, problem, "fetch the file again from its archive, or exclude it")
 
 
 def _name(header: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a DICOM header says of its pixels, checked before anything is decoded."""
+"""Reads and checks the description of the pixels in a DICOM header before they are decoded."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _SAMPLES = {
     "YBR_ICT": 3,
 }  # fmt: skip
 _FLOATING_POINT = {"FL", "FD", "OF", "OD"}
-"""VRs that Pixel Data must not have, and that tell what the bits are."""
+"""VRs that Pixel Data must not have; they show that the pixels are floating point."""
 
 
 class ContradictionError(ValueError):
-    """Pixel data that hold something else than the header says; the message names it, and follows 'hold'."""
+    """The pixel data contradict the header; the message describes what they hold, and completes 'hold'."""
 
 
 @dataclass(frozen=True)
-class PixelForm:
-    """The Image Pixel Module of one frame (DICOM PS3.3 C.7.6.3).
+class ImagePixel:
+    """The image pixel description (Image Pixel Module) of one frame (DICOM PS3.3 C.7.6.3).
 
     Attributes:
-        rows: of pixels.
-        columns: of pixels.
-        samples: 1, or 3 in color.
-        bits_allocated: 1, 8, 16 or 32.
-        bits_stored: at most `bits_allocated`.
-        high_bit: of the stored bits; above `bits_stored` - 1 in old files, whose values are aligned left.
-        is_signed: two's complement.
-        is_planar: a color a plane.
+        rows: number of rows.
+        columns: number of columns.
+        samples: samples per pixel, 1 or 3 (color).
+        bits_allocated: bits allocated per sample, 1, 8, 16 or 32.
+        bits_stored: bits stored per sample, at most `bits_allocated`.
+        high_bit: highest stored bit; above `bits_stored` - 1 in old files with left-aligned values.
+        is_signed: whether samples are in two's complement.
+        is_planar: whether the colors are stored in separate planes.
         photometric: Photometric Interpretation.
     """
 
@@ -56,78 +56,80 @@ class PixelForm:
 
     @property
     def num_bytes(self) -> int:
-        """Of one frame without compression, before the padding to an even number."""
+        """Size of one uncompressed frame in bytes, before padding to an even number."""
         samples = 2 if self.photometric == "YBR_FULL_422" else self.samples
         return -(-self.rows * self.columns * samples * self.bits_allocated // 8)
 
 
-def check_form(path: str | Path, header: Any) -> PixelForm:
-    """Reads the form of a header's pixels, and refuses what is no single frame of sane size.
+def read_image_pixel(path: str | Path, header: Any) -> ImagePixel:
+    """Reads the image pixel description of a header, and checks that it is a single frame of plausible size.
 
     Args:
-        path: for messages.
+        path: the file, for messages.
         header: pydicom Dataset.
 
     Raises:
-        MultiFrameError: more than one frame.
-        NoPixelsError: no pixel data, or no usable size.
-        UnsupportedImageError: another color space, floating point.
-        BrokenPixelDataError: an absurd size, or bits that contradict one another.
+        MultiFrameError: there is more than one frame.
+        NoPixelsError: there are no pixel data, or the size is not usable.
+        UnsupportedImageError: the color space is not supported, or the pixels are floating point.
+        BrokenPixelDataError: the size is implausibly large, or attributes contradict each other.
     """
     frames = read_number(path, header, "NumberOfFrames", 1)
     if frames > 1:
         raise MultiFrameError(
-            path, f"it has {frames} frames, and one 2D image is expected", "export a frame or the synthetic 2D view"
+            path, f"it has {frames} frames, but one 2D image is expected", "export a frame or the synthetic 2D view"
         )
     if "PixelData" not in header or header["PixelData"].VR in _FLOATING_POINT:
         raise _no_pixel_data(path, header)
     rows, columns = read_number(path, header, "Rows", 0), read_number(path, header, "Columns", 0)
     if rows < 1 or columns < 1:
-        raise NoPixelsError(path, f"its header says {rows} rows x {columns} columns", "mend or leave it out")
+        raise NoPixelsError(path, f"its header says {rows} rows x {columns} columns", "correct the file or exclude it")
     check_pixels(path, rows, columns)
     photometric = read_code(header, "PhotometricInterpretation")
     samples = _check_samples(path, header, photometric)
     allocated, stored, high_bit = _check_bits(path, header)
     signed = _read_flag(path, header, "PixelRepresentation")
     planar = samples == 3 and _read_flag(path, header, "PlanarConfiguration")
-    return PixelForm(rows, columns, samples, allocated, stored, high_bit, signed, planar, photometric)
+    return ImagePixel(rows, columns, samples, allocated, stored, high_bit, signed, planar, photometric)
 
 
 def read_number(path: str | Path, header: Any, keyword: str, default: int) -> int:
-    """A whole number of a header.
+    """Reads an integer from a header.
 
     Args:
-        path: for messages.
+        path: the file, for messages.
         header: pydicom Dataset.
-        keyword: of the element.
-        default: where it is missing or empty.
+        keyword: keyword of the element.
+        default: value if the element is missing or empty.
 
     Raises:
-        UnreadableFileError: several values, or none that is whole.
+        UnreadableFileError: the element has several values, or the value is not an integer.
     """
     value = header.get(keyword)
     try:
         return default if value is None or value == "" else int(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UnreadableFileError(path, f"its {keyword} is no whole number", "mend its header") from error
+        raise UnreadableFileError(path, f"its {keyword} is not a whole number", "correct its header") from error
 
 
 def _read_flag(path: str | Path, header: Any, keyword: str) -> bool:
-    """An element that is 0 or 1."""
+    """Reads an element that is 0 or 1."""
     number = read_number(path, header, keyword, 0)
     if number not in {0, 1}:
-        raise BrokenPixelDataError(path, f"its {keyword} is {number}, and 0 or 1 is expected", "mend its header")
+        raise BrokenPixelDataError(path, f"its {keyword} is {number}, but 0 or 1 is expected", "correct its header")
     return number == 1
 
 
 def _no_pixel_data(path: str | Path, header: Any) -> NoPixelsError | UnsupportedImageError:
     if {"PixelData", "FloatPixelData", "DoubleFloatPixelData"} & set(header.dir()):
-        return UnsupportedImageError(path, "its pixels are floating point, no radiograph's", "export integers")
-    return NoPixelsError(path, "it has no pixel data", "export the object with its pixels, or leave it out")
+        return UnsupportedImageError(
+            path, "its pixel data are floating point, but integers are expected", "export integers"
+        )
+    return NoPixelsError(path, "it has no pixel data", "export the object with its pixels, or exclude it")
 
 
 def _check_samples(path: str | Path, header: Any, photometric: str) -> int:
-    """Samples a pixel, as the Photometric Interpretation wants them."""
+    """Returns the samples per pixel after checking that they match the Photometric Interpretation."""
     expected = _SAMPLES.get(photometric)
     if expected is None:
         raise UnsupportedImageError(
@@ -138,20 +140,20 @@ def _check_samples(path: str | Path, header: Any, photometric: str) -> int:
     samples = read_number(path, header, "SamplesPerPixel", 1)
     if samples != expected:
         raise BrokenPixelDataError(
-            path, f"its header says {samples} samples a pixel, and {photometric} has {expected}", "mend its header"
+            path, f"its header says {samples} samples per pixel, but {photometric} has {expected}", "correct its header"
         )
     return expected
 
 
 def _check_bits(path: str | Path, header: Any) -> tuple[int, int, int]:
-    """Bits Allocated, Bits Stored, High Bit."""
+    """Reads and checks Bits Allocated, Bits Stored and High Bit."""
     allocated = read_number(path, header, "BitsAllocated", 0)
     stored = read_number(path, header, "BitsStored", allocated)
     high_bit = read_number(path, header, "HighBit", stored - 1)
     if allocated not in {1, 8, 16, 32} or not 1 <= stored <= allocated:
         raise BrokenPixelDataError(
             path,
-            f"its header says {stored} bits stored of {allocated} allocated, and 1, 8, 16 or 32 are expected",
-            "mend its header",
+            f"its header says {stored} bits stored of {allocated} allocated, but 1, 8, 16 or 32 are expected",
+            "correct its header",
         )
     return allocated, stored, high_bit if stored <= high_bit < allocated else stored - 1

@@ -1,4 +1,4 @@
-"""RLE Lossless (DICOM PS3.5 G): PackBits by bytes of a sample."""
+"""Decodes RLE Lossless (DICOM PS3.5 G), which applies PackBits to each byte plane of the samples."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .image_pixel import PixelForm
+from .image_pixel import ImagePixel
 
 _HEADER = struct.Struct("<16L")
-_MAX_REPEATS = 128  # of a byte, by two
+_MAX_REPEATS = 128  # of one byte, coded in two bytes
 
 
-def decode_run_length(frame: bytes, form: PixelForm) -> NDArray[Any]:
-    """Decodes one frame. Pillow's decoder for TIFF reads PackBits twenty times as fast as a loop in Python.
+def decode_run_length(frame: bytes, image_pixel: ImagePixel) -> NDArray[Any]:
+    """Decodes one frame with Pillow's PackBits decoder, which is twenty times as fast as a Python loop.
 
     Args:
-        frame: header of 64 bytes, and a segment for every byte of a sample, the most significant first.
-        form: of the frame.
+        frame: header of 64 bytes, and one segment for each byte of a sample, the most significant byte first.
+        image_pixel: description of the frame.
 
     Returns:
-        Unsigned samples as allocated, (rows, columns), or (rows, columns, 3) in color.
+        Unsigned samples as allocated, (rows, columns), or (rows, columns, 3) for color.
 
     Raises:
-        ValueError: another number of segments than the header's form has bytes.
-        EOFError: a segment cut short, or one that holds less than its bytes of the frame.
+        ValueError: the number of segments differs from the number of bytes per pixel in the header.
+        EOFError: a segment is truncated or too short for the frame.
     """
-    size = form.bits_allocated // 8
-    segments = _split_segments(frame, form.samples * size)
-    pixels = form.rows * form.columns
+    size = image_pixel.bits_allocated // 8
+    segments = _split_segments(frame, image_pixel.samples * size)
+    pixels = image_pixel.rows * image_pixel.columns
     if any(len(segment) * _MAX_REPEATS < 2 * pixels for segment in segments):
         raise EOFError("a segment cut short")
-    samples = np.empty((form.samples, pixels), dtype=f"<u{size}")
-    planes = samples.view(np.uint8).reshape(form.samples, pixels, size)
+    samples = np.empty((image_pixel.samples, pixels), dtype=f"<u{size}")
+    planes = samples.view(np.uint8).reshape(image_pixel.samples, pixels, size)
     for index, segment in enumerate(segments):
         planes[index // size, :, size - 1 - index % size] = _unpack_bits(segment, pixels)
-    shaped = samples.astype(samples.dtype.newbyteorder("="), copy=False).reshape(-1, form.rows, form.columns)
-    return shaped[0] if form.samples == 1 else np.moveaxis(shaped, 0, -1)
+    shaped = samples.astype(samples.dtype.newbyteorder("="), copy=False).reshape(
+        -1, image_pixel.rows, image_pixel.columns
+    )
+    return shaped[0] if image_pixel.samples == 1 else np.moveaxis(shaped, 0, -1)
 
 
 def _split_segments(frame: bytes, expected: int) -> list[memoryview]:
-    """The segments' bytes, by the offsets of the header (G.5)."""
+    """Splits a frame into its segments, using the offsets in the RLE header (G.5)."""
     if len(frame) < _HEADER.size:
         raise ValueError("no RLE header")
     count, *offsets = _HEADER.unpack_from(frame)
@@ -55,9 +57,9 @@ def _split_segments(frame: bytes, expected: int) -> list[memoryview]:
 
 
 def _unpack_bits(segment: memoryview, count: int) -> NDArray[np.uint8]:
-    """The first `count` bytes. One row of them all: runs of careless writers cross the rows' ends."""
+    """Unpacks the first `count` bytes as a single row, because in some files the runs cross row boundaries."""
     try:
         unpacked = Image.frombytes("L", (count, 1), bytes(segment), "packbits", "L")
-    except ValueError as error:  # Pillow's only complaint about PackBits: every byte means something
+    except ValueError as error:  # the only error of Pillow's decoder, because every byte is valid PackBits
         raise EOFError("a segment cut short") from error
     return np.asarray(unpacked).reshape(count)

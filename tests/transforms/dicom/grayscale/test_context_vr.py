@@ -53,13 +53,13 @@ def test_stored_range(signed, bits, ends):
 @pytest.mark.parametrize(
     ("word", "count", "inputs", "declared", "first"),
     [
-        pytest.param(5, 10, (0, 4095), 5, 5, id="no sign in question"),
+        pytest.param(5, 10, (0, 4095), 5, 5, id="unambiguous"),
         pytest.param(63488, 4096, (-2048, 2047), 63488, -2048, id="signed values"),
         pytest.param(40000, 4096, (0, 65535), 40000, 40000, id="unsigned values"),
         pytest.param(40000, 4096, (-1024, 64511), 40000, 40000, id="signed values that reach so far"),
         pytest.param(65535, 3, (0, 4095), -1, -1, id="signed though no value is"),
-        pytest.param(63488, 4096, (0, 65535), -2048, -2048, id="as its VR says where both fit"),
-        pytest.param(63488, 4096, (0, 65535), 63488, 63488, id="as its other VR says"),
+        pytest.param(63488, 4096, (0, 65535), -2048, -2048, id="the VR decides if both fit"),
+        pytest.param(63488, 4096, (0, 65535), 63488, 63488, id="the other VR decides too"),
     ],
 )
 def test_sign_of_the_first_value(word, count, inputs, declared, first):
@@ -83,7 +83,7 @@ def test_voi_lut_by_any_vr(make_dicom, syntax, kind, vr, data_vr):
     pixels = STORED.astype(np.int16) - 2048 if signed else STORED
     rescale = {"RescaleSlope": "1", "RescaleIntercept": "-2048"} if kind == "negative intercept" else {}
     path = make_dicom(pixels=pixels, transfer_syntax=syntax, VOILUTSequence=[table(first, vr, data_vr)], **rescale)
-    # entries are rounded down: one of 4,095
+    # entries are rounded down by up to 1 of 4,095
     np.testing.assert_allclose(read_dicom(path)[0], (STORED / 4095) ** 2, atol=1 / 4095)
 
 
@@ -99,8 +99,8 @@ def test_modality_lut_of_signed_pixels_by_any_vr(make_dicom, syntax, vr):
     np.testing.assert_allclose(read_dicom(path)[0], (STORED / 4095) ** 2, atol=1 / 4095)
 
 
-def test_voi_lut_behind_a_modality_lut_takes_unsigned_values(make_dicom, make_lut):
-    """The first table gives 40,000 and more, which is where the second one begins."""
+def test_voi_lut_after_a_modality_lut_takes_unsigned_values(make_dicom, make_lut):
+    """The outputs of the first table are 40,000 or more, where the second table starts."""
     steps = make_lut([40000 + value for value in range(4096)])
     curve = make_lut([0, 1, 2, 3], first=40000, bits=2)
     path = make_dicom(pixels=np.array([[0, 1], [2, 3]], np.int16), ModalityLUTSequence=[steps], VOILUTSequence=[curve])
@@ -117,5 +117,5 @@ def test_padding_range_of_signed_pixels_by_any_vr(make_dicom, syntax, vr):
         data.add_new(keyword, vr, value if vr == "SS" else value + 0x10000)
     data.save_as(path)
     shown = read_dicom(path)[0]
-    assert (shown == 0).tolist() == [[True, True, False], [False, False, True]]  # the largest is black too
+    assert (shown == 0).tolist() == [[True, True, False], [False, False, True]]  # the largest value is black too
     assert shown[0, 2] == 1.0

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from mtmedformer_monai.transforms.dicom.grayscale.lookup_table import Lookup
 
 
-def test_values_beyond_the_table_take_its_ends(make_lut):
+def test_values_beyond_the_table_map_to_its_ends(make_lut):
     lookup = Lookup.from_item(make_lut([10, 20, 30], first=5), Dataset())
     assert lookup is not None
     assert lookup(np.array([0, 5, 6, 7, 99])).tolist() == [10, 10, 20, 30, 30]
@@ -23,7 +23,7 @@ def test_negative_first_value(make_lut):
     assert lookup(np.array([-2, -1, 0, 1, 2])).tolist() == [1, 1, 2, 3, 3]
 
 
-def test_zero_entries_stand_for_65536(make_lut):
+def test_zero_entries_mean_65536(make_lut):
     lookup = Lookup.from_item(make_lut(range(2**16)), Dataset())
     assert lookup is not None
     assert len(lookup.entries) == 2**16
@@ -80,8 +80,8 @@ def test_entries_are_unsigned_words_whatever_the_vr(vr, data, descriptor):
 
 @pytest.mark.parametrize(("syntax", "order"), [(uid.ExplicitVRLittleEndian, "<"), (uid.ExplicitVRBigEndian, ">")])
 @pytest.mark.parametrize("as_numbers", [False, True], ids=["OW", "US"])
-def test_eight_bit_entries_stand_two_in_a_word_the_first_in_its_low_byte(syntax, order, as_numbers):
-    """PS3.3 C.11.1.1.1 and PS3.5 8.1.1: so a file of big endian words has the bytes of each pair exchanged."""
+def test_two_eight_bit_entries_per_word_with_the_first_in_the_low_byte(syntax, order, as_numbers):
+    """By PS3.3 C.11.1.1.1 and PS3.5 8.1.1, the bytes of each pair are swapped in a big-endian file."""
     words = [1 + 256 * 2, 3 + 256 * 250]
     item, header = Dataset(), Dataset()
     header.file_meta = Dataset()
@@ -93,7 +93,7 @@ def test_eight_bit_entries_stand_two_in_a_word_the_first_in_its_low_byte(syntax,
     assert lookup(np.arange(4)).tolist() == [1, 2, 3, 250]
 
 
-def test_too_few_entries_are_no_table(make_lut):
+def test_too_few_entries_are_not_a_table(make_lut):
     item = make_lut([1, 2])
     item.LUTDescriptor = [5, 0, 16]
     assert Lookup.from_item(item, Dataset()) is None

@@ -26,7 +26,7 @@ def test_nothing_to_apply():
 
 
 @pytest.mark.parametrize("first", [0, 1, 500])
-def test_table_agrees_with_pydicom_and_goes_before_the_rescale(first, make_lut):
+def test_table_agrees_with_pydicom_and_takes_precedence_over_the_rescale(first, make_lut):
     header = Dataset()
     header.ModalityLUTSequence = [make_lut([7, 9, 11, 40000], first=first)]
     header.RescaleSlope, header.RescaleIntercept = "1", "0"

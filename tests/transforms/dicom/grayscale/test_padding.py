@@ -41,7 +41,7 @@ def test_signed_padding_of_twelve_bits_by_any_vr(vr, word, value):
     assert stored[is_padding(stored, header)].tolist() == [value]
 
 
-def test_range_whose_ends_have_other_signs_by_their_vr():
+def test_range_whose_ends_have_different_signs_by_vr():
     header = Dataset()
     header.PixelRepresentation, header.BitsStored = 1, 16
     header.add_new("PixelPaddingValue", "US", 0xFFFE)

@@ -18,7 +18,7 @@ def header_of(**elements):
 STORED = np.array([[0, 100, 200], [300, 400, 1000]], dtype=np.uint16)
 
 
-def test_without_voi_the_values_range_becomes_zero_to_one():
+def test_without_voi_the_range_of_values_becomes_zero_to_one():
     np.testing.assert_allclose(to_unit_range(STORED, header_of()), STORED / 1000, atol=1e-7)
 
 
@@ -27,7 +27,7 @@ def test_eight_bits_keep_the_stored_range_as_a_png_does():
     np.testing.assert_allclose(to_unit_range(stored, header_of(BitsStored=8)), stored / 255, atol=1e-7)
 
 
-def test_padding_takes_no_part_and_is_background():
+def test_padding_is_excluded_and_becomes_background():
     header = header_of(PixelPaddingValue=1000)
     expected = np.array([[0, 0.25, 0.5], [0.75, 1, 0]])
     np.testing.assert_allclose(to_unit_range(STORED, header), expected, atol=1e-7)
@@ -76,7 +76,7 @@ def test_thirty_two_bits_in_more_rows_than_one_band():
 
 
 @pytest.mark.parametrize("value", [0, 7])
-def test_an_image_of_one_value_is_finite(value):
+def test_a_constant_image_is_finite(value):
     assert to_unit_range(np.full((2, 2), value, dtype=np.uint16), header_of()).tolist() == [[0, 0], [0, 0]]
 
 

@@ -18,7 +18,7 @@ from mtmedformer_monai.transforms.dicom.grayscale.polarity import is_inverse
 def test_for_presentation(photometric, shape, inverse):
     header = Dataset()
     header.PhotometricInterpretation = photometric
-    header.PixelIntensityRelationshipSign = 1  # says nothing here: values were turned for display
+    header.PixelIntensityRelationshipSign = 1  # not relevant here: the values are intended for display
     if shape:
         header.PresentationLUTShape = shape
     assert is_inverse(header) is inverse
@@ -28,7 +28,7 @@ def test_for_presentation(photometric, shape, inverse):
     ("sign", "slope", "inverse"), [(1, "1", True), (-1, "1", False), (1, "-1", False), (-1, "-2", True)]
 )
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_for_processing_goes_by_the_sign_of_the_intensity(photometric, sign, slope, inverse):
+def test_for_processing_uses_the_intensity_sign(photometric, sign, slope, inverse):
     header = Dataset()
     header.PhotometricInterpretation, header.PresentationIntentType = photometric, "FOR PROCESSING"
     header.PixelIntensityRelationshipSign, header.RescaleSlope = sign, slope

@@ -43,7 +43,7 @@ def test_window_agrees_with_pydicom(center, width, function):
     values = np.arange(0, 4096, 7)
     header = header_of(WindowCenter=center, WindowWidth=width, VOILUTFunction=function)
     expected = apply_windowing(values, header) / 4095
-    # pydicom holds decimal strings of 16 characters: their rounding, 1e-10 of a width, is all that may differ
+    # the only difference is that pydicom rounds decimal strings to 16 characters, 1e-10 of a width
     np.testing.assert_allclose(apply_voi_lut(values, header), expected, atol=1e-9)
 
 
@@ -52,11 +52,11 @@ def test_index_chooses_the_window():
     values = np.array([100, 200])
     np.testing.assert_allclose(apply_voi_lut(values, header, 0), apply_window(values, 100, 10))
     np.testing.assert_allclose(apply_voi_lut(values, header, 1), apply_window(values, 200, 20))
-    with pytest.raises(IndexError, match="alternative 2 is asked for, and there are 2"):
+    with pytest.raises(IndexError, match="alternative 2 was requested, but there are 2"):
         apply_voi_lut(values, header, 2)
 
 
-def test_table_goes_before_the_window_and_scales_by_its_bits(make_lut):
+def test_table_takes_precedence_over_the_window_and_scales_by_its_bits(make_lut):
     header = header_of(WindowCenter="1", WindowWidth="2", VOILUTSequence=[make_lut([0, 1023, 4095], first=10, bits=12)])
     np.testing.assert_allclose(apply_voi_lut(np.array([0, 10, 11, 12, 50]), header), [0, 0, 1023 / 4095, 1, 1])
 
@@ -66,7 +66,7 @@ def test_table_after_a_rescale_takes_floats(make_lut):
     np.testing.assert_allclose(apply_voi_lut(np.array([0.0, 1.0, 300.0]), header), [0, 100 / 255, 1])
 
 
-def test_windows_that_map_nothing_are_left_out():
+def test_invalid_windows_are_ignored():
     assert read_windows(header_of(WindowCenter=["5", "7"], WindowWidth=["0", "3"])) == [(7.0, 3.0)]
     assert read_windows(header_of(WindowCenter="5")) == []
     assert apply_voi_lut(np.arange(3), header_of(WindowCenter="5", WindowWidth="0")) is None

@@ -1,4 +1,4 @@
-"""Files whose pixel data are in another form than their header says: an error that names it, never a picture."""
+"""Files whose pixel data contradict the header raise a descriptive error instead of returning wrong pixels."""
 
 import io
 import struct
@@ -20,7 +20,7 @@ ITEM = b"\xfe\xff\x00\xe0"
 
 
 def rewrite(path, **elements):
-    """Sets elements, and leaves the rest of the file's bytes as pydicom writes them."""
+    """Sets elements of a file; all other bytes are as pydicom writes them."""
     data = pydicom.dcmread(path)
     for keyword, value in elements.items():
         setattr(data, keyword, value)
@@ -29,7 +29,7 @@ def rewrite(path, **elements):
 
 
 def relabel(path, old, new):
-    """Names another transfer syntax, by its bytes alone."""
+    """Replaces the transfer syntax UID in the bytes of a file."""
     raw = path.read_bytes()
     size = max(len(old) + len(old) % 2, len(new) + len(new) % 2)
     assert raw.count(old.encode()) == 1
@@ -45,7 +45,7 @@ def relabel(path, old, new):
 def test_encapsulated_under_an_uncompressed_syntax(make_dicom, syntax):
     path = make_dicom(pixels=PIXELS, transfer_syntax=syntax)
     relabel(path, syntax, uid.ExplicitVRLittleEndian)
-    with pytest.raises(BrokenPixelDataError, match="are compressed, and its Transfer Syntax UID says"):
+    with pytest.raises(BrokenPixelDataError, match="are compressed, but its Transfer Syntax UID is missing or names"):
         read_dicom(path)
 
 
@@ -55,7 +55,7 @@ def test_raw_pixels_in_a_fragment_under_an_uncompressed_syntax(make_dicom):
     data.PixelData = encapsulate([PIXELS.tobytes()])
     data.save_as(path)
     relabel(path, uid.JPEGLSLossless, uid.ExplicitVRLittleEndian)
-    with pytest.raises(BrokenPixelDataError, match="are compressed, and its Transfer Syntax UID says"):
+    with pytest.raises(BrokenPixelDataError, match="are compressed, but its Transfer Syntax UID is missing or names"):
         read_dicom(path)
 
 
@@ -76,7 +76,7 @@ def test_bare_stream_that_is_as_long_as_the_frame(make_dicom, form):
     Image.fromarray(picture).save(stream, form, **({"no_jp2": True} if form == "JPEG2000" else {}))
     path = make_dicom(pixels=picture, bits=8)
     rewrite(path, PixelData=stream.getvalue().ljust(picture.size, b"\0")[: picture.size])
-    with pytest.raises(BrokenPixelDataError, match="hold a compressed stream, and its transfer syntax is an uncompre"):
+    with pytest.raises(BrokenPixelDataError, match="hold a compressed stream, but its transfer syntax is uncompre"):
         read_dicom(path)
 
 
@@ -84,7 +84,7 @@ def test_bare_stream_that_is_as_long_as_the_frame(make_dicom, form):
 def test_native_under_a_compressed_syntax(make_dicom, syntax):
     path = make_dicom(pixels=PIXELS)
     relabel(path, uid.ExplicitVRLittleEndian, syntax)
-    with pytest.raises(BrokenPixelDataError, match="hold something else than encapsulated items, and its transfer syn"):
+    with pytest.raises(BrokenPixelDataError, match="hold something other than encapsulated items, but its"):
         read_dicom(path)
 
 
@@ -105,20 +105,20 @@ def test_stream_of_another_syntax(make_dicom, actual, declared, name):
         read_dicom(path)
 
 
-def test_whole_colors_where_pairs_share_them(make_dicom):
-    """Decompressed by a tool that left YBR_FULL_422 in the header."""
+def test_full_color_data_declared_as_422(make_dicom):
+    """Simulates a file decompressed by a tool that left YBR_FULL_422 in the header."""
     gray = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1) * 4, 3, axis=2)
     path = make_dicom(pixels=gray, bits=8, photometric="YBR_FULL")
     rewrite(path, PhotometricInterpretation="YBR_FULL_422")
-    with pytest.raises(BrokenPixelDataError, match="hold 192 bytes, and a frame has 128"):
+    with pytest.raises(BrokenPixelDataError, match="hold 192 bytes, but a frame has 128"):
         read_dicom(path)
 
 
 @pytest.mark.parametrize("number", [2, 65535])
 @pytest.mark.parametrize("keyword", ["PlanarConfiguration", "PixelRepresentation"])
-def test_flags_that_are_none(make_dicom, keyword, number):
+def test_invalid_flags(make_dicom, keyword, number):
     path = make_dicom(pixels=np.zeros((4, 4, 3), np.uint8), bits=8, photometric="RGB", **{keyword: number})
-    with pytest.raises(BrokenPixelDataError, match=f"its {keyword} is {number}, and 0 or 1 is expected"):
+    with pytest.raises(BrokenPixelDataError, match=f"its {keyword} is {number}, but 0 or 1 is expected"):
         read_dicom(path)
 
 
@@ -134,21 +134,21 @@ def test_floating_point_in_pixel_data(make_dicom, vr):
         read_dicom(path)
 
 
-def test_several_frames_where_the_header_says_one(make_dicom):
+def test_several_frames_in_a_single_frame_file(make_dicom):
     path = make_dicom(pixels=PIXELS, transfer_syntax=uid.JPEGLSLossless)
     data = pydicom.dcmread(path)
     frame = next(pydicom.encaps.generate_frames(data.PixelData, number_of_frames=1))
     data.PixelData = encapsulate([frame, frame])
     data.save_as(path)
-    with pytest.raises(BrokenPixelDataError, match="hold 2 frames, and one is expected; mend its header"):
+    with pytest.raises(BrokenPixelDataError, match="hold 2 frames, but one is expected; correct its header"):
         read_dicom(path)
     path = make_dicom(pixels=PIXELS, PixelData=PIXELS.tobytes() * 2)
-    with pytest.raises(BrokenPixelDataError, match="hold 1920 bytes, and a frame has 960"):
+    with pytest.raises(BrokenPixelDataError, match="hold 1920 bytes, but a frame has 960"):
         read_dicom(path)
 
 
-def test_deflated_syntax_of_what_is_not_deflated(make_dicom):
+def test_deflated_syntax_without_deflated_data(make_dicom):
     path = make_dicom(pixels=PIXELS)
     relabel(path, uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian)
-    with pytest.raises(UnreadableFileError, match="its transfer syntax is a deflated one, and its data set does not"):
+    with pytest.raises(UnreadableFileError, match="its transfer syntax is deflated, but its data set does not"):
         read_dicom(path)

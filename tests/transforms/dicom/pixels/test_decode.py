@@ -53,12 +53,12 @@ def test_lossy_syntaxes(make_dicom, syntax, bits, tolerance):
     pixels = smooth(top=2**bits - 1)
     path = make_dicom(pixels=pixels, bits=bits, transfer_syntax=syntax)
     decoded, _ = decode_pixels(path, pydicom.dcmread(path))
-    assert np.abs(decoded.astype(int) - pixels).max() <= tolerance  # 1 percent of the range
+    assert np.abs(decoded.astype(int) - pixels).max() <= tolerance  # 1 % of the range
 
 
 def test_multi_frame(make_dicom):
     path = make_dicom(pixels=np.zeros((3, 4, 5), dtype=np.uint16))
-    with pytest.raises(MultiFrameError, match="it has 3 frames, and one 2D image is expected"):
+    with pytest.raises(MultiFrameError, match="it has 3 frames, but one 2D image is expected"):
         decode_pixels(path, pydicom.dcmread(path))
 
 
@@ -75,7 +75,7 @@ def test_no_size(make_dicom):
 
 
 @pytest.mark.parametrize("syntax", [uid.ExplicitVRLittleEndian, uid.JPEGLosslessSV1], ids=["raw", "JPEG"])
-def test_absurd_size_is_refused_before_it_is_allocated(make_dicom, syntax):
+def test_implausible_size_is_refused_before_allocation(make_dicom, syntax):
     path = make_dicom(transfer_syntax=syntax)
     header = pydicom.dcmread(path)
     header.Rows, header.Columns = 65535, 65535
@@ -83,7 +83,7 @@ def test_absurd_size_is_refused_before_it_is_allocated(make_dicom, syntax):
         decode_pixels(path, header)
 
 
-def test_raw_pixels_cut_short(make_dicom):
+def test_truncated_raw_pixels(make_dicom):
     path = make_dicom()
     header = pydicom.dcmread(path)
     header.PixelData = header.PixelData[:-10]
@@ -96,7 +96,7 @@ def test_raw_pixels_cut_short(make_dicom):
 @pytest.mark.parametrize(
     "syntax", [uid.RLELossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEG2000Lossless], ids=lambda s: s.name
 )
-def test_streams_cut_short(make_dicom, syntax):
+def test_truncated_streams(make_dicom, syntax):
     pixels = np.random.default_rng(1).integers(0, 4096, (40, 30)).astype(np.uint16)
     path = make_dicom(pixels=pixels, transfer_syntax=syntax)
     header = pydicom.dcmread(path)
@@ -107,7 +107,7 @@ def test_streams_cut_short(make_dicom, syntax):
 
 
 @pytest.mark.parametrize("syntax", [uid.MPEG2MPML, uid.UID("1.2.3")], ids=lambda syntax: syntax.name)
-def test_syntaxes_that_no_decoder_knows(make_dicom, syntax):
+def test_syntaxes_without_a_decoder(make_dicom, syntax):
     header = pydicom.dcmread(make_dicom(transfer_syntax=uid.JPEGLosslessSV1))
     header.file_meta.TransferSyntaxUID = syntax
     with pytest.raises(MissingDecoderError, match=f"no installed decoder reads its transfer syntax {syntax.name}"):
@@ -123,7 +123,7 @@ def test_library_that_is_not_installed(make_dicom, monkeypatch, syntax, library)
     path = make_dicom(transfer_syntax=syntax)
     for name in (library, "gdcm", "imagecodecs"):
         monkeypatch.setitem(sys.modules, name, None)
-    if library == "openjpeg":  # Pillow reads it as well
+    if library == "openjpeg":  # Pillow can decode it too
         monkeypatch.setattr("PIL.features.check", lambda _: False)
     with pytest.raises(MissingDecoderError, match="pip install python-gdcm pyjpegls"):
         decode_pixels(path, pydicom.dcmread(path))
@@ -136,7 +136,7 @@ def test_lossless_jpeg_without_imagecodecs(make_dicom, monkeypatch):
     np.testing.assert_array_equal(decode_pixels(path, pydicom.dcmread(path))[0], pixels)
 
 
-def test_stream_of_another_size_than_the_header_says(make_dicom):
+def test_stream_whose_size_differs_from_the_header(make_dicom):
     path = make_dicom(transfer_syntax=uid.JPEG2000Lossless)
     header = pydicom.dcmread(path)
     header.Rows += 1
@@ -144,7 +144,7 @@ def test_stream_of_another_size_than_the_header_says(make_dicom):
         decode_pixels(path, header)
 
 
-def test_old_files_whose_values_are_aligned_left(make_dicom):
+def test_old_files_with_left_aligned_values(make_dicom):
     pixels = smooth()
     path = make_dicom(pixels=pixels << 4, HighBit=15)
     np.testing.assert_array_equal(decode_pixels(path, pydicom.dcmread(path))[0], pixels)
@@ -158,8 +158,8 @@ def test_overlay_in_unused_bits_is_cleared(make_dicom):
 
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
 @pytest.mark.parametrize("app", ["JFIF", "none"])
-def test_color_of_a_jpeg_is_what_its_stream_says(make_dicom, photometric, app):
-    """A JFIF marker means YBR, whatever the header says; without one the header is believed."""
+def test_color_space_of_a_jpeg_comes_from_its_stream(make_dicom, photometric, app):
+    """A JFIF marker means YBR regardless of the header; without a marker, the header is used."""
     picture = Image.new("RGB", (16, 16), (200, 10, 60))
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=95, subsampling=0, keep_rgb=photometric == "RGB" and app == "none")

@@ -18,7 +18,7 @@ def test_one_frame_of_several_fragments(table, end):
     assert join_fragments(item(table) + item(b"abcd") + item(b"ef") + end) == b"abcdef"
 
 
-def test_what_pydicom_encapsulates():
+def test_data_encapsulated_by_pydicom():
     assert join_fragments(encapsulate([b"abcdef"], fragments_per_frame=3)) == b"abcdef"
 
 
@@ -27,7 +27,7 @@ def test_two_frames():
         join_fragments(encapsulate([b"ab", b"cd"]))
 
 
-def test_cut_short():
+def test_truncated():
     with pytest.raises(EOFError, match="cut short"):
         join_fragments(item(b"") + item(b"abcdef")[:-1])
 
@@ -38,8 +38,8 @@ def test_nothing(data):
         join_fragments(data)
 
 
-def test_something_else_than_items():
-    with pytest.raises(ValueError, match="something else than an item"):
+def test_something_other_than_items():
+    with pytest.raises(ValueError, match="something other than an item"):
         join_fragments(item(b"") + bytes(20))
 
 
@@ -69,13 +69,13 @@ def table(*offsets):
     [b"", DELIMITER, DELIMITER[:5], b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0abcd"],
     ids=["no end", "delimiter", "half a delimiter", "the next element"],
 )
-def test_offset_table_is_of_no_use_for_one_frame(items, end):
+def test_offset_table_does_not_matter_for_one_frame(items, end):
     assert join_fragments(items + end) == STREAM
 
 
 @pytest.mark.parametrize("offsets", [(), (0,), (0, len(STREAM) + 8)], ids=["empty", "one", "both"])
-def test_two_streams_are_two_frames_whatever_the_table_says(offsets):
-    with pytest.raises(ValueError, match="2 frames, and one is expected"):
+def test_two_streams_are_two_frames_whatever_the_table(offsets):
+    with pytest.raises(ValueError, match="2 frames, but one is expected"):
         join_fragments(table(*offsets) + item(STREAM) + item(STREAM))
 
 

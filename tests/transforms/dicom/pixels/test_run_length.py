@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from pydicom.pixels.encoders.native import _encode_segment
 
-from mtmedformer_monai.transforms.dicom.pixels.image_pixel import PixelForm
+from mtmedformer_monai.transforms.dicom.pixels.image_pixel import ImagePixel
 from mtmedformer_monai.transforms.dicom.pixels.run_length import decode_run_length
 
-FORM = PixelForm(3, 40, 1, 16, 12, 11, is_signed=False, is_planar=False, photometric="MONOCHROME2")
+IMAGE_PIXEL = ImagePixel(3, 40, 1, 16, 12, 11, is_signed=False, is_planar=False, photometric="MONOCHROME2")
 
 
 def frame_of(*segments):
@@ -17,26 +17,26 @@ def frame_of(*segments):
     return header + b"".join(segments)
 
 
-def test_two_bytes_a_sample():
+def test_two_bytes_per_sample():
     array = np.repeat(np.arange(60, dtype=np.uint16) * 64, 2).reshape(3, 40)
     planes = (array >> 8).astype(np.uint8), array.astype(np.uint8)
     frame = frame_of(*(b"".join(bytes(_encode_segment(row.tobytes(), 40)) for row in plane) for plane in planes))
-    decoded = decode_run_length(frame, FORM)
+    decoded = decode_run_length(frame, IMAGE_PIXEL)
     np.testing.assert_array_equal(decoded, array)
     assert decoded.dtype == np.uint16
 
 
 def test_by_hand():
-    """-2 repeats a byte three times, 1 copies two bytes, -128 is nothing; runs may cross rows."""
+    """-2 repeats a byte three times, 1 copies two bytes, -128 is a no-op; runs may cross row boundaries."""
     segment = bytes([0xFE, 7, 0x80, 0x01, 8, 9, 0x00, 5])
-    form = replace(FORM, rows=2, columns=3, bits_allocated=8)
-    assert decode_run_length(frame_of(segment), form).tolist() == [[7, 7, 7], [8, 9, 5]]
+    image_pixel = replace(IMAGE_PIXEL, rows=2, columns=3, bits_allocated=8)
+    assert decode_run_length(frame_of(segment), image_pixel).tolist() == [[7, 7, 7], [8, 9, 5]]
 
 
 def test_color_is_by_plane():
-    form = replace(FORM, rows=1, columns=2, samples=3, bits_allocated=8, photometric="RGB")
+    image_pixel = replace(IMAGE_PIXEL, rows=1, columns=2, samples=3, bits_allocated=8, photometric="RGB")
     frame = frame_of(*(bytes([0xFF, value]) for value in (1, 2, 3)))
-    assert decode_run_length(frame, form).tolist() == [[[1, 2, 3], [1, 2, 3]]]
+    assert decode_run_length(frame, image_pixel).tolist() == [[[1, 2, 3], [1, 2, 3]]]
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_color_is_by_plane():
 )
 def test_broken(frame, error, problem):
     with pytest.raises(error, match=problem):
-        decode_run_length(frame, FORM)
+        decode_run_length(frame, IMAGE_PIXEL)

@@ -1,4 +1,4 @@
-"""Bits above Bits Stored in compressed streams (PS3.5 8.1.1): no part of the value, whatever codes them."""
+"""The bits above Bits Stored in compressed streams are not part of the value (PS3.5 8.1.1), in any codec."""
 
 import struct
 import sys
@@ -92,7 +92,7 @@ def test_streams_of_sixteen_bits(make_dicom, codec, values, codes, high_bit):
 @pytest.mark.parametrize("codec", ["JPEG 2000", "JPEG-LS", "JPEG lossless"])
 @pytest.mark.parametrize("high_bit", [11, 15])
 @pytest.mark.parametrize("signed", [0, 1])
-def test_streams_of_the_stored_bits_are_aligned_right(make_dicom, codec, high_bit, signed):
+def test_streams_of_the_stored_bits_are_right_aligned(make_dicom, codec, high_bit, signed):
     codes = CODES & 0xFFF if signed else UNSIGNED
     path = write(make_dicom, codec, codes, 12, HighBit=high_bit, PixelRepresentation=signed)
     np.testing.assert_array_equal(decode_pixels(path, pydicom.dcmread(path))[0], SIGNED if signed else UNSIGNED)
@@ -111,8 +111,8 @@ def test_lossless_jpeg_by_gdcm(make_dicom, monkeypatch):
 
 
 @pytest.mark.parametrize(("signed", "center"), [(0, 2048), (1, 0)])
-def test_picture_of_lossy_values_beyond_the_stored_bits_does_not_wrap(make_dicom, signed, center):
-    """An encoder of 16 bits overshoots at edges; 4,097 is white, not black."""
+def test_lossy_values_beyond_the_stored_bits_do_not_wrap(make_dicom, signed, center):
+    """A 16-bit encoder overshoots at edges; 4,097 must be white, not black."""
     steps = np.where(np.arange(COLUMNS) < COLUMNS // 2, 0, 4097).astype(np.int16) - 2050 * signed
     codes = np.repeat(steps[None], ROWS, axis=0)
     codes = codes if signed else codes.view(np.uint16)

@@ -1,4 +1,4 @@
-"""Sound streams with something besides them, as writers make them: read to the last value."""
+"""Complete streams with surplus data, as some software writes them, are decoded without loss."""
 
 import struct
 
@@ -45,7 +45,7 @@ FORMS = {
 
 
 def replace_value(path, make_value):
-    """Puts another value of undefined length in place of the pixel data, which stand last in the file."""
+    """Replaces the value of the pixel data, the last element of the file, with undefined length."""
     frame = next(generate_frames(pydicom.dcmread(path).PixelData, number_of_frames=1))
     raw = path.read_bytes()
     start = raw.rindex(b"\xe0\x7f\x10\x00OB\0\0")
@@ -62,7 +62,7 @@ def test_whole_streams(make_dicom, syntax, form):
 
 @pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda syntax: syntax.name)
 @pytest.mark.parametrize("form", FORMS)
-def test_streams_that_are_cut_in_such_a_form(make_dicom, syntax, form):
+def test_truncated_streams(make_dicom, syntax, form):
     path = make_dicom(pixels=PIXELS, transfer_syntax=syntax)
     replace_value(path, lambda frame: FORMS[form](frame[: len(frame) // 4 * 2]))
     with pytest.raises(BrokenPixelDataError):
@@ -83,6 +83,6 @@ def test_extended_offset_table(make_dicom, lengths):
     np.testing.assert_array_equal(read_stored(path)[1], PIXELS)
 
 
-def test_padding_behind_native_pixels(make_dicom):
+def test_padding_after_native_pixels(make_dicom):
     path = make_dicom(pixels=PIXELS, PixelData=PIXELS.tobytes() + bytes(300))
     np.testing.assert_array_equal(read_stored(path)[1], PIXELS)
