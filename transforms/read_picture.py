@@ -67,7 +67,7 @@ def open_picture(path: str | Path, formats: tuple[str, ...]) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _too_large(path, "over 178 million pixels") from error
     except Exception as error:  # as above
-        _tell_kind_of_jpeg(path, data)
+        _refuse_other_jpeg(path, data)
         raise UnreadableFileError(path, "its picture header does not parse", "export it again") from error
     frames = getattr(picture, "n_frames", 1) if picture.format == "PNG" else 1
     if frames > 1:
@@ -113,8 +113,8 @@ def _divide(values: NDArray[Any], full: int) -> NDArray[np.float32]:
     return np.true_divide(values, np.float32(full), dtype=np.float32)
 
 
-def _tell_kind_of_jpeg(path: str | Path, data: bytes) -> None:
-    """Names what Pillow does not open though it is sound."""
+def _refuse_other_jpeg(path: str | Path, data: bytes) -> None:
+    """Raises an error that names the kind of JPEG if it is a sound file that Pillow cannot open."""
     try:
         form = read_jpeg_form(data)
     except ValueError:

@@ -80,7 +80,7 @@ def _add_convert(tools: _Tools) -> None:
 def _convert(options: argparse.Namespace) -> int:
     from mtmedformer_monai.data import convert_dataset
 
-    return _tell(convert_dataset(options.name, options.folder, options.output))
+    return _report(convert_dataset(options.name, options.folder, options.output))
 
 
 def _add_check(tools: _Tools) -> None:
@@ -163,7 +163,7 @@ def _split(options: argparse.Namespace) -> int:
     from mtmedformer_monai.data.split import split_datalist
 
     fractions = {name: getattr(options, name) for name in ("training", "validation", "test")}
-    return _tell(
+    return _report(
         split_datalist(options.datalist, options.output, fractions, seed=options.seed, stratify_on=options.stratify_on)
     )
 
@@ -181,13 +181,13 @@ def _join(options: argparse.Namespace) -> int:
     named = [("", "", path) if Path(path).is_file() else path.rpartition("=") for path in options.datalists]
     sites = {site: path for site, _, path in named if site}
     if not sites:
-        return _tell(join_datalists(options.datalists, options.output))
+        return _report(join_datalists(options.datalists, options.output))
     if len(sites) < len(named):
         raise ValueError("join expects SITE=DATALIST for all datalists, each site once, or for none; name the rest.")
-    return _tell(join_datalists(sites, options.output))
+    return _report(join_datalists(sites, options.output))
 
 
-def _tell(path: Path) -> int:
+def _report(path: Path) -> int:
     from mtmedformer_monai.data import summarize_datalist
 
     logger.info("datalist: %s\n%s", path, summarize_datalist(path))

@@ -64,14 +64,14 @@ def _expand(path: Path) -> list[Path]:
         raise FileNotFoundError(f"no image at {path}; give a file, a list of files or a folder.")
     files = list_files(path)
     found = [file for file in files if _looks_like_image(file)]
-    _tell_left_out(path, set(files) - set(found))
+    _log_left_out(path, set(files) - set(found))
     if not found:
         endings = ", ".join(filter(None, SUFFIXES))
         raise FileNotFoundError(f"{path} holds no file that ends in {endings}, and no DICOM file of another ending.")
     return found
 
 
-def _tell_left_out(folder: Path, files: Collection[Path]) -> None:
+def _log_left_out(folder: Path, files: Collection[Path]) -> None:
     """Logs images in formats that are not read, and archives."""
     endings = Counter(file.suffix.lower() for file in files)
     counts = {ending: endings[ending] for ending in _CONVERTIBLE if endings[ending]}

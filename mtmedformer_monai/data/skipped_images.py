@@ -63,7 +63,7 @@ class SkippedImages:
         if self.path is not None and self.path.is_file():
             with _locked(self.path) as file:
                 self._records = _read(file) | self._records
-        return [_told(self._records[index]) for index in sorted(self._records)]
+        return [_public_fields(self._records[index]) for index in sorted(self._records)]
 
 
 @contextmanager
@@ -89,5 +89,5 @@ def _write(file: IO[str], records: dict[int, Record]) -> None:
     json.dump([records[index] for index in sorted(records)], file, indent=1)
 
 
-def _told(record: Record) -> dict[str, str]:
+def _public_fields(record: Record) -> dict[str, str]:
     return {key: str(record[key]) for key in ("image", "kind", "problem")}

@@ -49,7 +49,7 @@ def split_by_patient(
     if stratify_on is not None:
         strata = strata_of(patients, stratify_on)
         order.sort(key=strata.__getitem__)
-    sections = _deal(order, patients, fractions)
+    sections = _partition(order, patients, fractions)
     taken = set(sections.values())
     empty = [name for name, fraction in fractions.items() if fraction > 0 and name not in taken]
     if empty:
@@ -129,7 +129,7 @@ def _names(item: Mapping[str, Any], task: str) -> list[str]:
     return [str(name) for name in names if not is_null(name)]
 
 
-def _deal(
+def _partition(
     order: Sequence[str], patients: Mapping[str, Sequence[Mapping[str, Any]]], fractions: Mapping[str, float]
 ) -> dict[str, str]:
     """{patient: section}, each to the section that is furthest below its share of the images so far."""

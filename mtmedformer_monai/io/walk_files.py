@@ -9,7 +9,7 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_TOLD_AT_MOST = 5
+_MOST_LISTED = 5
 
 
 def list_files(folder: str | Path) -> list[Path]:
@@ -30,7 +30,7 @@ def list_files(folder: str | Path) -> list[Path]:
         link = walk.links.pop(0)
         if os.path.realpath(link) not in walk.seen:
             walk.descend(link)
-    walk.tell(Path(folder))
+    walk.report(Path(folder))
     return sorted(walk.files)
 
 
@@ -92,15 +92,15 @@ class _Walk:
             return
         yield from (entry for entry in listed if not entry.name.startswith("."))
 
-    def tell(self, folder: Path) -> None:
+    def report(self, folder: Path) -> None:
         """Logs what could not be listed."""
         for paths, what, remedy in (
             (self.unreadable, "folders that cannot be read", "mend their permissions"),
             (self.dangling, "links that lead nowhere or in a circle", "mend or remove them"),
         ):
             if paths:
-                named = ", ".join(str(path) for path in sorted(paths)[:_TOLD_AT_MOST])
-                more = ", ..." if len(paths) > _TOLD_AT_MOST else ""
+                named = ", ".join(str(path) for path in sorted(paths)[:_MOST_LISTED])
+                more = ", ..." if len(paths) > _MOST_LISTED else ""
                 logger.warning(
                     "%s: what lies behind %d %s is missing; %s: %s%s", folder, len(paths), what, remedy, named, more
                 )

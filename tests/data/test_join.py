@@ -56,9 +56,9 @@ def test_two_sources_of_one_name_are_refused(tmp_path):
         join_datalists(paths, tmp_path / "joined")
 
 
-def mammograms(folder, woman):
-    """A set of one woman's two mammograms, whose ids another set has as well."""
-    views = [{"image": f"{side}.png", "patient_id": woman, "study_id": "1", "laterality": side} for side in "LR"]
+def mammograms(folder, patient):
+    """A set of one patient's two mammograms, whose ids another set has as well."""
+    views = [{"image": f"{side}.png", "patient_id": patient, "study_id": "1", "laterality": side} for side in "LR"]
     for item in views:
         item |= {"view": "CC", "labels": {"pathology": "benign"}}
         write_image(folder / item["image"])

@@ -32,7 +32,19 @@ LOSSLESS = (
 )
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGLSNearLossless, uid.JPEG2000)
 GRAY, COLOR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422")
-LOOKS = ("none", "rescale", "modality", "LINEAR", "LINEAR_EXACT", "SIGMOID", "voi8", "voi10", "voi12", "voi16", "both")
+GRAYSCALE_TRANSFORMS = (
+    "none",
+    "rescale",
+    "modality",
+    "LINEAR",
+    "LINEAR_EXACT",
+    "SIGMOID",
+    "voi8",
+    "voi10",
+    "voi12",
+    "voi16",
+    "both",
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Case:
         allocated: bits.
         stored: bits.
         signed: two's complement.
-        look: one of `LOOKS`.
+        grayscale: one of `GRAYSCALE_TRANSFORMS`.
         padding: 'none', 'value' or 'range'.
         planar: a color a plane.
     """
@@ -55,7 +67,7 @@ class Case:
     allocated: int
     stored: int
     signed: bool
-    look: str
+    grayscale: str
     padding: str
     planar: bool
 
@@ -63,7 +75,7 @@ class Case:
         bits = f"{self.stored}of{self.allocated}{'signed' if self.signed else ''}"
         planar = "planar" if self.planar else "pixels"
         name = uid.UID(self.syntax).name.split(" (")[0].replace("Image Compression", "")
-        return "-".join([name, self.photometric, bits, self.look, self.padding, planar])
+        return "-".join([name, self.photometric, bits, self.grayscale, self.padding, planar])
 
 
 _BITS = tuple((*bits, False) for bits in ((8, 8), (16, 8), (16, 10), (16, 12), (16, 14), (16, 16))) + tuple(
@@ -73,7 +85,7 @@ _AXES: tuple[tuple[Any, ...], ...] = (
     (*LOSSLESS, *LOSSY),
     (*GRAY, *COLOR, "PALETTE COLOR"),
     _BITS,
-    LOOKS,
+    GRAYSCALE_TRANSFORMS,
     ("none", "value", "range"),
     (False, True),
 )
@@ -82,7 +94,9 @@ _AXES: tuple[tuple[Any, ...], ...] = (
 def all_cases() -> list[Case]:
     """Every combination that a file may have."""
     combinations = itertools.product(*_AXES)
-    cases = (Case(syntax, kind, *bits, look, pad, planar) for syntax, kind, bits, look, pad, planar in combinations)
+    cases = (
+        Case(syntax, kind, *bits, grayscale, pad, planar) for syntax, kind, bits, grayscale, pad, planar in combinations
+    )
     return [case for case in cases if _is_possible(case)]
 
 
@@ -91,7 +105,7 @@ def _is_possible(case: Case) -> bool:
     allocated, stored = case.allocated, case.stored
     if case.photometric in GRAY:
         return not case.planar and _has_depth(case.syntax, allocated, stored, case.signed)
-    if case.signed or case.look != "none" or case.padding != "none":
+    if case.signed or case.grayscale != "none" or case.padding != "none":
         return False
     if case.photometric == "PALETTE COLOR":
         return not case.planar and stored in {8, 10} and case.syntax in (*NATIVE, uid.RLELossless, uid.JPEGLSLossless)
@@ -130,8 +144,8 @@ def covering_cases(seed: int = 0) -> list[Case]:
 
 def pairs_of(case: Case) -> Iterator[tuple[int, int, Any, Any]]:
     """Every two of a case's values, with the axes that they are of."""
-    syntax, kind, *bits, look, padding, planar = astuple(case)
-    values = (syntax, kind, tuple(bits), look, padding, planar)
+    syntax, kind, *bits, grayscale, padding, planar = astuple(case)
+    values = (syntax, kind, tuple(bits), grayscale, padding, planar)
     for first, second in itertools.combinations(range(len(values)), 2):
         yield first, second, values[first], values[second]
 
@@ -164,7 +178,7 @@ def write_case(path: Path, case: Case, samples: NDArray[Any]) -> None:
         data.SamplesPerPixel, data.PlanarConfiguration = 3, int(case.planar)
         data.PixelData = _order(stored, case).tobytes()
         data["PixelData"].VR = "OB" if case.allocated == 8 else "OW"
-    _add_look(data, case)
+    _add_grayscale(data, case)
     if case.syntax in (uid.JPEGLSNearLossless, uid.JPEG2000) or case.photometric == "YBR_FULL_422":
         _compress(data, case, samples)
     data.save_as(path, enforce_file_format=True)
@@ -209,21 +223,21 @@ def _elements(case: Case) -> dict[str, Any]:
     return elements
 
 
-def _add_look(data: Dataset, case: Case) -> None:
+def _add_grayscale(data: Dataset, case: Case) -> None:
     """Modality LUT, rescale, windows, VOI LUTs."""
-    if case.look in {"rescale", "both", "SIGMOID"}:
+    if case.grayscale in {"rescale", "both", "SIGMOID"}:
         data.RescaleSlope, data.RescaleIntercept = "2", "-24"
-    if case.look == "modality":
+    if case.grayscale == "modality":
         data.ModalityLUTSequence = [_lut_item([7 * entry for entry in range(200)], 10, 16, case)]
     middle, width = (2, 2**case.stored / 3) if case.signed else (2 ** (case.stored - 1), 2**case.stored / 2)
-    if case.look.isupper():
+    if case.grayscale.isupper():
         data.WindowCenter, data.WindowWidth = [f"{middle:.0f}", "9"], [f"{width:.0f}", "7"]
-        data.VOILUTFunction = case.look
-    if case.look.startswith("voi") or case.look == "both":
-        bits = int(case.look[3:]) if case.look.startswith("voi") else 12
+        data.VOILUTFunction = case.grayscale
+    if case.grayscale.startswith("voi") or case.grayscale == "both":
+        bits = int(case.grayscale[3:]) if case.grayscale.startswith("voi") else 12
         entries = np.linspace(0, 2**bits - 1, min(2**case.stored, 200 if bits == 8 else 4000)).round().astype(int)
         data.VOILUTSequence = [_lut_item(entries, 2, bits, case), _lut_item([0, 1], 0, 8, case)]
-        if case.look == "both":
+        if case.grayscale == "both":
             data.WindowCenter, data.WindowWidth = "1", "2"
     if case.photometric == "PALETTE COLOR":
         for color, exponent in (("Red", 1.0), ("Green", 2.0), ("Blue", 0.5)):

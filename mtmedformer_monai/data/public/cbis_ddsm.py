@@ -75,7 +75,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         item = _make_item(film, rows, files, masks_folder)
         if item is not None:
             (test if film in tested else training).append(item)
-    files.folder.tell_present(len(training) + len(test), len(films))
+    files.folder.log_present(len(training) + len(test), len(films))
     sections = hold_out_validation(training, stratify_on="pathology") if training else {}
     return {"name": "cbis_ddsm", "licence": "CC BY 3.0", **sections, "test": test}
 

@@ -70,7 +70,7 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
     pattern = f"{LOW_ENERGY}|{SUBTRACTED}" if subtracted else LOW_ENERGY
     found = files.images(pattern, PICTURES, "'Low energy images of CDD-CESM'/*.jpg")
     images = {key: path for name, path in found.items() if (key := _key(name)) in rows}
-    files.tell_present(len(images), len(found))
+    files.log_present(len(images), len(found))
     items = []
     for key, image in show_progress(images.items(), "Masks", "image"):
         items.append(_make_item(image, rows[key], shapes.get(key, []), masks_folder / f"{key}.png", folder))

@@ -74,7 +74,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
     if not contours:
         raise files.lacks("AllXML/*.xml, without which every image would seem to have no lesion")
     listed = [row for row in rows if row["File Name"] in images]
-    files.tell_present(len(listed), len(rows))
+    files.log_present(len(listed), len(rows))
     items = []
     for row in show_progress(listed, "Masks", "image"):
         name = row["File Name"]

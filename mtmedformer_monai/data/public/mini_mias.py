@@ -71,7 +71,7 @@ def convert(folder: Path, masks_folder: Path, images_folder: Path) -> Datalist:
     found = files.images(r"(^|/)mdb\d{3}$", (".pgm", *PICTURES), "mdb001.pgm, ...")
     images = {stem.lower(): path for stem, path in found.items()}
     there = [film for film in films if film.name in images]
-    files.tell_present(len(there), len(films))
+    files.log_present(len(there), len(films))
     items = []
     for film in show_progress(there, "Masks", "film"):
         film.image = images[film.name]

@@ -144,7 +144,7 @@ def _make_items(
 ) -> dict[str, Item]:
     """{image's name without ending: item} of the images that are there."""
     present = [row for row in rows if _stem(row["Image Index"]) in images]
-    files.tell_present(len(present), len(rows))
+    files.log_present(len(present), len(rows))
     return {
         (name := _stem(row["Image Index"])): _item_of(row, images[name], boxes.get(name, []), files.folder)
         for row in present

@@ -70,7 +70,7 @@ def convert(folder: Path) -> Datalist:
     found = files.images("", RADIOGRAPHS, "stage_2_train_images/*.dcm")
     names = classes.keys() | boxes.keys()
     images = {name: path for name, path in found.items() if name in names}
-    files.tell_present(len(images), len(names))
+    files.log_present(len(images), len(names))
     patients = _read_patients(folder / MAPPING)
     is_shrunk = _is_shrunk(images, boxes)
     items = [

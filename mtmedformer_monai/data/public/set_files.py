@@ -98,7 +98,7 @@ class SetFolder:
             f"{self.folder} expects {looked_for}; {found}. Known is: {self.release}. Unpack the set's archives there."
         )
 
-    def tell_present(self, num_present: int, num_listed: int) -> None:
+    def log_present(self, num_present: int, num_listed: int) -> None:
         """Logs how many of the listed images are there: a part of a set will do.
 
         Raises:

@@ -67,7 +67,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         runs.setdefault(row["ImageId"], []).append(row["EncodedPixels"])
     found = {path.stem: path for path in reversed(files.find(NOT_MASKS, RADIOGRAPHS))}
     images = {name: found[name] for name in runs if name in found}
-    files.tell_present(len(images), len(runs))
+    files.log_present(len(images), len(runs))
     is_shrunk = _is_shrunk(images, runs)
     items = []
     for name, image in show_progress(images.items(), "Masks", "image"):

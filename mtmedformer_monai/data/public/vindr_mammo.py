@@ -75,7 +75,7 @@ def convert(folder: Path) -> Datalist:
     findings = _read_findings(files.table_path("finding_annotations", "finding_annotations.csv"))
     images = files.images("", RADIOGRAPHS, "images/*/*.dicom")
     listed = [row for row in rows if row["image_id"] in images]
-    files.tell_present(len(listed), len(rows))
+    files.log_present(len(listed), len(rows))
     parts: dict[str, list[Item]] = {split: [] for split in SPLITS}
     for row in listed:
         parts[row["split"]].append(_make_item(row, images[row["image_id"]], folder, findings.get(row["image_id"])))

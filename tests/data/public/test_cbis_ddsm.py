@@ -60,7 +60,7 @@ class Release:
 
 
 def make_release(folder, jpeg):
-    """Ten women to train on, one to test on, and one who is in a test table and in a training table."""
+    """Ten patients to train on, one to test on, and one who is in a test table and in a training table."""
     made = Release(folder, jpeg)
     for number in range(10):
         pathology = "MALIGNANT" if number % 2 else "BENIGN"
@@ -85,7 +85,7 @@ def datalist(request, tmp_path_factory):
 
 @pytest.fixture(params=[False, True], ids=["DICOM", "JPEG"])
 def release(request, tmp_path):
-    """Five women to train on and one to test on, to which a test adds what it is about."""
+    """Five patients to train on and one to test on, to which a test adds what it is about."""
     made = Release(tmp_path / "set", request.param)
     for number in range(5):
         made.add("mass", "train", f"P_{number:05}", "LEFT", "CC", 1, "BENIGN", (5, 5, 15, 25))
@@ -132,12 +132,12 @@ def test_labels_and_facts(datalist):
     assert tested["labels"] == {"pathology": "malignant", "breast_density": "D"}
 
 
-def test_test_tables_stay_and_no_woman_is_on_both_sides(datalist):
+def test_test_tables_stay_and_no_patient_is_on_both_sides(datalist):
     assert sorted(item["patient_id"] for item in datalist["test"]) == ["P_00100", "P_00101"]
-    women = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
-    assert [len(group) for group in women] == [8, 2, 2]
-    assert not women[0] & women[1]
-    assert not (women[0] | women[1]) & women[2]
+    patients = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
+    assert [len(group) for group in patients] == [8, 2, 2]
+    assert not patients[0] & patients[1]
+    assert not (patients[0] | patients[1]) & patients[2]
 
 
 def test_a_test_film_keeps_the_lesions_that_a_training_table_tells(datalist):

@@ -20,7 +20,7 @@ def rectangle(x1, y1, x2, y2):
 
 @pytest.fixture
 def release(tmp_path):
-    """Twelve women: normal, benign and malignant in turn; a low-energy and a subtracted image of each."""
+    """Twelve patients: normal, benign and malignant in turn; a low-energy and a subtracted image of each."""
     folder, rows, shapes = tmp_path / "set", [], []
     for number in range(12):
         pathology = ("Normal", "Benign", "Malignant")[number % 3]
@@ -71,8 +71,8 @@ def test_subtracted_images_come_on_demand_with_their_own_outlines(release, datal
     item = find_item(both, "P2_L_CM_MLO.jpg")
     assert item["boxes"] == {"lesion": [[2, 3, 12, 23]]}
     assert item["labels"] == {"pathology": "malignant"}
-    women = [{item["patient_id"] for item in both[section]} for section in ("training", "validation", "test")]
-    assert sum(map(len, women)) == 12
+    patients = [{item["patient_id"] for item in both[section]} for section in ("training", "validation", "test")]
+    assert sum(map(len, patients)) == 12
 
 
 def test_a_missing_workbook_is_named(release, tmp_path):

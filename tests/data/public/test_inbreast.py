@@ -27,16 +27,16 @@ def write_contours(folder, name, *marked):
 
 @pytest.fixture
 def release(tmp_path):
-    """Twelve women with an image of each breast; two dates of the first."""
+    """Twelve patients with an image of each breast; two dates of the first."""
     folder, rows = tmp_path / "set", []
     pixels = np.full(SIZE, 700, dtype=np.uint16)
-    for woman in range(12):
+    for patient in range(12):
         for side in "RL":
-            name = f"{2000 + woman}{'RL'.index(side)}"
-            date = "200901" if woman == 0 and side == "L" else "201001"
-            write_dicom(folder / f"AllDICOMs/{name}_hash{woman:02}_MG_{side}_CC_ANON.dcm", pixels)
-            birads = "4a" if woman % 3 else {"R": "1", "L": "2"}[side]
-            rows.append(f"removed;removed;{side};CC;{date};{name};{woman % 4 + 1};{birads}")
+            name = f"{2000 + patient}{'RL'.index(side)}"
+            date = "200901" if patient == 0 and side == "L" else "201001"
+            write_dicom(folder / f"AllDICOMs/{name}_hash{patient:02}_MG_{side}_CC_ANON.dcm", pixels)
+            birads = "4a" if patient % 3 else {"R": "1", "L": "2"}[side]
+            rows.append(f"removed;removed;{side};CC;{date};{name};{patient % 4 + 1};{birads}")
     rows.append("removed;removed;R;MLO;201001;9999; ;1")  # its image is not there
     write_lines(folder / "INbreast.csv", [TITLES, *rows])
     write_contours(folder, "20000", ("Mass", box_points(4, 6, 14, 20)), ("Espiculated Region", box_points(2, 4, 8, 10)))
@@ -101,9 +101,9 @@ def test_labels_and_facts(datalist):
     assert item_of(datalist, "20001")["study_id"] != item_of(datalist, "20000")["study_id"]
 
 
-def test_women_are_split_whole(datalist):
-    women = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
-    assert sum(map(len, women)) == len(set().union(*women)) == 12
+def test_patients_are_split_whole(datalist):
+    patients = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
+    assert sum(map(len, patients)) == len(set().union(*patients)) == 12
     assert sum(len(datalist[section]) for section in ("training", "validation", "test")) == 24
 
 

@@ -88,10 +88,10 @@ def test_what_is_not_encircled_is_not_annotated(datalist, name):
     assert not {"masks", "boxes"} & set(find_item(datalist, f"{name}.png"))
 
 
-def test_both_breasts_of_a_woman_stay_together(datalist):
-    women = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
-    assert all(women)
-    assert sum(map(len, women)) == len(set().union(*women))
+def test_both_breasts_of_a_patient_stay_together(datalist):
+    patients = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
+    assert all(patients)
+    assert sum(map(len, patients)) == len(set().union(*patients))
 
 
 def test_the_archive_s_folder_may_be_named_and_copies_lie_beside_the_datalist(tmp_path):

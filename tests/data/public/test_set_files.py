@@ -56,9 +56,9 @@ def test_a_place_is_relative_within_the_set_alone(tmp_path):
 def test_a_part_of_a_set_will_do_and_nothing_of_it_will_not(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     files = set_of(tmp_path, "other.png")
-    files.tell_present(2, 5)
+    files.log_present(2, 5)
     assert "2 of the 5 images" in caplog.text
     with pytest.raises(
         FileNotFoundError, match=r"expects images that its tables list \(5\); found other\.png\. Known is"
     ):
-        files.tell_present(0, 5)
+        files.log_present(0, 5)

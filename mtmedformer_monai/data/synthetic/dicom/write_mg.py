@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, Look
+from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, Appearance
 from mtmedformer_monai.data.synthetic.mammography.scanner import MammographyScanner
 
 from .dicom_object import (
@@ -59,12 +59,12 @@ class MGHeader:
     compress: bool
 
 
-def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: MGHeader) -> None:
+def write_mg(path: str | Path, appearance: Appearance, scanner: MammographyScanner, header: MGHeader) -> None:
     """Writes one file.
 
     Args:
         path: to be made.
-        look: the rendered image, oriented as it is to be stored: see `is_chest_wall_left`.
+        appearance: the rendered image, oriented as it is to be stored: see `is_chest_wall_left`.
         scanner: the device.
         header: its attributes.
 
@@ -74,7 +74,7 @@ def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: 
     """
     require_pydicom()
     check_bits(scanner.display.bits_stored)
-    stored = store_values(look, scanner)
+    stored = store_values(appearance, scanner)
     data = new_object(MG_FOR_PROCESSING if scanner.is_raw else MG_FOR_PRESENTATION)
     add_patient_and_study(data, header.subject, make_uid(header.study_entropy, "study"))
     _series(data, scanner, header, hashlib.sha256(stored.tobytes()).hexdigest())
@@ -83,7 +83,7 @@ def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: 
     _acquisition(data, scanner, header)
     add_dx_image(data, scanner.display.photometric, scanner.is_raw)
     if not scanner.is_raw:
-        add_windows(data, look.windows, scanner.display)
+        add_windows(data, appearance.windows, scanner.display)
     add_gray_pixels(data, stored, scanner.display.photometric, scanner.display.bits_stored)
     save_object(data, path, header.compress)
 
@@ -108,11 +108,11 @@ def patient_orientation(laterality: str, view: str, chest_wall_left: bool) -> li
     return ["A" if chest_wall_left else "P", medial if view == "CC" else f"F{medial}"]
 
 
-def store_values(look: Look, scanner: MammographyScanner) -> NDArray[np.uint16]:
+def store_values(appearance: Appearance, scanner: MammographyScanner) -> NDArray[np.uint16]:
     """Shares to stored values; a presented MONOCHROME1 image is stored the other way round."""
     highest = 2**scanner.display.bits_stored - 1
     is_inverse = scanner.display.photometric == "MONOCHROME1" and not scanner.is_raw
-    shares = 1.0 - look.values if is_inverse else look.values
+    shares = 1.0 - appearance.values if is_inverse else appearance.values
     return np.round(np.clip(shares, 0.0, 1.0) * highest).astype(np.uint16)
 
 

@@ -47,7 +47,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """An image before it is stored.
 
     Attributes:
@@ -59,23 +59,27 @@ class Look:
     windows: tuple[Window, ...]
 
 
-def take_image(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
+def take_image(
+    view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator
+) -> Appearance:
     """Takes an image as the device does."""
     take = take_raw if scanner.is_raw else take_film if scanner.is_film else take_presented
     return take(view, attenuation, scanner, rng)
 
 
-def take_raw(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
+def take_raw(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Appearance:
     """FOR PROCESSING: what the detector counts, linear in the dose; beside a thick breast, air saturates it.
 
     The automatic exposure brings the dose behind the breast to about a tenth of what the detector holds.
     """
     signal = _signal(attenuation, scanner, view.spacing_mm, rng)
     behind = float(np.median(signal[view.mask])) if view.mask.any() else 1.0
-    return Look(np.clip(RAW_OFFSET + signal * rng.uniform(0.06, 0.13) / behind, 0.0, 1.0), ())
+    return Appearance(np.clip(RAW_OFFSET + signal * rng.uniform(0.06, 0.13) / behind, 0.0, 1.0), ())
 
 
-def take_presented(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
+def take_presented(
+    view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator
+) -> Appearance:
     """FOR PRESENTATION: logarithm, thickness evened out near the skin, detail sharpened."""
     display = scanner.display
     logarithm = -np.log(_signal(attenuation, scanner, view.spacing_mm, rng))
@@ -87,7 +91,7 @@ def take_presented(view: Projection, attenuation: Field, scanner: MammographySca
     if display.has_padding:
         least = (PADDING_LIMIT + 1.0) / (2**display.bits_stored - 1)
         shown = np.where(ndimage.binary_dilation(view.mask, iterations=2), np.clip(shown, least, None), 0.0)
-    return Look(shown, _draw_windows(scanner, rng))
+    return Appearance(shown, _draw_windows(scanner, rng))
 
 
 def _draw_windows(scanner: MammographyScanner, rng: np.random.Generator) -> tuple[Window, ...]:
@@ -99,7 +103,9 @@ def _draw_windows(scanner: MammographyScanner, rng: np.random.Generator) -> tupl
     return tuple(windows if scanner.display.voi == "LUT" else windows[:1])
 
 
-def take_film(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
+def take_film(
+    view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator
+) -> Appearance:
     """A film and its scan: the skin's rim is dark, the base is not black, there are grain, dust and at times tape."""
     level = -np.log(_signal(attenuation, scanner, view.spacing_mm, rng))
     low, high = _range_of(level, view.depth > 0.3 * view.breast.thickness, rng)
@@ -110,7 +116,7 @@ def take_film(view: Projection, attenuation: Field, scanner: MammographyScanner,
     film = base + (0.94 - base) * curve + grain + _dust(view.shape, rng)
     if rng.random() < 0.4:
         film = _with_tape(film, rng)
-    return Look(np.clip(film, 0.0, 1.0), (Window(0.5, 1.0, "NORMAL"),))
+    return Appearance(np.clip(film, 0.0, 1.0), (Window(0.5, 1.0, "NORMAL"),))
 
 
 def _signal(attenuation: Field, scanner: MammographyScanner, spacing_mm: float, rng: np.random.Generator) -> Field:

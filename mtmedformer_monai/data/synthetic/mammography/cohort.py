@@ -110,14 +110,14 @@ def _make_patient(plan: _Plan, number: int) -> list[Item]:
     scanner = plan.scanners[number % len(plan.scanners)]
     study = draw_study(plan.shares, rng)
     images = [render_view(side, view, scanner, plan.image_size, rng) for side, view in study.shots]
-    pixels = hashlib.sha256(b"".join(image.look.values.tobytes() for image in images)).hexdigest()
+    pixels = hashlib.sha256(b"".join(image.appearance.values.tobytes() for image in images)).hexdigest()
     patient_id = f"synthetic-{plan.seed}-{number:05d}"
     subject = Subject(patient_id, "Synthetic^Breast", "F", study.age_years)
     items = []
     for index, image in enumerate(images, start=1):
         name = f"{patient_id}_{image.side.laterality}_{image.view}"
         header = _header(subject, image, index, f"{patient_id}-{plan.image_size}-{pixels}", bool(rng.random() < 0.25))
-        write_mg(plan.folder / "images" / f"{name}.dcm", image.look, scanner, header)
+        write_mg(plan.folder / "images" / f"{name}.dcm", image.appearance, scanner, header)
         item: Item = {IMAGE: f"images/{name}.dcm", PATIENT_ID: patient_id, STUDY_ID: f"{patient_id}-study"}
         item |= {LATERALITY: image.side.laterality, VIEW: image.view}
         annotations = _annotate(plan.folder, image, name, plan.annotated.get(scanner.name, PARTS))

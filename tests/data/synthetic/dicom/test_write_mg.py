@@ -7,7 +7,7 @@ from pydicom.sr.codedict import codes
 
 from mtmedformer_monai.data.synthetic.dicom.dicom_object import Subject
 from mtmedformer_monai.data.synthetic.dicom.write_mg import MGHeader, is_chest_wall_left, patient_orientation, write_mg
-from mtmedformer_monai.data.synthetic.mammography.appearance import Look, Window
+from mtmedformer_monai.data.synthetic.mammography.appearance import Appearance, Window
 from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
 from mtmedformer_monai.keys import MetaKey
 from mtmedformer_monai.transforms import read_radiograph
@@ -28,8 +28,8 @@ TYPE_3 = ["EstimatedRadiographicMagnificationFactor", "BodyPartThickness", "Comp
 
 def write(folder, scanner=MAMMOGRAPHY_SCANNERS[0], **changes):
     values = np.random.default_rng(0).uniform(0.2, 1.0, (24, 18))
-    look = Look(values, () if scanner.is_raw else (Window(0.5, 0.6, "NORMAL"),))
-    write_mg(folder / "image.dcm", look, scanner, replace(HEADER, **changes))
+    appearance = Appearance(values, () if scanner.is_raw else (Window(0.5, 0.6, "NORMAL"),))
+    write_mg(folder / "image.dcm", appearance, scanner, replace(HEADER, **changes))
     return folder / "image.dcm", values
 
 

@@ -37,15 +37,15 @@ def test_denser_is_brighter_but_in_a_raw_image(tissue, scanner):
 def test_raw_values_are_linear_in_the_dose_and_highest_in_air(tissue):
     shot, attenuation = tissue
     scanner = quiet(next(scanner for scanner in MAMMOGRAPHY_SCANNERS if scanner.is_raw))
-    look = take_image(shot, attenuation, scanner, np.random.default_rng(0))
+    appearance = take_image(shot, attenuation, scanner, np.random.default_rng(0))
     inside = shot.depth > 0.5 * shot.breast.thickness
-    assert look.windows == ()
-    assert look.values[~shot.mask].min() > look.values[inside].max()
-    assert np.corrcoef(np.exp(-attenuation[inside]), look.values[inside])[0, 1] > 0.999
+    assert appearance.windows == ()
+    assert appearance.values[~shot.mask].min() > appearance.values[inside].max()
+    assert np.corrcoef(np.exp(-attenuation[inside]), appearance.values[inside])[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("scanner", MAMMOGRAPHY_SCANNERS, ids=NAMES)
-def test_the_look_follows_from_the_seed(tissue, scanner):
+def test_the_appearance_follows_from_the_seed(tissue, scanner):
     first, same, other = (take_image(*tissue, scanner, np.random.default_rng(seed)).values for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)

@@ -23,7 +23,7 @@ def make(seed=0, view="CC"):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_breasts_of_a_woman_are_alike(seed):
+def test_both_breasts_of_a_patient_are_alike(seed):
     right, left = draw_breasts(np.random.default_rng(seed))
     low, high = DENSITIES[right.density]
     assert left.density == right.density

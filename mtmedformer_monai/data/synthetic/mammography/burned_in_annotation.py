@@ -61,7 +61,7 @@ def find_corner(breast: Mask, size: tuple[int, int], chest_wall_left: bool) -> t
     return None
 
 
-def burn_label(image: Field, breast: Mask, text: str, chest_wall_left: bool, is_sticker: bool) -> Field:
+def burn_in_annotation(image: Field, breast: Mask, text: str, chest_wall_left: bool, is_sticker: bool) -> Field:
     """Burns a label in beside the breast, where there is room.
 
     Args:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mtmedformer_monai.data.synthetic.mammography.burned_in_label import (
+from mtmedformer_monai.data.synthetic.mammography.burned_in_annotation import (
     LETTERS,
-    burn_label,
+    burn_in_annotation,
     draw_text,
     find_corner,
     text_box,
@@ -28,7 +28,7 @@ def test_all_letters_of_sides_and_views_differ():
 @pytest.mark.parametrize("is_sticker", [True, False])
 def test_a_label_is_beside_the_breast_away_from_the_chest_wall(chest_wall_left, is_sticker):
     mask = breast() if chest_wall_left else breast()[:, ::-1]
-    labeled = burn_label(np.zeros(SHAPE), mask, "R CC", chest_wall_left, is_sticker)
+    labeled = burn_in_annotation(np.zeros(SHAPE), mask, "R CC", chest_wall_left, is_sticker)
     rows, columns = np.nonzero(labeled)
     assert labeled.max() > 0.7  # strokes thinner than a pixel
     assert not labeled[mask].any()
@@ -37,7 +37,7 @@ def test_a_label_is_beside_the_breast_away_from_the_chest_wall(chest_wall_left, 
 
 
 def test_letters_are_dark_on_a_sticker_and_bright_without():
-    bare, sticker = (burn_label(np.zeros(SHAPE), breast(), "L MLO", True, kind) for kind in (False, True))
+    bare, sticker = (burn_in_annotation(np.zeros(SHAPE), breast(), "L MLO", True, kind) for kind in (False, True))
     assert sticker.sum() > 2 * bare.sum()
 
 
@@ -47,4 +47,4 @@ def test_a_label_moves_under_a_breast_that_reaches_up():
 
 def test_no_label_where_there_is_no_room():
     image = np.full(SHAPE, 0.5)
-    np.testing.assert_array_equal(burn_label(image, np.ones(SHAPE, dtype=bool), "R CC", True, False), image)
+    np.testing.assert_array_equal(burn_in_annotation(image, np.ones(SHAPE, dtype=bool), "R CC", True, False), image)
