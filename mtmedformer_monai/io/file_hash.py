@@ -1,4 +1,4 @@
-"""Identifies a file by its content."""
+"""Computes the SHA-256 hash of a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _CHUNK_BYTES = 2**20
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 (FIPS 180-4) of a file's bytes, 64 hexadecimal digits, read in chunks of 1 MiB."""
+    """Returns the SHA-256 hash (FIPS 180-4) of a file as 64 hexadecimal digits, read in chunks of 1 MiB."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

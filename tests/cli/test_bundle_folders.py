@@ -43,7 +43,7 @@ def test_a_new_bundle_is_known_to_the_commands_by_its_folder_alone(tmp_path, mon
             listed = text.split("tuberculosis_screen, tasks tuberculosis, pneumothorax")[1]
             assert "shenzhen" in listed
             assert "siim_acr" in listed
-            assert "tasks lung*, finding*, tuberculosis; licence NLM" in listed
+            assert "tasks lung*, finding*, tuberculosis; license NLM" in listed
 
 
 def test_a_config_that_is_half_written_breaks_no_help(tmp_path, monkeypatch, capsys):

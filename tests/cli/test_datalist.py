@@ -108,10 +108,10 @@ def test_help_lists_the_sets(capsys):
     chest, mammography = capsys.readouterr().out.split("\n mammography_multitask, tasks lesion, lesion_box, pathology")
     assert "\n chest_xray_multitask, tasks lung, opacity" in chest
     assert "kermany" in chest
-    assert "tasks lung, finding, tuberculosis*; licence NLM" in chest
+    assert "tasks lung, finding, tuberculosis*; license NLM" in chest
     mammography, others = mammography.split("without a task of these bundles")
     assert "mini_mias" in mammography
-    assert "tasks lesion, lesion_box, pathology, mias_density*; licence MIAS" in mammography
+    assert "tasks lesion, lesion_box, pathology, mias_density*; license MIAS" in mammography
     assert "siim_acr" in others
     for name in CONVERTERS:
         assert f"\n  {name} " in chest + mammography + others

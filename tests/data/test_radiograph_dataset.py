@@ -8,7 +8,7 @@ from monai.data import DataLoader
 from monai.transforms import Compose, MapTransform, RandGaussianNoised, RandomizableTransform, Transform
 
 from mtmedformer_monai.data import RadiographDataset
-from mtmedformer_monai.data.radiograph_dataset import is_stand_in
+from mtmedformer_monai.data.radiograph_dataset import is_placeholder
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.transforms import FitRadiographd, LoadRadiographd, LoadTargetsd, RandGeometryd
 from tests.data.little_images import write_image
@@ -75,15 +75,15 @@ def test_an_unreadable_image_is_replaced_by_one_that_adds_nothing(items, cache, 
         item |= {"labels": {"finding": "b"}, "boxes": {"opacity": [[1, 1, 5, 5]]}}
     items[1]["boxes"] = {}  # with boxes, its header would be looked at
     dataset = RadiographDataset(items, transform, report=tmp_path / "new" / "skipped.json", **cache)
-    stand_in = dataset[1]
-    assert is_stand_in(stand_in)
-    assert not is_stand_in(dataset[0])
-    assert stand_in.keys() == dataset[0].keys()
-    assert (stand_in["image"] == 0).all()
-    assert stand_in["site"] == "site 1"
+    placeholder = dataset[1]
+    assert is_placeholder(placeholder)
+    assert not is_placeholder(dataset[0])
+    assert placeholder.keys() == dataset[0].keys()
+    assert (placeholder["image"] == 0).all()
+    assert placeholder["site"] == "site 1"
     for task in tasks:
-        assert stand_in[task.name].shape == dataset[0][task.name].shape
-        assert torch.isnan(stand_in[task.name]).all()
+        assert placeholder[task.name].shape == dataset[0][task.name].shape
+        assert torch.isnan(placeholder[task.name]).all()
     report = json.loads((tmp_path / "new" / "skipped.json").read_text())
     assert [Path(each["image"]).name for each in report] == ["1.png", "3.png"]
     assert [each["kind"] for each in report] == ["unreadable", "unreadable"]

@@ -53,7 +53,7 @@ def test_the_header_tells_where_the_datalist_is_silent_and_other_views_stand_in(
     assert StudyDataset(images)[0]["files"] == ["", "", "1.dcm", "0.dcm"]
 
 
-def test_a_screening_view_takes_the_place_of_a_stand_in(caplog):
+def test_a_screening_view_replaces_a_substitute(caplog):
     images = Images([item("a", "L", "ML"), item("a", "L", "MLO"), item("a", "L", "LM")])
     with caplog.at_level(logging.WARNING):
         assert StudyDataset(images)[0]["files"] == ["", "", "", "1.dcm"]

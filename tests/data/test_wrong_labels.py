@@ -12,7 +12,7 @@ from monai.transforms import Compose
 from PIL import Image
 
 from mtmedformer_monai.data import RadiographDataset, check_datalist, load_datalist, save_datalist
-from mtmedformer_monai.data.radiograph_dataset import is_stand_in
+from mtmedformer_monai.data.radiograph_dataset import is_placeholder
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd
 from tests.data.little_images import write_image
@@ -93,7 +93,7 @@ def test_what_the_check_passes_is_trained_on_and_nothing_else(folder, items):
     dataset = RadiographDataset(loaded, read(), cache="none", on_wrong_label="skip", num_workers=1)
     trained = set()
     for item, loaded_item in zip(dataset.data, dataset, strict=True):
-        if is_stand_in(loaded_item):
+        if is_placeholder(loaded_item):
             continue
         trained.add(item["number"])
         for task in TASKS:

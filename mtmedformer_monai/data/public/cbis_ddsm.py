@@ -1,10 +1,10 @@
-"""Converter of CBIS-DDSM: digitised film mammograms with outlined masses and calcifications of proven pathology.
+"""Converter of CBIS-DDSM: digitized film mammograms with outlined masses and calcifications of proven pathology.
 
 Source: Lee et al., "A curated mammography data set for use in computer-aided detection and diagnosis research",
 Scientific Data 4 (2017), 170177, https://doi.org/10.1038/sdata.2017.177; files at The Cancer Imaging Archive,
 https://www.cancerimagingarchive.net/collection/cbis-ddsm/ (version 1, 2017).
 
-Licence: CC BY 3.0; cite the paper, the collection (https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY) and TCIA.
+License: CC BY 3.0; cite the paper, the collection (https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY) and TCIA.
 
 Releases that are known: the four tables `{mass,calc}_case_description_{train,test}_set.csv` and the folders
 `Mass-Training_P_...` as TCIA's retriever leaves them, each at any depth and whatever their subfolders are named; or the

@@ -5,7 +5,7 @@ research", Scientific Data 9 (2022), 122, https://doi.org/10.1038/s41597-022-012
 Archive, https://www.cancerimagingarchive.net/collection/cdd-cesm/ (https://doi.org/10.7937/29kw-ae92). 2,006 JPEG
 images of 326 patients, one hospital in Cairo.
 
-Licence: CC BY 4.0; cite the paper, the collection and TCIA.
+License: CC BY 4.0; cite the paper, the collection and TCIA.
 
 Releases that are known: TCIA's `Radiology-manual-annotations.xlsx` (its sheet `all`; a CSV of it will do),
 `Radiology_hand_drawn_segmentations_v2.csv`, and `Low energy images of CDD-CESM/*.jpg`, at any depth. Spaces and hyphens

@@ -19,14 +19,14 @@ class Converter:
 
     Attributes:
         tasks: that the set has labels for; those that no bundle has are tasks of their own, see docs/data.md.
-        licence: of the set.
+        license: terms of use of the set, in short.
         description: one line.
         writes: kinds of files that have to be written, 'masks' or 'images'. The `convert(folder)` of the file named
             like the set takes a folder for each as a further argument.
     """
 
     tasks: tuple[str, ...]
-    licence: str
+    license: str
     description: str
     writes: tuple[str, ...] = ()
 

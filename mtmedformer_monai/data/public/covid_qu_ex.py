@@ -5,7 +5,7 @@ Biology and Medicine 139 (2021), 105002, https://doi.org/10.1016/j.compbiomed.20
 https://www.kaggle.com/datasets/anasmohammedtahir/covidqu (https://doi.org/10.34740/kaggle/dsv/3122958). 33,920 images
 of 256 x 256 px, gathered from public sets.
 
-Licence: as its page at Kaggle states; the images each by their source, some for non-commercial use. Cite the paper.
+License: as its page at Kaggle states; the images each by their source, some for non-commercial use. Cite the paper.
 
 Releases that are known: Kaggle's. `Lung Segmentation Data/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/` with `images`
 and `lung masks`, and `Infection Segmentation Data/...` likewise with `infection masks` too; these may lie at any depth

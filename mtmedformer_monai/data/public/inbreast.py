@@ -3,7 +3,7 @@
 Source: Moreira et al., "INbreast: Toward a Full-field Digital Mammographic Database", Academic Radiology 19 (2012),
 236-248, https://doi.org/10.1016/j.acra.2011.09.014. 410 images of 115 examinations, one hospital.
 
-Licence: for research, on request from the authors (INESC TEC, Porto); cite the paper. Not to be passed on.
+License: for research, on request from the authors (INESC TEC, Porto); cite the paper. Not to be passed on.
 
 Releases that are known: INbreast Release 1.0 with `INbreast.csv` (semicolons; the `INbreast.xls` beside it holds the
 same), `AllDICOMs/*.dcm`, `AllXML/*.xml`, at any depth; the table may be saved as .xlsx, the images as PNG.

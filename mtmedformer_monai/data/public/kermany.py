@@ -5,7 +5,7 @@ Images", Mendeley Data, https://data.mendeley.com/datasets/rscbjbr9sj; described
 Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning", Cell 172 (2018), 1122-1131,
 https://doi.org/10.1016/j.cell.2018.02.010. Children of one to five years, one hospital.
 
-Licence: CC BY 4.0; name the authors.
+License: CC BY 4.0; name the authors.
 
 Releases that are known: Mendeley's version 2 (`chest_xray/{train,test}`, `person1_virus_6.jpeg`), its later one
 (`ZhangLabData/CellData/chest_xray/{train,test}`, `VIRUS-1234567-0001.jpeg`), and Kaggle's copy of the former (with a
@@ -90,10 +90,10 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
     files = SetFolder(folder, RELEASE)
     parts = {part: list(_read_part(files, root, part)) for root, part in _find_parts(files)}
     tested = {item["patient_id"] for item in parts["test"]}
-    learnt = parts["train"] + parts.get("val", [])
-    training = [item for item in learnt if item["patient_id"] not in tested]
-    if len(training) < len(learnt):
-        logger.info("%d training images of patients of the test folder are left out.", len(learnt) - len(training))
+    trained = parts["train"] + parts.get("val", [])
+    training = [item for item in trained if item["patient_id"] not in tested]
+    if len(training) < len(trained):
+        logger.info("%d training images of patients of the test folder are left out.", len(trained) - len(training))
     return {"training": training, "test": parts["test"]}
 
 

@@ -1,11 +1,11 @@
-"""Converter of mini-MIAS: digitised films of both breasts, mediolateral oblique, with circles around abnormalities.
+"""Converter of mini-MIAS: digitized films of both breasts, mediolateral oblique, with circles around abnormalities.
 
 Source: Suckling et al., "The Mammographic Image Analysis Society Digital Mammogram Database", Excerpta Medica
 International Congress Series 1069 (1994), 375-378; files at http://peipa.essex.ac.uk/info/mias.html. 322 films of 161
 patients of the United Kingdom's screening programme, reduced to 200 um a pixel. (The films at full resolution are
 published anew at https://www.repository.cam.ac.uk/handle/1810/250394, under CC BY 2.0 UK, in another layout.)
 
-Licence: MIAS's own agreement: research only, cite the paper; not to be sold or leased.
+License: MIAS's own agreement: research only, cite the paper; not to be sold or leased.
 
 Releases that are known: `Info.txt` and `mdb001.pgm` to `mdb322.pgm` as published, at any depth (Kaggle has
 `all-mias/`), or PNG copies of the films, which circles are scaled to; or `labels.csv` with the columns image, label,

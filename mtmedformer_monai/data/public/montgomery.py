@@ -7,7 +7,7 @@ https://doi.org/10.3978/j.issn.2223-4292.2014.11.20; masks of Candemir et al., I
 https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgomery-County-CXR-Set/MontgomerySet/index.html.
 138 images: 80 normal, 58 with tuberculosis.
 
-Licence: free for research; the National Library of Medicine asks for both papers to be cited and the source named.
+License: free for research; the National Library of Medicine asks for both papers to be cited and the source named.
 
 Releases that are known: NLM's (`CXR_png/MCUCXR_0001_0.png`, `ManualMask/{leftMask,rightMask}/` under the same names,
 `ClinicalReadings/*.txt`; in `MontgomerySet/` or elsewhere below the folder) and Kaggle's (`images/`, or both NLM sets

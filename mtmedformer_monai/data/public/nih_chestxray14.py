@@ -4,7 +4,7 @@ Source: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Bench
 Classification and Localization of Common Thorax Diseases", CVPR 2017, pp. 3462-3471, https://arxiv.org/abs/1705.02315;
 files at https://nihcc.app.box.com/v/ChestXray-NIHCC.
 
-Licence: no restriction on use; the NIH Clinical Center asks to be named as provider, with the paper and the link.
+License: no restriction on use; the NIH Clinical Center asks to be named as provider, with the paper and the link.
 
 Releases that are known: NIH's (`Data_Entry_2017.csv` or `Data_Entry_2017_v2020.csv`, `BBox_List_2017.csv`,
 `train_val_list.txt`, `test_list.txt`, `images/*.png`), Kaggle's copy of it (`images_001/images/*.png`), smaller ones

@@ -4,7 +4,7 @@ Source: Shih et al., "Augmenting the National Institutes of Health Chest Radiogr
 Possible Pneumonia", Radiology: Artificial Intelligence 1 (2019), e180041, https://doi.org/10.1148/ryai.2019180041;
 files at https://www.kaggle.com/c/rsna-pneumonia-detection-challenge (stage 2). 26,684 images of ChestX-ray14.
 
-Licence: by the challenge's rules for research and education, not for profit; name RSNA and the NIH Clinical Center.
+License: by the challenge's rules for research and education, not for profit; name RSNA and the NIH Clinical Center.
 
 Layout (Kaggle's stage 2, or stage 1 likewise): `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv`,
 `stage_2_train_images/<patientId>.dcm`; or PNG copies of the images, which boxes are

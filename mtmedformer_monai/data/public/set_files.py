@@ -58,7 +58,7 @@ class SetFolder:
             found.setdefault(path.stem, path)
         return found
 
-    def images(self, pattern: str, suffixes: Sequence[str], looked_for: str) -> dict[str, Path]:
+    def images(self, pattern: str, suffixes: Sequence[str], expected: str) -> dict[str, Path]:
         """Images by stem.
 
         Raises:
@@ -66,10 +66,10 @@ class SetFolder:
         """
         found = self.by_stem(pattern, suffixes)
         if not found:
-            raise self.lacks(looked_for)
+            raise self.lacks(expected)
         return found
 
-    def table_path(self, pattern: str, looked_for: str) -> Path:
+    def table_path(self, pattern: str, expected: str) -> Path:
         """The path of the set's table whose stem matches; in any folder, CSV before Excel.
 
         Raises:
@@ -77,25 +77,25 @@ class SetFolder:
         """
         found = self.find(rf"(^|/)({pattern})$", TABLES)
         if not found:
-            raise self.lacks(f"the set's table {looked_for}")
+            raise self.lacks(f"the set's table {expected}")
         return found[0]
 
-    def table(self, pattern: str, looked_for: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+    def table(self, pattern: str, expected: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
         """The rows of the set's table whose stem matches.
 
         Raises:
             FileNotFoundError: none is there.
             ValueError: it lacks rows or a column.
         """
-        return read_table(self.table_path(pattern, looked_for), columns, optional)
+        return read_table(self.table_path(pattern, expected), columns, optional)
 
-    def lacks(self, looked_for: str) -> FileNotFoundError:
+    def lacks(self, expected: str) -> FileNotFoundError:
         """The error that names what was looked for, what was found, and the release that is known."""
         shown = [path.relative_to(self.folder).as_posix() for path in self.files[:NUM_SHOWN]]
         more = f" and {len(self.files) - NUM_SHOWN} more" if len(self.files) > NUM_SHOWN else ""
         found = f"found {', '.join(shown)}{more}" if shown else "found no file"
         return FileNotFoundError(
-            f"{self.folder} expects {looked_for}; {found}. Known is: {self.release}. Unpack the set's archives there."
+            f"{self.folder} expects {expected}; {found}. Known is: {self.release}. Unpack the set's archives there."
         )
 
     def log_present(self, num_present: int, num_listed: int) -> None:

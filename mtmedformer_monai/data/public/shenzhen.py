@@ -8,7 +8,7 @@ https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhe
 augmentation", ELNANO 2018, 422-428, https://arxiv.org/abs/1803.01199; files at
 https://www.kaggle.com/datasets/yoctoman/shcxr-lung-mask.
 
-Licence: images free for research, the National Library of Medicine asks for the papers to be cited and the source
+License: images free for research, the National Library of Medicine asks for the papers to be cited and the source
 named; masks by their page.
 
 Releases that are known: NLM's (`CXR_png/CHNCXR_0001_0.png` and `ClinicalReadings/*.txt`, in `ChinaSet_AllFiles/` or

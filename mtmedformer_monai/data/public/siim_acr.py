@@ -4,7 +4,7 @@ Source: Filice et al., "Crowdsourcing pneumothorax annotations using machine lea
 dataset", Journal of Digital Imaging 33 (2020), 490-496, https://doi.org/10.1007/s10278-019-00299-9; files at
 https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation.
 
-Licence: by the challenge's rules for research and education, not for profit; name SIIM, ACR and the NIH Clinical
+License: by the challenge's rules for research and education, not for profit; name SIIM, ACR and the NIH Clinical
 Center.
 
 Releases that are known: Kaggle's `stage_2_train.csv` or `train-rle.csv`, with `dicom-images-train/*/*/<ImageId>.dcm`,

@@ -29,7 +29,7 @@ def sound_boxes(boxes: Iterable[Sequence[float]], size: tuple[int, int] | None) 
         (True, [])
     """
     given = list(boxes)
-    kept = [mended for box in given if (mended := _mend(box, size))]
+    kept = [clipped for box in given if (clipped := _clip(box, size))]
     return None if given and not kept else kept
 
 
@@ -38,7 +38,7 @@ def corners_of(x: float, y: float, width: float, height: float) -> Box:
     return [x, y, x + width, y + height]
 
 
-def _mend(box: Sequence[float], size: tuple[int, int] | None) -> Box | None:
+def _clip(box: Sequence[float], size: tuple[int, int] | None) -> Box | None:
     if not all(map(math.isfinite, box)):
         return None
     height, width = size or (math.inf, math.inf)

@@ -4,7 +4,7 @@ Source: V7 Labs, "COVID-19 X-ray dataset", https://github.com/v7labs/covid-19-xr
 the images of Cohen et al., "COVID-19 Image Data Collection", arXiv:2003.11597, 2020, and of Kermany et al., Cell 172
 (2018), 1122-1131. The masks reach behind the heart.
 
-Licence: annotations CC BY 4.0; images of the first source each under its own, some non-commercial.
+License: annotations CC BY 4.0; images of the first source each under its own, some non-commercial.
 
 Releases that are known: V7's repository (`images/*`, `annotations/**/*.json` in Darwin's format 1 or 2), at any depth.
 

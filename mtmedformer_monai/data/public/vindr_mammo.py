@@ -5,7 +5,7 @@ mammography", Scientific Data 10 (2023), 277, https://doi.org/10.1038/s41597-023
 https://physionet.org/content/vindr-mammo/1.0.0/ (https://doi.org/10.13026/br2v-7517). 5,000 examinations, two
 hospitals in Hanoi.
 
-Licence: PhysioNet Restricted Health Data License 1.5.0: after signing its data use agreement; not to be passed on.
+License: PhysioNet Restricted Health Data License 1.5.0: after signing its data use agreement; not to be passed on.
 
 Layout (1.0.0): `breast-level_annotations.csv`, `finding_annotations.csv`, `images/<study_id>/<image_id>.dicom`; or PNG
 copies of the images, which boxes are scaled to. A part of the images will do.

@@ -56,7 +56,7 @@ def wander(
 
     Args:
         start: x and y (..., 2).
-        heading: radians from the x axis towards y (...).
+        heading: radians from the x axis toward y (...).
         step: length of one (...).
         count: of steps.
         rng: draws the turns.

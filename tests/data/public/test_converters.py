@@ -9,11 +9,11 @@ from tests.data.public.test_v7_lungs import export, rectangle
 
 
 @pytest.mark.parametrize("name", CONVERTERS)
-def test_every_set_has_a_function_with_its_licence_and_source_told(name):
+def test_every_set_has_a_function_with_a_documented_license_and_source(name):
     convert = load_converter(name)
     module = __import__(convert.__module__, fromlist=["__doc__"])
     assert convert.__name__ == "convert"
-    for part in ("Source: ", "Licence: ", "https://"):
+    for part in ("Source: ", "License: ", "https://"):
         assert part in module.__doc__
     known = {task["name"] for bundle in find_bundles() for task in read_tasks(bundle)}
     for task in CONVERTERS[name].tasks:

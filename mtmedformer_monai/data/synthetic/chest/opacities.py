@@ -66,9 +66,9 @@ def _blob(x: Field, y: Field, lung: Mask, size: float, roughness: float, rng: np
     if len(rows) == 0:
         return np.zeros_like(x)
     place = int(rng.integers(len(rows)))
-    centre_x, centre_y = x[rows[place], columns[place]], y[rows[place], columns[place]]
+    center_x, center_y = x[rows[place], columns[place]], y[rows[place], columns[place]]
     stretch, angle = rng.uniform(0.7, 1.4), rng.uniform(0, np.pi)
-    dx, dy = (x - centre_x) * 0.5, y - centre_y
+    dx, dy = (x - center_x) * 0.5, y - center_y
     along = (dx * np.cos(angle) + dy * np.sin(angle)) * stretch
     across = (-dx * np.sin(angle) + dy * np.cos(angle)) / stretch
     distance = np.hypot(along, across) / size

@@ -96,12 +96,12 @@ def make_lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -
     heart = heart_distance(x, y, patient)
     masks, depth = [], np.zeros_like(x)
     for side in (-1.0, 1.0):
-        centre = side * (patient.lung_gap / 2 + patient.lung_width * 0.9)
+        center = side * (patient.lung_gap / 2 + patient.lung_width * 0.9)
         height = patient.lung_height * (1.0 if side > 0 else 0.96)
         t = (y - patient.lung_top) / height
         profile = np.sqrt(np.clip(1.0 - (1.0 - np.clip(t / 0.5, 0.0, 1.0)) ** 2, 0.0, 1.0)) * (0.86 + 0.14 * t)
-        lateral = patient.lung_width * profile + wobble - np.abs(x - centre + side * 0.09 * (1.0 - t)) * 1.02
-        dome = patient.lung_top + height * (1.0 + 0.16 * ((x - centre) / patient.lung_width) ** 2) - y
+        lateral = patient.lung_width * profile + wobble - np.abs(x - center + side * 0.09 * (1.0 - t)) * 1.02
+        dome = patient.lung_top + height * (1.0 + 0.16 * ((x - center) / patient.lung_width) ** 2) - y
         inside = np.minimum(lateral, dome * 1.6)
         inside = np.minimum(inside, -0.12 * heart)
         mask = _largest_part((inside > 0) & (t > 0))

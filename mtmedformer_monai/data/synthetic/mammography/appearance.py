@@ -1,4 +1,4 @@
-"""How a device shows a breast: raw detector values, a presented image with its VOI LUT, or a digitised film."""
+"""How a device shows a breast: raw detector values, a presented image with its VOI LUT, or a digitized film."""
 
 from __future__ import annotations
 

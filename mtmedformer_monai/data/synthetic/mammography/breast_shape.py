@@ -185,6 +185,6 @@ def _depth(mask: Mask, reach: float, spacing_mm: float) -> Field:
 
 
 def compressed_thickness(depth: Field, thickness: float) -> Field:
-    """Tissue under the paddle: `thickness` inside, a half circle's fall towards the skin, 0 outside."""
+    """Tissue under the paddle: `thickness` inside, a half circle's fall toward the skin, 0 outside."""
     inwards = np.clip(depth / (0.5 * thickness), 0.0, 1.0)
     return np.asarray(thickness * np.sqrt(1.0 - (1.0 - inwards) ** 2), dtype=np.float32)

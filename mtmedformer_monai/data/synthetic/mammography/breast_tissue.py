@@ -21,8 +21,8 @@ FULLNESS = {"A": 0.42, "B": 0.52, "C": 0.64, "D": 0.78}
 
 def gland_share(view: Projection, rng: np.random.Generator) -> Field:
     """Share of fibroglandular tissue along the beam, in [0, 1]; the rest is fat."""
-    region, centred = _gland_region(view, rng)
-    lobes = 0.55 * power_noise(view.shape, 3.8, rng) + 0.75 * radial_noise(view, 3.4, 2.6, rng) + 0.8 * centred
+    region, centered = _gland_region(view, rng)
+    lobes = 0.55 * power_noise(view.shape, 3.8, rng) + 0.75 * radial_noise(view, 3.4, 2.6, rng) + 0.8 * centered
     inside = lobes[region > 0.5]
     level = np.quantile(inside, 1.0 - view.breast.gland_share) if inside.size else 0.0
     dense = edge(lobes - float(level), 0.16) * region * _between_lobules(view, rng)
@@ -49,12 +49,12 @@ def _gland_region(view: Projection, rng: np.random.Generator) -> tuple[Field, Fi
     height = (0.10 if view.view == "CC" else 0.18) * breast.half_width * rng.uniform(0.5, 1.5)
     along = (view.x - middle) / (0.52 * breast.reach * spread)
     across = (view.up - height) / (0.66 * breast.half_width * spread)
-    centred = (1.0 - along**2 - across**2).astype(np.float32)
+    centered = (1.0 - along**2 - across**2).astype(np.float32)
     fat = rng.uniform(5.0, 9.0) if breast.density in "CD" else rng.uniform(8.0, 14.0)
     under_skin = edge(view.depth + 14.0 * np.exp(-((radius / 16.0) ** 2)) - fat, 2.0)
     rough = 0.3 * power_noise(view.shape, 3.4, rng)
     behind = edge(view.x - rng.uniform(0.02, 0.14) * breast.reach + 18.0 * rough, 4.0)
-    return (edge(centred + rough, 0.16) * under_skin * behind).astype(np.float32), np.clip(centred, -1.0, 1.0)
+    return (edge(centered + rough, 0.16) * under_skin * behind).astype(np.float32), np.clip(centered, -1.0, 1.0)
 
 
 def radial_noise(view: Projection, exponent: float, stretch: float, rng: np.random.Generator) -> Field:
@@ -106,7 +106,7 @@ def ducts(view: Projection, rng: np.random.Generator) -> Field:
 
 
 def vessels(view: Projection, rng: np.random.Generator) -> Field:
-    """Winding vessels that run from the chest wall towards the nipple."""
+    """Winding vessels that run from the chest wall toward the nipple."""
     curves = []
     for _ in range(int(rng.integers(2, 6))):
         start_up = rng.uniform(-0.6, 0.8) * view.breast.half_width

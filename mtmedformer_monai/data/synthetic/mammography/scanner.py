@@ -73,7 +73,7 @@ class MammographyScanner:
 
     @property
     def is_film(self) -> bool:
-        """Whether films are digitised."""
+        """Whether films are digitized."""
         return self.receptor.kind == "FILM"
 
 

@@ -21,7 +21,7 @@ def upright(seed):
     return replace(patient, tilt_degrees=0.0, zoom=1.0, shift=(0.0, 0.0))
 
 
-def test_an_upright_patients_grid_holds_pixel_centres():
+def test_an_upright_patients_grid_holds_pixel_centers():
     x, y = make_grid((2, 4), upright(0))
     np.testing.assert_allclose(x, [[-0.75, -0.25, 0.25, 0.75]] * 2, atol=1e-6)
     np.testing.assert_allclose(y, [[0.25] * 4, [0.75] * 4], atol=1e-6)

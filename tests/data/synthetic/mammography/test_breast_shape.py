@@ -54,7 +54,7 @@ def test_a_cc_is_closed_above_and_an_mlo_goes_on_into_the_axilla():
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("seed", range(3))
-def test_thickness_falls_off_towards_the_skin_and_is_0_outside(seed, view):
+def test_thickness_falls_off_toward_the_skin_and_is_0_outside(seed, view):
     shot = make(seed, view)
     full = shot.breast.thickness
     assert (shot.thickness[shot.depth > full / 2] == np.float32(full)).all()
