@@ -1,4 +1,4 @@
-"""Renders one view of a synthetic breast as a device stores it, with the masks of its lesions."""
+"""Renders one view of a synthetic breast as stored by a device, with the masks of its lesions."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from .study import Side
 
 @dataclass(frozen=True)
 class Mammogram:
-    """One image, oriented as it is stored.
+    """One image in its stored orientation.
 
     Attributes:
-        side: which breast.
+        side: the breast.
         view: 'CC' or 'MLO'.
-        appearance: the rendering that is stored.
-        breast: its mask.
-        lesions: a mask a lesion, in the order of the side's lesions.
-        spacing_mm: of pixels at the patient.
+        appearance: the rendered image.
+        breast: mask of the breast.
+        lesions: one mask per lesion, in the order of the side's lesions.
+        spacing_mm: pixel spacing in the plane of the patient.
     """
 
     side: Side
@@ -44,7 +44,7 @@ class Mammogram:
 def render_view(
     side: Side, view: str, scanner: MammographyScanner, image_size: int, rng: np.random.Generator
 ) -> Mammogram:
-    """Renders one image of `image_size` rows."""
+    """Renders one image with `image_size` rows."""
     shape = (image_size, round(image_size / scanner.receptor.aspect))
     spacing_mm = scanner.receptor.field_mm / image_size
     projection = project(side.breast, view, shape, spacing_mm, rng)
@@ -60,7 +60,7 @@ def render_view(
 
 
 def _hang(image: Mammogram, scanner: MammographyScanner) -> Mammogram:
-    """Turns a right breast's chest wall to the right, labels the image, and mirrors it where the device does."""
+    """Moves the chest wall of right breasts to the right, burns in the annotation, and mirrors if the device does."""
     is_right = image.side.laterality == "R"
     values, breast = _flip(image.appearance.values, is_right), _flip(image.breast, is_right)
     if not scanner.is_raw:
