@@ -47,14 +47,14 @@ def test_convert(tmp_path, told):
     assert "label finding" in told.text
 
 
-def test_check_says_by_its_exit_code_whether_anything_is_wrong(datalist, bundle, told):
+def test_check_reports_problems_by_its_exit_code(datalist, bundle, told):
     assert main(["datalist", "check", str(datalist)]) == 0
     assert main(["datalist", "check", str(datalist), "--bundle", str(bundle)]) == 1
     assert "training[1] 1.png: label 'finding' expects one of ['normal', 'mass'], got 'pneumonia'" in told.text
     assert "5 problems" in told.text
 
 
-def test_check_takes_structures_and_box_classes_of_the_bundle(datalist, bundle, told):
+def test_check_uses_structures_and_box_classes_of_the_bundle(datalist, bundle, told):
     item = {"image": "0.png", "masks": {"heart": "1.png"}, "boxes": {"nodule": []}}
     path = save_datalist({"test": [item]}, datalist.parent / "other.json")
     assert main(["datalist", "check", str(path), "--bundle", str(bundle)]) == 1
@@ -63,7 +63,7 @@ def test_check_takes_structures_and_box_classes_of_the_bundle(datalist, bundle, 
 
 
 @pytest.mark.parametrize("content", [None, "{}"], ids=["no config", "no tasks"])
-def test_check_refuses_what_is_no_bundle(datalist, tmp_path, content):
+def test_check_rejects_folders_that_are_not_bundles(datalist, tmp_path, content):
     if content is not None:
         write_lines(tmp_path / "other" / "configs" / "train.json", [content])
     assert main(["datalist", "check", str(datalist), "--bundle", str(tmp_path / "other")]) == 2
@@ -92,17 +92,17 @@ def test_join(datalist, tmp_path, sites):
     assert [joined["training"][0]["site"], joined["test"][0]["site"]] == named
 
 
-def test_join_refuses_names_for_some(datalist, tmp_path, told):
+def test_join_rejects_partially_named_datalists(datalist, tmp_path, told):
     assert main(["datalist", "join", str(tmp_path / "joined.json"), f"north={datalist}", str(datalist)]) == 2
     assert "name the rest" in told.text
 
 
-def test_an_error_is_told_in_one_line(tmp_path, told):
+def test_an_error_is_reported_in_one_line(tmp_path, told):
     assert main(["datalist", "summarize", str(tmp_path / "none.json")]) == 2
     assert "error: no datalist at" in told.text
 
 
-def test_help_lists_the_sets(capsys):
+def test_help_lists_the_public_datasets(capsys):
     with pytest.raises(SystemExit):
         main(["datalist", "--help"])
     chest, mammography = capsys.readouterr().out.split("\n mammography_multitask, tasks lesion, lesion_box, pathology")

@@ -27,7 +27,7 @@ SIZES = ["--patients", "400", "--epochs", "24", "--image-size", "64"]
 PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation/examples.png")
 
 
-def test_demo_reaches_its_figures(tmp_path, caplog):
+def test_demo_reaches_its_metrics(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="mtmedformer")
     bundle = ROOT / "bundles/chest_xray_multitask"
     assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0
@@ -48,7 +48,7 @@ def test_demo_reaches_its_figures(tmp_path, caplog):
     assert str(picture) in told
 
 
-def test_a_folder_that_is_no_bundle_is_told_with_the_remedy(tmp_path, caplog):
+def test_a_folder_that_is_not_a_bundle_is_reported_with_the_remedy(tmp_path, caplog):
     assert main(["demo", "--bundle", str(tmp_path), "--output", str(tmp_path / "output")]) == 2
     assert "name a bundle with --bundle" in caplog.text
 
@@ -78,7 +78,7 @@ def test_each_step_is_a_command_that_a_user_could_type(tmp_path, step):
     assert command[command.index("--output_dir") + 1].startswith(str(tmp_path))
 
 
-def test_paths_reach_the_components_whatever_they_hold(tmp_path):
+def test_paths_with_special_characters_reach_the_components(tmp_path):
     from monai.bundle import ConfigParser
 
     bundle, folder = ROOT / "bundles/chest_xray_multitask", tmp_path / "ward#3" / "$HOME @x 100% it's [a]*?"

@@ -4,7 +4,7 @@ from mtmedformer_monai.data.study_problems import study_problems, view_problems
 
 
 @pytest.mark.parametrize("item", [{}, {"laterality": "L", "view": "MLO"}, {"laterality": "", "view": ""}])
-def test_sides_and_views_that_will_do(item):
+def test_valid_sides_and_views(item):
     assert list(view_problems(item)) == []
 
 
@@ -12,7 +12,7 @@ def test_sides_and_views_that_will_do(item):
     ("item", "text"),
     [({"laterality": "B"}, "expects 'L' or 'R', got 'B'"), ({"laterality": 1}, "got 1"), ({"view": 2}, "expects text")],
 )
-def test_those_that_will_not(item, text):
+def test_invalid_sides_and_views_are_reported(item, text):
     (problem,) = view_problems(item)
     assert text in problem
 
@@ -24,7 +24,7 @@ def places(*told):
     ]
 
 
-def test_whole_studies_are_sound():
+def test_consistent_studies_have_no_problems():
     told = [
         ("training", "s", "p"),
         ("training", "s", "p"),
@@ -35,14 +35,14 @@ def test_whole_studies_are_sound():
     assert list(study_problems(places(*told))) == []
 
 
-def test_a_study_in_two_sections_is_told_where_it_enters_the_second():
+def test_a_study_in_two_sections_is_reported_at_its_first_image_in_the_second():
     told = [("training", "s", "p"), ("test", "s", "p"), ("test", "s", "p")]
     ((position, text),) = study_problems(places(*told))
     assert position == 1
     assert "its study is in training[0] too" in text
 
 
-def test_a_study_of_two_patients_is_told():
+def test_a_study_of_two_patients_is_reported():
     told = [("test", "s", "p"), ("test", "s", None), ("test", "s", "q"), ("test", "s", "q")]
     ((position, text),) = study_problems(places(*told))
     assert position == 2

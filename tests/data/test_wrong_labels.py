@@ -84,7 +84,7 @@ ITEMS = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.lists(ITEMS, min_size=1, max_size=5))
-def test_what_the_check_passes_is_trained_on_and_nothing_else(folder, items):
+def test_exactly_the_items_that_pass_the_check_are_trained_on(folder, items):
     path = save_datalist({"training": [{"image": "0.png"}, *items]}, folder / "datalist.json")
     problems = check_datalist(path, transforms=read().transforms)
     refused = {problem.index for problem in problems if problem.kind in ("annotation", "unreadable")}
@@ -138,7 +138,7 @@ def test_a_renamed_class_of_many_images_is_listed_in_part(folder):
     ],
     ids=["task", "structure", "box class"],
 )
-def test_annotations_that_no_task_reads_are_never_dropped_in_silence(folder, annotation, told, caplog):
+def test_annotations_that_no_task_uses_are_never_dropped_silently(folder, annotation, told, caplog):
     items = [{"image": "0.png"} | annotation, {"image": "1.png"} | annotation, {"image": "2.png"}]
     data = load_datalist(save_datalist({"training": items}, folder / "unused.json"), "training")
     with pytest.raises(ValueError, match=told) as error:
@@ -151,7 +151,7 @@ def test_annotations_that_no_task_reads_are_never_dropped_in_silence(folder, ann
     }
 
 
-def test_a_mask_that_changes_after_the_start_is_told_when_it_is_met(folder, tmp_path):
+def test_a_mask_that_changes_after_construction_is_reported_on_access(folder, tmp_path):
     shutil.copy(folder / "mask.png", tmp_path / "mask.png")
     data = [{"image": str(folder / "0.png"), "masks": {"lung": str(tmp_path / "mask.png")}}]
     dataset = RadiographDataset(data, read())
@@ -165,7 +165,7 @@ def test_inference_reads_no_label(folder):
     assert len(RadiographDataset(data, Compose([LoadRadiographd("image")]))) == 1
 
 
-def test_every_item_without_an_image_is_named(tmp_path):
+def test_every_item_without_an_image_is_reported(tmp_path):
     items = [{"image": "a.png"}, {}, {"image": ["a.png"]}, "a.png"]
     (tmp_path / "list.json").write_text(json.dumps({"training": items}))
     with pytest.raises(ValueError, match=r"(?s)training\[1\].*training\[2\].*training\[3\]"):

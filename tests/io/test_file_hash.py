@@ -11,6 +11,6 @@ from mtmedformer_monai.io.file_hash import file_sha256
     ],
     ids=["abc", "million a"],
 )
-def test_agrees_with_the_standards_examples(tmp_path, content, digest):
+def test_agrees_with_the_examples_of_the_standard(tmp_path, content, digest):
     (tmp_path / "file").write_bytes(content)
     assert file_sha256(tmp_path / "file") == digest

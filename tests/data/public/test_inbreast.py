@@ -64,7 +64,7 @@ def test_contours_of_lesions_are_drawn(datalist):
     assert item["boxes"] == {"lesion": [[4, 6, 14, 20], [2, 4, 8, 10]]}
 
 
-def test_calcifications_are_no_lesions_of_their_own(datalist):
+def test_individual_calcifications_are_not_lesions(datalist):
     assert item_of(datalist, "20020")["boxes"] == {"lesion": [[3, 3, 9, 9]]}
     assert not {"masks", "boxes"} & set(item_of(datalist, "20010"))
 
@@ -78,13 +78,13 @@ def test_a_negative_image_without_contours_has_no_lesion_and_any_other_is_not_an
         assert not {"masks", "boxes"} & set(item_of(datalist, name))
 
 
-def test_a_lesion_without_an_area_leaves_the_image_not_annotated(release, tmp_path):
+def test_an_image_with_a_lesion_without_area_is_not_annotated(release, tmp_path):
     write_contours(release, "20030", ("Mass", box_points(4, 6, 14, 20)), ("Mass", ["(3.0, 3.0)", "(9.0, 9.0)"]))
     assert not {"masks", "boxes"} & set(item_of(convert(release, tmp_path / "masks"), "20030"))
 
 
 @pytest.mark.parametrize("delimiter", [",", "\t"])
-def test_tables_that_were_saved_again_are_read(release, tmp_path, datalist, delimiter):
+def test_tables_saved_again_are_read(release, tmp_path, datalist, delimiter):
     """With another delimiter, a byte order mark, and numbers as pandas writes them in a column with gaps."""
     lines = (release / "INbreast.csv").read_text().splitlines()
     cells = [line.split(";") for line in lines]
@@ -101,24 +101,24 @@ def test_labels_and_facts(datalist):
     assert item_of(datalist, "20001")["study_id"] != item_of(datalist, "20000")["study_id"]
 
 
-def test_patients_are_split_whole(datalist):
+def test_patients_are_not_divided_between_sections(datalist):
     patients = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
     assert sum(map(len, patients)) == len(set().union(*patients)) == 12
     assert sum(len(datalist[section]) for section in ("training", "validation", "test")) == 24
 
 
-def test_folders_in_capitals_do(release, tmp_path):
+def test_folder_names_may_be_in_upper_case(release, tmp_path):
     (release / "AllDICOMs").rename(release / "ALLDICOMs")
     assert item_of(convert(release, tmp_path / "masks"), "20000")["image"].startswith("ALLDICOMs/")
 
 
-def test_a_broken_contour_file_is_named(release, tmp_path):
+def test_a_damaged_contour_file_is_reported(release, tmp_path):
     (release / "AllXML" / "20000.xml").write_text("<plist><dict>")
     with pytest.raises(ValueError, match=r"20000\.xml expects contours"):
         convert(release, tmp_path / "masks")
 
 
-def test_renamed_images_are_told(release, tmp_path):
+def test_renamed_images_are_reported(release, tmp_path):
     image = next((release / "AllDICOMs").iterdir())
     image.rename(image.with_name(f"{image.name.split('_')[0]}.dcm"))
     rows = (release / "INbreast.csv").read_text().replace(image.name.split("_")[0], image.name.split("_")[0] + ".dcm")
@@ -127,13 +127,13 @@ def test_renamed_images_are_told(release, tmp_path):
         convert(release, tmp_path / "masks")
 
 
-def test_missing_contours_are_told(release, tmp_path):
+def test_missing_contours_are_reported(release, tmp_path):
     (release / "AllXML").rename(release / "XML")
     with pytest.raises(FileNotFoundError, match="expects AllXML"):
         convert(release, tmp_path / "masks")
 
 
-def test_smaller_pictures_are_refused(release, tmp_path):
+def test_downsampled_images_are_rejected(release, tmp_path):
     for path in (release / "AllDICOMs").iterdir():
         write_image(path.with_suffix(".png"), 10, 12)
         path.unlink()
@@ -143,14 +143,14 @@ def test_smaller_pictures_are_refused(release, tmp_path):
     assert item_of(convert(release, tmp_path / "masks"), "20000")["boxes"] == {"lesion": [[4, 6, 9, 11]]}
 
 
-def test_the_old_excel_table_is_told_to_be_saved_anew(release, tmp_path):
+def test_the_error_for_an_old_excel_table_states_the_remedy(release, tmp_path):
     (release / "INbreast.csv").unlink()
     (release / "INbreast.xls").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1"))
     with pytest.raises(ValueError, match=r"INbreast\.xls expects CSV or \.xlsx"):
         convert(release, tmp_path / "masks")
 
 
-def test_a_release_is_read_at_any_depth_and_outlines_of_the_muscle_are_no_lesions(release, tmp_path):
+def test_a_release_is_found_at_any_depth_and_muscle_outlines_are_not_lesions(release, tmp_path):
     (release / "PectoralMuscle/Pectoral Muscle XML").mkdir(parents=True)
     (release / "AllXML" / "20000.xml").rename(release / "PectoralMuscle/Pectoral Muscle XML" / "20000.xml")
     release.rename(tmp_path / "INbreast Release 1.0")

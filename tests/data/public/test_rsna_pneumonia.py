@@ -40,7 +40,7 @@ def test_boxes_and_findings(release):
     assert find_item(datalist, "id2.dcm")["boxes"] == {"opacity": []}
 
 
-def test_unlabeled_images_are_left_out(release):
+def test_unlabeled_images_are_excluded(release):
     images = set().union(*images_by_section(convert(release)).values())
     assert images == {f"id{number}.dcm" for number in range(30)}
 
@@ -58,7 +58,7 @@ def test_with_the_mapping_images_are_split_by_chestxray14_s_patients(release, ca
     assert sum(map(len, patients)) == 10
 
 
-def test_another_class_is_refused(release):
+def test_an_unknown_class_is_rejected(release):
     path = release / "stage_2_detailed_class_info.csv"
     path.write_text(path.read_text().replace("Normal", "Fine", 1))
     with pytest.raises(ValueError, match="expects classes"):
@@ -77,7 +77,7 @@ BOXES = "stage_2_train_labels.csv"
 
 
 @pytest.mark.parametrize(("one", "zero"), [("1.0", "0.0"), ("True", "False"), ("TRUE", "FALSE")])
-def test_targets_that_were_saved_again_are_the_same(release, one, zero):
+def test_targets_saved_again_are_read_identically(release, one, zero):
     expected = convert(release)
     changed = rewritten(release, BOXES, lambda line: line[:-1] + (one if line.endswith("1") else zero))
     assert convert(changed) == expected
@@ -89,7 +89,7 @@ def test_targets_that_were_saved_again_are_the_same(release, one, zero):
     [lambda line: "", lambda line: line[:-1], lambda line: line[:-1] + "NaN"],
     ids=["no row", "no target", "NaN"],
 )
-def test_an_image_of_which_the_table_says_nothing_has_no_annotation(release, number, change):
+def test_an_image_without_table_entries_is_not_annotated(release, number, change):
     rewritten(release, BOXES, lambda line: change(line) if line.startswith(f"id{number},") else line)
     item = find_item(convert(release), f"id{number}.dcm")
     assert "boxes" not in item
@@ -104,7 +104,7 @@ def test_an_opacity_without_a_box_is_not_annotated(release):
         assert "boxes" not in find_item(convert(release), f"{name}.dcm")
 
 
-def test_another_target_is_refused(release):
+def test_an_unknown_target_is_rejected(release):
     rewritten(release, BOXES, lambda line: line[:-1] + "2")
     with pytest.raises(ValueError, match=r"expects targets \['1', '0', 'true', 'false'\], got \['2'\]"):
         convert(release)

@@ -54,7 +54,7 @@ def test_the_official_test_part_stays(release):
     assert not studies[0] & studies[1]
 
 
-def test_a_part_of_the_images_will_do(release):
+def test_a_subset_of_the_images_is_sufficient(release):
     (release / "images" / "s11" / "i11CC.dicom").unlink()
     assert len(convert(release)["test"]) == 3
 

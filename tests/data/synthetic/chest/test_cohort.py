@@ -48,7 +48,7 @@ def cohort(tmp_path_factory):
     return make(tmp_path_factory.mktemp("cohort"))
 
 
-def test_equal_seeds_write_equal_files_however_many_work(cohort, tmp_path):
+def test_equal_seeds_write_equal_files_for_any_number_of_workers(cohort, tmp_path):
     assert content_of(make(tmp_path, workers=2).parent) == content_of(cohort.parent)
 
 
@@ -64,7 +64,7 @@ def test_other_seeds_write_other_images(cohort, other):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_cohort_has_no_datalist_not_even_an_old_one(tmp_path, workers):
+def test_an_interrupted_cohort_has_no_datalist(tmp_path, workers):
     old = tmp_path / "datalist.json"
     old.write_text("{}")
     (tmp_path / "images/synthetic-0-00001-0.dcm").mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_no_patient_is_in_two_sections(cohort):
     assert sum(map(len, sections)) == len(set.union(*sections)) == PATIENTS
 
 
-def test_the_checker_finds_nothing_to_complain_of(cohort):
+def test_the_check_finds_no_problems(cohort):
     assert check_datalist(cohort, CLASSES) == []
 
 
@@ -115,7 +115,7 @@ def test_consolidations_are_denser_than_the_lung_around_them(cohort):
     assert np.mean(gain) > 0.1
 
 
-def test_sites_may_carry_some_parts_only(other):
+def test_sites_may_have_only_some_annotations(other):
     items = items_of(other)
     carried = {
         site: {
@@ -163,7 +163,7 @@ def test_files_read_back_as_they_were_rendered(cohort, number):
     ],
     ids=["too few", "disease", "part", "site", "workers"],
 )
-def test_what_it_can_not_make_is_told(tmp_path, options, told):
+def test_invalid_options_are_reported(tmp_path, options, told):
     with pytest.raises(ValueError, match=told):
         make(tmp_path, **options)
 

@@ -34,7 +34,7 @@ def write(folder, scanner=MAMMOGRAPHY_SCANNERS[0], **changes):
 
 
 @SCANNERS
-def test_all_that_the_iod_demands_is_there(tmp_path, scanner):
+def test_all_attributes_required_by_the_iod_are_present(tmp_path, scanner):
     data = pydicom.dcmread(write(tmp_path, scanner)[0])
     required = [*TYPE_1, *MG_TYPE_1]
     assert [name for name in [*required, *TYPE_2, *MG_TYPE_2, *TYPE_3] if name not in data] == []
@@ -100,13 +100,13 @@ def test_orientations_are_those_of_the_standard(laterality, view, wall_left, exp
     assert patient_orientation(laterality, view, wall_left) == expected
 
 
-def test_devices_that_mirror_swap_the_chest_wall():
+def test_mirrored_devices_swap_the_chest_wall():
     plain, mirrored = MAMMOGRAPHY_SCANNERS[0], replace(MAMMOGRAPHY_SCANNERS[0], is_mirrored=True)
     assert [is_chest_wall_left(side, plain) for side in "RL"] == [False, True]
     assert [is_chest_wall_left(side, mirrored) for side in "RL"] == [True, False]
 
 
-def test_raw_files_say_that_they_are_linear_counts(tmp_path):
+def test_raw_files_declare_linear_values(tmp_path):
     raw = next(scanner for scanner in MAMMOGRAPHY_SCANNERS if scanner.is_raw)
     data = pydicom.dcmread(write(tmp_path, raw)[0])
     assert data.SOPClassUID == "1.2.840.10008.5.1.4.1.1.1.2.1"
@@ -124,7 +124,7 @@ def test_the_images_of_a_study_share_its_identifier(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 17])
-def test_depths_that_are_none_are_refused(tmp_path, bits):
+def test_invalid_bit_depths_are_rejected(tmp_path, bits):
     scanner = MAMMOGRAPHY_SCANNERS[0]
     with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
         write(tmp_path, replace(scanner, display=replace(scanner.display, bits_stored=bits)))

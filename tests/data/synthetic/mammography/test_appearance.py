@@ -25,7 +25,7 @@ def quiet(scanner):
 
 
 @pytest.mark.parametrize("scanner", MAMMOGRAPHY_SCANNERS, ids=NAMES)
-def test_denser_is_brighter_but_in_a_raw_image(tissue, scanner):
+def test_denser_is_brighter_except_in_a_raw_image(tissue, scanner):
     shot, attenuation = tissue
     values = take_image(shot, attenuation, quiet(scanner), np.random.default_rng(0)).values
     inside = shot.depth > 0.5 * shot.breast.thickness
@@ -51,7 +51,7 @@ def test_the_appearance_follows_from_the_seed(tissue, scanner):
     assert not np.array_equal(first, other)
 
 
-def test_padding_is_beside_the_breast_and_no_breast_is_padding(tissue):
+def test_padding_covers_the_background_and_not_the_breast(tissue):
     shot, attenuation = tissue
     for scanner in MAMMOGRAPHY_SCANNERS:
         if scanner.display.has_padding:
@@ -83,7 +83,7 @@ def test_a_film_has_no_black_and_grain(tissue):
     assert beside.std() > 0.004
 
 
-def test_devices_have_names_of_their_own_and_every_kind_is_there():
+def test_devices_have_unique_names_and_include_every_kind():
     assert len(set(NAMES)) == len(NAMES)
     displays = [scanner.display for scanner in MAMMOGRAPHY_SCANNERS]
     assert {display.voi for display in displays} == {"LUT", "SIGMOID", "LINEAR", ""}

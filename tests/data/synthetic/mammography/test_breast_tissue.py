@@ -28,7 +28,7 @@ def test_denser_classes_have_more_gland():
 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
 @pytest.mark.parametrize("density", ["A", "D"])
-def test_gland_is_a_share_and_leaves_fat_under_the_skin(density, view):
+def test_gland_is_a_fraction_and_leaves_subcutaneous_fat(density, view):
     shot, rng = make(density, 1, view)
     share = gland_share(shot, rng)
     away_from_nipple = shot.from_nipple[0] > 40.0

@@ -26,7 +26,7 @@ def test_all_letters_of_sides_and_views_differ():
 
 @pytest.mark.parametrize("chest_wall_left", [True, False])
 @pytest.mark.parametrize("is_sticker", [True, False])
-def test_a_label_is_beside_the_breast_away_from_the_chest_wall(chest_wall_left, is_sticker):
+def test_an_annotation_is_beside_the_breast_opposite_the_chest_wall(chest_wall_left, is_sticker):
     mask = breast() if chest_wall_left else breast()[:, ::-1]
     labeled = burn_in_annotation(np.zeros(SHAPE), mask, "R CC", chest_wall_left, is_sticker)
     rows, columns = np.nonzero(labeled)
@@ -41,10 +41,10 @@ def test_letters_are_dark_on_a_sticker_and_bright_without():
     assert sticker.sum() > 2 * bare.sum()
 
 
-def test_a_label_moves_under_a_breast_that_reaches_up():
+def test_an_annotation_is_placed_below_a_breast_that_reaches_the_top():
     assert find_corner(breast(slice(0, 60), slice(0, 96)), text_box("R CC", 5.0), True)[0] > 100
 
 
-def test_no_label_where_there_is_no_room():
+def test_no_annotation_without_enough_space():
     image = np.full(SHAPE, 0.5)
     np.testing.assert_array_equal(burn_in_annotation(image, np.ones(SHAPE, dtype=bool), "R CC", True, False), image)

@@ -67,7 +67,7 @@ def little(tmp_path_factory):
     return make(tmp_path_factory.mktemp("little"), num_patients=8, image_size=32)
 
 
-def test_equal_seeds_write_equal_files_however_many_work(little, tmp_path):
+def test_equal_seeds_write_equal_files_for_any_number_of_workers(little, tmp_path):
     again = make(tmp_path, num_patients=8, image_size=32, workers=2)
     assert content_of(again.parent) == content_of(little.parent)
 
@@ -85,7 +85,7 @@ def test_other_seeds_write_other_images(little, other):
     assert not pixels[0] & pixels[1]
 
 
-def test_an_interrupted_cohort_has_no_datalist_not_even_an_old_one(little, tmp_path):
+def test_an_interrupted_cohort_has_no_datalist(little, tmp_path):
     old = tmp_path / "datalist.json"
     old.write_text("{}")
     (tmp_path / "images" / min((little.parent / "images").iterdir()).name).mkdir(parents=True)
@@ -103,7 +103,7 @@ def test_no_patient_is_in_two_sections_and_each_section_has_every_pathology(coho
         assert {item["labels"]["pathology"] for item in section} == set(CLASSES["pathology"])
 
 
-def test_the_checker_finds_nothing_to_complain_of(cohort):
+def test_the_check_finds_no_problems(cohort):
     assert check_datalist(cohort, CLASSES, ["lesion"], ["lesion"]) == []
 
 
@@ -124,7 +124,7 @@ def test_a_patient_has_one_study_of_three_or_four_views(studies):
     assert len(identifiers) == PATIENTS
 
 
-def test_headers_say_what_the_datalist_says(images):
+def test_headers_agree_with_the_datalist(images):
     for item, image, meta, header in images:
         assert (meta[MetaKey.LATERALITY], meta[MetaKey.VIEW]) == (item["laterality"], item["view"])
         assert header.ImageLaterality == item["laterality"]
@@ -133,7 +133,7 @@ def test_headers_say_what_the_datalist_says(images):
         np.testing.assert_allclose(meta[MetaKey.SPACING_MM], scanner.receptor.field_mm / SIZE, rtol=1e-4)
 
 
-def test_the_chest_wall_lies_where_orientation_says(images):
+def test_the_chest_wall_agrees_with_the_orientation(images):
     """A row that runs to anterior starts at the chest wall, where the breast is widest."""
     seen = set()
     for item, image, _, header in images:
@@ -204,12 +204,12 @@ def test_dense_tissue_reads_brighter_than_fat_at_every_site(images):
     assert np.mean(by_class[True]) > np.mean(by_class[False]) + 0.05
 
 
-def test_raw_and_presented_files_are_both_there(images):
+def test_the_cohort_has_raw_and_presented_files(images):
     assert {header.PresentationIntentType for *_, header in images} == {"FOR PROCESSING", "FOR PRESENTATION"}
     assert {item["site"] for item, *_ in images} == {scanner.name for scanner in MAMMOGRAPHY_SCANNERS}
 
 
-def test_sites_may_carry_some_parts_only(other):
+def test_sites_may_have_only_some_annotations(other):
     items = items_of(other)
     carried = {
         site: {kind: set(item[kind]) for item in items if item["site"] == site for kind in item if kind in KINDS}
@@ -233,7 +233,7 @@ def test_sites_may_carry_some_parts_only(other):
     ],
     ids=["too few", "pathology", "part", "site", "workers"],
 )
-def test_what_it_can_not_make_is_told(tmp_path, options, told):
+def test_invalid_options_are_reported(tmp_path, options, told):
     with pytest.raises(ValueError, match=told):
         make(tmp_path, **options)
 

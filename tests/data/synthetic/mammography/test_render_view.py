@@ -22,7 +22,7 @@ def make(scanner, laterality="R", view="CC", seed=0):
 
 @SCANNERS
 @pytest.mark.parametrize("laterality", ["R", "L"])
-def test_the_chest_wall_lies_where_the_device_puts_it(scanner, laterality):
+def test_the_chest_wall_is_on_the_side_defined_by_the_device(scanner, laterality):
     """Back to back: a right breast's chest wall is at the right, unless the device mirrors."""
     image = make(scanner, laterality)
     wall_left = image.breast[:, 0].sum() > image.breast[:, -1].sum()
@@ -30,7 +30,7 @@ def test_the_chest_wall_lies_where_the_device_puts_it(scanner, laterality):
 
 
 @SCANNERS
-def test_both_sides_of_a_patient_are_mirror_images_but_for_the_label(scanner):
+def test_both_sides_of_a_patient_are_mirror_images_except_for_the_annotation(scanner):
     right, left = make(scanner, "R"), make(scanner, "L")
     np.testing.assert_array_equal(right.breast, left.breast[:, ::-1])
     np.testing.assert_array_equal(right.lesions, [mask[:, ::-1] for mask in left.lesions])
@@ -39,7 +39,7 @@ def test_both_sides_of_a_patient_are_mirror_images_but_for_the_label(scanner):
 
 @SCANNERS
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-def test_lesions_lie_in_the_breast_and_are_lighter_or_darker_than_around(scanner, view):
+def test_lesions_lie_in_the_breast_and_differ_from_their_surroundings(scanner, view):
     image = make(scanner, view=view)
     assert image.appearance.values.shape == (SIZE, round(SIZE / scanner.receptor.aspect))
     assert image.spacing_mm == scanner.receptor.field_mm / SIZE
