@@ -1,4 +1,4 @@
-"""Every dependency of the package is imported by a file of it, or stands below with its reason."""
+"""Every dependency of the package is imported by one of its files, or listed below with a reason."""
 
 import re
 
@@ -7,7 +7,7 @@ import tomllib
 from tests.bundles.conftest import ROOT
 
 NOT_IMPORTED = {"itk"}
-"""MONAI's own reader of DICOM, for pipelines beside ours."""
+"""Dependency of MONAI's DICOM reader, for pipelines that use it instead of ours."""
 
 MODULES = {
     "pytorch-ignite": "ignite",

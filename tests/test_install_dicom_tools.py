@@ -1,4 +1,4 @@
-"""The script by which `make test` installs the DICOM validator, run with stand-ins for the system's commands."""
+"""The script by which `make test` installs the DICOM validator, run with mocked system commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REMEDY = "apt-get install dicom3tools dcmtk"
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs the script on a system of the given commands: {name: shell script}."""
+    """Returns a function that runs the script with mocked commands: {name: shell script}."""
     for name in ("env", "sh"):
         (tmp_path / name).symlink_to(shutil.which(name))
 
@@ -69,7 +69,7 @@ def test_missing_package_lists_are_downloaded(run):
 )
 @pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)], ids=["in CI", "elsewhere"])
 def test_otherwise_the_remedy_is_printed_and_only_ci_fails(run, commands, reason, ci, code):
-    returned, told, _ = run(ci=ci, **commands)
+    returned, output, _ = run(ci=ci, **commands)
     assert returned == code
-    assert reason in told
-    assert REMEDY in told
+    assert reason in output
+    assert REMEDY in output

@@ -1,4 +1,4 @@
-"""The public names of all packages: lazy, complete, and never hidden by a module of the same name."""
+"""The public names of all packages are lazy, complete, and not shadowed by modules of the same name."""
 
 import subprocess
 import sys

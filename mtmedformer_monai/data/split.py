@@ -86,7 +86,7 @@ def _checked(fractions: Mapping[str, float]) -> dict[str, float]:
     unknown = set(fractions) - set(SECTIONS)
     if unknown or abs(sum(fractions.values()) - 1) > 1e-6 or min(fractions.values()) < 0:
         raise ValueError(
-            f"fractions expects fractions of {SECTIONS} that sum to 1, got {dict(fractions)}; for example {FRACTIONS}."
+            f"fractions expects numbers for {SECTIONS} that sum to 1, got {dict(fractions)}; for example {FRACTIONS}."
         )
     return dict(fractions)
 

@@ -15,7 +15,7 @@ def test_order_numbers_and_text_are_kept():
 
 
 def test_a_duplicate_key_is_rejected():
-    with pytest.raises(ValueError, match=r"the keys \['a'\] twice"):
+    with pytest.raises(ValueError, match=r"the duplicate keys \['a'\]"):
         format_json('{"a": 1, "a": 2}')
 
 

@@ -1,4 +1,4 @@
-"""The command line: cohort, errors that name the remedy, exit codes."""
+"""The command line: cohort generation, errors with remedies, and exit codes."""
 
 from __future__ import annotations
 

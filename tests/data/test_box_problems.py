@@ -13,9 +13,9 @@ def test_a_box_inside_the_image_is_valid(box):
 @pytest.mark.parametrize(
     ("box", "text"),
     [
-        ([0, 0, 12.5, 8], "leaves the image of 12 x 8"),
-        ([0, 0, 8, 12], "leaves the image of 12 x 8"),
-        ([-1, 0, 4, 4], "leaves the image"),
+        ([0, 0, 12.5, 8], "exceeds the image of 12 x 8"),
+        ([0, 0, 8, 12], "exceeds the image of 12 x 8"),
+        ([-1, 0, 4, 4], "exceeds the image"),
         ([5, 5, 3, 6], "expects x1 < x2"),
         ([5, 5, 6, 5], "expects x1 < x2"),
         ([1, 2, 3], "expects 4 numbers"),

@@ -12,7 +12,7 @@ CLASSES = {"finding": ["normal", "pneumonia"], "signs": ["edema", "mass"]}
 
 @pytest.fixture
 def check(tmp_path):
-    """Checks items of training (and of test) against files of which 0.png to 3.png and two masks exist."""
+    """Returns a function that checks training and test items; 0.png to 3.png and two masks exist."""
     for name in range(4):
         write_image(tmp_path / f"{name}.png", width=12, height=8)
     write_image(tmp_path / "mask.png", width=12, height=8)
@@ -44,7 +44,7 @@ def test_a_valid_datalist_has_no_problems(check):
         (sound(masks={"lung": "none.png"}), "mask of 'lung' .*none.png is missing"),
         (sound(masks={"lung": "small.png"}), "mask of 'lung' has 4 x 6 .*its image 8 x 12"),
         (sound(masks={"heart": "mask.png"}), r"mask 'heart' is none of the structures \['lung'\]"),
-        (sound(boxes={"opacity": [[0, 0, 13, 8]]}), "leaves the image"),
+        (sound(boxes={"opacity": [[0, 0, 13, 8]]}), "exceeds the image"),
         (sound(labels={"finding": "tumor"}), "label 'finding' expects one of .*'tumor'"),
         (sound(labels={"signs": ["edema", "tumor"]}), "label 'signs' expects one of .*'tumor'"),
         (sound(labels={"density": "a"}), "label 'density' is none of the tasks"),
@@ -72,7 +72,7 @@ def test_a_patient_in_two_sections_is_reported_without_the_id(check):
     secret = {"patient_id": "MRN-4711"}
     problems = check([sound(0) | secret, sound(1) | secret], [sound(2) | secret])
     assert [(problem.section, problem.index) for problem in problems] == [("test", 0)]
-    assert "its patient is in training[0] too" in problems[0].text
+    assert "its patient is also in training[0]" in problems[0].text
     assert "4711" not in problems[0].text
 
 
@@ -91,7 +91,7 @@ def test_studies_and_sides_of_mammograms(check):
     )
     assert [(problem.section, problem.index, problem.text.split(";")[0]) for problem in problems] == [
         ("training", 1, "laterality expects 'L' or 'R', got 'left'"),
-        ("test", 0, "its study is in training[0] too"),
+        ("test", 0, "its study is also in training[0]"),
         ("test", 0, "its study has another patient at training[0]"),
     ]
     assert "4711" not in "".join(map(str, problems))

@@ -4,7 +4,7 @@ from mtmedformer_monai.data.class_conflicts import merge_classes
 
 
 def datalist(*labels, **classes):
-    """One that labels `grade`, and declares classes."""
+    """Creates a datalist with labels of `grade` and declared classes."""
     return {"test": [{"image": "x", "labels": {"grade": label}} for label in labels], "classes": classes}
 
 

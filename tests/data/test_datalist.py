@@ -36,7 +36,7 @@ def test_other_files_are_rejected(tmp_path, content, match):
 
 
 def test_a_missing_datalist_is_reported(tmp_path):
-    with pytest.raises(FileNotFoundError, match="make one with"):
+    with pytest.raises(FileNotFoundError, match="create one with"):
         read_datalist(tmp_path / "none.json")
 
 

@@ -26,7 +26,7 @@ def test_dicom(make_dicom):
 
 
 def test_dicom_without_an_image(make_dicom):
-    with pytest.raises(ValueError, match="holds no image"):
+    with pytest.raises(ValueError, match="contains no image"):
         read_image_size(make_dicom(Rows=None))
 
 

@@ -13,7 +13,7 @@ from tests.data.little_images import write_image
 
 @pytest.fixture
 def sources(tmp_path):
-    """Two sets with patients of the same name; the second names a site of its own."""
+    """Creates two datasets with equal patient IDs; the second has a site."""
     first = {"training": [{"image": "1.png", "patient_id": "1"}], "test": [{"image": "2.png"}], "licence": "CC0"}
     second = {
         "training": [
@@ -29,8 +29,8 @@ def sources(tmp_path):
 
 def test_items_keep_their_sections_and_get_site_and_patient(tmp_path, sources):
     joined = read_datalist(join_datalists(sources, tmp_path / "joined"))
-    told = [(item["site"], item.get("patient_id")) for item in joined["training"] + joined["test"]]
-    assert told == [("north", "north/1"), ("east", "south/1"), ("south", "south/3"), ("north", None)]
+    entries = [(item["site"], item.get("patient_id")) for item in joined["training"] + joined["test"]]
+    assert entries == [("north", "north/1"), ("east", "south/1"), ("south", "south/3"), ("north", None)]
     assert joined["validation"] == []
     assert joined["sources"]["north"] == {"licence": "CC0"}
 
@@ -57,7 +57,7 @@ def test_sources_with_the_same_name_are_rejected(tmp_path):
 
 
 def mammograms(folder, patient):
-    """A set of one patient's two mammograms, whose ids another set has as well."""
+    """Creates a dataset with two mammograms of one patient, whose IDs occur in another dataset as well."""
     views = [{"image": f"{side}.png", "patient_id": patient, "study_id": "1", "laterality": side} for side in "LR"]
     for item in views:
         item |= {"view": "CC", "labels": {"pathology": "benign"}}
@@ -68,8 +68,8 @@ def mammograms(folder, patient):
 def test_equal_study_ids_of_different_sources_remain_distinct(tmp_path):
     sources = [mammograms(tmp_path / name, "1") for name in ("a", "b")]
     path = join_datalists(sources, tmp_path / "joined")
-    told = [(item["patient_id"], item["study_id"], item["laterality"]) for item in read_datalist(path)["test"]]
-    assert told == [("a/1", "a/1", "L"), ("a/1", "a/1", "R"), ("b/1", "b/1", "L"), ("b/1", "b/1", "R")]
+    entries = [(item["patient_id"], item["study_id"], item["laterality"]) for item in read_datalist(path)["test"]]
+    assert entries == [("a/1", "a/1", "L"), ("a/1", "a/1", "R"), ("b/1", "b/1", "L"), ("b/1", "b/1", "R")]
     assert check_datalist(path) == []
     assert read_datalist(path)["classes"] == {"pathology": ["normal", "benign"]}
     lines = [" ".join(line.split()) for line in summarize_datalist(path).splitlines()]

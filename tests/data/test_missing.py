@@ -51,7 +51,7 @@ def make_datalist(folder, ids):
 
 
 def test_missing_patients_are_not_the_same_patient(tmp_path):
-    """As JSON, whose NaN Python writes and reads."""
+    """Uses JSON with NaN, which Python writes and reads."""
     path = make_datalist(tmp_path, {"a": math.nan, "b": math.nan})
     assert check_datalist(path) == []
     (row,) = [line.split() for line in summarize_datalist(path).splitlines() if line.startswith("patients")]
@@ -62,4 +62,4 @@ def test_missing_patients_are_not_the_same_patient(tmp_path):
 
 def test_a_patient_in_two_sections_is_found_however_the_number_is_written(tmp_path):
     (problem,) = check_datalist(make_datalist(tmp_path, {"a": 7, "b": 7.0}))
-    assert "its patient is in training[0] too" in str(problem)
+    assert "its patient is also in training[0]" in str(problem)

@@ -1,4 +1,4 @@
-"""A cache on disk serves nothing stale, and gives back what was put in."""
+"""The disk cache returns no stale items, and restores items exactly."""
 
 import os
 from enum import Enum
@@ -18,7 +18,7 @@ from tests.data.little_images import write_image
 
 
 class Counts(MapTransform):
-    """Counts how often any of its kind runs; a class attribute is no setting."""
+    """Counts the calls of all instances; class attributes are not part of the fingerprint."""
 
     calls = 0
 
@@ -38,7 +38,7 @@ def image(tmp_path):
 
 @pytest.fixture
 def prepare(image, tmp_path):
-    """Reads the image through the cache in a new dataset, and tells whether it was prepared anew."""
+    """Reads the image through the cache of a new dataset, and returns whether it was prepared again."""
 
     def run(size=(16, 16), setting=0, label="b"):
         task = ClassificationTask("finding", ["a", "b"])

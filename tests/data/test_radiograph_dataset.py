@@ -20,7 +20,7 @@ class AddNoise(RandomizableTransform):
 
 
 class Counts(MapTransform):
-    """Counts how often it runs."""
+    """Counts its calls."""
 
     def __init__(self):
         super().__init__("image")
@@ -37,7 +37,7 @@ def reading(*more):
 
 @pytest.fixture
 def items(tmp_path):
-    """Five items, of which the second is cut off and the fourth missing."""
+    """Creates five items, of which the second is truncated and the fourth missing."""
     paths = [write_image(tmp_path / f"{index}.png") for index in range(5)]
     paths[1].write_bytes(paths[1].read_bytes()[:60])
     paths[3].unlink()

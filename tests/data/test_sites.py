@@ -6,7 +6,7 @@ from mtmedformer_monai.data.sites import partition_across_sites
 
 
 def make_datalist(num_patients=60):
-    """Two images a patient, three scanners, two classes, all kinds of annotation."""
+    """Creates a datalist with two images per patient, three scanners, two classes and all annotations."""
     items = [
         {
             "image": f"{patient}-{number}.png",

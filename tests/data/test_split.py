@@ -65,7 +65,7 @@ def test_an_item_without_a_patient_is_rejected(patient):
     ids=["sum", "name", "negative"],
 )
 def test_invalid_fractions_are_rejected(fractions):
-    with pytest.raises(ValueError, match="fractions expects shares"):
+    with pytest.raises(ValueError, match="fractions expects numbers"):
         split_by_patient(make_items(), fractions)
 
 

@@ -17,7 +17,7 @@ NAN = torch.nan
 
 
 class Images:
-    """Single images: each one's pixels and class are its number."""
+    """Single images whose pixels and class are their index."""
 
     def __init__(self, items):
         self.data = items
@@ -57,7 +57,7 @@ def test_a_screening_view_replaces_a_substitute(caplog):
     images = Images([item("a", "L", "ML"), item("a", "L", "MLO"), item("a", "L", "LM")])
     with caplog.at_level(logging.WARNING):
         assert StudyDataset(images)[0]["files"] == ["", "", "", "1.dcm"]
-    assert "2 images have no place in their study" in caplog.text
+    assert "2 images are not used" in caplog.text
 
 
 def test_images_without_a_study_are_separate_studies():
@@ -66,7 +66,7 @@ def test_images_without_a_study_are_separate_studies():
 
 
 def test_images_without_a_known_view_raise_an_error_with_the_remedy():
-    with pytest.raises(ValueError, match="give `laterality`"):
+    with pytest.raises(ValueError, match="specify `laterality`"):
         StudyDataset(Images([{"study_id": "a"}]))
 
 

@@ -17,33 +17,33 @@ def test_invalid_sides_and_views_are_reported(item, text):
     assert text in problem
 
 
-def places(*told):
-    """Of (section, study, patient)."""
+def places(*entries):
+    """Builds places from (section, study, patient)."""
     return [
-        (section, n, {"study_id": study, "patient_id": patient}) for n, (section, study, patient) in enumerate(told)
+        (section, n, {"study_id": study, "patient_id": patient}) for n, (section, study, patient) in enumerate(entries)
     ]
 
 
 def test_consistent_studies_have_no_problems():
-    told = [
+    entries = [
         ("training", "s", "p"),
         ("training", "s", "p"),
         ("test", "t", "q"),
         ("test", None, "r"),
         ("training", "", "r"),
     ]
-    assert list(study_problems(places(*told))) == []
+    assert list(study_problems(places(*entries))) == []
 
 
 def test_a_study_in_two_sections_is_reported_at_its_first_image_in_the_second():
-    told = [("training", "s", "p"), ("test", "s", "p"), ("test", "s", "p")]
-    ((position, text),) = study_problems(places(*told))
+    entries = [("training", "s", "p"), ("test", "s", "p"), ("test", "s", "p")]
+    ((position, text),) = study_problems(places(*entries))
     assert position == 1
-    assert "its study is in training[0] too" in text
+    assert "its study is also in training[0]" in text
 
 
 def test_a_study_of_two_patients_is_reported():
-    told = [("test", "s", "p"), ("test", "s", None), ("test", "s", "q"), ("test", "s", "q")]
-    ((position, text),) = study_problems(places(*told))
+    entries = [("test", "s", "p"), ("test", "s", None), ("test", "s", "q"), ("test", "s", "q")]
+    ((position, text),) = study_problems(places(*entries))
     assert position == 2
     assert "another patient at test[0]" in text

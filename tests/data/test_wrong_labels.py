@@ -1,4 +1,4 @@
-"""What `datalist check` passes is trained on, and what it refuses is not: one examination serves both."""
+"""Training uses exactly the items that pass `datalist check`, since both run the same checks."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ LABELS = ["normal", "pneumonia", "pneumonitis", "edema", None, NAN, 1, True, ["e
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Images of 12 x 8 pixels, masks, and what can be wrong with either."""
+    """Creates images of 12 x 8 pixels and masks, valid and invalid ones."""
     folder = tmp_path_factory.mktemp("cohort")
     for name in ("0.png", "1.png", "2.png", "folder/only.png", "mask.png", "mask.jpg"):
         write_image(folder / name)
@@ -130,7 +130,7 @@ def test_a_renamed_class_of_many_images_is_listed_in_part(folder):
 
 
 @pytest.mark.parametrize(
-    ("annotation", "told"),
+    ("annotation", "message"),
     [
         ({"labels": {"density": "A"}}, "label 'density': 2 images"),
         ({"masks": {"heart": "mask.png"}}, "mask 'heart': 2 images"),
@@ -138,14 +138,14 @@ def test_a_renamed_class_of_many_images_is_listed_in_part(folder):
     ],
     ids=["task", "structure", "box class"],
 )
-def test_annotations_that_no_task_uses_are_never_dropped_silently(folder, annotation, told, caplog):
+def test_annotations_that_no_task_uses_are_never_dropped_silently(folder, annotation, message, caplog):
     items = [{"image": "0.png"} | annotation, {"image": "1.png"} | annotation, {"image": "2.png"}]
     data = load_datalist(save_datalist({"training": items}, folder / "unused.json"), "training")
-    with pytest.raises(ValueError, match=told) as error:
+    with pytest.raises(ValueError, match=message) as error:
         RadiographDataset(data, read())
     assert "on_unused_label='ignore'" in str(error.value)
     assert len(RadiographDataset(data, read(), on_unused_label="ignore")) == 3
-    assert told in caplog.text
+    assert message in caplog.text
     assert {problem.kind for problem in check_datalist(folder / "unused.json", transforms=read().transforms)} == {
         "unused"
     }

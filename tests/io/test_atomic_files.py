@@ -37,7 +37,7 @@ def test_failure_while_writing_keeps_the_old_file(tmp_path):
 
 
 def test_a_killed_process_keeps_the_old_file(tmp_path):
-    """A process that is killed with SIGKILL in the middle of the file leaves the old one, and a leftover."""
+    """A process killed with SIGKILL while writing leaves the old file and a partial file."""
     path = tmp_path / "model.pt"
     save_checkpoint({"epoch": 1}, path)
     child = os.fork()

@@ -1,4 +1,4 @@
-"""The last line of a failed run is the message, whatever MONAI wraps around it."""
+"""The last line of a failed run is the original message without MONAI's wrappers."""
 
 import subprocess
 import sys

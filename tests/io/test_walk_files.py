@@ -7,7 +7,7 @@ from mtmedformer_monai.io.walk_files import glob_files, list_files
 
 @pytest.fixture
 def tree(tmp_path):
-    """Builds `tree("in/a.png", "in/link -> store")`, links relative to the folder of the test."""
+    """Returns a function, `tree("in/a.png", "in/link -> store")`, that creates files and links in the test folder."""
 
     def make(*entries):
         for entry in entries:
@@ -60,12 +60,12 @@ def test_hidden_files_are_excluded(tree):
 def test_broken_links_are_logged(tree, caplog):
     root = tree("in/a.png", "in/gone.png -> none.png", "in/self -> in/self")
     assert names(root, list_files(root / "in")) == ["in/a.png"]
-    assert "what lies behind 2 links that lead nowhere or in a circle is missing" in caplog.text
+    assert "the contents of 2 broken or circular links are missing" in caplog.text
     assert "gone.png" in caplog.text
 
 
 def test_unreadable_folders_are_logged(tree, caplog, monkeypatch):
-    """A superuser may read all: the refusal is made up."""
+    """The permission error is simulated, since a superuser can read all folders."""
     root = tree("in/a.png", "in/locked/b.png", "in/open/c.png")
     scan = os.scandir
 
@@ -76,7 +76,7 @@ def test_unreadable_folders_are_logged(tree, caplog, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert names(root, list_files(root / "in")) == ["in/a.png", "in/open/c.png"]
-    assert "what lies behind 1 folders that cannot be read is missing; mend their permissions" in caplog.text
+    assert "the contents of 1 folders that cannot be read are missing; fix their permissions" in caplog.text
     assert "locked" in caplog.text
 
 
@@ -112,5 +112,5 @@ def test_patterns_without_links_agree_with_pathlib(tree):
 
 
 def test_more_than_one_recursive_part_is_rejected(tmp_path):
-    with pytest.raises(ValueError, match="one '\\*\\*/' at the most"):
+    with pytest.raises(ValueError, match="at most one '\\*\\*/'"):
         glob_files(tmp_path, "**/a/**/b")

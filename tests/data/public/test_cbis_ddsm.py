@@ -27,7 +27,7 @@ class Release:
         self.rows = {(kind, part): [] for kind in ("mass", "calc") for part in ("train", "test")}
 
     def add(self, kind, part, patient, side, view, number, pathology, box, density=2, scale=1.0, image=True):
-        """A lesion, whose outline is a box x1, y1, x2, y2 of the film; the crop comes before or after the mask."""
+        """Adds a lesion with a box x1, y1, x2, y2 as outline; the crop is listed before or after the mask."""
         case = f"{kind.title()}-{'Training' if part == 'train' else 'Test'}_{patient}_{side}_{view}"
         if image:
             film = np.random.default_rng(list(case.encode())).integers(0, 4096, SIZE, dtype=np.uint16)
@@ -38,8 +38,8 @@ class Release:
         crop = np.full((y2 - y1 + 4, x2 - x1 + 4), 900, dtype=np.uint16)
         roi = f"{case}_{number}/1.4/1.5.{case}_{number}"
         self.write(roi, {"1-1": mask, "1-2": crop} if number % 2 else {"1-1": crop, "1-2": mask})
-        told = f'{case}/1.2/1.3.{case}/000000.dcm,{roi}/000000.dcm,"{roi}/000001.dcm\n"'
-        row = f"{patient},{density},{side},{view},{number},{kind},X,Y,4,{pathology},3,{told}"
+        paths = f'{case}/1.2/1.3.{case}/000000.dcm,{roi}/000000.dcm,"{roi}/000001.dcm\n"'
+        row = f"{patient},{density},{side},{view},{number},{kind},X,Y,4,{pathology},3,{paths}"
         self.rows[kind, part].append(row)
 
     def write(self, place, files):
@@ -60,7 +60,7 @@ class Release:
 
 
 def make_release(folder, jpeg):
-    """Ten patients to train on, one to test on, and one who is in a test table and in a training table."""
+    """Creates ten training patients, one test patient, and one in both a test table and a training table."""
     made = Release(folder, jpeg)
     for number in range(10):
         pathology = "MALIGNANT" if number % 2 else "BENIGN"
@@ -77,7 +77,7 @@ def make_release(folder, jpeg):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["DICOM", "JPEG"])
 def datalist(request, tmp_path_factory):
-    """A whole release, converted."""
+    """Converts a complete release."""
     folder = tmp_path_factory.mktemp("cbis")
     made = make_release(folder / "set", request.param)
     return convert(made.finish(), folder / "masks") | {"jpeg": made.jpeg, "folder": made.folder}
@@ -85,7 +85,7 @@ def datalist(request, tmp_path_factory):
 
 @pytest.fixture(params=[False, True], ids=["DICOM", "JPEG"])
 def release(request, tmp_path):
-    """Five patients to train on and one to test on, to which a test adds what it is about."""
+    """Creates five training patients and one test patient, to which tests add their cases."""
     made = Release(tmp_path / "set", request.param)
     for number in range(5):
         made.add("mass", "train", f"P_{number:05}", "LEFT", "CC", 1, "BENIGN", (5, 5, 15, 25))
@@ -116,7 +116,7 @@ def test_lesions_of_a_film_are_merged_over_masses_and_calcifications(datalist):
         expected[y1:y2, x1:x2] = True
     mask = read_mask(item["masks"]["lesion"])
     assert mask.shape == SIZE
-    tolerance = 40 if datalist["jpeg"] else 0  # JPEG's noise moves a pixel at an edge
+    tolerance = 40 if datalist["jpeg"] else 0  # JPEG compression changes pixels at edges
     assert (mask != expected).sum() <= tolerance
     assert np.allclose(sorted(item["boxes"]["lesion"]), boxes, atol=1 if datalist["jpeg"] else 0)
 

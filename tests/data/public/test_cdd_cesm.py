@@ -20,7 +20,7 @@ def rectangle(x1, y1, x2, y2):
 
 @pytest.fixture
 def release(tmp_path):
-    """Twelve patients: normal, benign and malignant in turn; a low-energy and a subtracted image of each."""
+    """Creates twelve patients, normal, benign and malignant in turn, with low-energy and subtracted images."""
     folder, rows, shapes = tmp_path / "set", [], []
     for number in range(12):
         pathology = ("Normal", "Benign", "Malignant")[number % 3]

@@ -67,5 +67,5 @@ def test_drawn_masks_are_written_next_to_the_datalist_and_the_dataset_is_unchang
 def test_an_unknown_dataset_and_a_missing_folder_are_reported(tmp_path):
     with pytest.raises(ValueError, match="expects one of"):
         convert_dataset("chexpert", tmp_path, tmp_path)
-    with pytest.raises(FileNotFoundError, match="download the set"):
+    with pytest.raises(FileNotFoundError, match="download the dataset"):
         convert_dataset("kermany", tmp_path / "none", tmp_path)

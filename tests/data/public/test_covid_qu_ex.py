@@ -12,7 +12,7 @@ INFECTION = "Infection Segmentation Data"
 
 
 def add(folder, place, name, *masks, source=None):
-    """An image, new or a copy, with its masks."""
+    """Writes an image, new or a duplicate, with its masks."""
     path = folder / place / "images" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     if source is None:
@@ -29,7 +29,7 @@ def add(folder, place, name, *masks, source=None):
 
 @pytest.fixture(params=["", "doubled"], ids=["plain", "doubled"])
 def release(request, tmp_path):
-    """Kaggle's archive doubles the folders."""
+    """Creates a release with nested folders, as in Kaggle's archive."""
     lung, infection = (f"{part}/{part}" if request.param else part for part in (LUNG, INFECTION))
     covid = add(tmp_path, f"{lung}/Train/COVID-19", "covid_1", "lung")
     other = add(tmp_path, f"{lung}/Val/Non-COVID", "non_COVID (1)", "lung")

@@ -17,7 +17,7 @@ def box_points(x1, y1, x2, y2):
 
 
 def write_contours(folder, name, *marked):
-    """An OsiriX export of (name, points)."""
+    """Writes an OsiriX export of (name, points)."""
     rois = [{"Area": 0.5, "Name": title, "NumberOfPoints": len(points), "Point_px": points} for title, points in marked]
     path = folder / "AllXML" / f"{name}.xml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def write_contours(folder, name, *marked):
 
 @pytest.fixture
 def release(tmp_path):
-    """Twelve patients with an image of each breast; two dates of the first."""
+    """Creates a release with twelve patients, one image per breast, and two dates for the first patient."""
     folder, rows = tmp_path / "set", []
     pixels = np.full(SIZE, 700, dtype=np.uint16)
     for patient in range(12):
@@ -37,7 +37,7 @@ def release(tmp_path):
             write_dicom(folder / f"AllDICOMs/{name}_hash{patient:02}_MG_{side}_CC_ANON.dcm", pixels)
             birads = "4a" if patient % 3 else {"R": "1", "L": "2"}[side]
             rows.append(f"removed;removed;{side};CC;{date};{name};{patient % 4 + 1};{birads}")
-    rows.append("removed;removed;R;MLO;201001;9999; ;1")  # its image is not there
+    rows.append("removed;removed;R;MLO;201001;9999; ;1")  # its image is missing
     write_lines(folder / "INbreast.csv", [TITLES, *rows])
     write_contours(folder, "20000", ("Mass", box_points(4, 6, 14, 20)), ("Espiculated Region", box_points(2, 4, 8, 10)))
     write_contours(folder, "20010", ("Calcification", box_points(3, 3, 5, 5)), ("Point 1", ["(3.0, 3.0)"]))
@@ -85,7 +85,7 @@ def test_an_image_with_a_lesion_without_area_is_not_annotated(release, tmp_path)
 
 @pytest.mark.parametrize("delimiter", [",", "\t"])
 def test_tables_saved_again_are_read(release, tmp_path, datalist, delimiter):
-    """With another delimiter, a byte order mark, and numbers as pandas writes them in a column with gaps."""
+    """Covers another delimiter, a byte order mark, and integers that pandas writes as floats."""
     lines = (release / "INbreast.csv").read_text().splitlines()
     cells = [line.split(";") for line in lines]
     rows = [[*row[:5], f"{row[5]}.0", f"{row[6]}.0" if row[6].strip() else "NaN", row[7]] for row in cells[1:]]
@@ -123,7 +123,7 @@ def test_renamed_images_are_reported(release, tmp_path):
     image.rename(image.with_name(f"{image.name.split('_')[0]}.dcm"))
     rows = (release / "INbreast.csv").read_text().replace(image.name.split("_")[0], image.name.split("_")[0] + ".dcm")
     (release / "INbreast.csv").write_text(rows)
-    with pytest.raises(ValueError, match="don't rename files"):
+    with pytest.raises(ValueError, match="do not rename the files"):
         convert(release, tmp_path / "masks")
 
 

@@ -5,7 +5,7 @@ from tests.data.little_images import find_item, images_by_section, write_lines
 
 
 def lay_out(folder, val=True):
-    """The published folders with 20 patients to train on, each with two images."""
+    """Creates the published folders with 20 training patients with two images each."""
     for number in range(10):
         for image in range(2):
             write_lines(
@@ -74,7 +74,7 @@ def test_names(stem, parsed):
 
 def test_an_unexpected_name_is_rejected(tmp_path):
     write_lines(lay_out(tmp_path) / "train/NORMAL/mine.jpeg", [])
-    with pytest.raises(ValueError, match="'mine' expects a name as"):
+    with pytest.raises(ValueError, match="'mine' expects a name such as"):
         convert(tmp_path)
 
 
@@ -107,12 +107,12 @@ def test_the_flat_layout(tmp_path):
 @pytest.mark.parametrize("row", ["a.jpeg,SICK,,g,train", "a.jpeg,PNEUMONIA,fungus,g,train"], ids=["label", "subtype"])
 def test_an_unknown_label_is_rejected(tmp_path, row):
     write_lines(tmp_path / "labels.csv", [HEADER, row])
-    with pytest.raises(ValueError, match="mend the row"):
+    with pytest.raises(ValueError, match="fix the row"):
         convert(tmp_path)
 
 
 def lay_out_later_release(folder):
-    """Names of the later release: a class, the patient's number, the image's."""
+    """Yields file names of the later release: class, patient number, image number."""
     for number in range(24):
         name, kind = (("NORMAL", "NORMAL"), ("PNEUMONIA", "BACTERIA"), ("PNEUMONIA", "VIRUS"))[number % 3]
         part = "test" if number >= 18 else "train"

@@ -40,7 +40,7 @@ def test_titles_and_cells_are_stripped(tmp_path):
 
 def test_an_empty_or_missing_table_is_reported(tmp_path):
     assert not has_label_table(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"expects the set's table labels\.csv"):
+    with pytest.raises(FileNotFoundError, match=r"expects the dataset's table labels\.csv"):
         read_table(tmp_path / "labels.csv", ["image"])
     with pytest.raises(ValueError, match="expects rows"):
         read_table(write_lines(tmp_path / "labels.csv", ["image"]), ["image"])
@@ -52,7 +52,7 @@ EXPECTED = [{"patientId": "p1", "x": "1.5", "Target": "1"}, {"patientId": "p2", 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"], ids=["comma", "semicolon", "tab", "bar"])
 def test_a_table_saved_again_is_read_identically(tmp_path, encoding, delimiter):
-    """Columns in another order, an index, other cases and spaces in titles, and the word of pandas for nothing."""
+    """Covers reordered columns, an index column, case and spaces in titles, and missing values of pandas."""
     lines = [["", "target", "Patient ID", "X"], ["0", "1", "p1", "1.5"], [], ["1", "0", "p2", "nan"]]
     path = tmp_path / "t.csv"
     path.write_text("\n".join(map(delimiter.join, lines)), encoding=encoding)

@@ -25,7 +25,7 @@ mdb216 D CALC M *NOTE 3*
 
 
 def write_release(folder):
-    """The films of `INFO`, of which the second is not there, and ten normal ones."""
+    """Creates the films of `INFO`, except the second, and ten normal films."""
     extra = [f"mdb{number:03} F NORM" for number in range(101, 111)]
     write_lines(folder / "Info.txt", [INFO, *extra])
     films = [*(line.split()[0] for line in [*INFO.splitlines()[2:], *extra])]
@@ -105,7 +105,7 @@ def test_the_folder_may_contain_the_archive_and_copies_are_written_next_to_the_d
 
 def test_another_info_file_is_rejected(tmp_path):
     write_lines(tmp_path / "Info.txt", ["read me"])
-    with pytest.raises(ValueError, match="expects lines as 'mdb001"):
+    with pytest.raises(ValueError, match="expects lines such as 'mdb001"):
         convert(tmp_path, tmp_path / "m", tmp_path / "i")
 
 
@@ -147,7 +147,7 @@ def test_an_abnormality_without_a_severity_is_not_normal(tmp_path):
 
 def test_a_truncated_line_is_reported_or_lacks_a_circle(tmp_path):
     assert info_of(tmp_path, "mdb001 G CIRC B 535 425")["mdb001"].lacks_circle
-    with pytest.raises(ValueError, match="expects lines as 'mdb001 G CIRC B 535 425 197', got 'mdb001 G CI'"):
+    with pytest.raises(ValueError, match="expects lines such as 'mdb001 G CIRC B 535 425 197', got 'mdb001 G CI'"):
         info_of(tmp_path, "mdb001 G CI")
 
 

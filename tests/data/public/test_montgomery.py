@@ -16,7 +16,7 @@ def save_mask(path, columns):
 
 @pytest.fixture(params=["", "MontgomerySet"], ids=["plain", "in its folder"])
 def release(request, tmp_path):
-    """Ten normal, ten ill, one called normal by its name alone."""
+    """Creates ten normal images, ten with tuberculosis, and one that is normal only by its name."""
     root = tmp_path / "set" / request.param
     for number in range(21):
         name = f"MCUCXR_{number:04}_{int(10 <= number < 20)}"
@@ -67,7 +67,7 @@ def test_a_mask_of_one_lung_is_not_an_annotation(release, tmp_path):
 def test_an_unexpected_name_is_rejected(release, tmp_path):
     image = next(release.rglob("CXR_png/MCUCXR_0003_0.png"))
     image.rename(image.with_name("mine.png"))
-    with pytest.raises(ValueError, match=r"mine\.png expects a name as MCUCXR_0001_0"):
+    with pytest.raises(ValueError, match=r"mine\.png expects a name such as MCUCXR_0001_0"):
         convert(release, tmp_path / "masks")
 
 

@@ -11,7 +11,7 @@ ENTRIES = (
 
 @pytest.fixture
 def published(tmp_path):
-    """20 patients to train on with two images each, of which the last one's are not there; four images to test on."""
+    """Creates 20 training patients with two images each (those of the last are missing) and four test images."""
     names = [f"{patient:08}_{image:03}.png" for patient in range(20) for image in range(2)]
     findings = ["No Finding" if index % 4 else "Infiltration|Pneumonia" for index in range(40)]
     tested = {
@@ -120,7 +120,7 @@ def test_kaggles_sample_is_split_by_patient_and_has_no_boxes(tmp_path):
     for name in names:
         write_image(tmp_path / "sample" / "images" / name)
     datalist = convert(tmp_path)
-    assert find_item(datalist, "00000007_000.png")["patient_id"] == "7"  # by its name, the column being empty
+    assert find_item(datalist, "00000007_000.png")["patient_id"] == "7"  # from the file name, since the column is empty
     assert find_item(datalist, "00000000_000.png")["boxes"] == {"opacity": []}
     assert set(find_item(datalist, "00000001_000.png")) == {"image", "patient_id", "labels"}
     assert set(find_item(datalist, "00000003_000.png")) == {"image", "patient_id"}  # the cell is empty

@@ -11,7 +11,7 @@ CLASSES = ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")
 
 @pytest.fixture
 def release(tmp_path):
-    """30 images, of the three classes in turn; what is opaque has two boxes, and stands in both tables twice."""
+    """Creates 30 images of three alternating classes; opacities have two boxes and two rows in both tables."""
     classes, labels = [], []
     for number in range(30):
         name, kind = f"id{number}", CLASSES[number % 3]
@@ -48,7 +48,7 @@ def test_unlabeled_images_are_excluded(release):
 def test_with_the_mapping_images_are_split_by_chestxray14_s_patients(release, caplog):
     caplog.set_level(logging.WARNING)
     convert(release)
-    assert "split one by one" in caplog.text
+    assert "split by image" in caplog.text
     mapping = [{"subset_img_id": f"id{n}", "img_id": f"{n // 3:08}_{n % 3:03}.png"} for n in range(30)]
     write_lines(release / MAPPING, [json.dumps(mapping)])
     datalist = convert(release)
@@ -66,7 +66,7 @@ def test_an_unknown_class_is_rejected(release):
 
 
 def rewritten(release, name, change):
-    """Changes the lines of a table behind its header."""
+    """Changes the rows of a table."""
     path = release / name
     header, *lines = path.read_text().splitlines()
     write_lines(path, [header, *filter(None, map(change, lines))])
@@ -118,13 +118,15 @@ def test_images_without_a_class_keep_their_boxes(release):
 
 
 @pytest.mark.parametrize("name", [BOXES, "stage_2_detailed_class_info.csv"])
-def test_a_missing_table_is_told_with_what_was_found(release, name):
+def test_a_missing_table_is_reported_with_what_was_found(release, name):
     (release / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"expects the set's table {name}; found stage_2_.*Known is: stage_2"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"expects the dataset's table {name}; found stage_2_.*Supported: stage_2"
+    ):
         convert(release)
 
 
-def test_stage_1_is_read_too_and_in_a_folder_of_its_own(release, tmp_path):
+def test_stage_1_is_supported_in_a_subfolder(release, tmp_path):
     expected = images_by_section(convert(release))
     for path in sorted(release.iterdir()):
         path.rename(path.with_name(path.name.replace("stage_2", "stage_1")))

@@ -7,7 +7,7 @@ from mtmedformer_monai.data.synthetic.dicom.dicom_object import add_gray_pixels,
 
 
 @pytest.mark.parametrize("bits", [8, 17])
-def test_depths_that_x_ray_files_do_not_have_are_refused(bits):
+def test_invalid_bit_depths_are_rejected(bits):
     with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
         check_bits(bits)
     with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):

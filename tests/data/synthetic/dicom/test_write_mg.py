@@ -66,7 +66,7 @@ def test_the_view_is_a_concept_of_pydicoms_dictionary_and_read_back_by_it_alone(
 
 @SCANNERS
 def test_brighter_reads_as_denser(tmp_path, scanner):
-    """Raw values fall with density, presented ones rise; what is read rises."""
+    """Raw values decrease with density and presented ones increase; the loaded image always increases."""
     path, values = write(tmp_path, scanner, compress=scanner.is_raw or scanner.is_film)
     by_density = np.argsort(-values if scanner.is_raw else values, axis=None)
     quarters = read_radiograph(path)[0].ravel()[by_density].reshape(4, -1).mean(axis=1)
@@ -96,7 +96,7 @@ def test_side_view_and_spacing_are_read_back(tmp_path, scanner, laterality, view
     ],
 )
 def test_orientations_are_those_of_the_standard(laterality, view, wall_left, expected):
-    """The upright ones as in DICOM PS3.3 C.8.11.7 and in files of devices; then mirrored ones."""
+    """Covers standard orientations (DICOM PS3.3 C.8.11.7, and files of real devices) and mirrored ones."""
     assert patient_orientation(laterality, view, wall_left) == expected
 
 

@@ -45,7 +45,7 @@ def test_raw_values_are_linear_in_the_dose_and_highest_in_air(tissue):
 
 
 @pytest.mark.parametrize("scanner", MAMMOGRAPHY_SCANNERS, ids=NAMES)
-def test_the_appearance_follows_from_the_seed(tissue, scanner):
+def test_the_appearance_is_determined_by_the_seed(tissue, scanner):
     first, same, other = (take_image(*tissue, scanner, np.random.default_rng(seed)).values for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)

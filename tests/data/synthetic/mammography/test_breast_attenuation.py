@@ -25,7 +25,7 @@ def test_attenuation_lies_between_fat_and_gland_inside_and_is_0_in_air(view):
     inside = shot.mask & (shot.depth > 0.5 * shot.breast.thickness)
     assert not field[~shot.mask].any()
     assert field[inside].min() >= FAT_PER_MM * shot.breast.thickness - 1e-4
-    # Vessels, nodes and the nipple add less than half of what a breast of pure gland takes.
+    # Vessels, nodes and the nipple add less than half of the attenuation of a breast of pure gland.
     assert field[inside].max() <= 1.5 * GLAND_PER_MM * shot.breast.thickness
 
 

@@ -53,13 +53,13 @@ def test_a_mass_has_less_contrast_in_dense_tissue(kind):
 
 
 def sharpness(kind):
-    """Steepest step over the peak: sharp margins have large ones."""
+    """Returns the largest gradient relative to the peak, which is large for sharp margins."""
     fields = [render(kind, seed=seed)[2] for seed in range(4)]
     return np.mean([np.hypot(*np.gradient(field)).max() / field.max() for field in fields])
 
 
 def roughness(kind):
-    """Length of the margin over that of a disk of equal area; calcifications and spicules left out."""
+    """Returns the margin length relative to a disk of equal area, without calcifications and spicules."""
     masks = [render(kind, seed=seed)[3] for seed in range(6)]
     rims = [mask & ~ndimage.binary_erosion(mask) for mask in masks]
     return np.mean([rim.sum() / np.sqrt(mask.sum()) for rim, mask in zip(rims, masks, strict=True)])

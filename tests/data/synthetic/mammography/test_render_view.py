@@ -23,7 +23,7 @@ def make(scanner, laterality="R", view="CC", seed=0):
 @SCANNERS
 @pytest.mark.parametrize("laterality", ["R", "L"])
 def test_the_chest_wall_is_on_the_side_defined_by_the_device(scanner, laterality):
-    """Back to back: a right breast's chest wall is at the right, unless the device mirrors."""
+    """The chest wall of a right breast is on the right, unless the device mirrors images."""
     image = make(scanner, laterality)
     wall_left = image.breast[:, 0].sum() > image.breast[:, -1].sum()
     assert wall_left == ((laterality == "L") != scanner.is_mirrored)
