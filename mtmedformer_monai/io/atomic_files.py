@@ -58,7 +58,7 @@ def load_checkpoint(path: str | Path) -> Any:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"checkpoint expects a file, found none at {path}; check the path, or train first.")
-    remedy = "it was cut off or damaged; delete it and resume from an older one, or train anew"
+    remedy = "it was cut off or damaged; delete it and resume from an older one, or train again"
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
