@@ -3,8 +3,8 @@
     python benchmarks/federation.py --output FOLDER --seeds 3 --ways pvi fedavg local pooled
 
 Each way starts from the same weights and trains equally many epochs at its sites. Prints a Markdown table of test
-figures: mean and standard deviation over seeds of cohort, deal and training. `pooled` is one site with all images, a
-bound; of `local` and `fedbn` the figures are means over the sites' own models. Started again, it goes on.
+figures: mean and standard deviation over seeds of cohort, partition and training. `pooled` is one site with all images,
+a bound; of `local` and `fedbn` the figures are means over the sites' own models. Started again, it goes on.
 """
 
 from __future__ import annotations

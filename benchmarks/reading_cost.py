@@ -104,9 +104,9 @@ def make_grating() -> NDArray[np.uint16]:
 
 def write_dicom(path: Path, pixels: NDArray[np.integer], bits: int, modality: str, syntax: str, **more: object) -> None:
     """A file FOR PRESENTATION; with a window, unless `more` takes it out."""
-    look = {"WindowCenter": str(2 ** (bits - 1)), "WindowWidth": str(2**bits), "RescaleSlope": "1"}
+    display = {"WindowCenter": str(2 ** (bits - 1)), "WindowWidth": str(2**bits), "RescaleSlope": "1"}
     header = make_header(
-        pixels, bits, "MONOCHROME2", modality, RescaleIntercept="0", ImagerPixelSpacing=[0.07, 0.07], **look | more
+        pixels, bits, "MONOCHROME2", modality, RescaleIntercept="0", ImagerPixelSpacing=[0.07, 0.07], **display | more
     )
     header.file_meta, compressed = FileMetaDataset(), uid.UID(syntax).is_encapsulated
     header.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian if compressed else syntax

@@ -1,4 +1,4 @@
-"""Cross-validates the mammography bundle on mini-MIAS, by woman, and measures what helps where images are few.
+"""Cross-validates the mammography bundle on mini-MIAS, by patient, and measures what helps where images are few.
 
     python benchmarks/real_mammograms.py --mias FOLDER --output FOLDER --ways scratch pretrained
 
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[192, 128])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--pretraining-epochs", type=int, default=60)
-    parser.add_argument("--synthetic-women", type=int, default=100)
+    parser.add_argument("--synthetic-patients", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def make_folds(items: Items, folds: int) -> list[dict[str, Items]]:
-    """Sections of each fold: no woman in two of them; an eighth of the training is for validation."""
+    """Sections of each fold: no patient in two of them; an eighth of the training is for validation."""
     groups = [item["patient_id"] for item in items]
     classes = [item["labels"]["pathology"] for item in items]
     splits = StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(items, classes, groups)
@@ -145,7 +145,7 @@ def _synthetic(options: argparse.Namespace) -> Items:
     folder = options.output / "synthetic"
     datalist = folder / "datalist.json"
     if not datalist.is_file():
-        make_cohort("mammography", folder, options.synthetic_women, 2 * options.size[0], seed=0)
+        make_cohort("mammography", folder, options.synthetic_patients, 2 * options.size[0], seed=0)
     return load_datalist(datalist, "training")
 
 

@@ -5,7 +5,7 @@
 For each seed: a cohort, the mammography bundle's image training, then its study training from those weights. All rows
 come from the network after the study training, so that they have seen the same images equally often: `one view` takes
 each image by itself, `mean` and `largest` combine the image decoder's probabilities over a breast's (a study's) views,
-`attention` is the study tasks' own output. Prints a Markdown table of AUC on test women, mean and standard deviation
+`attention` is the study tasks' own output. Prints a Markdown table of AUC on test patients, mean and standard deviation
 over seeds: of the three classes (mean of one against the rest), and of malignant against the rest.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
     """Trains over the seeds, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--women", type=int, default=200)
+    parser.add_argument("--patients", type=int, default=200)
     parser.add_argument("--size", type=int, nargs=2, default=[192, 128])
     parser.add_argument("--epochs", type=int, default=16, help="of the image training")
     parser.add_argument("--study-epochs", type=int, default=8)
@@ -47,7 +47,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             runs.append(score(*train(seed, Path(folder), options)))
         print(f"seed {seed}: {runs[-1]}", flush=True)
-    print(f"\n{options.seeds} seeds, {options.women} women, {options.size} px\n")
+    print(f"\n{options.seeds} seeds, {options.patients} patients, {options.size} px\n")
     print(f"| AUC | {' | '.join(COLUMNS)} |\n|{' --- |' * (len(COLUMNS) + 1)}")
     for way in runs[0]:
         cells = [spread(values) for values in zip(*(run[way] for run in runs), strict=True)]
@@ -56,7 +56,7 @@ def main() -> None:
 
 def train(seed: int, folder: Path, options: argparse.Namespace) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Image and study training; outputs and targets of the test studies."""
-    make_cohort("mammography", folder / "data", options.women, 2 * options.size[0], seed)
+    make_cohort("mammography", folder / "data", options.patients, 2 * options.size[0], seed)
     common = {"dataset_dir": str(folder / "data"), "image_size": list(options.size), "seed": seed, "val_interval": 4}
     image = _places(folder / "image") | {"max_epochs": options.epochs, "batch_size": 8}
     make_workflow(MAMMOGRAPHY, ["train"], common | image).run()

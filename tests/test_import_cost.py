@@ -1,4 +1,4 @@
-"""Importing the package costs next to nothing: what is heavy loads when it is used."""
+"""Importing the package is fast, because heavy dependencies are imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The script by which `make test` installs the DICOM validator, run with stand-ins for the system's commands."""
+"""The script by which `make test` installs the DICOM validator, run with mocked system commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REMEDY = "apt-get install dicom3tools dcmtk"
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs the script on a system of the given commands: {name: shell script}."""
+    """Returns a function that runs the script with mocked commands: {name: shell script}."""
     for name in ("env", "sh"):
         (tmp_path / name).symlink_to(shutil.which(name))
 
@@ -36,7 +36,7 @@ def run(tmp_path):
 APT = 'echo "$@" >> "$LOG"'
 
 
-def test_nothing_is_done_where_the_tools_are_there(run):
+def test_nothing_is_done_if_the_tools_are_installed(run):
     assert run(dciodvfy="", dcmdump="", apt_get=APT) == (0, "", "")
 
 
@@ -45,13 +45,13 @@ def test_nothing_is_done_where_the_tools_are_there(run):
     [{"id": "echo 0"}, {"id": "echo 1000", "sudo": 'shift; exec "$@"'}],
     ids=["root", "sudo"],
 )
-def test_they_are_installed_where_that_is_allowed(run, commands):
+def test_the_tools_are_installed_if_allowed(run, commands):
     code, _, log = run(apt_get=APT, true="", **commands)
     assert code == 0
     assert log.splitlines() == ["install -y -qq dicom3tools dcmtk"]
 
 
-def test_the_lists_of_packages_are_fetched_where_they_are_missing(run):
+def test_missing_package_lists_are_downloaded(run):
     once = f'{APT}; [ "$1" = update ] || [ "$(grep -c install "$LOG")" = 2 ]'
     code, _, log = run(id="echo 0", apt_get=once, grep=f'exec {shutil.which("grep")} "$@"')
     assert code == 0
@@ -68,8 +68,8 @@ def test_the_lists_of_packages_are_fetched_where_they_are_missing(run):
     ids=["no Debian", "no rights", "no network"],
 )
 @pytest.mark.parametrize(("ci", "code"), [("true", 1), ("", 0)], ids=["in CI", "elsewhere"])
-def test_otherwise_it_says_what_to_install_and_fails_in_ci_alone(run, commands, reason, ci, code):
-    returned, told, _ = run(ci=ci, **commands)
+def test_otherwise_the_remedy_is_printed_and_only_ci_fails(run, commands, reason, ci, code):
+    returned, output, _ = run(ci=ci, **commands)
     assert returned == code
-    assert reason in told
-    assert REMEDY in told
+    assert reason in output
+    assert REMEDY in output

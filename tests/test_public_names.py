@@ -1,4 +1,4 @@
-"""The public names of all packages: lazy, complete, and never hidden by a module of the same name."""
+"""The public names of all packages are lazy, complete, and not shadowed by modules of the same name."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def test_every_public_name_loads(package):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_an_unknown_name_is_refused(package):
+def test_an_unknown_name_is_rejected(package):
     with pytest.raises(AttributeError, match="Nothing"):
         _ = import_module(package).Nothing
 
@@ -45,7 +45,7 @@ def test_packages_import_nothing_heavy():
     assert done.stdout.strip() == "set()"
 
 
-def test_listing_the_public_sets_imports_neither_monai_nor_torch():
+def test_listing_the_public_datasets_imports_neither_monai_nor_torch():
     code = "import sys, mtmedformer_monai.data as d; d.CONVERTERS; print({'torch', 'monai'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

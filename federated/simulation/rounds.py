@@ -85,7 +85,7 @@ class Simulation:
                     {"server": self._aggregator.state_dict(), "run_id": tracker.run_id}, self._folder / "server.pt"
                 )
                 tracker.log(row)
-                self._tell(row)
+                self._log(row)
             found = self._test(submit)
             self._write_model(submit)
         draw_rounds(rounds, primary_figures(self._settings.bundle), self._folder / "rounds.png")
@@ -148,7 +148,7 @@ class Simulation:
 
     @contextmanager
     def _processes(self) -> Iterator[_Submit]:
-        """Processes that sites are dealt to for good, so that a process holds its sites' images alone."""
+        """Worker processes; each is assigned its sites once, so that it loads only the images of its own sites."""
         count = min(self._settings.num_processes, len(self._specs))
         threads = max(1, torch.get_num_threads() // count)
         context = multiprocessing.get_context("spawn")
@@ -202,7 +202,7 @@ class Simulation:
         names = ("num_rounds", "local_epochs", "strategy", "partition", "seed")
         return {"sites": len(self._specs), **{name: getattr(settings, name) for name in names}}
 
-    def _tell(self, row: Mapping[str, Any]) -> None:
+    def _log(self, row: Mapping[str, Any]) -> None:
         figures = {"global": row["global"], **row["sites"]}
         scores = "  ".join(f"{name} {found.get(KEY_FIGURE, float('nan')):.3f}" for name, found in figures.items())
         logger.info(

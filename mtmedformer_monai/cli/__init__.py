@@ -1,1 +1,1 @@
-"""The command `mtmedformer`."""
+"""Command-line interface: the `mtmedformer` command."""

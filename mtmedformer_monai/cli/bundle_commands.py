@@ -1,4 +1,4 @@
-"""Commands of `monai.bundle` as a user would type them, and running them."""
+"""Builds and runs `monai.bundle` commands, exactly as a user would type them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ logger = logging.getLogger("mtmedformer")
 
 
 def bundle_run(run_id: str, configs: Sequence[Path], overrides: Mapping[str, Any]) -> list[str]:
-    """The command `python -m monai.bundle run`.
+    """Returns the argument list of a `python -m monai.bundle run` command.
 
     Args:
-        run_id: of the config, such as `training`.
-        configs: files, the later ones over the earlier ones.
-        overrides: {id of the config: value}; paths by `config_text`.
+        run_id: ID of the config's entry to run, such as `training`.
+        configs: config files; later files override earlier ones.
+        overrides: {config ID: value}; format paths with `config_text`.
     """
     files = str(configs[0]) if len(configs) == 1 else str([str(config) for config in configs])
     flags = [part for name, value in overrides.items() for part in (f"--{name}", str(value))]
@@ -32,4 +32,4 @@ def run_step(name: str, command: list[str]) -> int:
     code = subprocess.run(command, check=False).returncode
     if code < 0:
         logger.error("error: %s was ended by signal %d; run the same command again to resume.", name, -code)
-    return abs(code)  # where it failed, its own last line says why, and what to do
+    return abs(code)  # on failure, the command's own last line states the cause and the remedy

@@ -1,4 +1,4 @@
-"""Finds bundles, and reads their tasks from their JSON: a new bundle is a new folder, and no line of Python."""
+"""Finds bundles and reads their tasks from JSON, so that a new bundle needs a new folder but no Python code."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _CHECKOUT = Path(mtmedformer_monai.__file__).parents[1]
 
 
 def find_bundles(folder: str | Path | None = None) -> list[Path]:
-    """Folders with `configs/metadata.json` and `configs/train.json`, by name.
+    """Lists the folders that contain `configs/metadata.json` and `configs/train.json`, sorted by name.
 
     Args:
-        folder: that holds the bundles; by default `bundles` in the working folder, else in the checkout that the
-            package lies in.
+        folder: parent folder of the bundles. Defaults to `bundles` in the working directory, or else to `bundles` in
+            the source checkout that contains this package.
 
     Returns:
-        Paths as they can be given to `--bundle`; none where there is no such folder.
+        Paths that can be passed to `--bundle`; an empty list if the parent folder does not exist.
     """
     places = [Path(folder)] if folder is not None else [Path("bundles"), _CHECKOUT / "bundles"]
     root = next((place for place in places if place.is_dir()), None)
@@ -31,26 +31,26 @@ def find_bundles(folder: str | Path | None = None) -> list[Path]:
 
 
 def default_bundle() -> Path | None:
-    """The first bundle there is."""
+    """Returns the first bundle found, or None if there is none."""
     return next(iter(find_bundles()), None)
 
 
 def bundle_help() -> str:
-    """What `--bundle` can be here, as a help text of argparse."""
-    return f"here: {', '.join(map(str, find_bundles())) or 'none found'}".replace("%", "%%")
+    """Returns the help text of `--bundle`, escaped for argparse, which lists the bundles found."""
+    return f"bundles found: {', '.join(map(str, find_bundles())) or 'none'}".replace("%", "%%")
 
 
 def read_tasks(bundle: Path) -> list[dict[str, Any]]:
-    """The tasks as `configs/train.json` lists them: `_target_`, `name`, and classes or structures.
+    """Returns the tasks listed in `configs/train.json`, each with `_target_`, `name`, and classes or structures.
 
     Raises:
-        FileNotFoundError: no such config.
-        ValueError: it lists no tasks.
+        FileNotFoundError: the config does not exist.
+        ValueError: the config does not list any tasks.
     """
     path = bundle / TRAINING
     if not path.is_file():
-        raise FileNotFoundError(f"no config at {path}; name a bundle's folder with --bundle.")
+        raise FileNotFoundError(f"no config at {path}; specify a bundle folder with --bundle.")
     tasks = json.loads(path.read_text(encoding="utf-8")).get("tasks")
     if not isinstance(tasks, list):
-        raise ValueError(f"{path} expects a list of tasks under 'tasks'; leave --bundle out to check files alone.")
+        raise ValueError(f"{path} expects a list of tasks under 'tasks'; omit --bundle to check the files only.")
     return tasks

@@ -1,4 +1,4 @@
-"""The commands `mtmedformer datalist ...`: thin, with imports only where a command needs them."""
+"""The `mtmedformer datalist` commands. Heavy imports are deferred until a command runs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from .help_format import HelpFormatter
 logger = logging.getLogger("mtmedformer")
 
 _Tools: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-_OUTPUT_HELP = "datalist to write (JSON), or a folder for datalist.json"
+_OUTPUT_HELP = "path of the datalist to write (JSON), or a folder in which to write datalist.json"
 
 
 def add_datalist_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `datalist convert`, `check`, `summarize`, `split` and `join` to the command line."""
     group = commands.add_parser(
         "datalist",
-        help="make, join, split, check and summarize datalists",
-        description="A datalist is one JSON file: lists training, validation and test of images and annotations.",
+        help="create, check, summarize, split and join datalists",
+        description="A datalist is a JSON file that lists the images and annotations of the training, validation and "
+        "test sections.",
         epilog=_describe_sets(),
         formatter_class=HelpFormatter,
     )
@@ -38,21 +39,25 @@ def add_datalist_commands(commands: argparse._SubParsersAction[argparse.Argument
 
 
 def _describe_sets() -> str:
-    """The public sets, below each bundle that has one of their tasks; * marks tasks that the bundle lacks."""
+    """Describes the supported public datasets, grouped by bundle; * marks tasks that the bundle does not define."""
     bundles = {bundle.name: _task_names(bundle) for bundle in find_bundles()}
-    lines = ["public sets that `convert` knows (what folder it expects: see mtmedformer_monai/data/public/NAME.py):"]
+    lines = ["public datasets that `convert` supports (expected folder layout: mtmedformer_monai/data/public/NAME.py):"]
     for bundle, known in bundles.items():
         lines.append(f"\n {bundle}, tasks {', '.join(known)}")
         lines += [_describe_set(name, known) for name, entry in CONVERTERS.items() if set(entry.tasks) & set(known)]
     covered = {task for known in bundles.values() for task in known}
     others = [name for name, entry in CONVERTERS.items() if not covered & set(entry.tasks)]
     if others:
-        lines += ["\n without a task of these bundles" if bundles else "", *(_describe_set(name) for name in others)]
-    return "\n".join([*lines, "", " * not among the bundle's tasks: to train on it, add it to the tasks in its config"])
+        lines += [
+            "\n no task in common with these bundles" if bundles else "",
+            *(_describe_set(name) for name in others),
+        ]
+    note = " * not a task of this bundle; to train on it, add it to the tasks in the bundle's config"
+    return "\n".join([*lines, "", note])
 
 
 def _task_names(bundle: Path) -> list[str]:
-    """Names of a bundle's tasks; none where its config is being written, and help is all that is asked for."""
+    """Returns the names of a bundle's tasks, or none if its config is incomplete, so that `--help` still works."""
     try:
         return [task["name"] for task in read_tasks(bundle)]
     except (ValueError, KeyError):
@@ -62,7 +67,7 @@ def _task_names(bundle: Path) -> list[str]:
 def _describe_set(name: str, known: Sequence[str] | None = None) -> str:
     entry = CONVERTERS[name]
     tasks = ", ".join(task if known is None or task in known else f"{task}*" for task in entry.tasks)
-    return f"  {name:<16} {entry.description}\n{'':<19}tasks {tasks}; licence {entry.licence}"
+    return f"  {name:<16} {entry.description}\n{'':<19}tasks {tasks}; license {entry.license}"
 
 
 def _add_tool(tools: _Tools, name: str, description: str) -> argparse.ArgumentParser:
@@ -70,9 +75,9 @@ def _add_tool(tools: _Tools, name: str, description: str) -> argparse.ArgumentPa
 
 
 def _add_convert(tools: _Tools) -> None:
-    tool = _add_tool(tools, "convert", "make the datalist of a public set that was downloaded")
-    tool.add_argument("name", metavar="NAME", help=f"of the set: {', '.join(CONVERTERS)}")
-    tool.add_argument("folder", metavar="FOLDER", type=Path, help="where the set was unpacked")
+    tool = _add_tool(tools, "convert", "create the datalist of a downloaded public dataset")
+    tool.add_argument("name", metavar="NAME", help=f"name of the dataset: {', '.join(CONVERTERS)}")
+    tool.add_argument("folder", metavar="FOLDER", type=Path, help="folder that contains the unpacked dataset")
     tool.add_argument("output", metavar="OUTPUT", type=Path, help=_OUTPUT_HELP)
     tool.set_defaults(run=_convert)
 
@@ -80,14 +85,18 @@ def _add_convert(tools: _Tools) -> None:
 def _convert(options: argparse.Namespace) -> int:
     from mtmedformer_monai.data import convert_dataset
 
-    return _tell(convert_dataset(options.name, options.folder, options.output))
+    return _report(convert_dataset(options.name, options.folder, options.output))
 
 
 def _add_check(tools: _Tools) -> None:
-    tool = _add_tool(tools, "check", "list all that is wrong with a datalist; exit code 1 if anything is")
-    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="to check (JSON)")
-    tool.add_argument("--bundle", metavar="FOLDER", type=Path, help=f"check names against its tasks; {bundle_help()}")
-    tool.add_argument("--headers-only", action="store_true", help="read headers alone: quicker, misses damaged pixels")
+    tool = _add_tool(tools, "check", "list all problems of a datalist; the exit code is 1 if there are any")
+    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="datalist to check (JSON)")
+    tool.add_argument(
+        "--bundle", metavar="FOLDER", type=Path, help=f"bundle whose tasks the names must match; {bundle_help()}"
+    )
+    tool.add_argument(
+        "--headers-only", action="store_true", help="read headers only; faster, but does not detect damaged pixel data"
+    )
     tool.set_defaults(run=_check)
 
 
@@ -103,18 +112,18 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def read_vocabulary(bundle: Path) -> dict[str, Any]:
-    """How a bundle's training loads images and labels, as arguments of `check_datalist`.
+    """Returns the keyword arguments of `check_datalist` that match how a bundle's training loads images and labels.
 
     Args:
-        bundle: folder with `configs/train.json`, which has `tasks` and, unless the default settings will do,
-            `train#deterministic_transforms`.
+        bundle: folder with `configs/train.json`, which defines `tasks` and optionally
+            `train#deterministic_transforms`; otherwise, the default settings are used.
 
     Returns:
-        `transforms`.
+        A dict with the key `transforms`.
 
     Raises:
-        FileNotFoundError: no such config.
-        ValueError: it lists no tasks.
+        FileNotFoundError: the config does not exist.
+        ValueError: the config does not list any tasks.
     """
     read_tasks(bundle)
     config = json.loads((bundle / "configs" / "train.json").read_text(encoding="utf-8"))
@@ -122,7 +131,7 @@ def read_vocabulary(bundle: Path) -> dict[str, Any]:
 
 
 def _read_transforms(config: dict[str, Any]) -> list[Any]:
-    """The deterministic transforms of a training's config."""
+    """Returns the deterministic transforms of a training config."""
     from monai.bundle import ConfigParser
 
     from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd
@@ -135,8 +144,8 @@ def _read_transforms(config: dict[str, Any]) -> list[Any]:
 
 
 def _add_summarize(tools: _Tools) -> None:
-    tool = _add_tool(tools, "summarize", "count images, patients, studies, sites and annotations by section")
-    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="to summarize (JSON)")
+    tool = _add_tool(tools, "summarize", "count images, patients, studies, sites and annotations per section")
+    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="datalist to summarize (JSON)")
     tool.set_defaults(run=_summarize)
 
 
@@ -148,14 +157,16 @@ def _summarize(options: argparse.Namespace) -> int:
 
 
 def _add_split(tools: _Tools) -> None:
-    tool = _add_tool(tools, "split", "split all items of a datalist anew, by patient")
-    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="to split (JSON)")
+    tool = _add_tool(tools, "split", "split all items of a datalist again, by patient")
+    tool.add_argument("datalist", metavar="DATALIST", type=Path, help="datalist to split (JSON)")
     tool.add_argument("output", metavar="OUTPUT", type=Path, help=_OUTPUT_HELP)
     for section, default in (("training", 0.7), ("validation", 0.15), ("test", 0.15)):
-        help_text = f"share of the images in the {section} list, 0 to 1"
+        help_text = f"fraction of the images in the {section} section, 0 to 1"
         tool.add_argument(f"--{section}", metavar="FRACTION", type=float, default=default, help=help_text)
-    tool.add_argument("--seed", metavar="N", type=int, default=0, help="seed of the shuffling")
-    tool.add_argument("--stratify-on", metavar="TASK", help="label whose classes are spread evenly over the sections")
+    tool.add_argument("--seed", metavar="N", type=int, default=0, help="random seed of the shuffle")
+    tool.add_argument(
+        "--stratify-on", metavar="TASK", help="classification task whose class frequencies are kept in all sections"
+    )
     tool.set_defaults(run=_split)
 
 
@@ -163,15 +174,17 @@ def _split(options: argparse.Namespace) -> int:
     from mtmedformer_monai.data.split import split_datalist
 
     fractions = {name: getattr(options, name) for name in ("training", "validation", "test")}
-    return _tell(
+    return _report(
         split_datalist(options.datalist, options.output, fractions, seed=options.seed, stratify_on=options.stratify_on)
     )
 
 
 def _add_join(tools: _Tools) -> None:
-    tool = _add_tool(tools, "join", "join datalists of several sets or sites into one")
+    tool = _add_tool(tools, "join", "join the datalists of several datasets or sites")
     tool.add_argument("output", metavar="OUTPUT", type=Path, help=_OUTPUT_HELP)
-    tool.add_argument("datalists", metavar="[SITE=]DATALIST", nargs="+", help="SITE names the items that name no site")
+    tool.add_argument(
+        "datalists", metavar="[SITE=]DATALIST", nargs="+", help="datalists to join; items without a site get SITE"
+    )
     tool.set_defaults(run=_join)
 
 
@@ -181,13 +194,15 @@ def _join(options: argparse.Namespace) -> int:
     named = [("", "", path) if Path(path).is_file() else path.rpartition("=") for path in options.datalists]
     sites = {site: path for site, _, path in named if site}
     if not sites:
-        return _tell(join_datalists(options.datalists, options.output))
+        return _report(join_datalists(options.datalists, options.output))
     if len(sites) < len(named):
-        raise ValueError("join expects SITE=DATALIST for all datalists, each site once, or for none; name the rest.")
-    return _tell(join_datalists(sites, options.output))
+        raise ValueError(
+            "join expects SITE=DATALIST for all datalists, each site once, or for none; add the missing sites."
+        )
+    return _report(join_datalists(sites, options.output))
 
 
-def _tell(path: Path) -> int:
+def _report(path: Path) -> int:
     from mtmedformer_monai.data import summarize_datalist
 
     logger.info("datalist: %s\n%s", path, summarize_datalist(path))

@@ -1,4 +1,4 @@
-"""The demo: a first result by the shipped weights, then a bundle's own commands on a generated cohort."""
+"""The demo: a first result with the pretrained weights, then a bundle's own commands on a synthetic cohort."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ logger = logging.getLogger("mtmedformer")
 
 @dataclass(frozen=True)
 class DemoRecipe:
-    """What a bundle's demo does.
+    """Settings of a bundle's demo.
 
     Attributes:
         bundle: the bundle's folder.
-        patients: of the cohort; 0 leaves it to `configs/demo.json`.
-        epochs: of the training; 0 leaves it to `configs/demo.json`.
-        image_size: rows of the network's input; 0 leaves it to the bundle. The DICOM files have twice as many.
-        seed: of cohort and training.
+        patients: number of patients in the cohort; 0 uses the value in `configs/demo.json`.
+        epochs: number of training epochs; 0 uses the value in `configs/demo.json`.
+        image_size: rows of the network's input; 0 uses the bundle's value. The DICOM files have twice as many rows.
+        seed: random seed of cohort and training.
     """
 
     bundle: Path
@@ -41,20 +41,21 @@ class DemoRecipe:
 
 
 def run_demo(recipe: DemoRecipe, output: Path) -> int:
-    """Runs all steps below `output`, and logs the metrics and where the pictures are.
+    """Runs all steps in the folder `output`, and logs the metrics and the paths of the pictures.
 
-    First the shipped weights read one generated DICOM file, so that there is something to see within a minute; then a
-    cohort is made, and a network trained on it from scratch, evaluated, and run on images.
+    First, the pretrained weights are applied to one synthetic DICOM file, so that there is a result within a minute.
+    Then a cohort is generated, and a network is trained on it from scratch, evaluated, and run on images.
 
     Args:
-        recipe: what to run.
-        output: folder that is made; run the same demo again to resume an interrupted training.
+        recipe: settings of the demo.
+        output: output folder, created if it does not exist. Run the same demo again to resume an interrupted
+            training.
 
     Returns:
         0, or the exit code of the step that failed.
 
     Raises:
-        FileNotFoundError: the folder is no bundle.
+        FileNotFoundError: the folder is not a bundle with a demo.
     """
     check_bundle(recipe.bundle)
     started = time.monotonic()
@@ -76,17 +77,17 @@ def check_bundle(bundle: Path) -> None:
     """Checks that a folder is a bundle with a demo.
 
     Raises:
-        FileNotFoundError: it is not.
+        FileNotFoundError: a config is missing.
     """
     for name in ("train.json", "evaluate.json", "inference.json", "demo.json"):
         if not (bundle / "configs" / name).is_file():
             raise FileNotFoundError(
-                f"{bundle} has no configs/{name}; run from the repository's root, or name a bundle with --bundle."
+                f"{bundle} has no configs/{name}; run from the repository root, or specify a bundle with --bundle."
             )
 
 
 def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str, list[str]]:
-    """The commands that a user would type: {step: arguments of the Python interpreter}."""
+    """Returns the commands as a user would type them: {name of the step: argument list}."""
     configs = recipe.bundle / "configs"
     common: dict[str, Any] = {
         "bundle_root": config_text(recipe.bundle),
@@ -121,14 +122,16 @@ def make_commands(recipe: DemoRecipe, output: Path, datalist: Path) -> dict[str,
 
 
 def _real_images(recipe: DemoRecipe) -> dict[str, str]:
-    """A real image that a package of the registry ships, where the bundle's demo names one."""
+    """Returns a real image from an installed Python package, if the bundle's demo config specifies one."""
     package = _demo_config(recipe).get("real_images")
     if package is None:
         return {}
     try:
         path = next(iter(import_module(package).gen_cases()))
     except ImportError:
-        logger.warning("The package %r is not installed; `pip install %s` shows a real image too.", package, package)
+        logger.warning(
+            "The package %r is not installed; run `pip install %s` to include a real image.", package, package
+        )
         return {}
     return {"a real mammogram": str(next(iter(path.values())))}
 
@@ -139,7 +142,7 @@ def _demo_config(recipe: DemoRecipe) -> dict[str, Any]:
 
 
 def _image_size(recipe: DemoRecipe) -> list[int]:
-    """Rows and columns of the network's input, in the bundle's aspect."""
+    """Returns rows and columns of the network's input, in the bundle's aspect ratio."""
     rows, columns = _bundle_image_size(recipe)
     chosen = recipe.image_size or rows
     return [chosen, round(chosen * columns / rows)]
@@ -153,7 +156,7 @@ def _bundle_image_size(recipe: DemoRecipe) -> list[int]:
 def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
     datalist = folder / "datalist.json"
     if datalist.is_file():
-        logger.info("== Cohort ==\n%s is there already.", datalist)
+        logger.info("== Cohort ==\n%s already exists.", datalist)
         return datalist
     cohort = _demo_config(recipe)["cohort"]
     patients = recipe.patients or cohort["patients"]
@@ -162,9 +165,9 @@ def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
 
 
 def _report(output: Path, seconds: float) -> None:
-    figures = json.loads((output / "training/evaluation/metrics.json").read_text())
-    tasks = [name.removesuffix("_cases") for name in figures if name.endswith("_cases")]
-    known = {name: math.nan if value is None else value for name, value in figures.items()}
+    metrics = json.loads((output / "training/evaluation/metrics.json").read_text())
+    tasks = [name.removesuffix("_cases") for name in metrics if name.endswith("_cases")]
+    known = {name: math.nan if value is None else value for name, value in metrics.items()}
     shown = [path for part in ("training", "inference") for path in sorted((output / part).rglob("*.png"))]
     shown = [path for path in shown if "mlruns" not in path.parts]
     logger.info("\n== Metrics on held-out patients ==\n%s", table(known, tasks))

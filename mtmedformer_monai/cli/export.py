@@ -1,4 +1,4 @@
-"""The command `mtmedformer export`: a bundle's network with its weights as an ONNX file."""
+"""The `mtmedformer export` command: exports a bundle's network with its weights to ONNX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger("mtmedformer")
 
 def add_export_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `export` to the command line."""
-    description = "export a bundle's network to ONNX: outputs named by task; any batch, height and width"
+    description = "export a bundle's network to ONNX, with one output per task and dynamic batch size, height and width"
     command = commands.add_parser("export", help=description, description=description, formatter_class=HelpFormatter)
     command.add_argument("output", metavar="OUTPUT", type=Path, help="ONNX file to write")
     default = default_bundle()
@@ -37,7 +37,7 @@ def _export(options: argparse.Namespace) -> int:
     weights = options.weights or options.bundle / "models" / "model.pt"
     for path in (config, weights):
         if not path.is_file():
-            raise FileNotFoundError(f"no file at {path}; name a bundle's folder with --bundle, weights with --weights.")
+            raise FileNotFoundError(f"no file at {path}; specify a bundle with --bundle, weights with --weights.")
     parser = ConfigParser()
     parser.read_config(str(config))
     network = parser.get_parsed_content("network_def")

@@ -1,4 +1,4 @@
-"""The commands `mtmedformer federate ...`: thin, with imports only where a command needs them."""
+"""The `mtmedformer federate` commands. Heavy imports are deferred until a command runs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STRATEGIES
 
 STRATEGY_NAMES = (*STRATEGIES, *SPLIT_SYSTEMS)
-"""Strategies and split-learning baselines."""
+"""Names of the aggregation strategies and the split-learning baselines."""
 
 POOLED = "pooled"
 
 
 def add_federate_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `federate simulate` to the command line."""
-    group = commands.add_parser("federate", help="federated learning on one machine")
+    group = commands.add_parser("federate", help="simulate federated learning on one machine")
     tools = group.add_subparsers(required=True, metavar="TOOL")
     tool = tools.add_parser(
         "simulate",
-        help="train a bundle at several simulated sites, and compare strategies",
-        description="Partitions a cohort across sites, trains every site in a process of its own, and aggregates after "
-        "each round. Run the same command again to resume.",
+        help="train a bundle at several simulated sites and compare strategies",
+        description="Partitions a cohort across sites, trains the sites in separate processes, and aggregates their "
+        "updates after each round. Run the same command again to resume.",
     )
     _add_federation(tool)
     _add_data(tool)
@@ -42,7 +42,7 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         default=None,
-        help="folder for everything (default federation_output/ and the bundle's name)",
+        help="output folder (default federation_output/NAME, where NAME is the bundle's name)",
     )
     tool.add_argument("--sites", type=int, default=3, help="number of sites (default %(default)s)")
     tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
@@ -61,22 +61,24 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         choices=(*STRATEGY_NAMES, POOLED),
         metavar="NAME",
         default=["fedavg", "local", POOLED],
-        help="to compare with, from the same initial weights: any strategy, 'local' (no exchange) or 'pooled' (all "
+        help="baselines trained from the same initial weights: any strategy, 'local' (no aggregation) or 'pooled' (all "
         "images at one site) (default fedavg local pooled)",
     )
     tool.add_argument(
         "--processes",
         type=int,
         default=2,
-        help="site processes at a time, about 1.5 GB of memory each (default %(default)s)",
+        help="number of sites trained in parallel, about 1.5 GB of memory each (default %(default)s)",
     )
-    tool.add_argument("--seed", type=int, default=0, help="of cohort, partition and training (default %(default)s)")
+    tool.add_argument(
+        "--seed", type=int, default=0, help="random seed of cohort, partition and training (default %(default)s)"
+    )
     tool.add_argument(
         "--override",
         action="append",
         default=[],
         metavar="ID=VALUE",
-        help="of the bundle's config, at all sites; may be repeated",
+        help="override a value of the bundle's config at all sites; may be repeated",
     )
 
 
@@ -85,13 +87,15 @@ def _add_data(tool: argparse.ArgumentParser) -> None:
         "--partition",
         choices=PARTITIONS,
         default="site",
-        help="how sites differ: not at all (iid), by the items' own site (site), in class frequencies (labels), or in "
-        "kinds of annotation (tasks) (default %(default)s)",
+        help="how the cohort is partitioned: at random (iid), by the site given in the datalist (site), with different "
+        "class frequencies (labels), or with different kinds of annotation (tasks) (default %(default)s)",
     )
     tool.add_argument(
-        "--datalist", type=Path, default=None, help="to partition across the sites (default: a generated cohort)"
+        "--datalist", type=Path, default=None, help="datalist to partition across sites (default: a synthetic cohort)"
     )
-    tool.add_argument("--patients", type=int, default=180, help="of the generated cohort (default %(default)s)")
+    tool.add_argument(
+        "--patients", type=int, default=180, help="patients in the synthetic cohort (default %(default)s)"
+    )
     tool.add_argument(
         "--image-size", type=int, default=64, help="rows of the network's input, in pixels (default %(default)s)"
     )
@@ -133,10 +137,10 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, Any]:
-    """`NAME=VALUE` to {name: value}; values are JSON where they can be, else text.
+    """Parses `NAME=VALUE` pairs into {name: value}; values are parsed as JSON if possible, and kept as text otherwise.
 
     Raises:
-        ValueError: no equals sign.
+        ValueError: a pair has no equals sign.
 
     Example:
         >>> parse_pairs(["isotropic=0.03", "name=x"], "--setting")

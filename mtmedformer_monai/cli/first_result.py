@@ -1,4 +1,4 @@
-"""The demo's first step: a bundle's shipped weights on one generated DICOM file, within a minute."""
+"""The demo's first step: inference with a bundle's pretrained weights on one synthetic DICOM file."""
 
 from __future__ import annotations
 
@@ -18,51 +18,51 @@ from .bundle_commands import bundle_run, run_step
 
 logger = logging.getLogger("mtmedformer")
 
-_FEWEST_PATIENTS = 8  # of the smallest cohort that can be made; one image is shown
+_FEWEST_PATIENTS = 8  # the smallest cohort that can be generated, although only one image is used
 
 
 def show_first_result(bundle: Path, folder: Path, kind: str, rows: int, seed: int) -> int:
-    """Runs the shipped weights on one DICOM file, and logs the findings and where the overlay is.
+    """Runs inference with the pretrained weights on one DICOM file, and logs the findings and the overlay's path.
 
     Args:
         bundle: the bundle's folder.
-        folder: for the files; an image that is there already is used again.
-        kind: of the cohort that the image is taken from, as of `make_cohort`.
-        rows: of the image, in pixels.
-        seed: of the cohort.
+        folder: output folder; an existing image in it is reused.
+        kind: kind of the cohort from which the image is taken, see `make_cohort`.
+        rows: image height in pixels.
+        seed: random seed of the cohort.
 
     Returns:
-        Exit code of the inference.
+        Exit code of the inference command.
     """
     started = time.monotonic()
     data = folder / "data"
     if not (data / "datalist.json").is_file():
         make_cohort(kind, data, _FEWEST_PATIENTS, rows, seed)
     command = make_first_command(bundle, first_image(data / "datalist.json"), folder)
-    code = run_step("Shipped weights on one DICOM file", command)
+    code = run_step("Pretrained weights on one DICOM file", command)
     if code == 0:
         logger.info("\n== First result, after %.0f seconds ==", time.monotonic() - started)
         for line in describe_results(folder):
             logger.info("%s", line)
-        logger.info("These weights have seen synthetic images only. For research, not for clinical use.")
+        logger.info("These weights were trained on synthetic images only. For research, not for clinical use.")
     return code
 
 
 def make_first_command(bundle: Path, image: str, folder: Path) -> list[str]:
-    """The command that infers with a bundle's own weights."""
+    """Returns the command that runs inference with a bundle's own weights."""
     overrides = {"bundle_root": config_text(bundle), "image": config_text(image), "output_dir": config_text(folder)}
     return bundle_run("evaluating", [bundle / "configs/inference.json"], overrides)
 
 
 def first_image(datalist: Path) -> str:
-    """The first image of the test list with a box on it, or its first."""
+    """Returns the first test image that has a box, or else the first test image."""
     items = load_datalist(datalist, "test")
     boxed = [item for item in items if any(item.get(BOXES, {}).values())]
     return str((boxed or items)[0][IMAGE])
 
 
 def describe_results(folder: Path) -> list[str]:
-    """What the result files in a folder say, one line per task, and the overlays."""
+    """Summarizes the result files in a folder: one line per task, and the paths of the overlays."""
     lines = []
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The command `mtmedformer format-bundles`: JSON as the model zoo's hooks want it."""
+"""The `mtmedformer format-bundles` command: formats JSON as the hooks of the MONAI Model Zoo require."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ logger = logging.getLogger("mtmedformer")
 
 
 def format_json(text: str) -> str:
-    r"""Lays JSON out as the hook `pretty-format-json --autofix --no-sort-keys --indent=4` does.
+    r"""Formats JSON like the pre-commit hook `pretty-format-json --autofix --no-sort-keys --indent=4`.
 
     Raises:
-        ValueError: no JSON, or a key that an object has twice.
+        ValueError: the text is not valid JSON, or an object has a duplicate key.
 
     Example:
         >>> format_json('{"b": [1], "a": {}}')
@@ -32,23 +32,27 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"an object has the keys {twice} twice; remove one of each.")
+        raise ValueError(f"an object has the duplicate keys {twice}; remove one of each.")
     return found
 
 
 def unformatted(bundle: Path) -> list[Path]:
-    """JSON files of a bundle that are laid out otherwise."""
+    """Returns the JSON files of a bundle that are not formatted as required."""
     return [path for path in sorted((bundle / "configs").glob("*.json")) if format_json(_read(path)) != _read(path)]
 
 
 def add_format_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `format-bundles` to the command line."""
-    description = "lay out the JSON of bundles as the MONAI model zoo wants it (4 spaces)"
+    description = "format the JSON files of bundles as the MONAI Model Zoo requires (4 spaces)"
     command = commands.add_parser(
         "format-bundles", help=description, description=description, formatter_class=HelpFormatter
     )
-    command.add_argument("bundles", metavar="FOLDER", type=Path, nargs="*", help="bundles (default: all in bundles/)")
-    command.add_argument("--check", action="store_true", help="change nothing; exit code 1 if a file would change")
+    command.add_argument(
+        "bundles", metavar="FOLDER", type=Path, nargs="*", help="bundle folders (default: all in bundles/)"
+    )
+    command.add_argument(
+        "--check", action="store_true", help="do not write any file; the exit code is 1 if a file would change"
+    )
     command.set_defaults(run=_format)
 
 

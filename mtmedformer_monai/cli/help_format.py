@@ -1,4 +1,4 @@
-"""How `--help` looks: descriptions as written, and the default of each option where there is one."""
+"""Formats `--help`: descriptions are printed verbatim, and defaults are appended to the options' help."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """Appends `(default: ...)` to an option's help, unless the default is nothing or the help names it."""
+    """Appends `(default: ...)` to an option's help, unless there is no default or the help already mentions it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or "default" in (action.help or ""):

@@ -1,4 +1,4 @@
-"""The command `mtmedformer`: thin, with imports only where a command needs them."""
+"""Entry point of the `mtmedformer` command. Heavy imports are deferred until a command runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("mtmedformer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code (2 for an error that the user can mend)."""
+    """Runs the command line and returns the exit code (2 for an error that the user can fix)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = _parse(make_parser(), sys.argv[1:] if arguments is None else arguments)
     try:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parses; an unknown option ends the program with the nearest one that its command has."""
+    """Parses the arguments; an unknown option ends the program and suggests the closest option of the command."""
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         given = next((part.partition("=")[0] for part in unknown if part.startswith("-")), unknown[0])
@@ -52,7 +52,7 @@ def _parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argpars
 
 
 def _options_of(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Iterator[str]:
-    """The options of the command that the arguments name."""
+    """Yields the options of the command that the arguments specify."""
     for action in parser._actions:
         yield from action.option_strings
         if isinstance(action, argparse._SubParsersAction):
@@ -63,15 +63,15 @@ def _options_of(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> It
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Builds the parser of all commands."""
+    """Builds the argument parser with all commands."""
     parser = argparse.ArgumentParser(
         prog="mtmedformer",
         description="Multi-task radiograph models as MONAI bundles.",
-        epilog="Every command and tool has a --help of its own.",
+        epilog="Use --help with any command or tool for its options.",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--verbose", action="store_true", help="show the whole trace of an error")
+    parser.add_argument("--verbose", action="store_true", help="show the full traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_cohort(commands)
@@ -83,26 +83,33 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    description = "run a bundle's shipped weights on one DICOM file, then cohort, training, evaluation and inference"
+    description = (
+        "run a bundle's pretrained weights on one DICOM file, then generate a cohort, train, evaluate and run inference"
+    )
     command = commands.add_parser("demo", help=description, description=description, formatter_class=HelpFormatter)
     default = default_bundle()
     command.add_argument(
         "--bundle", metavar="FOLDER", type=Path, default=default, required=default is None, help=bundle_help()
     )
     command.add_argument(
-        "--output", metavar="FOLDER", type=Path, help="for all files (default: demo_output/ and the bundle's name)"
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        help="output folder (default: demo_output/NAME, where NAME is the bundle's name)",
     )
-    of_bundle = "(default: as the bundle's configs/demo.json says)"
-    command.add_argument("--patients", metavar="N", type=int, default=0, help=f"patients of the cohort {of_bundle}")
-    command.add_argument("--epochs", metavar="N", type=int, default=0, help=f"epochs of the training {of_bundle}")
+    of_bundle = "(default: the value in the bundle's configs/demo.json)"
+    command.add_argument(
+        "--patients", metavar="N", type=int, default=0, help=f"number of patients in the cohort {of_bundle}"
+    )
+    command.add_argument("--epochs", metavar="N", type=int, default=0, help=f"number of training epochs {of_bundle}")
     command.add_argument(
         "--image-size",
         metavar="PIXELS",
         type=int,
         default=0,
-        help="rows of the network's input; the DICOM files have twice as many (default: as the bundle's configs say)",
+        help="rows of the network's input; the DICOM files have twice as many (default: the bundle's value)",
     )
-    command.add_argument("--seed", metavar="N", type=int, default=0, help="seed of cohort and training")
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="random seed of cohort and training")
     command.set_defaults(run=_run_demo)
 
 
@@ -114,13 +121,13 @@ def _run_demo(options: argparse.Namespace) -> int:
 
 
 def _add_cohort(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    description = "make a cohort of synthetic radiographs as DICOM files, with datalist.json"
+    description = "generate a cohort of synthetic radiographs as DICOM files, with a datalist.json"
     command = commands.add_parser("cohort", help=description, description=description, formatter_class=HelpFormatter)
-    command.add_argument("folder", metavar="FOLDER", type=Path, help="to fill")
-    command.add_argument("--kind", choices=sorted(COHORTS), default=min(COHORTS), help="what is imaged")
+    command.add_argument("folder", metavar="FOLDER", type=Path, help="output folder")
+    command.add_argument("--kind", choices=sorted(COHORTS), default=min(COHORTS), help="kind of radiographs")
     command.add_argument("--patients", metavar="N", type=int, default=300, help="number of patients, 8 or more")
-    command.add_argument("--image-size", metavar="PIXELS", type=int, default=256, help="rows of the images")
-    command.add_argument("--seed", metavar="N", type=int, default=0, help="seed of everything")
+    command.add_argument("--image-size", metavar="PIXELS", type=int, default=256, help="size of the images in pixels")
+    command.add_argument("--seed", metavar="N", type=int, default=0, help="random seed")
     command.set_defaults(run=_run_cohort)
 
 

@@ -1,6 +1,7 @@
-"""Datalists, splits, generated cohorts, and converters of public sets.
+"""Datalists, splits, datasets, synthetic cohorts, and converters of public datasets.
 
-Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
+Public names are loaded lazily, so that importing this package imports neither MONAI nor PyTorch. `__init__.pyi` lists
+them.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Types of arrays that images, masks and generated anatomy are made of."""
+"""Array types of images, masks and synthetic anatomy."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ Field = NDArray[np.floating[Any]]
 """Floating-point values on a pixel grid (H, W)."""
 
 Mask = NDArray[np.bool_]
-"""bool (H, W); True where the structure is."""
+"""bool (H, W); True inside the structure."""

@@ -1,4 +1,4 @@
-"""Tells what is wrong with an item's boxes."""
+"""Checks the boxes of a datalist item."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ FORM = "[x1, y1, x2, y2] in pixels of the image"
 def box_problems(
     boxes: Mapping[str, Sequence[Any]], size: tuple[int, int] | None, classes: Collection[str] | None = None
 ) -> Iterator[str]:
-    """Yields a text for each box that is none, is turned, or leaves the image, and each unknown class.
+    """Yields a message for each malformed, inverted or out-of-bounds box, and for each unknown class.
 
     Args:
-        boxes: {class: [[x1, y1, x2, y2], ...]}, half open.
-        size: (H, W) of the image; None where it is unknown.
-        classes: names that are known; None for any.
+        boxes: {class: [[x1, y1, x2, y2], ...]}, half-open intervals.
+        size: (H, W) of the image; None if unknown.
+        classes: names of the valid classes; None accepts any name.
     """
     for name, listed in boxes.items():
         if classes is not None and name not in classes:
-            yield f"boxes of {name!r} are none of the classes {sorted(classes)}; rename or leave them out."
+            yield f"boxes of {name!r} are none of the classes {sorted(classes)}; rename or remove them."
         if listed is not None and not isinstance(listed, (list, tuple)):
             yield f"boxes of {name!r} expect a list of {FORM}, got {listed!r}."
             continue
@@ -33,12 +33,12 @@ def box_problems(
 
 def _problem(box: Any, size: tuple[int, int] | None) -> str:
     if not isinstance(box, (list, tuple)) or len(box) != 4 or not all(map(_is_number, box)):
-        return f"expects 4 numbers {FORM}, got {box!r}; mend or leave it out."
+        return f"expects 4 numbers {FORM}, got {box!r}; fix or remove it."
     x1, y1, x2, y2 = box
     if x2 <= x1 or y2 <= y1:
-        return f"expects x1 < x2 and y1 < y2, got {box!r}; give corners {FORM}, no width and height."
+        return f"expects x1 < x2 and y1 < y2, got {box!r}; give corners {FORM}, not width and height."
     if size is not None and not (x1 >= 0 and y1 >= 0 and x2 <= size[1] and y2 <= size[0]):
-        return f"leaves the image of {size[1]} x {size[0]} columns x rows: {box!r}; clip it, or scale it to the image."
+        return f"exceeds the image of {size[1]} x {size[0]} columns x rows: {box!r}; clip it, or scale it to the image."
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Checks a datalist against its files, and lists all that is wrong."""
+"""Checks a datalist against its files and lists all problems."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .vocabulary import Vocabulary, unused_names, vocabulary_of
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem of a datalist item.
 
     Attributes:
-        section: of the datalist.
-        index: of the item in it.
-        image: path of its image, as the datalist has it.
-        text: what is wrong, and the remedy.
-        kind: decides what a training does about it, see `findings.py`.
+        section: section of the datalist.
+        index: index of the item in the section.
+        image: path of the item's image, as given in the datalist.
+        text: description of the problem and its remedy.
+        kind: kind of the problem, which determines how training handles it; see `findings.py`.
     """
 
     section: str
@@ -46,7 +46,7 @@ class Problem:
 
 @dataclass
 class _Entry:
-    """One item on its way through the checks."""
+    """A datalist item with the findings collected so far."""
 
     section: str
     index: int
@@ -66,25 +66,27 @@ def check_datalist(
     transforms: Sequence[Any] | None = None,
     decode: bool = True,
 ) -> list[Problem]:
-    """Lists every problem of a datalist: an empty list is a sound one.
+    """Returns all problems of a datalist; the list is empty if the datalist is valid.
 
-    Every item is examined by `examine_item`, as a training examines it at its start, and then loaded by the training's
-    own `LoadRadiographd` and `LoadTargetsd`: what passes is trained on. Problems between items are looked for as well:
-    a patient or a study in two sections, a study of two patients, an image that stands twice (by path, or by content
-    under another name). A task that is unknown is told once, at its first label.
+    Every item is first checked by `examine_item`, which training also runs at its start, and then loaded with the
+    `LoadRadiographd` and `LoadTargetsd` of the training, so every item that passes can be trained on. Items are also
+    checked against each other: for patients or studies in more than one section, studies with more than one patient,
+    and duplicate images (by path, or by content under different names). An unknown task is reported once, at its first
+    label.
 
     Args:
-        path: of the datalist.
-        classes: {classification task: class names}; left out, any label will do.
-        structures: names of masks; left out, any will do.
-        box_classes: names of boxes; left out, any will do.
-        transforms: of a training, `LoadRadiographd` and `LoadTargetsd` among them; their tasks take the place of the
-            names. Left out, files are loaded with the default settings.
-        decode: load every file; False examines headers alone, which is quicker and misses damaged pixels.
+        path: path of the datalist.
+        classes: {classification task: class names}; None accepts any label.
+        structures: names of the mask structures; None accepts any name.
+        box_classes: names of the box classes; None accepts any name.
+        transforms: transforms of a training, including `LoadRadiographd` and `LoadTargetsd`, whose tasks then replace
+            the names above. If None, files are loaded with the default settings.
+        decode: whether to load every file. False checks headers only, which is faster but does not detect damaged
+            pixel data.
 
     Raises:
-        FileNotFoundError: no datalist there.
-        ValueError: it is none.
+        FileNotFoundError: the datalist does not exist.
+        ValueError: the file is not a datalist.
     """
     path = Path(path)
     loaders = find_loaders(transforms)
@@ -106,11 +108,11 @@ def check_datalist(
 
 
 def _examine(item: Any, folder: Path, known: Vocabulary, loaders: Loaders, decode: bool) -> list[Finding]:
-    """What is wrong with one item, its files included."""
+    """Returns the problems of one item, including those of its files."""
     if not isinstance(item, Mapping):
         return examine_item(item, known)
     if text := image_problem(item):
-        nothing = np.empty((0, 0))  # stands for the image: what else is wrong is told as well
+        nothing = np.empty((0, 0))  # placeholder for the image, so that other problems are reported as well
         others = examine_item(resolve_masks(item, folder.resolve()) | {IMAGE: nothing}, known)
         return [Finding(ANNOTATION, f"it {text.removeprefix('of the datalist ')}"), *others]
     item = resolve_paths(item, folder.resolve())
@@ -121,7 +123,7 @@ def _examine(item: Any, folder: Path, known: Vocabulary, loaders: Loaders, decod
 
 
 def _compare_items(entries: Sequence[_Entry], folder: Path, known: Vocabulary) -> None:
-    """Adds what is wrong between items."""
+    """Adds the findings that involve more than one item."""
     if known.classes is not None:
         _note_unknown_tasks(entries, known.classes)
     _note_shared_patients(entries)
@@ -136,20 +138,20 @@ def _image_name(item: Any) -> str:
 
 
 def _note_unknown_tasks(entries: Sequence[_Entry], classes: Mapping[str, Sequence[str]]) -> None:
-    """Notes a task that is not known at the first of its labels, with their number."""
+    """Reports each unknown task once, at its first label, with the number of labels."""
     labels = [set(unused_names(entry.item.get(LABELS), classes)) for entry in entries]
     for task in sorted(set().union(*labels)):
         first = next(entry for entry, tasks in zip(entries, labels, strict=True) if task in tasks)
         count = sum(task in tasks for tasks in labels)
         text = (
-            f"label {task!r} is none of the tasks {sorted(classes)} ({count} images have it); rename or leave it out, "
+            f"label {task!r} is none of the tasks {sorted(classes)} ({count} images have it); rename or remove it, "
             "or add the task to the bundle's config."
         )
         first.findings.append(Finding(UNUSED, text))
 
 
 def _note_shared_patients(entries: Sequence[_Entry]) -> None:
-    """Notes, at every later section, where the patient was met before; the id itself is not told."""
+    """Reports patients that occur in more than one section, without disclosing the patient ID."""
     seen: dict[str, dict[str, str]] = {}
     for entry in entries:
         patient = id_text(entry.item.get(PATIENT_ID))
@@ -158,7 +160,7 @@ def _note_shared_patients(entries: Sequence[_Entry]) -> None:
         places = seen.setdefault(patient, {})
         others = [place for section, place in places.items() if section != entry.section]
         if others and entry.section not in places:
-            text = f"its patient is in {others[0]} too; split by patient: mtmedformer datalist split."
+            text = f"its patient is also in {others[0]}; split by patient: mtmedformer datalist split."
             entry.findings.append(Finding(COHORT, text))
         places.setdefault(entry.section, entry.place)
 
@@ -174,5 +176,5 @@ def _note_duplicates(entries: Sequence[_Entry], folder: Path) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that is too long, or a folder that must not be entered
+    except OSError:  # the name is too long, or the folder is not accessible
         return False

@@ -1,4 +1,4 @@
-"""Finds tasks whose classes several datalists name differently: together they would teach no one task."""
+"""Detects classification tasks whose classes differ between datalists that are to be joined."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from mtmedformer_monai.keys import LABELS
 from .datalist import SECTIONS, Datalist
 
 CLASSES = "classes"
-"""Key of a datalist: {task: class names in order}."""
+"""Key of a datalist for {task: ordered class names}."""
 
 Named = tuple[str, Sequence[str]]
-"""Name of a datalist, and classes."""
+"""Name of a datalist and its class names."""
 
 
 def merge_classes(datalists: Mapping[str, Datalist]) -> dict[str, list[str]]:
-    """{task: classes} that datalists declare under `classes`, if all that they declare and label goes together.
+    """Merges the {task: classes} that datalists declare under `classes`, after checking that they are compatible.
 
     Args:
-        datalists: by name.
+        datalists: {name: datalist}.
 
     Raises:
-        ValueError: two declare a task with other classes or another order; one labels a class that another's
-            declaration lacks; or, without any, classes differ by their spelling alone. All such tasks are named.
+        ValueError: two datalists declare different classes, or a different order, for the same task; a datalist
+            contains a label that another one's declaration lacks; or, without declarations, classes differ only in
+            their spelling. The message lists all such tasks.
     """
     conflicts: list[str] = []
     merged: dict[str, list[str]] = {}
@@ -37,7 +38,7 @@ def merge_classes(datalists: Mapping[str, Datalist]) -> dict[str, list[str]]:
         else:
             conflicts += _spelled_differently(task, labeled)
     if conflicts:
-        raise ValueError(f"classes do not go together: {'; '.join(conflicts)}. Rename them in one of the datalists.")
+        raise ValueError(f"classes are incompatible: {'; '.join(conflicts)}. Rename them in one of the datalists.")
     return merged
 
 
@@ -47,7 +48,7 @@ def _tasks(datalist: Datalist) -> set[str]:
 
 
 def _declared(datalist: Datalist) -> dict[str, list[str]]:
-    """What `classes` says, if it is of our form: the key is free for other use."""
+    """Returns the declared classes; values of another form are ignored, since the key may be used otherwise."""
     value = datalist.get(CLASSES)
     entries = value.items() if isinstance(value, Mapping) else ()
     return {task: list(classes) for task, classes in entries if isinstance(classes, (list, tuple))}

@@ -1,6 +1,7 @@
-"""Reads and writes datalists: one JSON file in MONAI's form, a list of items a section.
+"""Reads and writes datalists: JSON files in MONAI's format, with one list of items per section.
 
-`{"training": [...], "validation": [...], "test": [...], "name": ..., ...}`; see `mtmedformer_monai.keys` for an item.
+`{"training": [...], "validation": [...], "test": [...], "name": ..., ...}`; `mtmedformer_monai.keys` documents the
+keys of an item.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ SECTIONS = ("training", "validation", "test")
 
 
 def read_datalist(path: str | Path) -> Datalist:
-    """Reads a whole datalist as it stands, paths relative to its folder.
+    """Reads a complete datalist without changes; relative paths start from the datalist's folder.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no UTF-8, no JSON, or holds none of the sections.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not UTF-8, is not valid JSON, or contains none of the sections.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no datalist at {path}; make one with: mtmedformer datalist --help")
+        raise FileNotFoundError(f"no datalist at {path}; create one with: mtmedformer datalist --help")
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))  # with or without a byte order mark
     except UnicodeDecodeError as error:
@@ -36,27 +37,27 @@ def read_datalist(path: str | Path) -> Datalist:
             "save it as UTF-8."
         ) from error
     except RecursionError as error:
-        raise ValueError(f"datalist {path} expects lists of items, got deeply nested JSON; make it anew.") from error
+        raise ValueError(f"datalist {path} expects lists of items, got deeply nested JSON; create it again.") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"datalist {path} is not valid JSON ({error}); mend or make it anew.") from error
+        raise ValueError(f"datalist {path} is not valid JSON ({error}); fix it or create it again.") from error
     if not isinstance(content, dict) or not any(isinstance(content.get(section), list) for section in SECTIONS):
         raise ValueError(f"datalist {path} expects one or more of the lists {SECTIONS}; see docs/data.md.")
     return content
 
 
 def load_datalist(path: str | Path, section: str, base_dir: str | Path | None = None) -> list[Item]:
-    """Loads one section, with the paths of images and masks made absolute.
+    """Loads one section of a datalist and makes the paths of images and masks absolute.
 
     Args:
-        path: of the datalist.
+        path: path of the datalist.
         section: 'training', 'validation' or 'test'.
-        base_dir: folder that relative paths start from; the datalist's own where left out.
+        base_dir: base folder of relative paths; defaults to the datalist's folder.
 
     Returns:
-        Items for a dataset; they can be changed freely.
+        Items for a dataset, which the caller may modify.
 
     Raises:
-        FileNotFoundError: no such datalist.
+        FileNotFoundError: the datalist does not exist.
         ValueError: the section is missing or empty, or an item has no image.
     """
     items = read_datalist(path).get(section)
@@ -70,9 +71,9 @@ def load_datalist(path: str | Path, section: str, base_dir: str | Path | None = 
 
 
 def image_problem(item: Any) -> str:
-    """Why an item has no path of an image; '' where it has one."""
+    """Returns why an item has no image path, or '' if it has one."""
     if not isinstance(item, Mapping):
-        return f"expects an object with {IMAGE!r}, got {type(item).__name__}; mend or leave it out."
+        return f"expects an object with {IMAGE!r}, got {type(item).__name__}; fix or remove it."
     if not item.get(IMAGE):
         return f"of the datalist has no {IMAGE!r}; give each item the path of its image."
     if not isinstance(item[IMAGE], (str, Path)):
@@ -81,10 +82,10 @@ def image_problem(item: Any) -> str:
 
 
 def resolve_paths(item: Mapping[str, Any], folder: Path, place: str = "item") -> Item:
-    """Copies an item with absolute paths. What is no path remains as it is: `item_problems` lists it.
+    """Copies an item and makes its paths absolute. Values that are not paths are kept; `item_problems` reports them.
 
     Raises:
-        ValueError: there is no path of an image.
+        ValueError: the item has no image path.
     """
     if text := image_problem(item):
         raise ValueError(f"{place} {text}")
@@ -92,7 +93,7 @@ def resolve_paths(item: Mapping[str, Any], folder: Path, place: str = "item") ->
 
 
 def resolve_masks(item: Mapping[str, Any], folder: Path) -> Item:
-    """Copies an item with absolute paths of its masks, without those that are null."""
+    """Copies an item, makes its mask paths absolute, and drops null masks."""
     if not isinstance(item.get(MASKS), Mapping):
         return dict(item)
     masks = {name: mask for name, mask in item[MASKS].items() if mask is not None}
@@ -100,7 +101,7 @@ def resolve_masks(item: Mapping[str, Any], folder: Path) -> Item:
 
 
 def list_some(lines: Sequence[str], most: int = 20) -> str:
-    """Indented lines, at most so many, and the number of the rest.
+    """Returns the first `most` lines, indented, and the number of remaining lines.
 
     Example:
         >>> print(list_some(["a", "b", "c"], most=2))
@@ -113,7 +114,7 @@ def list_some(lines: Sequence[str], most: int = 20) -> str:
 
 
 def save_datalist(datalist: Mapping[str, Any], path: str | Path) -> Path:
-    """Writes a datalist; its folder is made. Returns the path."""
+    """Writes a datalist, creates its folder if necessary, and returns the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(datalist, indent=1) + "\n", encoding="utf-8")

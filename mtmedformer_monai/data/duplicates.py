@@ -1,4 +1,4 @@
-"""Finds images that stand twice."""
+"""Finds duplicate images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def find_duplicates(files: Sequence[Path]) -> list[tuple[int, int]]:
-    """Pairs (first, later) of indices whose files are one, or byte for byte equal.
+    """Returns pairs (first, later) of indices whose files are identical or have identical content.
 
-    Only files of equal length are read; one that cannot be read equals none.
+    Only files of equal size are read. A file that cannot be read has no duplicates.
     """
     resolved = [file.resolve() for file in files]
     lengths = {file: file.stat().st_size for file in set(resolved)}

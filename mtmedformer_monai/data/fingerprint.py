@@ -1,4 +1,4 @@
-"""A digest of what decides how an image is prepared: transforms with their settings, code, versions and files."""
+"""Computes digests of everything that affects a preprocessed image: transforms, code, versions and files."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import mtmedformer_monai
 from mtmedformer_monai.transforms.warn_once import WarnOnce
 
 Seen = dict[int, tuple[int, Any]]
-"""Values met before, with their numbers, by their id."""
+"""{id of an object: (its number, the object)} for all objects visited so far."""
 
 _WITHOUT_EFFECT = (logging.Logger, WarnOnce, np.random.RandomState, torch.Generator, ModuleType)
-"""Attributes of these types change nothing of what a deterministic transform returns."""
+"""Attributes of these types do not affect the result of a deterministic transform."""
 
 
 def fingerprint_transforms(transforms: Sequence[Any]) -> str:
-    """SHA-256 of transforms: their classes and attributes, the code that defines them, and the versions beneath.
+    """Returns the SHA-256 hash of transforms: their classes, attributes and source code, and the library versions.
 
-    Equal transforms of another process or another day have an equal fingerprint. Code is taken by its source files:
-    the whole of this package, and the module of every other class.
+    Equal transforms have the same fingerprint across processes and runs. Code is represented by its source files: those
+    of this package, and the module of every other class.
     """
     digest = hashlib.sha256(b"".join(_describe(list(transforms), {})))
     for text in (np.__version__, torch.__version__, digest_package()):
@@ -37,7 +37,7 @@ def fingerprint_transforms(transforms: Sequence[Any]) -> str:
 
 
 def fingerprint_item(item: Mapping[str, Any], files: Iterable[Path]) -> str:
-    """SHA-256 of an item and of the path, size and modification time of its files.
+    """Returns the SHA-256 hash of an item and of the path, size and modification time of its files.
 
     Raises:
         OSError: a file is missing.
@@ -46,14 +46,14 @@ def fingerprint_item(item: Mapping[str, Any], files: Iterable[Path]) -> str:
     for file in files:
         status = file.stat()
         digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
-        if file.is_dir():  # of one image: what changes is the file in it
+        if file.is_dir():  # a folder with a single image: include that file
             digest.update(fingerprint_item({}, sorted(file.iterdir())).encode())
     return digest.hexdigest()
 
 
 @cache
 def digest_package() -> str:
-    """SHA-256 of this package's Python sources, so that a changed line of a checkout counts as another version."""
+    """Returns the SHA-256 hash of this package's Python sources, so that any change counts as a new version."""
     root = Path(mtmedformer_monai.__file__).parent
     digest = hashlib.sha256()
     for folder in (root / "data", root / "tasks", root / "transforms"):
@@ -63,7 +63,7 @@ def digest_package() -> str:
 
 
 def _describe(value: Any, seen: Seen) -> Iterable[bytes]:
-    """Bytes that differ where values differ; a value met before is named by its number."""
+    """Serializes a value so that different values yield different bytes; repeated objects refer to their number."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes, type, Path)):
         yield f"{type(value).__name__}:{value!r};".encode()
         if isinstance(value, type):
@@ -74,7 +74,7 @@ def _describe(value: Any, seen: Seen) -> Iterable[bytes]:
     if id(value) in seen:
         yield f"see {seen[id(value)][0]};".encode()
         return
-    seen[id(value)] = (len(seen), value)  # kept alive, as another object may get the same id otherwise
+    seen[id(value)] = (len(seen), value)  # keep the object alive; otherwise, another one could get the same id
     yield f"{type(value).__module__}.{type(value).__qualname__}(".encode()
     yield from _describe_parts(value, seen)
     yield b")"
@@ -120,7 +120,7 @@ def _describe_code(code: CodeType) -> Iterable[bytes]:
 
 @cache
 def _source_of(module: str) -> bytes:
-    """Digest of a module's source file; nothing for built-in modules, whose version is the interpreter's."""
+    """Returns the digest of a module's source file, or Python's version for built-in modules."""
     file = getattr(sys.modules.get(module), "__file__", None)
     if not file or not Path(file).is_file():
         return sys.version.encode()

@@ -1,4 +1,4 @@
-"""Finds what there is to infer on: one file, several, or all of a folder."""
+"""Finds the images for inference: a single file, several files, or all images in a folder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mtmedformer_monai.transforms.errors import RadiographError
 from mtmedformer_monai.transforms.file_kind import sniff
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".nii", ".nii.gz", "")
-"""Endings of files that are taken from a folder, in any case; DICOM files often have none. Files of other endings are
-taken where their content is DICOM."""
+"""File extensions, in any case, that are included when a folder is searched; DICOM files often have none. Files with
+other extensions are included if their content is DICOM."""
 
 IGNORED_NAMES = frozenset({"DICOMDIR", "LICENSE", "README", "CHANGELOG"})
-"""Names, in any case, of files without ending that are no images."""
+"""Names, in any case, of files without an extension that are not images."""
 
 _CONVERTIBLE = (
     ".tif",
@@ -34,23 +34,23 @@ _CONVERTIBLE = (
     ".gz",
     ".zip",
 )
-"""Endings of images and archives that are not read: their number is logged."""
+"""Extensions of image formats and archives that are not supported; the number of such files is logged."""
 
 logger = logging.getLogger(__name__)
 
 
 def find_images(source: str | Path | Sequence[str | Path]) -> list[dict[str, str]]:
-    """Lists images as a datalist without annotations, for inference.
+    """Returns the images as datalist items without annotations, for inference.
 
     Args:
-        source: a file, several files, or a folder that is searched with all below it, links included; see
-            `io.walk_files`. In a folder that holds masks, boxes or labels too, name the images themselves.
+        source: a file, several files, or a folder, which is searched recursively, including links; see
+            `io.walk_files`. If a folder also contains masks or other files, list the image files instead.
 
     Returns:
-        Items `{"image": path}`, in the order of the paths.
+        Items `{"image": path}`, sorted by path within each source.
 
     Raises:
-        FileNotFoundError: a path is missing, or a folder holds no image.
+        FileNotFoundError: a path does not exist, or a folder contains no image.
     """
     if isinstance(source, (str, Path)):
         return [{IMAGE: str(path)} for path in _expand(Path(source))]
@@ -61,23 +61,23 @@ def _expand(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise FileNotFoundError(f"no image at {path}; give a file, a list of files or a folder.")
+        raise FileNotFoundError(f"no image at {path}; specify a file, a list of files or a folder.")
     files = list_files(path)
     found = [file for file in files if _looks_like_image(file)]
-    _tell_left_out(path, set(files) - set(found))
+    _log_left_out(path, set(files) - set(found))
     if not found:
         endings = ", ".join(filter(None, SUFFIXES))
-        raise FileNotFoundError(f"{path} holds no file that ends in {endings}, and no DICOM file of another ending.")
+        raise FileNotFoundError(f"{path} contains no {endings} file, and no DICOM file with another extension.")
     return found
 
 
-def _tell_left_out(folder: Path, files: Collection[Path]) -> None:
-    """Logs images in formats that are not read, and archives."""
+def _log_left_out(folder: Path, files: Collection[Path]) -> None:
+    """Logs the number of images in unsupported formats and of archives."""
     endings = Counter(file.suffix.lower() for file in files)
     counts = {ending: endings[ending] for ending in _CONVERTIBLE if endings[ending]}
     if counts:
         listed = ", ".join(f"{count} {ending}" for ending, count in counts.items())
-        logger.warning("below %s files are left out: %s; convert or unpack them to infer on them.", folder, listed)
+        logger.warning("Files in %s are ignored: %s; convert or unpack them to include them.", folder, listed)
 
 
 def _looks_like_image(file: Path) -> bool:
@@ -89,17 +89,17 @@ def _looks_like_image(file: Path) -> bool:
 
 
 def _suffix(name: str) -> str:
-    """The ending in lower case; none where it is a number, as in a file named by its DICOM UID."""
+    """Returns the extension in lower case; '' if it is a number, as in files named by their DICOM UID."""
     suffix = Path(name).suffix.lower()
     return "" if suffix[1:].isdigit() else suffix
 
 
 def _is_dicom(file: Path) -> bool:
-    """Whether a file of any ending is DICOM."""
+    """Returns whether a file with any extension is DICOM."""
     try:
         return sniff(file) == "dicom"
     except RadiographError:
         return False
     except OSError as error:
-        logger.warning("%s cannot be opened (%s), and is left out.", file, type(error).__name__)
+        logger.warning("%s cannot be opened (%s) and is ignored.", file, type(error).__name__)
         return False

@@ -20,19 +20,19 @@ _TRANSPOSED = (5, 6, 7, 8)
 
 
 class WrongMaskError(ValueError):
-    """A file that can be read and holds no mask: another format, or an array that is not (H, W)."""
+    """Raised for a readable file that is not a mask: an unsupported format, or an array that is not (H, W)."""
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
-    """Rows and columns (H, W), as the transforms load the file.
+    """Returns rows and columns (H, W) of an image as the transforms load it.
 
     Args:
-        path: DICOM, PNG, JPEG, NIfTI, or .npy; or a folder that holds one such file.
+        path: DICOM, PNG, JPEG, NIfTI or .npy file, or a folder that contains one such file.
 
     Raises:
-        OSError: no such file, or no permission to read it.
-        RadiographError: its header cannot be read.
-        WrongMaskError: a .npy file whose array is not (H, W).
+        OSError: the file does not exist or is not readable.
+        RadiographError: the header cannot be read.
+        WrongMaskError: the array of a .npy file is not (H, W).
     """
     file = find_single_file(path)
     if file.suffix == ".npy":
@@ -44,12 +44,12 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_mask_size(path: str | Path) -> tuple[int, int]:
-    """Rows and columns (H, W) of a mask, as `read_mask` loads it.
+    """Returns rows and columns (H, W) of a mask as `read_mask` loads it.
 
     Raises:
-        OSError: no such file, or no permission to read it.
-        RadiographError: its header cannot be read.
-        WrongMaskError: neither PNG, NIfTI nor .npy, or an array that is not (H, W).
+        OSError: the file does not exist or is not readable.
+        RadiographError: the header cannot be read.
+        WrongMaskError: the file is neither PNG, NIfTI nor .npy, or its array is not (H, W).
     """
     with Path(path).open("rb") as stream:
         head = stream.read(8)
@@ -67,24 +67,24 @@ def read_mask_size(path: str | Path) -> tuple[int, int]:
 def _picture_size(path: str | Path, formats: tuple[str, ...]) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit replaces Pillow's
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit replaces Pillow's
             with Image.open(path, formats=formats) as picture:
                 rows, columns = picture.height, picture.width
                 transposed = picture.getexif().get(_EXIF_ORIENTATION) in _TRANSPOSED
     except (FileNotFoundError, PermissionError):
         raise
-    except Image.DecompressionBombError as error:  # twice Pillow's limit, which is above ours
+    except Image.DecompressionBombError as error:  # raised above twice Pillow's limit, which is higher than ours
         raise BrokenPixelDataError(
-            path, "its header says more pixels than any radiograph has", "split or shrink it"
+            path, "its header specifies more pixels than any radiograph has", "split or shrink it"
         ) from error
-    except Exception as error:  # Pillow raises many kinds on a broken stream
+    except Exception as error:  # Pillow raises various exceptions for a damaged file
         raise UnreadableFileError(path, "its picture header does not parse", "export it again") from error
     check_pixels(path, rows, columns)
     return (columns, rows) if transposed else (rows, columns)
 
 
 def _npy_size(path: str | Path) -> tuple[int, int]:
-    """Axes of length 1 are dropped, as `read_mask` drops them."""
+    """Returns (H, W) of an array file; axes of length 1 are dropped, as in `read_mask`."""
     try:
         with Path(path).open("rb") as stream:
             version = np.lib.format.read_magic(stream)
@@ -100,10 +100,10 @@ def _npy_size(path: str | Path) -> tuple[int, int]:
 
 
 def _dicom_size(path: str | Path) -> tuple[int, int]:
-    """DICOM PS3.3 C.7.6.3: Rows and Columns."""
+    """Returns Rows and Columns (DICOM PS3.3 C.7.6.3)."""
     header = read_header(path, with_pixels=False)
     rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
     if not rows or not columns:
-        raise UnreadableFileError(path, "its DICOM header has no Rows and Columns", "it holds no image: leave it out")
+        raise UnreadableFileError(path, "its DICOM header has no Rows and Columns", "it contains no image: remove it")
     check_pixels(path, rows, columns)
     return rows, columns

@@ -1,4 +1,4 @@
-"""Tells what is wrong with one item of a datalist. `datalist check` and every training ask here."""
+"""Checks a single datalist item, both for `datalist check` and at the start of training."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from .vocabulary import Vocabulary, unused_names
 
 Size = tuple[int, int]
 ReadSize = Callable[[Path, Callable[[Path], Size]], Size]
-"""Called with a file and the function that reads its size; a cache of sizes has this form."""
+"""Function that is called with a file and a reader of sizes, and returns the file's size; may use a cache."""
 
 
 def read_directly(path: Path, read: Callable[[Path], Size]) -> Size:
-    """The `ReadSize` without a cache."""
+    """Reads a size without a cache; implements `ReadSize`."""
     return read(path)
 
 
 def examine_item(
     item: Any, known: Vocabulary, read_size: ReadSize = read_directly, always_measure: bool = False
 ) -> list[Finding]:
-    """Lists everything that is wrong with an item, as far as the JSON and the headers of its files tell.
+    """Returns all problems of an item that can be determined from the JSON and the headers of its files.
 
     Args:
-        item: of a datalist, with absolute paths; anything else is a finding, never an exception.
-        known: names of the tasks.
+        item: datalist item with absolute paths; any other value yields a finding rather than an exception.
+        known: names that the tasks use.
         read_size: reads the size of an image or a mask, see `ReadSize`.
-        always_measure: read the image's header even where no mask and no box has to fit it.
+        always_measure: whether to read the image's header even if there is no mask or box to compare with it.
     """
     if not isinstance(item, Mapping):
         return [Finding(ANNOTATION, f"an item expects an object with {IMAGE!r}, got {_shown(item)}.")]
@@ -61,38 +61,38 @@ def examine_item(
 
 
 def path_of_image(item: Mapping[str, Any]) -> Path | None:
-    """The image's path; None where there is none, or an array."""
+    """Returns the path of the image; None if there is none, or if the image is an array."""
     image = item.get(IMAGE)
-    if isinstance(image, (list, tuple)) and len(image) == 1:  # as some readers of datalists make it
+    if isinstance(image, (list, tuple)) and len(image) == 1:  # some datalist readers produce such lists
         image = image[0]
     return Path(image) if isinstance(image, (str, Path)) and str(image) else None
 
 
 def num_threads() -> int:
-    """Threads that read headers: more than cores, as most of the time goes into waiting for a disk or a network."""
+    """Returns the number of threads that read headers; more than CPU cores, since reading is mostly I/O-bound."""
     return min(16, 4 * (os.cpu_count() or 1))
 
 
 def _form_problems(item: Mapping[str, Any]) -> Iterator[Finding]:
-    """Values of another type than an item has."""
+    """Yields findings for values of the wrong type."""
     image = item.get(IMAGE)
     if image is None or (isinstance(image, str) and not image):
-        yield Finding(ANNOTATION, f"it has no {IMAGE!r}; name its file.")
+        yield Finding(ANNOTATION, f"it has no {IMAGE!r}; specify its file.")
     elif path_of_image(item) is None and not hasattr(image, "shape"):
-        yield Finding(ANNOTATION, f"{IMAGE!r} expects the path of one file, got {_shown(image)}; name one file.")
+        yield Finding(ANNOTATION, f"{IMAGE!r} expects the path of one file, got {_shown(image)}; specify one file.")
     for key, form in ((MASKS, "structure: path"), (BOXES, "class: [[x1, y1, x2, y2], ...]"), (LABELS, "task: class")):
         value = item.get(key)
         if value is not None and not isinstance(value, Mapping):
-            yield Finding(ANNOTATION, f"{key!r} expects {{{form}}} or null, got {_shown(value)}; mend or leave it out.")
+            yield Finding(ANNOTATION, f"{key!r} expects {{{form}}} or null, got {_shown(value)}; fix or remove it.")
     for key in (PATIENT_ID, STUDY_ID, SITE):
         value = item.get(key)
         if isinstance(value, (dict, list)):
-            yield Finding(ANNOTATION, f"{key!r} expects text or null, got {type(value).__name__}; leave it out.")
+            yield Finding(ANNOTATION, f"{key!r} expects text or null, got {type(value).__name__}; remove it.")
     yield from (Finding(ANNOTATION, text) for text in view_problems(item))
 
 
 def _measure(path: Path, read_size: ReadSize | None) -> tuple[Size | None, list[Finding]]:
-    """The size of an image, or what keeps it from being read; existence alone without `read_size`."""
+    """Returns the size of an image, or why it cannot be read; without `read_size`, only checks that it exists."""
     try:
         if not path.exists():
             return None, [_missing(path, "image")]
@@ -108,7 +108,7 @@ def _mask_problems(
         if known.structures is not None and structure in unused_names({structure: mask}, known.structures):
             yield Finding(
                 UNUSED,
-                f"mask {structure!r} is none of the structures {sorted(known.structures)}; rename or leave it out.",
+                f"mask {structure!r} is none of the structures {sorted(known.structures)}; rename or remove it.",
             )
         if mask is None:
             continue
@@ -118,7 +118,7 @@ def _mask_problems(
             yield Finding(
                 ANNOTATION,
                 f"the mask of {structure!r} has {' x '.join(map(str, mask_size))} rows x columns, its image "
-                f"{size[0]} x {size[1]}; draw it on the image as it is.",
+                f"{size[0]} x {size[1]}; create the mask at the size of the original image.",
             )
 
 
@@ -140,19 +140,19 @@ def _label_map_problems(label_map: Any, size: Size | None, known: Vocabulary) ->
 
 
 def _measure_mask(mask: Any, structure: str, read_size: ReadSize) -> tuple[tuple[int, ...] | None, list[Finding]]:
-    """The size of a mask given by path or as an array, or what keeps it from being read."""
+    """Returns the size of a mask given as a path or an array, or why it cannot be read."""
     what = f"mask of {structure!r}"
     if hasattr(mask, "shape"):
         return tuple(mask.shape), []
     if not isinstance(mask, (str, Path)):
-        return None, [Finding(ANNOTATION, f"{what} expects a path, got {_shown(mask)}; mend or leave it out.")]
+        return None, [Finding(ANNOTATION, f"{what} expects a path, got {_shown(mask)}; fix or remove it.")]
     path = Path(mask)
     try:
         if not path.is_file():
             return None, [_missing(path, what)]
         return read_size(path, read_mask_size), []
     except (WrongMaskError, UnsupportedImageError) as error:
-        return None, [Finding(ANNOTATION, f"the {what} is none: {error}")]
+        return None, [Finding(ANNOTATION, f"the {what} is not valid: {error}")]
     except (RadiographError, OSError) as error:
         return None, [Finding(UNREADABLE, f"the {what} cannot be read: {error}")]
 
@@ -160,12 +160,12 @@ def _measure_mask(mask: Any, structure: str, read_size: ReadSize) -> tuple[tuple
 def _box_problems(boxes: Mapping[str, Any], size: Size | None, known: Vocabulary) -> Iterator[Finding]:
     for name in unused_names(boxes, known.box_classes) if known.box_classes is not None else ():
         classes = sorted(known.box_classes or ())
-        yield Finding(UNUSED, f"boxes of {name!r} are none of the classes {classes}; rename or leave them out.")
+        yield Finding(UNUSED, f"boxes of {name!r} are none of the classes {classes}; rename or remove them.")
     yield from (Finding(ANNOTATION, text) for text in box_problems(boxes, size))
 
 
 def _label_problems(labels: Mapping[str, Any], known: Vocabulary) -> Iterator[Finding]:
-    """Unknown classes. Unknown tasks are no matter of one item: see `count_unused`."""
+    """Yields findings for unknown classes. Unknown tasks are counted over all items, see `count_unused`."""
     for task, label in labels.items():
         if known.classes is None or label is None or task not in known.classes:
             continue
@@ -173,17 +173,17 @@ def _label_problems(labels: Mapping[str, Any], known: Vocabulary) -> Iterator[Fi
         for name in label if isinstance(label, list) else [label]:
             if name not in classes:
                 yield Finding(
-                    ANNOTATION, f"label {task!r} expects one of {list(classes)}, got {name!r}; rename or leave it out."
+                    ANNOTATION, f"label {task!r} expects one of {list(classes)}, got {name!r}; rename or remove it."
                 )
 
 
 def _encoding_problems(item: Mapping[str, Any], masks: Mapping[str, Any], known: Vocabulary) -> Iterator[Finding]:
-    """What the tasks themselves refuse, such as more boxes than a target holds; one pixel stands for each mask."""
+    """Yields findings for what the tasks reject, such as too many boxes; each mask is replaced by a single pixel."""
     pixel = np.zeros((1, 1), dtype=bool)
-    stand_ins = {name: pixel for name, mask in masks.items() if mask is not None}
+    placeholders = {name: pixel for name, mask in masks.items() if mask is not None}
     for task in known.tasks:
         try:
-            task.encode_target({**item, MASKS: stand_ins}, (1, 1))
+            task.encode_target({**item, MASKS: placeholders}, (1, 1))
         except (ValueError, TypeError) as error:
             yield Finding(ANNOTATION, str(error))
 
@@ -193,7 +193,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _missing(path: Path, what: str) -> Finding:
-    return Finding(UNREADABLE, f"the {what} {path} is missing; mend the path or leave the item out.")
+    return Finding(UNREADABLE, f"the {what} {path} is missing; fix the path or remove the item.")
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Joins datalists of several sets or sites into one cohort."""
+"""Joins the datalists of several datasets or sites into one cohort."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from .rebase import datalist_path, rebase_item
 
 
 def join_datalists(sources: Mapping[str, str | Path] | Sequence[str | Path], output: str | Path) -> Path:
-    """Writes one datalist with the items of all, section by section.
+    """Writes one datalist that contains the items of all sources, section by section.
 
-    Items that name no `site` get the source's name for it. Ids of patients and studies are prefixed by it, so that two
-    sources' patient 1 stay two. What a source does not annotate stays not annotated. Classes that the sources declare
-    under `classes` are merged.
+    Items without a `site` get the source's name as their site. Patient and study IDs are prefixed with the source's
+    name, so that equal IDs of different sources remain distinct. Missing annotations remain missing. Classes that the
+    sources declare under `classes` are merged.
 
     Args:
-        sources: {name: path of a datalist}; or paths, named by the datalist's own `name`, or else its file or folder.
-        output: path of the datalist, or a folder for `datalist.json`. Images below its folder are written relative
-            to it, others absolute.
+        sources: {name: path of a datalist}; or paths, which are named after the datalist's `name`, or else after its
+            file or folder.
+        output: path of the datalist, or a folder in which to write `datalist.json`. Paths of images in its folder are
+            written relative to it, all others as absolute paths.
 
     Returns:
-        The path written.
+        The path of the datalist written.
 
     Raises:
-        FileNotFoundError: a datalist is missing.
-        ValueError: one holds no section, two sources have one name, or their classes of a task do not go together.
+        FileNotFoundError: a datalist does not exist.
+        ValueError: a datalist contains no section, two sources have the same name, or their classes are incompatible.
     """
     named = _named(sources)
     path = datalist_path(output)
@@ -53,7 +54,9 @@ def _named(sources: Mapping[str, str | Path] | Sequence[str | Path]) -> dict[str
     for source in map(Path, sources):
         name = _name_of(source, read_datalist(source))
         if name in named:
-            raise ValueError(f"{named[name]} and {source} are both named {name!r}; name them: {{site: path}}.")
+            raise ValueError(
+                f"{named[name]} and {source} are both named {name!r}; give them different names with {{site: path}}."
+            )
         named[name] = source
     return named
 

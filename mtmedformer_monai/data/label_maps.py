@@ -1,4 +1,4 @@
-"""Whether items come from an annotation tool."""
+"""Detects items that come from an annotation tool."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from mtmedformer_monai.keys import LABEL_MAP
 
 
 def has_label_maps(items: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether any item has a label map, as MONAI Label's items do: {"image": path, "label": path}.
+    """Returns whether any item has a label map, as in MONAI Label: {"image": path, "label": path}.
 
-    Bundles treat such a list differently in two points:
+    Bundles treat such items differently in two respects:
 
-    - Training never resumes. A command that is given again resumes what was interrupted; a training request of MONAI
-      Label asks for a new training, on the labels that exist by then, from the weights that the last one left.
-    - Validation may be empty or without a score: an annotator starts with one image, which may show no structure.
+    - Training never resumes. Running a command again normally resumes an interrupted training, but a training request
+      of MONAI Label starts a new training on the current labels, initialized with the most recent weights.
+    - Validation may be empty or have no metric, because an annotator starts with one image, which may show no
+      structure.
 
     Args:
-        items: of the training or the validation.
+        items: items of the training or validation section.
     """
     return any(item.get(LABEL_MAP) is not None for item in items)

@@ -1,4 +1,4 @@
-"""The transforms that load an item's files, found among those of a training."""
+"""Finds the transforms that load an item's files among the transforms of a training."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaders:
-    """What reads the image and the masks, and encodes the targets.
+    """The transforms that read the image and the masks and encode the targets.
 
     Attributes:
-        transforms: called one after the other.
-        tasks: whose targets are encoded.
-        encodes_targets: whether a `LoadTargetsd` is among the transforms; inference has none.
+        transforms: transforms, applied in order.
+        tasks: tasks whose targets are encoded.
+        encodes_targets: whether the transforms include a `LoadTargetsd`; those of inference do not.
     """
 
     transforms: tuple[Any, ...]
@@ -29,7 +29,7 @@ class Loaders:
     encodes_targets: bool = False
 
     def try_to_load(self, item: Mapping[str, Any]) -> list[Finding]:
-        """Loads an item, and tells what is wrong instead of raising it."""
+        """Loads an item, and returns problems as findings instead of raising exceptions."""
         loaded: Any = dict(item)
         try:
             for transform in self.transforms:
@@ -38,13 +38,13 @@ class Loaders:
             return [Finding(UNREADABLE, f"it cannot be read: {error}")]
         except AnnotationError as error:
             return [Finding(ANNOTATION, str(error))]
-        except Exception as error:  # a checker lists what it did not foresee, too
-            return [Finding(UNREADABLE, f"it cannot be read ({type(error).__name__}: {error}); leave it out.")]
+        except Exception as error:  # a check also reports unexpected errors
+            return [Finding(UNREADABLE, f"it cannot be read ({type(error).__name__}: {error}); remove it.")]
         return []
 
 
 def find_loaders(transforms: Sequence[Any] | None) -> Loaders:
-    """The `LoadRadiographd` and `LoadTargetsd` among transforms; without transforms, those of default settings."""
+    """Returns the `LoadRadiographd` and `LoadTargetsd` among the transforms; for None, those with default settings."""
     from mtmedformer_monai.keys import IMAGE
     from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd
 

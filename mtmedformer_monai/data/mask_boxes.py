@@ -1,4 +1,4 @@
-"""Boxes around what a mask shows."""
+"""Computes bounding boxes of masks."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from scipy import ndimage
 from mtmedformer_monai.data.array_types import Mask
 
 Box = list[float]
-"""x1, y1, x2, y2 in pixels, half open."""
+"""x1, y1, x2, y2 in pixels, half-open intervals."""
 
 
 def box_of(place: tuple[slice, ...]) -> Box:
-    """The box of an array's rows and columns."""
+    """Returns the box of a pair of slices, (rows, columns)."""
     rows, columns = place
     return [float(columns.start), float(rows.start), float(columns.stop), float(rows.stop)]
 
 
 def boxes_of_parts(mask: Mask, min_area: float) -> tuple[Mask, list[Box]]:
-    """Boxes around the connected parts of a mask (corners connect).
+    """Returns the bounding boxes of a mask's connected components (8-connectivity).
 
     Args:
         mask: bool (H, W).
-        min_area: parts of fewer pixels are taken out.
+        min_area: minimum area of a component in pixels; smaller ones are removed.
 
     Returns:
-        The mask that is left, and a box a part.
+        The mask without the removed components, and one box per remaining component.
     """
     kept, boxes = mask.copy(), []
     labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
@@ -39,6 +39,6 @@ def boxes_of_parts(mask: Mask, min_area: float) -> tuple[Mask, list[Box]]:
 
 
 def box_of_mask(mask: Mask) -> Box | None:
-    """The box around a whole mask; None where it is empty."""
+    """Returns the bounding box of a mask; None if the mask is empty."""
     places = ndimage.find_objects(mask.astype(np.uint8))
     return box_of(places[0]) if places else None

@@ -1,4 +1,4 @@
-"""Decides what counts as missing: one place for the null of JSON, of pandas and of spreadsheets."""
+"""Recognizes missing values as written by JSON, pandas and spreadsheets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 MISSING_WORDS = frozenset(
     {"", "nan", "-nan", "na", "n/a", "#n/a", "#na", "<na>", "nat", "null", "none", "1.#ind", "-1.#ind", "#n/a n/a"}
 )
-"""What `pandas.read_csv` takes for a missing value, and what pandas writes for one, in lower case."""
+"""Text, in lower case, that `pandas.read_csv` reads as a missing value, or that pandas writes for one."""
 
 _WHOLE = re.compile(r"(\d+)\.0+")
 
 
 def is_null(value: Any) -> bool:
-    """Whether a value of a datalist says nothing: None, NaN, or blank text.
+    """Returns whether a value in a datalist is null: None, NaN, or blank text.
 
     Example:
         >>> [is_null(value) for value in (None, float("nan"), " ", 0, "none")]
@@ -30,7 +30,7 @@ def is_null(value: Any) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether an identifier or a table's cell is missing: null, or a word that stands for that.
+    """Returns whether an identifier or a table cell is missing: null, or a word that denotes a missing value.
 
     Example:
         >>> [is_missing(value) for value in ("NaN", "N/A", float("nan"), None, "p1", 0)]
@@ -40,9 +40,10 @@ def is_missing(value: Any) -> bool:
 
 
 def id_text(value: Any) -> str:
-    """An identifier of a patient or a study as text; '' where it is missing.
+    """Returns the identifier of a patient or a study as text; '' if it is missing.
 
-    pandas turns whole numbers into floats where a column has gaps: 12, 12.0, '12' and '12.0' are one identifier.
+    pandas converts integers to floats in columns with missing values, so 12, 12.0, '12' and '12.0' are the same
+    identifier.
 
     Example:
         >>> [id_text(value) for value in (12.0, "12", "12.0", "0012", "1.2.0", float("nan"), "None")]

@@ -1,4 +1,4 @@
-"""Items as tensors and plain values, and back, bit for bit: the form in which they are cached on disk."""
+"""Converts items to tensors and plain values for the disk cache, and restores them exactly."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _TYPE = "__type__"
 
 
 def pack(value: Any) -> Any:
-    """A value that `torch.load(..., weights_only=True)` reads back.
+    """Converts a value to a form that `torch.load(..., weights_only=True)` can read.
 
-    Masks of 0, 1 and NaN shrink to a byte per pixel.
+    Masks that contain only 0, 1 and NaN are stored with one byte per pixel.
 
     Raises:
-        TypeError: a value of a type that has no plain form.
+        TypeError: the value's type is not supported.
     """
     if isinstance(value, MetaTensor):
         operations = pack(list(value.applied_operations))
@@ -31,7 +31,7 @@ def pack(value: Any) -> Any:
         return {_TYPE: "dict", "items": [(pack(key), pack(each)) for key, each in value.items()]}
     if type(value) in (list, tuple):
         return {_TYPE: type(value).__name__, "items": [pack(each) for each in value]}
-    if isinstance(value, Enum) and isinstance(value, str):  # keys of MONAI's metadata, which equal their text
+    if isinstance(value, Enum) and isinstance(value, str):  # MONAI's metadata keys, which are equal to their text
         return str(value.value)
     if value is None or type(value) in (bool, int, float, str, bytes):
         return value
@@ -39,7 +39,7 @@ def pack(value: Any) -> Any:
 
 
 def unpack(value: Any) -> Any:
-    """The value that was packed."""
+    """Restores a value from the form that `pack` returns."""
     if not isinstance(value, dict):
         return value
     kind = value[_TYPE]

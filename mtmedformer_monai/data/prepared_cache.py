@@ -1,4 +1,4 @@
-"""Where prepared images are kept between epochs: nowhere, in memory, or on disk."""
+"""Caches of preprocessed images between epochs: none, in memory, or on disk."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CACHES = ("none", "memory", "disk")
 
 
 class PreparedCache(Protocol):
-    """Keeps items by key. What `load` returns belongs to the caller."""
+    """Stores items by key. The caller may modify the items that `load` returns."""
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """The item, or None where it is not kept."""
+        """Returns the item, or None if it is not in the cache."""
 
     def save(self, key: str, item: dict[str, Any]) -> None:
-        """Keeps an item, if possible."""
+        """Stores an item, if possible."""
 
 
 def make_cache(kind: str, folder: str | Path | None) -> PreparedCache:
@@ -38,25 +38,25 @@ def make_cache(kind: str, folder: str | Path | None) -> PreparedCache:
 
     Args:
         kind: 'none', 'memory' or 'disk'.
-        folder: of a cache on disk.
+        folder: folder of the disk cache.
 
     Raises:
-        ValueError: an unknown kind, or a cache on disk without a folder.
+        ValueError: the kind is unknown, or a disk cache has no folder.
     """
     if kind not in CACHES:
         raise ValueError(f"cache expects one of {CACHES}, got {kind!r}.")
     if kind == "disk" and folder is None:
-        raise ValueError("cache='disk' expects a folder as cache_dir, got none; name one with enough space.")
+        raise ValueError("cache='disk' expects a folder as cache_dir, got none; specify one with enough space.")
     if kind == "disk":
         return DiskCache(Path(str(folder)))
     return MemoryCache() if kind == "memory" else NoCache()
 
 
 class NoCache:
-    """Keeps nothing."""
+    """A cache that stores nothing."""
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """Always None."""
+        """Returns None."""
         return None
 
     def save(self, key: str, item: dict[str, Any]) -> None:
@@ -64,14 +64,15 @@ class NoCache:
 
 
 class DiskCache:
-    """Keeps one file per item, as MONAI's `PersistentDataset` does.
+    """Stores one file per item, like MONAI's `PersistentDataset`.
 
-    Other than there, the key covers the content of files and the code (see `fingerprint.py`), a file that is damaged or
-    was cut off is prepared anew, and every value comes back bit for bit, metadata of the image included. Several
-    processes and runs may share a folder; nothing is ever removed from it, so delete it to get its space back.
+    In contrast to `PersistentDataset`, the key depends on the source files and the code (see `fingerprint.py`), items
+    whose cache file is damaged or truncated are prepared again, and all values are restored exactly, including the
+    image's metadata. Several processes and runs may share a folder. Files are never removed; delete the folder to free
+    its space.
 
     Args:
-        folder: is made.
+        folder: cache folder, created if necessary.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,18 +80,18 @@ class DiskCache:
         self._failed = False
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """Reads an item; tensors and plain values alone, no code runs."""
+        """Reads an item; only tensors and plain values are loaded, so no code is executed."""
         path = self._path(key)
         try:
             return unpack(torch.load(path, weights_only=True))
         except FileNotFoundError:
             return None
-        except Exception as error:  # a damaged archive fails anywhere in torch's reader
-            logger.debug("%s is damaged (%s), and prepared anew.", path, type(error).__name__)
+        except Exception as error:  # damaged archives raise various exceptions in PyTorch
+            logger.debug("%s is damaged (%s); the item is prepared again.", path, type(error).__name__)
             return None
 
     def save(self, key: str, item: dict[str, Any]) -> None:
-        """Writes an item under a temporary name, and renames it. A full disk ends the caching, not the training."""
+        """Writes an item to a temporary file and renames it. A full disk disables caching but does not stop the run."""
         if self._failed:
             return
         path = self._path(key)
@@ -103,17 +104,18 @@ class DiskCache:
             self._failed = True
             with suppress(OSError):
                 partial.unlink(missing_ok=True)
-            logger.warning("Prepared images are not cached in %s: %s", self.folder, error)
+            logger.warning("Preprocessed images are not cached in %s: %s", self.folder, error)
 
     def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.pt"  # 256 folders: some file systems are slow with many files in one
+        return self.folder / key[:2] / f"{key}.pt"  # 256 folders, since large folders can be slow
 
 
 class MemoryCache:
-    """Keeps items in memory, filled on demand.
+    """Stores items in memory, filled on demand.
 
-    Workers of a data loader live for one epoch. They keep theirs in a temporary folder, which the system holds in
-    memory as far as there is room, so that the next epoch's workers find it; it is removed with the cache.
+    The workers of a data loader only live for one epoch, so they store their items in a temporary folder, where the
+    workers of the next epoch find them; the operating system keeps these files in memory while there is room. The
+    folder is removed with the cache.
     """
 
     def __init__(self) -> None:
@@ -123,13 +125,13 @@ class MemoryCache:
         weakref.finalize(self, _remove, folder, os.getpid())
 
     def load(self, key: str) -> dict[str, Any] | None:
-        """A copy of an item, which random transforms may change in place."""
+        """Returns a copy of an item, since random transforms may change it in place."""
         if key in self._items:
             return deepcopy(self._items[key])
         return self._shared.load(key) if get_worker_info() is not None else None
 
     def save(self, key: str, item: dict[str, Any]) -> None:
-        """Keeps a copy."""
+        """Stores a copy of an item."""
         if get_worker_info() is None:
             self._items[key] = deepcopy(item)
         else:
@@ -137,6 +139,6 @@ class MemoryCache:
 
 
 def _remove(folder: Path, process: int) -> None:
-    """In the process that made the cache alone: workers hold copies of the object."""
+    """Removes the folder, but only in the process that created the cache, since workers have copies of the object."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A lazy dataset that checks labels before a training starts, and skips images that cannot be read."""
+"""A lazy dataset that checks all labels before training starts and skips unreadable images."""
 
 from __future__ import annotations
 
@@ -29,34 +29,37 @@ logger = logging.getLogger(__name__)
 
 
 class RadiographDataset(Dataset):
-    """Reads images when they are asked for, and keeps what is deterministic of their preparation.
+    """Loads images on access and caches the result of the deterministic transforms.
 
-    At the start, no pixel is read. All labels, boxes and masks are checked against the tasks of the `LoadTargetsd`
-    among the transforms and against the headers of the files, by the code of `datalist check`; a wrong one stops the
-    run before it has begun, with a list of all of them. Images that are missing are skipped.
+    No pixel data is read on construction. All labels, boxes and masks are checked against the tasks of the
+    `LoadTargetsd` among the transforms and against the file headers, with the same code as `datalist check`. If any are
+    wrong, an error that lists all of them is raised before the run starts. Missing images are skipped.
 
-    An image that proves unreadable when it is asked for is skipped too, without changing the length or the order of the
-    others: an item takes its place whose image is black, whose targets are NaN (not annotated) and whose file name is
-    empty. It adds nothing to the loss, to a gradient or to a metric, and inference writes nothing for it. Which image
-    is skipped depends on its file alone, so batches are the same for any number of workers, and after a resume.
+    An image that turns out to be unreadable when it is accessed is also skipped, without changing the length of the
+    dataset or the order of the other images: it is replaced by a placeholder with a black image, NaN targets (not
+    annotated) and an empty file name. A placeholder contributes to no loss, gradient or metric, and inference writes no
+    output for it. Whether an image is skipped depends only on its file, so that batches do not depend on the number of
+    workers, and are the same after resuming.
 
     Args:
-        data: items of a datalist, with absolute paths.
-        transform: composed; what stands before the first random transform is cached.
-        cache: 'none' prepares an image anew each time; 'memory' keeps it for this run; 'disk' keeps it in `cache_dir`
-            for later runs too, as long as the image, its annotations, the transforms and the code stay the same.
-        cache_dir: folder of the cache on disk, and of the sizes that a second start need not read again.
-        on_unreadable: 'skip' goes on without images that are missing, damaged or refused; 'raise' stops.
-        on_wrong_label: 'raise' stops where an annotation is wrong; 'skip' goes on without its image.
-        on_unused_label: 'raise' stops where an annotation has a name that no task reads; 'ignore' goes on, and counts.
+        data: datalist items with absolute paths.
+        transform: composed transforms; the result before the first random transform is cached.
+        cache: 'none' prepares each image on every access; 'memory' caches it for this run; 'disk' caches it in
+            `cache_dir` for later runs, as long as the image, its annotations, the transforms and the code do not
+            change.
+        cache_dir: folder of the disk cache, and of the image sizes, which are then read only once.
+        on_unreadable: 'skip' skips images that are missing, damaged or rejected; 'raise' raises an error.
+        on_wrong_label: 'raise' raises an error for invalid annotations; 'skip' skips their images.
+        on_unused_label: 'raise' raises an error for annotations that no task uses; 'ignore' logs their number.
         report: path of a JSON file that lists the skipped images.
-        num_workers: threads that examine the items at the start; more than cores pay where files lie on a network.
+        num_workers: number of threads that check the items on construction; for files on a network drive, more
+            threads than CPU cores are useful.
 
     Attributes:
-        data: the items that were not skipped at the start.
+        data: the items that were not skipped on construction.
 
     Raises:
-        ValueError: as the three policies say, or no image is left.
+        ValueError: a policy is 'raise' and applies, or no image can be read.
     """
 
     def __init__(
@@ -92,11 +95,11 @@ class RadiographDataset(Dataset):
 
     @property
     def skipped(self) -> list[dict[str, str]]:
-        """`{"image", "kind", "problem"}` of each image that was skipped up to now."""
+        """`{"image", "kind", "problem"}` for each image skipped so far."""
         return self._skipped.listed()
 
     def set_data(self, data: Sequence[dict[str, Any]]) -> None:
-        """Takes other items, checks them, and drops those that are skipped."""
+        """Replaces the items, checks them, and removes those to be skipped."""
         items = list(data)
         deterministic = self.transform.transforms[: self._first_random]
         self._fingerprint, self._template = fingerprint_transforms(deterministic), None
@@ -115,9 +118,9 @@ class RadiographDataset(Dataset):
             raise ValueError(f"none of the {len(items)} images can be read; the first: {skipped[0].text}")
 
     def _examine(self, items: Sequence[dict[str, Any]]) -> list[list[Finding]]:
-        """What is wrong with each item, without what a policy ignores."""
+        """Returns the findings for each item, except those that a policy ignores."""
         loaders = find_loaders(self.transform.flatten().transforms)
-        if not loaders.encodes_targets:  # inference: no label is read, and existence alone is checked
+        if not loaders.encodes_targets:  # inference: labels are not used, so only check that the images exist
             plain = [{key: item[key] for key in (IMAGE,) if key in item} for item in items]
             return self._examine_all(plain, Vocabulary(), SizeCache(None))
         known = vocabulary_of(loaders.tasks)
@@ -130,36 +133,36 @@ class RadiographDataset(Dataset):
     def _examine_all(self, items: Sequence[Any], known: Vocabulary, sizes: SizeCache) -> list[list[Finding]]:
         def examine(item: Any) -> list[Finding]:
             found = [each for each in examine_item(item, known, sizes.read) if each.kind in self._policies]
-            return sorted(found, key=lambda each: each.kind)  # what is wrong comes before what is unreadable
+            return sorted(found, key=lambda each: each.kind)  # wrong annotations before unreadable files
 
         with ThreadPool(max(1, self._num_threads)) as pool:
             return pool.map(examine, items)
 
     def _check_unused(self, items: Sequence[dict[str, Any]], known: Vocabulary) -> None:
-        """Annotations under names that no task reads."""
+        """Raises or logs annotations whose names no task uses."""
         unused = [f"{name}: {count:,} images" for name, count in count_unused(items, known).items()]
         if unused and self._on_unused_label == "raise":
             raise ValueError(
-                f"no task reads these annotations:\n{list_some(unused)}\nrename them in the datalist, add a task to "
+                f"no task uses these annotations:\n{list_some(unused)}\nrename them in the datalist, add a task to "
                 "the config, or ignore them with on_unused_label='ignore'."
             )
         if unused:
-            logger.warning("No task reads these annotations, which are ignored:\n%s", list_some(unused))
+            logger.warning("No task uses these annotations, which are ignored:\n%s", list_some(unused))
 
     def _transform(self, index: int) -> Any:
-        """One item; see the class for what stands in for an unreadable one."""
+        """Returns one item, or a placeholder if its image is unreadable (see the class)."""
         prepared = self._prepare_or_skip(index)
         if prepared is not None:
             return self._finish(prepared)
-        stand_in = self._finish(_blank(self._find_template(index), self.data[index]))
-        return _blank(stand_in, self.data[index])  # once more, as random transforms may have drawn on it
+        placeholder = self._finish(_blank(self._find_template(index), self.data[index]))
+        return _blank(placeholder, self.data[index])  # blank it again, since random transforms may have changed it
 
     def _finish(self, item: dict[str, Any]) -> Any:
         """Applies the transforms from the first random one on."""
         return item if self._first_random is None else self.transform(item, start=self._first_random)
 
     def _prepare_or_skip(self, index: int) -> dict[str, Any] | None:
-        """The deterministic part of an item; None, and a record, where it is skipped."""
+        """Applies the deterministic transforms to an item; records the item and returns None if it is skipped."""
         try:
             return self._prepare(self.data[index])
         except (RuntimeError, ValueError, OSError) as error:
@@ -168,7 +171,7 @@ class RadiographDataset(Dataset):
                 raise
             if self._policies[kind] == "raise":
                 remedy = {UNREADABLE: "on_unreadable", ANNOTATION: "on_wrong_label"}[kind]
-                raise ValueError(f"{cause} Mend it, or train without this image with {remedy}='skip'.") from error
+                raise ValueError(f"{cause} Fix it, or train without this image with {remedy}='skip'.") from error
             self._skipped.add(self._places[index], str(self.data[index].get(IMAGE, "")), kind, str(cause))
             return None
 
@@ -184,7 +187,7 @@ class RadiographDataset(Dataset):
         return prepared
 
     def _find_template(self, index: int) -> dict[str, Any]:
-        """The deterministic part of the next item that can be read, for its shapes."""
+        """Returns the next readable item after the deterministic transforms, which provides the shapes."""
         if self._template is None:
             others = ((index + step) % len(self.data) for step in range(1, len(self.data)))
             prepared = (self._prepare_or_skip(other) for other in others)
@@ -195,8 +198,8 @@ class RadiographDataset(Dataset):
         return self._template
 
 
-def is_stand_in(item: Mapping[str, Any]) -> bool:
-    """Whether a loaded item stands in for an image that could not be read."""
+def is_placeholder(item: Mapping[str, Any]) -> bool:
+    """Returns whether a loaded item is the placeholder of an unreadable image."""
     return getattr(item.get(IMAGE), "meta", {}).get(MetaKey.FILENAME, None) == ""
 
 
@@ -205,7 +208,7 @@ def _is_random(transform: Any) -> bool:
 
 
 def _raise_all(items: Sequence[dict[str, Any]], findings: Sequence[Sequence[Finding]], kind: Kind) -> None:
-    """One error with all findings of a kind."""
+    """Raises one error that lists all findings of a kind."""
     lines = [
         f"{_name(item)}: {finding.text}"
         for item, found in zip(items, findings, strict=True)
@@ -214,12 +217,12 @@ def _raise_all(items: Sequence[dict[str, Any]], findings: Sequence[Sequence[Find
     ]
     if lines and kind == ANNOTATION:
         raise ValueError(
-            f"{len(lines):,} annotations are wrong:\n{list_some(lines)}\nmend the datalist (mtmedformer datalist check "
-            "lists all), or train without these images with on_wrong_label='skip'."
+            f"{len(lines):,} annotations are wrong:\n{list_some(lines)}\nfix the datalist (mtmedformer datalist check "
+            "lists all problems), or train without these images with on_wrong_label='skip'."
         )
     if lines:
         raise ValueError(
-            f"{len(lines):,} files cannot be read:\n{list_some(lines)}\nmend or remove them, or train without "
+            f"{len(lines):,} files cannot be read:\n{list_some(lines)}\nfix or remove them, or train without "
             "these images with on_unreadable='skip'."
         )
 
@@ -235,7 +238,7 @@ def _name(item: Any) -> str:
 
 
 def _files_of(item: Mapping[str, Any]) -> list[Path]:
-    """Files that an item is read from."""
+    """Returns the files of an item: its image, masks and label map."""
     image = path_of_image(item)
     annotations = [item.get(LABEL_MAP), *(item.get(MASKS) or {}).values()]
     paths = [Path(each) for each in annotations if isinstance(each, (str, Path))]
@@ -243,7 +246,7 @@ def _files_of(item: Mapping[str, Any]) -> list[Path]:
 
 
 def _blank(loaded: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
-    """A loaded item of the same shapes, black and not annotated, with the text of another."""
+    """Returns a placeholder: a black image and NaN targets with the shapes of `loaded`, and the text of `item`."""
     blank: dict[str, Any] = {}
     for key, value in loaded.items():
         if isinstance(value, str):
@@ -260,7 +263,7 @@ def _blank(loaded: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _kind_of(error: BaseException) -> tuple[Kind | None, BaseException | None]:
-    """What an error while loading stands for; None for a mistake in code or config."""
+    """Classifies an error raised while loading; None for an error in the code or config."""
     for cause in _causes(error):
         if isinstance(cause, (RadiographError, OSError)):
             return UNREADABLE, cause
@@ -270,7 +273,7 @@ def _kind_of(error: BaseException) -> tuple[Kind | None, BaseException | None]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from, outermost first; MONAI wraps those of transforms in RuntimeError."""
+    """Yields the error and its chain of causes, outermost first; MONAI wraps errors of transforms in RuntimeError."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause

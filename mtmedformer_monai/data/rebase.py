@@ -1,4 +1,4 @@
-"""Writes an item's paths anew, for a datalist that lies in another folder than the images."""
+"""Rewrites the paths of items for a datalist in another folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .datalist import Datalist, Item, resolve_paths
 
 
 def datalist_path(output: str | Path) -> Path:
-    """The file to write: `output` itself where it ends in .json, else `datalist.json` in that folder."""
+    """Returns the path of the datalist to write: `output` if it ends in .json, else `datalist.json` in that folder."""
     output = Path(output)
     return output if output.suffix == ".json" else output / "datalist.json"
 
 
 def rebase_item(item: Mapping[str, Any], base: Path, folder: Path) -> Item:
-    """An item of a datalist in `folder`, from one whose paths start from `base`.
+    """Converts an item with paths relative to `base` for a datalist in `folder`.
 
-    Paths below `folder` are written relative to it, so that both can move together; others are absolute.
+    Paths inside `folder` become relative to it, so that the folder can be moved; all others become absolute.
     """
     folder = folder.resolve()
     moved = resolve_paths(item, base.resolve())
@@ -32,7 +32,7 @@ def rebase_item(item: Mapping[str, Any], base: Path, folder: Path) -> Item:
 
 
 def rebase_datalist(datalist: Datalist, base: Path, folder: Path) -> Datalist:
-    """A whole datalist; what is no list of items is kept."""
+    """Applies `rebase_item` to all items of a datalist, and keeps all other entries."""
     return {
         key: [rebase_item(item, base, folder) for item in value] if _is_section(value) else value
         for key, value in datalist.items()

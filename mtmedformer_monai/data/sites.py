@@ -1,4 +1,4 @@
-"""Partitions a cohort across sites, homogeneous or heterogeneous, to simulate a federation."""
+"""Partitions a cohort across homogeneous or heterogeneous sites, to simulate a federation."""
 
 # S sites
 
@@ -16,36 +16,36 @@ from .missing import id_text
 from .split import group_by_patient, strata_of
 
 CONCENTRATION = 0.5
-"""Of the Dirichlet distribution of classes over sites; a usual choice of federated benchmarks (Hsu et al., arXiv
-1909.06335)."""
+"""Concentration of the Dirichlet distribution of classes over sites, a common choice in federated benchmarks (Hsu et
+al., arXiv:1909.06335)."""
 
 Patients = dict[str, list[Mapping[str, Any]]]
 Owners = dict[str, int]
-"""{patient: number of its site}."""
+"""{patient: index of its site}."""
 
 
 def partition_across_sites(
     datalist: Mapping[str, Any], num_sites: int, partition: str = "iid", seed: int = 0, stratify_on: str = ""
 ) -> list[Datalist]:
-    """Splits a datalist into one per site. All images of a patient go to one site, and keep their section.
+    """Partitions a datalist across sites. All images of a patient are assigned to one site and keep their section.
 
     Args:
-        datalist: with a `patient_id` on each item.
-        num_sites: S.
-        partition: how the sites differ.
-            'iid': not at all; patients are assigned at random.
-            'site': by the items' own `site`, which names the scanner in generated cohorts.
-            'labels': each site has other shares of a task's classes, drawn from a Dirichlet distribution.
-            'tasks': at random, and each site keeps only masks, or boxes, or labels of training and validation. Test
-            items keep everything, so that a simulation measures what a site could not.
-        seed: of the partition.
-        stratify_on: with 'labels', the task.
+        datalist: datalist with a `patient_id` for each item.
+        num_sites: S, the number of sites.
+        partition: how the patients are assigned to sites.
+            'iid': at random, so that the sites do not differ.
+            'site': by the `site` of the items, which is the scanner in synthetic cohorts.
+            'labels': with class frequencies that differ between sites, drawn from a Dirichlet distribution.
+            'tasks': at random, but each site keeps only masks, only boxes, or only labels of its training and
+            validation items. Test items keep all annotations, so that a simulation can evaluate every task.
+        seed: random seed of the partition.
+        stratify_on: classification task whose classes are partitioned, for 'labels'.
 
     Returns:
-        S datalists with paths as in the original.
+        S datalists with the paths of the original.
 
     Raises:
-        ValueError: an unknown partition, no patients, or a site would have nothing to train on, or to validate on.
+        ValueError: the partition is unknown, an item has no patient, or a site has no training or validation images.
     """
     if partition not in _PARTITIONS:
         raise ValueError(f"partition expects one of {sorted(_PARTITIONS)}, got {partition!r}.")
@@ -60,7 +60,7 @@ def partition_across_sites(
         for section in ("training", "validation"):
             if not site.get(section):
                 raise ValueError(
-                    f"site {number + 1} of {num_sites} has no {section} images; take fewer sites or more patients."
+                    f"site {number + 1} of {num_sites} has no {section} images; use fewer sites or more patients."
                 )
     return sites
 
@@ -76,13 +76,13 @@ def _by_site(patients: Patients, num_sites: int, rng: random.Random, _: str) -> 
     if len(scanners) < num_sites or "" in scanners:
         raise ValueError(
             f"partition='site' expects items with {num_sites} or more values of {SITE!r}, got {scanners}; "
-            "partition by 'labels' or 'tasks', or take fewer sites."
+            "partition by 'labels' or 'tasks', or use fewer sites."
         )
     return {patient: scanners.index(str(items[0][SITE])) % num_sites for patient, items in patients.items()}
 
 
 def _by_labels(patients: Patients, num_sites: int, rng: random.Random, task: str) -> Owners:
-    """Each class's patients are cut into shares of a Dirichlet draw."""
+    """Assigns the patients of each class to sites in proportions drawn from a Dirichlet distribution."""
     classes = strata_of(patients, task)
     owners: Owners = {}
     for name in sorted(set(classes.values())):
@@ -111,15 +111,15 @@ def _list_of(datalist: Mapping[str, Any], owners: Owners, number: int) -> Datali
 
 
 def _kinds_of(number: int, num_sites: int) -> Sequence[str]:
-    """The kinds of annotation that a site keeps; all kinds are kept somewhere where there are as many sites."""
+    """Returns the kinds of annotation that a site keeps; with enough sites, each kind is kept by at least one."""
     kept = [kind for index, kind in enumerate(ANNOTATIONS) if index % num_sites == number]
     return kept or [ANNOTATIONS[number % len(ANNOTATIONS)]]
 
 
 def _keep(site: Datalist, kinds: Sequence[str]) -> Datalist:
     dropped = [kind for kind in ANNOTATIONS if kind not in kinds]
-    learnt = {section: [_without(item, dropped) for item in site[section]] for section in ("training", "validation")}
-    return site | learnt
+    reduced = {section: [_without(item, dropped) for item in site[section]] for section in ("training", "validation")}
+    return site | reduced
 
 
 def _without(item: Item, dropped: Sequence[str]) -> Item:

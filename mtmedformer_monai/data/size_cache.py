@@ -1,4 +1,4 @@
-"""Keeps the sizes of images and masks in a file, so that a second start does not open them again."""
+"""Caches the sizes of images and masks in a file, so that they are read only once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Size = tuple[int, int]
 
 
 class SizeCache:
-    """Sizes by path, and by the length and modification time of the file and the version of the code.
+    """Caches sizes by path, file size, modification time and version of the code.
 
-    Files that cannot be read are not kept: they are looked at again, and told of again.
+    Files that cannot be read are not cached, so that they are checked and reported every time.
 
     Args:
-        path: of the JSON file; None keeps nothing.
+        path: path of the JSON file; None disables the cache.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -31,7 +31,7 @@ class SizeCache:
         self._changed = False
 
     def read(self, file: Path, read: Callable[[Path], Size]) -> Size:
-        """The size of a file, by `read` where it is not known."""
+        """Returns the size of an image or mask, calling `read` if it is not in the cache."""
         if self.path is None or file.is_dir():
             return read(file)
         status = file.stat()
@@ -43,14 +43,14 @@ class SizeCache:
         return rows, columns
 
     def save(self) -> None:
-        """Writes the file if anything is new. A folder that cannot be written to costs time at the next start alone."""
+        """Writes the file if there are new entries. A write error is not raised, since it only costs time later."""
         if self.path is None or not self._changed:
             return
         text = json.dumps({"code": digest_package(), "sizes": self._sizes}).encode()
         try:
             write_atomically(self.path, lambda file: file.write(text))
         except OSError as error:
-            logger.debug("Sizes of images are not kept in %s: %s", self.path, error)
+            logger.debug("Image sizes are not cached in %s: %s", self.path, error)
 
     def _load(self) -> dict[str, list[int]]:
         try:

@@ -1,4 +1,4 @@
-"""The record of images that a run skips, shared by the workers of its data loaders."""
+"""Records the images that a run skips, across all data loader workers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Record = dict[str, Any]
 class SkippedImages:
     """Keeps one record per skipped image, in memory and in a JSON file.
 
-    The file is a list of `{"image": path, "kind": kind, "problem": text}` in the order of the datalist. Processes add
-    to it under a lock, so that what the workers of a data loader meet is in it as well.
+    The file is a list of `{"image": path, "kind": kind, "problem": text}` in the order of the datalist. Processes
+    update it under a lock, so that it includes the images skipped by data loader workers.
 
     Args:
-        path: of the file; None keeps the records of this process alone.
+        path: path of the file; None keeps only the records of this process, in memory.
     """
 
     def __init__(self, path: str | Path | None) -> None:
@@ -32,17 +32,17 @@ class SkippedImages:
         self._records: dict[int, Record] = {}
 
     def restart(self, records: list[Record]) -> None:
-        """Forgets an earlier run. A file is written if there is anything to tell, or one to replace."""
+        """Replaces the records of an earlier run. The file is written if there are records, or if it exists already."""
         self._records = {record["index"]: record for record in records}
         if self.path is not None and (records or self.path.exists()):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.unlink(missing_ok=True)  # the old file may be another's, in a folder that we may write to
+            self.path.unlink(missing_ok=True)  # the old file may belong to another user
             self.path.touch()
             with _locked(self.path) as file:
                 _write(file, self._records)
 
     def add(self, index: int, image: str, kind: Kind, problem: str) -> None:
-        """Records one image; logged where no process has met it before."""
+        """Records one image, and logs it unless another process has already recorded it."""
         if index in self._records:
             return
         self._records[index] = {"index": index, "image": image, "kind": kind, "problem": problem}
@@ -59,16 +59,16 @@ class SkippedImages:
         logger.warning("An image is skipped: %s", problem)
 
     def listed(self) -> list[dict[str, str]]:
-        """The records of all processes, in the order of the datalist."""
+        """Returns the records of all processes, in the order of the datalist."""
         if self.path is not None and self.path.is_file():
             with _locked(self.path) as file:
                 self._records = _read(file) | self._records
-        return [_told(self._records[index]) for index in sorted(self._records)]
+        return [_public_fields(self._records[index]) for index in sorted(self._records)]
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[IO[str]]:
-    """The open file, which no other process has at the same time (where the system has POSIX locks)."""
+    """Opens a file with an exclusive lock (on systems with POSIX locks)."""
     with path.open("r+", encoding="utf-8") as file:
         if os.name == "posix":
             import fcntl
@@ -89,5 +89,5 @@ def _write(file: IO[str], records: dict[int, Record]) -> None:
     json.dump([records[index] for index in sorted(records)], file, indent=1)
 
 
-def _told(record: Record) -> dict[str, str]:
+def _public_fields(record: Record) -> dict[str, str]:
     return {key: str(record[key]) for key in ("image", "kind", "problem")}

@@ -1,4 +1,4 @@
-"""Images of a study side by side, for networks that fuse views."""
+"""Groups the images of a study, for networks that fuse views."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ logger = logging.getLogger(__name__)
 
 CRANIOCAUDAL = ("CC", "XCCL", "XCCM", "FB")
 OBLIQUE = ("MLO", "ML", "LM", "LMO", "SIO", "ISO")
-"""Views (DICOM CID 4014) that stand in for a screening view where that is not there."""
+"""Views (DICOM CID 4014) that are used in place of a missing screening view."""
 
 
 class StudyDataset(Dataset[dict[str, Any]]):
     """Groups the images of a dataset by study.
 
-    An item: `image` float32 (V, H, W) in the order of `keys.STUDY_VIEWS`, NaN for a view that is not there; each other
-    tensor of the images stacked likewise, (V, ...), NaN where there is no view or no annotation; `study_id`, `files`
-    (names by view) and `sources` (by view, JSON: the file's `path` and what `describe_meta` says of it).
+    Each item contains `image`, float32 (V, H, W) in the order of `keys.STUDY_VIEWS`, NaN for missing views; the other
+    tensors of the images, stacked to (V, ...), NaN for missing views or annotations; `study_id`; `files`, the file
+    names per view; and `sources`, JSON per view with the file's `path` and the output of `describe_meta`.
 
-    Images share a study by their items' `study_id`. An image's laterality and view come from its item, else from
-    the header of its file. An image that has neither, or whose place is taken, is left out of its study with a warning.
-    At the start, no pixel is read; an image that proves unreadable later is a view that is not there.
+    Images with the same `study_id` form a study. An image's laterality and view are taken from its item, or else from
+    the header of its file. Images without a known view, and further images of the same view, are excluded with a
+    warning. No pixel data is read on construction; an image that turns out to be unreadable later counts as a missing
+    view.
 
     Args:
-        images: dataset of single images, all of one size, such as `RadiographDataset`, with its items in `data`.
-        tasks: names of the tensors to stack, the image tasks' names.
+        images: dataset of single images of equal size, such as `RadiographDataset`, with its items in `data`.
+        tasks: names of the tensors to stack, which are the names of the image tasks.
 
     Raises:
-        ValueError: no image has a place in a study.
+        ValueError: no image has a known laterality and view.
     """
 
     def __init__(self, images: Any, tasks: Sequence[str] = ()) -> None:
@@ -55,15 +56,15 @@ class StudyDataset(Dataset[dict[str, Any]]):
         self.data = group_studies(images.data, views)
         if not self.data:
             raise ValueError(
-                "no image has a place in a study; give `laterality` (L, R) and `view` (CC, MLO) in the datalist."
+                "no image has a known view; specify `laterality` (L, R) and `view` (CC, MLO) in the datalist."
             )
 
     def __len__(self) -> int:
-        """Number of studies."""
+        """Returns the number of studies."""
         return len(self.data)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One study."""
+        """Returns one study."""
         study = self.data[index]
         found = {view: self.images[place] for view, place in study["views"].items()}
         any_item = next(iter(found.values()))
@@ -79,7 +80,7 @@ class StudyDataset(Dataset[dict[str, Any]]):
         return {**stacked, STUDY_ID: study[STUDY_ID], "files": files, "sources": sources}
 
     def _view(self, index: int) -> tuple[str, str]:
-        """Laterality and view of an image, '' where not known."""
+        """Returns laterality and view of an image, '' if unknown."""
         item = self.images.data[index]
         laterality, view = str(item.get(LATERALITY) or ""), str(item.get(VIEW) or "")
         if not (laterality and view):
@@ -98,19 +99,19 @@ class StudyDataset(Dataset[dict[str, Any]]):
 def make_study_dataset(
     data: Sequence[dict[str, Any]], transform: Any, tasks: Sequence[str] = (), **reading: Any
 ) -> StudyDataset:
-    """A `StudyDataset` of the images of a datalist, as a config builds it.
+    """Builds a `StudyDataset` from datalist items, for use in configs.
 
     Args:
-        data: items of a datalist.
-        transform: composed; of single images.
-        tasks: names of the image tasks; empty where there are no targets.
+        data: datalist items.
+        transform: composed transforms of single images.
+        tasks: names of the image tasks; empty if there are no targets.
         reading: further arguments of `RadiographDataset`.
     """
     return StudyDataset(RadiographDataset(data, transform, **reading), tasks)
 
 
 def name_view(laterality: str, view: str) -> str:
-    """The screening view that an image is, or stands in for; '' where it is none.
+    """Returns the screening view that an image shows or substitutes; '' if there is none.
 
     Example:
         >>> name_view("R", "CC"), name_view("L", "ML"), name_view("B", "CC")
@@ -121,11 +122,14 @@ def name_view(laterality: str, view: str) -> str:
 
 
 def group_studies(items: Sequence[Mapping[str, Any]], views: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Studies in the order of their first images; of two images of one place the first has it, or the true view.
+    """Groups items into studies, in the order of their first images.
+
+    If several images show the same screening view, the first one is used, but a true screening view replaces a
+    substitute.
 
     Args:
-        items: of a datalist.
-        views: laterality and view of each.
+        items: datalist items.
+        views: laterality and view of each item.
 
     Returns:
         [{'study_id': str, 'views': {view: index of the item}}].
@@ -136,24 +140,26 @@ def group_studies(items: Sequence[Mapping[str, Any]], views: Sequence[tuple[str,
         study = studies.setdefault(id_text(item.get(STUDY_ID)) or f"image {index}", {})
         place = name_view(*view)
         left_out += not place or place in study
-        if place and (place not in study or _stands_in(views[study[place]]) > _stands_in(view)):
+        if place and (place not in study or _is_substitute(views[study[place]]) > _is_substitute(view)):
             study[place] = index
     if left_out:
-        logger.warning("%d images have no place in their study: another has it, or the view is not known.", left_out)
+        logger.warning(
+            "%d images are not used: their view is unknown, or their study has another image of it.", left_out
+        )
     return [{STUDY_ID: name, "views": study} for name, study in studies.items() if study]
 
 
 def _describe_source(meta: Mapping[Any, Any]) -> str:
-    """One text, which collates into batches."""
+    """Returns JSON text, which can be collated into batches."""
     return json.dumps({"path": str(meta[MetaKey.FILENAME]), **describe_meta(meta)})
 
 
-def _stands_in(view: tuple[str, str]) -> bool:
+def _is_substitute(view: tuple[str, str]) -> bool:
     return name_view(*view) != "_".join(view)
 
 
 def _stack(found: Mapping[str, Mapping[str, Any]], key: str) -> Tensor:
-    """(V, ...) of the views there are, the others NaN."""
+    """Stacks a tensor of all views to (V, ...), with NaN for missing views."""
     values = {view: torch.as_tensor(item[key]).as_subclass(Tensor).float() for view, item in found.items()}
     missing = torch.full_like(next(iter(values.values())), torch.nan)
     return torch.stack([values.get(view, missing) for view in STUDY_VIEWS])

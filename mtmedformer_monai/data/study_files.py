@@ -1,4 +1,4 @@
-"""Finds what there is to infer on, with what fusing views needs: which images share a study, and what they show."""
+"""Finds the images for inference on studies, with their study, laterality and view."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from .image_files import find_images
 
 
 def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, str]]:
-    """Lists images as a datalist without annotations, with study, laterality and view.
+    """Returns the images as datalist items without annotations, with study, laterality and view.
 
-    DICOM files share a study by StudyInstanceUID (PS3.3 C.7.2.1); other files, and those whose header can't be read, by
-    the folder that they lie in, and the image itself has to tell its view. Such a study is called by the folder's
-    name, by as many of the folders above it as tell it from its namesakes.
+    DICOM files are grouped by StudyInstanceUID (PS3.3 C.7.2.1). Other files, and files whose header cannot be read, are
+    grouped by folder, and their view is unknown. Such a study is named after its folder, with as many parent folders as
+    needed to make the name unique.
 
     Args:
-        source: as of `find_images`.
+        source: see `find_images`.
 
     Returns:
-        Items `{"image", "study_id", "laterality", "view"}`, the latter two where the header knows them.
+        Items `{"image", "study_id", "laterality", "view"}`; the latter two only if the header specifies them.
 
     Raises:
-        FileNotFoundError: as of `find_images`.
+        FileNotFoundError: see `find_images`.
     """
     paths = [Path(found[IMAGE]) for found in find_images(source)]
     names = name_folders({path.parent for path in paths})
@@ -38,19 +38,19 @@ def find_studies(source: str | Path | Sequence[str | Path]) -> list[dict[str, st
 
 
 def read_view_of_file(path: Path) -> tuple[str, str]:
-    """Laterality and view in a file's header, '' where it does not say, or is no DICOM header."""
+    """Returns laterality and view from a file's DICOM header; '' if missing, or if the file is not DICOM."""
     header = _read_header(path)
     return read_laterality(header), read_view(header)
 
 
 def name_folders(folders: Iterable[Path]) -> dict[Path, str]:
-    """Each folder's name, longer by the folders above it where several have it.
+    """Returns a unique name for each folder: its own name, preceded by parent folders where names are ambiguous.
 
     Example:
         >>> sorted(name_folders([Path("x/anna"), Path("y/anna"), Path("y/berta")]).values())
         ['berta', 'x/anna', 'y/anna']
     """
-    whole = {folder: Path(os.path.abspath(folder)).parts for folder in folders}  # noqa: PTH100 - links stay
+    whole = {folder: Path(os.path.abspath(folder)).parts for folder in folders}  # noqa: PTH100 - does not resolve links
     depths = dict.fromkeys(whole, 1)
     while True:
         names = {folder: "/".join(parts[-depths[folder] :]) for folder, parts in whole.items()}
@@ -70,7 +70,7 @@ def _item(path: Path, folder: str) -> dict[str, str]:
 
 
 def _read_header(path: Path) -> Any:
-    """The header; nothing of a file that is no DICOM, or broken: the reader will say so."""
+    """Returns the header; empty for files that are not DICOM, or damaged, which the image reader reports later."""
     from mtmedformer_monai.transforms.dicom.parse import read_header
     from mtmedformer_monai.transforms.file_kind import sniff
 

@@ -1,4 +1,4 @@
-"""Summarizes a datalist as a table to read."""
+"""Summarizes a datalist as a text table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ Row = tuple[str, dict[str, int]]
 
 
 def summarize_datalist(path: str | Path) -> str:
-    """Returns a table with a column a section: images, patients, studies, sites, and what is annotated how often.
+    """Returns a table with one column per section and the numbers of images, patients, studies, sites and annotations.
 
-    A row `boxes opacity` counts annotated images, among them those without a box; below it the boxes themselves. A row
-    `label finding` counts labeled images; below it each class.
+    A row such as `boxes opacity` counts the annotated images, including those without a box, and is followed by the
+    number of boxes. A row such as `label finding` counts the labeled images, and is followed by the number of images of
+    each class.
 
     Raises:
-        FileNotFoundError: no datalist there.
-        ValueError: it is none.
+        FileNotFoundError: the datalist does not exist.
+        ValueError: the file is not a datalist.
     """
     datalist = read_datalist(path)
     sections: Sections = {section: datalist.get(section) or [] for section in SECTIONS}
@@ -45,18 +46,18 @@ def _row(title: str, sections: Sections, count: Callable[[Sequence[Item]], int])
 
 
 def _counting(key: str) -> Callable[[Sequence[Item]], int]:
-    """Counts the different ids of a kind."""
+    """Returns a function that counts the distinct IDs under a key."""
     return lambda items: len({id_text(item.get(key)) for item in items} - {""})
 
 
 def _study_rows(sections: Sections) -> list[Row]:
-    """How many studies there are, where any item names its own."""
+    """Returns the row with the number of studies, if any item has a study ID."""
     row = _row("studies", sections, _counting(STUDY_ID))
     return [row] if any(row[1].values()) else []
 
 
 def _annotated(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    """What is annotated of a kind; None in a datalist is as good as left out."""
+    """Returns the annotations of a kind, without null values, which count as missing."""
     return {name: value for name, value in (item.get(kind) or {}).items() if not is_null(value)}
 
 
@@ -89,7 +90,7 @@ def _box_rows(sections: Sections) -> list[Row]:
 
 
 def _box_counts(items: Sequence[Item], name: str) -> list[int]:
-    """Number of boxes of each annotated image."""
+    """Returns the number of boxes on each annotated image."""
     annotated = [_annotated(item, BOXES) for item in items]
     return [len(boxes[name]) for boxes in annotated if name in boxes]
 

@@ -1,4 +1,4 @@
-"""The names of classes and structures that a network's tasks read."""
+"""The names of classes and structures that a network's tasks use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names that annotations may use; None leaves that kind unchecked.
+    """Valid names of annotations; None disables the check of that kind.
 
     Attributes:
         classes: {classification task: class names}.
-        structures: of masks.
-        box_classes: of boxes.
-        tasks: that encode the targets; what they refuse is wrong as well.
+        structures: names of mask structures.
+        box_classes: names of box classes.
+        tasks: tasks that encode the targets; annotations that they reject are invalid as well.
     """
 
     classes: Mapping[str, Sequence[str]] | None = None
@@ -31,7 +31,7 @@ class Vocabulary:
 
 
 def vocabulary_of(tasks: Sequence[EncodesTarget]) -> Vocabulary:
-    """The names that tasks read: `classes` of detection and classification, `structures` of segmentation tasks."""
+    """Returns the names that tasks use: `classes` of detection and classification, `structures` of segmentation."""
     from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 
     return Vocabulary(
@@ -43,7 +43,7 @@ def vocabulary_of(tasks: Sequence[EncodesTarget]) -> Vocabulary:
 
 
 def count_unused(items: Iterable[Mapping[str, Any]], known: Vocabulary) -> Counter[str]:
-    """How many items have an annotation under a name that no task reads, by that name.
+    """Counts the items with annotations that no task uses, by name.
 
     Example:
         >>> item = {"labels": {"finding": "normal", "density": "A"}, "boxes": {"nodule": []}}
@@ -51,9 +51,9 @@ def count_unused(items: Iterable[Mapping[str, Any]], known: Vocabulary) -> Count
         Counter({"label 'density'": 2, "boxes of 'nodule'": 2})
     """
     known_names = {LABELS: known.classes, MASKS: known.structures, BOXES: known.box_classes}
-    told = {LABELS: "label {!r}", MASKS: "mask {!r}", BOXES: "boxes of {!r}"}
+    formats = {LABELS: "label {!r}", MASKS: "mask {!r}", BOXES: "boxes of {!r}"}
     return Counter(
-        told[key].format(name)
+        formats[key].format(name)
         for item in items
         for key, names in known_names.items()
         if names is not None
@@ -62,7 +62,7 @@ def count_unused(items: Iterable[Mapping[str, Any]], known: Vocabulary) -> Count
 
 
 def unused_names(annotations: Any, known: Collection[str]) -> list[str]:
-    """Names of annotations that are there (not null) and that no task reads."""
+    """Returns the names of non-null annotations that no task uses."""
     if not isinstance(annotations, Mapping):
         return []
     return [name for name, value in annotations.items() if value is not None and name not in known]

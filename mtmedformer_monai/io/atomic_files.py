@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writing, and reading that refuses damage."""
+"""Writes files atomically, and reads checkpoints with an integrity check."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from typing import IO, Any
 import torch
 
 TEMPORARY_SUFFIX = ".partial"
-"""Of files that are being written. What a killed run leaves behind; never read."""
+"""Suffix of files that are being written. A killed run may leave such files behind; they are never read."""
 
 
 def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Writes a temporary file beside `path`, forces it onto the disk, and renames it.
+    """Writes a temporary file next to `path`, syncs it to disk, and renames it to `path`.
 
-    A rename within one folder is atomic (POSIX rename), so at any instant `path` is the old file or the new one,
-    also after a power cut. MONAI's CheckpointSaver writes in place, and Ignite's DiskSaver doesn't force to disk.
+    Renaming within one folder is atomic (POSIX rename), so `path` is always either the complete old file or the
+    complete new file, even after a power failure. MONAI's CheckpointSaver writes in place, and Ignite's DiskSaver does
+    not sync to disk.
 
     Args:
-        path: to be made or replaced; its folder is made.
-        write: is given the open binary file.
+        path: file to create or replace; its folder is created if necessary.
+        write: called with the open binary file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,7 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())  # mkstemp makes files private; others may have to read a model
+        Path(name).chmod(0o666 & ~_umask())  # mkstemp creates private files, but other users may need to read a model
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -43,21 +44,21 @@ def write_atomically(path: str | Path, write: Callable[[IO[bytes]], object]) -> 
 
 
 def save_checkpoint(content: Any, path: str | Path) -> None:
-    """`torch.save`, atomically."""
+    """Saves an object with `torch.save`, atomically."""
     write_atomically(path, lambda file: torch.save(content, file))
 
 
 def load_checkpoint(path: str | Path) -> Any:
-    """Reads a checkpoint onto the CPU, tensors and plain Python only (no code runs).
+    """Loads a checkpoint onto the CPU; only tensors and plain Python values are allowed, so no code is executed.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: the file is cut off, damaged, or holds other objects.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is truncated or damaged, or contains other objects.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"checkpoint expects a file, found none at {path}; check the path, or train first.")
-    remedy = "it was cut off or damaged; delete it and resume from an older one, or train anew"
+    remedy = "it was cut off or damaged; delete it and resume from an older one, or train again"
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -72,7 +73,7 @@ def load_checkpoint(path: str | Path) -> Any:
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:
-    """Deletes what killed runs left half-written in a folder, and returns the paths."""
+    """Deletes the partially written checkpoints that killed runs left in a folder, and returns their paths."""
     leftovers = sorted(Path(folder).glob(f"*.pt.*{TEMPORARY_SUFFIX}"))
     for path in leftovers:
         path.unlink(missing_ok=True)
@@ -86,7 +87,7 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Forces the rename itself onto the disk, where the system can (Windows can't open folders)."""
+    """Syncs the rename itself to disk where the operating system supports it (Windows cannot open folders)."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Texts, paths above all, as values of a MONAI config."""
+"""Formats text, such as paths, as values of a MONAI config."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _logger = logging.getLogger(__name__)
 
 
 def config_text(text: str | Path) -> str:
-    r"""A config value that MONAI's parser resolves to exactly this text.
+    r"""Returns a config value that MONAI's parser resolves to exactly this text.
 
-    The parser gives four characters a meaning: `#` in any text becomes `::`; a leading `$` makes an expression, a
-    leading `@` a reference, a leading `%` a macro; `@#` and `%#` are relative ids. A text with one of them is written
-    as an expression with these characters escaped, all others stay as they are.
+    Four characters have a special meaning to the parser: `#` is replaced by `::`; a leading `$` marks an expression, a
+    leading `@` a reference, and a leading `%` a macro; `@#` and `%#` are relative IDs. Text that contains one of these
+    characters is written as an expression in which they are escaped. Any other text is returned unchanged.
 
     Args:
-        text: what a component should get, such as a path.
+        text: value that a component should receive, such as a path.
 
     Example:
         >>> config_text("/data/images")
@@ -35,11 +35,11 @@ def config_text(text: str | Path) -> str:
 
 
 def warn_if_mangled(path: str | Path) -> None:
-    """Warns of a path with `::`, which MONAI's parser makes of a `#` that was typed in a path."""
+    """Logs a warning if a path contains `::`, by which MONAI's parser replaces a `#` in a path."""
     if "::" in str(path):
         typed = str(path).replace("::", "#")
         _logger.warning(
-            "MONAI's parser reads '#' in a path as '::'. Files go to %s; if %s was meant, write --output_dir %s",
+            "MONAI's parser reads '#' in a path as '::'. Files are written to %s; if you meant %s, use --output_dir %s",
             path,
             typed,
             shlex.quote(config_text(typed)),

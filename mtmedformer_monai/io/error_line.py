@@ -1,4 +1,4 @@
-"""The last line of what a failed run prints: what went wrong, and what to do about it."""
+"""Formats the last line that a failed run prints: what went wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from types import TracebackType
 
 LONGEST = 1000
-"""Characters of the line; errors of `load_state_dict` list every tensor."""
+"""Maximum number of characters in the line; errors of `load_state_dict` list every tensor."""
 
 _EXPECTED = (ValueError, OSError)
-"""Their messages are whole sentences and need no class name before them."""
+"""Exceptions whose messages are complete sentences, so that the class name is omitted."""
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error below those that MONAI wraps around it ("Failed to evaluate ...", "applying transform ...").
+    """Returns the original error without MONAI's wrappers ("Failed to evaluate ...", "applying transform ...").
 
-    Any other error that was raised from a cause is the better message of the two, and stays.
+    For errors raised from a cause outside MONAI, the outer message is more informative, so it is kept.
     """
     while error.__cause__ is not None and _raised_in(error).partition(".")[0] == "monai":
         error = error.__cause__
@@ -25,7 +25,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def error_line(error: BaseException) -> str:
-    """One line: `error: ` and the message of the root cause.
+    """Returns one line with `error: ` and the message of the root cause.
 
     Example:
         >>> error_line(ValueError("voi_index expects 0 or more, got -1."))
@@ -41,7 +41,7 @@ def error_line(error: BaseException) -> str:
 
 
 def show_error_last() -> None:
-    """Makes an error that ends the process print `error_line` below its trace; once is enough."""
+    """Installs an exception hook that prints `error_line` after the traceback; repeated calls have no effect."""
     if getattr(sys.excepthook, "shows_error_last", False):
         return
     before = sys.excepthook
@@ -57,7 +57,7 @@ def show_error_last() -> None:
 
 
 def _raised_in(error: BaseException) -> str:
-    """Name of the module that raised an error."""
+    """Returns the name of the module that raised an error."""
     frames = list(_frames(error.__traceback__))
     return str(frames[-1].tb_frame.f_globals.get("__name__", "")) if frames else ""
 
@@ -69,7 +69,7 @@ def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
 
 
 def _of_worker(text: str) -> str:
-    """The message of an error that a DataLoader's worker sends as the text of its whole trace."""
+    """Extracts the message of an error that a DataLoader worker passes on as the text of its full traceback."""
     if "Original Traceback" not in text:
         return text
     first = text.partition("The above exception was the direct cause")[0]

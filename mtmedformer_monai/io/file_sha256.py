@@ -1,4 +1,4 @@
-"""The SHA-256 of a file."""
+"""Computes the SHA-256 hash of a file, cached while the file is unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; of an unchanged file it is computed once."""
+    """Returns the SHA-256 hash of a file in hexadecimal; the hash of an unchanged file is computed only once."""
     status = Path(path).stat()
     return _sha256(str(path), status.st_size, status.st_mtime_ns)
 

@@ -1,4 +1,4 @@
-"""The URI of an SQLite file, whatever its path holds."""
+"""Converts between SQLite file paths, with any characters, and URIs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from urllib.parse import quote
 
 
 def sqlite_uri(path: str | Path) -> str:
-    """URI by which SQLAlchemy, and so MLflow, opens exactly this file.
+    """Returns the URI with which SQLAlchemy, and therefore MLflow, opens exactly this file.
 
-    SQLAlchemy ends the path at a `?`, and since version 2.1 decodes `%41`. A path that it would read otherwise is
-    percent-encoded; all others stay as they are, so that the URI can be typed.
+    SQLAlchemy ends the path at a `?`, and since version 2.1 decodes percent-encoding such as `%41`. Paths that it would
+    misread are percent-encoded; all others are left unchanged, so that the URI remains readable.
 
     Args:
-        path: of the database file; relative to the working folder, or absolute.
+        path: path of the database file; absolute, or relative to the working directory.
 
     Returns:
         `sqlite:////absolute/path`.
 
     Raises:
-        ValueError: SQLAlchemy is older than 2.1 and the path holds a `?`, which it can't express.
+        ValueError: SQLAlchemy is older than 2.1 and the path contains a `?`, which it cannot represent.
     """
     from sqlalchemy.engine import make_url
 
@@ -31,7 +31,7 @@ def sqlite_uri(path: str | Path) -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file that a URI names; None for servers, other databases and databases in memory."""
+    """Returns the file that a URI refers to; None for servers, other databases and in-memory databases."""
     from sqlalchemy.engine import make_url
 
     if not uri.startswith("sqlite:///"):

@@ -1,4 +1,4 @@
-"""Lists the files of a folder and of all below it, folders that are links included."""
+"""Lists the files of a folder recursively, including linked folders."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_TOLD_AT_MOST = 5
+_MOST_LISTED = 5
 
 
 def list_files(folder: str | Path) -> list[Path]:
-    """All files below a folder, in the order of their paths.
+    """Returns all files in a folder and its subfolders, sorted by path.
 
-    Links to folders are followed (`Path.rglob` passes them over before Python 3.13), links to files count as files.
-    Each real folder is listed once: under its own path if it lies below `folder`, else under the first link to it. So
-    links that lead in a circle end. Hidden files and folders (a name that starts with a dot) are left out.
+    Links to folders are followed (`Path.rglob` does not follow them before Python 3.13); links to files count as files.
+    Each real folder is listed once: under its own path if it is inside `folder`, or else under the first link to it.
+    Circular links therefore terminate. Hidden files and folders (names that start with a dot) are excluded.
 
-    What cannot be listed is logged as a warning: folders without permission, links that lead nowhere.
+    Anything that cannot be listed, such as folders without read permission and broken links, is logged as a warning.
 
     Args:
-        folder: to start from; it may be a link itself.
+        folder: root folder, which may itself be a link.
     """
     walk = _Walk()
     walk.descend(Path(folder))
@@ -30,23 +30,23 @@ def list_files(folder: str | Path) -> list[Path]:
         link = walk.links.pop(0)
         if os.path.realpath(link) not in walk.seen:
             walk.descend(link)
-    walk.tell(Path(folder))
+    walk.report(Path(folder))
     return sorted(walk.files)
 
 
 def glob_files(folder: str | Path, pattern: str) -> list[Path]:
-    """As `Path.glob`, of files alone, but `**` goes through folders that are links; hidden files are left out.
+    """Like `Path.glob`, but returns files only, follows linked folders in `**`, and excludes hidden files.
 
     Args:
-        folder: to start from.
-        pattern: relative; one `**` at the most.
+        folder: root folder.
+        pattern: relative glob pattern with at most one `**`.
 
     Raises:
-        ValueError: several `**`.
+        ValueError: the pattern contains more than one `**`.
     """
     root, deep, tail = pattern.partition("**/")
     if "**" in root or "**" in tail:
-        raise ValueError(f"pattern expects one '**/' at the most, got {pattern!r}.")
+        raise ValueError(f"pattern expects at most one '**/', got {pattern!r}.")
     if not deep:
         found = Path(folder).glob(pattern)
         return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
@@ -55,7 +55,7 @@ def glob_files(folder: str | Path, pattern: str) -> list[Path]:
 
 
 class _Walk:
-    """Files found so far, links to folders that are still to be followed, and what could not be listed."""
+    """State of a traversal: files found, links to folders not followed yet, and paths that could not be listed."""
 
     def __init__(self) -> None:
         self.files: list[Path] = []
@@ -65,7 +65,7 @@ class _Walk:
         self.dangling: list[Path] = []
 
     def descend(self, folder: Path) -> None:
-        """Takes what lies below a folder; links to folders are put aside, so that real paths come first."""
+        """Collects the files below a folder; links to folders are deferred, so that real paths take precedence."""
         waiting = [folder]
         while waiting:
             current = waiting.pop()
@@ -83,7 +83,7 @@ class _Walk:
                     (self.links if path.is_dir() else self.files if path.is_file() else []).append(path)
 
     def _scan(self, folder: Path) -> Iterator[os.DirEntry[str]]:
-        """Entries by name, without hidden ones."""
+        """Yields the entries of a folder sorted by name, without hidden ones."""
         try:
             with os.scandir(folder) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
@@ -92,22 +92,22 @@ class _Walk:
             return
         yield from (entry for entry in listed if not entry.name.startswith("."))
 
-    def tell(self, folder: Path) -> None:
-        """Logs what could not be listed."""
+    def report(self, folder: Path) -> None:
+        """Logs the folders and links that could not be listed."""
         for paths, what, remedy in (
-            (self.unreadable, "folders that cannot be read", "mend their permissions"),
-            (self.dangling, "links that lead nowhere or in a circle", "mend or remove them"),
+            (self.unreadable, "folders that cannot be read", "fix their permissions"),
+            (self.dangling, "broken or circular links", "fix or remove them"),
         ):
             if paths:
-                named = ", ".join(str(path) for path in sorted(paths)[:_TOLD_AT_MOST])
-                more = ", ..." if len(paths) > _TOLD_AT_MOST else ""
+                named = ", ".join(str(path) for path in sorted(paths)[:_MOST_LISTED])
+                more = ", ..." if len(paths) > _MOST_LISTED else ""
                 logger.warning(
-                    "%s: what lies behind %d %s is missing; %s: %s%s", folder, len(paths), what, remedy, named, more
+                    "%s: the contents of %d %s are missing; %s: %s%s", folder, len(paths), what, remedy, named, more
                 )
 
 
 def _exists(path: Path) -> bool:
-    """Whether a link leads somewhere; one to itself does not."""
+    """Returns whether the target of a link exists; a link to itself has no target."""
     try:
         return path.exists()
     except OSError:

@@ -15,20 +15,20 @@ def add_bundle(folder, tasks):
     (folder / "configs/train.json").write_text(json.dumps({"tasks": tasks}))
 
 
-def test_bundles_of_the_working_folder_come_first(tmp_path, monkeypatch):
+def test_bundles_in_the_working_directory_take_precedence(tmp_path, monkeypatch):
     add_bundle(tmp_path / "bundles/hand", [])
     (tmp_path / "bundles/no_bundle").mkdir()
     monkeypatch.chdir(tmp_path)
     assert [path.name for path in find_bundles()] == ["hand"]
 
 
-def test_elsewhere_those_of_the_checkout_are_found(tmp_path, monkeypatch):
+def test_bundles_of_the_checkout_are_found_from_other_directories(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_bundles() == BUNDLES
     assert find_bundles(tmp_path) == []
 
 
-def test_a_new_bundle_is_known_to_the_commands_by_its_folder_alone(tmp_path, monkeypatch, capsys):
+def test_a_new_bundle_folder_is_recognized_by_the_commands(tmp_path, monkeypatch, capsys):
     shutil.copytree(ROOT / "bundles/chest_xray_multitask/configs", tmp_path / "bundles/chest 100%/configs")
     add_bundle(tmp_path / "bundles/tuberculosis_screen", [{"name": "tuberculosis"}, {"name": "pneumothorax"}])
     monkeypatch.chdir(tmp_path)
@@ -43,10 +43,10 @@ def test_a_new_bundle_is_known_to_the_commands_by_its_folder_alone(tmp_path, mon
             listed = text.split("tuberculosis_screen, tasks tuberculosis, pneumothorax")[1]
             assert "shenzhen" in listed
             assert "siim_acr" in listed
-            assert "tasks lung*, finding*, tuberculosis; licence NLM" in listed
+            assert "tasks lung*, finding*, tuberculosis; license NLM" in listed
 
 
-def test_a_config_that_is_half_written_breaks_no_help(tmp_path, monkeypatch, capsys):
+def test_an_incomplete_config_does_not_break_help(tmp_path, monkeypatch, capsys):
     add_bundle(tmp_path / "bundles/hand", [])
     (tmp_path / "bundles/hand/configs/train.json").write_text('{"tasks": [')
     monkeypatch.chdir(tmp_path)

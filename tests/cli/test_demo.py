@@ -1,4 +1,4 @@
-"""The demo from end to end, at a smaller size than `make demo`: its figures are far above chance on every task."""
+"""End-to-end test of the demo at a smaller size than `make demo`: metrics are far above chance for every task."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ THRESHOLDS = {
     "finding_auc": 0.8,
     "pneumonia_type_auc": 0.65,
 }
-"""Of this smaller run, as the README states them beside those of `make demo`."""
+"""Thresholds for this smaller run; the README states them next to those of `make demo`."""
 
 SIZES = ["--patients", "400", "--epochs", "24", "--image-size", "64"]
 PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation/examples.png")
 
 
-def test_demo_reaches_its_figures(tmp_path, caplog):
+def test_demo_reaches_its_metrics(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="mtmedformer")
     bundle = ROOT / "bundles/chest_xray_multitask"
     assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0
-    figures = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
-    missed = {name: figures[name] for name, least in THRESHOLDS.items() if figures[name] < least}
-    assert not missed, figures
+    metrics = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
+    missed = {name: metrics[name] for name, least in THRESHOLDS.items() if metrics[name] < least}
+    assert not missed, metrics
     overlays = list((tmp_path / "inference").glob("*_overlay.png"))
     assert len(overlays) == 1
     for picture in [*(tmp_path / name for name in PICTURES), *overlays]:
@@ -42,15 +42,15 @@ def test_demo_reaches_its_figures(tmp_path, caplog):
     assert "opacity_box  " in caplog.text
     first = caplog.text.index("First result, after ")
     assert first < caplog.text.index("== Cohort ==") < caplog.text.index("== Training ==")
-    told = caplog.text[first : caplog.text.index("== Cohort ==")]
-    assert "pneumonia 0." in told
+    logged = caplog.text[first : caplog.text.index("== Cohort ==")]
+    assert "pneumonia 0." in logged
     (picture,) = (tmp_path / "first_result").glob("*_overlay.png")
-    assert str(picture) in told
+    assert str(picture) in logged
 
 
-def test_a_folder_that_is_no_bundle_is_told_with_the_remedy(tmp_path, caplog):
+def test_a_folder_that_is_not_a_bundle_is_reported_with_the_remedy(tmp_path, caplog):
     assert main(["demo", "--bundle", str(tmp_path), "--output", str(tmp_path / "output")]) == 2
-    assert "name a bundle with --bundle" in caplog.text
+    assert "specify a bundle with --bundle" in caplog.text
 
 
 def test_a_step_that_fails_ends_the_demo(tmp_path, monkeypatch):
@@ -78,7 +78,7 @@ def test_each_step_is_a_command_that_a_user_could_type(tmp_path, step):
     assert command[command.index("--output_dir") + 1].startswith(str(tmp_path))
 
 
-def test_paths_reach_the_components_whatever_they_hold(tmp_path):
+def test_paths_with_special_characters_reach_the_components(tmp_path):
     from monai.bundle import ConfigParser
 
     bundle, folder = ROOT / "bundles/chest_xray_multitask", tmp_path / "ward#3" / "$HOME @x 100% it's [a]*?"

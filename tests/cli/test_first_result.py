@@ -3,7 +3,7 @@ import json
 from mtmedformer_monai.cli.first_result import describe_results
 
 
-def test_a_line_per_task_and_the_picture(tmp_path):
+def test_one_line_per_task_and_the_picture(tmp_path):
     findings = {
         "lung": {"area_fraction": {"lung": 0.25}},
         "opacity_box": {"boxes": [{"score": 0.2}, {"score": 0.75}]},

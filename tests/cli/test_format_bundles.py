@@ -8,18 +8,18 @@ from mtmedformer_monai.cli.main import main
 from tests.bundles.conftest import BUNDLES
 
 
-def test_keeps_order_numbers_and_text():
+def test_order_numbers_and_text_are_kept():
     text = '{"b": [1.0, 1e-3, true], "a": {"ü": "$@x + \'/y\'"}}'
     assert json.loads(format_json(text)) == json.loads(text)
     assert format_json(text).splitlines()[:2] == ["{", '    "b": [']
 
 
-def test_a_key_that_stands_twice_is_refused():
-    with pytest.raises(ValueError, match=r"the keys \['a'\] twice"):
+def test_a_duplicate_key_is_rejected():
+    with pytest.raises(ValueError, match=r"the duplicate keys \['a'\]"):
         format_json('{"a": 1, "a": 2}')
 
 
-def test_check_tells_and_changes_nothing_then_format_settles(tmp_path):
+def test_check_changes_nothing_and_format_is_idempotent(tmp_path):
     bundle = tmp_path / "bundle"
     shutil.copytree(BUNDLES[0] / "configs", bundle / "configs")
     path = bundle / "configs/demo.json"

@@ -1,4 +1,4 @@
-"""`--help` of every command says what each option means, its choices, default and unit."""
+"""`--help` of every command documents each option with its meaning, choices, default and unit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from mtmedformer_monai.cli.main import make_parser
 
 UNITS = {"FRACTION", "PIXELS", "N"}
-"""Placeholders of numbers; N is a count or a seed that the help names."""
+"""Metavars of numbers; N is a count or a seed, as stated in the help."""
 
 
 def commands(parser, path=()):
-    """All parsers below a parser: {words typed: parser}."""
+    """Returns all subparsers of a parser: {command: parser}."""
     found = {" ".join(path): parser}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):

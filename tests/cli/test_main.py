@@ -1,4 +1,4 @@
-"""The command line: cohort, errors that name the remedy, exit codes."""
+"""The command line: cohort generation, errors with remedies, and exit codes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_an_error_is_one_line_with_its_remedy_and_exit_code_2(tmp_path, caplog):
     assert "Traceback" not in caplog.text
 
 
-def test_verbose_shows_the_whole_trace(tmp_path):
+def test_verbose_shows_the_traceback(tmp_path):
     with pytest.raises(ValueError, match="8 or more"):
         main(["--verbose", "cohort", str(tmp_path), "--patients", "3"])
 

@@ -1,4 +1,4 @@
-"""DICOM files of a few pixels, that the tests of this folder write."""
+"""Writes small DICOM files for the tests in this folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import make_header
 
 
 def write_dicom(path: Path, pixels: np.ndarray, **elements: object) -> Path:
-    """A mammogram of uint8 or 12-bit uint16 pixels; folders on the way are made."""
+    """Writes a mammogram with uint8 or 12-bit uint16 pixels, and creates parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     header = make_header(pixels, 8 if pixels.dtype == np.uint8 else 12, "MONOCHROME2", "MG", **elements)
     header.file_meta = FileMetaDataset()

@@ -1,4 +1,4 @@
-"""Images and tables of a few pixels and rows, that the tests of this folder write."""
+"""Writes small images and tables for the tests in this folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SEEDS = count()
 
 
 def write_image(path: Path, width: int = 12, height: int = 8) -> Path:
-    """A gray picture of noise; no two have the same content."""
+    """Writes a gray noise image with unique content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(next(_SEEDS)).integers(0, 256, (height, width), dtype=np.uint8)
     Image.fromarray(noise).save(path)
@@ -27,7 +27,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> Path:
 
 
 def images_by_section(datalist: dict) -> dict[str, set[str]]:
-    """{section: names of the image files}."""
+    """Returns {section: names of the image files}."""
     return {
         section: {Path(item["image"]).name for item in datalist[section]}
         for section in ("training", "validation", "test")
@@ -35,7 +35,7 @@ def images_by_section(datalist: dict) -> dict[str, set[str]]:
 
 
 def find_item(datalist: dict, name: str) -> dict:
-    """The item of an image, whatever its section."""
+    """Returns the item of an image from any section."""
     items = [item for section in ("training", "validation", "test") for item in datalist[section]]
     (found,) = [item for item in items if Path(item["image"]).name == name]
     return found

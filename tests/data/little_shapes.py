@@ -1,4 +1,4 @@
-"""Exports of the VGG Image Annotator, that the tests of this folder write."""
+"""Writes VGG Image Annotator exports for the tests in this folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TITLES = (
 
 
 def write_via(path: Path, shapes: Sequence[tuple[str, dict]]) -> Path:
-    """Writes (file name, shape)."""
+    """Writes an export with (file name, shape) entries."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)

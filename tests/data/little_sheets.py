@@ -1,4 +1,4 @@
-"""Excel files of a few cells, that the tests of this folder write."""
+"""Writes small Excel files for the tests in this folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cell = str | int
 
 
 def write_sheet(path: Path, sheets: Mapping[str, Sequence[Sequence[Cell]]], shared: bool = True) -> Path:
-    """Writes {sheet: rows}; text as shared strings or within the cells. Empty text is no cell."""
+    """Writes {sheet: rows}, with text as shared or inline strings. Empty text yields no cell."""
     path.parent.mkdir(parents=True, exist_ok=True)
     strings: list[str] = []
     listed = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="rId{n}"/>' for n, name in enumerate(sheets, 1))
@@ -28,7 +28,7 @@ def write_sheet(path: Path, sheets: Mapping[str, Sequence[Sequence[Cell]]], shar
             book.writestr(
                 f"xl/worksheets/s{number}.xml", f"<worksheet {_MAIN}><sheetData>{cells}</sheetData></worksheet>"
             )
-        # A text may come in runs, one a format.
+        # Text may consist of several runs, one per format.
         entries = "".join(
             f"<si><r><t>{escape(text[:1])}</t></r><r><t>{escape(text[1:])}</t></r></si>" for text in strings
         )

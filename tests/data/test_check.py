@@ -12,7 +12,7 @@ CLASSES = {"finding": ["normal", "pneumonia"], "signs": ["edema", "mass"]}
 
 @pytest.fixture
 def check(tmp_path):
-    """Checks items of training (and of test) against files of which 0.png to 3.png and two masks exist."""
+    """Returns a function that checks training and test items; 0.png to 3.png and two masks exist."""
     for name in range(4):
         write_image(tmp_path / f"{name}.png", width=12, height=8)
     write_image(tmp_path / "mask.png", width=12, height=8)
@@ -29,7 +29,7 @@ def sound(name=0, **more):
     return {"image": f"{name}.png", "patient_id": str(name)} | more
 
 
-def test_a_sound_datalist_has_no_problem(check):
+def test_a_valid_datalist_has_no_problems(check):
     labels = {"finding": "pneumonia", "signs": ["edema", "mass"]}
     full = sound(masks={"lung": "mask.png"}, boxes={"opacity": [[0, 0, 12, 8]]}, labels=labels)
     nothing = sound(1, masks={"lung": None}, boxes={"opacity": None}, labels={"finding": None})
@@ -44,19 +44,19 @@ def test_a_sound_datalist_has_no_problem(check):
         (sound(masks={"lung": "none.png"}), "mask of 'lung' .*none.png is missing"),
         (sound(masks={"lung": "small.png"}), "mask of 'lung' has 4 x 6 .*its image 8 x 12"),
         (sound(masks={"heart": "mask.png"}), r"mask 'heart' is none of the structures \['lung'\]"),
-        (sound(boxes={"opacity": [[0, 0, 13, 8]]}), "leaves the image"),
+        (sound(boxes={"opacity": [[0, 0, 13, 8]]}), "exceeds the image"),
         (sound(labels={"finding": "tumor"}), "label 'finding' expects one of .*'tumor'"),
         (sound(labels={"signs": ["edema", "tumor"]}), "label 'signs' expects one of .*'tumor'"),
         (sound(labels={"density": "a"}), "label 'density' is none of the tasks"),
     ],
 )
-def test_a_problem_is_told_with_its_place(check, item, text):
+def test_a_problem_is_reported_with_its_place(check, item, text):
     (problem,) = check([sound(3)], [item])
     assert (problem.section, problem.index, problem.image) == ("test", 0, item.get("image", ""))
     assert re.search(text, problem.text)
 
 
-def test_unreadable_files_are_told(check, tmp_path):
+def test_unreadable_files_are_reported(check, tmp_path):
     (tmp_path / "0.png").write_text("no picture")
     (problem,) = check([sound()])
     assert "the image cannot be read" in problem.text
@@ -68,15 +68,15 @@ def test_all_problems_are_listed(check):
     assert [problem.index for problem in problems] == [0] * 6 + [1]
 
 
-def test_a_patient_in_two_sections_is_told_without_the_id(check):
+def test_a_patient_in_two_sections_is_reported_without_the_id(check):
     secret = {"patient_id": "MRN-4711"}
     problems = check([sound(0) | secret, sound(1) | secret], [sound(2) | secret])
     assert [(problem.section, problem.index) for problem in problems] == [("test", 0)]
-    assert "its patient is in training[0] too" in problems[0].text
+    assert "its patient is also in training[0]" in problems[0].text
     assert "4711" not in problems[0].text
 
 
-def test_an_unknown_task_is_told_once(check):
+def test_an_unknown_task_is_reported_once(check):
     problems = check(
         [sound(0, labels={"finding": "normal"}), sound(1, labels={"density": "a"})], [sound(2, labels={"density": "b"})]
     )
@@ -91,7 +91,7 @@ def test_studies_and_sides_of_mammograms(check):
     )
     assert [(problem.section, problem.index, problem.text.split(";")[0]) for problem in problems] == [
         ("training", 1, "laterality expects 'L' or 'R', got 'left'"),
-        ("test", 0, "its study is in training[0] too"),
+        ("test", 0, "its study is also in training[0]"),
         ("test", 0, "its study has another patient at training[0]"),
     ]
     assert "4711" not in "".join(map(str, problems))
@@ -101,7 +101,7 @@ def test_images_without_a_patient_are_not_one_patient(check):
     assert check([{"image": "0.png"}, {"image": "1.png", "patient_id": ""}], [{"image": "2.png"}]) == []
 
 
-def test_an_image_that_stands_twice_is_told(check, tmp_path):
+def test_a_duplicate_image_is_reported(check, tmp_path):
     copy(tmp_path / "1.png", tmp_path / "copy.png")
     problems = check([sound(0), sound(1)], [sound("copy"), sound(0)])
     assert [p.text for p in problems if "same image" in p.text] == [
@@ -110,7 +110,7 @@ def test_an_image_that_stands_twice_is_told(check, tmp_path):
     ]
 
 
-def test_without_names_any_will_do(tmp_path):
+def test_without_a_vocabulary_any_name_is_accepted(tmp_path):
     write_image(tmp_path / "0.png")
     path = save_datalist({"test": [sound(labels={"x": 1}, boxes={"y": []})]}, tmp_path / "datalist.json")
     assert check_datalist(path) == []
@@ -123,5 +123,5 @@ def test_dicom_images_are_measured(tmp_path, make_dicom):
     assert "has 8 x 12 rows x columns, its image 16 x 12" in problem.text
 
 
-def test_a_problem_reads_as_a_line():
+def test_a_problem_is_formatted_as_one_line():
     assert str(Problem("test", 3, Path("a.png").name, "it is bad.")) == "test[3] a.png: it is bad."

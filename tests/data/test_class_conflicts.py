@@ -4,7 +4,7 @@ from mtmedformer_monai.data.class_conflicts import merge_classes
 
 
 def datalist(*labels, **classes):
-    """One that labels `grade`, and declares classes."""
+    """Creates a datalist with labels of `grade` and declared classes."""
     return {"test": [{"image": "x", "labels": {"grade": label}} for label in labels], "classes": classes}
 
 
@@ -23,7 +23,7 @@ def datalist(*labels, **classes):
     ],
     ids=["same", "one declares", "none declares", "other tasks", "another use of the key"],
 )
-def test_classes_that_go_together(first, second, merged):
+def test_compatible_classes_are_merged(first, second, merged):
     assert merge_classes({"a": first, "b": second}) == merged
 
 
@@ -42,7 +42,7 @@ def test_classes_that_go_together(first, second, merged):
     ],
     ids=["order", "unknown", "its own", "case", "space"],
 )
-def test_classes_that_do_not(first, second, text):
+def test_incompatible_classes_are_rejected(first, second, text):
     with pytest.raises(ValueError, match=f"'grade' has .*{text}"):
         merge_classes({"a": first, "b": second})
 

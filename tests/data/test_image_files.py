@@ -9,13 +9,13 @@ def touch(folder, *names):
         (folder / name).touch()
 
 
-def test_a_folder_is_searched_for_images_alone(tmp_path):
+def test_only_images_are_found_in_a_folder(tmp_path):
     wanted = ["1.2.840.113", "IM0001", "a.dcm", "b/c.PNG", "d.nii.gz", "e.jpeg"]
     touch(tmp_path, *wanted, "notes.txt", "README", "DICOMDIR", ".hidden.png", "datalist.json", "x.gz")
     assert find_images(tmp_path) == [{"image": str(tmp_path / name)} for name in wanted]
 
 
-def test_a_file_is_taken_whatever_its_name(tmp_path):
+def test_a_single_file_may_have_any_name(tmp_path):
     touch(tmp_path, "image.bin")
     assert find_images(str(tmp_path / "image.bin")) == [{"image": str(tmp_path / "image.bin")}]
 
@@ -26,10 +26,10 @@ def test_several_sources_keep_their_order(tmp_path):
     assert [item["image"][len(str(tmp_path)) + 1 :] for item in found] == ["z.png", "folder/a.png", "folder/b.png"]
 
 
-def test_what_is_missing_is_told(tmp_path):
+def test_missing_paths_are_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="no image at"):
         find_images(tmp_path / "none.png")
-    with pytest.raises(FileNotFoundError, match="holds no file that ends in"):
+    with pytest.raises(FileNotFoundError, match=r"contains no \.dcm"):
         find_images(tmp_path)
 
 
@@ -41,20 +41,20 @@ def test_linked_folders_are_searched(tmp_path):
     assert found == [str(tmp_path / "in" / name) for name in ("here/b.png", "linked/a.png")]
 
 
-def test_dicom_of_any_ending_is_found(tmp_path, make_dicom):
+def test_dicom_files_with_any_extension_are_found(tmp_path, make_dicom):
     paths = [make_dicom(name=name) for name in ("a.ima", "b.bak", "c.DCM", "d")]
     touch(tmp_path, "e.bak", "dicomdir", "Readme")
     assert [item["image"] for item in find_images(tmp_path)] == [str(path) for path in sorted(paths)]
 
 
-def test_formats_that_are_not_read_are_told(tmp_path, caplog):
+def test_unsupported_formats_are_logged(tmp_path, caplog):
     touch(tmp_path, "a.png", "b.tif", "c.TIF", "d.dcm.gz", "notes.txt")
     assert len(find_images(tmp_path)) == 1
-    assert "files are left out: 2 .tif, 1 .gz; convert or unpack them" in caplog.text
+    assert "are ignored: 2 .tif, 1 .gz; convert or unpack them" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["[a-c]*", "run 1?b=2", "ward#3", "100%", 'it\'s "q" größe', "$HOME", "a:b@c"])
-def test_characters_of_patterns_and_addresses_in_a_folders_name_mean_themselves(tmp_path, name):
+def test_special_characters_in_folder_names_are_literal(tmp_path, name):
     for folder in (tmp_path / name, tmp_path / "b"):
         folder.mkdir()
         (folder / f"{name}.png").write_bytes(b"")

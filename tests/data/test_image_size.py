@@ -14,7 +14,7 @@ def test_pictures(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_picture_has_the_size_that_it_is_loaded_with(tmp_path, orientation):
+def test_a_rotated_picture_has_the_size_of_the_loaded_image(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.new("L", (12, 8)).save(tmp_path / "a.jpg", exif=exif)
@@ -26,14 +26,14 @@ def test_dicom(make_dicom):
 
 
 def test_dicom_without_an_image(make_dicom):
-    with pytest.raises(ValueError, match="holds no image"):
+    with pytest.raises(ValueError, match="contains no image"):
         read_image_size(make_dicom(Rows=None))
 
 
 @pytest.mark.parametrize(
     "affine", [np.eye(4), np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]])], ids=["axial", "turned"]
 )
-def test_nifti_has_the_size_that_it_is_loaded_with(tmp_path, affine):
+def test_nifti_has_the_size_of_the_loaded_image(tmp_path, affine):
     nibabel.save(nibabel.Nifti1Image(np.zeros((12, 8, 1), np.uint8), affine), tmp_path / "a.nii.gz")
     assert read_image_size(tmp_path / "a.nii.gz") == read_radiograph(tmp_path / "a.nii.gz")[0].shape
 
@@ -43,7 +43,7 @@ def test_arrays(tmp_path):
     assert read_image_size(tmp_path / "mask.npy") == (8, 12)
 
 
-def test_arrays_of_several_channels_are_told(tmp_path):
+def test_arrays_with_several_channels_are_reported(tmp_path):
     np.save(tmp_path / "mask.npy", np.zeros((8, 12, 3), bool))
     with pytest.raises(ValueError, match=r"its array has the shape \(8, 12, 3\)"):
         read_image_size(tmp_path / "mask.npy")
@@ -55,7 +55,7 @@ def test_dicom_without_preamble(make_dicom):
     assert read_image_size(path) == (16, 12)
 
 
-def test_what_is_no_image_is_told(tmp_path):
+def test_other_files_are_reported(tmp_path):
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(ValueError, match="neither DICOM, PNG"):
         read_image_size(tmp_path / "a.png")

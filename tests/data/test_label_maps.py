@@ -12,5 +12,5 @@ from mtmedformer_monai.data import has_label_maps
         ([{"image": "a.png"}, {"image": "b.png", "label": "b.nii.gz"}], True),
     ],
 )
-def test_label_maps_are_told_by_their_key(items, expected):
+def test_label_maps_are_recognized_by_their_key(items, expected):
     assert has_label_maps(items) is expected

@@ -12,31 +12,31 @@ MISSING = [None, math.nan, np.float32("nan"), "", "  ", "nan", "NaN", "None", "N
 
 
 @pytest.mark.parametrize("value", MISSING, ids=repr)
-def test_what_says_nothing_is_missing(value):
+def test_missing_values_are_recognized(value):
     assert is_missing(value)
     assert id_text(value) == ""
 
 
 @pytest.mark.parametrize("value", [0, 12, "p1", "nancy", "0012", False, "1.2.840"], ids=repr)
-def test_what_says_something_is_not(value):
+def test_other_values_are_not_missing(value):
     assert not is_missing(value)
     assert not is_null(value)
     assert id_text(value) == str(value)
 
 
-def test_a_class_may_be_named_as_a_word_that_an_identifier_may_not():
+def test_a_class_may_have_a_name_that_is_missing_for_identifiers():
     assert not is_null("none")
     assert is_null(math.nan)
 
 
 @pytest.mark.parametrize("missing", MISSING, ids=repr)
-def test_items_without_a_patient_are_not_split(missing):
+def test_items_without_a_patient_cannot_be_split(missing):
     items = [{"image": f"{k}.png", "patient_id": missing if k % 2 else f"p{k}"} for k in range(12)]
     with pytest.raises(ValueError, match="item 1 has no 'patient_id'"):
         split_by_patient(items)
 
 
-def test_a_number_and_its_float_are_one_patient():
+def test_an_integer_and_its_float_are_the_same_patient():
     items = [{"image": f"{k}.png", "patient_id": (k // 3, float(k // 3), f"{k // 3}.0")[k % 3]} for k in range(60)]
     sections = split_by_patient(items)
     patients = [{int(float(item["patient_id"])) for item in section} for section in sections.values()]
@@ -50,8 +50,8 @@ def make_datalist(folder, ids):
     return save_datalist({"training": items[:1], "validation": items[1:], "test": []}, folder / "a.json")
 
 
-def test_two_missing_patients_are_not_one(tmp_path):
-    """As JSON, whose NaN Python writes and reads."""
+def test_missing_patients_are_not_the_same_patient(tmp_path):
+    """Uses JSON with NaN, which Python writes and reads."""
     path = make_datalist(tmp_path, {"a": math.nan, "b": math.nan})
     assert check_datalist(path) == []
     (row,) = [line.split() for line in summarize_datalist(path).splitlines() if line.startswith("patients")]
@@ -62,4 +62,4 @@ def test_two_missing_patients_are_not_one(tmp_path):
 
 def test_a_patient_in_two_sections_is_found_however_the_number_is_written(tmp_path):
     (problem,) = check_datalist(make_datalist(tmp_path, {"a": 7, "b": 7.0}))
-    assert "its patient is in training[0] too" in str(problem)
+    assert "its patient is also in training[0]" in str(problem)

@@ -1,4 +1,4 @@
-"""A cache on disk serves nothing stale, and gives back what was put in."""
+"""The disk cache returns no stale items, and restores items exactly."""
 
 import os
 from enum import Enum
@@ -18,7 +18,7 @@ from tests.data.little_images import write_image
 
 
 class Counts(MapTransform):
-    """Counts how often any of its kind runs; a class attribute is no setting."""
+    """Counts the calls of all instances; class attributes are not part of the fingerprint."""
 
     calls = 0
 
@@ -38,7 +38,7 @@ def image(tmp_path):
 
 @pytest.fixture
 def prepare(image, tmp_path):
-    """Reads the image through the cache in a new dataset, and tells whether it was prepared anew."""
+    """Reads the image through the cache of a new dataset, and returns whether it was prepared again."""
 
     def run(size=(16, 16), setting=0, label="b"):
         task = ClassificationTask("finding", ["a", "b"])
@@ -52,7 +52,7 @@ def prepare(image, tmp_path):
     return run
 
 
-def test_a_second_run_finds_what_the_first_prepared(prepare):
+def test_a_second_run_reuses_the_cache_of_the_first(prepare):
     first, prepared = prepare()
     assert prepared
     second, prepared = prepare()
@@ -63,13 +63,13 @@ def test_a_second_run_finds_what_the_first_prepared(prepare):
 @pytest.mark.parametrize(
     "changed", [{"size": (16, 24)}, {"setting": 1}, {"label": "a"}], ids=["size", "setting", "label"]
 )
-def test_other_settings_are_prepared_anew(prepare, changed):
+def test_other_settings_are_prepared_again(prepare, changed):
     prepare()
     assert prepare(**changed)[1]
     assert not prepare()[1]  # both are kept
 
 
-def test_a_changed_file_is_read_anew(prepare, image):
+def test_a_changed_file_is_read_again(prepare, image):
     before, _ = prepare()
     write_image(image)
     os.utime(image, ns=(1, 1))
@@ -78,13 +78,13 @@ def test_a_changed_file_is_read_anew(prepare, image):
     assert not torch.equal(before["image"], after["image"])
 
 
-def test_changed_code_is_another_version(prepare, monkeypatch):
+def test_changed_code_counts_as_another_version(prepare, monkeypatch):
     prepare()
     monkeypatch.setattr("mtmedformer_monai.data.fingerprint.digest_package", lambda: "edited")
     assert prepare()[1]
 
 
-def test_a_damaged_entry_is_prepared_anew(prepare, tmp_path):
+def test_a_damaged_entry_is_prepared_again(prepare, tmp_path):
     prepare()
     (entry,) = (tmp_path / "cache/prepared").rglob("*.pt")
     entry.write_bytes(entry.read_bytes()[:200])
@@ -92,7 +92,7 @@ def test_a_damaged_entry_is_prepared_anew(prepare, tmp_path):
     assert not prepare()[1]
 
 
-def test_a_folder_that_cannot_be_written_to_costs_time_alone(tmp_path, caplog):
+def test_a_read_only_folder_disables_caching_without_an_error(tmp_path, caplog):
     (tmp_path / "file").touch()
     cache = DiskCache(tmp_path / "file" / "below")
     cache.save("key", {"a": 1})
@@ -104,7 +104,7 @@ class Key(str, Enum):
     SPACE = "space"
 
 
-def test_values_come_back_bit_for_bit():
+def test_values_are_restored_exactly():
     mask = torch.tensor([[0.0, 1.0], [torch.nan, 1.0]])
     soft = torch.tensor([[0.5, -0.0], [torch.nan, torch.inf]])
     image = MetaTensor(torch.rand(1, 2, 2), meta={"spacing": np.array([0.1, np.nan]), "name": "a", Key.SPACE: "RAS"})
@@ -120,6 +120,6 @@ def test_values_come_back_bit_for_bit():
     assert again["ids"] == (1, [None, "x"])
 
 
-def test_what_has_no_plain_form_is_named():
+def test_unsupported_types_are_reported():
     with pytest.raises(TypeError, match="got object"):
         pack({"a": object()})

@@ -8,7 +8,7 @@ from monai.data import DataLoader
 from monai.transforms import Compose, MapTransform, RandGaussianNoised, RandomizableTransform, Transform
 
 from mtmedformer_monai.data import RadiographDataset
-from mtmedformer_monai.data.radiograph_dataset import is_stand_in
+from mtmedformer_monai.data.radiograph_dataset import is_placeholder
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTargetsd, RandGeometryd
 from tests.data.little_images import write_image
@@ -20,7 +20,7 @@ class AddNoise(RandomizableTransform):
 
 
 class Counts(MapTransform):
-    """Counts how often it runs."""
+    """Counts its calls."""
 
     def __init__(self):
         super().__init__("image")
@@ -37,7 +37,7 @@ def reading(*more):
 
 @pytest.fixture
 def items(tmp_path):
-    """Five items, of which the second is cut off and the fourth missing."""
+    """Creates five items, of which the second is truncated and the fourth missing."""
     paths = [write_image(tmp_path / f"{index}.png") for index in range(5)]
     paths[1].write_bytes(paths[1].read_bytes()[:60])
     paths[3].unlink()
@@ -53,7 +53,7 @@ def skipped_numbers(dataset):
     return [int(Path(each["image"]).stem) for each in dataset.skipped]
 
 
-def test_no_pixel_is_read_at_the_start(items, cache):
+def test_no_pixel_is_read_on_construction(items, cache):
     counts = Counts()
     dataset = RadiographDataset(items, reading(counts), **cache)
     assert counts.calls == 0
@@ -61,7 +61,7 @@ def test_no_pixel_is_read_at_the_start(items, cache):
     assert skipped_numbers(dataset) == [3]
 
 
-def test_an_unreadable_image_is_replaced_by_one_that_adds_nothing(items, cache, tmp_path):
+def test_an_unreadable_image_is_replaced_by_a_placeholder(items, cache, tmp_path):
     tasks = [SegmentationTask("lung", ["lung"]), DetectionTask("box", ["opacity"]), ClassificationTask("finding", "ab")]
     transform = Compose(
         [
@@ -75,15 +75,15 @@ def test_an_unreadable_image_is_replaced_by_one_that_adds_nothing(items, cache, 
         item |= {"labels": {"finding": "b"}, "boxes": {"opacity": [[1, 1, 5, 5]]}}
     items[1]["boxes"] = {}  # with boxes, its header would be looked at
     dataset = RadiographDataset(items, transform, report=tmp_path / "new" / "skipped.json", **cache)
-    stand_in = dataset[1]
-    assert is_stand_in(stand_in)
-    assert not is_stand_in(dataset[0])
-    assert stand_in.keys() == dataset[0].keys()
-    assert (stand_in["image"] == 0).all()
-    assert stand_in["site"] == "site 1"
+    placeholder = dataset[1]
+    assert is_placeholder(placeholder)
+    assert not is_placeholder(dataset[0])
+    assert placeholder.keys() == dataset[0].keys()
+    assert (placeholder["image"] == 0).all()
+    assert placeholder["site"] == "site 1"
     for task in tasks:
-        assert stand_in[task.name].shape == dataset[0][task.name].shape
-        assert torch.isnan(stand_in[task.name]).all()
+        assert placeholder[task.name].shape == dataset[0][task.name].shape
+        assert torch.isnan(placeholder[task.name]).all()
     report = json.loads((tmp_path / "new" / "skipped.json").read_text())
     assert [Path(each["image"]).name for each in report] == ["1.png", "3.png"]
     assert [each["kind"] for each in report] == ["unreadable", "unreadable"]
@@ -107,7 +107,7 @@ def test_a_clean_run_leaves_no_report(tmp_path, items, caplog):
 
 
 @pytest.mark.parametrize(("kind", "calls"), [("none", 4), ("memory", 2), ("disk", 2)])
-def test_what_is_cached_is_prepared_once(items, tmp_path, kind, calls):
+def test_cached_items_are_prepared_once(items, tmp_path, kind, calls):
     counts = Counts()
     dataset = RadiographDataset([items[0], items[2]], reading(counts), cache=kind, cache_dir=tmp_path)
     for _ in range(2):
@@ -115,7 +115,7 @@ def test_what_is_cached_is_prepared_once(items, tmp_path, kind, calls):
     assert counts.calls == calls
 
 
-def test_what_is_random_is_drawn_each_time(items, cache):
+def test_random_transforms_are_drawn_on_each_access(items, cache):
     dataset = RadiographDataset(items[:1], reading(AddNoise()), **cache)
     first, second = dataset[0]["image"], dataset[0]["image"]
     assert not torch.equal(first, second)
@@ -132,14 +132,14 @@ def test_a_cached_item_equals_a_fresh_one(items, cache):
 
 
 @pytest.mark.parametrize("cached", ["none", "memory", "disk"])
-def test_what_is_done_to_an_item_does_not_reach_the_cache(items, tmp_path, cached):
+def test_changing_an_item_does_not_change_the_cache(items, tmp_path, cached):
     dataset = RadiographDataset(items[:1], reading(), cache=cached, cache_dir=tmp_path)
     before = dataset[0]["image"].clone()
     dataset[0]["image"].zero_()
     assert torch.equal(dataset[0]["image"], before)
 
 
-def test_an_unreadable_image_stops_where_told(items):
+def test_an_unreadable_image_raises_on_request(items):
     with pytest.raises(ValueError, match=r"3\.png is missing.*\n.*on_unreadable='skip'"):
         RadiographDataset(items, reading(), on_unreadable="raise")
     dataset = RadiographDataset(items[:3], reading(), on_unreadable="raise")
@@ -147,7 +147,7 @@ def test_an_unreadable_image_stops_where_told(items):
         dataset[1]
 
 
-def test_a_cohort_of_unreadable_images_alone_stops(tmp_path, items):
+def test_a_cohort_without_a_readable_image_is_rejected(tmp_path, items):
     with pytest.raises(ValueError, match="none of the 1 images can be read"):
         RadiographDataset([items[3]], reading(), report=tmp_path / "skipped.json")
     assert len(json.loads((tmp_path / "skipped.json").read_text())) == 1
@@ -156,7 +156,7 @@ def test_a_cohort_of_unreadable_images_alone_stops(tmp_path, items):
 
 
 @pytest.mark.parametrize("error", [TypeError, KeyError, ValueError, ZeroDivisionError])
-def test_errors_in_code_go_through(items, error):
+def test_errors_in_code_are_raised(items, error):
     class Mistaken(Transform):
         def __call__(self, data):
             raise error("a mistake in code")
@@ -167,17 +167,17 @@ def test_errors_in_code_go_through(items, error):
 
 
 @pytest.mark.parametrize("knob", ["cache", "on_unreadable", "on_wrong_label", "on_unused_label"])
-def test_another_choice_is_refused(items, knob):
+def test_an_unknown_choice_is_rejected(items, knob):
     with pytest.raises(ValueError, match=f"{knob} expects one of .*'perhaps'"):
         RadiographDataset(items, reading(), **{knob: "perhaps"})
 
 
-def test_a_cache_on_disk_expects_a_folder(items):
+def test_a_disk_cache_requires_a_folder(items):
     with pytest.raises(ValueError, match="cache_dir"):
         RadiographDataset(items, reading(), cache="disk")
 
 
-def test_new_data_are_examined_anew(items):
+def test_new_data_are_checked_again(items):
     dataset = RadiographDataset(items, reading())
     dataset.set_data([items[4], items[3]])
     assert [item["number"] for item in dataset] == [4]
@@ -195,7 +195,7 @@ def test_batches_are_the_same_for_any_number_of_workers(items, cache, num_worker
         assert skipped_numbers(dataset) == [1, 3]
 
 
-def test_random_draws_do_not_depend_on_when_an_image_proved_unreadable(items):
+def test_random_draws_do_not_depend_on_when_an_image_turns_out_unreadable(items):
     def epoch(dataset):
         dataset.transform.set_random_state(5)
         return torch.stack([item["image"] for item in dataset])

@@ -12,18 +12,18 @@ def test_paths_below_the_new_folder_are_relative_and_others_absolute(tmp_path):
     }
 
 
-def test_relative_folders_will_do(tmp_path, monkeypatch):
+def test_relative_folders_are_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert rebase_item({"image": "a.png"}, Path("raw"), Path())["image"] == "raw/a.png"
 
 
-def test_there_and_back_changes_nothing(tmp_path):
+def test_rebasing_back_restores_the_datalist(tmp_path):
     datalist = {"training": [{"image": "x/a.png", "masks": {"lung": "m.png"}}], "test": [], "name": "set", "n": [1]}
     there = rebase_datalist(datalist, tmp_path / "a", tmp_path / "b" / "c")
     assert there["training"][0]["image"] == str(tmp_path / "a" / "x" / "a.png")
     assert rebase_datalist(there, tmp_path / "b" / "c", tmp_path / "a") == datalist
 
 
-def test_a_folder_gets_the_usual_file_name():
+def test_a_folder_gets_the_default_file_name():
     assert datalist_path("out/set.json") == Path("out/set.json")
     assert datalist_path("out/set") == Path("out/set/datalist.json")

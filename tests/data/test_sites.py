@@ -6,7 +6,7 @@ from mtmedformer_monai.data.sites import partition_across_sites
 
 
 def make_datalist(num_patients=60):
-    """Two images a patient, three scanners, two classes, all kinds of annotation."""
+    """Creates a datalist with two images per patient, three scanners, two classes and all annotations."""
     items = [
         {
             "image": f"{patient}-{number}.png",
@@ -28,7 +28,7 @@ def images(datalist):
 
 
 @pytest.mark.parametrize("partition", ["iid", "site", "labels", "tasks"])
-def test_every_image_comes_to_one_site_in_its_section_and_patients_stay_whole(partition):
+def test_every_image_is_assigned_to_one_site_by_patient_and_keeps_its_section(partition):
     whole = make_datalist()
     sites = partition_across_sites(whole, 3, partition, seed=4, stratify_on="finding")
     assert sorted(name for site in sites for name in images(site)) == sorted(images(whole))
@@ -40,11 +40,11 @@ def test_every_image_comes_to_one_site_in_its_section_and_patients_stay_whole(pa
     assert sites == partition_across_sites(whole, 3, partition, seed=4, stratify_on="finding")
 
 
-def test_alike_sites_are_of_one_size():
+def test_iid_sites_have_equal_sizes():
     assert [len(images(site)) for site in partition_across_sites(make_datalist(), 3)] == [40, 40, 40]
 
 
-def test_by_scanner_each_site_has_its_own():
+def test_partition_by_site_separates_scanners():
     sites = partition_across_sites(make_datalist(), 3, "site")
     assert [{item["site"] for item in site["training"]} for site in sites] == [
         {"scanner 0"},
@@ -55,14 +55,14 @@ def test_by_scanner_each_site_has_its_own():
         partition_across_sites(make_datalist(), 4, "site")
 
 
-def test_by_labels_shares_differ():
+def test_partition_by_labels_yields_different_class_frequencies():
     sites = partition_across_sites(make_datalist(200), 3, "labels", seed=1, stratify_on="finding")
     counts = [Counter(item["labels"]["finding"] for item in site["training"]) for site in sites]
     shares = [count["pneumonia"] / count.total() for count in counts]
     assert max(shares) - min(shares) > 0.2
 
 
-def test_by_tasks_a_site_learns_from_one_kind_of_annotation_and_is_tested_on_all():
+def test_partition_by_tasks_keeps_one_kind_of_annotation_except_in_the_test_section():
     sites = partition_across_sites(make_datalist(), 3, "tasks")
     for site, kind in zip(sites, ("masks", "boxes", "labels"), strict=True):
         kinds = {key for item in site["training"] + site["validation"] for key in item}
@@ -73,7 +73,7 @@ def test_by_tasks_a_site_learns_from_one_kind_of_annotation_and_is_tested_on_all
     assert "boxes" in two[1]["training"][0]
 
 
-def test_what_can_not_be_partitioned_is_reported():
+def test_invalid_partitions_are_reported():
     with pytest.raises(ValueError, match="partition expects one of"):
         partition_across_sites(make_datalist(), 3, "weather")
     with pytest.raises(ValueError, match="of 6 has no training images"):

@@ -13,7 +13,7 @@ def no_reading(path: Path):
 no_reading.__name__ = read_image_size.__name__
 
 
-def test_a_second_start_opens_no_file(tmp_path):
+def test_sizes_are_read_only_once(tmp_path):
     image = write_image(tmp_path / "a.png", width=12, height=8)
     first = SizeCache(tmp_path / "new" / "sizes.json")
     assert first.read(image, read_image_size) == (8, 12)

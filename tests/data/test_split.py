@@ -28,12 +28,12 @@ def test_no_patient_is_in_two_sections_and_no_image_is_lost(seed):
     assert sorted(item["image"] for part in sections.values() for item in part) == sorted(i["image"] for i in items)
 
 
-def test_sections_hold_their_fractions():
+def test_sections_have_their_fractions():
     sections = split_by_patient(make_items(), {"training": 0.5, "validation": 0.3, "test": 0.2})
     assert {name: len(part) for name, part in sections.items()} == {"training": 100, "validation": 60, "test": 40}
 
 
-def test_every_section_gets_its_share_of_each_class():
+def test_every_section_gets_its_fraction_of_each_class():
     sections = split_by_patient(make_items(), {"training": 0.6, "test": 0.4}, stratify_on="finding")
     counts = {name: Counter(item["labels"]["finding"] for item in part) for name, part in sections.items()}
     assert counts == {"training": {"normal": 90, "pneumonia": 30}, "test": {"normal": 60, "pneumonia": 20}}
@@ -54,7 +54,7 @@ def test_the_order_of_items_does_not_matter_and_the_seed_does():
 
 
 @pytest.mark.parametrize("patient", [{}, {"patient_id": None}, {"patient_id": ""}], ids=["left out", "null", "empty"])
-def test_an_item_without_patient_is_refused(patient):
+def test_an_item_without_a_patient_is_rejected(patient):
     with pytest.raises(ValueError, match=r"item 4 has no 'patient_id'.*pseudonym"):
         split_by_patient([*make_items(2), {"image": "x.png", **patient}])
 
@@ -64,22 +64,22 @@ def test_an_item_without_patient_is_refused(patient):
     [{"training": 0.5}, {"training": 0.5, "dev": 0.5}, {"training": 1.5, "test": -0.5}],
     ids=["sum", "name", "negative"],
 )
-def test_what_are_no_fractions_is_refused(fractions):
-    with pytest.raises(ValueError, match="fractions expects shares"):
+def test_invalid_fractions_are_rejected(fractions):
+    with pytest.raises(ValueError, match="fractions expects numbers"):
         split_by_patient(make_items(), fractions)
 
 
-def test_too_few_patients_are_told():
+def test_too_few_patients_are_reported():
     with pytest.raises(ValueError, match="1 patients are too few"):
         split_by_patient(make_items(1))
 
 
-def test_a_task_that_nobody_labeled_is_told():
+def test_a_task_without_labels_is_reported():
     with pytest.raises(ValueError, match="stratify_on='view'"):
         split_by_patient(make_items(), stratify_on="view")
 
 
-def test_a_datalist_is_split_anew_with_paths_that_hold(tmp_path):
+def test_a_datalist_is_split_again_with_valid_paths(tmp_path):
     source = save_datalist({"training": make_items(), "test": [], "name": "set"}, tmp_path / "a" / "datalist.json")
     target = split_datalist(source, tmp_path / "b", {"validation": 1.0}, seed=1)
     datalist = read_datalist(target)
@@ -88,7 +88,7 @@ def test_a_datalist_is_split_anew_with_paths_that_hold(tmp_path):
     assert datalist["validation"][0]["image"] == str(tmp_path / "a" / "0-0.png")
 
 
-def test_holding_out_a_validation_part_is_by_patient_and_always_the_same():
+def test_the_held_out_validation_is_split_by_patient_and_deterministic():
     items = [
         {"image": str(number), "patient_id": number // 2, "labels": {"x": "ab"[number % 4 // 2]}}
         for number in range(40)

@@ -17,7 +17,7 @@ NAN = torch.nan
 
 
 class Images:
-    """Single images: each one's pixels and class are its number."""
+    """Single images whose pixels and class are their index."""
 
     def __init__(self, items):
         self.data = items
@@ -36,7 +36,7 @@ def item(study, laterality, view, **more):
     return {"study_id": study, "laterality": laterality, "view": view, **more}
 
 
-def test_views_stand_in_their_places_and_missing_ones_are_nan():
+def test_views_are_ordered_and_missing_ones_are_nan():
     images = Images([item("a", "L", "MLO"), item("b", "R", "CC"), item("a", "R", "CC")])
     studies = StudyDataset(images, ["pathology", "lesion"])
     assert [study["study_id"] for study in studies] == ["a", "b"]
@@ -48,29 +48,29 @@ def test_views_stand_in_their_places_and_missing_ones_are_nan():
     assert first["files"] == ["2.dcm", "", "", "0.dcm"]
 
 
-def test_the_header_tells_where_the_datalist_is_silent_and_other_views_stand_in():
+def test_views_are_taken_from_the_header_and_other_views_are_substitutes():
     images = Images([{"study_id": "a", "header": ("L", "ML")}, {"study_id": "a", "header": ("L", "XCCL")}])
     assert StudyDataset(images)[0]["files"] == ["", "", "1.dcm", "0.dcm"]
 
 
-def test_a_screening_view_takes_the_place_of_a_stand_in(caplog):
+def test_a_screening_view_replaces_a_substitute(caplog):
     images = Images([item("a", "L", "ML"), item("a", "L", "MLO"), item("a", "L", "LM")])
     with caplog.at_level(logging.WARNING):
         assert StudyDataset(images)[0]["files"] == ["", "", "", "1.dcm"]
-    assert "2 images have no place in their study" in caplog.text
+    assert "2 images are not used" in caplog.text
 
 
-def test_images_without_a_study_are_studies_of_their_own():
+def test_images_without_a_study_are_separate_studies():
     images = Images([{"laterality": "L", "view": "CC"}, {"laterality": "L", "view": "CC"}])
     assert len(StudyDataset(images)) == 2
 
 
-def test_images_of_no_known_view_are_an_error_with_the_remedy():
-    with pytest.raises(ValueError, match="give `laterality`"):
+def test_images_without_a_known_view_raise_an_error_with_the_remedy():
+    with pytest.raises(ValueError, match="specify `laterality`"):
         StudyDataset(Images([{"study_id": "a"}]))
 
 
-def test_batches_of_studies_become_targets_of_images_breasts_and_studies():
+def test_batches_of_studies_yield_targets_per_image_breast_and_study():
     images = Images([item("a", "L", "MLO"), item("b", "R", "CC"), item("a", "R", "CC"), item("b", "R", "MLO")])
     tasks = [SegmentationTask("lesion", ["lesion"]), ClassificationTask("pathology", ["n", "b", "m"])]
     study_tasks = [
@@ -87,7 +87,7 @@ def test_batches_of_studies_become_targets_of_images_breasts_and_studies():
     assert targets["study_p"].tolist() == [2, 1]
 
 
-def test_views_are_told_by_headers_and_an_unreadable_image_is_a_missing_view(make_dicom, tmp_path):
+def test_views_are_read_from_headers_and_an_unreadable_image_is_a_missing_view(make_dicom, tmp_path):
     views = {"L": ("CC", "MLO"), "R": ("CC",)}
     items = [
         {"image": str(make_dicom(modality="MG", name=f"{side}{view}.dcm", ImageLaterality=side, ViewPosition=view))}

@@ -5,7 +5,7 @@ from PIL import Image
 from mtmedformer_monai.data import find_studies
 
 
-def test_dicom_files_share_a_study_by_its_uid_wherever_they_lie(make_dicom, tmp_path):
+def test_dicom_files_are_grouped_by_study_uid_in_any_folder(make_dicom, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     one = {"modality": "MG", "StudyInstanceUID": "1.2.3", "ImageLaterality": "R", "ViewPosition": "CC"}
@@ -17,7 +17,7 @@ def test_dicom_files_share_a_study_by_its_uid_wherever_they_lie(make_dicom, tmp_
     assert [(item["laterality"], item["view"]) for item in found] == [("R", "CC"), ("L", "MLO"), ("R", "CC")]
 
 
-def test_other_files_share_a_study_by_their_folder(tmp_path):
+def test_other_files_are_grouped_by_folder(tmp_path):
     for name in ("anna/left.png", "anna/right.png", "berta/left.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name)
@@ -27,7 +27,7 @@ def test_other_files_share_a_study_by_their_folder(tmp_path):
     assert not any("view" in item for item in found)
 
 
-def test_a_missing_path_is_told(tmp_path):
+def test_a_missing_path_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="no image at"):
         find_studies(tmp_path / "none")
 

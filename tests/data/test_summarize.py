@@ -35,7 +35,7 @@ def test_studies_are_counted_where_there_are_any(tmp_path):
     assert "studies 2 0 0 2" in [" ".join(line.split()) for line in summarize_datalist(path).splitlines()]
 
 
-def test_columns_line_up(tmp_path):
+def test_columns_are_aligned(tmp_path):
     items = [{"image": str(number), "site": "a hospital with a long name"} for number in range(1234)]
     lines = summarize_datalist(save_datalist({"test": items}, tmp_path / "d.json")).splitlines()
     assert len({len(line) for line in lines}) == 1

@@ -1,4 +1,4 @@
-"""What `datalist check` passes is trained on, and what it refuses is not: one examination serves both."""
+"""Training uses exactly the items that pass `datalist check`, since both run the same checks."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from monai.transforms import Compose
 from PIL import Image
 
 from mtmedformer_monai.data import RadiographDataset, check_datalist, load_datalist, save_datalist
-from mtmedformer_monai.data.radiograph_dataset import is_stand_in
+from mtmedformer_monai.data.radiograph_dataset import is_placeholder
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.transforms import LoadRadiographd, LoadTargetsd
 from tests.data.little_images import write_image
@@ -45,7 +45,7 @@ LABELS = ["normal", "pneumonia", "pneumonitis", "edema", None, NAN, 1, True, ["e
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Images of 12 x 8 pixels, masks, and what can be wrong with either."""
+    """Creates images of 12 x 8 pixels and masks, valid and invalid ones."""
     folder = tmp_path_factory.mktemp("cohort")
     for name in ("0.png", "1.png", "2.png", "folder/only.png", "mask.png", "mask.jpg"):
         write_image(folder / name)
@@ -84,7 +84,7 @@ ITEMS = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.lists(ITEMS, min_size=1, max_size=5))
-def test_what_the_check_passes_is_trained_on_and_nothing_else(folder, items):
+def test_exactly_the_items_that_pass_the_check_are_trained_on(folder, items):
     path = save_datalist({"training": [{"image": "0.png"}, *items]}, folder / "datalist.json")
     problems = check_datalist(path, transforms=read().transforms)
     refused = {problem.index for problem in problems if problem.kind in ("annotation", "unreadable")}
@@ -93,7 +93,7 @@ def test_what_the_check_passes_is_trained_on_and_nothing_else(folder, items):
     dataset = RadiographDataset(loaded, read(), cache="none", on_wrong_label="skip", num_workers=1)
     trained = set()
     for item, loaded_item in zip(dataset.data, dataset, strict=True):
-        if is_stand_in(loaded_item):
+        if is_placeholder(loaded_item):
             continue
         trained.add(item["number"])
         for task in TASKS:
@@ -130,7 +130,7 @@ def test_a_renamed_class_of_many_images_is_listed_in_part(folder):
 
 
 @pytest.mark.parametrize(
-    ("annotation", "told"),
+    ("annotation", "message"),
     [
         ({"labels": {"density": "A"}}, "label 'density': 2 images"),
         ({"masks": {"heart": "mask.png"}}, "mask 'heart': 2 images"),
@@ -138,20 +138,20 @@ def test_a_renamed_class_of_many_images_is_listed_in_part(folder):
     ],
     ids=["task", "structure", "box class"],
 )
-def test_annotations_that_no_task_reads_are_never_dropped_in_silence(folder, annotation, told, caplog):
+def test_annotations_that_no_task_uses_are_never_dropped_silently(folder, annotation, message, caplog):
     items = [{"image": "0.png"} | annotation, {"image": "1.png"} | annotation, {"image": "2.png"}]
     data = load_datalist(save_datalist({"training": items}, folder / "unused.json"), "training")
-    with pytest.raises(ValueError, match=told) as error:
+    with pytest.raises(ValueError, match=message) as error:
         RadiographDataset(data, read())
     assert "on_unused_label='ignore'" in str(error.value)
     assert len(RadiographDataset(data, read(), on_unused_label="ignore")) == 3
-    assert told in caplog.text
+    assert message in caplog.text
     assert {problem.kind for problem in check_datalist(folder / "unused.json", transforms=read().transforms)} == {
         "unused"
     }
 
 
-def test_a_mask_that_changes_after_the_start_is_told_when_it_is_met(folder, tmp_path):
+def test_a_mask_that_changes_after_construction_is_reported_on_access(folder, tmp_path):
     shutil.copy(folder / "mask.png", tmp_path / "mask.png")
     data = [{"image": str(folder / "0.png"), "masks": {"lung": str(tmp_path / "mask.png")}}]
     dataset = RadiographDataset(data, read())
@@ -165,7 +165,7 @@ def test_inference_reads_no_label(folder):
     assert len(RadiographDataset(data, Compose([LoadRadiographd("image")]))) == 1
 
 
-def test_every_item_without_an_image_is_named(tmp_path):
+def test_every_item_without_an_image_is_reported(tmp_path):
     items = [{"image": "a.png"}, {}, {"image": ["a.png"]}, "a.png"]
     (tmp_path / "list.json").write_text(json.dumps({"training": items}))
     with pytest.raises(ValueError, match=r"(?s)training\[1\].*training\[2\].*training\[3\]"):

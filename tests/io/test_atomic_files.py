@@ -36,8 +36,8 @@ def test_failure_while_writing_keeps_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_killed_while_writing(tmp_path):
-    """A process that is killed with SIGKILL in the middle of the file leaves the old one, and a leftover."""
+def test_a_killed_process_keeps_the_old_file(tmp_path):
+    """A process killed with SIGKILL while writing leaves the old file and a partial file."""
     path = tmp_path / "model.pt"
     save_checkpoint({"epoch": 1}, path)
     child = os.fork()
@@ -59,7 +59,7 @@ def test_killed_while_writing(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 10, 0.5, 0.99], ids=["empty", "head", "half", "almost"])
-def test_cut_off_file_is_refused(tmp_path, keep):
+def test_a_truncated_file_is_rejected(tmp_path, keep):
     path = tmp_path / "model.pt"
     save_checkpoint({"weight": torch.rand(1000)}, path)
     whole = path.read_bytes()
@@ -68,7 +68,7 @@ def test_cut_off_file_is_refused(tmp_path, keep):
         load_checkpoint(path)
 
 
-def test_damaged_weights_are_refused(tmp_path):
+def test_damaged_weights_are_rejected(tmp_path):
     path = tmp_path / "model.pt"
     save_checkpoint({"weight": torch.ones(1000)}, path)
     content = path.read_bytes()
@@ -78,14 +78,14 @@ def test_damaged_weights_are_refused(tmp_path):
         load_checkpoint(path)
 
 
-def test_code_is_refused(tmp_path):
+def test_code_is_rejected(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"network": torch.nn.Linear(1, 1)}, path)
     with pytest.raises(ValueError, match="more than tensors and plain values"):
         load_checkpoint(path)
 
 
-def test_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"found none at .*none\.pt"):
         load_checkpoint(tmp_path / "none.pt")
 
@@ -97,7 +97,7 @@ def wait_for(condition, seconds: float = 20.0) -> None:
         time.sleep(0.01)
 
 
-def test_leftovers_are_checkpoints_alone(tmp_path):
+def test_only_partial_checkpoints_are_removed(tmp_path):
     for name in ("model.pt.abc.partial", "notes.partial", "model.pt"):
         Path(tmp_path / name).touch()
     assert [p.name for p in remove_leftovers(tmp_path)] == ["model.pt.abc.partial"]

@@ -19,17 +19,17 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_the_parser_gives_the_text_back_by_itself_and_in_an_expression(text):
+def test_the_parser_restores_the_text_in_a_value_and_in_an_expression(text):
     parser = ConfigParser({"folder": config_text(text), "file": "$@folder + '/x'", "y": 1, "z": 2})
     assert parser.get_parsed_content("folder") == text
     assert parser.get_parsed_content("file") == f"{text}/x"
 
 
-def test_a_plain_path_stays_as_it_is():
+def test_a_plain_path_is_unchanged():
     assert config_text("/data/my images, 2024") == "/data/my images, 2024"
 
 
-def test_a_path_that_the_parser_has_changed_is_told_with_what_to_type(caplog):
+def test_a_path_changed_by_the_parser_is_reported_with_the_remedy(caplog):
     mangled = ConfigParser({"folder": "/data/ward#3"}).get_parsed_content("folder")
     warn_if_mangled(mangled)
     (record,) = caplog.records

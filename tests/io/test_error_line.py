@@ -1,4 +1,4 @@
-"""The last line of a failed run is the message, whatever MONAI wraps around it."""
+"""The last line of a failed run is the original message without MONAI's wrappers."""
 
 import subprocess
 import sys
@@ -20,20 +20,20 @@ def caught(call):
     return error.value
 
 
-def test_below_the_wrapping_of_transforms():
+def test_errors_wrapped_by_transforms():
     error = caught(lambda: Compose([Lambda(fail)])(1))
     assert type(root_cause(error)) is ValueError
     assert error_line(error) == "error: it is cut short; fetch it again."
 
 
-def test_below_the_wrapping_of_expressions_and_components():
+def test_errors_wrapped_by_expressions_and_components():
     parser = ConfigParser({"a": "$int('x')", "b": {"_target_": "builtins.int", "_args_": ["x"]}, "c": "$@a"})
     for name in ("a", "c"):
         line = error_line(caught(lambda name=name: parser.get_parsed_content(name)))
         assert line == "error: invalid literal for int() with base 10: 'x'"
 
 
-def test_a_message_that_was_raised_from_another_is_the_better_one():
+def test_an_error_raised_from_another_keeps_its_own_message():
     def read():
         try:
             fail(None)
@@ -58,11 +58,11 @@ def test_kinds_of_errors(error, line):
     assert error_line(error) == line
 
 
-def test_a_long_message_is_cut():
+def test_a_long_message_is_truncated():
     assert len(error_line(ValueError("x" * 10 * LONGEST))) < LONGEST + 20
 
 
-def test_an_error_of_a_worker_is_read_out_of_its_trace():
+def test_the_error_of_a_worker_is_extracted_from_its_traceback():
     from torch.utils.data import DataLoader
 
     class Broken:

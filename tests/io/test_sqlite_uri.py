@@ -9,7 +9,7 @@ NAMES = ["plain", "a b", "run 1?b=2", "a#b", "50%25", "100%", "a@b:c", 'it\'s "q
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_file_opened_lies_at_the_path_and_nowhere_else(tmp_path, name):
+def test_exactly_the_file_at_the_path_is_opened(tmp_path, name):
     path = tmp_path / name / "store.db"
     path.parent.mkdir()
     engine = create_engine(sqlite_uri(path))
@@ -22,11 +22,11 @@ def test_the_file_opened_lies_at_the_path_and_nowhere_else(tmp_path, name):
     assert sqlite_file(sqlite_uri(path)) == path
 
 
-def test_a_plain_path_can_be_typed(tmp_path, monkeypatch):
+def test_a_plain_path_is_not_encoded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sqlite_uri("output/mlflow.db") == f"sqlite:///{tmp_path}/output/mlflow.db"
 
 
 @pytest.mark.parametrize("uri", ["http://tracker:5000", "sqlite:///:memory:", "postgresql://host/db", "sqlite://"])
-def test_what_is_no_file_has_none(uri):
+def test_other_uris_have_no_file(uri):
     assert sqlite_file(uri) is None

@@ -7,7 +7,7 @@ from mtmedformer_monai.io.walk_files import glob_files, list_files
 
 @pytest.fixture
 def tree(tmp_path):
-    """Builds `tree("in/a.png", "in/link -> store")`, links relative to the folder of the test."""
+    """Returns a function, `tree("in/a.png", "in/link -> store")`, that creates files and links in the test folder."""
 
     def make(*entries):
         for entry in entries:
@@ -42,30 +42,30 @@ def test_links_of_links(tree):
     assert names(root, list_files(root / "in")) == ["in/first/second/a.png"]
 
 
-def test_circles_end(tree):
+def test_circular_links_terminate(tree):
     root = tree("in/a.png", "in/b/up -> in", "in/b/self -> in/b", "in/x/y -> in/z", "in/z/w -> in/x", "in/z/c.png")
     assert names(root, list_files(root / "in")) == ["in/a.png", "in/z/c.png"]
 
 
-def test_each_real_folder_once_by_its_own_path(tree):
+def test_each_real_folder_is_listed_once_by_its_own_path(tree):
     root = tree("in/a_link -> in/z", "in/z/1.png", "in/m -> store", "in/n -> store", "store/2.png")
     assert names(root, list_files(root / "in")) == ["in/m/2.png", "in/z/1.png"]
 
 
-def test_hidden_ones_are_left_out(tree):
+def test_hidden_files_are_excluded(tree):
     root = tree("in/.git/a.png", "in/.b.png", "in/c.png", "in/.link -> store", "store/d.png")
     assert names(root, list_files(root / "in")) == ["in/c.png"]
 
 
-def test_links_that_lead_nowhere_are_told(tree, caplog):
+def test_broken_links_are_logged(tree, caplog):
     root = tree("in/a.png", "in/gone.png -> none.png", "in/self -> in/self")
     assert names(root, list_files(root / "in")) == ["in/a.png"]
-    assert "what lies behind 2 links that lead nowhere or in a circle is missing" in caplog.text
+    assert "the contents of 2 broken or circular links are missing" in caplog.text
     assert "gone.png" in caplog.text
 
 
-def test_folders_that_cannot_be_read_are_told(tree, caplog, monkeypatch):
-    """A superuser may read all: the refusal is made up."""
+def test_unreadable_folders_are_logged(tree, caplog, monkeypatch):
+    """The permission error is simulated, since a superuser can read all folders."""
     root = tree("in/a.png", "in/locked/b.png", "in/open/c.png")
     scan = os.scandir
 
@@ -76,11 +76,11 @@ def test_folders_that_cannot_be_read_are_told(tree, caplog, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert names(root, list_files(root / "in")) == ["in/a.png", "in/open/c.png"]
-    assert "what lies behind 1 folders that cannot be read is missing; mend their permissions" in caplog.text
+    assert "the contents of 1 folders that cannot be read are missing; fix their permissions" in caplog.text
     assert "locked" in caplog.text
 
 
-def test_nothing_is_told_where_all_is_there(tree, caplog):
+def test_nothing_is_logged_without_problems(tree, caplog):
     list_files(tree("a.png", "b/c.png"))
     assert not caplog.text
 
@@ -104,13 +104,13 @@ def test_patterns(tree, pattern, found):
     assert names(root / "in", glob_files(root / "in", pattern)) == found
 
 
-def test_patterns_without_links_are_those_of_pathlib(tree):
+def test_patterns_without_links_agree_with_pathlib(tree):
     root = tree("1.png", "a/2.png", "a/b/3.png", "c/b/4.txt")
     for pattern in ("*", "**/*", "a/**/*.png", "**/b/*", "*/b/*.png"):
         expected = sorted(path for path in root.glob(pattern) if path.is_file())
         assert glob_files(root, pattern) == expected
 
 
-def test_one_deep_part_at_the_most(tmp_path):
-    with pytest.raises(ValueError, match="one '\\*\\*/' at the most"):
+def test_more_than_one_recursive_part_is_rejected(tmp_path):
+    with pytest.raises(ValueError, match="at most one '\\*\\*/'"):
         glob_files(tmp_path, "**/a/**/b")

@@ -1,1 +1,1 @@
-"""Converters of public data sets to datalists, one file per set."""
+"""Converters of public datasets."""

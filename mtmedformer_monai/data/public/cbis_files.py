@@ -1,4 +1,4 @@
-"""Finds CBIS-DDSM's images and outlines on disk, and reads an outline."""
+"""Finds the images and outlines of CBIS-DDSM, and reads outlines."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ from mtmedformer_monai.transforms.dicom.read import read_header
 from .set_files import PICTURES, SetFolder
 
 RELEASE = (
-    "the four tables mass_case_description_train_set.csv, ... beside TCIA's case folders Mass-Training_P_...; or csv/ "
+    "the four tables mass_case_description_train_set.csv, ... and TCIA's case folders Mass-Training_P_...; or csv/ "
     "and jpeg/ of Kaggle's JPEG copy"
 )
 ASPECT_TOLERANCE = 0.02
 MIN_SCALE = 0.5
-"""An outline's mask may be scaled, down to this; what is smaller or of another shape is a crop."""
+"""Minimum scale of an outline's mask relative to its image; smaller files, or other aspect ratios, are crops."""
 
 
 @dataclass(frozen=True)
 class CbisFiles:
-    """Where the files of a copy are.
+    """Index of the files of a release.
 
     Attributes:
-        folder: the set's.
-        places: {case, or series UID: files below it}.
-        part: which part of a path in the tables names the place: 0 the case, 2 the series.
+        folder: the dataset folder.
+        places: {case or series UID: its files}.
+        part: index of the component of the tables' paths that identifies the place: 0 for the case, 2 for the series.
     """
 
     folder: SetFolder
     places: Mapping[str, Sequence[Path]]
     part: int
 
-    def find(self, *told: str) -> list[Path]:
-        """The files of the places that paths of the tables name; the tables' own file names are those of 2017."""
-        paths = [path.strip().strip("/") for path in told]
+    def find(self, *listed: str) -> list[Path]:
+        """Returns the files for paths listed in the tables, whose file names are those of the release of 2017."""
+        paths = [path.strip().strip("/") for path in listed]
         names = dict.fromkeys(path.split("/")[self.part] for path in paths if path.count("/") >= self.part)
         return [path for name in names for path in self.places.get(name, ())]
 
 
 def find_cbis_files(folder: Path) -> CbisFiles:
-    """Indexes a copy in TCIA's layout, or in that of the JPEG copy.
+    """Indexes a folder in TCIA's layout, or in that of the JPEG copy.
 
     Raises:
-        FileNotFoundError: it is neither.
+        FileNotFoundError: the folder has neither layout.
     """
     files = SetFolder(folder, RELEASE)
     pictures = files.find(r"(^|/)(jpe?g|png)/[^/]+/[^/]+$", PICTURES)
@@ -75,14 +75,14 @@ def _by_place(paths: Sequence[Path], folder: Path, place: re.Pattern[str]) -> di
 
 
 def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
-    """Reads the mask among an outline's files: the largest; the other is a crop around the lesion.
+    """Reads the mask among an outline's files, which is the largest one; the other is a crop around the lesion.
 
     Args:
-        files: DICOM or JPEG.
-        size: (H, W) of the image; some masks are of another size, and are scaled by nearest neighbor.
+        files: DICOM or JPEG files.
+        size: (H, W) of the image; masks of another size are resampled with nearest-neighbor interpolation.
 
     Returns:
-        bool (H, W); None where none of the files is a mask of the image, or has content.
+        bool (H, W); None if no file is a mask of the image, or all files are empty.
     """
     sizes = {file: read_image_size(file) for file in files if file.stat().st_size}
     if not sizes:
@@ -98,7 +98,7 @@ def read_outline(files: list[Path], size: tuple[int, int]) -> Mask | None:
 
 
 def _read_mask(file: Path) -> Mask:
-    """What is above half of the file's range: JPEG has noise around edges."""
+    """Reads a mask with a threshold of half the maximum, since JPEG compression causes noise around edges."""
     if file.suffix.lower() not in PICTURES:
         pixels, _ = decode_pixels(file, read_header(file))
     else:

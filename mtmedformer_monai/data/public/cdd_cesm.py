@@ -5,18 +5,18 @@ research", Scientific Data 9 (2022), 122, https://doi.org/10.1038/s41597-022-012
 Archive, https://www.cancerimagingarchive.net/collection/cdd-cesm/ (https://doi.org/10.7937/29kw-ae92). 2,006 JPEG
 images of 326 patients, one hospital in Cairo.
 
-Licence: CC BY 4.0; cite the paper, the collection and TCIA.
+License: CC BY 4.0; cite the paper, the collection and TCIA.
 
-Releases that are known: TCIA's `Radiology-manual-annotations.xlsx` (its sheet `all`; a CSV of it will do),
+Supported releases: TCIA's `Radiology-manual-annotations.xlsx` (sheet `all`, also as CSV),
 `Radiology_hand_drawn_segmentations_v2.csv`, and `Low energy images of CDD-CESM/*.jpg`, at any depth. Spaces and hyphens
-in names vary between copies. A part of the images will do.
+in names vary between copies. A subset of the images is sufficient.
 
-- `pathology`: normal, benign or malignant, by pathology or follow-up of each case.
-- `lesion`: what the radiologists outlined by hand. An image that is normal has an empty mask. One that is not, but has
-  points alone or nothing marked, has no annotation; nor has one that is called normal and has outlines.
-- `breast_density`: ACR A to D, told of low-energy images alone.
+- `pathology`: normal, benign or malignant, from pathology or follow-up of each case.
+- `lesion`: the radiologists' outlines. Normal images have an empty mask. Other images with points only, or without any
+  mark, are not annotated, nor are normal images with outlines.
+- `breast_density`: ACR A to D, available for low-energy images only.
 
-There is no official split: 70 / 15 / 15 by patient. A patient has one study.
+There is no official split: 70/15/15 by patient. Each patient has one study.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ SUBTRACTED = r"(^|/)subtracted[^/]*/"
 
 
 def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
-        masks_folder: where the masks go that are drawn from the outlines.
-        subtracted: takes in the subtracted images too, which show contrast medium and do not resemble mammograms.
+        folder: dataset folder.
+        masks_folder: output folder of the masks drawn from the outlines.
+        subtracted: whether to include the subtracted images, which show contrast agent and do not resemble mammograms.
 
     Returns:
-        Datalist with paths relative to `folder`, and absolute ones of the masks.
+        Datalist with image paths relative to `folder` and absolute mask paths.
 
     Raises:
         FileNotFoundError: a table or the images are missing.
@@ -70,7 +70,7 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
     pattern = f"{LOW_ENERGY}|{SUBTRACTED}" if subtracted else LOW_ENERGY
     found = files.images(pattern, PICTURES, "'Low energy images of CDD-CESM'/*.jpg")
     images = {key: path for name, path in found.items() if (key := _key(name)) in rows}
-    files.tell_present(len(images), len(found))
+    files.log_present(len(images), len(found))
     items = []
     for key, image in show_progress(images.items(), "Masks", "image"):
         items.append(_make_item(image, rows[key], shapes.get(key, []), masks_folder / f"{key}.png", folder))
@@ -83,7 +83,7 @@ def _read_annotations(files: SetFolder) -> list[Row]:
 
 
 def _key(name: str) -> str:
-    """P1_L_DM_MLO, however the name is spaced and spelled, and whether or not it ends in .jpg."""
+    """Normalizes a name to the form P1_L_DM_MLO, regardless of spaces, hyphens, case and file extension."""
     return re.sub(r"\.(jpe?g|png)$", "", name.replace(" ", "").replace("-", "_"), flags=re.IGNORECASE).upper()
 
 
@@ -97,7 +97,7 @@ def _make_item(image: Path, row: Row, shapes: Sequence[Shape], output: Path, fol
 
 
 def _annotate(image: Path, is_normal: bool, shapes: Sequence[Shape], output: Path) -> Item:
-    """Mask and boxes; nothing where outlines and pathology do not go together."""
+    """Returns mask and boxes; empty if outlines and pathology are inconsistent."""
     height, width = read_image_size(image)
     lesions = [mask for shape in shapes if (mask := draw_shape(shape, height, width)) is not None]
     if is_normal == bool(shapes) or (shapes and not lesions):

@@ -1,4 +1,4 @@
-"""The public sets that we make datalists of, by name."""
+"""Registry of the supported public datasets, and their conversion to datalists."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .task_classes import classes_of
 
 @dataclass(frozen=True)
 class Converter:
-    """A public set.
+    """A public dataset.
 
     Attributes:
-        tasks: that the set has labels for; those that no bundle has are tasks of their own, see docs/data.md.
-        licence: of the set.
-        description: one line.
-        writes: kinds of files that have to be written, 'masks' or 'images'. The `convert(folder)` of the file named
-            like the set takes a folder for each as a further argument.
+        tasks: tasks for which the dataset has labels; for tasks that no bundle defines, see docs/data.md.
+        license: short description of the license.
+        description: one-line description.
+        writes: kinds of files that the conversion writes, 'masks' or 'images'. The function `convert(folder, ...)` of
+            the module named after the dataset takes an output folder for each as a further argument.
     """
 
     tasks: tuple[str, ...]
-    licence: str
+    license: str
     description: str
     writes: tuple[str, ...] = ()
 
@@ -35,28 +35,28 @@ CONVERTERS = {
     "kermany": Converter(
         ("finding", "pneumonia_type"),
         "CC BY 4.0",
-        "5,856 X-rays of children: normal or pneumonia, bacterial or viral",
+        "5,856 pediatric X-rays: normal or pneumonia, bacterial or viral",
     ),
     "nih_chestxray14": Converter(
         ("finding", "opacity_box"),
-        "free use, name the NIH Clinical Center",
-        "112,120 X-rays of adults: pneumonia or no finding, boxes on some pneumonias",
+        "free use, attribution to the NIH Clinical Center",
+        "112,120 X-rays of adults: pneumonia or no finding, boxes on some pneumonia images",
     ),
     "rsna_pneumonia": Converter(
         ("finding", "opacity_box"),
         "challenge rules, non-profit",
-        "26,684 of ChestX-ray14's images: boxes around all opacities",
+        "26,684 images of ChestX-ray14 with boxes around all opacities",
     ),
     "v7_lungs": Converter(
         ("lung", "finding"),
         "CC BY 4.0 (masks); images by source",
-        "6,500 X-rays of many hospitals with lung masks",
+        "6,500 X-rays from many hospitals with lung masks",
         writes=("masks",),
     ),
     "covid_qu_ex": Converter(
         ("lung", "opacity", "finding"),
         "see its page; images by source",
-        "33,920 X-rays: lung masks, infected regions on some, normal or pneumonia",
+        "33,920 X-rays with lung masks, infection masks on some, normal or pneumonia",
     ),
     "montgomery": Converter(
         ("lung", "finding", "tuberculosis"),
@@ -78,24 +78,24 @@ CONVERTERS = {
     "cbis_ddsm": Converter(
         ("lesion", "lesion_box", "pathology", "breast_density"),
         "CC BY 3.0",
-        "3,103 films with outlined masses and calcifications, pathology proven",
+        "3,103 films with outlined masses and calcifications, verified pathology",
         writes=("masks",),
     ),
     "inbreast": Converter(
         ("lesion", "lesion_box", "breast_density", "birads"),
         "research, on request",
-        "410 digital mammograms with exact contours",
+        "410 digital mammograms with contours drawn by specialists",
         writes=("masks",),
     ),
     "vindr_mammo": Converter(
         ("lesion_box", "breast_density", "birads"),
         "PhysioNet restricted",
-        "20,000 digital mammograms, four views a study, boxes around suspicious lesions",
+        "20,000 digital mammograms, four views per study, boxes around suspicious lesions",
     ),
     "cdd_cesm": Converter(
         ("lesion", "lesion_box", "pathology", "breast_density"),
         "CC BY 4.0",
-        "1,003 low-energy images of contrast mammography, outlined, pathology proven",
+        "1,003 low-energy images of contrast-enhanced mammography, outlined lesions, verified pathology",
         writes=("masks",),
     ),
     "mini_mias": Converter(
@@ -108,10 +108,10 @@ CONVERTERS = {
 
 
 def load_converter(name: str) -> Callable[..., Datalist]:
-    """The function `convert(folder, ...)` of a set: its datalist, with paths relative to the folder.
+    """Returns the function `convert(folder, ...)` of a dataset, which creates a datalist with relative paths.
 
     Raises:
-        ValueError: no such set.
+        ValueError: the name is unknown.
     """
     if name not in CONVERTERS:
         raise ValueError(f"name expects one of {list(CONVERTERS)}, got {name!r}.")
@@ -120,26 +120,27 @@ def load_converter(name: str) -> Callable[..., Datalist]:
 
 
 def convert_dataset(name: str, folder: str | Path, output: str | Path) -> Path:
-    """Writes the datalist of a public set that was downloaded to a folder.
+    """Writes the datalist of a downloaded public dataset.
 
     Args:
         name: one of `CONVERTERS`.
-        folder: of the set, as its file's docstring describes it.
-        output: path of the datalist, or a folder for `datalist.json`. Images below its folder are written relative
-            to it, others absolute; masks that have to be drawn go to `masks_<name>` beside it, images that have to be
-            copied to `images_<name>`. Its `classes` name the classes of each classification task.
+        folder: dataset folder, with the layout described in the docstring of the dataset's module.
+        output: path of the datalist, or a folder in which to write `datalist.json`. Paths of images in its folder are
+            written relative to it, all others as absolute paths. Masks to be drawn are written to `masks_<name>` next
+            to it, and converted images to `images_<name>`. Its entry `classes` lists the classes of each
+            classification task.
 
     Returns:
-        The path written.
+        The path of the datalist written.
 
     Raises:
-        ValueError: no such set, or another layout.
-        FileNotFoundError: no such folder, or the set's files are not in it.
+        ValueError: the name is unknown, or the folder has another layout.
+        FileNotFoundError: the folder or the dataset's files do not exist.
     """
     convert = load_converter(name)
     folder, path = Path(folder), datalist_path(output)
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder at {folder}; download the set and unpack it there.")
+        raise FileNotFoundError(f"no folder at {folder}; download the dataset and unpack it there.")
     written = (path.parent / f"{kind}_{name}" for kind in CONVERTERS[name].writes)
     datalist = {"classes": classes_of(CONVERTERS[name].tasks)} | convert(folder, *written)
     return save_datalist(rebase_datalist(datalist, folder, path.parent), path)

@@ -1,26 +1,28 @@
-"""Converter of COVID-QU-Ex: lung masks on all, masks of infected regions on some, normal or pneumonia.
+"""Converter of COVID-QU-Ex: chest X-rays with lung masks, infection masks on some, and normal or pneumonia labels.
 
 Source: Tahir et al., "COVID-19 infection localization and severity grading from chest X-ray images", Computers in
 Biology and Medicine 139 (2021), 105002, https://doi.org/10.1016/j.compbiomed.2021.105002; files at
 https://www.kaggle.com/datasets/anasmohammedtahir/covidqu (https://doi.org/10.34740/kaggle/dsv/3122958). 33,920 images
-of 256 x 256 px, gathered from public sets.
+of 256 x 256 pixels, collected from public datasets.
 
-Licence: as its page at Kaggle states; the images each by their source, some for non-commercial use. Cite the paper.
+License: see its page on Kaggle; the images have the licenses of their sources, some non-commercial. Cite the paper.
 
-Releases that are known: Kaggle's. `Lung Segmentation Data/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/` with `images`
-and `lung masks`, and `Infection Segmentation Data/...` likewise with `infection masks` too; these may lie at any depth
-(Kaggle's archive doubles them), and hold PNG or JPEG files. One of the two will do.
+Supported release: Kaggle's, with `Lung Segmentation Data/{Train,Val,Test}/{COVID-19,Non-COVID,Normal}/`, each with
+`images` and `lung masks`, and `Infection Segmentation Data/...`, additionally with `infection masks`, at any depth
+(Kaggle's archive nests them twice), as PNG or JPEG files. One of the two parts is sufficient.
 
 - `finding`: COVID-19 and Non-COVID (other viral or bacterial pneumonia) are 'pneumonia', Normal is 'normal'.
-- `lung`: outlined by people and networks in turn, mended by hand.
-- `opacity`: the infected regions of COVID-19, and the empty masks of normal images. Those of Non-COVID images are empty
-  too, which says that they have no COVID-19, and nothing of their opacities: they are left out. Left out as well are
-  masks that show nothing on other images, and regions drawn on normal ones.
+- `lung`: outlined by experts and networks alternately, and corrected manually.
+- `opacity`: the infection masks of COVID-19 images, and the empty masks of normal images. The empty masks of Non-COVID
+  images are excluded, since they only indicate that there is no COVID-19, not that there are no opacities. Empty masks
+  of COVID-19 images and non-empty masks of normal images are also excluded.
 
-The official split stays. The images of the second part stand in the first as well, maybe elsewhere: an image is told
-by its pixels, and stays in its section of the first part; of copies in two sections the test's is kept, then the
-validation's. Patients are not identified, so each image counts as one of its own. Don't join it with `kermany`,
-`nih_chestxray14`, `rsna_pneumonia`, `siim_acr` or `v7_lungs`: it may hold their images.
+The official split is kept. The second part repeats images of the first, possibly in another section. Images are
+identified by their pixels and keep the section of the first part; of duplicates in several sections, the one in the
+test
+section is kept, or else the one in the validation section. Patients are not identified, so each image counts as a
+separate patient. Do not join it with `kermany`, `nih_chestxray14`, `rsna_pneumonia`, `siim_acr` or `v7_lungs`, whose
+images it may contain.
 """
 
 from __future__ import annotations
@@ -45,28 +47,28 @@ logger = logging.getLogger(__name__)
 
 PARTS = ("Lung Segmentation Data", "Infection Segmentation Data")
 SECTIONS = {"Test": "test", "Val": "validation", "Train": "training"}
-"""In the order in which copies are kept."""
+"""Sections in the order in which duplicates are kept."""
 
 FINDINGS = {"COVID-19": "pneumonia", "Non-COVID": "pneumonia", "Normal": "normal"}
 MASKS = {"lung": "lung masks", "opacity": "infection masks"}
 WITHOUT_OPACITIES_DRAWN = "Non-COVID"
 _SPACE = re.compile("[ _-]")
-"""Copies spell names of folders with each of them."""
+"""Separators used in folder names by different copies of the dataset."""
 
 RELEASE = "the folders 'Lung Segmentation Data' and 'Infection Segmentation Data' of Kaggle's archive"
 
 
 def convert(folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
+        folder: dataset folder.
 
     Returns:
         Datalist with paths relative to `folder`.
 
     Raises:
-        FileNotFoundError: no image is there.
+        FileNotFoundError: there are no images.
     """
     sections: dict[str, list[Item]] = {section: [] for section in reversed(SECTIONS.values())}
     seen: dict[str, Item] = {}
@@ -82,12 +84,12 @@ def convert(folder: Path) -> Datalist:
             copies += 1
     if not seen:
         raise files.lacks(f"{' or '.join(PARTS)} with {list(SECTIONS)}, in these {list(FINDINGS)}, in these images/")
-    logger.info("%d images are copies of others; their masks have been merged.", copies)
+    logger.info("%d images are duplicates; their masks have been merged.", copies)
     return {"name": "covid_qu_ex", "licence": "see its page; images by source", **sections}
 
 
 def _find_images(files: SetFolder) -> Iterator[tuple[str, str, Path]]:
-    """Section, class and file of all images, in the order in which copies are kept."""
+    """Yields section, class and file of all images, in the order in which duplicates are kept."""
     for part in PARTS:
         for name, section in SECTIONS.items():
             for kind in FINDINGS:
@@ -112,14 +114,14 @@ def _make_item(image: Path, kind: str, folder: Path) -> Item:
 
 
 def _mask_beside(image: Path, name: str) -> Path | None:
-    """The mask of an image, in the folder of that name beside its own; the ending may differ."""
+    """Returns the mask of an image in the sibling folder of the given name; the file extension may differ."""
     folders = [path for path in image.parent.parent.iterdir() if _SPACE.sub(" ", path.name.lower()) == name]
     found = (path for folder in folders for path in folder.glob(f"{glob.escape(image.stem)}.*"))
     return next((path for path in sorted(found) if path.suffix.lower() in PICTURES), None)
 
 
 def _is_annotation(mask: Path, structure: str, kind: str) -> bool:
-    """Whether a mask says something: lungs are in every image, and infected regions in those of COVID-19 alone."""
+    """Returns whether a mask is a valid annotation: every image shows lungs, only COVID-19 images show infection."""
     if structure == "opacity" and kind == WITHOUT_OPACITIES_DRAWN:
         return False
     if structure == "opacity" and kind == "Normal":

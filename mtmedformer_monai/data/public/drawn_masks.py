@@ -1,4 +1,4 @@
-"""Writes the masks that a converter draws or merges, and recognizes masks that show nothing."""
+"""Writes the masks that converters draw or merge, and recognizes empty masks."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ LESION = "lesion"
 
 
 def save_mask(mask: Mask, path: Path) -> Path:
-    """Writes a mask (H, W) as a 1-bit PNG; its folder is made. Returns the path."""
+    """Writes a mask (H, W) as a 1-bit PNG, creates its folder if necessary, and returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.asarray(mask, dtype=bool)).save(path)
     return path
 
 
 def read_drawn(path: Path) -> Mask | None:
-    """Reads a mask of the set; None where nothing is drawn: a file without content, or without a pixel in it.
+    """Reads a mask; None if the file or the mask is empty.
 
-    For structures that every image has: an empty mask of the lungs was never drawn.
+    To be used for structures that every image shows, such as the lungs, whose empty masks mean 'not annotated'.
     """
     mask = read_mask(path) if path.stat().st_size else None
     if mask is not None and mask.any():
         return mask
-    logger.warning("%s shows nothing, and counts as not annotated.", path.name)
+    logger.warning("%s is empty and counts as not annotated.", path.name)
     return None
 
 
 def annotate_lesions(lesions: Iterable[Mask], size: tuple[int, int], path: Path) -> Item:
-    """Writes an image's lesions as one mask, and gives the annotations of its item.
+    """Writes the lesions of an image as one mask, and returns the annotations of its item.
 
     Args:
-        lesions: bool (H, W) each: all that the image has. None gives an empty mask and no box, which says that the
-            image was read and has no lesion.
+        lesions: masks of all lesions of the image, bool (H, W) each. If there are none, the mask is empty and there is
+            no box, which means that the image was read and has no lesion.
         size: (H, W) of the image.
-        path: of the PNG.
+        path: path of the PNG file to write.
 
     Returns:
-        `masks` with the absolute path of `lesion`, and `boxes` with a box around each lesion. Nothing where a lesion
-        has no pixel (it lies beside the image, or has no area): the rest would not be all.
+        `masks` with the absolute path of `lesion`, and `boxes` with one box per lesion. Empty if a lesion has no pixel
+        (because it lies outside the image or has no area), since the annotations would be incomplete.
     """
     merged, boxes = np.zeros(size, dtype=bool), []
     for lesion in lesions:

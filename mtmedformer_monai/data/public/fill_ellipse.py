@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 def fill_ellipse(
     center: tuple[float, float], radii: tuple[float, float], height: int, width: int, angle: float = 0.0
 ) -> NDArray[np.bool_]:
-    """Pixels whose middle lies inside an ellipse.
+    """Returns the mask of the pixels whose centers lie inside an ellipse.
 
     Args:
-        center: (x, y) in pixel-edge coordinates: pixel i covers [i, i + 1). It may lie outside the frame.
-        radii: along x and along y before turning.
-        height: rows H.
-        width: columns W.
-        angle: radians by which it is turned, clockwise on the screen.
+        center: (x, y) in pixel-edge coordinates: pixel i covers [i, i + 1). It may lie outside the image.
+        radii: radii along x and y before the rotation.
+        height: number of rows, H.
+        width: number of columns, W.
+        angle: rotation in radians, clockwise on the screen.
 
     Returns:
         bool (H, W).
@@ -35,6 +35,6 @@ def fill_ellipse(
 
 
 def _span(middle: float, reach: float, length: int) -> tuple[int, int]:
-    """First pixel and one past the last that the ellipse can touch."""
+    """Returns the half-open range of pixels that the ellipse can overlap."""
     first = min(max(int(np.floor(middle - reach)), 0), length)
     return first, max(first, min(int(np.ceil(middle + reach)), length))

@@ -3,20 +3,20 @@
 Source: Moreira et al., "INbreast: Toward a Full-field Digital Mammographic Database", Academic Radiology 19 (2012),
 236-248, https://doi.org/10.1016/j.acra.2011.09.014. 410 images of 115 examinations, one hospital.
 
-Licence: for research, on request from the authors (INESC TEC, Porto); cite the paper. Not to be passed on.
+License: for research, on request from the authors (INESC TEC, Porto); cite the paper. No redistribution.
 
-Releases that are known: INbreast Release 1.0 with `INbreast.csv` (semicolons; the `INbreast.xls` beside it holds the
-same), `AllDICOMs/*.dcm`, `AllXML/*.xml`, at any depth; the table may be saved as .xlsx, the images as PNG.
+Supported releases: INbreast Release 1.0 with `INbreast.csv` (semicolon-separated; `INbreast.xls` has the same content),
+`AllDICOMs/*.dcm` and `AllXML/*.xml`, at any depth. The table may be saved as .xlsx, and the images as PNG.
 
-- `lesion`: contours of masses, clusters, distortions, asymmetries and spiculated regions. Single calcifications, which
-  most breasts have, are no lesion: an image with nothing else marked has no annotation, rather than an empty one. The
-  images of BI-RADS 1 have no XML file: their masks are empty. Without one, any other image is not annotated.
+- `lesion`: contours of masses, clusters, distortions, asymmetries and spiculated regions. Individual calcifications,
+  which most breasts have, are not lesions; images with no other mark are not annotated, rather than annotated as empty.
+  Images of BI-RADS 1 have no XML file, and their masks are empty. Other images without an XML file are not annotated.
 - `breast_density`: ACR 1 to 4 become A to D.
-- `birads`: the reader's assessment, a task of its own. **No `pathology`**: the tables do not say which of the 56
-  biopsied lesions were malignant, and a BI-RADS category is an opinion.
+- `birads`: the reader's assessment, a separate task. **No `pathology`**: the tables do not state which of the 56
+  biopsied lesions were malignant, and a BI-RADS category is only an assessment.
 
-There is no official split: 70 / 15 / 15 by patient, who is told by the second part of a DICOM file's name. A study
-holds a patient's images of one acquisition date.
+There is no official split: 70/15/15 by patient. Patients are identified by the second part of the DICOM file names. A
+study consists of a patient's images with the same acquisition date.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of, show_progress
 
 COLUMNS = ("Laterality", "View", "Acquisition date", "File Name", "ACR", "Bi-Rads")
 LESIONS = {"mass", "cluster", "distortion", "asymmetry", "assymetry", "spiculated region", "espiculated region"}
-"""Names of contours, with the set's own spellings."""
+"""Names of lesion contours, including the spelling variants in the dataset."""
 
 NEGATIVE = "1"
-"""BI-RADS category without any finding."""
+"""BI-RADS category of images without findings."""
 
 MIN_CORNERS = 3
 RELEASE = "INbreast.csv, AllDICOMs/*.dcm and AllXML/*.xml of INbreast Release 1.0"
@@ -52,18 +52,18 @@ Contour = list[tuple[float, float]]
 
 
 def convert(folder: Path, masks_folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
-        masks_folder: where the masks go that are drawn from the contours.
+        folder: dataset folder.
+        masks_folder: output folder of the masks drawn from the contours.
 
     Returns:
-        Datalist with paths relative to `folder`, and absolute ones of the masks.
+        Datalist with image paths relative to `folder` and absolute mask paths.
 
     Raises:
-        FileNotFoundError: the table or the images are missing.
-        ValueError: the table lacks a column, or a contour file is broken.
+        FileNotFoundError: the table, the images or the contours are missing.
+        ValueError: the table lacks a column, or a contour file is damaged.
     """
     files = SetFolder(folder, RELEASE)
     rows = files.table("INbreast", "INbreast.csv", COLUMNS)
@@ -72,9 +72,9 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
     images = {stem.split("_")[0]: path for stem, path in reversed(found.items())}
     contours = files.by_stem(r"(^|/)all_?-?xml/[^/]+$", (".xml",))
     if not contours:
-        raise files.lacks("AllXML/*.xml, without which every image would seem to have no lesion")
+        raise files.lacks("AllXML/*.xml, without which all images would appear to have no lesion")
     listed = [row for row in rows if row["File Name"] in images]
-    files.tell_present(len(listed), len(rows))
+    files.log_present(len(listed), len(rows))
     items = []
     for row in show_progress(listed, "Masks", "image"):
         name = row["File Name"]
@@ -87,17 +87,19 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
 def _make_item(row: Row, image: Path, folder: Path, annotations: Mapping[str, Any]) -> Item:
     parts = image.name.split("_")
     if len(parts) < 3:
-        raise ValueError(f"{image} expects a name as 20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm; don't rename files.")
+        raise ValueError(
+            f"{image} expects a name such as 20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm; do not rename the files."
+        )
     facts = ImageFacts(parts[1], f"{parts[1]}-{id_text(row['Acquisition date'])}", row["Laterality"], row["View"])
     labels = {"breast_density": read_density(row["ACR"]), "birads": read_birads(row["Bi-Rads"])}
     return make_mammogram(place_of(image, folder), facts, labels, annotations)
 
 
 def _annotate(image: Path, contours: Path | None, is_negative: bool, output: Path) -> Item:
-    """Mask and boxes; empty ones of a negative image without contours.
+    """Returns mask and boxes, which are empty for negative images without contours.
 
-    Nothing where only calcifications or points are marked, where a lesion's contour has no area, and where another
-    image's contours are missing.
+    Returns no annotations if only calcifications or points are marked, if a lesion's contour has no area, or if the
+    contours of an image that is not negative are missing.
     """
     if contours is None and not is_negative:
         return {}
@@ -111,7 +113,7 @@ def _annotate(image: Path, contours: Path | None, is_negative: bool, output: Pat
 
 
 def _check_scale(contours: Sequence[Contour], height: int, width: int, image: Path) -> None:
-    """Refuses a picture that contours leave: it is smaller than the DICOM file that they were drawn on."""
+    """Rejects PNG images that contours exceed, since they are smaller than the DICOM files of the contours."""
     corners = [corner for contour in contours for corner in contour]
     if image.suffix.lower() in PICTURES and any(x > width + 1 or y > height + 1 for x, y in corners):
         raise ValueError(
@@ -120,12 +122,12 @@ def _check_scale(contours: Sequence[Contour], height: int, width: int, image: Pa
 
 
 def read_contours(path: Path) -> Sequence[tuple[str, Contour]]:
-    """Names and corners, (x, y) in pixels, of what is marked in an image.
+    """Reads the names and vertices, (x, y) in pixels, of the regions marked in an image.
 
-    The files are Apple property lists as OsiriX exports them: `Images`, in each `ROIs` with `Name` and `Point_px`.
+    The files are Apple property lists exported by OsiriX: `Images`, each with `ROIs` that have `Name` and `Point_px`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the file is not such a property list.
     """
     try:
         with path.open("rb") as stream:
@@ -133,10 +135,12 @@ def read_contours(path: Path) -> Sequence[tuple[str, Contour]]:
         marked = [roi for image in content["Images"] for roi in image["ROIs"]]
         return [(roi["Name"].strip(), _corners(roi["Point_px"])) for roi in marked]
     except (plistlib.InvalidFileException, ExpatError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} expects contours as a property list with Images and ROIs; fetch it again.") from error
+        raise ValueError(
+            f"{path} expects contours as a property list with Images and ROIs; download it again."
+        ) from error
 
 
 def _corners(points: Sequence[str]) -> Contour:
-    """Out of '(2179.663086, 2015.989990)'."""
+    """Parses points such as '(2179.663086, 2015.989990)'."""
     pairs = [point.strip("() ").split(",") for point in points]
     return [(float(x), float(y)) for x, y in pairs]

@@ -3,18 +3,19 @@
 Source: Kermany, Zhang, Goldbaum, "Large Dataset of Labeled Optical Coherence Tomography (OCT) and Chest X-Ray
 Images", Mendeley Data, https://data.mendeley.com/datasets/rscbjbr9sj; described in Kermany et al., "Identifying
 Medical Diagnoses and Treatable Diseases by Image-Based Deep Learning", Cell 172 (2018), 1122-1131,
-https://doi.org/10.1016/j.cell.2018.02.010. Children of one to five years, one hospital.
+https://doi.org/10.1016/j.cell.2018.02.010. Children aged one to five years, one hospital.
 
-Licence: CC BY 4.0; name the authors.
+License: CC BY 4.0; attribute the authors.
 
-Releases that are known: Mendeley's version 2 (`chest_xray/{train,test}`, `person1_virus_6.jpeg`), its later one
-(`ZhangLabData/CellData/chest_xray/{train,test}`, `VIRUS-1234567-0001.jpeg`), and Kaggle's copy of the former (with a
+Supported releases: Mendeley's version 2 (`chest_xray/{train,test}`, `person1_virus_6.jpeg`), its later version
+(`ZhangLabData/CellData/chest_xray/{train,test}`, `VIRUS-1234567-0001.jpeg`), and Kaggle's copy of the former (with
 `val`).
 
-The official test folder stays the test section. Some copies have a `val` folder of 16 images: too few to choose a
-model by, so they join the training folder, and 15 % of its patients become the validation section. Patients are told
-by the file names. The earlier release numbers them anew in each folder; the later one numbers them throughout, and
-training images of a patient who is in the test folder are left out.
+The official test folder is the test section. Some copies have a `val` folder with 16 images, which are too few for
+model
+selection; they are added to the training images, of which 15%, split by patient, become the validation section.
+Patients are identified by the file names. The earlier release restarts their numbering in each folder; the later one
+does not, and training images of patients in the test folder are excluded.
 """
 
 from __future__ import annotations
@@ -42,17 +43,18 @@ _NUMBERED = re.compile(r"(NORMAL|BACTERIA|VIRUS)-(\d+)-\d+", re.IGNORECASE)
 
 
 def convert(folder: Path) -> Datalist:
-    """Makes the datalist of the published layout, or of a flat one.
+    """Creates the datalist from the published layout, or from a flat one.
 
     Args:
-        folder: holds `{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`, at any depth; or `labels.csv` with the columns image,
-            label, subtype, group_id, split.
+        folder: folder with `{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`, at any depth; or with `labels.csv` with the
+            columns
+            image, label, subtype, group_id, split.
 
     Returns:
-        Datalist with paths relative to `folder`; labels `finding` and, on pneumonia, `pneumonia_type`.
+        Datalist with paths relative to `folder`, with the labels `finding` and, for pneumonia, `pneumonia_type`.
 
     Raises:
-        ValueError: another layout, a file name that says no patient, or one that contradicts its folder.
+        ValueError: the layout is unknown, or a file name does not identify a patient or contradicts its folder.
     """
     sections = _read_flat(folder) if has_label_table(folder) else _read_published(folder)
     if not sections.get("validation"):
@@ -61,7 +63,7 @@ def convert(folder: Path) -> Datalist:
 
 
 def parse_name(stem: str) -> tuple[str, str | None]:
-    """Patient and pneumonia type of a file name without its ending.
+    """Parses patient and pneumonia type from a file name without extension.
 
     Example:
         >>> parse_name("person1371_virus_2362")
@@ -72,7 +74,7 @@ def parse_name(stem: str) -> tuple[str, str | None]:
         ('1135262', 'bacterial')
 
     Raises:
-        ValueError: the name is none of the set's.
+        ValueError: the name does not follow the dataset's naming scheme.
     """
     if match := _PERSON.fullmatch(stem):
         return match[1], TYPES[match[2].lower()]
@@ -81,8 +83,8 @@ def parse_name(stem: str) -> tuple[str, str | None]:
     if match := _NORMAL.fullmatch(stem):
         return match[1], None
     raise ValueError(
-        f"{stem!r} expects a name as person1_virus_6, IM-0115-0001 or VIRUS-1234567-0001; take files that aren't of "
-        "the set out."
+        f"{stem!r} expects a name such as person1_virus_6, IM-0115-0001 or VIRUS-1234567-0001; remove files that do "
+        "not belong to the dataset."
     )
 
 
@@ -90,17 +92,17 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
     files = SetFolder(folder, RELEASE)
     parts = {part: list(_read_part(files, root, part)) for root, part in _find_parts(files)}
     tested = {item["patient_id"] for item in parts["test"]}
-    learnt = parts["train"] + parts.get("val", [])
-    training = [item for item in learnt if item["patient_id"] not in tested]
-    if len(training) < len(learnt):
-        logger.info("%d training images of patients of the test folder are left out.", len(learnt) - len(training))
+    trained = parts["train"] + parts.get("val", [])
+    training = [item for item in trained if item["patient_id"] not in tested]
+    if len(training) < len(trained):
+        logger.info("%d training images of patients in the test folder are excluded.", len(trained) - len(training))
     return {"training": training, "test": parts["test"]}
 
 
 def _find_parts(files: SetFolder) -> list[tuple[str, str]]:
-    """Root and name of the part folders, of the uppermost root that has train and test.
+    """Returns (root, part) of the part folders in the uppermost root that contains train and test.
 
-    Kaggle's archive holds two copies; the later release has OCT images beside, in `{train,test}/NORMAL` too.
+    Kaggle's archive contains two copies; the later release also has OCT images, in `{train,test}/NORMAL` as well.
     """
     roots: dict[str, set[str]] = {}
     ill: set[str] = set()
@@ -116,7 +118,7 @@ def _find_parts(files: SetFolder) -> list[tuple[str, str]]:
 
 
 def _read_part(files: SetFolder, root: str, part: str) -> Iterator[Item]:
-    """Items of train, val or test; val was cut from train, and shares its numbering."""
+    """Yields the items of train, val or test; val was split from train and shares its patient numbers."""
     prefix = "" if root == "." else f"{re.escape(root)}/"
     for file in files.find(rf"^{prefix}{part}/[^/]+/[^/]+$", PICTURES):
         patient, kind = parse_name(file.stem)
@@ -127,10 +129,12 @@ def _read_part(files: SetFolder, root: str, part: str) -> Iterator[Item]:
 
 
 def _label_of(file: Path, kind: str | None) -> str:
-    """The class of a file's folder, which its name has to agree with."""
+    """Returns the class of a file's folder, after checking that the file name agrees with it."""
     name = file.parent.name.upper()
     if name not in CLASSES or (name == "PNEUMONIA") != (kind is not None):
-        raise ValueError(f"{file} expects a folder of {list(CLASSES)} that agrees with the name; unpack the set anew.")
+        raise ValueError(
+            f"{file} expects a folder of {list(CLASSES)} that agrees with the name; unpack the dataset again."
+        )
     return CLASSES[name]
 
 

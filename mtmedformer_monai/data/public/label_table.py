@@ -1,4 +1,4 @@
-"""Reads the tables of public sets: CSV as published or as spreadsheets and pandas save it again, or Excel files."""
+"""Reads tables of public datasets: CSV, as published or saved again by spreadsheets and pandas, or Excel files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Row = dict[str, str]
 FILE_NAME = "labels.csv"
 SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-"""First bytes of Excel files, which some copies name .csv or .xls all the same."""
+"""Magic bytes of Excel files, which may have any extension, such as .csv."""
 
 DELIMITERS = (",", ";", "\t", "|")
 
 
 def has_label_table(folder: Path) -> bool:
-    """Whether a folder is laid out flat: one `labels.csv` with one row per image and a `split` column."""
+    """Returns whether a folder has the flat layout: one `labels.csv` with one row per image and a `split` column."""
     return (folder / FILE_NAME).is_file()
 
 
@@ -29,45 +29,45 @@ def read_label_table(folder: Path, columns: Sequence[str]) -> list[Row]:
     """Reads the rows of a folder's `labels.csv`.
 
     Args:
-        folder: of the set.
-        columns: that the caller needs, beside `image` and `split`.
+        folder: dataset folder.
+        columns: required columns in addition to `image` and `split`.
 
     Raises:
-        ValueError: a column is missing, a row names no image, or a split has another name.
+        ValueError: a column is missing, a row has no image, or a split is unknown.
     """
     path = folder / FILE_NAME
     rows = read_table(path, ["image", "split", *columns])
     if not all(row["image"] for row in rows):
-        raise ValueError(f"{path} expects an image in every row; mend the rows without one.")
+        raise ValueError(f"{path} expects an image in every row; fix the rows without one.")
     return [row | {"split": read_choice(row["split"], SECTION_OF_SPLIT, "splits", path)} for row in rows]
 
 
 def read_table(
     path: Path, columns: Sequence[str], optional: Sequence[str] = (), delimiter: str = "", sheet: str = ""
 ) -> list[Row]:
-    """Reads a table with a header: CSV, or .xlsx.
+    """Reads a table with a header row from a CSV or .xlsx file.
 
-    Read are UTF-8 with or without a byte order mark, UTF-16 with one, and Windows-1252; commas, semicolons, tabs and
-    bars; columns in any order, whose titles are told apart by letters and digits alone. Cells are stripped, and empty
-    where they say that nothing is known (`is_missing`).
+    Supported encodings are UTF-8 with or without byte order mark, UTF-16 with byte order mark, and Windows-1252;
+    supported delimiters are commas, semicolons, tabs and vertical bars. Columns may be in any order, and their titles
+    are matched by letters and digits only. Cells are stripped, and set to '' if they are missing (`is_missing`).
 
     Args:
-        path: of the file.
-        columns: titles that the caller needs; the rows have them as they are spelled here.
-        optional: titles that are wanted where they exist.
-        delimiter: of cells; found out where left out.
-        sheet: of an Excel file; the first one where there is none of this name.
+        path: path of the file.
+        columns: titles of the required columns, which are also the keys of the rows.
+        optional: titles of optional columns.
+        delimiter: delimiter of the cells; detected if empty.
+        sheet: name of the sheet in an Excel file; the first sheet is used if there is none with this name.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it has no rows, a column is missing, or it is an Excel file of before 2007.
+        FileNotFoundError: the file does not exist.
+        ValueError: the table has no rows, a column is missing, or the file has the Excel format used before 2007.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path.parent} expects the set's table {path.name}; fetch it, and put it there.")
+        raise FileNotFoundError(f"{path.parent} expects the dataset's table {path.name}; download it to this folder.")
     content = path.read_bytes()
     if content.startswith(_OLD_EXCEL):
         raise ValueError(
-            f"{path} expects CSV or .xlsx, got an Excel file of before 2007; open it, and save it as .xlsx."
+            f"{path} expects CSV or .xlsx, got an Excel file from before 2007; open it and save it as .xlsx."
         )
     if content.startswith(_ZIP):
         from .spreadsheet import read_sheet
@@ -82,7 +82,7 @@ def read_table(
 def rows_of(
     path: Path, lines: Sequence[Sequence[str]], columns: Sequence[str], optional: Sequence[str] = ()
 ) -> list[Row]:
-    """Rows by title of lines of cells, the first of which holds the titles.
+    """Converts lines of cells, the first of which contains the titles, to rows {title: text}.
 
     Raises:
         ValueError: there are no rows, or a column is missing.
@@ -93,38 +93,38 @@ def rows_of(
         found = [title for title in titles if title]
         raise ValueError(
             f"{path} expects rows with the columns {missing}, found {len(lines[1:])} rows with {found}; "
-            "fetch the set's own file."
+            "use the dataset's original file."
         )
     blank = dict.fromkeys(filter(None, titles), "")
     return [blank | _known(titles, line) for line in lines[1:]]
 
 
 def read_choice(text: str, choices: Iterable[str], what: str, path: Path) -> str:
-    """The choice that a cell names, whatever its case.
+    """Returns the choice given in a cell, ignoring case.
 
     Raises:
-        ValueError: it names none.
+        ValueError: the cell contains none of the choices.
     """
     known = {choice.casefold(): choice for choice in choices}
     if text.casefold() not in known:
         raise ValueError(
-            f"{path} expects {what} {list(known.values())}, got {[text]}; mend the row, or fetch the set's own."
+            f"{path} expects {what} {list(known.values())}, got {[text]}; fix the row, or use the original file."
         )
     return known[text.casefold()]
 
 
 def read_number(row: Row, column: str, path: Path) -> float | None:
-    """The number in a cell, with a decimal point or comma; None where it is empty.
+    """Returns the number in a cell, with a decimal point or comma; None if the cell is empty.
 
     Raises:
-        ValueError: it is no finite number.
+        ValueError: the cell does not contain a finite number.
     """
     text = row[column]
     if not text:
         return None
-    # `float` would take 1_0, inf and the digits of other scripts too.
+    # `float` would also accept 1_0, inf and the digits of other scripts.
     if not re.fullmatch(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", text, re.ASCII):
-        raise ValueError(f"{path} expects numbers in the column {column!r}, got {text!r}; fetch the set's own table.")
+        raise ValueError(f"{path} expects numbers in the column {column!r}, got {text!r}; use the original table.")
     return float(text.replace(",", "."))
 
 
@@ -138,7 +138,7 @@ def _decode(content: bytes) -> str:
 
 
 def _find_delimiter(text: str, columns: Sequence[str]) -> str:
-    """The delimiter by which the header has most of the columns."""
+    """Returns the delimiter for which the header contains the most of the required columns."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     wanted = {_plain(column) for column in columns}
 
@@ -154,7 +154,7 @@ def _plain(title: str) -> str:
 
 
 def _spread(titles: Sequence[str]) -> list[str]:
-    """Titles, of which one that names several cells, as 'Bbox [x,y,w,h]' before three blank ones, is taken apart."""
+    """Splits titles that cover several cells, such as 'Bbox [x,y,w,h]' followed by three blank titles."""
     named = ["" if title.startswith("Unnamed: ") else title for title in titles]
     for index, title in enumerate(named):
         parts = title.split(",")
@@ -164,7 +164,7 @@ def _spread(titles: Sequence[str]) -> list[str]:
 
 
 def _canonical(titles: Sequence[str], wanted: Sequence[str]) -> list[str]:
-    """Titles, spelled as they are wanted; a title that stands twice counts where it stands first."""
+    """Returns the titles with the required spelling; repeated titles are replaced by ''."""
     spelling = {_plain(name): name for name in wanted}
     named = [spelling.get(_plain(title), title.strip()) for title in titles]
     return [title if title not in named[:index] else "" for index, title in enumerate(named)]

@@ -1,4 +1,4 @@
-"""Datalist items of mammograms, as the sets' converters make them."""
+"""Creates the datalist items of mammograms for the converters."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from mtmedformer_monai.data.datalist import Item
 from mtmedformer_monai.keys import IMAGE, LABELS, LATERALITY, PATIENT_ID, STUDY_ID, VIEW
 
 DENSITY_LETTERS = {"1": "A", "2": "B", "3": "C", "4": "D"}
-"""BI-RADS's breast composition: numbered up to its fourth edition, lettered since. The bounds moved in between: 1 to 4
-were quarters of the area, A to D also weigh whether a lesion may be hidden."""
+"""BI-RADS breast composition, numbered up to the fourth edition and lettered since the fifth. The definitions changed:
+1
+to 4 were quartiles of the dense area, whereas A to D also consider whether lesions may be obscured."""
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What identifies one mammogram.
+    """Identification of one mammogram.
 
     Attributes:
-        patient_id: of the patient.
-        study_id: of the examination.
+        patient_id: ID of the patient.
+        study_id: ID of the examination.
         laterality: 'L', 'R', 'LEFT' or 'RIGHT'.
         view: 'CC', 'MLO', ...
     """
@@ -34,13 +35,13 @@ class ImageFacts:
 def make_mammogram(
     image: str, facts: ImageFacts, labels: Mapping[str, str | None], annotations: Mapping[str, object]
 ) -> Item:
-    """Item of one mammogram.
+    """Creates the item of one mammogram.
 
     Args:
-        image: path.
-        facts: patient, study and view.
-        labels: {task: class}; None is left out.
-        annotations: `masks` and `boxes`; empty where lesions are not annotated.
+        image: path of the image.
+        facts: patient, study, laterality and view.
+        labels: {task: class}; None values are omitted.
+        annotations: `masks` and `boxes`; empty if lesions are not annotated.
     """
     item: Item = {IMAGE: image, PATIENT_ID: facts.patient_id, STUDY_ID: facts.study_id}
     item |= {LATERALITY: facts.laterality[:1].upper(), VIEW: facts.view.upper()}
@@ -50,7 +51,7 @@ def make_mammogram(
 
 
 def read_density(text: str) -> str | None:
-    """BI-RADS's breast density out of a table's cell; None where it says none.
+    """Parses the BI-RADS breast density from a table cell; None if there is none.
 
     Example:
         >>> read_density("DENSITY C"), read_density("2"), read_density("2.0"), read_density("0"), read_density(" ")
@@ -61,7 +62,7 @@ def read_density(text: str) -> str | None:
 
 
 def read_birads(text: str) -> str | None:
-    """BI-RADS's assessment category out of a table's cell, without its letter; None where it says none.
+    """Parses the BI-RADS assessment category, without its letter, from a table cell; None if there is none.
 
     Example:
         >>> read_birads("BI-RADS 5"), read_birads("4a"), read_birads("")

@@ -14,15 +14,15 @@ from .label_table import FILE_NAME, Row, read_choice, read_label_table
 from .task_classes import TASK_CLASSES
 
 SIDE = 1024
-"""Rows and columns of a film as published."""
+"""Number of rows and of columns of a film as published."""
 
 COLUMNS = ("label", "density_mias", "rois_json", "patient_id", "laterality_from_number")
 SEVERITIES = {"B": "benign", "M": "malignant"}
 
 Circle = tuple[float, float, float]
-"""x, y and radius in pixels from the top left; pixel i covers [i, i + 1)."""
+"""x, y and radius in pixels, with the origin at the upper left; pixel i covers [i, i + 1)."""
 
-FORM = "expects lines as 'mdb001 G CIRC B 535 425 197'"
+FORM = "expects lines such as 'mdb001 G CIRC B 535 425 197'"
 
 # mdb001 G CIRC B 535 425 197
 _LINE = re.compile(
@@ -36,15 +36,15 @@ class Film:
     """One film.
 
     Attributes:
-        name: as `mdb001`.
-        patient_id: of the patient.
+        name: name such as `mdb001`.
+        patient_id: ID of the patient.
         laterality: 'R' or 'L'.
         density: 'F', 'G' or 'D'.
-        pathology: 'normal', 'benign' or 'malignant'; the worst of its abnormalities; None where that is not known.
-        circles: around its abnormalities.
-        lacks_circle: an abnormality has none, or whether there is one is not known.
-        image: its file.
-        split: 'train', 'val' or 'test', where the table has it.
+        pathology: 'normal', 'benign' or 'malignant', the most severe of its abnormalities; None if unknown.
+        circles: circles around its abnormalities.
+        lacks_circle: whether an abnormality has no circle, or it is unknown if there is an abnormality.
+        image: path of the image.
+        split: 'train', 'val' or 'test', if given in the table.
     """
 
     name: str
@@ -59,23 +59,23 @@ class Film:
 
 
 def read_info(path: Path) -> list[Film]:
-    """Films of the published `Info.txt`: prose, and a line an abnormality, whose origin is the bottom left.
+    """Reads the films from the published `Info.txt`: prose, and one line per abnormality with origin at the lower left.
 
     Raises:
-        ValueError: no line is such a one, or one that begins with a film's name is not.
+        ValueError: no line describes a film, or a line that begins with a film's name is malformed.
     """
     films: dict[str, Film] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         match = _LINE.match(line.strip())
         if match is None and re.match(r"mdb\d{3}\b", line.strip(), re.IGNORECASE):
-            raise ValueError(f"{path} {FORM}, got {line.strip()!r}; fetch the set's own file.")
+            raise ValueError(f"{path} {FORM}, got {line.strip()!r}; use the original file.")
         if match:
             name, number = match[1].lower(), int(match[2])
             patient, laterality = f"mias{(number + 1) // 2:03d}", "R" if number % 2 else "L"
             film = films.setdefault(name, Film(name, patient, laterality, match[3].upper()))
             _add_abnormality(film, match[4].upper(), (match[5] or "").upper(), match.group(6, 7, 8))
     if not films:
-        raise ValueError(f"{path} {FORM}; fetch the set's own file.")
+        raise ValueError(f"{path} {FORM}; use the original file.")
     return list(films.values())
 
 
@@ -92,10 +92,10 @@ def _add_abnormality(film: Film, kind: str, severity: str, circle: Sequence[str 
 
 
 def read_mias_labels(folder: Path) -> list[Film]:
-    """Films of a flat `labels.csv`.
+    """Reads the films from a flat `labels.csv`.
 
     Raises:
-        ValueError: a column is missing, or a split, a label or circles are none of the set's.
+        ValueError: a column is missing, or a split, a label or circles are invalid.
     """
     return [_read_row(row, folder) for row in read_label_table(folder, COLUMNS)]
 
@@ -113,7 +113,7 @@ def _read_row(row: Row, folder: Path) -> Film:
 
 
 def _listed_circles(text: str, path: Path) -> list[tuple[float | None, float | None, float | None]]:
-    """Circles out of '[{"cx": ..., "cy": ..., "r": ...}]', of which null is not known."""
+    """Parses circles from '[{"cx": ..., "cy": ..., "r": ...}]', in which null means unknown."""
     try:
         return [(entry["cx"], entry["cy"], entry["r"]) for entry in json.loads(text or "[]")]
     except (ValueError, TypeError, KeyError) as error:

@@ -1,26 +1,25 @@
-"""Converter of mini-MIAS: digitised films of both breasts, mediolateral oblique, with circles around abnormalities.
+"""Converter of mini-MIAS: digitized films of both breasts, mediolateral oblique, with circles around abnormalities.
 
 Source: Suckling et al., "The Mammographic Image Analysis Society Digital Mammogram Database", Excerpta Medica
 International Congress Series 1069 (1994), 375-378; files at http://peipa.essex.ac.uk/info/mias.html. 322 films of 161
-patients of the United Kingdom's screening programme, reduced to 200 um a pixel. (The films at full resolution are
-published anew at https://www.repository.cam.ac.uk/handle/1810/250394, under CC BY 2.0 UK, in another layout.)
+patients of the United Kingdom's screening program, reduced to 200 um per pixel. (The films at full resolution have been
+published again at https://www.repository.cam.ac.uk/handle/1810/250394, under CC BY 2.0 UK, in another layout.)
 
-Licence: MIAS's own agreement: research only, cite the paper; not to be sold or leased.
+License: MIAS license agreement, for research only; cite the paper; not to be sold or leased.
 
-Releases that are known: `Info.txt` and `mdb001.pgm` to `mdb322.pgm` as published, at any depth (Kaggle has
-`all-mias/`), or PNG copies of the films, which circles are scaled to; or `labels.csv` with the columns image, label,
-density_mias, rois_json, patient_id, laterality_from_number, split, whose circles are in pixels of the images there,
-from the top left. PGM is no format that the transforms read: the films are copied to PNG, losslessly.
+Supported releases: `Info.txt` and `mdb001.pgm` to `mdb322.pgm` as published, at any depth (`all-mias/` on Kaggle), or
+PNG copies of the films, to whose size the circles are scaled; or `labels.csv` with the columns image, label,
+density_mias, rois_json, patient_id, laterality_from_number, split, with circles in pixels of the images and the origin
+at the upper left. PGM files are converted losslessly to PNG, since the transforms do not support PGM.
 
-- `lesion`: discs of the circles, which reach beyond the abnormality. A normal film has an empty mask. Films with an
-  abnormality without a circle (calcifications all over), and those whose circle lies beside the breast or the image,
-  have none.
-- `pathology`: the archive's own ground truth of severity; it does not say film by film what proves it.
-- `mias_density`: fatty, glandular, dense. This is not BI-RADS, whose four classes it cannot be mapped to: a task of
-  its own.
+- `lesion`: the filled circles, which extend beyond the abnormality. Normal films have an empty mask. Films with an
+  abnormality without a circle (widespread calcifications), or with a circle outside the breast or the image, are not
+  annotated.
+- `pathology`: the severity according to the archive's ground truth; its source is not documented per film.
+- `mias_density`: fatty, glandular or dense. It cannot be mapped to the four BI-RADS classes and is a separate task.
 
-Films 2n - 1 and 2n are the right and the left breast of one patient; all are MLO. There is no official split: 70 / 15 /
-15 by patient, or the table's own.
+Films 2n - 1 and 2n are the right and the left breast of one patient; all are MLO views. There is no official split:
+70/15/15 by patient, or the split in the table.
 """
 
 from __future__ import annotations
@@ -45,19 +44,19 @@ BESIDE_THE_BREAST = {"mdb212", "mdb214"}
 
 
 def convert(folder: Path, masks_folder: Path, images_folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set, in one of the layouts above.
-        masks_folder: where the masks go that are drawn from the circles.
-        images_folder: where the PNG copies of PGM films go.
+        folder: dataset folder in one of the layouts above.
+        masks_folder: output folder of the masks drawn from the circles.
+        images_folder: output folder of the PNG copies of PGM films.
 
     Returns:
-        Datalist with paths relative to `folder`, and absolute ones of masks and copies.
+        Datalist with image paths relative to `folder`, and absolute paths of masks and PNG copies.
 
     Raises:
         FileNotFoundError: the table or the films are missing.
-        ValueError: the table lacks a column, or is none, or a line of it is not read.
+        ValueError: the table is invalid, lacks a column, or contains a malformed line.
     """
     about = {"name": "mini_mias", "licence": "MIAS: research only"}
     if has_label_table(folder):
@@ -71,7 +70,7 @@ def convert(folder: Path, masks_folder: Path, images_folder: Path) -> Datalist:
     found = files.images(r"(^|/)mdb\d{3}$", (".pgm", *PICTURES), "mdb001.pgm, ...")
     images = {stem.lower(): path for stem, path in found.items()}
     there = [film for film in films if film.name in images]
-    files.tell_present(len(there), len(films))
+    files.log_present(len(there), len(films))
     items = []
     for film in show_progress(there, "Masks", "film"):
         film.image = images[film.name]
@@ -90,7 +89,7 @@ def _copy_to_png(film: Path, output: Path) -> Path:
 
 
 def _scale_circles(film: Film) -> None:
-    """To pixels of the film's image, where that is a smaller copy."""
+    """Scales the circles to the film's image, which may be a smaller copy."""
     with Image.open(film.image) as picture:
         scale = picture.width / SIDE
     film.circles = [(x * scale, y * scale, radius * scale) for x, y, radius in film.circles]

@@ -1,4 +1,4 @@
-"""Converter of the Montgomery County chest X-rays: lung masks, normal or tuberculosis.
+"""Converter of the Montgomery County chest X-rays: lung masks, and normal or tuberculosis labels.
 
 Source: Jaeger et al., "Two public chest X-ray datasets for computer-aided screening of pulmonary diseases",
 Quantitative Imaging in Medicine and Surgery 4 (2014), 475-477,
@@ -7,17 +7,17 @@ https://doi.org/10.3978/j.issn.2223-4292.2014.11.20; masks of Candemir et al., I
 https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Montgomery-County-CXR-Set/MontgomerySet/index.html.
 138 images: 80 normal, 58 with tuberculosis.
 
-Licence: free for research; the National Library of Medicine asks for both papers to be cited and the source named.
+License: free for research; the National Library of Medicine requests citation of both papers and the source.
 
-Releases that are known: NLM's (`CXR_png/MCUCXR_0001_0.png`, `ManualMask/{leftMask,rightMask}/` under the same names,
-`ClinicalReadings/*.txt`; in `MontgomerySet/` or elsewhere below the folder) and Kaggle's (`images/`, or both NLM sets
-in one `CXR_png/` with merged `masks/`). An image without both lungs has no `lung`.
+Supported releases: NLM's (`CXR_png/MCUCXR_0001_0.png`, `ManualMask/{leftMask,rightMask}/` with the same file names, and
+`ClinicalReadings/*.txt`; in `MontgomerySet/` or at any depth) and Kaggle's (`images/`, or both NLM datasets in one
+`CXR_png/` with merged `masks/`). Images without masks of both lungs have no `lung`.
 
-- `lung`: left and right masks merged. They spare the heart.
-- `tuberculosis`: by the last digit of the name; a task of its own.
-- `finding`: 'normal' where the reading says so; tuberculosis has none, being no pneumonia of that task.
+- `lung`: the merged masks of left and right lung, which exclude the heart.
+- `tuberculosis`: from the last digit of the name; a separate task.
+- `finding`: 'normal' according to the reading; not labeled for tuberculosis, which is not a pneumonia of that task.
 
-There is no official split: 70 / 15 / 15. Each image is another patient's.
+There is no official split: 70/15/15. Each image is of a different patient.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ RELEASE = "CXR_png/, ManualMask/{leftMask,rightMask}/ and ClinicalReadings/ of N
 
 
 def convert(folder: Path, masks_folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
-        masks_folder: where the merged masks go.
+        folder: dataset folder.
+        masks_folder: output folder of the merged masks.
 
     Returns:
-        Datalist with paths relative to `folder`, and absolute ones of the masks.
+        Datalist with image paths relative to `folder` and absolute mask paths.
 
     Raises:
         FileNotFoundError: images or masks are missing.
-        ValueError: a file of another name lies among the images.
+        ValueError: the image folder contains a file with an unexpected name.
     """
     files = SetFolder(folder, RELEASE)
     images, readings = find_radiographs(files, "MCUCXR"), read_readings(files)
@@ -70,7 +70,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
 
 
 def _merge_masks(paths: list[Path | None]) -> Mask | None:
-    """Both lungs in one mask; None where one of the two is missing, or shows nothing."""
+    """Merges the masks of both lungs; None if one of them is missing or empty."""
     masks = [read_drawn(path) for path in paths if path is not None]
     known = [mask for mask in masks if mask is not None]
     return np.logical_or.reduce(known) if len(known) == len(paths) else None

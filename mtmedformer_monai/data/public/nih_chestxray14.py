@@ -1,21 +1,21 @@
-"""Converter of NIH ChestX-ray14: pneumonia or no finding, with boxes on some pneumonias.
+"""Converter of NIH ChestX-ray14: pneumonia or no finding, with boxes on some pneumonia images.
 
 Source: Wang et al., "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks on Weakly-Supervised
 Classification and Localization of Common Thorax Diseases", CVPR 2017, pp. 3462-3471, https://arxiv.org/abs/1705.02315;
 files at https://nihcc.app.box.com/v/ChestXray-NIHCC.
 
-Licence: no restriction on use; the NIH Clinical Center asks to be named as provider, with the paper and the link.
+License: no restrictions on use; the NIH Clinical Center requests attribution with the paper and the link.
 
-Releases that are known: NIH's (`Data_Entry_2017.csv` or `Data_Entry_2017_v2020.csv`, `BBox_List_2017.csv`,
-`train_val_list.txt`, `test_list.txt`, `images/*.png`), Kaggle's copy of it (`images_001/images/*.png`), smaller ones
+Supported releases: NIH's (`Data_Entry_2017.csv` or `Data_Entry_2017_v2020.csv`, `BBox_List_2017.csv`,
+`train_val_list.txt`, `test_list.txt`, `images/*.png`), Kaggle's copy of it (`images_001/images/*.png`), smaller copies
 with lists named `..._NIH.txt`, and Kaggle's sample of 5,606 images (`sample_labels.csv`), which has no lists and no
 boxes.
 
-Labels were mined from reports, and are wrong on some images. The official lists make the test section; 15 % of the
-patients of `train_val_list.txt` become the validation section; the sample is split 70 / 15 / 15 by patient. Boxes are
-in pixels of the 1024 px images, and are scaled where the files are smaller. The official lists were not drawn for
-detection: where `mtmedformer datalist summarize` shows no boxes to train on, split anew with `mtmedformer datalist
-split`.
+The labels were extracted from reports by text mining, and some are wrong. The official lists define the test section;
+15% of the images of `train_val_list.txt`, split by patient, become the validation section. The sample is split 70/15/15
+by patient. Boxes are given in pixels of the images of 1024 x 1024 pixels, and are scaled if the files are smaller. The
+official lists were not created for detection: if `mtmedformer datalist summarize` shows no boxes in the training
+section, split the datalist again with `mtmedformer datalist split`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ORIGINAL_SIDE = 1024
 PNEUMONIA = "Pneumonia"
 NO_FINDING = "No Finding"
 COLUMNS = ("Image Index", "Finding Labels", "Patient ID")
-# The published header has its last title unquoted: "Bbox [x,y,w,h]" makes four titles, which name the four cells.
+# The last title of the published header is unquoted, so that "Bbox [x,y,w,h]" yields four titles for the four cells.
 BOX_COLUMNS = ("Image Index", "Finding Label", "Bbox [x", "y", "w", "h]")
 RELEASE = (
     "Data_Entry_2017*.csv, BBox_List_2017.csv, train_val_list.txt, test_list.txt and images*/**/*.png of NIH or "
@@ -51,20 +51,20 @@ RELEASE = (
 
 
 def convert(folder: Path) -> Datalist:
-    """Makes the datalist of a published layout, or of a flat one.
+    """Creates the datalist from a published layout, or from a flat one.
 
     Args:
-        folder: holds a release as above; or `labels.csv` with the columns image, nih_labels, boxes_xywh_json,
-            patient_id, split, its boxes in pixels of the images there.
+        folder: folder with a release as above; or with `labels.csv` with the columns image, nih_labels,
+            boxes_xywh_json, patient_id, split, and boxes in pixels of the images.
 
     Returns:
-        Datalist with paths relative to `folder`. Label `finding`: 'pneumonia' where that is among the labels, 'normal'
-        for no finding, else left out. Boxes `opacity`: of pneumonia where boxed, none (an empty list) for no finding,
-        else left out.
+        Datalist with paths relative to `folder`. The label `finding` is 'pneumonia' if it is among the labels, 'normal'
+        for no finding, and missing otherwise. The boxes `opacity` are those of pneumonia, an empty list for no finding,
+        and missing otherwise.
 
     Raises:
-        FileNotFoundError: a file of the layout is missing, or no image is there.
-        ValueError: a table lacks a column, or a box is no numbers.
+        FileNotFoundError: a file of the layout is missing, or there are no images.
+        ValueError: a table lacks a column, or a box is not numeric.
     """
     sections = _read_flat(folder) if has_label_table(folder) else _read_published(folder)
     return {"name": "nih_chestxray14", "licence": "NIH: free use, with attribution", **sections}
@@ -77,14 +77,14 @@ def make_item(
     patient: str,
     size: tuple[int, int] | None = None,
 ) -> Item:
-    """Item of one image.
+    """Creates the item of one image.
 
     Args:
-        image: path.
-        findings: the set's labels.
-        boxes: of pneumonia, [[x, y, width, height], ...] in pixels of the image.
-        patient: number.
-        size: (H, W) of the image, which the boxes are clipped to; None where it is unknown.
+        image: path of the image.
+        findings: labels of the dataset.
+        boxes: boxes of pneumonia, [[x, y, width, height], ...] in pixels of the image.
+        patient: number of the patient.
+        size: (H, W) of the image, to which the boxes are clipped; None if unknown.
     """
     item: Item = {"image": image, "patient_id": patient}
     named = [finding.strip().casefold() for finding in findings]
@@ -109,7 +109,7 @@ def _read_flat(folder: Path) -> dict[str, list[Item]]:
 
 
 def _listed_boxes(text: str, path: Path) -> list[Box]:
-    """Boxes of pneumonia out of '[{"label": "Pneumonia", "box": [x, y, width, height]}]'."""
+    """Parses the boxes of pneumonia from '[{"label": "Pneumonia", "box": [x, y, width, height]}]'."""
     try:
         listed: list[dict[str, Any]] = json.loads(text or "[]")
         boxes = [[float(value) for value in entry["box"]] for entry in listed if entry["label"] == PNEUMONIA]
@@ -135,16 +135,16 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
     items = _make_items(rows, images, boxes, files)
     training = [item for name, item in items.items() if name in trained - tested]
     test = [item for name, item in items.items() if name in tested]
-    logger.info("%d images that neither official list names are left out.", len(items) - len(training) - len(test))
+    logger.info("%d images that are not in the official lists are excluded.", len(items) - len(training) - len(test))
     return {**hold_out_validation(training, stratify_on="finding"), "test": test}
 
 
 def _make_items(
     rows: Sequence[Row], images: Mapping[str, Path], boxes: Mapping[str, list[Box]], files: SetFolder
 ) -> dict[str, Item]:
-    """{image's name without ending: item} of the images that are there."""
+    """Returns {image name without extension: item} of the existing images."""
     present = [row for row in rows if _stem(row["Image Index"]) in images]
-    files.tell_present(len(present), len(rows))
+    files.log_present(len(present), len(rows))
     return {
         (name := _stem(row["Image Index"])): _item_of(row, images[name], boxes.get(name, []), files.folder)
         for row in present
@@ -152,20 +152,20 @@ def _make_items(
 
 
 def _item_of(row: Row, image: Path, boxes: Sequence[Box], folder: Path) -> Item:
-    # The number before the underscore is the patient's: it stands in where the column is empty.
+    # The file name starts with the patient number, which is used if the column is empty.
     patient = id_text(row["Patient ID"]) or str(int(re.sub(r"\D", "", image.stem.split("_")[0]) or 0))
     size = read_image_size(image) if boxes else None
     return make_item(place_of(image, folder), row["Finding Labels"].split("|"), _scaled(boxes, size), patient, size)
 
 
 def _read_list(files: SetFolder, name: str) -> set[str]:
-    """Names without ending of an official list."""
+    """Reads the image names, without extension, of an official list."""
     path = files.table_path(rf"{name}(_NIH)?", f"{name}.txt")
     return {_stem(line) for line in path.read_text(encoding="utf-8-sig").split()}
 
 
 def _read_boxes(path: Path) -> dict[str, list[Box]]:
-    """{image name without ending: [[x, y, width, height], ...]} of pneumonia."""
+    """Reads the boxes of pneumonia: {image name without extension: [[x, y, width, height], ...]}."""
     boxes: dict[str, list[Box]] = {}
     for row in read_table(path, BOX_COLUMNS):
         numbers = [read_number(row, column, path) for column in BOX_COLUMNS[2:]]
@@ -176,7 +176,7 @@ def _read_boxes(path: Path) -> dict[str, list[Box]]:
 
 
 def _scaled(boxes: Iterable[Box], size: tuple[int, int] | None) -> list[Box]:
-    """Boxes in pixels of the file at hand, which some copies of the set have shrunk."""
+    """Scales boxes to the size of the file, since some copies of the dataset are downsampled."""
     if size is None:
         return []
     scale_y, scale_x = size[0] / ORIGINAL_SIDE, size[1] / ORIGINAL_SIDE

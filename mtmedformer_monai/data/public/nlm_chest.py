@@ -1,4 +1,4 @@
-"""What the National Library of Medicine's two tuberculosis sets share: file names, readings and labels."""
+"""Shared functions for the two tuberculosis datasets of the National Library of Medicine (NLM)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .set_files import PICTURES, SetFolder, place_of
 PREFIXES = ("MCUCXR", "CHNCXR")
 _NAME = re.compile(rf"({'|'.join(PREFIXES)})_\d{{4}}_([01])", re.IGNORECASE)
 NO_IMAGES = r"(^|/)[^/]*(mask|annotation)[^/]*/|_mask$"
-"""Where masks and outlines of findings are, some under the names of their images."""
+"""Paths of masks and outlines, some of which have the names of their images."""
 
 
 def find_radiographs(files: SetFolder, prefix: str) -> list[Path]:
-    """The images of one of the two sets, which some copies hold side by side.
+    """Returns the images of one of the two datasets, which some copies store in the same folder.
 
     Args:
-        files: of the set.
-        prefix: of its names, one of `PREFIXES`.
+        files: files of the dataset.
+        prefix: prefix of the file names, one of `PREFIXES`.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: beside them lies a file of another set.
+        FileNotFoundError: there are no images.
+        ValueError: the image folder contains a file of another dataset.
     """
     named = files.find(rf"(^|/){prefix}_\d{{4}}_[01]$", PICTURES)
     masks = set(files.find(NO_IMAGES, PICTURES))
@@ -40,22 +40,22 @@ def find_radiographs(files: SetFolder, prefix: str) -> list[Path]:
 
 
 def read_readings(files: SetFolder) -> dict[str, Path]:
-    """{name of an image: its reading} of the folder `ClinicalReadings`."""
+    """Returns {image name: path of its reading} from the folder `ClinicalReadings`."""
     return files.by_stem(r"(^|/)[^/]*readings?[^/]*/[^/]+$", (".txt",))
 
 
 def make_item(image: Path, folder: Path, masks: dict[str, str], readings: Mapping[str, Path]) -> Item:
-    """Item of one image: each is another patient's.
+    """Creates the item of one image; each image is of a different patient.
 
     Args:
-        image: named as `MCUCXR_0001_0.png`, whose last digit is 1 for tuberculosis.
-        folder: of the set.
-        masks: {structure: path}, empty where none is drawn.
-        readings: {name: path} of text files.
+        image: path with a name such as `MCUCXR_0001_0.png`, whose last digit is 1 for tuberculosis.
+        folder: dataset folder.
+        masks: {structure: path}; empty if there are none.
+        readings: {image name: path} of text files.
 
     Returns:
-        Item with the label `tuberculosis`, and `finding` where name and reading both say normal: tuberculosis is no
-        pneumonia of that task, so other images have no `finding`.
+        Item with the label `tuberculosis`, and with `finding` if both name and reading are normal. Other images have no
+        `finding`, since tuberculosis is not a pneumonia of that task.
     """
     ill = image.stem.endswith("1")
     labels = {"tuberculosis": "present" if ill else "absent"}
@@ -68,12 +68,14 @@ def make_item(image: Path, folder: Path, masks: dict[str, str], readings: Mappin
 def _prefix_of(image: Path) -> str:
     match = _NAME.fullmatch(image.stem)
     if match is None:
-        raise ValueError(f"{image} expects a name as MCUCXR_0001_0 or CHNCXR_0001_0; take files of other sets out.")
+        raise ValueError(
+            f"{image} expects a name such as MCUCXR_0001_0 or CHNCXR_0001_0; remove files of other datasets."
+        )
     return match[1].upper()
 
 
 def _reads_normal(path: Path | None) -> bool:
-    """Whether a reading ends in 'normal', behind sex and age; without one, the name alone says so."""
+    """Returns whether a reading contains a line starting with 'normal'; without a reading, the name is sufficient."""
     if path is None:
         return True
     lines = [line.strip().lower() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]

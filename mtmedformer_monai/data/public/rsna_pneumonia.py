@@ -1,23 +1,24 @@
-"""Converter of the RSNA Pneumonia Detection Challenge: boxes around opacities, normal images, and those in between.
+"""Converter of the RSNA Pneumonia Detection Challenge: boxes around opacities, and normal and other abnormal images.
 
 Source: Shih et al., "Augmenting the National Institutes of Health Chest Radiograph Dataset with Expert Annotations of
 Possible Pneumonia", Radiology: Artificial Intelligence 1 (2019), e180041, https://doi.org/10.1148/ryai.2019180041;
 files at https://www.kaggle.com/c/rsna-pneumonia-detection-challenge (stage 2). 26,684 images of ChestX-ray14.
 
-Licence: by the challenge's rules for research and education, not for profit; name RSNA and the NIH Clinical Center.
+License: challenge rules, for non-profit research and education; attribute RSNA and the NIH Clinical Center.
 
-Layout (Kaggle's stage 2, or stage 1 likewise): `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv`,
-`stage_2_train_images/<patientId>.dcm`; or PNG copies of the images, which boxes are
-scaled to, with one table `stage2_train_metadata.csv`. The test images have no public labels, and are left out.
+Layout (Kaggle's stage 2; stage 1 is analogous): `stage_2_train_labels.csv`, `stage_2_detailed_class_info.csv` and
+`stage_2_train_images/<patientId>.dcm`; or PNG copies of the images, to whose size the boxes are scaled, with one table
+`stage2_train_metadata.csv`. The test images have no public labels and are excluded.
 
 - `finding`: 'Lung Opacity' is 'pneumonia', 'Normal' is 'normal'; 'No Lung Opacity / Not Normal' is neither.
-- `opacity` boxes: as drawn; the other two classes have none there. An image whose rows are missing or empty, or
-  contradict its class, has no annotation.
+- `opacity` boxes: the published boxes; images of the other two classes have none. Images whose rows are missing, empty,
+  or inconsistent with their class are not annotated.
 
-What the set calls a patient is an image. With `pneumonia-challenge-dataset-mappings_2018.json` of RSNA's own page
-(https://www.rsna.org/rsnai/ai-image-challenge/rsna-pneumonia-detection-challenge-2018) in the folder, images are split
-by the patients of ChestX-ray14; without it, by image, and a patient may stand in two sections. No official split of
-what is labeled: 70 / 15 / 15. Don't join it with `nih_chestxray14`, which holds the same images.
+The `patientId` of the dataset identifies an image. If `pneumonia-challenge-dataset-mappings_2018.json` from RSNA's page
+(https://www.rsna.org/rsnai/ai-image-challenge/rsna-pneumonia-detection-challenge-2018) is in the folder, images are
+split by the patients of ChestX-ray14; otherwise, they are split by image, and a patient may be in several sections.
+There is no official split of the labeled images: 70/15/15. Do not join it with `nih_chestxray14`, which contains the
+same images.
 """
 
 from __future__ import annotations
@@ -52,17 +53,17 @@ RELEASE = (
 
 
 def convert(folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
+        folder: dataset folder.
 
     Returns:
         Datalist with paths relative to `folder`.
 
     Raises:
         FileNotFoundError: a table or the images are missing.
-        ValueError: a table lacks a column, or names another class or target.
+        ValueError: a table lacks a column, or contains an unknown class or target.
     """
     files = SetFolder(folder, RELEASE)
     classes = _read_classes(files.table_path(r"stage_?[12]_(detailed_class_info|train_metadata)", CLASS_TABLE))
@@ -70,7 +71,7 @@ def convert(folder: Path) -> Datalist:
     found = files.images("", RADIOGRAPHS, "stage_2_train_images/*.dcm")
     names = classes.keys() | boxes.keys()
     images = {name: path for name, path in found.items() if name in names}
-    files.tell_present(len(images), len(names))
+    files.log_present(len(images), len(names))
     patients = _read_patients(folder / MAPPING)
     is_shrunk = _is_shrunk(images, boxes)
     items = [
@@ -78,13 +79,13 @@ def convert(folder: Path) -> Datalist:
         for name, path in images.items()
     ]
     if silent := sum("boxes" not in item for item in items):
-        logger.warning("%d images have no row of boxes, or one that contradicts their class: not annotated.", silent)
+        logger.warning("%d images have no boxes, or boxes that contradict their class; they are not annotated.", silent)
     sections = split_by_patient(items, stratify_on="finding")
     return {"name": "rsna_pneumonia", "licence": "challenge rules: non-profit", **sections}
 
 
 def _make_item(path: Path, folder: Path, patient: str, kind: str, rows: Sequence[Box | None], is_shrunk: bool) -> Item:
-    """Item of an image; without boxes where its rows say nothing of them, or something else than its class."""
+    """Creates the item of an image; without boxes if its rows are missing or inconsistent with its class."""
     item: Item = {"image": place_of(path, folder), "patient_id": patient}
     if finding := FINDINGS.get(kind):
         item["labels"] = {"finding": finding}
@@ -100,7 +101,7 @@ def _make_item(path: Path, folder: Path, patient: str, kind: str, rows: Sequence
 
 
 def _is_shrunk(images: Mapping[str, Path], boxes: Mapping[str, Sequence[Box | None]]) -> bool:
-    """Whether the images are PNG copies smaller than the originals: most of those with boxes are left by one."""
+    """Returns whether the images are downsampled PNG copies, so that boxes exceed most of the images with boxes."""
     leaving = []
     for name, path in images.items():
         reach = [max(box[2:]) for box in boxes.get(name, []) if box is not None]
@@ -110,7 +111,7 @@ def _is_shrunk(images: Mapping[str, Path], boxes: Mapping[str, Sequence[Box | No
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:
-    """The size that boxes are clipped to; a file that cannot be read is the reader's to report."""
+    """Returns the size to which boxes are clipped; None for unreadable files, which are reported when loaded."""
     try:
         return read_image_size(path)
     except (OSError, ValueError):
@@ -118,7 +119,7 @@ def _size_of(path: Path) -> tuple[int, int] | None:
 
 
 def _read_classes(path: Path) -> dict[str, str]:
-    """{image: class, or '' where its row says none}."""
+    """Reads {image: class, or '' if missing}."""
     rows = read_table(path, CLASS_COLUMNS)
     return {
         row["patientId"]: read_choice(row["class"], FINDINGS, "classes", path) if row["class"] else "" for row in rows
@@ -126,9 +127,9 @@ def _read_classes(path: Path) -> dict[str, str]:
 
 
 def _read_boxes(path: Path) -> dict[str, list[Box | None]]:
-    """{image: its rows: a box, out of corner, width and height, or None where the row says that there is none}.
+    """Reads {image: [box, or None for a row without a box]}.
 
-    An image whose target or box is left empty has no row here: it is not annotated.
+    Images with an empty target or box have an empty list, which means that they are not annotated.
     """
     boxes: dict[str, list[Box | None]] = {}
     unknown = set()
@@ -144,14 +145,14 @@ def _read_boxes(path: Path) -> dict[str, list[Box | None]]:
 
 
 def _read_target(text: str, path: Path) -> bool | None:
-    """Whether there is an opacity; pandas writes 1 as 1.0 or True; None where the cell is empty."""
+    """Returns whether there is an opacity; None if the cell is empty. pandas may write 1 as 1.0 or True."""
     return TARGETS[read_choice(id_text(text), TARGETS, "targets", path)] if text else None
 
 
 def _read_patients(path: Path) -> dict[str, str]:
-    """{image: patient of ChestX-ray14}, whose image names begin with it: 00000013_005.png."""
+    """Reads {image: patient of ChestX-ray14}, which is the first part of the image names, such as 00000013_005.png."""
     if not path.is_file():
-        logger.warning("%s is not there: images are split one by one, not by patient.", path.name)
+        logger.warning("%s is missing: images are split by image, not by patient.", path.name)
         return {}
     entries = json.loads(path.read_text(encoding="utf-8"))
     return {entry["subset_img_id"]: str(int(entry["img_id"].split("_")[0])) for entry in entries}

@@ -1,4 +1,4 @@
-"""Finds the files of a public set, wherever a release or a copy of it has put them."""
+"""Finds the files of a public dataset in the layouts of its different releases and copies."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ logger = logging.getLogger(__name__)
 
 PICTURES = (".png", ".jpg", ".jpeg")
 RADIOGRAPHS = (".dcm", ".dicom", *PICTURES)
-"""Endings in the order of preference: where a copy holds an image twice, the DICOM file is taken."""
+"""Extensions in order of preference: if an image exists in several formats, the DICOM file is used."""
 
 TABLES = (".csv", ".xlsx", ".tsv", ".txt", ".xls")
 NUM_SHOWN = 8
-"""A message lists so many of the files that were found."""
+"""Maximum number of files listed in an error message."""
 
 Entry = TypeVar("Entry")
 
 
 class SetFolder:
-    """The files of a set's folder, all below it, links followed; hidden ones and macOS's copies are none.
+    """All files of a dataset folder, searched recursively including links, without hidden files and `__MACOSX` folders.
 
     Args:
-        folder: of the set.
-        release: the layout that is known, for messages.
+        folder: dataset folder.
+        release: description of the supported layouts, for error messages.
     """
 
     def __init__(self, folder: Path, release: str) -> None:
@@ -41,70 +41,70 @@ class SetFolder:
         self.files = tuple(sorted(found, key=lambda path: (len(path.parts), path)))
 
     def find(self, pattern: str, suffixes: Sequence[str]) -> list[Path]:
-        """Files of some endings whose path matches, in the order of the endings, then of depth and name.
+        """Returns the files with given extensions whose path matches, sorted by extension, depth and name.
 
         Args:
-            pattern: regular expression, searched in the path from the folder without the ending, in any case.
-            suffixes: with dots, in lower case.
+            pattern: regular expression, searched case-insensitively in the relative path without the extension.
+            suffixes: extensions in lower case, with dots, in order of preference.
         """
         wanted = re.compile(pattern, re.IGNORECASE)
         found = [path for path in self.files if path.suffix.lower() in suffixes and wanted.search(self._place(path))]
         return sorted(found, key=lambda path: suffixes.index(path.suffix.lower()))
 
     def by_stem(self, pattern: str, suffixes: Sequence[str]) -> dict[str, Path]:
-        """The first file of each stem that `find` finds."""
+        """Returns the first file found by `find` for each stem: {stem: path}."""
         found: dict[str, Path] = {}
         for path in self.find(pattern, suffixes):
             found.setdefault(path.stem, path)
         return found
 
-    def images(self, pattern: str, suffixes: Sequence[str], looked_for: str) -> dict[str, Path]:
-        """Images by stem.
+    def images(self, pattern: str, suffixes: Sequence[str], expected: str) -> dict[str, Path]:
+        """Returns images by stem; `expected` describes them for the error message.
 
         Raises:
-            FileNotFoundError: none is there.
+            FileNotFoundError: there are no images.
         """
         found = self.by_stem(pattern, suffixes)
         if not found:
-            raise self.lacks(looked_for)
+            raise self.lacks(expected)
         return found
 
-    def table_path(self, pattern: str, looked_for: str) -> Path:
-        """The path of the set's table whose stem matches; in any folder, CSV before Excel.
+    def table_path(self, pattern: str, expected: str) -> Path:
+        """Returns the path of the table whose stem matches, in any folder; CSV files take precedence over Excel files.
 
         Raises:
-            FileNotFoundError: none is there.
+            FileNotFoundError: there is no such table.
         """
         found = self.find(rf"(^|/)({pattern})$", TABLES)
         if not found:
-            raise self.lacks(f"the set's table {looked_for}")
+            raise self.lacks(f"the dataset's table {expected}")
         return found[0]
 
-    def table(self, pattern: str, looked_for: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
-        """The rows of the set's table whose stem matches.
+    def table(self, pattern: str, expected: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+        """Returns the rows of the table whose stem matches.
 
         Raises:
-            FileNotFoundError: none is there.
-            ValueError: it lacks rows or a column.
+            FileNotFoundError: there is no such table.
+            ValueError: the table has no rows, or a column is missing.
         """
-        return read_table(self.table_path(pattern, looked_for), columns, optional)
+        return read_table(self.table_path(pattern, expected), columns, optional)
 
-    def lacks(self, looked_for: str) -> FileNotFoundError:
-        """The error that names what was looked for, what was found, and the release that is known."""
+    def lacks(self, expected: str) -> FileNotFoundError:
+        """Creates an error that states which files were expected and found, and the supported layouts."""
         shown = [path.relative_to(self.folder).as_posix() for path in self.files[:NUM_SHOWN]]
         more = f" and {len(self.files) - NUM_SHOWN} more" if len(self.files) > NUM_SHOWN else ""
         found = f"found {', '.join(shown)}{more}" if shown else "found no file"
         return FileNotFoundError(
-            f"{self.folder} expects {looked_for}; {found}. Known is: {self.release}. Unpack the set's archives there."
+            f"{self.folder} expects {expected}; {found}. Supported: {self.release}. Unpack the archives there."
         )
 
-    def tell_present(self, num_present: int, num_listed: int) -> None:
-        """Logs how many of the listed images are there: a part of a set will do.
+    def log_present(self, num_present: int, num_listed: int) -> None:
+        """Logs how many of the listed images exist; a subset of the dataset is sufficient.
 
         Raises:
-            FileNotFoundError: none is.
+            FileNotFoundError: none of the images exists.
         """
-        logger.info("%d of the %d images listed are in %s.", num_present, num_listed, self.folder)
+        logger.info("Found %d of the %d listed images in %s.", num_present, num_listed, self.folder)
         if not num_present:
             raise self.lacks(f"images that its tables list ({num_listed})")
 
@@ -113,10 +113,10 @@ class SetFolder:
 
 
 def place_of(path: Path, folder: Path) -> str:
-    """A file's path as an item has it: relative to the set's folder, absolute where it lies elsewhere."""
+    """Returns the path for a datalist item: relative to the dataset folder, or absolute if the file is elsewhere."""
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path.resolve())
 
 
 def show_progress(entries: Iterable[Entry], title: str, unit: str) -> Iterator[Entry]:
-    """Goes through entries with a progress bar."""
+    """Iterates over entries and shows a progress bar."""
     yield from tqdm(list(entries), desc=title, unit=unit, mininterval=2.0)

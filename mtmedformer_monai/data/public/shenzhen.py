@@ -1,4 +1,4 @@
-"""Converter of the Shenzhen Hospital chest X-rays: normal or tuberculosis, lung masks on most.
+"""Converter of the Shenzhen Hospital chest X-rays: normal or tuberculosis labels, and lung masks on most images.
 
 Source: Jaeger et al., "Two public chest X-ray datasets for computer-aided screening of pulmonary diseases",
 Quantitative Imaging in Medicine and Surgery 4 (2014), 475-477,
@@ -8,18 +8,18 @@ https://data.lhncbc.nlm.nih.gov/public/Tuberculosis-Chest-X-ray-Datasets/Shenzhe
 augmentation", ELNANO 2018, 422-428, https://arxiv.org/abs/1803.01199; files at
 https://www.kaggle.com/datasets/yoctoman/shcxr-lung-mask.
 
-Licence: images free for research, the National Library of Medicine asks for the papers to be cited and the source
-named; masks by their page.
+License: images free for research, the National Library of Medicine requests citation of the papers and the source; for
+the masks, see their page.
 
-Releases that are known: NLM's (`CXR_png/CHNCXR_0001_0.png` and `ClinicalReadings/*.txt`, in `ChinaSet_AllFiles/` or
-elsewhere below the folder) and Kaggle's (`images/`, or both NLM sets in one `CXR_png/`); the masks
-`CHNCXR_0001_0_mask.png` in `mask/` or `masks/` anywhere; images without one have no `lung`.
+Supported releases: NLM's (`CXR_png/CHNCXR_0001_0.png` and `ClinicalReadings/*.txt`, in `ChinaSet_AllFiles/` or at any
+depth) and Kaggle's (`images/`, or both NLM datasets in one `CXR_png/`), with the masks `CHNCXR_0001_0_mask.png` in any
+folder `mask/` or `masks/`. Images without a mask have no `lung`.
 
-- `lung`: both lungs. They spare the heart.
-- `tuberculosis`: by the last digit of the name; a task of its own.
-- `finding`: 'normal' where the reading says so; tuberculosis has none, being no pneumonia of that task.
+- `lung`: both lungs, excluding the heart.
+- `tuberculosis`: from the last digit of the name; a separate task.
+- `finding`: 'normal' according to the reading; not labeled for tuberculosis, which is not a pneumonia of that task.
 
-There is no official split: 70 / 15 / 15. Each image is another patient's.
+There is no official split: 70/15/15. Each image is of a different patient.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ RELEASE = "CXR_png/ and ClinicalReadings/ of NLM's ChinaSet_AllFiles, and mask/*
 
 
 def convert(folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
+        folder: dataset folder.
 
     Returns:
         Datalist with paths relative to `folder`.
 
     Raises:
         FileNotFoundError: the images are missing.
-        ValueError: a file of another name lies among them.
+        ValueError: the image folder contains a file with an unexpected name.
     """
     files = SetFolder(folder, RELEASE)
     images, readings = find_radiographs(files, "CHNCXR"), read_readings(files)

@@ -4,19 +4,20 @@ Source: Filice et al., "Crowdsourcing pneumothorax annotations using machine lea
 dataset", Journal of Digital Imaging 33 (2020), 490-496, https://doi.org/10.1007/s10278-019-00299-9; files at
 https://www.kaggle.com/c/siim-acr-pneumothorax-segmentation.
 
-Licence: by the challenge's rules for research and education, not for profit; name SIIM, ACR and the NIH Clinical
-Center.
+License: challenge rules, for non-profit research and education; attribute SIIM, ACR and the NIH Clinical Center.
 
-Releases that are known: Kaggle's `stage_2_train.csv` or `train-rle.csv`, with `dicom-images-train/*/*/<ImageId>.dcm`,
-`stage_2_images/<ImageId>.dcm`, or PNG copies under the same names. Images without a label are left out.
+Supported releases: Kaggle's `stage_2_train.csv` or `train-rle.csv`, with `dicom-images-train/*/*/<ImageId>.dcm`,
+`stage_2_images/<ImageId>.dcm`, or PNG copies with the same names. Images without a label are excluded.
 
-- `pneumothorax`: a structure of its own, which needs a segmentation task in the bundle's config. Several runs of an
-  image are merged; -1 is an empty mask. An empty cell says nothing: such an image has no mask, nor has one with -1
-  beside runs.
-- Runs count the pixels of the 1024 px originals. Where PNG copies are smaller, masks are scaled by nearest neighbor.
+- `pneumothorax`: a separate structure, which requires a segmentation task in the bundle's config. Several run-length
+  encodings of an image are merged; -1 is an empty mask. Images with an empty cell, or with both -1 and runs, are not
+  annotated.
+- Runs count the pixels of the originals of 1024 x 1024 pixels. For smaller PNG copies, masks are resampled with
+  nearest-neighbor interpolation.
 
-Patients are taken from the DICOM headers, which may name one per image: some of ChestX-ray14's patients stand in two
-sections then. There is no official split of what is labeled: 70 / 15 / 15. Don't join it with sets out of ChestX-ray14.
+Patients are taken from the DICOM headers, which may contain a different ID for each image, so that patients of
+ChestX-ray14 may be in several sections. There is no official split of the labeled images: 70/15/15. Do not join it with
+datasets derived from ChestX-ray14.
 """
 
 from __future__ import annotations
@@ -37,29 +38,29 @@ from .drawn_masks import save_mask
 from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of, show_progress
 
 NOT_MASKS = r"^(?!.*mask[^/]*/)"
-"""Of PNG copies, which lie beside folders of masks under the same names."""
+"""Excludes mask folders, whose files have the names of the PNG copies."""
 
 STRUCTURE = "pneumothorax"
 NOTHING = {"-1", "-1.0"}
-"""The set's word for none, and what pandas makes of it."""
+"""The dataset's code for an empty mask, also as pandas writes it."""
 
 ORIGINAL_SIZE = (1024, 1024)
 RELEASE = "stage_2_train.csv or train-rle.csv with dicom-images-train/*/*/*.dcm or stage_2_images/*.dcm of Kaggle"
 
 
 def convert(folder: Path, masks_folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
-        masks_folder: where the masks go that are drawn from the runs.
+        folder: dataset folder.
+        masks_folder: output folder of the masks decoded from the runs.
 
     Returns:
-        Datalist with paths relative to `folder`, and absolute ones of the masks.
+        Datalist with image paths relative to `folder` and absolute mask paths.
 
     Raises:
         FileNotFoundError: the table or the images are missing.
-        ValueError: the table lacks a column, or runs are none of the image.
+        ValueError: the table lacks a column, or runs do not fit the image.
     """
     files = SetFolder(folder, RELEASE)
     runs: dict[str, list[str]] = {}
@@ -67,7 +68,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         runs.setdefault(row["ImageId"], []).append(row["EncodedPixels"])
     found = {path.stem: path for path in reversed(files.find(NOT_MASKS, RADIOGRAPHS))}
     images = {name: found[name] for name in runs if name in found}
-    files.tell_present(len(images), len(runs))
+    files.log_present(len(images), len(runs))
     is_shrunk = _is_shrunk(images, runs)
     items = []
     for name, image in show_progress(images.items(), "Masks", "image"):
@@ -87,7 +88,7 @@ def _make_item(image: Path, folder: Path) -> Item:
 
 
 def _is_shrunk(images: Mapping[str, Path], runs: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the images are smaller copies: PNG files, of which one is left by its runs."""
+    """Returns whether the images are downsampled copies: PNG files, at least one of which is exceeded by its runs."""
     for name, image in images.items():
         if image.suffix.lower() in PICTURES:
             height, width = read_image_size(image)
@@ -97,15 +98,15 @@ def _is_shrunk(images: Mapping[str, Path], runs: Mapping[str, Sequence[str]]) ->
 
 
 def draw_runs(texts: Sequence[str], size: tuple[int, int], is_shrunk: bool = False) -> Mask | None:
-    """Merges all that the table says of an image.
+    """Decodes and merges all entries of an image.
 
     Args:
-        texts: runs, or -1 for none.
+        texts: entries of the table: runs, or -1 for an empty mask.
         size: (H, W) of the image.
-        is_shrunk: whether the runs count the pixels of the original, and the image is a smaller copy.
+        is_shrunk: whether the image is a downsampled copy; runs count the pixels of the original.
 
     Returns:
-        bool (H, W); None where the table is silent or contradicts itself.
+        bool (H, W); None if an entry is empty, or the entries contradict each other.
     """
     is_none = {text in NOTHING for text in texts}
     if not all(texts) or len(is_none) > 1:
@@ -120,17 +121,17 @@ def draw_runs(texts: Sequence[str], size: tuple[int, int], is_shrunk: bool = Fal
 
 
 def decode_runs(text: str, size: tuple[int, ...]) -> Mask:
-    """Draws runs: pairs of a gap after the last run and a length, down the columns from the left.
+    """Decodes a relative run-length encoding: pairs of gap and length, column by column from the left.
 
     Args:
-        text: numbers with spaces between.
+        text: space-separated numbers.
         size: (H, W) of the image.
 
     Returns:
         bool (H, W).
 
     Raises:
-        ValueError: there are no numbers, which says nothing of the image, or they are no pairs, or leave it.
+        ValueError: there are no numbers, the numbers are not pairs, or the runs exceed the image.
 
     Example:
         >>> decode_runs("1 2 2 1", (3, 2)).astype(int).tolist()
@@ -139,10 +140,10 @@ def decode_runs(text: str, size: tuple[int, ...]) -> Mask:
     numbers = _numbers(text)
     if not numbers:
         raise ValueError(
-            "runs expect pairs of numbers, got none: the image is not annotated; the set writes -1 for none."
+            "runs expect pairs of numbers, got none: the image is not annotated; an empty mask is written as -1."
         )
     if len(numbers) % 2 or min(numbers) < 0 or sum(numbers) > size[0] * size[1]:
-        raise ValueError(f"runs expect pairs within {size[0]} x {size[1]} pixels; fetch the set's own table and files.")
+        raise ValueError(f"runs expect pairs within {size[0]} x {size[1]} pixels; use the original table and files.")
     flags = np.tile([False, True], len(numbers) // 2)
     flat = np.zeros(size[0] * size[1], dtype=bool)
     drawn = np.repeat(flags, numbers)
@@ -154,4 +155,4 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(number) for number in text.split()]
     except ValueError as error:
-        raise ValueError(f"runs expect whole numbers, got {text[:40]!r}; fetch the set's own table.") from error
+        raise ValueError(f"runs expect whole numbers, got {text[:40]!r}; use the original table.") from error

@@ -1,4 +1,4 @@
-"""Mends the boxes of public sets: some reach beyond their image, some have no area left in it."""
+"""Cleans the boxes of public datasets: clips them to the image and removes boxes without area."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 from collections.abc import Iterable, Sequence
 
 Box = list[float]
-"""x1, y1, x2, y2 in pixels of the image, half open."""
+"""x1, y1, x2, y2 in pixels of the image, half-open intervals."""
 
 DECIMALS = 3
 
 
 def sound_boxes(boxes: Iterable[Sequence[float]], size: tuple[int, int] | None) -> list[Box] | None:
-    """The boxes of an image, clipped to it, each with its corners in order.
+    """Clips boxes to the image, sorts their corners, and removes boxes without area.
 
     Args:
-        boxes: x1, y1, x2, y2 each. A box without area, or beyond the edge, is left out.
-        size: (H, W) of the image; None where it is unknown, and nothing is clipped.
+        boxes: x1, y1, x2, y2 of each box.
+        size: (H, W) of the image; None if unknown, in which case boxes are not clipped.
 
     Returns:
-        Boxes with an area. None, which says 'not annotated', where there were boxes and none of them has: something is
-        in the image, and where is not known.
+        The remaining boxes. None (not annotated) if there were boxes but none remains, since the image then contains an
+        object at an unknown location.
 
     Example:
         >>> sound_boxes([(-2, 8, 4, 1), (9, 0, 12, 3)], (8, 9))
@@ -29,16 +29,16 @@ def sound_boxes(boxes: Iterable[Sequence[float]], size: tuple[int, int] | None) 
         (True, [])
     """
     given = list(boxes)
-    kept = [mended for box in given if (mended := _mend(box, size))]
+    kept = [clipped for box in given if (clipped := _clip(box, size))]
     return None if given and not kept else kept
 
 
 def corners_of(x: float, y: float, width: float, height: float) -> Box:
-    """The box of a corner and a size."""
+    """Converts x, y, width and height to x1, y1, x2, y2."""
     return [x, y, x + width, y + height]
 
 
-def _mend(box: Sequence[float], size: tuple[int, int] | None) -> Box | None:
+def _clip(box: Sequence[float], size: tuple[int, int] | None) -> Box | None:
     if not all(map(math.isfinite, box)):
         return None
     height, width = size or (math.inf, math.inf)

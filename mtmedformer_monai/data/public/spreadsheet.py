@@ -1,4 +1,4 @@
-"""Reads a table out of an Excel file (.xlsx: Office Open XML, ECMA-376), cell texts alone."""
+"""Reads a table from an Excel file (.xlsx: Office Open XML, ECMA-376), as the text of its cells."""
 
 from __future__ import annotations
 
@@ -15,35 +15,34 @@ _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationship
 
 
 def read_sheet(path: Path, sheet: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
-    """Reads the rows of a sheet by the titles in its first row.
+    """Reads the rows of a sheet, keyed by the titles in its first row.
 
     Args:
-        path: of the .xlsx file.
-        sheet: its name; the first one is read where there is none of this name.
-        columns: that the caller needs; titles are told apart by letters and digits alone.
-        optional: titles that are wanted where they exist.
+        path: path of the .xlsx file.
+        sheet: name of the sheet; the first sheet is used if there is none with this name.
+        columns: titles of the required columns, matched by letters and digits only.
+        optional: titles of optional columns.
 
     Returns:
-        Rows as {title: text}; numbers and text as they are stored, without the spaces around them, and empty where
-        they say that nothing is known.
+        Rows as {title: text}, with numbers and text as stored, without surrounding spaces, and '' for missing values.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no .xlsx file, has no rows, or a column is missing.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not an .xlsx file, has no rows, or a column is missing.
     """
     try:
         with zipfile.ZipFile(path) as book:
             shared = _shared_strings(book)
             cells = [_cells(row, shared) for row in _sheet_root(book, sheet).iter(f"{_MAIN}row")]
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
-        raise ValueError(f"{path} expects an Excel file (.xlsx); fetch the set's own file.") from error
+        raise ValueError(f"{path} expects an Excel file (.xlsx); use the original file.") from error
     order = list(cells[0]) if cells else []
     lines = [[row.get(column, "") for column in order] for row in cells if row]
     return rows_of(path, lines, columns, optional)
 
 
 def _sheet_root(book: zipfile.ZipFile, sheet: str) -> ElementTree.Element:
-    """The sheet of a name, or the first: the workbook names sheets and, by relation, their files."""
+    """Returns the XML of the sheet with the given name, or of the first sheet."""
     targets = {
         relation.get("Id"): relation.get("Target", "")
         for relation in ElementTree.fromstring(book.read("xl/_rels/workbook.xml.rels"))
@@ -64,7 +63,7 @@ def _shared_strings(book: zipfile.ZipFile) -> list[str]:
 
 
 def _cells(row: ElementTree.Element, shared: list[str]) -> dict[str, str]:
-    """{column letters: text} of the cells that hold any."""
+    """Returns {column letters: text} of the non-empty cells of a row."""
     return dict(_filled(row, shared))
 
 
@@ -78,6 +77,6 @@ def _filled(row: ElementTree.Element, shared: list[str]) -> Iterator[tuple[str, 
 
 
 def _text(element: ElementTree.Element) -> str:
-    """All runs of a text, without the phonetic ones."""
+    """Joins all text runs, without phonetic ones."""
     runs = [*element.findall(f"{_MAIN}t"), *element.findall(f"{_MAIN}r/{_MAIN}t")]
     return "".join(run.text or "" for run in runs)

@@ -1,4 +1,4 @@
-"""The classes of the tasks that public sets label, as the sets' converters name them."""
+"""The classes of the classification tasks of public datasets, as named by the converters."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TASK_CLASSES: dict[str, tuple[str, ...]] = {
     "mias_density": ("fatty", "glandular", "dense"),
     "birads": ("0", "1", "2", "3", "4", "5", "6"),
 }
-"""In the order of severity or density where there is one."""
+"""{task: classes}, in order of severity or density where applicable."""
 
 
 def classes_of(tasks: Iterable[str]) -> dict[str, list[str]]:
-    """{task: classes} of the classification tasks among those named."""
+    """Returns {task: classes} of the classification tasks among the given tasks."""
     return {task: list(TASK_CLASSES[task]) for task in tasks if task in TASK_CLASSES}

@@ -1,20 +1,21 @@
-"""Converter of V7's COVID-19 X-ray dataset: lung masks on chest X-rays of many hospitals.
+"""Converter of V7's COVID-19 X-ray dataset: lung masks of chest X-rays from many hospitals.
 
-Source: V7 Labs, "COVID-19 X-ray dataset", https://github.com/v7labs/covid-19-xray-dataset: polygons of the lungs on
-the images of Cohen et al., "COVID-19 Image Data Collection", arXiv:2003.11597, 2020, and of Kermany et al., Cell 172
-(2018), 1122-1131. The masks reach behind the heart.
+Source: V7 Labs, "COVID-19 X-ray dataset", https://github.com/v7labs/covid-19-xray-dataset: lung polygons for the images
+of Cohen et al., "COVID-19 Image Data Collection", arXiv:2003.11597, 2020, and of Kermany et al., Cell 172
+(2018), 1122-1131. The masks include the lung behind the heart.
 
-Licence: annotations CC BY 4.0; images of the first source each under its own, some non-commercial.
+License: annotations CC BY 4.0; images of the first source have individual licenses, some non-commercial.
 
-Releases that are known: V7's repository (`images/*`, `annotations/**/*.json` in Darwin's format 1 or 2), at any depth.
+Supported releases: V7's repository (`images/*`, `annotations/**/*.json` in Darwin's format 1 or 2), at any depth.
 
-Labels come from the flat layout alone: COVID-19 and other pneumonias are 'pneumonia', no finding is 'normal', anything
-else has no `finding`. `pneumonia_type` is set where the raw finding says bacterial or viral in so many words: names of
-germs and COVID-19 are left out, since most of the set is COVID-19, and 'viral' would come to mean that alone. The
-set's boxes are lungs, and no opacities.
+Labels are available in the flat layout only: COVID-19 and other pneumonia are 'pneumonia', no finding is 'normal', and
+other images have no `finding`. `pneumonia_type` is set if the raw finding contains 'bacterial' or 'viral'. Names of
+pathogens and COVID-19 are ignored: most images are COVID-19, so that 'viral' would mostly mean COVID-19. The boxes of
+the dataset mark lungs, not opacities.
 
-The published form has no official split: it is split 70 / 15 / 15 by patient. It holds Kermany's images, so don't join
-it with `kermany`: a child of one set's training section may stand in the other's test section.
+The published layout has no official split and is split 70/15/15 by patient. It contains Kermany's images, so do not
+join
+it with `kermany`: a patient in the training section of one dataset may be in the test section of the other.
 """
 
 from __future__ import annotations
@@ -49,19 +50,19 @@ SEED = 0
 
 
 def convert(folder: Path, masks_folder: Path | None = None) -> Datalist:
-    """Makes the datalist of the published layout, or of a flat one.
+    """Creates the datalist from the published layout, or from a flat one.
 
     Args:
-        folder: holds `images/` and `annotations/*.json` as Darwin exports them; or `labels.csv` with the columns image,
-            mask_lung, label, finding_raw, patient_id, source_site, split.
-        masks_folder: where the masks go that are drawn from polygons; `lung_masks` in `folder` where left out. The
-            flat layout brings its masks.
+        folder: folder with `images/` and `annotations/*.json` as exported by Darwin; or with `labels.csv` with the
+            columns image, mask_lung, label, finding_raw, patient_id, source_site, split.
+        masks_folder: output folder of the masks drawn from the polygons; defaults to `lung_masks` in `folder`. Not used
+            with the flat layout, which includes masks.
 
     Returns:
         Datalist with paths relative to `folder`.
 
     Raises:
-        FileNotFoundError: no annotations, or none of their images.
+        FileNotFoundError: there are no annotations, or none of their images exists.
     """
     if has_label_table(folder):
         sections = _read_flat(folder)
@@ -92,7 +93,7 @@ def _flat_item(row: Row, folder: Path) -> Item:
 
 
 def _read_published(folder: Path, masks_folder: Path) -> list[Item]:
-    """Items of images with lungs drawn; lateral ones and CT slices have none in the set, and are left out."""
+    """Creates the items of images with lung polygons; lateral views and CT slices have none and are excluded."""
     files = SetFolder(folder, RELEASE)
     drawn = place_of(masks_folder, folder)
     images = {path.name: path for path in files.find("", RADIOGRAPHS) if not place_of(path, folder).startswith(drawn)}
@@ -111,12 +112,12 @@ def _read_published(folder: Path, masks_folder: Path) -> list[Item]:
             )
     if not items:
         raise files.lacks(f"images/ and annotations/*.json with polygons {LUNG!r}, or labels.csv")
-    logger.info("%d images have lungs drawn; %d that are annotated are not there.", len(items), num_absent)
+    logger.info("%d images have lung polygons; %d annotated images are missing.", len(items), num_absent)
     return items
 
 
 def _draw_lungs(annotations: Sequence[Mapping[str, Any]], image: Path, output: Path) -> Path | None:
-    """Path of the mask of all lungs; None where there is no polygon, or one without an area: the rest is not all."""
+    """Draws the lung mask and returns its path; None if there is no polygon, or a polygon has no area."""
     polygons = list(lung_polygons(annotations))
     if polygons and all(len(polygon) > 2 for polygon in polygons):
         mask = draw_mask(polygons, image, output)
@@ -127,9 +128,9 @@ def _draw_lungs(annotations: Sequence[Mapping[str, Any]], image: Path, output: P
 
 
 def lung_polygons(annotations: Sequence[Mapping[str, Any]]) -> Iterator[list[tuple[float, float]]]:
-    """The closed paths of all lungs, (x, y) in pixels, half open: pixel i covers [i, i + 1).
+    """Yields the closed polygons of all lungs, (x, y) in pixel-edge coordinates: pixel i covers [i, i + 1).
 
-    Darwin writes `{"polygon": {"path": [{"x", "y"}, ...]}}`, in later versions `{"polygon": {"paths": [[...], ...]}}`.
+    Darwin exports `{"polygon": {"path": [{"x", "y"}, ...]}}`, and later `{"polygon": {"paths": [[...], ...]}}`.
     """
     for annotation in annotations:
         polygon = annotation.get("polygon")
@@ -139,7 +140,7 @@ def lung_polygons(annotations: Sequence[Mapping[str, Any]]) -> Iterator[list[tup
 
 
 def draw_mask(polygons: Sequence[Sequence[tuple[float, float]]], image: Path, output: Path) -> Path:
-    """Draws polygons, what is inside of any, in a 1-bit PNG of the image's size. Returns its path."""
+    """Draws the union of polygons as a 1-bit PNG of the image's size, and returns its path."""
     height, width = read_image_size(image)
     mask = np.zeros((height, width), dtype=bool)
     for polygon in polygons:
@@ -148,7 +149,7 @@ def draw_mask(polygons: Sequence[Sequence[tuple[float, float]]], image: Path, ou
 
 
 def _image_names(record: Mapping[str, Any], path: Path) -> tuple[str, str]:
-    """File name, and the original one where it is told: under `image`, in Darwin 2.0 under `item`."""
+    """Returns the file name and the original file name, from `image` or, in Darwin 2.0, from `item`."""
     image = record.get("image") or {"filename": record.get("item", {}).get("name")}
     if not image.get("filename") or "annotations" not in record:
         raise ValueError(f"{path} expects an image's file name and annotations; export it as Darwin JSON.")
@@ -156,7 +157,7 @@ def _image_names(record: Mapping[str, Any], path: Path) -> tuple[str, str]:
 
 
 def _patient_of(annotations: Sequence[Mapping[str, Any]], original_name: str) -> str:
-    """Who shares a split: the tag of the patient, the name of a Kermany image, or else the image alone."""
+    """Returns the patient: the patient tag, the patient in the name of a Kermany image, or else the file name."""
     tags = [str(entry.get("name")) for entry in annotations if str(entry.get("name")).startswith(PATIENT_TAG)]
     if tags:
         return tags[0]

@@ -1,4 +1,4 @@
-"""Reads and draws regions that were marked with the VGG Image Annotator (VIA 1 and 2, CSV export)."""
+"""Reads and draws regions annotated with the VGG Image Annotator (VIA 1 and 2, CSV export)."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ COLUMNS = ("#filename", "region_shape_attributes")
 
 
 def read_via_shapes(path: Path) -> dict[str, list[Shape]]:
-    """{file name without spaces: shapes}; files without a region are left out.
+    """Reads {file name without spaces: shapes}; files without regions are omitted.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is no such export.
+        FileNotFoundError: the file does not exist.
+        ValueError: the file is not a CSV export of VIA.
     """
     shapes: dict[str, list[Shape]] = {}
     for row in read_table(path, COLUMNS):
         try:
             shape = json.loads(row["region_shape_attributes"] or "{}")
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path} expects shapes as JSON; fetch the set's own export of VIA.") from error
+            raise ValueError(f"{path} expects shapes as JSON; use the original VIA export.") from error
         if shape:
             shapes.setdefault(row["#filename"].replace(" ", ""), []).append(shape)
     return shapes
 
 
 def draw_shape(shape: Shape, height: int, width: int) -> Mask | None:
-    """Draws a shape; None for a point and for a polygon without corners, which have no area.
+    """Draws a shape as a mask; None for points and for polygons without vertices, which have no area.
 
     Args:
-        shape: with the `name` polygon, polyline (which is closed), ellipse, circle or rect, and its numbers in pixels.
-        height: rows H.
-        width: columns W.
+        shape: shape attributes, with the `name` polygon, polyline (which is closed), ellipse, circle or rect, and its
+            coordinates in pixels.
+        height: number of rows, H.
+        width: number of columns, W.
     """
     name = shape.get("name")
     if name in {"polygon", "polyline"}:

@@ -5,20 +5,21 @@ mammography", Scientific Data 10 (2023), 277, https://doi.org/10.1038/s41597-023
 https://physionet.org/content/vindr-mammo/1.0.0/ (https://doi.org/10.13026/br2v-7517). 5,000 examinations, two
 hospitals in Hanoi.
 
-Licence: PhysioNet Restricted Health Data License 1.5.0: after signing its data use agreement; not to be passed on.
+License: PhysioNet Restricted Health Data License 1.5.0, requires its data use agreement; no redistribution.
 
 Layout (1.0.0): `breast-level_annotations.csv`, `finding_annotations.csv`, `images/<study_id>/<image_id>.dicom`; or PNG
-copies of the images, which boxes are scaled to. A part of the images will do.
+copies of the images, to whose size the boxes are scaled. A subset of the images is sufficient.
 
-- `lesion` boxes, in pixels of the file: masses, suspicious calcifications, asymmetries, distortions. Changes of skin,
-  nipple and lymph nodes are none. What readers took for benign (BI-RADS 2) is not boxed: an image without a box has no
-  *suspicious* lesion. Each such image has a row 'No Finding'; an image without any row is not annotated.
-- `breast_density`: A to D, of the breast.
-- `birads`: of the breast, by two readers and an arbiter; a task of its own. **No `pathology`**: nothing is proven by
-  biopsy or follow-up.
+- `lesion` boxes, in pixels of the file: masses, suspicious calcifications, asymmetries and distortions, but not changes
+  of the skin, nipple or lymph nodes. Findings considered benign (BI-RADS 2) have no boxes, so an image without a box
+  has
+  no *suspicious* lesion. Each such image has a row 'No Finding'; images without any row are not annotated.
+- `breast_density`: A to D, per breast.
+- `birads`: per breast, by two readers with arbitration; a separate task. **No `pathology`**: the findings are not
+  verified by biopsy or follow-up.
 
-The official split's test part stays; 15 % of its training examinations become the validation section. The set does
-not tell patients apart: each examination counts as a patient of its own.
+The test part of the official split is kept; 15% of its training images, split by examination, become the validation
+section. Patients are not identified, so each examination counts as a separate patient.
 """
 
 from __future__ import annotations
@@ -57,17 +58,17 @@ RELEASE = (
 
 
 def convert(folder: Path) -> Datalist:
-    """Makes the datalist.
+    """Creates the datalist.
 
     Args:
-        folder: of the set.
+        folder: dataset folder.
 
     Returns:
         Datalist with paths relative to `folder`.
 
     Raises:
-        FileNotFoundError: a table, or all images, are missing.
-        ValueError: a table lacks a column, or names another split or finding.
+        FileNotFoundError: a table is missing, or there are no images.
+        ValueError: a table lacks a column, or contains an unknown split or finding.
     """
     files = SetFolder(folder, RELEASE)
     path = files.table_path("breast-level_annotations", "breast-level_annotations.csv")
@@ -75,7 +76,7 @@ def convert(folder: Path) -> Datalist:
     findings = _read_findings(files.table_path("finding_annotations", "finding_annotations.csv"))
     images = files.images("", RADIOGRAPHS, "images/*/*.dicom")
     listed = [row for row in rows if row["image_id"] in images]
-    files.tell_present(len(listed), len(rows))
+    files.log_present(len(listed), len(rows))
     parts: dict[str, list[Item]] = {split: [] for split in SPLITS}
     for row in listed:
         parts[row["split"]].append(_make_item(row, images[row["image_id"]], folder, findings.get(row["image_id"])))
@@ -94,12 +95,12 @@ def _make_item(row: Row, image: Path, folder: Path, findings: _Findings | None) 
 
 @dataclass
 class _Findings:
-    """The rows of an image.
+    """Findings of one image.
 
     Attributes:
-        size: (H, W) of the published file; None where the table does not say.
-        boxes: of lesions.
-        lacks_box: a lesion has none.
+        size: (H, W) of the published file; None if the table does not state it.
+        boxes: boxes of lesions.
+        lacks_box: whether a lesion has no box.
     """
 
     size: tuple[int, int] | None = None
@@ -107,7 +108,7 @@ class _Findings:
     lacks_box: bool = False
 
     def boxes_in(self, image: Path) -> list[Box] | None:
-        """Sound boxes in pixels of a file, PNG copies being smaller; None where they are not annotated."""
+        """Returns the cleaned boxes, scaled to a PNG copy if necessary; None if not annotated."""
         if self.lacks_box:
             return None
         boxes = sound_boxes(self.boxes, self.size)
@@ -120,7 +121,7 @@ class _Findings:
 
 
 def _read_findings(path: Path) -> dict[str, _Findings]:
-    """{image: its findings}; the release has a row 'No Finding' for each image without any."""
+    """Reads {image: findings}; the release has a row 'No Finding' for each image without findings."""
     findings: dict[str, _Findings] = {}
     for row in read_table(path, BOX_COLUMNS):
         entry = findings.setdefault(row["image_id"], _Findings())
@@ -137,17 +138,17 @@ def _read_findings(path: Path) -> dict[str, _Findings]:
 
 
 def _read_boxes(path: Path) -> dict[str, list[Box] | None]:
-    """{image: sound boxes of lesions in pixels of the published file}; None where they are not annotated."""
+    """Reads {image: cleaned boxes of lesions in pixels of the published file}; None if not annotated."""
     return {name: entry.boxes_in(Path(f"{name}.dicom")) for name, entry in _read_findings(path).items()}
 
 
 def _categories(text: str, path: Path) -> set[str]:
-    """Out of "['Mass', 'Skin Thickening']"; none of an empty cell."""
+    """Parses categories such as "['Mass', 'Skin Thickening']"; an empty cell has none."""
     try:
         listed = ast.literal_eval(text) if text else []
         return {read_choice(str(name), LESIONS | OTHER_FINDINGS, "categories", path) for name in listed}
     except (ValueError, SyntaxError) as error:
         raise ValueError(
-            f"{path} expects categories as \"['Mass']\" of {sorted(LESIONS | OTHER_FINDINGS)}, got {text!r}; fetch the "
-            "set's table."
+            f"{path} expects categories as \"['Mass']\" of {sorted(LESIONS | OTHER_FINDINGS)}, got {text!r}; use the "
+            "original table."
         ) from error

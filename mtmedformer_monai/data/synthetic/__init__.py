@@ -1,1 +1,1 @@
-"""Synthetic radiographs: cohorts of DICOM files with masks, boxes and labels."""
+"""Generators of synthetic radiographs: cohorts of DICOM files with masks, boxes and labels."""

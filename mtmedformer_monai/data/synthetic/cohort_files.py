@@ -1,4 +1,4 @@
-"""What generated cohorts share: processes that render, a datalist that is written last, options that are checked."""
+"""Shared functions of the cohort generators: parallel rendering, writing of the datalist, and argument checks."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Split = Callable[[list[Item]], dict[str, list[Item]]]
 def write_cohort(
     folder: Path, make: Callable[[int], list[Item]], num_patients: int, workers: int, split: Split, about: Item
 ) -> Path:
-    """Renders all patients into a folder, and writes the datalist.
+    """Renders all patients into a folder and writes the datalist.
 
-    The datalist is written last, and one that was there before goes first: a folder with a datalist holds a whole
-    cohort, even where an earlier call was interrupted.
+    An existing datalist is removed first, and the new one is written last. A folder with a datalist therefore always
+    contains a complete cohort, even if a call was interrupted.
 
     Args:
-        folder: gets `images/`, `masks/` and `datalist.json`.
-        make: writes the files of the patient of a number, and lists them; called in any process.
-        num_patients: the numbers run from 0.
-        workers: processes; 1 renders in this one.
-        split: items to {section: items}.
-        about: the datalist's other keys.
+        folder: output folder of `images/`, `masks/` and `datalist.json`.
+        make: writes the files of the patient with the given number and returns its items; may run in any process.
+        num_patients: number of patients; they are numbered from 0.
+        workers: number of processes; 1 renders in the current process.
+        split: splits the items into {section: items}.
+        about: further entries of the datalist.
 
     Returns:
         Path of the datalist.
@@ -52,10 +52,11 @@ def write_cohort(
 
 
 def collect_items(make: Callable[[int], list[Item]], num_patients: int, workers: int) -> list[Item]:
-    """All patients' items in order, with a progress bar.
+    """Returns the items of all patients in order, and shows a progress bar.
 
-    Linux forks, as torch's data loader does there: the processes start at once and import nothing. Elsewhere forking is
-    unsafe or missing, and a script that calls this needs the usual `if __name__ == "__main__":`.
+    On Linux, processes are forked, as in PyTorch's data loader, so that they start immediately and import nothing. On
+    other systems, forking is unsafe or unavailable, so scripts that call this function need the usual
+    `if __name__ == "__main__":` guard.
     """
     show = partial(tqdm, total=num_patients, desc="Cohort", unit="patient", mininterval=2.0)
     if workers == 1:
@@ -69,46 +70,46 @@ def collect_items(make: Callable[[int], list[Item]], num_patients: int, workers:
 
 
 def count_workers(workers: int | None) -> int:
-    """Number of processes: one per CPU core by default."""
+    """Returns the number of processes; None selects one per CPU core."""
     return (os.cpu_count() or 1) if workers is None else workers
 
 
 def check_size(num_patients: int, workers: int) -> None:
-    """Refuses a cohort that cannot be split, or that no one would make.
+    """Checks the number of patients and of workers.
 
     Raises:
-        ValueError: too few patients for three splits, or no worker.
+        ValueError: there are too few patients for three sections, or there is no worker.
     """
     if num_patients < 8:
-        raise ValueError(f"num_patients expects 8 or more, to be split three ways, got {num_patients}.")
+        raise ValueError(f"num_patients expects 8 or more, for three sections, got {num_patients}.")
     if workers < 1:
-        raise ValueError(f"workers expects 1 or more processes, got {workers}; leave it out for one per CPU core.")
+        raise ValueError(f"workers expects 1 or more processes, got {workers}; omit it for one per CPU core.")
 
 
 def check_shares(argument: str, shares: Mapping[str, float], known: Sequence[str]) -> None:
-    """Refuses shares of what is not known.
+    """Checks that shares are given for known names only.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: a name is unknown.
     """
     if set(shares) - set(known):
-        raise ValueError(f"{argument} expects names out of {sorted(known)}, got {sorted(shares)}.")
+        raise ValueError(f"{argument} expects names from {sorted(known)}, got {sorted(shares)}.")
 
 
 def check_annotated(annotated: Mapping[str, Sequence[str]], sites: Sequence[str], known: Sequence[str]) -> None:
-    """Refuses annotations of sites or parts that are none.
+    """Checks that annotations refer to known sites and parts only.
 
     Raises:
-        ValueError: an unknown site or part.
+        ValueError: a site or part is unknown.
     """
     if set(annotated) - set(sites):
-        raise ValueError(f"annotated expects sites out of {list(sites)}, got {sorted(annotated)}.")
+        raise ValueError(f"annotated expects sites from {list(sites)}, got {sorted(annotated)}.")
     unknown = {part for parts in annotated.values() for part in parts} - set(known)
     if unknown:
-        raise ValueError(f"annotated expects parts out of {tuple(known)}, got {sorted(unknown)}.")
+        raise ValueError(f"annotated expects parts from {tuple(known)}, got {sorted(unknown)}.")
 
 
 def draw_from(shares: Mapping[str, float], rng: np.random.Generator) -> str:
-    """Draws a name by its share."""
+    """Draws a name with a probability proportional to its share."""
     chances = np.array(list(shares.values())) / sum(shares.values())
     return str(rng.choice(list(shares), p=chances))

@@ -1,4 +1,4 @@
-"""The kinds of cohorts that we generate, by name."""
+"""The available kinds of synthetic cohorts, by name."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ COHORTS = {
     "chest": ("chest.cohort", "make_chest_cohort"),
     "mammography": ("mammography.cohort", "make_mammography_cohort"),
 }
-"""Kind to module and function."""
+"""{kind: (module, function)} of the cohort generators."""
 
 
 def make_cohort(kind: str, folder: str | Path, num_patients: int, image_size: int, seed: int) -> Path:
-    """Makes a cohort of a kind.
+    """Generates a synthetic cohort.
 
     Args:
         kind: one of `COHORTS`.
-        folder: to be filled.
-        num_patients: of the cohort.
-        image_size: of the images, as the kind's function says.
-        seed: of everything.
+        folder: output folder.
+        num_patients: number of patients.
+        image_size: image size in pixels, as defined by the kind's generator.
+        seed: random seed.
 
     Returns:
         Path of the datalist.
 
     Raises:
-        ValueError: no such kind, or sizes that the kind refuses.
+        ValueError: the kind is unknown, or its generator rejects an argument.
     """
     if kind not in COHORTS:
         raise ValueError(f"kind expects one of {sorted(COHORTS)}, got {kind!r}.")

@@ -1,4 +1,4 @@
-"""Draws curves onto a field: vessels, ducts, spicules, fibers."""
+"""Draws curves, such as vessels, ducts, spicules and fibers, onto a pixel grid."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from PIL import Image, ImageDraw
 from mtmedformer_monai.data.array_types import Field
 
 _SAMPLES = 2
-"""Drawn this many times larger, and averaged: smooth edges."""
+"""Supersampling factor for smooth edges."""
 
 _PIECES = 5
-"""A curve tapers in so many steps."""
+"""Number of steps in which a curve tapers."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line that may change on its way.
+    """A curve whose width and strength may decrease along its length.
 
     Attributes:
-        points: (N, 2) x and y in pixel-edge coordinates.
-        width: in pixels, at the start; 0.5 at least.
-        strength: at the start.
-        taper: share of strength and width that is lost by the end.
+        points: (N, 2), x and y in pixel-edge coordinates.
+        width: width at the start, in pixels; at least 0.5.
+        strength: value at the start.
+        taper: fraction of strength and width that is lost by the end.
     """
 
     points: NDArray[np.float64]
@@ -37,7 +37,7 @@ class Curve:
 
 
 def draw_curves(shape: tuple[int, int], curves: Sequence[Curve]) -> Field:
-    """Draws curves on a field of 0 (H, W); where they cross, the later one is seen."""
+    """Draws curves on a field of zeros, float32 (H, W); where curves cross, the later one is visible."""
     canvas = Image.new("F", (shape[1] * _SAMPLES, shape[0] * _SAMPLES))
     pen = ImageDraw.Draw(canvas)
     for curve in curves:
@@ -52,15 +52,15 @@ def draw_curves(shape: tuple[int, int], curves: Sequence[Curve]) -> Field:
 def wander(
     start: ArrayLike, heading: ArrayLike, step: ArrayLike, count: int, rng: np.random.Generator, turn: float = 0.12
 ) -> NDArray[np.float64]:
-    """Points (..., count + 1, 2) of walks that turn a little at each step.
+    """Returns the points (..., count + 1, 2) of random walks that turn slightly at each step.
 
     Args:
-        start: x and y (..., 2).
-        heading: radians from the x axis towards y (...).
-        step: length of one (...).
-        count: of steps.
-        rng: draws the turns.
-        turn: their deviation in radians.
+        start: x and y of the start, (..., 2).
+        heading: initial direction in radians, from the x axis toward the y axis, (...).
+        step: length of a step, (...).
+        count: number of steps.
+        rng: random number generator of the turns.
+        turn: standard deviation of the turns, in radians.
     """
     start = np.asarray(start, dtype=np.float64)[..., None, :]
     turns = rng.normal(0.0, turn, (*start.shape[:-2], count))

@@ -1,4 +1,4 @@
-"""Smooth random fields on a pixel grid: what generated anatomy is put together from."""
+"""Smooth random fields on a pixel grid, the building blocks of the synthetic anatomy."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mtmedformer_monai.data.array_types import Field
 
 
 def edge(distance: Field, softness: float) -> Field:
-    """Smooth step: 1 well above 0, 0 well below."""
+    """Returns a sigmoid step of the signed distance: 1 far above 0, 0 far below."""
     return (1.0 / (1.0 + np.exp(-np.clip(distance / softness, -30, 30)))).astype(np.float32)
 
 
 def bump(distance: Field, width: float) -> Field:
-    """Gaussian ridge along the zero line of a distance."""
+    """Returns a Gaussian ridge along the zero line of a signed distance."""
     return np.exp(-0.5 * (distance / width) ** 2).astype(np.float32)
 
 
 def smooth_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Field:
-    """Noise of mean 0 and deviation 1 with structures of `scale` pixels."""
+    """Returns noise of mean 0 and standard deviation 1 with structures of `scale` pixels."""
     small = tuple(max(2, int(np.ceil(length / scale)) + 1) for length in shape)
     coarse = rng.standard_normal(small).astype(np.float32)
     factors = (shape[0] / small[0], shape[1] / small[1])
@@ -31,16 +31,16 @@ def smooth_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator)
 
 
 def power_noise(shape: tuple[int, int], exponent: float, rng: np.random.Generator) -> Field:
-    """Noise of mean 0 and deviation 1 whose power falls with spatial frequency as f^-exponent.
+    """Returns noise of mean 0 and standard deviation 1 whose power spectrum is proportional to f^-exponent.
 
-    Mammograms have exponents around 3 (Burgess et al., Human observer detection experiments with mammograms and
-    power-law noise, Medical Physics 28, 2001). Wraps around at the borders.
+    Mammograms have exponents of about 3 (Burgess et al., Human observer detection experiments with mammograms and
+    power-law noise, Medical Physics 28, 2001). The noise is periodic.
     """
     return _filtered(rng.standard_normal(shape, dtype=np.float32), _power_filter(shape, exponent))
 
 
 def blob_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Field:
-    """Noise of mean 0 and deviation 1: round blobs of about `scale` pixels, made quicker than by `smooth_noise`."""
+    """Returns noise of mean 0 and standard deviation 1 with blobs of `scale` pixels; faster than `smooth_noise`."""
     return _filtered(rng.standard_normal(shape, dtype=np.float32), _blob_filter(shape, scale))
 
 
@@ -64,5 +64,5 @@ def _blob_filter(shape: tuple[int, int], scale: float) -> Field:
 
 
 def _squared_frequency(shape: tuple[int, int]) -> NDArray[np.float64]:
-    """In cycles a pixel, of `rfft2`'s terms."""
+    """Returns the squared spatial frequency of each term of `rfft2`, in (cycles per pixel)^2."""
     return np.asarray(fft.fftfreq(shape[0])[:, None] ** 2 + fft.rfftfreq(shape[1])[None] ** 2)

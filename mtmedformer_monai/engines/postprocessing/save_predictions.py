@@ -74,7 +74,7 @@ class SavePredictions:
         """Registers on an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self._tell)
+        engine.add_event_handler(Events.COMPLETED, self._log)
 
     def _start(self, engine: Engine) -> None:
         """Names all images of the run together, where its dataset lists them."""
@@ -120,7 +120,7 @@ class SavePredictions:
             **self._run,
         }
 
-    def _tell(self) -> None:
+    def _log(self) -> None:
         _logger.info("Predictions of %d images in %s.", len(self._names), self._folder)
 
 

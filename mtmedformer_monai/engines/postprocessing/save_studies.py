@@ -67,7 +67,7 @@ class SaveStudies:
         """Registers on an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self._tell)
+        engine.add_event_handler(Events.COMPLETED, self._log)
 
     def _start(self, engine: Engine) -> None:
         """Numbers all studies of the run, where its dataset lists them: several processes agree on the numbers."""
@@ -124,7 +124,7 @@ class SaveStudies:
         fused = [each.task for each in self._study_tasks if each.level == level]
         return describe_tasks(fused, {task.name: probs[task.name][row] for task in fused})
 
-    def _tell(self) -> None:
+    def _log(self) -> None:
         _logger.info("Predictions of %d studies in %s.", len(self._names), self._folder)
 
 

@@ -27,7 +27,7 @@ class Release:
         self.rows = {(kind, part): [] for kind in ("mass", "calc") for part in ("train", "test")}
 
     def add(self, kind, part, patient, side, view, number, pathology, box, density=2, scale=1.0, image=True):
-        """A lesion, whose outline is a box x1, y1, x2, y2 of the film; the crop comes before or after the mask."""
+        """Adds a lesion with a box x1, y1, x2, y2 as outline; the crop is listed before or after the mask."""
         case = f"{kind.title()}-{'Training' if part == 'train' else 'Test'}_{patient}_{side}_{view}"
         if image:
             film = np.random.default_rng(list(case.encode())).integers(0, 4096, SIZE, dtype=np.uint16)
@@ -38,8 +38,8 @@ class Release:
         crop = np.full((y2 - y1 + 4, x2 - x1 + 4), 900, dtype=np.uint16)
         roi = f"{case}_{number}/1.4/1.5.{case}_{number}"
         self.write(roi, {"1-1": mask, "1-2": crop} if number % 2 else {"1-1": crop, "1-2": mask})
-        told = f'{case}/1.2/1.3.{case}/000000.dcm,{roi}/000000.dcm,"{roi}/000001.dcm\n"'
-        row = f"{patient},{density},{side},{view},{number},{kind},X,Y,4,{pathology},3,{told}"
+        paths = f'{case}/1.2/1.3.{case}/000000.dcm,{roi}/000000.dcm,"{roi}/000001.dcm\n"'
+        row = f"{patient},{density},{side},{view},{number},{kind},X,Y,4,{pathology},3,{paths}"
         self.rows[kind, part].append(row)
 
     def write(self, place, files):
@@ -60,7 +60,7 @@ class Release:
 
 
 def make_release(folder, jpeg):
-    """Ten women to train on, one to test on, and one who is in a test table and in a training table."""
+    """Creates ten training patients, one test patient, and one in both a test table and a training table."""
     made = Release(folder, jpeg)
     for number in range(10):
         pathology = "MALIGNANT" if number % 2 else "BENIGN"
@@ -77,7 +77,7 @@ def make_release(folder, jpeg):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["DICOM", "JPEG"])
 def datalist(request, tmp_path_factory):
-    """A whole release, converted."""
+    """Converts a complete release."""
     folder = tmp_path_factory.mktemp("cbis")
     made = make_release(folder / "set", request.param)
     return convert(made.finish(), folder / "masks") | {"jpeg": made.jpeg, "folder": made.folder}
@@ -85,7 +85,7 @@ def datalist(request, tmp_path_factory):
 
 @pytest.fixture(params=[False, True], ids=["DICOM", "JPEG"])
 def release(request, tmp_path):
-    """Five women to train on and one to test on, to which a test adds what it is about."""
+    """Creates five training patients and one test patient, to which tests add their cases."""
     made = Release(tmp_path / "set", request.param)
     for number in range(5):
         made.add("mass", "train", f"P_{number:05}", "LEFT", "CC", 1, "BENIGN", (5, 5, 15, 25))
@@ -116,7 +116,7 @@ def test_lesions_of_a_film_are_merged_over_masses_and_calcifications(datalist):
         expected[y1:y2, x1:x2] = True
     mask = read_mask(item["masks"]["lesion"])
     assert mask.shape == SIZE
-    tolerance = 40 if datalist["jpeg"] else 0  # JPEG's noise moves a pixel at an edge
+    tolerance = 40 if datalist["jpeg"] else 0  # JPEG compression changes pixels at edges
     assert (mask != expected).sum() <= tolerance
     assert np.allclose(sorted(item["boxes"]["lesion"]), boxes, atol=1 if datalist["jpeg"] else 0)
 
@@ -132,26 +132,26 @@ def test_labels_and_facts(datalist):
     assert tested["labels"] == {"pathology": "malignant", "breast_density": "D"}
 
 
-def test_test_tables_stay_and_no_woman_is_on_both_sides(datalist):
+def test_test_tables_are_kept_and_no_patient_is_in_two_sections(datalist):
     assert sorted(item["patient_id"] for item in datalist["test"]) == ["P_00100", "P_00101"]
-    women = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
-    assert [len(group) for group in women] == [8, 2, 2]
-    assert not women[0] & women[1]
-    assert not (women[0] | women[1]) & women[2]
+    patients = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
+    assert [len(group) for group in patients] == [8, 2, 2]
+    assert not patients[0] & patients[1]
+    assert not (patients[0] | patients[1]) & patients[2]
 
 
-def test_a_test_film_keeps_the_lesions_that_a_training_table_tells(datalist):
+def test_a_test_film_keeps_the_lesions_of_a_training_table(datalist):
     (item,) = items_of(datalist, "P_00101")
     assert len(item["boxes"]["lesion"]) == 2
     assert item["labels"]["pathology"] == "malignant"
 
 
-def test_a_part_of_the_images_will_do(release, tmp_path):
+def test_a_subset_of_the_images_is_sufficient(release, tmp_path):
     release.add("mass", "train", "P_00500", "LEFT", "CC", 1, "BENIGN", (5, 5, 9, 9), image=False)
     assert items_of(converted(release, tmp_path), "P_00500") == []
 
 
-def test_a_mask_of_another_scale_is_fitted_and_a_crop_alone_is_none(release, tmp_path):
+def test_a_mask_of_another_scale_is_resampled_and_a_crop_is_not_a_mask(release, tmp_path):
     release.add("mass", "test", "P_00501", "LEFT", "CC", 1, "BENIGN", (4, 8, 16, 24), scale=1.5)
     release.add("mass", "test", "P_00502", "LEFT", "CC", 1, "BENIGN", (4, 8, 16, 24), scale=0.3)
     datalist = converted(release, tmp_path)
@@ -162,33 +162,33 @@ def test_a_mask_of_another_scale_is_fitted_and_a_crop_alone_is_none(release, tmp
     assert cropped["labels"]["pathology"] == "benign"
 
 
-def test_images_are_told_relative_to_the_set(datalist):
+def test_image_paths_are_relative_to_the_dataset(datalist):
     (item,) = items_of(datalist, "P_00100")
     assert not item["image"].startswith("/")
     assert (datalist["folder"] / item["image"]).is_file()
 
 
-def test_the_datalist_is_sound(release, tmp_path):
+def test_the_datalist_is_valid(release, tmp_path):
     path = convert_dataset("cbis_ddsm", release.finish(), tmp_path / "lists")
     masks = [item["masks"]["lesion"] for section in ("training", "test") for item in read_datalist(path)[section]]
     assert all(mask.startswith("masks_cbis_ddsm/P_") for mask in masks)
     assert check_datalist(path, {task: TASK_CLASSES[task] for task in ("pathology", "breast_density")}) == []
 
 
-def test_another_pathology_is_refused(release, tmp_path):
+def test_an_unknown_pathology_is_rejected(release, tmp_path):
     release.add("mass", "train", "P_00600", "LEFT", "CC", 1, "UNPROVEN", (5, 5, 9, 9))
     with pytest.raises(ValueError, match="UNPROVEN"):
         converted(release, tmp_path)
 
 
-def test_a_missing_table_is_named(release, tmp_path):
+def test_a_missing_table_is_reported(release, tmp_path):
     folder = release.finish()
     next(folder.rglob("calc_case_description_test_set.csv")).unlink()
     with pytest.raises(FileNotFoundError, match=r"calc_case_description_test_set\.csv"):
         convert(folder, tmp_path / "masks")
 
 
-def test_a_lesion_of_unknown_pathology_leaves_the_film_without_one_unless_another_is_malignant(release, tmp_path):
+def test_a_film_with_an_unknown_pathology_has_none_unless_a_lesion_is_malignant(release, tmp_path):
     release.add("mass", "train", "P_00601", "LEFT", "CC", 1, "", (5, 5, 9, 9))
     release.add("calc", "train", "P_00601", "LEFT", "CC", 1, "BENIGN", (5, 5, 9, 9), image=False)
     release.add("mass", "train", "P_00602", "LEFT", "CC", 1, "", (5, 5, 9, 9))
@@ -199,7 +199,7 @@ def test_a_lesion_of_unknown_pathology_leaves_the_film_without_one_unless_anothe
     assert known["labels"]["pathology"] == "malignant"
 
 
-def test_a_copy_is_read_at_any_depth(release, tmp_path):
+def test_a_copy_is_found_at_any_depth(release, tmp_path):
     folder = release.finish()
     expected = converted(release, tmp_path)
     folder.rename(tmp_path / "moved")
@@ -209,7 +209,7 @@ def test_a_copy_is_read_at_any_depth(release, tmp_path):
     assert [len(moved[section]) for section in moved if section in expected] == [len(expected[s]) for s in expected]
 
 
-def test_outlines_that_show_nothing_leave_the_film_not_annotated(release, tmp_path):
+def test_a_film_with_an_empty_outline_is_not_annotated(release, tmp_path):
     release.add("mass", "test", "P_00603", "LEFT", "CC", 1, "BENIGN", (5, 5, 5, 5))
     (item,) = items_of(converted(release, tmp_path), "P_00603")
     assert not {"masks", "boxes"} & set(item)

@@ -20,7 +20,7 @@ def rectangle(x1, y1, x2, y2):
 
 @pytest.fixture
 def release(tmp_path):
-    """Twelve women: normal, benign and malignant in turn; a low-energy and a subtracted image of each."""
+    """Creates twelve patients, normal, benign and malignant in turn, with low-energy and subtracted images."""
     folder, rows, shapes = tmp_path / "set", [], []
     for number in range(12):
         pathology = ("Normal", "Benign", "Malignant")[number % 3]
@@ -61,27 +61,27 @@ def test_a_normal_image_has_no_lesion(datalist):
 
 
 @pytest.mark.parametrize("number", [4, 6], ids=["abnormal with a point alone", "normal with an outline"])
-def test_what_does_not_go_together_is_left_out(datalist, number):
+def test_inconsistent_annotations_are_excluded(datalist, number):
     assert not {"masks", "boxes"} & set(find_item(datalist, f"P{number}_L_DM_MLO.jpg"))
 
 
-def test_subtracted_images_come_on_demand_with_their_own_outlines(release, datalist, tmp_path):
+def test_subtracted_images_are_optional_and_have_their_own_outlines(release, datalist, tmp_path):
     assert len(set().union(*images_by_section(datalist).values())) == 12
     both = convert(release, tmp_path / "masks", subtracted=True)
     item = find_item(both, "P2_L_CM_MLO.jpg")
     assert item["boxes"] == {"lesion": [[2, 3, 12, 23]]}
     assert item["labels"] == {"pathology": "malignant"}
-    women = [{item["patient_id"] for item in both[section]} for section in ("training", "validation", "test")]
-    assert sum(map(len, women)) == 12
+    patients = [{item["patient_id"] for item in both[section]} for section in ("training", "validation", "test")]
+    assert sum(map(len, patients)) == 12
 
 
-def test_a_missing_workbook_is_named(release, tmp_path):
+def test_a_missing_workbook_is_reported(release, tmp_path):
     (release / "Radiology-manual-annotations.xlsx").unlink()
     with pytest.raises(FileNotFoundError, match=r"Radiology\*manual\*annotations.xlsx"):
         convert(release, tmp_path / "masks")
 
 
-def test_the_sheet_may_be_a_csv_file_and_names_be_spelled_otherwise(release, tmp_path, datalist):
+def test_the_sheet_may_be_a_csv_file_with_other_spellings(release, tmp_path, datalist):
     book = release / "Radiology-manual-annotations.xlsx"
     rows = read_sheet(book, "all", TITLES)
     lines = [";".join(title.upper() for title in TITLES), *(";".join(row[title] for title in TITLES) for row in rows)]
@@ -93,7 +93,7 @@ def test_the_sheet_may_be_a_csv_file_and_names_be_spelled_otherwise(release, tmp
     assert find_item(again, "P2_L_DM_MLO.jpg")["labels"] == {"pathology": "malignant", "breast_density": "C"}
 
 
-def test_a_polygon_without_corners_leaves_the_image_not_annotated(release, tmp_path):
+def test_an_image_with_a_polygon_without_vertices_is_not_annotated(release, tmp_path):
     empty = {"name": "polygon", "all_points_x": [], "all_points_y": []}
     write_via(release / "Radiology_hand_drawn_segmentations_v2.csv", [("P2_L_DM_MLO.jpg", empty)])
     assert not {"masks", "boxes"} & set(find_item(convert(release, tmp_path / "masks"), "P2_L_DM_MLO.jpg"))

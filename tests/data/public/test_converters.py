@@ -9,11 +9,11 @@ from tests.data.public.test_v7_lungs import export, rectangle
 
 
 @pytest.mark.parametrize("name", CONVERTERS)
-def test_every_set_has_a_function_with_its_licence_and_source_told(name):
+def test_every_set_has_a_function_with_a_documented_license_and_source(name):
     convert = load_converter(name)
     module = __import__(convert.__module__, fromlist=["__doc__"])
     assert convert.__name__ == "convert"
-    for part in ("Source: ", "Licence: ", "https://"):
+    for part in ("Source: ", "License: ", "https://"):
         assert part in module.__doc__
     known = {task["name"] for bundle in find_bundles() for task in read_tasks(bundle)}
     for task in CONVERTERS[name].tasks:
@@ -21,7 +21,7 @@ def test_every_set_has_a_function_with_its_licence_and_source_told(name):
 
 
 @pytest.mark.parametrize("name", CONVERTERS)
-def test_an_empty_folder_is_told_what_is_expected_in_it(name, tmp_path):
+def test_the_error_for_an_empty_folder_states_the_expected_files(name, tmp_path):
     (tmp_path / "set").mkdir()
     with pytest.raises((FileNotFoundError, ValueError), match=r"set\S* expects "):
         convert_dataset(name, tmp_path / "set", tmp_path / "lists")
@@ -38,7 +38,7 @@ def flat(tmp_path):
     return folder
 
 
-def test_a_datalist_beside_the_images_can_move_with_them(flat, tmp_path):
+def test_a_datalist_next_to_the_images_can_be_moved_with_them(flat, tmp_path):
     path = convert_dataset("nih_chestxray14", flat, flat)
     assert path == flat / "datalist.json"
     assert read_datalist(path)["training"][0]["image"] == "images/0.png"
@@ -54,7 +54,7 @@ def test_a_datalist_elsewhere_has_absolute_paths(flat, tmp_path, monkeypatch):
     assert check_datalist(path) == []
 
 
-def test_drawn_masks_lie_beside_the_datalist_and_the_set_stays_untouched(tmp_path):
+def test_drawn_masks_are_written_next_to_the_datalist_and_the_dataset_is_unchanged(tmp_path):
     for number in range(20):
         export(tmp_path / "set", str(number), [rectangle(1, 1, 5, 5)])
     before = sorted((tmp_path / "set").rglob("*"))
@@ -64,8 +64,8 @@ def test_drawn_masks_lie_beside_the_datalist_and_the_set_stays_untouched(tmp_pat
     assert sorted((tmp_path / "set").rglob("*")) == before
 
 
-def test_an_unknown_set_and_a_missing_folder_are_told(tmp_path):
+def test_an_unknown_dataset_and_a_missing_folder_are_reported(tmp_path):
     with pytest.raises(ValueError, match="expects one of"):
         convert_dataset("chexpert", tmp_path, tmp_path)
-    with pytest.raises(FileNotFoundError, match="download the set"):
+    with pytest.raises(FileNotFoundError, match="download the dataset"):
         convert_dataset("kermany", tmp_path / "none", tmp_path)

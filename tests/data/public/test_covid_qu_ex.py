@@ -12,7 +12,7 @@ INFECTION = "Infection Segmentation Data"
 
 
 def add(folder, place, name, *masks, source=None):
-    """An image, new or a copy, with its masks."""
+    """Writes an image, new or a duplicate, with its masks."""
     path = folder / place / "images" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     if source is None:
@@ -29,7 +29,7 @@ def add(folder, place, name, *masks, source=None):
 
 @pytest.fixture(params=["", "doubled"], ids=["plain", "doubled"])
 def release(request, tmp_path):
-    """Kaggle's archive doubles the folders."""
+    """Creates a release with nested folders, as in Kaggle's archive."""
     lung, infection = (f"{part}/{part}" if request.param else part for part in (LUNG, INFECTION))
     covid = add(tmp_path, f"{lung}/Train/COVID-19", "covid_1", "lung")
     other = add(tmp_path, f"{lung}/Val/Non-COVID", "non_COVID (1)", "lung")
@@ -42,7 +42,7 @@ def release(request, tmp_path):
     return tmp_path
 
 
-def test_images_stay_in_the_sections_of_the_first_part_and_copies_go(release):
+def test_images_keep_the_section_of_the_first_part_and_duplicates_are_removed(release):
     assert images_by_section(convert(release)) == {
         "training": {"covid_1.png", "covid_5.png"},
         "validation": {"non_COVID (1).png"},
@@ -50,7 +50,7 @@ def test_images_stay_in_the_sections_of_the_first_part_and_copies_go(release):
     }
 
 
-def test_masks_of_both_parts_come_to_one_item(release):
+def test_masks_of_both_parts_are_merged_into_one_item(release):
     item = find_item(convert(release), "covid_1.png")
     assert item["labels"] == {"finding": "pneumonia"}
     assert item["masks"]["lung"].endswith(f"{LUNG}/Train/COVID-19/lung masks/covid_1.png")
@@ -58,7 +58,7 @@ def test_masks_of_both_parts_come_to_one_item(release):
     assert all((release / mask).is_file() for mask in item["masks"].values())
 
 
-def test_other_pneumonias_have_no_opacities_drawn(release):
+def test_other_pneumonia_has_no_opacity_masks(release):
     datalist = convert(release)
     assert set(find_item(datalist, "non_COVID (1).png")["masks"]) == {"lung"}
     assert find_item(datalist, "non_COVID (1).png")["labels"] == {"finding": "pneumonia"}
@@ -66,13 +66,13 @@ def test_other_pneumonias_have_no_opacities_drawn(release):
     assert find_item(datalist, "Normal (1).png")["labels"] == {"finding": "normal"}
 
 
-def test_every_image_is_a_patient_of_its_own(release):
+def test_every_image_is_a_separate_patient(release):
     datalist = convert(release)
     patients = [item["patient_id"] for section in ("training", "validation", "test") for item in datalist[section]]
     assert len(set(patients)) == 4
 
 
-def test_one_part_will_do(release):
+def test_one_part_is_sufficient(release):
     for path in sorted((release / LUNG).rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     datalist = convert(release)
@@ -80,7 +80,7 @@ def test_one_part_will_do(release):
     assert set(find_item(datalist, "covid_77.png")["masks"]) == {"lung", "opacity"}
 
 
-def test_masks_that_show_nothing_or_contradict_the_class_are_left_out(release):
+def test_empty_or_contradictory_masks_are_excluded(release):
     def masks_of(kind, name):
         return [path for path in release.rglob(f"{name}.png") if path.parent.name == f"{kind} masks"]
 
@@ -94,7 +94,7 @@ def test_masks_that_show_nothing_or_contradict_the_class_are_left_out(release):
     assert set(find_item(datalist, "Normal (1).png")["masks"]) == {"lung"}
 
 
-def test_folders_may_be_spelled_otherwise_and_lie_deeper(release):
+def test_folders_may_have_other_spellings_and_depths(release):
     expected = images_by_section(convert(release))
     for path in sorted(release.rglob("*"), reverse=True):
         if path.is_dir():

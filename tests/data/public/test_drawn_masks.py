@@ -4,7 +4,7 @@ from mtmedformer_monai.data.public.drawn_masks import annotate_lesions, read_dra
 from mtmedformer_monai.transforms.read_mask import read_mask
 
 
-def test_a_mask_comes_back(tmp_path):
+def test_a_mask_is_restored(tmp_path):
     mask = np.random.default_rng(0).random((5, 7)) > 0.5
     assert np.array_equal(read_mask(save_mask(mask, tmp_path / "deep" / "m.png")), mask)
 
@@ -18,7 +18,7 @@ def test_lesions_are_merged_in_one_mask_and_boxed_one_by_one(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "m.png"), first | second)
 
 
-def test_a_lesion_without_a_pixel_leaves_the_image_not_annotated(tmp_path):
+def test_an_image_with_a_lesion_without_pixels_is_not_annotated(tmp_path):
     first, nothing = np.zeros((2, 6, 8), dtype=bool)
     first[1:3, 2:5] = True
     assert annotate_lesions([first, nothing], (6, 8), tmp_path / "m.png") == {}
@@ -26,7 +26,7 @@ def test_a_lesion_without_a_pixel_leaves_the_image_not_annotated(tmp_path):
     assert not (tmp_path / "m.png").exists()
 
 
-def test_a_mask_that_shows_nothing_was_never_drawn(tmp_path):
+def test_an_empty_mask_is_not_an_annotation(tmp_path):
     (tmp_path / "blank.png").touch()
     assert read_drawn(tmp_path / "blank.png") is None
     assert read_drawn(save_mask(np.zeros((2, 2), dtype=bool), tmp_path / "m.png")) is None

@@ -23,7 +23,7 @@ def test_an_ellipse_equals_its_polygon(angle):
     assert (fill_ellipse((31.3, 27.8), (20, 8), 60, 64, angle) != expected).sum() <= 2  # the polygon is inscribed
 
 
-def test_what_leaves_the_frame_is_cut():
+def test_parts_outside_the_image_are_clipped():
     whole = fill_ellipse((10, 10), (6, 6), 20, 20)
     assert np.array_equal(fill_ellipse((0, 0), (6, 6), 10, 10), whole[10:, 10:])
     assert not fill_ellipse((-50, 5), (6, 6), 10, 10).any()

@@ -12,13 +12,13 @@ def test_a_rectangle_on_pixel_edges_is_filled_exactly():
     assert np.array_equal(mask, expected)
 
 
-def test_neighbors_share_no_pixel_and_leave_none():
+def test_adjacent_polygons_cover_each_pixel_once():
     first = fill_polygon([(0, 0), (9, 0), (0, 7)], 7, 9)
     second = fill_polygon([(9, 0), (9, 7), (0, 7)], 7, 9)
     assert (first ^ second).all()
 
 
-def test_what_leaves_the_frame_is_cut():
+def test_parts_outside_the_image_are_clipped():
     assert fill_polygon([(-5, -5), (50, -5), (50, 50), (-5, 50)], 4, 6).all()
     assert not fill_polygon([(7, 0), (9, 0), (9, 4), (7, 4)], 4, 6).any()
 

@@ -5,7 +5,7 @@ from tests.data.little_images import find_item, images_by_section, write_lines
 
 
 def lay_out(folder, val=True):
-    """The published folders with 20 patients to train on, each with two images."""
+    """Creates the published folders with 20 training patients with two images each."""
     for number in range(10):
         for image in range(2):
             write_lines(
@@ -24,7 +24,7 @@ def patients(datalist, *sections):
     return {item["patient_id"] for section in sections for item in datalist[section]}
 
 
-def test_the_official_test_folder_stays_whole(tmp_path):
+def test_the_official_test_folder_is_kept(tmp_path):
     sections = images_by_section(convert(lay_out(tmp_path)))
     assert sections["test"] == {"NORMAL2-IM-0001-0001-0002.jpeg", "person1_virus_9.jpeg"}
     assert len(sections["training"] | sections["validation"]) == 41
@@ -72,13 +72,13 @@ def test_names(stem, parsed):
     assert parse_name(stem) == parsed
 
 
-def test_another_name_is_refused(tmp_path):
+def test_an_unexpected_name_is_rejected(tmp_path):
     write_lines(lay_out(tmp_path) / "train/NORMAL/mine.jpeg", [])
-    with pytest.raises(ValueError, match="'mine' expects a name as"):
+    with pytest.raises(ValueError, match="'mine' expects a name such as"):
         convert(tmp_path)
 
 
-def test_another_layout_is_refused(tmp_path):
+def test_an_unknown_layout_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="expects train/ and test/"):
         convert(tmp_path)
 
@@ -105,14 +105,14 @@ def test_the_flat_layout(tmp_path):
 
 
 @pytest.mark.parametrize("row", ["a.jpeg,SICK,,g,train", "a.jpeg,PNEUMONIA,fungus,g,train"], ids=["label", "subtype"])
-def test_another_label_is_refused(tmp_path, row):
+def test_an_unknown_label_is_rejected(tmp_path, row):
     write_lines(tmp_path / "labels.csv", [HEADER, row])
-    with pytest.raises(ValueError, match="mend the row"):
+    with pytest.raises(ValueError, match="fix the row"):
         convert(tmp_path)
 
 
 def lay_out_later_release(folder):
-    """Names of the later release: a class, the patient's number, the image's."""
+    """Yields file names of the later release: class, patient number, image number."""
     for number in range(24):
         name, kind = (("NORMAL", "NORMAL"), ("PNEUMONIA", "BACTERIA"), ("PNEUMONIA", "VIRUS"))[number % 3]
         part = "test" if number >= 18 else "train"
@@ -122,7 +122,7 @@ def lay_out_later_release(folder):
 
 
 @pytest.mark.parametrize("place", [".", "ZhangLabData/CellData/chest_xray", "chest_xray/chest_xray"])
-def test_the_later_release_is_read_at_any_depth(tmp_path, place):
+def test_the_later_release_is_found_at_any_depth(tmp_path, place):
     lay_out_later_release(tmp_path / place)
     for name in ("CNV", "NORMAL"):
         for part in ("train", "test"):
@@ -149,7 +149,7 @@ def test_a_numbered_patient_of_the_test_folder_is_not_trained_on(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["NORMAL/BACTERIA-1-1.jpeg", "PNEUMONIA/NORMAL-1-1.jpeg", "VIRUS/VIRUS-1-1.jpeg"])
-def test_a_folder_that_contradicts_the_name_is_told(tmp_path, place):
+def test_a_folder_that_contradicts_the_name_is_reported(tmp_path, place):
     write_lines(lay_out_later_release(tmp_path) / "train" / place, [])
     with pytest.raises(ValueError, match="that agrees with the name"):
         convert(tmp_path)

@@ -21,26 +21,26 @@ def test_rows_are_read_by_their_titles(tmp_path):
     ]
 
 
-def test_a_missing_column_is_named(tmp_path):
+def test_a_missing_column_is_reported(tmp_path):
     write_lines(tmp_path / "labels.csv", ["image,split", "a.png,train"])
     with pytest.raises(ValueError, match=r"columns \['label'\]"):
         read_label_table(tmp_path, ["label"])
 
 
-def test_another_split_is_told(tmp_path):
+def test_an_unknown_split_is_reported(tmp_path):
     write_lines(tmp_path / "labels.csv", ["image,split", "a.png,dev"])
     with pytest.raises(ValueError, match=r"got \['dev'\]"):
         read_label_table(tmp_path, [])
 
 
-def test_spaces_around_titles_and_cells_go(tmp_path):
+def test_titles_and_cells_are_stripped(tmp_path):
     path = write_lines(tmp_path / "t.csv", ["ImageId; EncodedPixels", '1.2;" 3 4\n"'])
     assert read_table(path, ["EncodedPixels"], delimiter=";") == [{"ImageId": "1.2", "EncodedPixels": "3 4"}]
 
 
-def test_an_empty_or_missing_table_is_told(tmp_path):
+def test_an_empty_or_missing_table_is_reported(tmp_path):
     assert not has_label_table(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"expects the set's table labels\.csv"):
+    with pytest.raises(FileNotFoundError, match=r"expects the dataset's table labels\.csv"):
         read_table(tmp_path / "labels.csv", ["image"])
     with pytest.raises(ValueError, match="expects rows"):
         read_table(write_lines(tmp_path / "labels.csv", ["image"]), ["image"])
@@ -51,8 +51,8 @@ EXPECTED = [{"patientId": "p1", "x": "1.5", "Target": "1"}, {"patientId": "p2", 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"], ids=["comma", "semicolon", "tab", "bar"])
-def test_a_table_that_was_saved_again_is_the_same(tmp_path, encoding, delimiter):
-    """Columns in another order, an index, other cases and spaces in titles, and the word of pandas for nothing."""
+def test_a_table_saved_again_is_read_identically(tmp_path, encoding, delimiter):
+    """Covers reordered columns, an index column, case and spaces in titles, and missing values of pandas."""
     lines = [["", "target", "Patient ID", "X"], ["0", "1", "p1", "1.5"], [], ["1", "0", "p2", "nan"]]
     path = tmp_path / "t.csv"
     path.write_text("\n".join(map(delimiter.join, lines)), encoding=encoding)
@@ -74,13 +74,13 @@ def test_a_table_may_be_an_excel_file(tmp_path):
     ],
     ids=["semicolons", "as published", "quoted", "saved by pandas"],
 )
-def test_a_title_may_name_several_cells(tmp_path, header):
+def test_a_title_may_cover_several_cells(tmp_path, header):
     path = write_lines(tmp_path / "t.csv", [header, "a,1,2,3,4,,,".replace(",", ";" if ";" in header else ",")])
     (row,) = read_table(path, ["name", "Bbox [x", "y", "w", "h]"])
     assert list(row.values())[:5] == ["a", "1", "2", "3", "4"]
 
 
-def test_a_missing_column_is_told_with_those_found(tmp_path):
+def test_a_missing_column_is_reported_with_those_found(tmp_path):
     path = write_lines(tmp_path / "t.csv", ["image,split", "a,train"])
     with pytest.raises(ValueError, match=r"columns \['label'\], found 1 rows with \['image', 'split'\]"):
         read_table(path, ["image", "label"])
@@ -101,7 +101,7 @@ def test_choices_of_cells(tmp_path):
         read_choice("dev", ["training", "test"], "splits", tmp_path)
 
 
-def test_a_row_without_an_image_is_told(tmp_path):
+def test_a_row_without_an_image_is_reported(tmp_path):
     write_lines(tmp_path / "labels.csv", ["image,split", "nan,train"])
     with pytest.raises(ValueError, match="expects an image in every row"):
         read_label_table(tmp_path, [])

@@ -3,7 +3,7 @@ import pytest
 from mtmedformer_monai.data.public.mammogram_item import ImageFacts, make_mammogram, read_birads, read_density
 
 
-def test_an_item_holds_what_is_known():
+def test_an_item_contains_the_known_facts():
     facts = ImageFacts("p", "s", "LEFT", "mlo")
     assert make_mammogram("a.dcm", facts, {"pathology": None, "breast_density": "B"}, {"boxes": {"lesion": []}}) == {
         "image": "a.dcm",
@@ -39,5 +39,5 @@ def test_numbers_of_pandas_are_read_and_ambiguous_cells_are_not(text, density, c
     assert (read_density(text), read_birads(text)) == (density, category)
 
 
-def test_an_unknown_patient_is_left_out():
+def test_an_unknown_patient_is_omitted():
     assert make_mammogram("a.png", ImageFacts("", "", "", ""), {}, {}) == {"image": "a.png"}

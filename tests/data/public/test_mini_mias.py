@@ -25,7 +25,7 @@ mdb216 D CALC M *NOTE 3*
 
 
 def write_release(folder):
-    """The films of `INFO`, of which the second is not there, and ten normal ones."""
+    """Creates the films of `INFO`, except the second, and ten normal films."""
     extra = [f"mdb{number:03} F NORM" for number in range(101, 111)]
     write_lines(folder / "Info.txt", [INFO, *extra])
     films = [*(line.split()[0] for line in [*INFO.splitlines()[2:], *extra])]
@@ -40,7 +40,7 @@ def datalist(tmp_path_factory):
     return convert(write_release(folder / "set"), folder / "masks", folder / "copies")
 
 
-def test_films_are_copied_to_a_format_that_is_read(datalist):
+def test_films_are_converted_to_a_supported_format(datalist):
     item = find_item(datalist, "mdb001.png")
     assert item["image"].endswith("/copies/mdb001.png")
     image, _ = read_radiograph(item["image"])
@@ -48,7 +48,7 @@ def test_films_are_copied_to_a_format_that_is_read(datalist):
     assert np.allclose(image, 1 / 255)
 
 
-def test_circles_count_rows_from_below(datalist):
+def test_rows_of_circles_are_counted_from_the_bottom(datalist):
     item = find_item(datalist, "mdb001.png")
     mask = read_mask(item["masks"]["lesion"])
     row, column = 1023 - 425, 535
@@ -71,7 +71,7 @@ def test_labels_and_facts(datalist):
     assert find_item(datalist, "mdb216.png")["labels"] == {"pathology": "malignant", "mias_density": "dense"}
 
 
-def test_the_worst_of_several_abnormalities_counts(datalist):
+def test_the_most_severe_abnormality_determines_the_pathology(datalist):
     item = find_item(datalist, "mdb005.png")
     assert item["labels"]["pathology"] == "malignant"
     assert len(item["boxes"]["lesion"]) == 2
@@ -84,17 +84,17 @@ def test_a_normal_film_has_no_lesion(datalist):
 
 
 @pytest.mark.parametrize("name", ["mdb059", "mdb212", "mdb216"], ids=["no circle", "beside the breast", "widespread"])
-def test_what_is_not_encircled_is_not_annotated(datalist, name):
+def test_films_without_a_circle_are_not_annotated(datalist, name):
     assert not {"masks", "boxes"} & set(find_item(datalist, f"{name}.png"))
 
 
-def test_both_breasts_of_a_woman_stay_together(datalist):
-    women = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
-    assert all(women)
-    assert sum(map(len, women)) == len(set().union(*women))
+def test_both_breasts_of_a_patient_are_in_the_same_section(datalist):
+    patients = [{item["patient_id"] for item in datalist[section]} for section in ("training", "validation", "test")]
+    assert all(patients)
+    assert sum(map(len, patients)) == len(set().union(*patients))
 
 
-def test_the_archive_s_folder_may_be_named_and_copies_lie_beside_the_datalist(tmp_path):
+def test_the_folder_may_contain_the_archive_and_copies_are_written_next_to_the_datalist(tmp_path):
     write_release(tmp_path / "all-mias")
     path = convert_dataset("mini_mias", tmp_path, tmp_path / "lists")
     item = find_item(read_datalist(path), "mdb003.png")
@@ -103,9 +103,9 @@ def test_the_archive_s_folder_may_be_named_and_copies_lie_beside_the_datalist(tm
     assert check_datalist(path) == []
 
 
-def test_another_info_is_refused(tmp_path):
+def test_another_info_file_is_rejected(tmp_path):
     write_lines(tmp_path / "Info.txt", ["read me"])
-    with pytest.raises(ValueError, match="expects lines as 'mdb001"):
+    with pytest.raises(ValueError, match="expects lines such as 'mdb001"):
         convert(tmp_path, tmp_path / "m", tmp_path / "i")
 
 
@@ -145,13 +145,13 @@ def test_an_abnormality_without_a_severity_is_not_normal(tmp_path):
     assert [film.lacks_circle for film in films.values()] == [False, True, False]
 
 
-def test_a_line_that_is_cut_short_is_told_or_lacks_a_circle(tmp_path):
+def test_a_truncated_line_is_reported_or_lacks_a_circle(tmp_path):
     assert info_of(tmp_path, "mdb001 G CIRC B 535 425")["mdb001"].lacks_circle
-    with pytest.raises(ValueError, match="expects lines as 'mdb001 G CIRC B 535 425 197', got 'mdb001 G CI'"):
+    with pytest.raises(ValueError, match="expects lines such as 'mdb001 G CIRC B 535 425 197', got 'mdb001 G CI'"):
         info_of(tmp_path, "mdb001 G CI")
 
 
-def test_png_copies_are_read_with_circles_scaled_and_one_outside_is_no_annotation(tmp_path):
+def test_circles_are_scaled_to_png_copies_and_ignored_outside_the_image(tmp_path):
     lines = ["MDB001 g circ b 535 425 197", "mdb004 D CIRC M 2000 2000 20"]
     write_lines(tmp_path / "tables" / "info.txt", [*lines, *(f"mdb{number:03} F NORM" for number in range(101, 111))])
     for name in ("mdb001", "mdb004", *(f"mdb{number:03}" for number in range(101, 111))):

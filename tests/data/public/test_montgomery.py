@@ -16,7 +16,7 @@ def save_mask(path, columns):
 
 @pytest.fixture(params=["", "MontgomerySet"], ids=["plain", "in its folder"])
 def release(request, tmp_path):
-    """Ten normal, ten ill, one called normal by its name alone."""
+    """Creates ten normal images, ten with tuberculosis, and one that is normal only by its name."""
     root = tmp_path / "set" / request.param
     for number in range(21):
         name = f"MCUCXR_{number:04}_{int(10 <= number < 20)}"
@@ -33,7 +33,7 @@ def datalist(release, tmp_path):
     return convert(release, tmp_path / "masks")
 
 
-def test_both_lungs_come_to_one_mask(datalist):
+def test_both_lungs_are_merged_into_one_mask(datalist):
     mask = read_mask(find_item(datalist, "MCUCXR_0003_0.png")["masks"]["lung"])
     expected = np.zeros((8, 12), dtype=bool)
     expected[2:6, 1:5] = expected[2:6, 7:11] = True
@@ -53,25 +53,25 @@ def test_labels(datalist, name, labels):
     assert find_item(datalist, f"{name}.png")["labels"] == labels
 
 
-def test_each_image_is_a_patient(datalist):
+def test_each_image_is_a_separate_patient(datalist):
     patients = {item["patient_id"] for section in ("training", "validation", "test") for item in datalist[section]}
     assert len(patients) == 21
     assert datalist["validation"]
 
 
-def test_half_a_mask_is_none(release, tmp_path):
+def test_a_mask_of_one_lung_is_not_an_annotation(release, tmp_path):
     next(release.rglob("leftMask/MCUCXR_0003_0.png")).unlink()
     assert "masks" not in find_item(convert(release, tmp_path / "masks"), "MCUCXR_0003_0.png")
 
 
-def test_another_name_is_refused(release, tmp_path):
+def test_an_unexpected_name_is_rejected(release, tmp_path):
     image = next(release.rglob("CXR_png/MCUCXR_0003_0.png"))
     image.rename(image.with_name("mine.png"))
-    with pytest.raises(ValueError, match=r"mine\.png expects a name as MCUCXR_0001_0"):
+    with pytest.raises(ValueError, match=r"mine\.png expects a name such as MCUCXR_0001_0"):
         convert(release, tmp_path / "masks")
 
 
-def test_a_mask_that_shows_nothing_was_never_drawn(release, tmp_path):
+def test_an_empty_mask_is_not_an_annotation(release, tmp_path):
     save_mask(next(release.rglob("leftMask/MCUCXR_0003_0.png")), slice(0, 0))
     next(release.rglob("rightMask/MCUCXR_0004_0.png")).write_bytes(b"")
     datalist = convert(release, tmp_path / "masks")
@@ -79,7 +79,7 @@ def test_a_mask_that_shows_nothing_was_never_drawn(release, tmp_path):
     assert "masks" not in find_item(datalist, "MCUCXR_0004_0.png")
 
 
-def test_kaggles_copy_of_both_sets_is_read(tmp_path):
+def test_kaggles_copy_of_both_datasets_is_read(tmp_path):
     for number in range(10):
         name = f"MCUCXR_{number:04}_{number % 2}"
         write_image(tmp_path / "Lung Segmentation/CXR_png" / f"{name}.png")

@@ -11,7 +11,7 @@ ENTRIES = (
 
 @pytest.fixture
 def published(tmp_path):
-    """20 patients to train on with two images each, of which the last one's are not there; four images to test on."""
+    """Creates 20 training patients with two images each (those of the last are missing) and four test images."""
     names = [f"{patient:08}_{image:03}.png" for patient in range(20) for image in range(2)]
     findings = ["No Finding" if index % 4 else "Infiltration|Pneumonia" for index in range(40)]
     tested = {
@@ -32,7 +32,7 @@ def published(tmp_path):
     return tmp_path
 
 
-def test_the_official_lists_are_kept_and_absent_images_left_out(published):
+def test_the_official_lists_are_kept_and_missing_images_excluded(published):
     sections = images_by_section(convert(published))
     assert sections["test"] == {"00000100_000.png", "00000100_001.png", "00000101_000.png", "00000102_000.png"}
     assert len(sections["training"]) + len(sections["validation"]) == 38
@@ -48,7 +48,7 @@ def test_boxes_of_pneumonia_become_corners_in_pixels_of_the_file(published):
     assert item["patient_id"] == "100"
 
 
-def test_what_is_annotated_depends_on_the_findings(published):
+def test_annotations_depend_on_the_findings(published):
     datalist = convert(published)
     assert "boxes" not in find_item(datalist, "00000100_001.png")
     assert find_item(datalist, "00000101_000.png")["boxes"] == {"opacity": []}
@@ -56,11 +56,11 @@ def test_what_is_annotated_depends_on_the_findings(published):
     assert set(find_item(datalist, "00000102_000.png")) == {"image", "patient_id"}
 
 
-def test_no_finding_beside_another_is_not_normal():
+def test_no_finding_with_another_finding_is_not_normal():
     assert "labels" not in make_item("a.png", ["No Finding", "Mass"], [], "1")
 
 
-def test_a_folder_without_images_is_told(published):
+def test_a_folder_without_images_is_reported(published):
     for path in published.glob("images*/**/*.png"):
         path.unlink()
     with pytest.raises(FileNotFoundError, match="expects PNG files below images"):
@@ -68,7 +68,7 @@ def test_a_folder_without_images_is_told(published):
 
 
 @pytest.mark.parametrize("name", ["Data_Entry_2017_v2020.csv", "BBox_List_2017.csv", "test_list.txt"])
-def test_a_missing_table_is_named(published, name):
+def test_a_missing_table_is_reported(published, name):
     (published / name).unlink()
     with pytest.raises(FileNotFoundError, match=name.partition("_v")[0]):
         convert(published)
@@ -96,7 +96,7 @@ def test_the_flat_layout(tmp_path):
 
 
 @pytest.mark.parametrize("place", [".", "data"])
-def test_a_release_is_read_at_any_depth_and_with_a_quoted_header(published, place, tmp_path):
+def test_a_release_is_found_at_any_depth_and_with_a_quoted_header(published, place, tmp_path):
     expected = images_by_section(convert(published))
     path = published / "BBox_List_2017.csv"
     path.write_text(path.read_text().replace("Bbox [x,y,w,h]", '"Bbox [x,y,w,h]"'))
@@ -120,7 +120,7 @@ def test_kaggles_sample_is_split_by_patient_and_has_no_boxes(tmp_path):
     for name in names:
         write_image(tmp_path / "sample" / "images" / name)
     datalist = convert(tmp_path)
-    assert find_item(datalist, "00000007_000.png")["patient_id"] == "7"  # by its name, the column being empty
+    assert find_item(datalist, "00000007_000.png")["patient_id"] == "7"  # from the file name, since the column is empty
     assert find_item(datalist, "00000000_000.png")["boxes"] == {"opacity": []}
     assert set(find_item(datalist, "00000001_000.png")) == {"image", "patient_id", "labels"}
     assert set(find_item(datalist, "00000003_000.png")) == {"image", "patient_id"}  # the cell is empty
@@ -133,14 +133,14 @@ def test_kaggles_sample_is_split_by_patient_and_has_no_boxes(tmp_path):
     [("900,900,400,400", [[450, 225, 512, 256]]), ("1024,0,40,40", None), ("100,200,0,400", None), (",,,", None)],
     ids=["reaches out", "beyond the edge", "no width", "blank"],
 )
-def test_boxes_without_an_area_are_none_that_is_said(published, box, boxes):
+def test_images_with_boxes_without_area_are_not_annotated(published, box, boxes):
     path = published / "BBox_List_2017.csv"
     path.write_text(path.read_text().replace("100,200,300,400", box))
     item = find_item(convert(published), "00000100_000.png")
     assert item.get("boxes") == (boxes and {"opacity": boxes})
 
 
-def test_boxes_that_are_no_numbers_are_told(published):
+def test_boxes_that_are_not_numeric_are_reported(published):
     path = published / "BBox_List_2017.csv"
     path.write_text(path.read_text().replace("100,200", "100,wide"))
     with pytest.raises(ValueError, match=r"BBox_List_2017\.csv expects numbers in the column 'y', got 'wide'"):

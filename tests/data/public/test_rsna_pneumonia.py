@@ -11,7 +11,7 @@ CLASSES = ("Lung Opacity", "Normal", "No Lung Opacity / Not Normal")
 
 @pytest.fixture
 def release(tmp_path):
-    """30 images, of the three classes in turn; what is opaque has two boxes, and stands in both tables twice."""
+    """Creates 30 images of three alternating classes; opacities have two boxes and two rows in both tables."""
     classes, labels = [], []
     for number in range(30):
         name, kind = f"id{number}", CLASSES[number % 3]
@@ -40,7 +40,7 @@ def test_boxes_and_findings(release):
     assert find_item(datalist, "id2.dcm")["boxes"] == {"opacity": []}
 
 
-def test_unlabeled_images_are_left_out(release):
+def test_unlabeled_images_are_excluded(release):
     images = set().union(*images_by_section(convert(release)).values())
     assert images == {f"id{number}.dcm" for number in range(30)}
 
@@ -48,7 +48,7 @@ def test_unlabeled_images_are_left_out(release):
 def test_with_the_mapping_images_are_split_by_chestxray14_s_patients(release, caplog):
     caplog.set_level(logging.WARNING)
     convert(release)
-    assert "split one by one" in caplog.text
+    assert "split by image" in caplog.text
     mapping = [{"subset_img_id": f"id{n}", "img_id": f"{n // 3:08}_{n % 3:03}.png"} for n in range(30)]
     write_lines(release / MAPPING, [json.dumps(mapping)])
     datalist = convert(release)
@@ -58,7 +58,7 @@ def test_with_the_mapping_images_are_split_by_chestxray14_s_patients(release, ca
     assert sum(map(len, patients)) == 10
 
 
-def test_another_class_is_refused(release):
+def test_an_unknown_class_is_rejected(release):
     path = release / "stage_2_detailed_class_info.csv"
     path.write_text(path.read_text().replace("Normal", "Fine", 1))
     with pytest.raises(ValueError, match="expects classes"):
@@ -66,7 +66,7 @@ def test_another_class_is_refused(release):
 
 
 def rewritten(release, name, change):
-    """Changes the lines of a table behind its header."""
+    """Changes the rows of a table."""
     path = release / name
     header, *lines = path.read_text().splitlines()
     write_lines(path, [header, *filter(None, map(change, lines))])
@@ -77,7 +77,7 @@ BOXES = "stage_2_train_labels.csv"
 
 
 @pytest.mark.parametrize(("one", "zero"), [("1.0", "0.0"), ("True", "False"), ("TRUE", "FALSE")])
-def test_targets_that_were_saved_again_are_the_same(release, one, zero):
+def test_targets_saved_again_are_read_identically(release, one, zero):
     expected = convert(release)
     changed = rewritten(release, BOXES, lambda line: line[:-1] + (one if line.endswith("1") else zero))
     assert convert(changed) == expected
@@ -89,7 +89,7 @@ def test_targets_that_were_saved_again_are_the_same(release, one, zero):
     [lambda line: "", lambda line: line[:-1], lambda line: line[:-1] + "NaN"],
     ids=["no row", "no target", "NaN"],
 )
-def test_an_image_of_which_the_table_says_nothing_has_no_annotation(release, number, change):
+def test_an_image_without_table_entries_is_not_annotated(release, number, change):
     rewritten(release, BOXES, lambda line: change(line) if line.startswith(f"id{number},") else line)
     item = find_item(convert(release), f"id{number}.dcm")
     assert "boxes" not in item
@@ -104,7 +104,7 @@ def test_an_opacity_without_a_box_is_not_annotated(release):
         assert "boxes" not in find_item(convert(release), f"{name}.dcm")
 
 
-def test_another_target_is_refused(release):
+def test_an_unknown_target_is_rejected(release):
     rewritten(release, BOXES, lambda line: line[:-1] + "2")
     with pytest.raises(ValueError, match=r"expects targets \['1', '0', 'true', 'false'\], got \['2'\]"):
         convert(release)
@@ -118,13 +118,15 @@ def test_images_without_a_class_keep_their_boxes(release):
 
 
 @pytest.mark.parametrize("name", [BOXES, "stage_2_detailed_class_info.csv"])
-def test_a_missing_table_is_told_with_what_was_found(release, name):
+def test_a_missing_table_is_reported_with_what_was_found(release, name):
     (release / name).unlink()
-    with pytest.raises(FileNotFoundError, match=rf"expects the set's table {name}; found stage_2_.*Known is: stage_2"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"expects the dataset's table {name}; found stage_2_.*Supported: stage_2"
+    ):
         convert(release)
 
 
-def test_stage_1_is_read_too_and_in_a_folder_of_its_own(release, tmp_path):
+def test_stage_1_is_supported_in_a_subfolder(release, tmp_path):
     expected = images_by_section(convert(release))
     for path in sorted(release.iterdir()):
         path.rename(path.with_name(path.name.replace("stage_2", "stage_1")))

@@ -12,14 +12,14 @@ def set_of(folder, *names):
     return SetFolder(folder, "release 1 of the set")
 
 
-def test_files_are_found_at_any_depth_and_in_any_case_but_hidden_ones(tmp_path):
+def test_files_are_found_at_any_depth_and_case_except_hidden_ones(tmp_path):
     files = set_of(
         tmp_path, "Images/1.DCM", "x/y/images/2.png", "images/.3.dcm", "__MACOSX/images/4.png", "masks/5.png"
     )
     assert list(files.by_stem("(^|/)images/", RADIOGRAPHS)) == ["1", "2"]
 
 
-def test_of_copies_of_an_image_the_dicom_file_counts_and_then_the_uppermost(tmp_path):
+def test_dicom_files_and_then_the_uppermost_copies_take_precedence(tmp_path):
     files = set_of(tmp_path, "png/1.png", "deep/er/1.dcm", "a/2.png", "a/b/2.png")
     found = files.by_stem("", RADIOGRAPHS)
     assert found == {"1": tmp_path / "deep/er/1.dcm", "2": tmp_path / "a/2.png"}
@@ -33,32 +33,32 @@ def test_links_to_folders_are_followed_once(tmp_path):
     assert [path.name for path in SetFolder(tmp_path / "set", "").find("", (".png",))] == ["1.png"]
 
 
-def test_what_is_missing_is_told_with_what_was_found_and_the_release_that_is_known(tmp_path):
+def test_missing_files_are_reported_with_those_found_and_the_supported_release(tmp_path):
     files = set_of(tmp_path, *(f"a/{number}.txt" for number in range(10)))
-    with pytest.raises(FileNotFoundError) as told:
+    with pytest.raises(FileNotFoundError) as error:
         files.images("^images/", RADIOGRAPHS, "images/*.dcm")
     for part in ("expects images/*.dcm", "found a/0.txt, ", " and 2 more", "release 1 of the set"):
-        assert part in str(told.value)
-    with pytest.raises(FileNotFoundError, match=r"expects the set's table list\.csv"):
+        assert part in str(error.value)
+    with pytest.raises(FileNotFoundError, match=r"expects the dataset's table list\.csv"):
         files.table("list", "list.csv", ["a"])
 
 
 @pytest.mark.parametrize("name", ["table_v2.csv", "deep/TABLE.csv"])
-def test_a_table_is_read_wherever_it_is(tmp_path, name):
+def test_a_table_is_found_in_any_folder(tmp_path, name):
     assert set_of(tmp_path, name).table("table(_v2)?", "table.csv", ["b"]) == [{"a": "1", "b": "2"}]
 
 
-def test_a_place_is_relative_within_the_set_alone(tmp_path):
+def test_only_paths_inside_the_dataset_are_relative(tmp_path):
     assert place_of(tmp_path / "set" / "a" / "1.png", tmp_path / "set") == "a/1.png"
     assert place_of(tmp_path / "masks" / "1.png", tmp_path / "set") == str(tmp_path / "masks" / "1.png")
 
 
-def test_a_part_of_a_set_will_do_and_nothing_of_it_will_not(tmp_path, caplog):
+def test_a_subset_of_the_images_is_sufficient_but_not_none(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     files = set_of(tmp_path, "other.png")
-    files.tell_present(2, 5)
-    assert "2 of the 5 images" in caplog.text
+    files.log_present(2, 5)
+    assert "2 of the 5 listed images" in caplog.text
     with pytest.raises(
-        FileNotFoundError, match=r"expects images that its tables list \(5\); found other\.png\. Known is"
+        FileNotFoundError, match=r"expects images that its tables list \(5\); found other\.png\. Supported"
     ):
-        files.tell_present(0, 5)
+        files.log_present(0, 5)

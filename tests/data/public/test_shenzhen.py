@@ -6,7 +6,7 @@ from tests.data.little_images import find_item, write_image, write_lines
 
 @pytest.fixture
 def release(tmp_path):
-    """Twenty images, normal and ill in turn, with masks on the first ten."""
+    """Creates twenty images, normal and tuberculosis in turn, with masks for the first ten."""
     for number in range(20):
         name = f"CHNCXR_{number:04}_{number % 2}"
         write_image(tmp_path / "ChinaSet_AllFiles/CXR_png" / f"{name}.png")
@@ -33,7 +33,7 @@ def test_items(release):
     }
 
 
-def test_sections_share_the_ill(release):
+def test_sections_are_stratified_by_tuberculosis(release):
     datalist = convert(release)
     counts = [len(datalist[section]) for section in ("training", "validation", "test")]
     assert counts == [14, 3, 3]
@@ -41,13 +41,13 @@ def test_sections_share_the_ill(release):
     assert sum(ill) == 7
 
 
-def test_without_readings_the_name_says_normal(release):
+def test_without_readings_the_name_determines_normal(release):
     for path in (release / "ChinaSet_AllFiles/ClinicalReadings").iterdir():
         path.unlink()
     assert find_item(convert(release), "CHNCXR_0002_0.png")["labels"]["finding"] == "normal"
 
 
-def test_masks_that_show_nothing_were_never_drawn(release):
+def test_empty_masks_are_not_annotations(release):
     (release / "mask/mask/CHNCXR_0002_0_mask.png").write_bytes(b"")
     datalist = convert(release)
     assert "masks" not in find_item(datalist, "CHNCXR_0002_0.png")

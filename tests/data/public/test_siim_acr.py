@@ -10,7 +10,7 @@ SIZE = (6, 5)
 
 
 def write_release(folder, table, place):
-    """Twelve images of six patients, and one without a label."""
+    """Creates twelve images of six patients, and one without a label."""
     rows = []
     for number in range(12):
         pixels = np.full(SIZE, number, dtype=np.uint16)
@@ -48,7 +48,7 @@ def test_labeled_images_are_split_by_the_header_s_patients(datalist):
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "20 11"], ids=["no pairs", "leaves the image"])
-def test_other_runs_are_refused(text):
+def test_invalid_runs_are_rejected(text):
     with pytest.raises(ValueError, match="expect pairs within 6 x 5"):
         decode_runs(text, SIZE)
 
@@ -59,7 +59,7 @@ def release(tmp_path):
 
 
 def with_cells(release, **cells):
-    """The release with other cells of some images."""
+    """Creates the release with other cells for some images."""
     lines = (release / "train-rle.csv").read_text().splitlines()
     names = {f"1.2.{number[1:]}": text for number, text in cells.items()}
     kept = [line for line in lines if line.split(",")[0] not in names]
@@ -70,19 +70,19 @@ def with_cells(release, **cells):
 
 
 @pytest.mark.parametrize("cells", [[""], ["nan"], ["", "7 2"], ["-1", "7 2"]], ids=["blank", "NaN", "half", "both"])
-def test_a_table_that_says_nothing_or_contradicts_itself_is_no_annotation(release, tmp_path, cells):
+def test_empty_or_contradictory_table_entries_are_not_annotations(release, tmp_path, cells):
     item = find_item(convert(with_cells(release, n5=cells), tmp_path / "masks"), "1.2.5.dcm")
     assert "masks" not in item
     assert item["patient_id"] == "pseudonym2"
 
 
-def test_none_as_pandas_writes_it_is_none(release, tmp_path):
+def test_an_empty_mask_as_written_by_pandas_is_recognized(release, tmp_path):
     item = find_item(convert(with_cells(release, n5=["-1.0"]), tmp_path / "masks"), "1.2.5.dcm")
     assert not read_mask(item["masks"]["pneumothorax"]).any()
 
 
-def test_blank_runs_are_told_from_none():
-    with pytest.raises(ValueError, match="the set writes -1 for none"):
+def test_blank_runs_are_distinguished_from_an_empty_mask():
+    with pytest.raises(ValueError, match="an empty mask is written as -1"):
         decode_runs("", SIZE)
     with pytest.raises(ValueError, match="expect whole numbers, got '1 x'"):
         decode_runs("1 x", SIZE)

@@ -29,7 +29,7 @@ def test_one_box(box, kept):
     assert list(box_problems({"lesion": boxes or []}, SIZE)) == []
 
 
-def test_what_has_no_area_is_left_out_and_nothing_is_made_of_it():
+def test_boxes_without_area_are_removed():
     assert sound_boxes([(5, 5, 5, 9), (1, 2, 3, 4)], SIZE) == [[1, 2, 3, 4]]
     assert sound_boxes([], SIZE) == []
     assert sound_boxes([(100, 100, 200, 200)], None) == [[100, 100, 200, 200]]

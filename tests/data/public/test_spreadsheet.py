@@ -5,7 +5,7 @@ from tests.data.little_sheets import write_sheet
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared strings", "inline strings"])
-def test_cells_are_told_by_the_titles_of_their_columns(tmp_path, shared):
+def test_cells_are_keyed_by_their_column_titles(tmp_path, shared):
     rows = [["name", "density", "side"], ["P1 ", "", "L"], ["P2", 3, "R"]]
     path = write_sheet(tmp_path / "a.xlsx", {"other": [["x"], ["y"]], "all": rows}, shared)
     assert read_sheet(path, "all", ["name", "density"]) == [
@@ -20,14 +20,14 @@ def test_without_a_sheet_of_the_name_the_first_is_read(tmp_path):
     assert read_sheet(path, "all", ["x"]) == [{"x": "y"}]
 
 
-def test_a_missing_column_and_an_empty_sheet_are_told(tmp_path):
+def test_a_missing_column_and_an_empty_sheet_are_reported(tmp_path):
     path = write_sheet(tmp_path / "a.xlsx", {"all": [["x"], ["y"]], "empty": []})
     for sheet in ("all", "empty"):
         with pytest.raises(ValueError, match=r"columns \['density'\]"):
             read_sheet(path, sheet, ["density"])
 
 
-def test_another_file_is_refused(tmp_path):
+def test_another_file_is_rejected(tmp_path):
     (tmp_path / "a.xlsx").write_text("no archive")
     with pytest.raises(ValueError, match="expects an Excel file"):
         read_sheet(tmp_path / "a.xlsx", "all", ["x"])

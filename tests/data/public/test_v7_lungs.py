@@ -17,7 +17,7 @@ def rectangle(x1, y1, x2, y2):
 
 
 def export(folder, name, annotations, original=""):
-    """One image of 12 x 8 pixels and its Darwin file."""
+    """Writes one image of 12 x 8 pixels and its Darwin file."""
     write_image(folder / "images" / f"{name}.png", width=12, height=8)
     image = {"filename": f"{name}.png", "original_filename": original, "width": 12, "height": 8}
     record = {"image": image, "annotations": annotations}
@@ -26,7 +26,7 @@ def export(folder, name, annotations, original=""):
 
 @pytest.fixture
 def published(tmp_path):
-    """20 images of as many patients, and one without lungs."""
+    """Creates 20 images of different patients, and one without lungs."""
     for number in range(20):
         export(tmp_path, str(number), [rectangle(1, 2, 4, 6), rectangle(7, 2, 11, 6), {"name": "Viral", "tag": {}}])
     export(tmp_path, "lateral", [{"name": "COVID-19", "tag": {}}])
@@ -42,7 +42,7 @@ def test_both_lungs_are_drawn_at_the_image_s_size(published, tmp_path):
     assert np.array_equal(mask, expected)
 
 
-def test_images_without_lungs_are_left_out_and_tags_are_no_labels(published):
+def test_images_without_lungs_are_excluded_and_tags_are_not_labels(published):
     datalist = convert(published)
     assert set.union(*images_by_section(datalist).values()) == {f"{number}.png" for number in range(20)}
     assert find_item(datalist, "3.png") == {
@@ -72,7 +72,7 @@ def test_polygons_of_several_paths_are_drawn_whole(published):
     assert (mask[:2, :2].all(), mask[4:8, 4:8].all(), int(mask.sum())) == (True, True, 20)
 
 
-def test_a_triangle_covers_the_pixels_whose_middle_it_holds(tmp_path):
+def test_a_triangle_covers_the_pixels_whose_centers_it_contains(tmp_path):
     image = write_image(tmp_path / "a.png", width=4, height=4)
     mask = read_mask(draw_mask([[(0, 0), (4, 4), (0, 4)]], image, tmp_path / "m.png"))
     assert np.array_equal(np.tril(mask, -1), np.tril(np.ones((4, 4), bool), -1))
@@ -87,13 +87,13 @@ def test_exports_of_darwin_2_are_read(published):
 
 
 @pytest.mark.parametrize("record", [{}, {"image": {"filename": "3.png"}}], ids=["no image", "no annotations"])
-def test_another_json_is_named(published, record):
+def test_another_json_file_is_reported(published, record):
     (published / "annotations" / "3.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"3\.json expects an image's file name"):
         convert(published)
 
 
-def test_a_folder_without_exports_is_told(tmp_path):
+def test_a_folder_without_exports_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="expects images/ and annotations"):
         convert(tmp_path)
 
@@ -141,13 +141,13 @@ def test_labels_of_the_flat_layout(tmp_path, label, raw, labels):
     [{"path": []}, {"paths": [[], points((4, 4), (8, 4), (8, 8))]}, {"path": points((1, 1), (5, 5))}, {}],
     ids=["no points", "one path without", "a line", "empty"],
 )
-def test_a_lung_without_an_outline_leaves_the_image_out(published, lung):
+def test_an_image_with_a_lung_without_outline_is_excluded(published, lung):
     export(published, "3", [rectangle(1, 2, 4, 6), {"name": "Lung", "polygon": lung}])
     assert "3.png" not in images_by_section(convert(published))["training"]
     assert sum(map(len, images_by_section(convert(published)).values())) == 19
 
 
-def test_exports_in_folders_of_their_own_and_images_of_another_ending_are_read(published):
+def test_exports_in_subfolders_and_images_with_another_extension_are_read(published):
     (published / "repository").mkdir()
     (published / "annotations").rename(published / "repository" / "annotations")
     (published / "images").rename(published / "repository" / "images")

@@ -21,7 +21,7 @@ def corners(x1, y1, x2, y2):
     ],
     ids=lambda shape: shape["name"],
 )
-def test_a_rectangle_however_it_was_drawn(shape):
+def test_a_rectangle_in_all_shape_types(shape):
     expected = np.zeros((6, 8), dtype=bool)
     expected[1:4, 2:6] = True
     assert np.array_equal(draw_shape(shape, 6, 8), expected)
@@ -44,7 +44,7 @@ def test_shapes_are_listed_by_file(tmp_path):
     assert read_via_shapes(path) == {"P1.jpg": [point, {**point, "cx": 5}]}
 
 
-def test_another_table_is_told(tmp_path):
+def test_another_table_is_reported(tmp_path):
     with pytest.raises(ValueError, match="#filename"):
         read_via_shapes(write_lines(tmp_path / "v.csv", ["image,shape", f"a,{json.dumps(1)}"]))
     with pytest.raises(ValueError, match="expects shapes as JSON"):

@@ -9,7 +9,7 @@ FINDINGS = f"{BREASTS[:-6]},finding_categories,finding_birads,xmin,ymin,xmax,yma
 
 @pytest.fixture
 def release(tmp_path):
-    """Ten studies to train on and two to test on, of two images each."""
+    """Creates ten training studies and two test studies with two images each."""
     breasts, findings = [], []
     for study in range(12):
         for view in ("CC", "MLO"):
@@ -44,7 +44,7 @@ def test_an_image_without_a_finding(release):
     }
 
 
-def test_the_official_test_part_stays(release):
+def test_the_official_test_part_is_kept(release):
     datalist = convert(release)
     sections = images_by_section(datalist)
     assert sections["test"] == {f"i{study}{view}.dicom" for study in (10, 11) for view in ("CC", "MLO")}
@@ -54,7 +54,7 @@ def test_the_official_test_part_stays(release):
     assert not studies[0] & studies[1]
 
 
-def test_a_part_of_the_images_will_do(release):
+def test_a_subset_of_the_images_is_sufficient(release):
     (release / "images" / "s11" / "i11CC.dicom").unlink()
     assert len(convert(release)["test"]) == 3
 
@@ -68,7 +68,7 @@ def test_a_part_of_the_images_will_do(release):
     ],
     ids=["split", "column", "categories"],
 )
-def test_other_tables_are_refused(release, table, old, new, match):
+def test_unknown_values_in_tables_are_rejected(release, table, old, new, match):
     path = release / table
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=match):
@@ -90,7 +90,7 @@ FINDING_TABLE = "finding_annotations.csv"
     [("64,90,95,99", [[64, 90, 80, 99]]), ("80,10,95,20", None), ("30,60,10,20", [[10, 20, 30, 60]]), (",,,", None)],
     ids=["reaches out", "beyond the edge", "swapped", "blank"],
 )
-def test_a_lesion_whose_box_has_no_area_leaves_the_image_not_annotated(release, box, kept):
+def test_an_image_with_a_lesion_box_without_area_is_not_annotated(release, box, kept):
     rewritten(release, FINDING_TABLE, lambda line: line.replace("BI-RADS 4,10.5,20,30.25,40", f"BI-RADS 4,{box}"))
     rewritten(release, FINDING_TABLE, lambda line: "" if "Asymmetry" in line else line)
     assert find_item(convert(release), "i0CC.dicom").get("boxes") == (kept and {"lesion": kept})
@@ -103,13 +103,13 @@ def test_an_image_without_a_row_of_findings_is_not_annotated(release):
     assert item["labels"] == {"breast_density": "B", "birads": "1"}
 
 
-def test_another_finding_is_refused_rather_than_taken_for_none(release):
+def test_an_unknown_finding_is_rejected_rather_than_ignored(release):
     rewritten(release, FINDING_TABLE, lambda line: line.replace("['Mass']", "['Lump']"))
     with pytest.raises(ValueError, match="expects categories"):
         convert(release)
 
 
-def test_numbers_and_words_may_be_spelled_otherwise(release):
+def test_numbers_and_words_may_have_other_spellings(release):
     expected = convert(release)
     rewritten(release, FINDING_TABLE, lambda line: line.replace(",100,80,", ",100.0,80.0,").replace("Mass", "mass"))
     rewritten(release, "breast-level_annotations.csv", lambda line: line.replace("training", "Training"))

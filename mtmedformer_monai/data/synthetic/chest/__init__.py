@@ -1,1 +1,1 @@
-"""Synthetic chest X-rays."""
+"""Generator of synthetic chest X-rays."""

@@ -1,6 +1,6 @@
-"""A cohort of synthetic chest X-rays: DX DICOM files with masks, boxes and labels, and its datalist.
+"""Generates a cohort of synthetic chest X-rays: DX DICOM files with masks, boxes and labels, and a datalist.
 
-Everything follows from the seed: two calls with equal arguments write equal files, however many processes work on it.
+The generator is deterministic: calls with equal arguments write identical files, for any number of processes.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from .scanner_appearance import SCANNERS, Scanner, add_border_and_marker, expose
 OPACITIES = {"bacterial": bacterial, "viral": viral}
 SHARES = {"normal": 0.4, "bacterial": 0.3, "viral": 0.3}
 SECOND_IMAGE = 0.1
-"""Share of patients who come back for another image."""
+"""Fraction of patients with a second image."""
 
 PARTS = ("lung", "opacity", "opacity_box", "finding", "pneumonia_type")
-"""What an image can be annotated with: names of the chest bundle's tasks."""
+"""Available annotations of an image, named after the tasks of the chest bundle."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What all patients of a cohort share."""
+    """Settings shared by all patients of a cohort."""
 
     folder: Path
     image_size: int
@@ -55,7 +55,7 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Case:
-    """One patient, with disease and scanner."""
+    """One patient with disease and scanner."""
 
     patient_id: str
     patient: Patient
@@ -74,24 +74,24 @@ def make_chest_cohort(
     annotated: Mapping[str, Sequence[str]] | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Makes a cohort in a folder; the datalist is written last, so an interrupted call leaves none.
+    """Generates a cohort in a folder. The datalist is written last, so an interrupted call leaves no datalist.
 
     Args:
-        folder: gets `images/`, `masks/` and `datalist.json`.
-        num_patients: about a tenth have two images; splits are by patient.
-        image_size: columns of an image; rows follow from the scanner's aspect.
-        seed: of everything.
-        scanners: one per site; patients are assigned to them in turn.
-        disease_shares: {'normal', 'bacterial', 'viral': share}; 4 : 3 : 3 by default.
-        annotated: {site: parts out of `PARTS`}; sites that are not named carry all parts.
-        workers: number of rendering processes, by default one per CPU core; 1 renders in this process. The files do not
-            depend on it.
+        folder: output folder of `images/`, `masks/` and `datalist.json`.
+        num_patients: number of patients; about a tenth have two images. The sections are split by patient.
+        image_size: columns of an image; the rows follow from the scanner's aspect ratio.
+        seed: random seed.
+        scanners: one scanner per site; patients are assigned to them in turn.
+        disease_shares: {'normal', 'bacterial', 'viral': share}; 4:3:3 by default.
+        annotated: {site: subset of `PARTS`}; sites that are not listed have all annotations.
+        workers: number of rendering processes, by default one per CPU core; 1 renders in the current process. The files
+            do not depend on it.
 
     Returns:
         Path of the datalist.
 
     Raises:
-        ValueError: too few patients for three splits, no worker, or an unknown part, site or disease.
+        ValueError: there are too few patients for three sections, no worker, or an unknown part, site or disease.
         RuntimeError: pydicom is older than 3.
     """
     folder, workers = Path(folder), count_workers(workers)
@@ -104,13 +104,13 @@ def make_chest_cohort(
 
 
 def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
-    """By patient, stratified on `finding` where any site annotates it."""
+    """Splits the items by patient, stratified on `finding` if any site annotates it."""
     labeled = any("finding" in item.get(LABELS, {}) for item in items)
     return split_by_patient(items, FRACTIONS, seed=seed, stratify_on="finding" if labeled else None)
 
 
 def _make_patient(plan: _Plan, number: int) -> list[Item]:
-    """One image or two of one patient, all from the patient's own random numbers."""
+    """Generates one or two images of a patient from the patient's own random number generator."""
     rng = np.random.default_rng([plan.seed, number])
     patient = draw_patient(rng)
     disease = draw_from(plan.shares, rng)
@@ -122,7 +122,7 @@ def _make_patient(plan: _Plan, number: int) -> list[Item]:
 
 
 def _make_image(plan: _Plan, case: _Case, name: str, rng: np.random.Generator) -> Item:
-    """Renders and writes one image with its masks, and lists what it is annotated with."""
+    """Renders and writes one image with its masks, and returns the datalist item."""
     shape = (round(plan.image_size * case.scanner.aspect), plan.image_size)
     image, masks, found = render_chest(shape, case.patient, case.disease, case.scanner, rng)
     header = _header(case, name, plan.image_size, compress=bool(rng.random() < 0.25))
@@ -147,7 +147,7 @@ def render_chest(
     """Renders one image.
 
     Returns:
-        float32 (H, W) in [0, 1]; {'lung', 'opacity': bool (H, W)}; and the disease with its boxes.
+        Image, float32 (H, W) in [0, 1]; masks, {'lung', 'opacity': bool (H, W)}; and the disease with its boxes.
     """
     x, y = make_grid(shape, patient)
     lungs = make_lungs(x, y, patient, rng)
@@ -158,7 +158,7 @@ def render_chest(
 
 
 def _header(case: _Case, name: str, image_size: int, compress: bool) -> DXHeader:
-    """The file's attributes; the detector's spacing is stated for 256 columns."""
+    """Returns the header of a file; the scanner's pixel spacing is defined at 256 columns."""
     return DXHeader(
         patient_id=case.patient_id,
         sex="F" if case.patient.is_female else "M",

@@ -1,4 +1,4 @@
-"""Pneumonia on a synthetic chest: lobar (bacterial) or patchy and diffuse (viral) opacities, with mask and boxes."""
+"""Generates pneumonia opacities, lobar (bacterial) or patchy and diffuse (viral), with mask and boxes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from mtmedformer_monai.data.synthetic.fields import smooth_noise
 from .phantom import Lungs
 
 MASK_LEVEL = 0.35
-"""Share of an opacity's peak from which a pixel is annotated."""
+"""Annotation threshold, as a fraction of an opacity's peak."""
 
 MIN_AREA = 0.0008
-"""Smallest annotated part, as a share of the image."""
+"""Minimum area of an annotated component, as a fraction of the image."""
 
 
 @dataclass(frozen=True)
 class Disease:
-    """`attenuation`: float32 (H, W) to add. `mask`: bool (H, W). `boxes`: xyxy, half open, one a connected part."""
+    """Opacities of one image.
+
+    Attributes:
+        attenuation: float32 (H, W), added to the healthy anatomy.
+        mask: bool (H, W).
+        boxes: x1, y1, x2, y2, half-open, one per connected component of the mask.
+    """
 
     attenuation: Field
     mask: Mask
@@ -30,12 +36,12 @@ class Disease:
 
 
 def healthy(shape: tuple[int, int]) -> Disease:
-    """No opacity."""
+    """Returns a disease without opacities."""
     return Disease(np.zeros(shape, np.float32), np.zeros(shape, bool), [])
 
 
 def bacterial(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
-    """One or two dense consolidations with a lobe's extent, most often in one lung."""
+    """Generates one or two dense consolidations of the extent of a lobe, usually in one lung."""
     field = np.zeros_like(x)
     number = 1 if rng.random() < 0.72 else 2
     side = int(rng.integers(2))
@@ -48,7 +54,7 @@ def bacterial(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Dis
 
 
 def viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
-    """Several hazy patches in both lungs and a net of fine lines around them."""
+    """Generates several hazy patches in both lungs, surrounded by a fine reticular pattern."""
     field = np.zeros_like(x)
     for index in range(int(rng.integers(4, 9))):
         blob = _blob(x, y, lungs.masks[index % 2], rng.uniform(0.06, 0.14), 0.6, rng)
@@ -61,14 +67,14 @@ def viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease
 
 
 def _blob(x: Field, y: Field, lung: Mask, size: float, roughness: float, rng: np.random.Generator) -> Field:
-    """A rough-edged patch of about `size` (in image heights) somewhere in a lung; at most 1, soft at its rim."""
+    """Returns an irregular patch of about `size` (in image heights) at a random place in a lung, at most about 1."""
     rows, columns = np.nonzero(lung)
     if len(rows) == 0:
         return np.zeros_like(x)
     place = int(rng.integers(len(rows)))
-    centre_x, centre_y = x[rows[place], columns[place]], y[rows[place], columns[place]]
+    center_x, center_y = x[rows[place], columns[place]], y[rows[place], columns[place]]
     stretch, angle = rng.uniform(0.7, 1.4), rng.uniform(0, np.pi)
-    dx, dy = (x - centre_x) * 0.5, y - centre_y
+    dx, dy = (x - center_x) * 0.5, y - center_y
     along = (dx * np.cos(angle) + dy * np.sin(angle)) * stretch
     across = (-dx * np.sin(angle) + dy * np.cos(angle)) / stretch
     distance = np.hypot(along, across) / size
@@ -78,7 +84,7 @@ def _blob(x: Field, y: Field, lung: Mask, size: float, roughness: float, rng: np
 
 
 def _annotate(field: Field, lungs: Lungs) -> Disease:
-    """Softens the field within the lungs, and reads mask and boxes off it."""
+    """Smooths the field within the lungs, and derives the mask and boxes from it."""
     inside = ndimage.gaussian_filter(lungs.mask.astype(np.float32), 1.0)
     soft = ndimage.gaussian_filter(field, 0.006 * field.shape[0]) * inside
     mask = ndimage.binary_fill_holes(soft > MASK_LEVEL * max(float(soft.max()), 1e-6)) & lungs.mask

@@ -1,7 +1,8 @@
-"""The healthy part of a synthetic chest: organs as smooth fields of attenuation, and the lung mask.
+"""Phantom of a healthy chest: organs as smooth attenuation fields, and the lung mask.
 
-Coordinates: x from -1 (image left, the patient's right) to 1, y from 0 (top) to 1, on a grid that is rotated, shifted
-and scaled a little for each patient, so that every field and mask follows. All fields are float32 (H, W).
+Coordinates: x ranges from -1 (left of the image, the patient's right) to 1, and y from 0 (top) to 1. The grid is
+slightly
+rotated, shifted and scaled for each patient, and all fields and masks with it. All fields are float32 (H, W).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mtmedformer_monai.data.synthetic.fields import bump, edge, smooth_noise
 
 @dataclass(frozen=True)
 class Patient:
-    """What differs from chest to chest. Lengths are in units of half the image's width, or of its height for y."""
+    """Individual anatomy. Lengths along x are in units of half the image width, along y of the image height."""
 
     is_child: bool
     is_female: bool
@@ -35,7 +36,7 @@ class Patient:
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
-    """Draws one patient; a third are children, whose chests are shorter and hearts larger."""
+    """Draws one patient; a third are children, who have shorter chests and larger hearts."""
     is_child = bool(rng.random() < 0.33)
     return Patient(
         is_child=is_child,
@@ -55,7 +56,7 @@ def draw_patient(rng: np.random.Generator) -> Patient:
 
 
 def make_grid(shape: tuple[int, int], patient: Patient) -> tuple[Field, Field]:
-    """The patient's x and y at each pixel."""
+    """Returns the x and y coordinates of each pixel in the patient's coordinate system."""
     rows, columns = shape
     y = (np.arange(rows, dtype=np.float32) + 0.5) / rows - 0.5
     x = ((np.arange(columns, dtype=np.float32) + 0.5) / columns - 0.5) * 2.0
@@ -68,19 +69,19 @@ def make_grid(shape: tuple[int, int], patient: Patient) -> tuple[Field, Field]:
 
 @dataclass(frozen=True)
 class Lungs:
-    """Right and left lung: where they are, how deep, and the masks that are annotated (what heart and belly leave)."""
+    """Masks of the right and left lung (without the parts behind heart and abdomen), and their relative depth."""
 
     masks: tuple[Mask, Mask]
     depth: Field
 
     @property
     def mask(self) -> Mask:
-        """Both lungs."""
+        """Mask of both lungs."""
         return self.masks[0] | self.masks[1]
 
 
 def heart_distance(x: Field, y: Field, patient: Patient) -> Field:
-    """Above 0 inside the heart's shadow, which lies to the patient's left (the image's right)."""
+    """Returns a function that is positive inside the heart's shadow, on the patient's left (right of the image)."""
     bottom = patient.lung_top + patient.lung_height
     size = patient.heart_size
     down, across = y - (bottom - 0.09 * size), x - patient.heart_shift
@@ -91,17 +92,17 @@ def heart_distance(x: Field, y: Field, patient: Patient) -> Field:
 
 
 def make_lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -> Lungs:
-    """Shapes both lungs: a rounded apex, a bulging side, a dome below (the right one higher), the heart's bay."""
+    """Generates both lungs, bounded by apex, lateral border, diaphragm (higher on the right) and heart."""
     wobble = 0.012 * smooth_noise(x.shape, x.shape[0] / 6, rng)
     heart = heart_distance(x, y, patient)
     masks, depth = [], np.zeros_like(x)
     for side in (-1.0, 1.0):
-        centre = side * (patient.lung_gap / 2 + patient.lung_width * 0.9)
+        center = side * (patient.lung_gap / 2 + patient.lung_width * 0.9)
         height = patient.lung_height * (1.0 if side > 0 else 0.96)
         t = (y - patient.lung_top) / height
         profile = np.sqrt(np.clip(1.0 - (1.0 - np.clip(t / 0.5, 0.0, 1.0)) ** 2, 0.0, 1.0)) * (0.86 + 0.14 * t)
-        lateral = patient.lung_width * profile + wobble - np.abs(x - centre + side * 0.09 * (1.0 - t)) * 1.02
-        dome = patient.lung_top + height * (1.0 + 0.16 * ((x - centre) / patient.lung_width) ** 2) - y
+        lateral = patient.lung_width * profile + wobble - np.abs(x - center + side * 0.09 * (1.0 - t)) * 1.02
+        dome = patient.lung_top + height * (1.0 + 0.16 * ((x - center) / patient.lung_width) ** 2) - y
         inside = np.minimum(lateral, dome * 1.6)
         inside = np.minimum(inside, -0.12 * heart)
         mask = _largest_part((inside > 0) & (t > 0))
@@ -111,7 +112,7 @@ def make_lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -
 
 
 def _largest_part(mask: Mask) -> Mask:
-    """The mask's largest connected part: what lies behind heart and spine is cut off."""
+    """Returns the largest connected component of a mask, which removes remainders behind heart and spine."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
@@ -119,7 +120,7 @@ def _largest_part(mask: Mask) -> Mask:
 
 
 def render_anatomy(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.random.Generator) -> Field:
-    """Attenuation of everything but disease; about 0 in air and 2 in the abdomen."""
+    """Returns the attenuation of the healthy anatomy; about 0 in air and 2 in the abdomen."""
     body = _body(x, y, patient)
     field = body * (1.15 + 0.25 * patient.build)
     field -= 0.95 * lungs.depth
@@ -131,7 +132,7 @@ def render_anatomy(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.r
 
 
 def _body(x: Field, y: Field, patient: Patient) -> Field:
-    """Neck, shoulders and trunk, with air beside them."""
+    """Returns a soft mask of neck, shoulders and trunk."""
     trunk = 0.5 * patient.lung_gap + 2 * patient.lung_width + 0.10 * patient.build
     neck = 0.26 + 0.04 * patient.build
     half = neck + (trunk + 0.12 - neck) * edge(y - 0.075 - 0.06 * np.abs(x), 0.02)
@@ -182,7 +183,7 @@ def _bones(x: Field, y: Field, patient: Patient) -> Field:
 
 
 def _vessels(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.random.Generator) -> Field:
-    """Branching marks that thin out from the hila, and the hila themselves."""
+    """Returns the hila and the lung markings that fade with the distance from them."""
     hilum_y = patient.lung_top + 0.48 * patient.lung_height
     field = np.zeros_like(x)
     for side in (-1.0, 1.0):

@@ -1,4 +1,4 @@
-"""Rendering of a chest by a scanner: exposure, lookup table, borders and marker."""
+"""Simulates how a scanner renders a chest: exposure, lookup table, collimation borders and side marker."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ MARKER_SHARE = 0.035
 
 @dataclass(frozen=True)
 class Scanner:
-    """One site's device.
+    """X-ray device of one site.
 
     Attributes:
-        name: of the site.
+        name: name of the site.
         photometric: 'MONOCHROME1' or 'MONOCHROME2'.
         bits_stored: 10 to 16.
-        spacing_mm: of the detector's elements, at the size that is made.
-        aspect: rows over columns.
+        spacing_mm: spacing of the detector elements in mm, at 256 columns.
+        aspect: number of rows divided by number of columns.
         contrast: slope of the lookup table.
-        noise: quantum noise at unit exposure.
-        blur: of the detector, in pixels.
+        noise: standard deviation of the quantum noise at unit exposure.
+        blur: standard deviation of the detector's blur, in pixels.
         view: 'PA' or 'AP'.
-        border: largest width of collimated borders, in image widths.
+        border: maximum width of collimated borders, in image widths.
     """
 
     name: str
@@ -48,14 +48,14 @@ SCANNERS = (
     Scanner("site_b", "MONOCHROME1", 10, 1.6, 1.2, 1.5, 0.035, 0.8, "AP", 0.05),
     Scanner("site_c", "MONOCHROME2", 16, 1.2, 0.9, 0.75, 0.028, 0.6, "PA", 0.03),
 )
-"""Three heterogeneous devices; their renderings overlap, since the exposure of each image varies too."""
+"""Three heterogeneous devices; their appearances overlap, since the exposure also varies between images."""
 
 
 def expose(attenuation: Field, scanner: Scanner, rng: np.random.Generator) -> Field:
-    """From attenuation to what is shown: float32 (H, W) in [0, 1], brighter is denser.
+    """Converts attenuation to the displayed image: float32 (H, W) in [0, 1], where brighter is denser.
 
-    Beer's law gives the dose behind the patient, quantum noise goes with its root, and the logarithm that every
-    radiography system takes brings it back; then the site's S-shaped lookup table.
+    The dose behind the patient follows from Beer's law, with quantum noise proportional to its square root. As in
+    radiography systems, the logarithm of the signal is taken, and the site's sigmoid lookup table is applied.
     """
     dose = np.exp(-1.6 * attenuation) * rng.uniform(0.7, 1.4)
     logarithm = -np.log(detect(dose, 0.08, scanner.noise, scanner.blur, rng))
@@ -68,7 +68,7 @@ def expose(attenuation: Field, scanner: Scanner, rng: np.random.Generator) -> Fi
 
 
 def add_border_and_marker(image: Field, scanner: Scanner, rng: np.random.Generator) -> Field:
-    """Blackens collimated borders, and burns an L beside the patient's left shoulder (the image's right)."""
+    """Adds black collimation borders, and burns in an L beside the patient's left shoulder (right of the image)."""
     rows, columns = image.shape
     marked = image.copy()
     width = int(rng.uniform(0.0, scanner.border) * columns)

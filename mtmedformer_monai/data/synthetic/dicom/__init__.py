@@ -1,1 +1,1 @@
-"""Writers of DX and MG DICOM files."""
+"""Writers of synthetic DX and MG DICOM files."""

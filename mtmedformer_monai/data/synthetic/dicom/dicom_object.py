@@ -1,4 +1,4 @@
-"""The modules that DX and MG files share: patient, study, series, view, image, pixels, and the file around them."""
+"""DICOM modules shared by DX and MG files: patient, study, series, view, image, pixels, and file meta information."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless, generate_uid
 from mtmedformer_monai.transforms.dicom.codes import REGIONS, VIEWS, code_item
 
 STUDY_DATE = datetime.date(2020, 1, 1)
-"""Of all synthetic studies: an honest date would say nothing."""
+"""Date of all synthetic studies, constant so that files are reproducible."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Whom a file is of.
+    """The fictitious patient of a file.
 
     Attributes:
-        patient_id: fictitious.
-        name: fictitious, as PatientName.
+        patient_id: PatientID.
+        name: PatientName.
         sex: 'M' or 'F'.
         age_years: 0 to 120.
     """
@@ -38,7 +38,7 @@ class Subject:
 
 
 def require_pydicom() -> None:
-    """Checks, before anything is rendered, that files can be written.
+    """Checks that DICOM files can be written; called before rendering starts.
 
     Raises:
         RuntimeError: pydicom is older than 3.
@@ -51,7 +51,7 @@ def require_pydicom() -> None:
 
 
 def new_object(sop_class: str) -> Dataset:
-    """An empty object of a SOP class."""
+    """Creates an empty DICOM object of a SOP class."""
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.MediaStorageSOPClassUID = sop_class
@@ -61,7 +61,7 @@ def new_object(sop_class: str) -> Dataset:
 
 
 def save_object(data: Dataset, path: str | Path, compress: bool) -> None:
-    """Writes the file, run-length encoded if `compress`."""
+    """Writes the file, with RLE Lossless compression if `compress` is True."""
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     if compress:
         data.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
@@ -69,12 +69,12 @@ def save_object(data: Dataset, path: str | Path, compress: bool) -> None:
 
 
 def make_uid(entropy: str, part: str) -> str:
-    """A unique identifier that follows from its arguments."""
+    """Returns a DICOM UID that is determined by the arguments."""
     return str(generate_uid(entropy_srcs=[entropy, part]))
 
 
 def add_patient_and_study(data: Dataset, subject: Subject, study_uid: str) -> None:
-    """Patient (C.7.1.1), General Study (C.7.2.1), Patient Study (C.7.2.2)."""
+    """Adds the modules Patient (PS3.3 C.7.1.1), General Study (C.7.2.1) and Patient Study (C.7.2.2)."""
     data.PatientName = subject.name
     data.PatientID = subject.patient_id
     data.PatientBirthDate = ""
@@ -89,10 +89,10 @@ def add_patient_and_study(data: Dataset, subject: Subject, study_uid: str) -> No
 
 
 def add_series_and_equipment(data: Dataset, modality: str, intent: str, station: str) -> None:
-    """General Series (C.7.3.1), DX Series (C.8.11.1), General Equipment (C.7.5.1).
+    """Adds the modules General Series (PS3.3 C.7.3.1), DX Series (C.8.11.1) and General Equipment (C.7.5.1).
 
     Args:
-        data: to add to.
+        data: dataset to which the elements are added.
         modality: 'DX' or 'MG'.
         intent: 'FOR PRESENTATION' or 'FOR PROCESSING'.
         station: name of the device.
@@ -105,17 +105,17 @@ def add_series_and_equipment(data: Dataset, modality: str, intent: str, station:
 
 
 def add_general_image(data: Dataset, number: int) -> None:
-    """General Image (C.7.6.1): the image's number; content and acquisition have the study's date and time."""
+    """Adds the module General Image (PS3.3 C.7.6.1), with the study's date and time for content and acquisition."""
     data.InstanceNumber = number
     data.ContentDate, data.ContentTime = data.StudyDate, data.StudyTime
     data.AcquisitionDate, data.AcquisitionTime = data.StudyDate, data.StudyTime
 
 
 def add_region_and_view(data: Dataset, region: str, view: str) -> None:
-    """DX Anatomy Imaged (C.8.11.2), DX Positioning (C.8.11.5): names and codes of what is imaged, and from where.
+    """Adds the modules DX Anatomy Imaged (PS3.3 C.8.11.2) and DX Positioning (C.8.11.5) for a region and a view.
 
     Args:
-        data: to add to.
+        data: dataset to which the elements are added.
         region: key of `codes.REGIONS`.
         view: key of `codes.VIEWS`.
     """
@@ -127,12 +127,14 @@ def add_region_and_view(data: Dataset, region: str, view: str) -> None:
 
 
 def add_dx_image(data: Dataset, photometric: str, is_raw: bool = False) -> None:
-    """DX Image (C.8.11.3), Acquisition Context (C.7.6.14): a raw image counts photons, a presented one attenuation.
+    """Adds the modules DX Image (PS3.3 C.8.11.3) and Acquisition Context (C.7.6.14).
+
+    Pixel values of FOR PROCESSING images are linear in the dose; those of FOR PRESENTATION images are logarithmic.
 
     Args:
-        data: to add to.
+        data: dataset to which the elements are added.
         photometric: 'MONOCHROME1' or 'MONOCHROME2'.
-        is_raw: FOR PROCESSING.
+        is_raw: whether the image is FOR PROCESSING.
     """
     is_inverse = photometric == "MONOCHROME1"
     data.ImageType = ["DERIVED", "PRIMARY", ""]
@@ -142,28 +144,28 @@ def add_dx_image(data: Dataset, photometric: str, is_raw: bool = False) -> None:
     data.RescaleIntercept, data.RescaleSlope, data.RescaleType = 0, 1, "US"
     data.PresentationLUTShape = "INVERSE" if is_inverse else "IDENTITY"
     data.LossyImageCompression = "00"
-    data.BurnedInAnnotation = "NO"  # side and view identify nobody
+    data.BurnedInAnnotation = "NO"  # burned-in side and view do not identify the patient
     data.AcquisitionContextSequence = Sequence([])
 
 
 def check_bits(bits_stored: int) -> None:
-    """Refuses depths that X-ray objects do not have.
+    """Checks the bit depth.
 
     Raises:
-        ValueError: not 9 to 16.
+        ValueError: `bits_stored` is not between 9 and 16.
     """
     if not 9 <= bits_stored <= 16:
         raise ValueError(
-            f"bits_stored expects 9 to 16, got {bits_stored}: pixels are written in 16 bits, and fewer than 9 stored "
-            "would belong in 8; 12 is usual."
+            f"bits_stored expects 9 to 16, got {bits_stored}: pixels are written with 16 bits allocated, and up to 8 "
+            "stored bits would require 8 bits allocated; 12 is common."
         )
 
 
 def add_gray_pixels(data: Dataset, stored: NDArray[Any], photometric: str, bits_stored: int) -> None:
-    """Image Pixel (C.7.6.3): unsigned values (H, W) in 16 bits.
+    """Adds the module Image Pixel (PS3.3 C.7.6.3): unsigned values (H, W) with 16 bits allocated.
 
     Raises:
-        ValueError: `bits_stored` is not 9 to 16.
+        ValueError: `bits_stored` is not between 9 and 16.
     """
     check_bits(bits_stored)
     data.Rows, data.Columns = stored.shape

@@ -1,4 +1,4 @@
-"""Windows and lookup tables of a presented image, as elements of its header (DICOM PS3.3 C.11.2)."""
+"""Adds the windows and VOI lookup tables of FOR PRESENTATION images to the header (DICOM PS3.3 C.11.2)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mtmedformer_monai.data.synthetic.mammography.scanner import Display
 
 TABLE_BITS = 12
 _FIRST = 0.1
-"""Share of the stored range where lookup tables begin: below, the first entry holds."""
+"""Start of the lookup tables, as a fraction of the stored range; lower values map to the first entry."""
 
 
 def add_windows(data: Dataset, windows: Several[Window], display: Display) -> None:
-    """Adds windows, and for 'LUT' the tables that a viewer takes before them.
+    """Adds windows, and for 'LUT' also the VOI LUTs that viewers apply by default.
 
     Args:
-        data: to add to.
-        windows: on shares of the stored range, brighter is denser; turned round for MONOCHROME1.
-        display: of the device.
+        data: dataset to which the elements are added.
+        windows: windows in fractions of the stored range, where brighter is denser; inverted for MONOCHROME1.
+        display: display settings of the device.
     """
     highest = 2**display.bits_stored - 1
     stored = [_as_stored(window, display, highest) for window in windows]
@@ -36,13 +36,13 @@ def add_windows(data: Dataset, windows: Several[Window], display: Display) -> No
 
 
 def _as_stored(window: Window, display: Display, highest: int) -> tuple[int, int]:
-    """Center and width in stored values."""
+    """Returns center and width in stored values."""
     center = 1.0 - window.center if display.photometric == "MONOCHROME1" else window.center
     return round(center * highest), round(window.width * highest)
 
 
 def _table(center: float, width: float, name: str, highest: int) -> Dataset:
-    """One item of the VOI LUT Sequence: the sigmoid of C.11.2.1.3.1."""
+    """Returns an item of the VOI LUT Sequence with the sigmoid function of PS3.3 C.11.2.1.3.1."""
     first = round(_FIRST * highest)
     values = np.arange(first, highest + 1)
     entries = (2**TABLE_BITS - 1) / (1.0 + np.exp(-4.0 * (values - center) / width))

@@ -33,19 +33,19 @@ DX_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.1"
 
 @dataclass(frozen=True)
 class DXHeader:
-    """What differs between the files of a cohort.
+    """Header attributes that differ between the files of a cohort.
 
     Attributes:
-        patient_id: fictitious.
+        patient_id: fictitious PatientID.
         sex: 'M' or 'F'.
         age_years: 0 to 120.
         view: 'PA' or 'AP'.
         photometric: 'MONOCHROME1' or 'MONOCHROME2'.
         bits_stored: 9 to 16.
-        spacing_mm: of the detector's elements.
+        spacing_mm: spacing of the detector elements.
         station: name of the device.
-        compress: run-length encoded.
-        uid_entropy: what the unique identifiers are made from, beside the pixels.
+        compress: whether to use RLE Lossless compression.
+        uid_entropy: text that determines the UIDs together with the pixels.
     """
 
     patient_id: str
@@ -61,15 +61,15 @@ class DXHeader:
 
 
 def write_dx(path: str | Path, image: NDArray[np.float32], header: DXHeader) -> None:
-    """Writes one file.
+    """Writes one DX file.
 
     Args:
-        path: to be made.
-        image: (H, W) in [0, 1], brighter is denser; stored the other way round for MONOCHROME1.
-        header: its attributes.
+        path: path of the file to write.
+        image: (H, W) in [0, 1], where brighter is denser; inverted in the file for MONOCHROME1.
+        header: header attributes.
 
     Raises:
-        ValueError: `bits_stored` is not 9 to 16.
+        ValueError: `bits_stored` is not between 9 and 16.
         RuntimeError: pydicom is older than 3.
     """
     require_pydicom()
@@ -91,7 +91,7 @@ def write_dx(path: str | Path, image: NDArray[np.float32], header: DXHeader) -> 
 
 
 def _anatomy(data: Dataset, header: DXHeader) -> None:
-    """DX Anatomy Imaged (C.8.11.2), DX Positioning (C.8.11.5)."""
+    """Adds the modules DX Anatomy Imaged (PS3.3 C.8.11.2) and DX Positioning (C.8.11.5)."""
     data.ImageLaterality = "U"
     data.PatientOrientation = ["L", "F"]
     add_region_and_view(data, "CHEST", header.view)
@@ -100,7 +100,7 @@ def _anatomy(data: Dataset, header: DXHeader) -> None:
 
 
 def _detector_and_window(data: Dataset, header: DXHeader) -> None:
-    """DX Detector (C.8.11.4), VOI LUT (C.11.2): the whole range is shown."""
+    """Adds the modules DX Detector (PS3.3 C.8.11.4) and VOI LUT (C.11.2), with a window over the full range."""
     data.DetectorType = "DIRECT"
     data.ImagerPixelSpacing = [header.spacing_mm, header.spacing_mm]
     highest = 2**header.bits_stored - 1

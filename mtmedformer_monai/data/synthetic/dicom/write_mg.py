@@ -1,4 +1,4 @@
-"""Writes an image as a Digital Mammography X-Ray Image Storage file, presented or raw (DICOM PS3.3 A.27)."""
+"""Writes Digital Mammography X-Ray Image Storage files, FOR PRESENTATION or FOR PROCESSING (DICOM PS3.3 A.27)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, Look
+from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, Appearance
 from mtmedformer_monai.data.synthetic.mammography.scanner import MammographyScanner
 
 from .dicom_object import (
@@ -36,17 +36,17 @@ SOURCE_TO_DETECTOR_MM = 660.0
 
 @dataclass(frozen=True)
 class MGHeader:
-    """What differs between the files of a cohort, beside the device.
+    """Header attributes, apart from those of the device, that differ between the files of a cohort.
 
     Attributes:
-        subject: whom it is of.
+        subject: the patient.
         laterality: 'L' or 'R'.
         view: 'CC' or 'MLO'.
-        thickness_mm: of the compressed breast.
-        spacing_mm: of pixels at the patient.
-        number: of the image in its study.
-        study_entropy: what the identifiers of study and series are made from.
-        compress: run-length encoded.
+        thickness_mm: thickness of the compressed breast.
+        spacing_mm: pixel spacing in the plane of the patient.
+        number: number of the image in its study.
+        study_entropy: text that determines the UIDs of study and series.
+        compress: whether to use RLE Lossless compression.
     """
 
     subject: Subject
@@ -59,22 +59,22 @@ class MGHeader:
     compress: bool
 
 
-def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: MGHeader) -> None:
-    """Writes one file.
+def write_mg(path: str | Path, appearance: Appearance, scanner: MammographyScanner, header: MGHeader) -> None:
+    """Writes one MG file.
 
     Args:
-        path: to be made.
-        look: the rendered image, oriented as it is to be stored: see `is_chest_wall_left`.
+        path: path of the file to write.
+        appearance: rendered image in the orientation in which it is stored, see `is_chest_wall_left`.
         scanner: the device.
-        header: its attributes.
+        header: header attributes.
 
     Raises:
-        ValueError: `bits_stored` is not 9 to 16.
+        ValueError: `bits_stored` is not between 9 and 16.
         RuntimeError: pydicom is older than 3.
     """
     require_pydicom()
     check_bits(scanner.display.bits_stored)
-    stored = store_values(look, scanner)
+    stored = store_values(appearance, scanner)
     data = new_object(MG_FOR_PROCESSING if scanner.is_raw else MG_FOR_PRESENTATION)
     add_patient_and_study(data, header.subject, make_uid(header.study_entropy, "study"))
     _series(data, scanner, header, hashlib.sha256(stored.tobytes()).hexdigest())
@@ -83,22 +83,22 @@ def write_mg(path: str | Path, look: Look, scanner: MammographyScanner, header: 
     _acquisition(data, scanner, header)
     add_dx_image(data, scanner.display.photometric, scanner.is_raw)
     if not scanner.is_raw:
-        add_windows(data, look.windows, scanner.display)
+        add_windows(data, appearance.windows, scanner.display)
     add_gray_pixels(data, stored, scanner.display.photometric, scanner.display.bits_stored)
     save_object(data, path, header.compress)
 
 
 def is_chest_wall_left(laterality: str, scanner: MammographyScanner) -> bool:
-    """Whether the chest wall is at the left of a stored image.
+    """Returns whether the chest wall is on the left of a stored image.
 
-    Viewers hang a right breast with its chest wall to the right and a left one to the left, back to back; a device that
-    mirrors stores the opposite.
+    By convention, right breasts are displayed with the chest wall on the right, and left breasts with the chest wall on
+    the left. Mirrored devices store the opposite orientation.
     """
     return (laterality == "L") != scanner.is_mirrored
 
 
 def patient_orientation(laterality: str, view: str, chest_wall_left: bool) -> list[str]:
-    """Directions of rows and columns (PS3.3 C.7.6.1.1.1): along a row to anterior or posterior, down to medial.
+    """Returns Patient Orientation (PS3.3 C.7.6.1.1.1): rows point anterior or posterior, columns medial.
 
     Example:
         >>> patient_orientation("R", "MLO", chest_wall_left=False)
@@ -108,16 +108,16 @@ def patient_orientation(laterality: str, view: str, chest_wall_left: bool) -> li
     return ["A" if chest_wall_left else "P", medial if view == "CC" else f"F{medial}"]
 
 
-def store_values(look: Look, scanner: MammographyScanner) -> NDArray[np.uint16]:
-    """Shares to stored values; a presented MONOCHROME1 image is stored the other way round."""
+def store_values(appearance: Appearance, scanner: MammographyScanner) -> NDArray[np.uint16]:
+    """Converts fractions of the range to stored values; FOR PRESENTATION images are inverted for MONOCHROME1."""
     highest = 2**scanner.display.bits_stored - 1
     is_inverse = scanner.display.photometric == "MONOCHROME1" and not scanner.is_raw
-    shares = 1.0 - look.values if is_inverse else look.values
+    shares = 1.0 - appearance.values if is_inverse else appearance.values
     return np.round(np.clip(shares, 0.0, 1.0) * highest).astype(np.uint16)
 
 
 def _series(data: Dataset, scanner: MammographyScanner, header: MGHeader, pixels: str) -> None:
-    """Mammography Series (C.8.11.6), and the padding of General Equipment (C.7.5.1)."""
+    """Adds the module Mammography Series (PS3.3 C.8.11.6), and the pixel padding of General Equipment (C.7.5.1)."""
     intent = "FOR PROCESSING" if scanner.is_raw else "FOR PRESENTATION"
     add_series_and_equipment(data, "MG", intent, scanner.name)
     image = f"{header.laterality}{header.view}{header.number}{pixels}"
@@ -129,7 +129,7 @@ def _series(data: Dataset, scanner: MammographyScanner, header: MGHeader, pixels
 
 
 def _anatomy(data: Dataset, scanner: MammographyScanner, header: MGHeader) -> None:
-    """DX Anatomy Imaged (C.8.11.2), Mammography Image (C.8.11.7)."""
+    """Adds the modules DX Anatomy Imaged (PS3.3 C.8.11.2) and Mammography Image (C.8.11.7)."""
     data.ImageLaterality = header.laterality
     chest_wall_left = is_chest_wall_left(header.laterality, scanner)
     data.PatientOrientation = patient_orientation(header.laterality, header.view, chest_wall_left)
@@ -142,7 +142,7 @@ def _anatomy(data: Dataset, scanner: MammographyScanner, header: MGHeader) -> No
 
 
 def _acquisition(data: Dataset, scanner: MammographyScanner, header: MGHeader) -> None:
-    """DX Detector (C.8.11.4), DX Positioning (C.8.11.5), X-Ray Generation (C.8.7.9)."""
+    """Adds the modules DX Detector (PS3.3 C.8.11.4), DX Positioning (C.8.11.5) and X-Ray Generation (C.8.7.9)."""
     receptor = scanner.receptor
     data.DetectorType = receptor.kind
     detector_mm = round(header.spacing_mm * receptor.magnification, 6)

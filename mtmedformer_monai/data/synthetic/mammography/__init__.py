@@ -1,1 +1,1 @@
-"""Synthetic mammograms."""
+"""Generator of synthetic mammograms."""

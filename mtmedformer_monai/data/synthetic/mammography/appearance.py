@@ -1,4 +1,4 @@
-"""How a device shows a breast: raw detector values, a presented image with its VOI LUT, or a digitised film."""
+"""Simulates a device's rendering of a breast: FOR PROCESSING, FOR PRESENTATION with VOI LUT, or digitized film."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from .breast_shape import Projection
 from .scanner import MammographyScanner
 
 SCATTER = 0.01
-"""Share of scattered radiation that the grid lets through."""
+"""Scattered radiation that passes the grid, as a fraction of the dose."""
 
 RAW_OFFSET = 0.003
-"""What a detector counts in the dark, as a share of what it holds."""
+"""Dark signal of the detector, as a fraction of its saturation."""
 
 PADDING_LIMIT = 30
-"""Stored values from 0 to this are Pixel Padding where a device pads."""
+"""Pixel Padding Range Limit: on devices with padding, stored values from 0 to this are padding."""
 
 LEAST_RANGE = 0.9
-"""Attenuation between what is shown dark and bright, at least: a fatty breast is not stretched to white."""
+"""Minimum attenuation range that is mapped to the display range, so that a fatty breast is not stretched to white."""
 
 DARK, SPAN = 0.28, 0.44
-"""Where the breast's darkest percent is stored, and how far its brightest is above it, as shares of all values."""
+"""Stored value of the breast's low percentile, and distance of its high percentile, as fractions of the range."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window on shares of the stored range, brighter is denser.
+    """A window in fractions of the stored range, where brighter is denser.
 
     Attributes:
         center: Window Center.
         width: Window Width.
-        name: for people.
+        name: Window Center & Width Explanation.
     """
 
     center: float
@@ -47,36 +47,41 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Look:
-    """An image before it is stored.
+class Appearance:
+    """Appearance of an image on a device, before it is quantized and stored.
 
     Attributes:
-        values: (H, W) shares of the stored range in [0, 1]: denser is larger, but in a raw image, where it is smaller.
-        windows: the device's own first, then alternatives; none in a raw image.
+        values: (H, W) in [0, 1], fractions of the stored range. Denser tissue has larger values, except in FOR
+            PROCESSING images, where it has smaller values.
+        windows: the device's default window, followed by alternatives; empty for FOR PROCESSING images.
     """
 
     values: Field
     windows: tuple[Window, ...]
 
 
-def take_image(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
-    """Takes an image as the device does."""
+def take_image(
+    view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator
+) -> Appearance:
+    """Simulates the acquisition of an image with the given device."""
     take = take_raw if scanner.is_raw else take_film if scanner.is_film else take_presented
     return take(view, attenuation, scanner, rng)
 
 
-def take_raw(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
-    """FOR PROCESSING: what the detector counts, linear in the dose; beside a thick breast, air saturates it.
+def take_raw(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Appearance:
+    """Simulates a FOR PROCESSING image: detector values linear in the dose, possibly saturated in air.
 
-    The automatic exposure brings the dose behind the breast to about a tenth of what the detector holds.
+    Automatic exposure control sets the median dose behind the breast to about a tenth of the detector's saturation.
     """
     signal = _signal(attenuation, scanner, view.spacing_mm, rng)
     behind = float(np.median(signal[view.mask])) if view.mask.any() else 1.0
-    return Look(np.clip(RAW_OFFSET + signal * rng.uniform(0.06, 0.13) / behind, 0.0, 1.0), ())
+    return Appearance(np.clip(RAW_OFFSET + signal * rng.uniform(0.06, 0.13) / behind, 0.0, 1.0), ())
 
 
-def take_presented(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
-    """FOR PRESENTATION: logarithm, thickness evened out near the skin, detail sharpened."""
+def take_presented(
+    view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator
+) -> Appearance:
+    """Simulates a FOR PRESENTATION image: logarithm, thickness equalization near the skin, and sharpening."""
     display = scanner.display
     logarithm = -np.log(_signal(attenuation, scanner, view.spacing_mm, rng))
     missing = FAT_PER_MM * (view.breast.thickness - view.thickness) * view.mask
@@ -87,11 +92,11 @@ def take_presented(view: Projection, attenuation: Field, scanner: MammographySca
     if display.has_padding:
         least = (PADDING_LIMIT + 1.0) / (2**display.bits_stored - 1)
         shown = np.where(ndimage.binary_dilation(view.mask, iterations=2), np.clip(shown, least, None), 0.0)
-    return Look(shown, _draw_windows(scanner, rng))
+    return Appearance(shown, _draw_windows(scanner, rng))
 
 
 def _draw_windows(scanner: MammographyScanner, rng: np.random.Generator) -> tuple[Window, ...]:
-    """The device's window, which the exposure moves a little; with a lookup table a harder and a softer one too."""
+    """Draws the device's window, which varies slightly, and for 'LUT' also windows of higher and lower contrast."""
     middle = DARK + SPAN * rng.uniform(0.45, 0.6)
     width = SPAN / scanner.display.contrast * rng.uniform(1.1, 1.4)
     kinds = ((0.0, 1.0, "NORMAL"), (0.03, 0.8, "HARDER"), (-0.03, 1.25, "SOFTER"))
@@ -99,8 +104,10 @@ def _draw_windows(scanner: MammographyScanner, rng: np.random.Generator) -> tupl
     return tuple(windows if scanner.display.voi == "LUT" else windows[:1])
 
 
-def take_film(view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator) -> Look:
-    """A film and its scan: the skin's rim is dark, the base is not black, there are grain, dust and at times tape."""
+def take_film(
+    view: Projection, attenuation: Field, scanner: MammographyScanner, rng: np.random.Generator
+) -> Appearance:
+    """Simulates a digitized film: dark near the skin, with base density, grain, dust, and sometimes a strip of tape."""
     level = -np.log(_signal(attenuation, scanner, view.spacing_mm, rng))
     low, high = _range_of(level, view.depth > 0.3 * view.breast.thickness, rng)
     slope = 5.0 * scanner.display.contrast * rng.uniform(0.85, 1.15)
@@ -110,7 +117,7 @@ def take_film(view: Projection, attenuation: Field, scanner: MammographyScanner,
     film = base + (0.94 - base) * curve + grain + _dust(view.shape, rng)
     if rng.random() < 0.4:
         film = _with_tape(film, rng)
-    return Look(np.clip(film, 0.0, 1.0), (Window(0.5, 1.0, "NORMAL"),))
+    return Appearance(np.clip(film, 0.0, 1.0), (Window(0.5, 1.0, "NORMAL"),))
 
 
 def _signal(attenuation: Field, scanner: MammographyScanner, spacing_mm: float, rng: np.random.Generator) -> Field:
@@ -120,14 +127,14 @@ def _signal(attenuation: Field, scanner: MammographyScanner, spacing_mm: float, 
 
 
 def _range_of(level: Field, mask: Mask, rng: np.random.Generator) -> tuple[float, float]:
-    """Levels that are shown dark and bright: percentiles of the breast, far enough apart that fat stays dark."""
+    """Returns the display range: low and high percentiles of the breast, at least `LEAST_RANGE` apart."""
     inside = level[mask] if mask.any() else level.ravel()
     low, high = np.percentile(inside, [rng.uniform(1.0, 4.0), rng.uniform(98.5, 99.7)])
     return float(low), float(max(high, low + LEAST_RANGE))
 
 
 def _dust(shape: tuple[int, int], rng: np.random.Generator) -> Field:
-    """A few bright specks on the film."""
+    """Returns a few bright specks of dust, (H, W)."""
     specks = np.zeros(shape, dtype=np.float32)
     count = int(rng.integers(2, 10))
     specks[rng.integers(0, shape[0], count), rng.integers(0, shape[1], count)] = rng.uniform(0.2, 0.6, count)
@@ -135,7 +142,7 @@ def _dust(shape: tuple[int, int], rng: np.random.Generator) -> Field:
 
 
 def _with_tape(film: Field, rng: np.random.Generator) -> Field:
-    """A bright strip along the upper or lower edge."""
+    """Adds a bright strip along the upper or lower edge."""
     rows = film.shape[0]
     width = max(1, int(rng.uniform(0.01, 0.05) * rows))
     taped = film.copy()

@@ -1,7 +1,8 @@
-"""From a breast's tissue to what it takes from the beam: fat, gland, skin, nipple, muscle, and what resembles a lesion.
+"""Computes the attenuation of a healthy breast: fat, gland, skin, nipple, muscle, and structures that mimic lesions.
 
-Attenuation is the natural logarithm of the beam before over the beam behind. Coefficients are those of tissue at about
-20 keV (Johns and Yaffe, X-ray characterisation of normal and neoplastic breast tissues, Phys. Med. Biol. 32, 1987).
+Attenuation is the natural logarithm of the ratio of incident to transmitted intensity. The coefficients are those of
+breast tissue at about 20 keV (Johns and Yaffe, X-ray characterisation of normal and neoplastic breast tissues, Phys.
+Med. Biol. 32, 1987).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ GLAND_PER_MM = 0.080
 
 
 def healthy_share(view: Projection, rng: np.random.Generator) -> Field:
-    """Share of dense tissue (gland, muscle) along the beam, with what mimics a lesion in this view alone."""
+    """Returns the fraction of dense tissue (gland, muscle) along the beam, with summation shadows of this view."""
     share = gland_share(view, rng) + ducts(view, rng)
     if view.view == "MLO":
         muscle = _muscle(view, rng)
@@ -33,9 +34,9 @@ def healthy_share(view: Projection, rng: np.random.Generator) -> Field:
 
 
 def attenuate(view: Projection, share: Field, rng: np.random.Generator) -> Field:
-    """Attenuation of healthy tissue; 0 in air."""
+    """Returns the attenuation of healthy tissue; 0 in air."""
     field = view.thickness * (FAT_PER_MM + (GLAND_PER_MM - FAT_PER_MM) * share)
-    field = field + 0.26 * bump(view.depth - 0.4, 1.0) * (view.depth > 0)  # the beam runs along the skin there
+    field = field + 0.26 * bump(view.depth - 0.4, 1.0) * (view.depth > 0)  # the beam is tangential to the skin there
     field = field + vessels(view, rng) + _nipple(view, rng)
     if view.view == "MLO":
         field = field + _nodes(view, rng)
@@ -45,14 +46,14 @@ def attenuate(view: Projection, share: Field, rng: np.random.Generator) -> Field
 def summation(
     view: Projection, place: tuple[float, float], diameter: float, strength: float, rng: np.random.Generator
 ) -> Field:
-    """Dense tissue that happens to lie on top of other tissue in this view: a cloudy patch without a margin.
+    """Returns a summation shadow: dense tissue that overlaps in this view only, a cloudy patch without a margin.
 
     Args:
         view: the projection.
-        place: (x, up) of its middle in mm.
-        diameter: in mm.
-        strength: share of gland that it adds.
-        rng: draws its shape.
+        place: (x, up) of the center in mm.
+        diameter: diameter in mm.
+        strength: fraction of gland that is added.
+        rng: random number generator of the shape.
     """
     angle, stretch = rng.uniform(0, np.pi), rng.uniform(0.65, 1.0)
     along, across = turned(view, place, angle)
@@ -62,13 +63,13 @@ def summation(
 
 
 def turned(view: Projection, place: tuple[float, float], angle: float) -> tuple[Field, Field]:
-    """Coordinates in mm around a place, along and across a direction."""
+    """Returns coordinates in mm relative to a point, along and across a direction."""
     dx, dy = view.x - place[0], view.up - place[1]
     return dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
 
 
 def _muscle(view: Projection, rng: np.random.Generator) -> Field:
-    """The pectoral muscle: a triangle at the chest wall, widest at the top, with fibers along its edge."""
+    """Returns the pectoral muscle: a triangle at the chest wall, widest at the top, with fibers along its edge."""
     width, length = view.breast.pectoral
     top = float(view.up.max())
     bottom = top - length * (top + 0.25 * view.breast.half_width)
@@ -83,15 +84,15 @@ def _muscle(view: Projection, rng: np.random.Generator) -> Field:
 
 
 def _nipple(view: Projection, rng: np.random.Generator) -> Field:
-    """The nipple and the ducts that meet under it."""
+    """Returns the nipple and the ducts that converge behind it."""
     radius, _ = view.from_nipple
-    out = view.breast.nipple if view.breast.nipple else -rng.uniform(3.0, 12.0)  # seen from the front
+    out = view.breast.nipple if view.breast.nipple else -rng.uniform(3.0, 12.0)  # not in profile
     ring = np.hypot(view.x - view.breast.reach - 0.4 * out, view.up) / 5.5
     return (rng.uniform(0.10, 0.28) * edge(1.0 - ring, 0.12) + 0.22 * np.exp(-((radius / 9.0) ** 2))).astype(np.float32)
 
 
 def _nodes(view: Projection, rng: np.random.Generator) -> Field:
-    """Lymph nodes of the axilla: ovals with a notch of fat."""
+    """Returns axillary lymph nodes: ovals with a fatty hilum."""
     field = np.zeros(view.shape, dtype=np.float32)
     top = float(view.up.max())
     for _ in range(int(rng.integers(0, 4))):

@@ -1,9 +1,11 @@
-"""The shape of a synthetic breast: in three dimensions, and as compression and projection show it in CC and MLO.
+"""Shape of a synthetic breast, in three dimensions and after compression and projection to CC and MLO.
 
-Lengths are in mm at the patient. A point of the breast is (a, l, s): `a` mm in front of the chest wall, and `l` lateral
-and `s` superior as shares of the breast's half-width at the chest wall. In an image, `x` runs from the chest wall
-(column 0) to the nipple, and `up` from the nipple's level to the top: lateral in CC, superior and lateral in MLO.
-An X-ray keeps `a`, so a lesion is as far from the chest wall in one view as in the other.
+Lengths are in mm in the plane of the patient. A point of the breast has the coordinates (a, l, s): `a` is the distance
+from the chest wall in mm; `l` (lateral) and `s` (superior) are fractions of the breast's half-width at the chest wall.
+In an image, `x` increases from the chest wall (column 0) to the nipple, and `up` from the level of the nipple to the
+top:
+lateral in CC, superior and lateral in MLO. The projection preserves `a`, so a lesion has the same distance from the
+chest wall in both views.
 """
 
 from __future__ import annotations
@@ -18,27 +20,27 @@ from mtmedformer_monai.data.array_types import Field, Mask
 
 VIEWS = ("CC", "MLO")
 OBLIQUE_DEGREES = 45.0
-"""By how much the beam of an MLO is turned from the vertical: it enters above and medially."""
+"""Angle between the beam of an MLO view and the vertical; the beam enters from above and medially."""
 
 DENSITIES = {"A": (0.02, 0.13), "B": (0.20, 0.36), "C": (0.46, 0.64), "D": (0.76, 0.94)}
-"""Share of the fibroglandular region that is dense, by BI-RADS class; the classes leave gaps."""
+"""Range of the dense fraction of the fibroglandular region per BI-RADS class, with gaps between the classes."""
 
 _DENSITY_CHANCES = (0.15, 0.35, 0.35, 0.15)
 
 
 @dataclass(frozen=True)
 class Breast:
-    """What differs from breast to breast.
+    """Shape and density of one breast. Lengths are in mm.
 
     Attributes:
         density: BI-RADS class, 'A' to 'D'.
-        gland_share: share of the fibroglandular region that is dense.
-        reach: chest wall to nipple.
+        gland_share: dense fraction of the fibroglandular region.
+        reach: distance from chest wall to nipple.
         half_width: half of the breast's width along the chest wall.
-        thickness: compressed.
-        fullness: exponent of the outline; 2 is an ellipse.
-        nipple: how far it stands out; 0 if not in profile.
-        pectoral: where the muscle's edge meets the top of an MLO, and how far down it reaches.
+        thickness: thickness of the compressed breast.
+        fullness: exponent of the outline's superellipse; 2 is an ellipse.
+        nipple: length of the nipple in profile; 0 if not in profile.
+        pectoral: width of the pectoral muscle at the top of an MLO view, and its relative length.
     """
 
     density: str
@@ -53,17 +55,17 @@ class Breast:
 
 @dataclass(frozen=True)
 class Projection:
-    """A breast in one view on a grid of pixels (H, W), chest wall at column 0.
+    """A breast in one view on a pixel grid (H, W), with the chest wall at column 0.
 
     Attributes:
-        breast: which one.
+        breast: the breast.
         view: 'CC' or 'MLO'.
-        x: mm in front of the chest wall.
-        up: mm above the nipple's level.
-        depth: mm to the nearest skin, below 0 outside.
-        mask: the breast (in MLO with the axilla and what shows of the belly).
-        thickness: mm of tissue that the beam crosses; it falls off near the skin, where the breast bulges.
-        spacing_mm: of the pixels.
+        x: distance from the chest wall in mm.
+        up: height above the level of the nipple in mm.
+        depth: distance to the nearest skin in mm, negative outside.
+        mask: mask of the breast (in MLO including the axilla and the visible part of the abdomen).
+        thickness: tissue thickness along the beam in mm, which decreases near the skin.
+        spacing_mm: pixel spacing.
     """
 
     breast: Breast
@@ -77,18 +79,18 @@ class Projection:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Number of rows and columns."""
         return self.mask.shape[0], self.mask.shape[1]
 
     @cached_property
     def from_nipple(self) -> tuple[Field, Field]:
-        """Polar coordinates of each pixel: mm from the nipple, and radians above the line to the chest wall."""
+        """Polar coordinates of each pixel: distance from the nipple in mm, and angle to its axis in radians."""
         back = self.breast.reach - self.x
         return np.hypot(back, self.up), np.arctan2(self.up, back)
 
 
 def draw_breasts(rng: np.random.Generator) -> tuple[Breast, Breast]:
-    """Draws a patient's right and left breast: similar in shape, of the same density."""
+    """Draws a patient's right and left breast, of similar shape and equal density class."""
     density = str(rng.choice(list(DENSITIES), p=_DENSITY_CHANCES))
     reach = rng.uniform(74.0, 122.0)
     half_width = reach * rng.uniform(0.74, 0.94)
@@ -106,7 +108,7 @@ def draw_breasts(rng: np.random.Generator) -> tuple[Breast, Breast]:
 
 
 def _draw_nipple(rng: np.random.Generator) -> float:
-    """Most stand out by 3 to 7 mm; some are not in profile."""
+    """Draws the length of the nipple: 3 to 7 mm, or 0 if it is not in profile."""
     return rng.uniform(3.0, 7.0) if rng.random() < 0.8 else 0.0
 
 
@@ -124,7 +126,7 @@ def _other_side(breast: Breast, rng: np.random.Generator) -> Breast:
 
 
 def place_in_view(point: tuple[float, float, float], breast: Breast, view: str) -> tuple[float, float]:
-    """Where a point of the breast is seen: (x, up) in mm."""
+    """Projects a point of the breast to (x, up) in mm."""
     a, lateral, superior = point
     angle = np.deg2rad(OBLIQUE_DEGREES)
     up = lateral if view == "CC" else superior * np.cos(angle) + lateral * np.sin(angle)
@@ -134,7 +136,7 @@ def place_in_view(point: tuple[float, float, float], breast: Breast, view: str) 
 def project(
     breast: Breast, view: str, shape: tuple[int, int], spacing_mm: float, rng: np.random.Generator
 ) -> Projection:
-    """Compresses a breast, and lays it on a grid of pixels."""
+    """Compresses a breast and projects it to a pixel grid."""
     rows, columns = shape
     nipple_row = rows * (0.5 if view == "CC" else 0.58) + rng.normal(0.0, 0.015) * rows
     x = (np.arange(columns, dtype=np.float32) + 0.5) * spacing_mm
@@ -148,7 +150,7 @@ def project(
 
 
 def outline(up: Field, breast: Breast, view: str) -> Field:
-    """How far the skin is from the chest wall, mm, at heights `up` (H,) above the nipple."""
+    """Returns the distance in mm between chest wall and skin at heights `up` (H,) above the nipple."""
     below = up < 0
     if view == "CC":
         reach = breast.reach * _bow(np.abs(up) / breast.half_width, breast.fullness)
@@ -164,19 +166,19 @@ def outline(up: Field, breast: Breast, view: str) -> Field:
 
 
 def _bow(t: Field, exponent: float) -> Field:
-    """A superellipse's height over its half-axis: 1 at 0, 0 from 1 on."""
+    """Returns the relative height of a superellipse at a relative distance: 1 at 0, and 0 from 1 on."""
     return np.asarray(np.sqrt(1.0 - np.clip(t, 0.0, 1.0) ** exponent))
 
 
 def _wave(up: Field, length: float, rng: np.random.Generator) -> Field:
-    """A slow random wave along the outline."""
+    """Returns a smooth random variation along the outline."""
     phases, amplitudes = rng.uniform(0, 2 * np.pi, 3), rng.normal(0.0, 1.0, 3)
     waves = [amplitudes[i] * np.sin(np.pi * (i + 1) * up / length + phases[i]) for i in range(3)]
     return np.asarray(sum(waves), dtype=np.float32)
 
 
 def _depth(mask: Mask, reach: float, spacing_mm: float) -> Field:
-    """Distance to the skin in mm, and just below 0 outside; the breast goes on beyond the image's edges."""
+    """Returns the distance to the skin in mm, slightly below 0 outside; the breast extends beyond the image borders."""
     margin = int(np.ceil(reach / spacing_mm))
     padded = np.pad(mask, ((margin, margin), (margin, 0)), mode="edge")
     inside = ndimage.distance_transform_edt(padded)[margin:-margin, margin:] if not padded.all() else margin * mask
@@ -185,6 +187,6 @@ def _depth(mask: Mask, reach: float, spacing_mm: float) -> Field:
 
 
 def compressed_thickness(depth: Field, thickness: float) -> Field:
-    """Tissue under the paddle: `thickness` inside, a half circle's fall towards the skin, 0 outside."""
+    """Returns the compressed thickness: constant inside, with a semicircular profile toward the skin, 0 outside."""
     inwards = np.clip(depth / (0.5 * thickness), 0.0, 1.0)
     return np.asarray(thickness * np.sqrt(1.0 - (1.0 - inwards) ** 2), dtype=np.float32)

@@ -1,7 +1,7 @@
-"""What a healthy breast is made of, as a share of gland along the beam: lobules, ducts, ligaments, vessels, muscle.
+"""Generates healthy breast tissue, as the fraction of gland along the beam: lobules, ducts, ligaments and vessels.
 
-All fields are float32 (H, W) on a projection's grid. The parts' noise is chosen so that the power of the whole falls as
-f^-3 between 0.1 and 0.7 cycles a mm, as that of mammograms does (Burgess et al., Medical Physics 28, 2001).
+All fields are float32 (H, W) on the projection's grid. The noise parameters are chosen so that the power spectrum is
+proportional to f^-3 between 0.1 and 0.7 cycles per mm, as in mammograms (Burgess et al., Medical Physics 28, 2001).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from mtmedformer_monai.data.synthetic.fields import blob_noise, edge, power_nois
 from .breast_shape import Projection
 
 FULLNESS = {"A": 0.42, "B": 0.52, "C": 0.64, "D": 0.78}
-"""Share of gland along a beam through dense tissue, by BI-RADS class: fat lies over and under it."""
+"""Fraction of gland along a beam through dense tissue per BI-RADS class; the rest is fat above and below."""
 
 
 def gland_share(view: Projection, rng: np.random.Generator) -> Field:
-    """Share of fibroglandular tissue along the beam, in [0, 1]; the rest is fat."""
-    region, centred = _gland_region(view, rng)
-    lobes = 0.55 * power_noise(view.shape, 3.8, rng) + 0.75 * radial_noise(view, 3.4, 2.6, rng) + 0.8 * centred
+    """Returns the fraction of fibroglandular tissue along the beam, in [0, 1]; the rest is fat."""
+    region, centered = _gland_region(view, rng)
+    lobes = 0.55 * power_noise(view.shape, 3.8, rng) + 0.75 * radial_noise(view, 3.4, 2.6, rng) + 0.8 * centered
     inside = lobes[region > 0.5]
     level = np.quantile(inside, 1.0 - view.breast.gland_share) if inside.size else 0.0
     dense = edge(lobes - float(level), 0.16) * region * _between_lobules(view, rng)
@@ -33,7 +33,7 @@ def gland_share(view: Projection, rng: np.random.Generator) -> Field:
 
 
 def _between_lobules(view: Projection, rng: np.random.Generator) -> Field:
-    """Round lobules of fat that eat into the gland, layer upon layer, so that it is scalloped; 1 between them."""
+    """Returns a factor in [0, 1] that is reduced in round fat lobules, which give the gland scalloped borders."""
     left = np.ones(view.shape, dtype=np.float32)
     for size, depth in ((15.0, 0.26), (9.0, 0.22), (5.0, 0.14)):
         noise = blob_noise(view.shape, max(1.0, size / view.spacing_mm), rng)
@@ -42,23 +42,23 @@ def _between_lobules(view: Projection, rng: np.random.Generator) -> Field:
 
 
 def _gland_region(view: Projection, rng: np.random.Generator) -> tuple[Field, Field]:
-    """The cone of gland behind the nipple, softly in [0, 1]; and a field that falls from its middle outwards."""
+    """Returns a soft mask of the glandular cone behind the nipple, and a field that decreases from its center."""
     breast, (radius, _) = view.breast, view.from_nipple
     spread = {"A": 0.75, "B": 0.85, "C": 0.97, "D": 1.08}[breast.density]
     middle = rng.uniform(0.48, 0.58) * breast.reach
     height = (0.10 if view.view == "CC" else 0.18) * breast.half_width * rng.uniform(0.5, 1.5)
     along = (view.x - middle) / (0.52 * breast.reach * spread)
     across = (view.up - height) / (0.66 * breast.half_width * spread)
-    centred = (1.0 - along**2 - across**2).astype(np.float32)
+    centered = (1.0 - along**2 - across**2).astype(np.float32)
     fat = rng.uniform(5.0, 9.0) if breast.density in "CD" else rng.uniform(8.0, 14.0)
     under_skin = edge(view.depth + 14.0 * np.exp(-((radius / 16.0) ** 2)) - fat, 2.0)
     rough = 0.3 * power_noise(view.shape, 3.4, rng)
     behind = edge(view.x - rng.uniform(0.02, 0.14) * breast.reach + 18.0 * rough, 4.0)
-    return (edge(centred + rough, 0.16) * under_skin * behind).astype(np.float32), np.clip(centred, -1.0, 1.0)
+    return (edge(centered + rough, 0.16) * under_skin * behind).astype(np.float32), np.clip(centered, -1.0, 1.0)
 
 
 def radial_noise(view: Projection, exponent: float, stretch: float, rng: np.random.Generator) -> Field:
-    """Power-law noise that is drawn out along the lines from the nipple, as ducts and lobes are."""
+    """Returns power-law noise that is elongated along radial lines from the nipple, like ducts and lobes."""
     rows, columns = view.shape
     side = max(rows, columns) // 2 * 2
     noise = power_noise((side, side), exponent, rng)
@@ -70,12 +70,12 @@ def radial_noise(view: Projection, exponent: float, stretch: float, rng: np.rand
 
 
 def strands(view: Projection, region: Field, rng: np.random.Generator) -> Field:
-    """Cooper's ligaments and septa: long thin lines through fat and gland, most along the lines from the nipple.
+    """Returns Cooper's ligaments and septa: long thin lines through fat and gland, mostly radial from the nipple.
 
     Args:
         view: the projection.
-        region: where gland is; most lines cross it.
-        rng: draws the lines.
+        region: soft mask of the gland, which most lines cross.
+        rng: random number generator of the lines.
     """
     pixel = view.spacing_mm
     places = np.flatnonzero(rng.random(view.shape) < (0.15 + region) * (view.depth > 3.0))
@@ -94,7 +94,7 @@ def strands(view: Projection, region: Field, rng: np.random.Generator) -> Field:
 
 
 def ducts(view: Projection, rng: np.random.Generator) -> Field:
-    """Faint lines that converge on the nipple."""
+    """Returns ducts: faint lines that converge on the nipple."""
     curves = []
     start = (view.breast.reach / view.spacing_mm, _row_of(view, 0.0))
     for _ in range(int(rng.integers(5, 10))):
@@ -106,7 +106,7 @@ def ducts(view: Projection, rng: np.random.Generator) -> Field:
 
 
 def vessels(view: Projection, rng: np.random.Generator) -> Field:
-    """Winding vessels that run from the chest wall towards the nipple."""
+    """Returns vessels that wind from the chest wall toward the nipple."""
     curves = []
     for _ in range(int(rng.integers(2, 6))):
         start_up = rng.uniform(-0.6, 0.8) * view.breast.half_width
@@ -120,10 +120,10 @@ def vessels(view: Projection, rng: np.random.Generator) -> Field:
 
 
 def _soft(drawn: Field, view: Projection, blur_mm: float) -> Field:
-    """Rounds lines off, and leaves none outside."""
+    """Smooths lines, and removes them outside the breast."""
     return np.asarray(ndimage.gaussian_filter(drawn, blur_mm / view.spacing_mm) * edge(view.depth - 2.0, 0.7))
 
 
 def _row_of(view: Projection, up: float) -> float:
-    """Row coordinate of a height."""
+    """Returns the row coordinate of a height in mm."""
     return float(view.up[0, 0] - up) / view.spacing_mm + 0.5

@@ -1,6 +1,6 @@
-"""A cohort of synthetic mammograms: MG DICOM files with masks, boxes and labels, and its datalist.
+"""Generates a cohort of synthetic mammograms: MG DICOM files with masks, boxes and labels, and a datalist.
 
-Everything follows from the seed: two calls with equal arguments write equal files, however many processes work on it.
+The generator is deterministic: calls with equal arguments write identical files, for any number of processes.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from .study import draw_study
 
 SHARES = {"normal": 0.25, "benign": 0.375, "malignant": 0.375}
 PARTS = ("lesion", "lesion_box", "pathology", "breast_density")
-"""What an image can be annotated with: names of the mammography bundle's tasks."""
+"""Available annotations of an image, named after the tasks of the mammography bundle."""
 
 ABOUT: Item = {"name": "synthetic_mammography", "description": "Synthetic mammograms", "licence": "Apache-2.0"}
 _WORST = "worst_pathology"
-"""Stands in an item until it is split."""
+"""Temporary key of an item, removed by the split."""
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What all patients of a cohort share."""
+    """Settings shared by all patients of a cohort."""
 
     folder: Path
     image_size: int
@@ -65,25 +65,25 @@ def make_mammography_cohort(
     annotated: Mapping[str, Sequence[str]] | None = None,
     workers: int | None = None,
 ) -> Path:
-    """Makes a cohort in a folder; the datalist is written last, so an interrupted call leaves none.
+    """Generates a cohort in a folder. The datalist is written last, so an interrupted call leaves no datalist.
 
     Args:
-        folder: gets `images/`, `masks/` and `datalist.json`.
-        num_patients: each has one study of three or four views; splits are by patient.
-        image_size: rows of an image, its longer side; columns follow from the scanner's aspect.
-        seed: of everything.
-        scanners: one per site; patients are assigned to them in turn.
-        pathology_shares: {'normal', 'benign', 'malignant': share of patients whose worse breast is it}; 2 : 3 : 3 by
-            default.
-        annotated: {site: parts out of `PARTS`}; sites that are not named carry all parts.
-        workers: number of rendering processes, by default one per CPU core; 1 renders in this process. The files do not
-            depend on it.
+        folder: output folder of `images/`, `masks/` and `datalist.json`.
+        num_patients: number of patients, each with one study of three or four views. The sections are split by patient.
+        image_size: rows of an image (its longer side); the columns follow from the scanner's aspect ratio.
+        seed: random seed.
+        scanners: one scanner per site; patients are assigned to them in turn.
+        pathology_shares: {'normal', 'benign', 'malignant': share of patients whose worse breast has this pathology};
+            2:3:3 by default.
+        annotated: {site: subset of `PARTS`}; sites that are not listed have all annotations.
+        workers: number of rendering processes, by default one per CPU core; 1 renders in the current process. The files
+            do not depend on it.
 
     Returns:
-        Path of the datalist. A breast's labels stand at each of its images.
+        Path of the datalist. The labels of a breast are repeated for each of its images.
 
     Raises:
-        ValueError: too few patients for three splits, no worker, or an unknown part, site or pathology.
+        ValueError: there are too few patients for three sections, no worker, or an unknown part, site or pathology.
         RuntimeError: pydicom is older than 3.
     """
     folder, workers = Path(folder), count_workers(workers)
@@ -98,26 +98,26 @@ def make_mammography_cohort(
 
 
 def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
-    """By patient, stratified on each patient's worst pathology, whether or not the site annotates it."""
+    """Splits by patient, stratified on the patient's worst pathology, even if the site does not annotate it."""
     known = [{PATIENT_ID: item[PATIENT_ID], LABELS: {_WORST: item.pop(_WORST)}, "item": item} for item in items]
     sections = split_by_patient(known, FRACTIONS, seed=seed, stratify_on=_WORST)
     return {name: [entry["item"] for entry in section] for name, section in sections.items()}
 
 
 def _make_patient(plan: _Plan, number: int) -> list[Item]:
-    """Renders and writes one patient's study, all from the patient's own random numbers."""
+    """Renders and writes one patient's study from the patient's own random number generator."""
     rng = np.random.default_rng([plan.seed, number])
     scanner = plan.scanners[number % len(plan.scanners)]
     study = draw_study(plan.shares, rng)
     images = [render_view(side, view, scanner, plan.image_size, rng) for side, view in study.shots]
-    pixels = hashlib.sha256(b"".join(image.look.values.tobytes() for image in images)).hexdigest()
+    pixels = hashlib.sha256(b"".join(image.appearance.values.tobytes() for image in images)).hexdigest()
     patient_id = f"synthetic-{plan.seed}-{number:05d}"
     subject = Subject(patient_id, "Synthetic^Breast", "F", study.age_years)
     items = []
     for index, image in enumerate(images, start=1):
         name = f"{patient_id}_{image.side.laterality}_{image.view}"
         header = _header(subject, image, index, f"{patient_id}-{plan.image_size}-{pixels}", bool(rng.random() < 0.25))
-        write_mg(plan.folder / "images" / f"{name}.dcm", image.look, scanner, header)
+        write_mg(plan.folder / "images" / f"{name}.dcm", image.appearance, scanner, header)
         item: Item = {IMAGE: f"images/{name}.dcm", PATIENT_ID: patient_id, STUDY_ID: f"{patient_id}-study"}
         item |= {LATERALITY: image.side.laterality, VIEW: image.view}
         annotations = _annotate(plan.folder, image, name, plan.annotated.get(scanner.name, PARTS))
@@ -126,7 +126,7 @@ def _make_patient(plan: _Plan, number: int) -> list[Item]:
 
 
 def _annotate(folder: Path, image: Mammogram, name: str, parts: Sequence[str]) -> Item:
-    """Masks, boxes and labels of one image, as far as its site carries them."""
+    """Returns masks, boxes and labels of one image, limited to the annotations of its site."""
     annotations: Item = {}
     if "lesion" in parts:
         mask = np.any([np.zeros_like(image.breast), *image.lesions], axis=0)

@@ -1,4 +1,4 @@
-"""Appearance of lesions in a view: attenuation to add, and the mask that a radiologist would draw."""
+"""Renders lesions in a view: the added attenuation, and the mask that a radiologist would draw."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from .breast_tissue import FULLNESS
 from .lesions import Lesion
 
 HARMONICS = {"round mass": (0.06, 4), "spiculated mass": (0.24, 9), "irregular mass": (0.32, 10)}
-"""Deviation of a margin from an ellipse, and how fine it is, by kind of mass."""
+"""Relative deviation of the margin from an ellipse, and its highest harmonic, per kind of mass."""
 
 
 @dataclass(frozen=True)
 class _Site:
-    """A lesion in a view: polar coordinates around it, where in pixels it is, and its random numbers.
+    """A lesion in a view: polar coordinates around it, its position in pixels, and its random number generators.
 
-    `traits` draws what both views share (such as the number of spicules), in equal order; `shape` is the view's own.
+    `traits` draws properties that both views share (such as the number of spicules), in the same order; `shape` draws
+    those that differ between views.
     """
 
     view: Projection
@@ -38,12 +39,12 @@ class _Site:
 
     @property
     def visible(self) -> float:
-        """Share of the lesion's contrast that this view shows."""
+        """Fraction of the lesion's contrast that is visible in this view."""
         return self.lesion.visibility[self.view.view]
 
 
 def hide(view: Projection, share: Field, lesions: Sequence[Lesion], rng: np.random.Generator) -> Field:
-    """Lays dense tissue over the lesions that this view hides."""
+    """Adds dense tissue over the lesions that are obscured in this view."""
     for lesion in lesions:
         hidden = 1.0 - lesion.visibility[view.view]
         if hidden > 0.3:
@@ -54,12 +55,12 @@ def hide(view: Projection, share: Field, lesions: Sequence[Lesion], rng: np.rand
 
 
 def render_lesion(view: Projection, lesion: Lesion, share: Field) -> tuple[Field, Mask]:
-    """Attenuation that a lesion adds (H, W), and its mask.
+    """Returns the attenuation that a lesion adds (H, W), and its mask.
 
     Args:
         view: the projection.
-        lesion: what to render.
-        share: of dense tissue, which a mass displaces: in dense tissue it gains less.
+        lesion: the lesion to render.
+        share: fraction of dense tissue. A mass displaces it, so that the contrast is lower in dense tissue.
     """
     site = _locate(view, lesion)
     if "mass" in lesion.kind:
@@ -83,7 +84,7 @@ def _locate(view: Projection, lesion: Lesion) -> _Site:
 
 
 def _margin(site: _Site) -> Field:
-    """Distance from the middle over the distance of the margin in that direction; 1 on the margin."""
+    """Returns the distance from the center relative to that of the margin in the same direction; 1 on the margin."""
     roughness, finest = HARMONICS.get(site.lesion.kind, (0.05, 4))
     ratio, turn = site.traits.uniform(0.72, 1.0), site.angle - site.shape.uniform(0, np.pi)
     reach = 0.5 * site.lesion.diameter_mm / np.sqrt(np.cos(turn) ** 2 + (np.sin(turn) / ratio) ** 2)
@@ -95,13 +96,13 @@ def _margin(site: _Site) -> Field:
 
 
 def _gain(site: _Site, share: Field, least_per_mm: float) -> Field:
-    """Attenuation of a mass as thick as it is wide over that of the tissue it displaces."""
+    """Returns the attenuation that a mass, as thick as it is wide, adds to that of the displaced tissue."""
     around = FAT_PER_MM + (GLAND_PER_MM - FAT_PER_MM) * share
     return np.clip(site.lesion.per_mm - around, least_per_mm, None) * site.lesion.diameter_mm * site.visible
 
 
 def _benign_mass(site: _Site, share: Field) -> tuple[Field, Mask]:
-    """A ball with a sharp margin, at times with a halo of fat, at times with coarse calcifications in it."""
+    """Renders a round mass with a sharp margin, sometimes with a fatty halo or coarse calcifications."""
     margin = _margin(site)
     field = 1.15 * _gain(site, share, 0.02) * np.sqrt(np.clip(1.0 - margin**2, 0.0, 1.0))
     has_halo, has_calcium = site.traits.random(2) < (0.4, 0.25)
@@ -113,7 +114,7 @@ def _benign_mass(site: _Site, share: Field) -> tuple[Field, Mask]:
 
 
 def _malignant_mass(site: _Site, share: Field) -> tuple[Field, Mask]:
-    """An irregular mass, densest in its middle, with a blurred margin, and most often with spicules."""
+    """Renders an irregular mass, densest at its center, with an indistinct margin, and spicules if it is spiculated."""
     margin = _margin(site)
     blur_mm, count = site.traits.uniform(0.8, 1.6), int(site.traits.integers(11, 19))
     body = ndimage.gaussian_filter(np.clip(1.0 - margin**2, 0.0, 1.0), blur_mm / site.view.spacing_mm)
@@ -124,14 +125,14 @@ def _malignant_mass(site: _Site, share: Field) -> tuple[Field, Mask]:
 
 
 def _distortion(site: _Site) -> tuple[Field, Mask]:
-    """Lines drawn to a point without a mass."""
+    """Renders an architectural distortion: lines that radiate from a point without a mass."""
     lines = _spicules(site, int(site.traits.integers(16, 26)), 0.42 * site.visible)
     hub = 0.10 * site.visible * np.exp(-((site.radius_mm / (0.2 * site.lesion.diameter_mm)) ** 2))
     return lines + hub, site.radius_mm < 0.5 * site.lesion.diameter_mm
 
 
 def _spicules(site: _Site, count: int, strength: float) -> Field:
-    """Lines that radiate from a lesion and thin out."""
+    """Renders tapering lines that radiate from a lesion."""
     pixel, diameter, rng = site.view.spacing_mm, site.lesion.diameter_mm, site.shape
     curves = []
     for heading in 2 * np.pi * (np.arange(count) + rng.uniform(-0.6, 0.6, count)) / count:
@@ -141,12 +142,12 @@ def _spicules(site: _Site, count: int, strength: float) -> Field:
 
 
 def _calcium(site: _Site) -> float:
-    """Share of its contrast that calcium shows: more than a mass does under dense tissue."""
+    """Returns the visible fraction of a calcification's contrast, which dense tissue obscures less than a mass."""
     return 0.5 + 0.5 * site.visible
 
 
 def _fine(site: _Site) -> tuple[Field, Mask]:
-    """A cluster of pleomorphic microcalcifications: specks and short crooked lines; at times on a faint density."""
+    """Renders a cluster of pleomorphic microcalcifications (specks and short lines), sometimes with a faint density."""
     pixel, rng, margin = site.view.spacing_mm, site.shape, _margin(site)
     count, has_density = int(site.traits.integers(14, 30)), site.traits.random() < 0.5
     curves = []
@@ -161,7 +162,7 @@ def _fine(site: _Site) -> tuple[Field, Mask]:
 
 
 def _coarse(site: _Site, share_of_diameter: float = 1.0) -> tuple[Field, Mask]:
-    """A few coarse round calcifications, some of them shells; and the disk around all of them."""
+    """Renders a few coarse round calcifications, some of them hollow, with the disk that encloses them as the mask."""
     count, rng = int(site.traits.integers(2, 6)), site.shape
     diameter, is_shell = site.traits.uniform(2.0, 4.2, count), site.traits.random(count) < 0.3
     away = 0.36 * site.lesion.diameter_mm * share_of_diameter * np.sqrt(rng.random(count)) * (np.arange(count) > 0)

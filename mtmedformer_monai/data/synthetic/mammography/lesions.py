@@ -1,4 +1,4 @@
-"""Lesions of a synthetic breast: what they are, and where; each is one thing in three dimensions, seen in each view."""
+"""Draws the lesions of a synthetic breast; each has a position in three dimensions and is visible in both views."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from .breast_shape import VIEWS, Breast, outline, place_in_view
 
 PATHOLOGIES = ("normal", "benign", "malignant")
-"""In the order of severity."""
+"""Pathologies in order of severity."""
 
 KINDS = {
     "benign": {"round mass": 0.70, "coarse calcifications": 0.30},
@@ -23,10 +23,10 @@ _SIZES_MM = {
     "microcalcifications": (18.0, 40.0),
     "distortion": (24.0, 42.0),
 }
-"""Of palpable lesions rather than of those that screening finds, so that they show at 192 rows."""
+"""Ranges of the diameter. They are those of palpable rather than screen-detected lesions, to be visible at 192 rows."""
 
 _HIDDEN = {"A": 0.1, "B": 0.15, "C": 0.2, "D": 0.25}
-"""How often dense tissue lies over a lesion in one of its views."""
+"""Probability that dense tissue obscures a lesion in one of its views, per BI-RADS class."""
 
 SECOND_LESION = 0.15
 _MARGIN_MM = 6.0
@@ -37,12 +37,12 @@ class Lesion:
     """One lesion.
 
     Attributes:
-        kind: of `KINDS`.
-        point: (a, l, s), see `breast_shape`.
-        diameter_mm: of its core (a mass, or the field of a cluster).
-        per_mm: attenuation of a mass: a little more than measured, as few pixels show it.
-        seed: of its traits, which both views share, and of its shape, which each view sees from another side.
-        visibility: {view: share of its contrast that shows}.
+        kind: one of the kinds in `KINDS`.
+        point: position (a, l, s), see `breast_shape`.
+        diameter_mm: diameter of the core (the mass, or the extent of a cluster).
+        per_mm: attenuation of a mass per mm, slightly above measured values, since images have a low resolution.
+        seed: random seed of the traits, which both views share, and of the shape, which differs between views.
+        visibility: {view: visible fraction of the contrast}.
     """
 
     kind: str
@@ -54,12 +54,12 @@ class Lesion:
 
     @property
     def is_malignant(self) -> bool:
-        """Whether it is cancer."""
+        """Whether the lesion is malignant."""
         return self.kind in KINDS["malignant"]
 
 
 def draw_lesions(breast: Breast, pathology: str, rng: np.random.Generator) -> list[Lesion]:
-    """Draws what makes a breast benign or malignant; a malignant one may hold a benign lesion as well."""
+    """Draws the lesions of a breast with the given pathology; a malignant breast may also have a benign lesion."""
     if pathology == "normal":
         return []
     lesions: list[Lesion] = []
@@ -72,7 +72,7 @@ def draw_lesions(breast: Breast, pathology: str, rng: np.random.Generator) -> li
 
 
 def _draw_lesion(breast: Breast, pathology: str, others: list[Lesion], rng: np.random.Generator) -> Lesion | None:
-    """One lesion where there is room; None where there is none. The first one always finds room."""
+    """Draws one lesion; None if there is no space. The first lesion of a breast always has space."""
     kinds = KINDS[pathology]
     kind = str(rng.choice(list(kinds), p=list(kinds.values())))
     low, high = _SIZES_MM[kind]
@@ -86,7 +86,7 @@ def _draw_lesion(breast: Breast, pathology: str, others: list[Lesion], rng: np.r
 
 
 def _draw_visibility(breast: Breast, rng: np.random.Generator) -> dict[str, float]:
-    """Clear in both views, or hidden in one of them."""
+    """Draws the visibility per view: clear in both views, or obscured in one of them."""
     visibility = {view: float(rng.uniform(0.8, 1.1)) for view in VIEWS}
     if rng.random() < _HIDDEN[breast.density]:
         visibility[str(rng.choice(VIEWS))] = float(rng.uniform(0.2, 0.45))
@@ -96,7 +96,7 @@ def _draw_visibility(breast: Breast, rng: np.random.Generator) -> dict[str, floa
 def _find_room(
     breast: Breast, diameter: float, others: list[Lesion], rng: np.random.Generator
 ) -> tuple[float, float, float] | None:
-    """A point well inside the breast in both views and apart from other lesions; most often upper and outer."""
+    """Draws a point inside the breast in both views and away from other lesions, most often upper outer."""
     for _ in range(300):
         direction, radius = rng.normal(np.pi / 4, 1.3), np.sqrt(rng.uniform(0.0, 0.5))
         point = (
@@ -110,7 +110,7 @@ def _find_room(
 
 
 def _fits(point: tuple[float, float, float], breast: Breast, diameter: float) -> bool:
-    """Whether skin and chest wall are further away than its radius, in both views."""
+    """Returns whether a lesion, with a margin, lies between chest wall and skin in both views."""
     radius = 0.5 * diameter + _MARGIN_MM
     around = np.array([-1.0, -0.5, 0.0, 0.5, 1.0]) * radius
     for view in VIEWS:
@@ -121,7 +121,7 @@ def _fits(point: tuple[float, float, float], breast: Breast, diameter: float) ->
 
 
 def _is_apart(point: tuple[float, float, float], diameter: float, other: Lesion, breast: Breast) -> bool:
-    """Whether two lesions overlap in neither view."""
+    """Returns whether two lesions are separate in both views."""
     needed = 0.75 * (diameter + other.diameter_mm)
     return all(
         np.hypot(*np.subtract(place_in_view(point, breast, view), place_in_view(other.point, breast, view))) > needed

@@ -1,4 +1,4 @@
-"""Renders one view of a synthetic breast as a device stores it, with the masks of its lesions."""
+"""Renders one view of a synthetic breast as stored by a device, with the masks of its lesions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.data.array_types import Mask
 
-from .appearance import Look, take_image
+from .appearance import Appearance, take_image
 from .breast_attenuation import attenuate, healthy_share
 from .breast_shape import project
-from .burned_in_label import burn_label
+from .burned_in_annotation import burn_in_annotation
 from .lesion_appearance import hide, render_lesion
 from .scanner import MammographyScanner
 from .study import Side
@@ -22,20 +22,20 @@ from .study import Side
 
 @dataclass(frozen=True)
 class Mammogram:
-    """One image, oriented as it is stored.
+    """One image in its stored orientation.
 
     Attributes:
-        side: which breast.
+        side: the breast.
         view: 'CC' or 'MLO'.
-        look: the rendering that is stored.
-        breast: its mask.
-        lesions: a mask a lesion, in the order of the side's lesions.
-        spacing_mm: of pixels at the patient.
+        appearance: the rendered image.
+        breast: mask of the breast.
+        lesions: one mask per lesion, in the order of the side's lesions.
+        spacing_mm: pixel spacing in the plane of the patient.
     """
 
     side: Side
     view: str
-    look: Look
+    appearance: Appearance
     breast: Mask
     lesions: Sequence[Mask]
     spacing_mm: float
@@ -44,7 +44,7 @@ class Mammogram:
 def render_view(
     side: Side, view: str, scanner: MammographyScanner, image_size: int, rng: np.random.Generator
 ) -> Mammogram:
-    """Renders one image of `image_size` rows."""
+    """Renders one image with `image_size` rows."""
     shape = (image_size, round(image_size / scanner.receptor.aspect))
     spacing_mm = scanner.receptor.field_mm / image_size
     projection = project(side.breast, view, shape, spacing_mm, rng)
@@ -54,21 +54,21 @@ def render_view(
         added, mask = render_lesion(projection, lesion, share)
         attenuation = np.clip(attenuation + added, 0.0, None)
         masks.append(mask)
-    look = take_image(projection, attenuation, scanner, rng)
-    image = Mammogram(side, view, look, projection.mask, masks, spacing_mm)
+    appearance = take_image(projection, attenuation, scanner, rng)
+    image = Mammogram(side, view, appearance, projection.mask, masks, spacing_mm)
     return _hang(image, scanner)
 
 
 def _hang(image: Mammogram, scanner: MammographyScanner) -> Mammogram:
-    """Turns a right breast's chest wall to the right, labels the image, and mirrors it where the device does."""
+    """Moves the chest wall of right breasts to the right, burns in the annotation, and mirrors if the device does."""
     is_right = image.side.laterality == "R"
-    values, breast = _flip(image.look.values, is_right), _flip(image.breast, is_right)
+    values, breast = _flip(image.appearance.values, is_right), _flip(image.breast, is_right)
     if not scanner.is_raw:
         text = f"{image.side.laterality} {image.view}"
-        values = burn_label(values, breast, text, chest_wall_left=not is_right, is_sticker=scanner.is_film)
-    look = replace(image.look, values=np.ascontiguousarray(_flip(values, scanner.is_mirrored)))
+        values = burn_in_annotation(values, breast, text, chest_wall_left=not is_right, is_sticker=scanner.is_film)
+    appearance = replace(image.appearance, values=np.ascontiguousarray(_flip(values, scanner.is_mirrored)))
     masks = [_flip(mask, is_right != scanner.is_mirrored) for mask in image.lesions]
-    return replace(image, look=look, breast=_flip(breast, scanner.is_mirrored), lesions=masks)
+    return replace(image, appearance=appearance, breast=_flip(breast, scanner.is_mirrored), lesions=masks)
 
 
 def _flip(values: NDArray[Any], mirror: bool) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Devices of a synthetic mammography cohort: two that present, one that sends raw images, and a film scanner."""
+"""Devices of the synthetic mammography cohort: two FOR PRESENTATION, one FOR PROCESSING, and a film digitizer."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Receptor:
-    """What takes the image.
+    """Image receptor of a device.
 
     Attributes:
-        kind: 'DIRECT', 'SCINTILLATOR' or 'FILM', as DetectorType says (PS3.3 C.8.11.4).
-        field_mm: height of the field at the patient.
-        aspect: rows over columns.
-        magnification: of the patient on the receptor.
-        noise: quantum noise at unit exposure.
-        blur_mm: of a point.
+        kind: 'DIRECT', 'SCINTILLATOR' or 'FILM', as in DetectorType (PS3.3 C.8.11.4).
+        field_mm: height of the field of view in the plane of the patient.
+        aspect: number of rows divided by number of columns.
+        magnification: geometric magnification from patient to receptor.
+        noise: standard deviation of the quantum noise at unit exposure.
+        blur_mm: standard deviation of the blur.
     """
 
     kind: str
@@ -28,17 +28,17 @@ class Receptor:
 
 @dataclass(frozen=True)
 class Display:
-    """What the device makes of it.
+    """Image processing and storage of a device.
 
     Attributes:
         photometric: 'MONOCHROME1' or 'MONOCHROME2'.
         bits_stored: 9 to 16.
-        voi: 'LUT' (VOI LUT Sequence, and sigmoid windows beside it), 'SIGMOID' or 'LINEAR' (windows), or '' for a raw
-            image, FOR PROCESSING.
-        has_padding: whether all beside the breast is Pixel Padding.
-        equalize: share of the fall of thickness near the skin that is evened out.
+        voi: 'LUT' (VOI LUT Sequence, in addition to sigmoid windows), 'SIGMOID' or 'LINEAR' (windows), or '' for FOR
+            PROCESSING images.
+        has_padding: whether the background is Pixel Padding.
+        equalize: fraction of the thickness decrease near the skin that is compensated.
         sharpen: gain of fine detail.
-        contrast: slope of the curve.
+        contrast: slope of the characteristic curve.
     """
 
     photometric: str
@@ -52,13 +52,13 @@ class Display:
 
 @dataclass(frozen=True)
 class MammographyScanner:
-    """One site's device.
+    """Mammography device of one site.
 
     Attributes:
-        name: of the site.
-        receptor: what takes the image.
-        display: what the device makes of it.
-        is_mirrored: whether images are stored left for right; PatientOrientation says so.
+        name: name of the site.
+        receptor: image receptor.
+        display: image processing and storage.
+        is_mirrored: whether images are stored horizontally flipped, as stated in PatientOrientation.
     """
 
     name: str
@@ -73,7 +73,7 @@ class MammographyScanner:
 
     @property
     def is_film(self) -> bool:
-        """Whether films are digitised."""
+        """Whether images are digitized films."""
         return self.receptor.kind == "FILM"
 
 
@@ -101,4 +101,4 @@ MAMMOGRAPHY_SCANNERS = (
         is_mirrored=True,
     ),
 )
-"""Four heterogeneous devices; `site_c` sends FOR PROCESSING images, `site_d` scans films."""
+"""Four heterogeneous devices; `site_c` stores FOR PROCESSING images, `site_d` digitizes films."""

@@ -1,4 +1,4 @@
-"""A synthetic mammography study: two breasts, their lesions, and the views that are taken."""
+"""Draws a synthetic mammography study: two breasts, their lesions, and the acquired views."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .breast_shape import VIEWS, Breast, draw_breasts
 from .lesions import PATHOLOGIES, Lesion, draw_lesions
 
 OTHER_BREAST_BENIGN = 0.2
-"""Probability that the other breast of a patient with a lesion has a benign one as well."""
+"""Probability that the other breast of a patient with a lesion also has a benign lesion."""
 
 MISSING_VIEW = 0.12
-"""Share of studies that lack one of their four views."""
+"""Fraction of studies in which one of the four views is missing."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Side:
         laterality: 'R' or 'L'.
         breast: its shape and tissue.
         pathology: 'normal', 'benign' or 'malignant'.
-        lesions: what makes it so.
+        lesions: its lesions.
     """
 
     laterality: str
@@ -41,9 +41,9 @@ class Study:
     """One examination.
 
     Attributes:
-        age_years: of the patient.
+        age_years: age of the patient.
         sides: the right and the left breast.
-        shots: what is taken, as (side, view); three or four.
+        shots: three or four acquired images, as (side, view).
     """
 
     age_years: int
@@ -52,16 +52,16 @@ class Study:
 
     @property
     def worst_pathology(self) -> str:
-        """Of both breasts."""
+        """The more severe pathology of both breasts."""
         return max((side.pathology for side in self.sides), key=PATHOLOGIES.index)
 
 
 def draw_study(pathology_shares: Mapping[str, float], rng: np.random.Generator) -> Study:
-    """Draws a patient and the study.
+    """Draws a patient's study.
 
     Args:
-        pathology_shares: {pathology: share} of the worse breast.
-        rng: draws everything.
+        pathology_shares: {pathology: share}, for the worse breast.
+        rng: random number generator.
     """
     worst = draw_from(pathology_shares, rng)
     other = "benign" if worst != "normal" and rng.random() < OTHER_BREAST_BENIGN else "normal"

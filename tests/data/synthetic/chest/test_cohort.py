@@ -48,13 +48,13 @@ def cohort(tmp_path_factory):
     return make(tmp_path_factory.mktemp("cohort"))
 
 
-def test_equal_seeds_write_equal_files_however_many_work(cohort, tmp_path):
+def test_equal_seeds_write_equal_files_for_any_number_of_workers(cohort, tmp_path):
     assert content_of(make(tmp_path, workers=2).parent) == content_of(cohort.parent)
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """A cohort of another seed, whose sites carry some parts only."""
+    """Creates a cohort with another seed, whose sites have only some annotations."""
     annotated = {"site_a": ["lung"], "site_b": ["finding", "opacity_box"]}
     return make(tmp_path_factory.mktemp("other"), num_patients=9, seed=1, annotated=annotated)
 
@@ -64,7 +64,7 @@ def test_other_seeds_write_other_images(cohort, other):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupted_cohort_has_no_datalist_not_even_an_old_one(tmp_path, workers):
+def test_an_interrupted_cohort_has_no_datalist(tmp_path, workers):
     old = tmp_path / "datalist.json"
     old.write_text("{}")
     (tmp_path / "images/synthetic-0-00001-0.dcm").mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_no_patient_is_in_two_sections(cohort):
     assert sum(map(len, sections)) == len(set.union(*sections)) == PATIENTS
 
 
-def test_the_checker_finds_nothing_to_complain_of(cohort):
+def test_the_check_finds_no_problems(cohort):
     assert check_datalist(cohort, CLASSES) == []
 
 
@@ -90,7 +90,7 @@ def test_every_section_has_patients_and_every_site_its_share(cohort):
     assert all(read_datalist(cohort)[section] for section in SECTIONS)
 
 
-def test_what_is_annotated_agrees_with_itself(cohort):
+def test_annotations_are_consistent(cohort):
     for item in items_of(cohort):
         masks, labels = masks_of(item), item["labels"]
         assert masks["lung"].any()
@@ -99,7 +99,7 @@ def test_what_is_annotated_agrees_with_itself(cohort):
         assert (masks["opacity"].any(), bool(item["boxes"]["opacity"]), "pneumonia_type" in labels) == (is_ill,) * 3
 
 
-def test_lungs_are_darker_than_the_belly_at_every_site(cohort):
+def test_lungs_are_darker_than_the_abdomen_at_every_site(cohort):
     for item in items_of(cohort):
         image, lung = read_radiograph(item["image"])[0], masks_of(item)["lung"]
         belly = image[-SIZE // 8 : -SIZE // 16, SIZE * 3 // 8 : SIZE * 5 // 8]  # above the widest border
@@ -115,7 +115,7 @@ def test_consolidations_are_denser_than_the_lung_around_them(cohort):
     assert np.mean(gain) > 0.1
 
 
-def test_sites_may_carry_some_parts_only(other):
+def test_sites_may_have_only_some_annotations(other):
     items = items_of(other)
     carried = {
         site: {
@@ -135,7 +135,7 @@ def test_a_cohort_without_any_label_is_split_too(tmp_path):
 
 @pytest.mark.parametrize("number", range(len(SCANNERS)), ids=[scanner.name for scanner in SCANNERS])
 def test_files_read_back_as_they_were_rendered(cohort, number):
-    """The random numbers of a site's first patient, drawn in the cohort's order."""
+    """Draws the random numbers of a site's first patient in the same order as the cohort."""
     scanner = SCANNERS[number]
     first = next(item for item in items_of(cohort) if item["image"].endswith(f"synthetic-0-{number:05d}-0.dcm"))
     rng = np.random.default_rng([0, number])
@@ -153,7 +153,7 @@ def test_files_read_back_as_they_were_rendered(cohort, number):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"num_patients": 7}, "num_patients expects 8 or more"),
         ({"disease_shares": {"fungal": 1.0}}, "disease_shares expects names .* got .'fungal'"),
@@ -163,8 +163,8 @@ def test_files_read_back_as_they_were_rendered(cohort, number):
     ],
     ids=["too few", "disease", "part", "site", "workers"],
 )
-def test_what_it_can_not_make_is_told(tmp_path, options, told):
-    with pytest.raises(ValueError, match=told):
+def test_invalid_options_are_reported(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
         make(tmp_path, **options)
 
 

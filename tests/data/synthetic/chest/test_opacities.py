@@ -16,13 +16,13 @@ def make(kind, seed):
     return kind(x, y, lungs, rng), lungs
 
 
-def test_a_healthy_chest_has_none():
+def test_a_healthy_chest_has_no_opacities():
     disease = healthy((3, 4))
     assert (disease.attenuation.sum(), disease.mask.any(), disease.boxes) == (0.0, False, [])
 
 
 @pytest.mark.parametrize(("kind", "seed"), [(bacterial, 0), (bacterial, 1), (viral, 2), (viral, 3)])
-def test_boxes_are_the_connected_parts_of_a_mask_within_the_lungs(kind, seed):
+def test_boxes_are_the_connected_components_of_a_mask_within_the_lungs(kind, seed):
     disease, lungs = make(kind, seed)
     assert not (disease.mask & ~lungs.mask).any()
     labels, count = ndimage.label(disease.mask, structure=np.ones((3, 3)))
@@ -48,20 +48,20 @@ def test_the_faint_rim_is_not_annotated(seed):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_viral_ones_reach_both_lungs(seed):
+def test_viral_opacities_affect_both_lungs(seed):
     disease, lungs = make(viral, seed)
     assert all((disease.attenuation * lung).max() > 0.05 for lung in lungs.masks)
 
 
 @pytest.mark.parametrize("kind", [bacterial, viral])
-def test_all_follows_from_the_seed(kind):
+def test_opacities_are_determined_by_the_seed(kind):
     first, same, other = (make(kind, seed)[0] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.attenuation, same.attenuation)
     np.testing.assert_array_equal(first.mask, same.mask)
     assert first.boxes == same.boxes != other.boxes
 
 
-def test_bacterial_ones_are_denser_fewer_and_in_one_lung_more_often():
+def test_bacterial_opacities_are_denser_fewer_and_more_often_in_one_lung():
     found = {kind: [make(kind, seed) for seed in range(16)] for kind in (bacterial, viral)}
     parts = {kind: np.mean([len(disease.boxes) for disease, _ in pairs]) for kind, pairs in found.items()}
     density = {

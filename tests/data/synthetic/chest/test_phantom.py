@@ -21,7 +21,7 @@ def upright(seed):
     return replace(patient, tilt_degrees=0.0, zoom=1.0, shift=(0.0, 0.0))
 
 
-def test_an_upright_patients_grid_holds_pixel_centres():
+def test_an_upright_patients_grid_holds_pixel_centers():
     x, y = make_grid((2, 4), upright(0))
     np.testing.assert_allclose(x, [[-0.75, -0.25, 0.25, 0.75]] * 2, atol=1e-6)
     np.testing.assert_allclose(y, [[0.25] * 4, [0.75] * 4], atol=1e-6)
@@ -33,7 +33,7 @@ def test_a_shift_moves_the_chest_to_the_right():
 
 
 @pytest.mark.parametrize("scale", [3.0, 20.0], ids=["fine", "coarse"])
-def test_noise_is_normalized_and_of_the_asked_grain(scale):
+def test_noise_is_normalized_and_has_the_given_scale(scale):
     noise = smooth_noise(SHAPE, scale, np.random.default_rng(0))
     assert noise.shape == SHAPE
     assert (noise.mean(), noise.std()) == pytest.approx((0.0, 1.0), abs=1e-3)
@@ -42,7 +42,7 @@ def test_noise_is_normalized_and_of_the_asked_grain(scale):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_two_lungs_one_a_side_the_right_base_higher_the_heart_left_out(seed):
+def test_one_lung_per_side_with_higher_right_base_and_without_the_heart(seed):
     patient = upright(seed)
     x, y = make_grid(SHAPE, patient)
     lungs = make_lungs(x, y, patient, np.random.default_rng(seed))
@@ -71,7 +71,7 @@ def test_air_attenuates_nothing_and_lungs_less_than_the_body_around():
     assert field[lungs.mask].mean() < 0.75 * field[-6:, 22:38].mean()
 
 
-def test_anatomy_follows_from_the_seed():
+def test_anatomy_is_determined_by_the_seed():
     def field(seed):
         rng = np.random.default_rng(seed)
         patient = draw_patient(rng)
@@ -85,7 +85,7 @@ def test_anatomy_follows_from_the_seed():
 def test_children_have_shorter_lungs_and_larger_hearts():
     patients = [draw_patient(np.random.default_rng(seed)) for seed in range(200)]
     child, adult = ([one for one in patients if one.is_child is kind] for kind in (True, False))
-    assert 0.2 < len(child) / len(patients) < 0.46  # a third; 4 deviations of 200 draws
+    assert 0.2 < len(child) / len(patients) < 0.46  # a third, within 4 standard deviations of 200 draws
     assert np.mean([one.lung_height for one in child]) < np.mean([one.lung_height for one in adult])
     assert np.mean([one.heart_size for one in child]) > np.mean([one.heart_size for one in adult])
     assert not any(one.is_female for one in child)  # so no breast shadows

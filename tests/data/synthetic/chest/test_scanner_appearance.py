@@ -20,21 +20,21 @@ def test_denser_is_brighter_without_noise(scanner):
 
 
 @pytest.mark.parametrize("scanner", SCANNERS, ids=SITES)
-def test_what_is_shown_is_float32_between_0_and_1(scanner):
+def test_the_image_is_float32_between_0_and_1(scanner):
     rng = np.random.default_rng(1)
     shown = expose(rng.uniform(0.0, 2.5, SHAPE).astype(np.float32), scanner, rng)
     assert (shown.dtype, shown.shape) == (np.float32, SHAPE)
     assert (shown.min(), shown.max()) == (0.0, 1.0)
 
 
-def test_the_appearance_follows_from_the_seed():
+def test_the_appearance_is_determined_by_the_seed():
     flat = np.full(SHAPE, 1.0, np.float32)
     first, same, other = (expose(flat, SCANNERS[1], np.random.default_rng(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
 
 
-def test_more_noise_is_noisier():
+def test_a_larger_noise_parameter_adds_noise():
     flat = np.full(SHAPE, 1.0, np.float32)
     flat[:, :40] = 0.5
     spread = [

@@ -1,4 +1,4 @@
-"""Attributes that every written X-ray file has to have, whichever its IOD (DICOM PS3.3 A.26.3, A.27.3)."""
+"""Attributes required in every X-ray file for both IODs (DICOM PS3.3 A.26.3, A.27.3)."""
 
 TYPE_1 = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PresentationIntentType",
@@ -8,11 +8,11 @@ TYPE_1 = [
     "PhotometricInterpretation", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "PixelData", "AnatomicRegionSequence", "ViewCodeSequence",
 ]  # fmt: skip
-"""Present with a value."""
+"""Attributes that must be present with a value."""
 
 TYPE_2 = [
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "ReferringPhysicianName",
     "StudyID", "AccessionNumber", "SeriesNumber", "InstanceNumber", "Manufacturer", "DetectorType",
     "AcquisitionContextSequence",
 ]  # fmt: skip
-"""Present, maybe without a value."""
+"""Attributes that must be present, possibly without a value."""

@@ -7,7 +7,7 @@ from mtmedformer_monai.data.synthetic.dicom.dicom_object import add_gray_pixels,
 
 
 @pytest.mark.parametrize("bits", [8, 17])
-def test_depths_that_x_ray_files_do_not_have_are_refused(bits):
+def test_invalid_bit_depths_are_rejected(bits):
     with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
         check_bits(bits)
     with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
@@ -20,7 +20,7 @@ def test_pixels_are_little_endian_words():
     assert (data.Rows, data.Columns, data.HighBit, data.PixelData) == (1, 2, 11, b"\x01\x00\x02\x01")
 
 
-def test_an_old_pydicom_is_told_of_before_anything_is_made(monkeypatch):
+def test_an_old_pydicom_is_reported_before_rendering(monkeypatch):
     require_pydicom()
     monkeypatch.setattr(pydicom, "__version_info__", ("2", "4", "4"))
     monkeypatch.setattr(pydicom, "__version__", "2.4.4")

@@ -25,14 +25,14 @@ def test_a_linear_window_spans_its_width():
     np.testing.assert_allclose(shown, [0, 0, 0.5, 1, 1], atol=2e-3)
 
 
-def test_monochrome1_turns_the_window_round():
+def test_monochrome1_inverts_the_window():
     upright, inverse = elements("SIGMOID"), elements("SIGMOID", "MONOCHROME1")
     values = np.arange(0, 4096, 64)
     np.testing.assert_allclose(apply_voi_lut(4095 - values, inverse), 1 - apply_voi_lut(values, upright), atol=2e-3)
 
 
 @pytest.mark.parametrize("index", [0, 1])
-def test_tables_say_the_same_as_the_sigmoid_windows_beside_them(index):
+def test_tables_agree_with_their_sigmoid_windows(index):
     data = elements("LUT")
     assert [item.LUTExplanation for item in data.VOILUTSequence] == list(data.WindowCenterWidthExplanation)
     values = np.arange(500, 4096, 7)

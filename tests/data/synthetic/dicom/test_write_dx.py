@@ -34,14 +34,14 @@ def write(folder, **changes):
     ("photometric", "bits", "compress"),
     [("MONOCHROME1", 9, False), ("MONOCHROME2", 10, True), ("MONOCHROME1", 12, True), ("MONOCHROME2", 16, False)],
 )
-def test_it_reads_back_as_it_was(tmp_path, photometric, bits, compress):
+def test_an_image_is_read_back_unchanged(tmp_path, photometric, bits, compress):
     path, image = write(tmp_path, photometric=photometric, bits_stored=bits, compress=compress)
     half_step = 0.5 / (2**bits - 1)
     np.testing.assert_allclose(read_radiograph(path)[0], image, atol=half_step + 1e-6)
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_all_that_the_iod_demands_is_there(tmp_path, photometric):
+def test_all_attributes_required_by_the_iod_are_present(tmp_path, photometric):
     data = pydicom.dcmread(write(tmp_path, photometric=photometric)[0])
     required = [*TYPE_1, "WindowCenter", "WindowWidth"]
     assert [name for name in [*required, *TYPE_2] if name not in data] == []
@@ -65,7 +65,7 @@ def test_view_and_region_are_the_concepts_of_pydicoms_dictionary(tmp_path, view,
 
 
 @pytest.mark.parametrize("view", ["PA", "AP"])
-def test_the_view_is_read_back_by_its_code_alone(tmp_path, view):
+def test_the_view_is_read_from_its_code(tmp_path, view):
     path, _ = write(tmp_path, view=view)
     data = pydicom.dcmread(path)
     del data.ViewPosition
@@ -80,12 +80,12 @@ def test_spacing_and_view_are_read_back(tmp_path, view, spacing):
     np.testing.assert_allclose(meta[MetaKey.SPACING_MM], [spacing, spacing])
 
 
-def test_the_file_names_no_one(tmp_path):
+def test_the_file_identifies_no_person(tmp_path):
     data = pydicom.dcmread(write(tmp_path)[0])
     assert (str(data.PatientName), data.PatientID, data.PatientBirthDate) == ("Synthetic^Chest", "synthetic-1", "")
 
 
-def test_identifiers_follow_from_the_entropy_alone(tmp_path):
+def test_identifiers_depend_only_on_the_entropy(tmp_path):
     first, same, other = (pydicom.dcmread(write(tmp_path, uid_entropy=entropy)[0]) for entropy in ("one", "one", "two"))
     for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         assert first[name].value.is_valid
@@ -94,7 +94,7 @@ def test_identifiers_follow_from_the_entropy_alone(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 17])
-def test_depths_that_are_none_are_refused(tmp_path, bits):
+def test_invalid_bit_depths_are_rejected(tmp_path, bits):
     with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
         write(tmp_path, bits_stored=bits)
     assert not list(tmp_path.iterdir())

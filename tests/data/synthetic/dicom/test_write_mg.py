@@ -7,7 +7,7 @@ from pydicom.sr.codedict import codes
 
 from mtmedformer_monai.data.synthetic.dicom.dicom_object import Subject
 from mtmedformer_monai.data.synthetic.dicom.write_mg import MGHeader, is_chest_wall_left, patient_orientation, write_mg
-from mtmedformer_monai.data.synthetic.mammography.appearance import Look, Window
+from mtmedformer_monai.data.synthetic.mammography.appearance import Appearance, Window
 from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
 from mtmedformer_monai.keys import MetaKey
 from mtmedformer_monai.transforms import read_radiograph
@@ -28,13 +28,13 @@ TYPE_3 = ["EstimatedRadiographicMagnificationFactor", "BodyPartThickness", "Comp
 
 def write(folder, scanner=MAMMOGRAPHY_SCANNERS[0], **changes):
     values = np.random.default_rng(0).uniform(0.2, 1.0, (24, 18))
-    look = Look(values, () if scanner.is_raw else (Window(0.5, 0.6, "NORMAL"),))
-    write_mg(folder / "image.dcm", look, scanner, replace(HEADER, **changes))
+    appearance = Appearance(values, () if scanner.is_raw else (Window(0.5, 0.6, "NORMAL"),))
+    write_mg(folder / "image.dcm", appearance, scanner, replace(HEADER, **changes))
     return folder / "image.dcm", values
 
 
 @SCANNERS
-def test_all_that_the_iod_demands_is_there(tmp_path, scanner):
+def test_all_attributes_required_by_the_iod_are_present(tmp_path, scanner):
     data = pydicom.dcmread(write(tmp_path, scanner)[0])
     required = [*TYPE_1, *MG_TYPE_1]
     assert [name for name in [*required, *TYPE_2, *MG_TYPE_2, *TYPE_3] if name not in data] == []
@@ -66,7 +66,7 @@ def test_the_view_is_a_concept_of_pydicoms_dictionary_and_read_back_by_it_alone(
 
 @SCANNERS
 def test_brighter_reads_as_denser(tmp_path, scanner):
-    """Raw values fall with density, presented ones rise; what is read rises."""
+    """Raw values decrease with density and presented ones increase; the loaded image always increases."""
     path, values = write(tmp_path, scanner, compress=scanner.is_raw or scanner.is_film)
     by_density = np.argsort(-values if scanner.is_raw else values, axis=None)
     quarters = read_radiograph(path)[0].ravel()[by_density].reshape(4, -1).mean(axis=1)
@@ -96,17 +96,17 @@ def test_side_view_and_spacing_are_read_back(tmp_path, scanner, laterality, view
     ],
 )
 def test_orientations_are_those_of_the_standard(laterality, view, wall_left, expected):
-    """The upright ones as in DICOM PS3.3 C.8.11.7 and in files of devices; then mirrored ones."""
+    """Covers standard orientations (DICOM PS3.3 C.8.11.7, and files of real devices) and mirrored ones."""
     assert patient_orientation(laterality, view, wall_left) == expected
 
 
-def test_devices_that_mirror_swap_the_chest_wall():
+def test_mirrored_devices_swap_the_chest_wall():
     plain, mirrored = MAMMOGRAPHY_SCANNERS[0], replace(MAMMOGRAPHY_SCANNERS[0], is_mirrored=True)
     assert [is_chest_wall_left(side, plain) for side in "RL"] == [False, True]
     assert [is_chest_wall_left(side, mirrored) for side in "RL"] == [True, False]
 
 
-def test_raw_files_say_that_they_are_linear_counts(tmp_path):
+def test_raw_files_declare_linear_values(tmp_path):
     raw = next(scanner for scanner in MAMMOGRAPHY_SCANNERS if scanner.is_raw)
     data = pydicom.dcmread(write(tmp_path, raw)[0])
     assert data.SOPClassUID == "1.2.840.10008.5.1.4.1.1.1.2.1"
@@ -124,7 +124,7 @@ def test_the_images_of_a_study_share_its_identifier(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 17])
-def test_depths_that_are_none_are_refused(tmp_path, bits):
+def test_invalid_bit_depths_are_rejected(tmp_path, bits):
     scanner = MAMMOGRAPHY_SCANNERS[0]
     with pytest.raises(ValueError, match=f"bits_stored expects 9 to 16, got {bits}"):
         write(tmp_path, replace(scanner, display=replace(scanner.display, bits_stored=bits)))

@@ -1,4 +1,4 @@
-"""Runs `dciodvfy` (Debian's dicom3tools), which checks a file against the modules of its IOD."""
+"""Runs `dciodvfy` (dicom3tools), which validates a file against the modules of its IOD."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REMEDY = "dciodvfy is not installed; on Debian: apt-get install dicom3tools"
 
 
 def validate(path: Path) -> tuple[str, list[str]]:
-    """The IOD that the file is taken for, and the errors found.
+    """Returns the detected IOD of a file and the errors found.
 
     Without the validator the test is skipped; under CI=true it fails.
     """

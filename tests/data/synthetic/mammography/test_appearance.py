@@ -25,7 +25,7 @@ def quiet(scanner):
 
 
 @pytest.mark.parametrize("scanner", MAMMOGRAPHY_SCANNERS, ids=NAMES)
-def test_denser_is_brighter_but_in_a_raw_image(tissue, scanner):
+def test_denser_is_brighter_except_in_a_raw_image(tissue, scanner):
     shot, attenuation = tissue
     values = take_image(shot, attenuation, quiet(scanner), np.random.default_rng(0)).values
     inside = shot.depth > 0.5 * shot.breast.thickness
@@ -37,21 +37,21 @@ def test_denser_is_brighter_but_in_a_raw_image(tissue, scanner):
 def test_raw_values_are_linear_in_the_dose_and_highest_in_air(tissue):
     shot, attenuation = tissue
     scanner = quiet(next(scanner for scanner in MAMMOGRAPHY_SCANNERS if scanner.is_raw))
-    look = take_image(shot, attenuation, scanner, np.random.default_rng(0))
+    appearance = take_image(shot, attenuation, scanner, np.random.default_rng(0))
     inside = shot.depth > 0.5 * shot.breast.thickness
-    assert look.windows == ()
-    assert look.values[~shot.mask].min() > look.values[inside].max()
-    assert np.corrcoef(np.exp(-attenuation[inside]), look.values[inside])[0, 1] > 0.999
+    assert appearance.windows == ()
+    assert appearance.values[~shot.mask].min() > appearance.values[inside].max()
+    assert np.corrcoef(np.exp(-attenuation[inside]), appearance.values[inside])[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("scanner", MAMMOGRAPHY_SCANNERS, ids=NAMES)
-def test_the_look_follows_from_the_seed(tissue, scanner):
+def test_the_appearance_is_determined_by_the_seed(tissue, scanner):
     first, same, other = (take_image(*tissue, scanner, np.random.default_rng(seed)).values for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
 
 
-def test_padding_is_beside_the_breast_and_no_breast_is_padding(tissue):
+def test_padding_covers_the_background_and_not_the_breast(tissue):
     shot, attenuation = tissue
     for scanner in MAMMOGRAPHY_SCANNERS:
         if scanner.display.has_padding:
@@ -83,7 +83,7 @@ def test_a_film_has_no_black_and_grain(tissue):
     assert beside.std() > 0.004
 
 
-def test_devices_have_names_of_their_own_and_every_kind_is_there():
+def test_devices_have_unique_names_and_include_every_kind():
     assert len(set(NAMES)) == len(NAMES)
     displays = [scanner.display for scanner in MAMMOGRAPHY_SCANNERS]
     assert {display.voi for display in displays} == {"LUT", "SIGMOID", "LINEAR", ""}

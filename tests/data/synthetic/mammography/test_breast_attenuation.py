@@ -25,11 +25,11 @@ def test_attenuation_lies_between_fat_and_gland_inside_and_is_0_in_air(view):
     inside = shot.mask & (shot.depth > 0.5 * shot.breast.thickness)
     assert not field[~shot.mask].any()
     assert field[inside].min() >= FAT_PER_MM * shot.breast.thickness - 1e-4
-    # Vessels, nodes and the nipple add less than half of what a breast of pure gland takes.
+    # Vessels, nodes and the nipple add less than half of the attenuation of a breast of pure gland.
     assert field[inside].max() <= 1.5 * GLAND_PER_MM * shot.breast.thickness
 
 
-def test_pure_gland_takes_more_than_pure_fat():
+def test_pure_gland_attenuates_more_than_pure_fat():
     shot, _ = make("CC")
     fat, gland = (attenuate(shot, np.full(SHAPE, share, np.float32), np.random.default_rng(0)) for share in (0.0, 1.0))
     np.testing.assert_allclose(gland - fat, shot.thickness * (GLAND_PER_MM - FAT_PER_MM) * shot.mask, atol=1e-5)
@@ -44,7 +44,7 @@ def test_the_muscle_is_a_bright_triangle_at_the_top_of_an_mlo(seed):
     assert top[:, :20].mean() > low[:, :20].mean() + 0.2
 
 
-def test_a_summation_is_densest_in_its_middle():
+def test_a_summation_shadow_is_densest_at_its_center():
     shot, rng = make("CC")
     place = (0.5 * shot.breast.reach, 0.0)
     added = summation(shot, place, 24.0, 0.3, rng)

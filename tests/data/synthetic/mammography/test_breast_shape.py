@@ -23,7 +23,7 @@ def make(seed=0, view="CC"):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_breasts_of_a_woman_are_alike(seed):
+def test_both_breasts_of_a_patient_are_similar(seed):
     right, left = draw_breasts(np.random.default_rng(seed))
     low, high = DENSITIES[right.density]
     assert left.density == right.density
@@ -45,7 +45,7 @@ def test_the_nipple_is_the_farthest_point_of_the_outline(view):
     assert reach.max() == pytest.approx(breast.reach + 5.0)
 
 
-def test_a_cc_is_closed_above_and_an_mlo_goes_on_into_the_axilla():
+def test_a_cc_is_closed_above_and_an_mlo_extends_into_the_axilla():
     breast = draw_breasts(np.random.default_rng(0))[0]
     high = np.array([1.2 * breast.half_width])
     assert outline(high, breast, "CC") == pytest.approx(0.0, abs=0.1)
@@ -54,7 +54,7 @@ def test_a_cc_is_closed_above_and_an_mlo_goes_on_into_the_axilla():
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("seed", range(3))
-def test_thickness_falls_off_towards_the_skin_and_is_0_outside(seed, view):
+def test_thickness_falls_off_toward_the_skin_and_is_0_outside(seed, view):
     shot = make(seed, view)
     full = shot.breast.thickness
     assert (shot.thickness[shot.depth > full / 2] == np.float32(full)).all()
@@ -68,7 +68,7 @@ def test_thickness_is_a_half_circle_at_the_rim():
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_the_breast_stands_at_the_chest_wall(view):
+def test_the_breast_is_attached_to_the_chest_wall(view):
     mask = make(1, view).mask
     assert mask[:, 0].sum() > 0.4 * SHAPE[0]
     assert not mask[:, -1].any()
@@ -92,7 +92,7 @@ def test_polar_coordinates_start_at_the_nipple():
     assert (np.sign(angle) == np.sign(shot.up)).all()
 
 
-def test_a_point_is_as_far_from_the_chest_wall_in_both_views():
+def test_a_point_has_the_same_distance_from_the_chest_wall_in_both_views():
     breast = draw_breasts(np.random.default_rng(0))[0]
     lateral, above = (40.0, 0.5, 0.0), (40.0, 0.0, 0.5)
     half = 0.5 * breast.half_width

@@ -28,7 +28,7 @@ def test_denser_classes_have_more_gland():
 
 @pytest.mark.parametrize("view", ["CC", "MLO"])
 @pytest.mark.parametrize("density", ["A", "D"])
-def test_gland_is_a_share_and_leaves_fat_under_the_skin(density, view):
+def test_gland_is_a_fraction_and_leaves_subcutaneous_fat(density, view):
     shot, rng = make(density, 1, view)
     share = gland_share(shot, rng)
     away_from_nipple = shot.from_nipple[0] > 40.0
@@ -38,7 +38,7 @@ def test_gland_is_a_share_and_leaves_fat_under_the_skin(density, view):
 
 
 def test_the_power_spectrum_is_that_of_mammograms():
-    """Exponents of real mammograms lie between 2 and 4, 3 on average (Burgess et al., 2001)."""
+    """The exponents of real mammograms are between 2 and 4, on average 3 (Burgess et al., 2001)."""
     exponents = []
     window = np.outer(np.hanning(96), np.hanning(96))
     frequency = np.hypot(np.fft.fftfreq(96)[:, None], np.fft.fftfreq(96)[None]) / 0.6

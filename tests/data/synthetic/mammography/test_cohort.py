@@ -46,7 +46,7 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(cohort):
-    """[(item, image, metadata, elements)] of all files."""
+    """Returns [(item, image, metadata, elements)] of all files."""
     return [
         (item, *read_radiograph(item["image"]), pydicom.dcmread(item["image"], stop_before_pixels=True))
         for item in items_of(cohort)
@@ -55,7 +55,7 @@ def images(cohort):
 
 @pytest.fixture(scope="module")
 def studies(images):
-    """{study: {(laterality, view): (item, image, metadata, elements)}}."""
+    """Returns {study: {(laterality, view): (item, image, metadata, elements)}}."""
     found = defaultdict(dict)
     for shot in images:
         found[shot[0]["study_id"]][shot[0]["laterality"], shot[0]["view"]] = shot
@@ -67,14 +67,14 @@ def little(tmp_path_factory):
     return make(tmp_path_factory.mktemp("little"), num_patients=8, image_size=32)
 
 
-def test_equal_seeds_write_equal_files_however_many_work(little, tmp_path):
+def test_equal_seeds_write_equal_files_for_any_number_of_workers(little, tmp_path):
     again = make(tmp_path, num_patients=8, image_size=32, workers=2)
     assert content_of(again.parent) == content_of(little.parent)
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """A cohort of another seed, whose sites carry some parts only."""
+    """Creates a cohort with another seed, whose sites have only some annotations."""
     return make(tmp_path_factory.mktemp("other"), num_patients=8, image_size=32, seed=1, annotated=ANNOTATED)
 
 
@@ -85,7 +85,7 @@ def test_other_seeds_write_other_images(little, other):
     assert not pixels[0] & pixels[1]
 
 
-def test_an_interrupted_cohort_has_no_datalist_not_even_an_old_one(little, tmp_path):
+def test_an_interrupted_cohort_has_no_datalist(little, tmp_path):
     old = tmp_path / "datalist.json"
     old.write_text("{}")
     (tmp_path / "images" / min((little.parent / "images").iterdir()).name).mkdir(parents=True)
@@ -103,7 +103,7 @@ def test_no_patient_is_in_two_sections_and_each_section_has_every_pathology(coho
         assert {item["labels"]["pathology"] for item in section} == set(CLASSES["pathology"])
 
 
-def test_the_checker_finds_nothing_to_complain_of(cohort):
+def test_the_check_finds_no_problems(cohort):
     assert check_datalist(cohort, CLASSES, ["lesion"], ["lesion"]) == []
 
 
@@ -124,7 +124,7 @@ def test_a_patient_has_one_study_of_three_or_four_views(studies):
     assert len(identifiers) == PATIENTS
 
 
-def test_headers_say_what_the_datalist_says(images):
+def test_headers_agree_with_the_datalist(images):
     for item, image, meta, header in images:
         assert (meta[MetaKey.LATERALITY], meta[MetaKey.VIEW]) == (item["laterality"], item["view"])
         assert header.ImageLaterality == item["laterality"]
@@ -133,8 +133,8 @@ def test_headers_say_what_the_datalist_says(images):
         np.testing.assert_allclose(meta[MetaKey.SPACING_MM], scanner.receptor.field_mm / SIZE, rtol=1e-4)
 
 
-def test_the_chest_wall_lies_where_orientation_says(images):
-    """A row that runs to anterior starts at the chest wall, where the breast is widest."""
+def test_the_chest_wall_agrees_with_the_orientation(images):
+    """Rows that point anterior start at the chest wall, where the breast is widest."""
     seen = set()
     for item, image, _, header in images:
         width = SIZE // 8
@@ -160,7 +160,7 @@ def test_masks_boxes_and_labels_agree(images):
 
 
 def test_lesions_lie_inside_the_breast(images):
-    """Air is the darkest, in every rendering; the burned-in label and tape lie elsewhere."""
+    """Air is darkest in every appearance; the burned-in annotation and tape are elsewhere."""
     for item, image, _, _ in images:
         mask = lesion_of(item)
         if mask.any():
@@ -168,7 +168,7 @@ def test_lesions_lie_inside_the_breast(images):
 
 
 def test_both_views_of_a_breast_show_the_same_lesions(studies):
-    """As many, as far from the chest wall, and of like size."""
+    """Compares number, distance from the chest wall, and size."""
     compared = 0
     for views in studies.values():
         for laterality in "RL":
@@ -184,7 +184,7 @@ def test_both_views_of_a_breast_show_the_same_lesions(studies):
 
 
 def lesions_in_mm(item, image, meta, header):
-    """[(distance from the chest wall, size)] of each lesion, in the item's order."""
+    """Returns [(distance from the chest wall, size)] of the lesions, in the item's order."""
     spacing = float(meta[MetaKey.SPACING_MM][1])
     found = []
     for x1, y1, x2, y2 in item["boxes"]["lesion"]:
@@ -195,7 +195,7 @@ def lesions_in_mm(item, image, meta, header):
 
 
 def test_dense_tissue_reads_brighter_than_fat_at_every_site(images):
-    """Breasts of class D are brighter inside than those of class A, whose fat is dark, presented or raw."""
+    """Breasts of class D are brighter inside than those of class A, in presented and raw images."""
     by_class = defaultdict(list)
     for item, image, _, header in images:
         near_wall = slice(4, SIZE // 4) if header.PatientOrientation[0] == "A" else slice(-SIZE // 4, -4)
@@ -204,12 +204,12 @@ def test_dense_tissue_reads_brighter_than_fat_at_every_site(images):
     assert np.mean(by_class[True]) > np.mean(by_class[False]) + 0.05
 
 
-def test_raw_and_presented_files_are_both_there(images):
+def test_the_cohort_has_raw_and_presented_files(images):
     assert {header.PresentationIntentType for *_, header in images} == {"FOR PROCESSING", "FOR PRESENTATION"}
     assert {item["site"] for item, *_ in images} == {scanner.name for scanner in MAMMOGRAPHY_SCANNERS}
 
 
-def test_sites_may_carry_some_parts_only(other):
+def test_sites_may_have_only_some_annotations(other):
     items = items_of(other)
     carried = {
         site: {kind: set(item[kind]) for item in items if item["site"] == site for kind in item if kind in KINDS}
@@ -223,7 +223,7 @@ def test_sites_may_carry_some_parts_only(other):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"num_patients": 7}, "num_patients expects 8 or more"),
         ({"pathology_shares": {"cyst": 1.0}}, "pathology_shares expects names .* got .'cyst'"),
@@ -233,8 +233,8 @@ def test_sites_may_carry_some_parts_only(other):
     ],
     ids=["too few", "pathology", "part", "site", "workers"],
 )
-def test_what_it_can_not_make_is_told(tmp_path, options, told):
-    with pytest.raises(ValueError, match=told):
+def test_invalid_options_are_reported(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
         make(tmp_path, **options)
 
 

@@ -26,7 +26,7 @@ def render(kind, share=0.2, **options):
 
 
 @pytest.mark.parametrize(("kind", "view"), [(kind, VIEWS[index % len(VIEWS)]) for index, kind in enumerate(ALL_KINDS)])
-def test_a_lesion_is_where_it_should_be_and_of_its_size(kind, view):
+def test_a_lesion_has_the_given_position_and_size(kind, view):
     shot, lesion, field, mask = render(kind, view=view)
     rows, columns = np.nonzero(mask)
     x, up = place_in_view(lesion.point, shot.breast, view)
@@ -36,30 +36,30 @@ def test_a_lesion_is_where_it_should_be_and_of_its_size(kind, view):
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_one_lesion_is_one_part(kind):
+def test_a_lesion_is_one_connected_component(kind):
     assert all(ndimage.label(render(kind, seed=seed)[3])[1] == 1 for seed in range(2))
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
-def test_a_hidden_lesion_shows_less(kind):
+def test_an_obscured_lesion_has_less_contrast(kind):
     clear, hidden = (render(kind, visibility=visible)[2].sum() for visible in (1.0, 0.3))
     assert 0.2 * clear < hidden < 0.75 * clear
 
 
 @pytest.mark.parametrize("kind", ["round mass", "irregular mass"])
-def test_a_mass_gains_less_in_dense_tissue(kind):
+def test_a_mass_has_less_contrast_in_dense_tissue(kind):
     fat, dense = (render(kind, share=share)[2].sum() for share in (0.0, 0.7))
     assert dense < 0.85 * fat
 
 
 def sharpness(kind):
-    """Steepest step over the peak: sharp margins have large ones."""
+    """Returns the largest gradient relative to the peak, which is large for sharp margins."""
     fields = [render(kind, seed=seed)[2] for seed in range(4)]
     return np.mean([np.hypot(*np.gradient(field)).max() / field.max() for field in fields])
 
 
 def roughness(kind):
-    """Length of the margin over that of a disk of equal area; calcifications and spicules left out."""
+    """Returns the margin length relative to a disk of equal area, without calcifications and spicules."""
     masks = [render(kind, seed=seed)[3] for seed in range(6)]
     rims = [mask & ~ndimage.binary_erosion(mask) for mask in masks]
     return np.mean([rim.sum() / np.sqrt(mask.sum()) for rim, mask in zip(rims, masks, strict=True)])
@@ -94,7 +94,7 @@ def test_fine_calcifications_are_smaller_and_more_than_coarse_ones():
     assert sizes[0] < sizes[1]
 
 
-def test_tissue_is_laid_over_lesions_that_are_hidden_alone():
+def test_tissue_is_added_only_over_obscured_lesions():
     shot, lesion = make("round mass", visibility=0.3)
     share, rng = np.full(SHAPE, 0.2, np.float32), np.random.default_rng(0)
     x, up = place_in_view(lesion.point, shot.breast, "CC")

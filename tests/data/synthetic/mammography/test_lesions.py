@@ -19,7 +19,7 @@ def test_a_normal_breast_has_no_lesion():
 
 
 @pytest.mark.parametrize("pathology", PATHOLOGIES[1:])
-def test_an_ill_breast_has_what_makes_it_so(pathology):
+def test_an_abnormal_breast_has_a_lesion_of_its_pathology(pathology):
     kinds, counts = set(), []
     for _, lesions in draw(pathology):
         assert lesions[0].kind in KINDS[pathology]
@@ -48,7 +48,7 @@ def test_lesions_of_a_breast_do_not_touch():
             assert np.hypot(*apart) > 0.5 * (first.diameter_mm + second.diameter_mm)
 
 
-def test_a_lesion_is_hidden_in_one_view_at_most_and_more_often_in_dense_breasts():
+def test_a_lesion_is_obscured_in_at_most_one_view_and_more_often_in_dense_breasts():
     hidden = {density: [] for density in "ABCD"}
     for breast, lesions in draw("malignant", 150):
         for lesion in lesions:

@@ -22,34 +22,34 @@ def make(scanner, laterality="R", view="CC", seed=0):
 
 @SCANNERS
 @pytest.mark.parametrize("laterality", ["R", "L"])
-def test_the_chest_wall_lies_where_the_device_puts_it(scanner, laterality):
-    """Back to back: a right breast's chest wall is at the right, unless the device mirrors."""
+def test_the_chest_wall_is_on_the_side_defined_by_the_device(scanner, laterality):
+    """The chest wall of a right breast is on the right, unless the device mirrors images."""
     image = make(scanner, laterality)
     wall_left = image.breast[:, 0].sum() > image.breast[:, -1].sum()
     assert wall_left == ((laterality == "L") != scanner.is_mirrored)
 
 
 @SCANNERS
-def test_both_sides_of_a_woman_are_mirror_images_but_for_the_label(scanner):
+def test_both_sides_of_a_patient_are_mirror_images_except_for_the_annotation(scanner):
     right, left = make(scanner, "R"), make(scanner, "L")
     np.testing.assert_array_equal(right.breast, left.breast[:, ::-1])
     np.testing.assert_array_equal(right.lesions, [mask[:, ::-1] for mask in left.lesions])
-    np.testing.assert_array_equal(right.look.values[right.breast], left.look.values[:, ::-1][right.breast])
+    np.testing.assert_array_equal(right.appearance.values[right.breast], left.appearance.values[:, ::-1][right.breast])
 
 
 @SCANNERS
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-def test_lesions_lie_in_the_breast_and_are_lighter_or_darker_than_around(scanner, view):
+def test_lesions_lie_in_the_breast_and_differ_from_their_surroundings(scanner, view):
     image = make(scanner, view=view)
-    assert image.look.values.shape == (SIZE, round(SIZE / scanner.receptor.aspect))
+    assert image.appearance.values.shape == (SIZE, round(SIZE / scanner.receptor.aspect))
     assert image.spacing_mm == scanner.receptor.field_mm / SIZE
     for mask in image.lesions:
         assert mask.any()
         assert not (mask & ~image.breast).any()
 
 
-def test_labels_are_burnt_in_but_in_raw_images():
+def test_annotations_are_burned_in_except_in_raw_images():
     for scanner in MAMMOGRAPHY_SCANNERS:
         image = make(scanner, "L")
-        corner = image.look.values[:20, :40] if scanner.is_mirrored else image.look.values[:20, -40:]
+        corner = image.appearance.values[:20, :40] if scanner.is_mirrored else image.appearance.values[:20, -40:]
         assert (corner.max() - corner.min() >= 0.5) != scanner.is_raw

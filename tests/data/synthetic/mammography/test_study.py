@@ -11,7 +11,7 @@ def draw(count, shares=SHARES):
     return [draw_study(shares, np.random.default_rng([7, number])) for number in range(count)]
 
 
-def test_patients_have_the_pathologies_asked_for():
+def test_patients_have_the_requested_pathologies():
     assert {study.worst_pathology for study in draw(20, {"normal": 1.0})} == {"normal"}
     counts = Counter(study.worst_pathology for study in draw(200))
     assert all(abs(counts[name] / 200 - share) < 0.1 for name, share in SHARES.items())
@@ -28,14 +28,14 @@ def test_one_breast_is_the_worse_and_either_side_may_be():
     assert 30 < worse[True] < 70
 
 
-def test_lesions_are_what_the_label_says():
+def test_lesions_agree_with_the_label():
     for study in draw(100):
         for side in study.sides:
             assert bool(side.lesions) == (side.pathology != "normal")
             assert any(lesion.is_malignant for lesion in side.lesions) == (side.pathology == "malignant")
 
 
-def test_three_or_four_different_views_and_every_breast_is_seen():
+def test_three_or_four_different_views_show_both_breasts():
     counts = Counter()
     for study in draw(200):
         names = {(side.laterality, view) for side, view in study.shots}

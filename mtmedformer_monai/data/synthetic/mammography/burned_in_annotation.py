@@ -1,4 +1,4 @@
-"""Letters beside the breast: which side and view it is, as markers and stickers say."""
+"""Burned-in annotations beside the breast: letters of laterality and view, as on lead markers and stickers."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "O": [[(0.2, 0), (0.55, 0), (0.75, 0.2), (0.75, 0.8), (0.55, 1), (0.2, 1), (0, 0.8), (0, 0.2), (0.2, 0)]],
     " ": [],
 }
-"""Strokes of each letter in a box of height 1, y downwards."""
+"""Strokes of each letter in a box of height 1, with y pointing down."""
 
 _ADVANCE = 1.1
 _SIZE = 0.038
 
 
 def draw_text(shape: tuple[int, int], text: str, corner: tuple[float, float], height: float) -> Field:
-    """Draws text (H, W) in [0, 1].
+    """Draws text and returns it as (H, W) in [0, 1].
 
     Args:
-        shape: rows and columns.
-        text: of `LETTERS`.
-        corner: x and y of its upper left corner.
-        height: of its letters in pixels.
+        shape: number of rows and columns.
+        text: text that consists of `LETTERS`.
+        corner: x and y of the upper left corner.
+        height: height of the letters in pixels.
     """
     curves = []
     for index, letter in enumerate(text):
@@ -43,13 +43,13 @@ def draw_text(shape: tuple[int, int], text: str, corner: tuple[float, float], he
 
 
 def text_box(text: str, height: float, line_share: float = 0.4) -> tuple[int, int]:
-    """Rows and columns of a text with some room around it."""
+    """Returns the number of rows and columns of a text with a margin."""
     margin = line_share * height
     return round(height + 2 * margin), round((len(text) - 1) * _ADVANCE * height + 0.8 * height + 2 * margin)
 
 
 def find_corner(breast: Mask, size: tuple[int, int], chest_wall_left: bool) -> tuple[int, int] | None:
-    """Top left pixel of a free box away from the chest wall, above the breast or else under it; None where none is."""
+    """Returns the upper left pixel of a free box opposite the chest wall, above or else below the breast, or None."""
     rows, columns = breast.shape
     gap = max(2, round(0.02 * rows))
     left = columns - size[1] - gap if chest_wall_left else gap
@@ -61,15 +61,15 @@ def find_corner(breast: Mask, size: tuple[int, int], chest_wall_left: bool) -> t
     return None
 
 
-def burn_label(image: Field, breast: Mask, text: str, chest_wall_left: bool, is_sticker: bool) -> Field:
-    """Burns a label in beside the breast, where there is room.
+def burn_in_annotation(image: Field, breast: Mask, text: str, chest_wall_left: bool, is_sticker: bool) -> Field:
+    """Burns an annotation into the image beside the breast, if there is enough space.
 
     Args:
         image: (H, W) in [0, 1].
-        breast: (H, W), kept free.
-        text: such as 'R MLO'.
-        chest_wall_left: the side that labels keep away from.
-        is_sticker: dark letters on a bright sticker, as on film, in place of bright letters.
+        breast: mask of the breast (H, W), which is not covered.
+        text: text such as 'R MLO'.
+        chest_wall_left: whether the chest wall is on the left; the annotation is placed on the opposite side.
+        is_sticker: whether to draw dark letters on a bright sticker, as on film, instead of bright letters.
     """
     height = max(5.0, _SIZE * image.shape[0])
     size = text_box(text, height)
