@@ -162,9 +162,9 @@ def _make_cohort(recipe: DemoRecipe, folder: Path) -> Path:
 
 
 def _report(output: Path, seconds: float) -> None:
-    figures = json.loads((output / "training/evaluation/metrics.json").read_text())
-    tasks = [name.removesuffix("_cases") for name in figures if name.endswith("_cases")]
-    known = {name: math.nan if value is None else value for name, value in figures.items()}
+    metrics = json.loads((output / "training/evaluation/metrics.json").read_text())
+    tasks = [name.removesuffix("_cases") for name in metrics if name.endswith("_cases")]
+    known = {name: math.nan if value is None else value for name, value in metrics.items()}
     shown = [path for part in ("training", "inference") for path in sorted((output / part).rglob("*.png"))]
     shown = [path for path in shown if "mlruns" not in path.parts]
     logger.info("\n== Metrics on held-out patients ==\n%s", table(known, tasks))

@@ -33,21 +33,21 @@ class MultiTaskMetric:
 
     Args:
         tasks: the network's tasks.
-        key_figures: {task: figure} where another than the task's `primary_figure` counts; higher must be better.
+        key_metrics: {task: figure} where another than the task's `primary_metric` counts; higher must be better.
         required: raise where no task has a figure. Without, the mean is NaN: for evaluations that choose no epoch, such
             as those of a small site in a federation.
     """
 
     def __init__(
-        self, tasks: Sequence[Task], key_figures: Mapping[str, str] | None = None, required: bool = True
+        self, tasks: Sequence[Task], key_metrics: Mapping[str, str] | None = None, required: bool = True
     ) -> None:
         self._required = required
         self._tasks = list(tasks)
         self._metrics = {task.name: task.make_metric() for task in tasks}
-        self._key_figures = {task.name: task.primary_figure for task in tasks} | dict(key_figures or {})
-        unknown = sorted(set(self._key_figures) - set(self._metrics))
+        self._key_metrics = {task.name: task.primary_metric for task in tasks} | dict(key_metrics or {})
+        unknown = sorted(set(self._key_metrics) - set(self._metrics))
         if unknown:
-            raise ValueError(f"key_figures expects names of tasks out of {sorted(self._metrics)}, got {unknown}.")
+            raise ValueError(f"key_metrics expects names of tasks out of {sorted(self._metrics)}, got {unknown}.")
 
     def attach(self, engine: Engine, name: str) -> None:
         """Registers on an evaluator (or trainer), as Ignite's metrics do."""
@@ -79,16 +79,16 @@ class MultiTaskMetric:
         """Writes all figures into the engine's metrics."""
         scores, weights = {}, {}
         for task_name, metric in self._metrics.items():
-            figures = metric.compute()
-            key = self._key_figures[task_name]
-            if key not in figures:
+            values = metric.compute()
+            key = self._key_metrics[task_name]
+            if key not in values:
                 raise ValueError(
-                    f"task {task_name!r} has no figure {key!r}, only {sorted(figures)}; set key_figures or the task's "
-                    "primary_figure to one of them."
+                    f"task {task_name!r} has no metric {key!r}, only {sorted(values)}; set key_metrics or the task's "
+                    "primary_metric to one of them."
                 )
-            scores[task_name] = figures[key]
-            weights[task_name] = weigh_cases(figures.get("cases", math.inf))
-            engine.state.metrics.update({f"{task_name}_{figure}": value for figure, value in figures.items()})
+            scores[task_name] = values[key]
+            weights[task_name] = weigh_cases(values.get("cases", math.inf))
+            engine.state.metrics.update({f"{task_name}_{metric}": value for metric, value in values.items()})
         engine.state.metrics[name] = _mean_of_known(scores, weights, self._required)
 
 

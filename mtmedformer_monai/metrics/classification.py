@@ -72,19 +72,19 @@ class ClassificationMetric:
         rows = gather_rows(self._rows, width).numpy()
         probs, target = rows[:, : self._num_classes], rows[:, self._num_classes :]
         if self._kind == "multilabel":
-            return _multilabel_figures(probs, target)
+            return _multilabel_metrics(probs, target)
         known = ~np.isnan(target[:, 0])
-        return _class_figures(probs[known], target[known, 0].astype(np.int64), self._kind)
+        return _class_metrics(probs[known], target[known, 0].astype(np.int64), self._kind)
 
 
-def _class_figures(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[str, float]:
+def _class_metrics(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[str, float]:
     """Figures of exclusive classes. probs: (B, K). target: (B,) class index."""
     names = ["auc", "f1", "accuracy", "ece", *(["kappa", "mae"] if kind == "ordinal" else [])]
     if len(target) == 0:
         return dict.fromkeys(names, float("nan")) | {"cases": 0.0}
     chosen = probs.argmax(axis=1)
     classes = [1] if kind == "binary" else range(probs.shape[1])
-    figures = {
+    metrics = {
         "auc": _nanmean([_auc(target == k, probs[:, k]) for k in classes]),
         "f1": _nanmean([_f1(target == k, chosen == k) for k in classes]),
         "accuracy": float((chosen == target).mean()),
@@ -92,11 +92,11 @@ def _class_figures(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[
         "cases": float(np.unique(target, return_counts=True)[1].min()),
     }
     if kind == "ordinal":
-        figures |= {"kappa": _kappa(target, chosen, probs.shape[1]), "mae": float(np.abs(chosen - target).mean())}
-    return figures
+        metrics |= {"kappa": _kappa(target, chosen, probs.shape[1]), "mae": float(np.abs(chosen - target).mean())}
+    return metrics
 
 
-def _multilabel_figures(probs: Floats, target: Floats) -> dict[str, float]:
+def _multilabel_metrics(probs: Floats, target: Floats) -> dict[str, float]:
     """Figures of independent labels. probs: (B, K). target: (B, K) of 0, 1 or NaN."""
     known = ~np.isnan(target)
     true, chosen = target > 0.5, probs >= 0.5

@@ -93,15 +93,15 @@ class DetectionMetric:
         """Returns the figures; NaN where no annotated image has a true box."""
         detections = gather_rows(self._detections, 2 + len(self._ious)).numpy()
         images = gather_rows(self._images, len(self._classes)).numpy()
-        figures: dict[tuple[str, float, str], float] = {}
+        metrics: dict[tuple[str, float, str], float] = {}
         for k, name in enumerate(self._classes):
             of_class = detections[detections[:, 0] == k]
             num_targets = int(images[:, k].sum())
             for t, iou in enumerate(self._ious):
                 scores, hits = of_class[:, 1], of_class[:, 2 + t] > 0
-                figures["ap", iou, name] = average_precision(scores, hits, num_targets)
-                figures["froc", iou, name] = froc_score(scores, hits, num_targets, len(images))
-        return self._summarize(figures) | {"cases": float(images.sum())}
+                metrics["ap", iou, name] = average_precision(scores, hits, num_targets)
+                metrics["froc", iou, name] = froc_score(scores, hits, num_targets, len(images))
+        return self._summarize(metrics) | {"cases": float(images.sum())}
 
     def _add_image(self, output: Tensor, rows: Tensor) -> None:
         """Matches one image's detections. rows: (N, 5) true boxes."""
@@ -115,10 +115,10 @@ class DetectionMetric:
             columns = np.vstack([np.full(len(scores), k), scores, hits])
             self._detections.append(torch.from_numpy(columns.T).double())
 
-    def _summarize(self, figures: dict[tuple[str, float, str], float]) -> dict[str, float]:
+    def _summarize(self, metrics: dict[tuple[str, float, str], float]) -> dict[str, float]:
         summary: dict[str, float] = {}
         for kind in ("ap", "froc"):
-            of_kind = {(iou, name): value for (k, iou, name), value in figures.items() if k == kind}
+            of_kind = {(iou, name): value for (k, iou, name), value in metrics.items() if k == kind}
             summary[kind] = _nanmean(list(of_kind.values()))
             if len(self._ious) > 1:
                 summary |= {

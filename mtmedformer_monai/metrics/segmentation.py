@@ -13,7 +13,7 @@ from torch import Tensor
 from .gather import gather_rows
 
 _DICE, _HAUSDORFF, _OVERLAP, _AREA = range(4)
-_FIGURES = 4
+_NUM_METRICS = 4
 
 
 class SegmentationMetric:
@@ -66,13 +66,13 @@ class SegmentationMetric:
 
     def compute(self) -> dict[str, float]:
         """Returns the figures; NaN where no image was annotated."""
-        rows = gather_rows(self._rows, len(self._structures) * _FIGURES)
-        rows = rows.reshape(len(rows), len(self._structures), _FIGURES)
+        rows = gather_rows(self._rows, len(self._structures) * _NUM_METRICS)
+        rows = rows.reshape(len(rows), len(self._structures), _NUM_METRICS)
         pooled = 2 * rows[..., _OVERLAP].nansum(dim=0) / rows[..., _AREA].nansum(dim=0)
-        figures = {"dice": rows[..., _DICE].nanmean(dim=0), "dice_pooled": pooled}
+        metrics = {"dice": rows[..., _DICE].nanmean(dim=0), "dice_pooled": pooled}
         if self._hausdorff:
-            figures["hausdorff95"] = rows[..., _HAUSDORFF].nanmean(dim=0)
-        named = {key: value for name, values in figures.items() for key, value in self._named(name, values).items()}
+            metrics["hausdorff95"] = rows[..., _HAUSDORFF].nanmean(dim=0)
+        named = {key: value for name, values in metrics.items() for key, value in self._named(name, values).items()}
         cases = (~rows[..., _DICE].isnan()).sum(dim=0)
         return named | {"cases": float(min(cases[cases > 0].tolist(), default=0))}
 
@@ -81,9 +81,9 @@ class SegmentationMetric:
         overlap = (predicted & true).sum(dim=(2, 3))
         area = predicted.sum(dim=(2, 3)) + true.sum(dim=(2, 3))
         dice = compute_dice(predicted.float(), true.float(), ignore_empty=True)
-        figures = torch.stack([dice, self._distances(predicted, true, annotated), overlap, area], dim=2).double()
-        figures[~annotated] = torch.nan
-        return figures
+        metrics = torch.stack([dice, self._distances(predicted, true, annotated), overlap, area], dim=2).double()
+        metrics[~annotated] = torch.nan
+        return metrics
 
     def _distances(self, predicted: Tensor, true: Tensor, annotated: Tensor) -> Tensor:
         """Hausdorff 95 in pixels, float (B, S); NaN where not annotated or either mask is empty."""

@@ -46,7 +46,7 @@ class Task(ABC):
         weight: fixed weight of its loss in the hybrid loss.
 
     Attributes:
-        primary_figure: the figure of its metric that stands for the task in the key metric; higher is better.
+        primary_metric: the figure of its metric that stands for the task in the key metric; higher is better.
         pyramid_levels: indices of the pyramid's maps that its decoder looks at, finest 0; others may be missing.
         classes: names of its classes, in the order of its scores; none by default.
         structures: names of the masks that it predicts, in the order of `masks`; none by default.
@@ -55,7 +55,7 @@ class Task(ABC):
         self_supervised: whether its targets come from the image itself, so that every image has one.
     """
 
-    primary_figure: str = ""
+    primary_metric: str = ""
     pyramid_levels: Sequence[int] = ()
     classes: Sequence[str] = ()
     structures: Sequence[str] = ()
@@ -170,7 +170,7 @@ class Task(ABC):
         return mean_of_samples(samples), {"std": std_of_samples(self.activate(samples))}
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
         """A finding of `describe` with what is uncertain in it; as it is by default.
 

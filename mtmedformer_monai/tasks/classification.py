@@ -152,7 +152,7 @@ class ClassificationTask(Task):
         ValueError: unknown kind, classes that don't fit it, or a condition of another form.
     """
 
-    primary_figure = "auc"
+    primary_metric = "auc"
     pyramid_levels = (1,)
     describes_image = True
 
@@ -250,14 +250,14 @@ class ClassificationTask(Task):
         return joint, {"entropy": entropy, "mutual_information": information, "std": std_of_samples(probs)}
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
         """Adds `entropy` and `mutual_information` in nats (multi-label: by class), and `std` of each probability."""
         joint = {
-            name: named(self.classes, figures[name]) if figures[name].ndim else round(float(figures[name]), 6)
+            name: named(self.classes, measures[name]) if measures[name].ndim else round(float(measures[name]), 6)
             for name in ("entropy", "mutual_information")
         }
-        return finding | {UNCERTAINTY: {**joint, "std": named(self.classes, figures["std"])}}
+        return finding | {UNCERTAINTY: {**joint, "std": named(self.classes, measures["std"])}}
 
     def last_layer(self, decoder: nn.Module) -> nn.Linear | None:
         """The pooling's `logits`."""

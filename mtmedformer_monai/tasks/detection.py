@@ -48,7 +48,7 @@ class DetectionTask(Task):
         match_iou: overlap from which a box counts as found, in the metrics.
     """
 
-    primary_figure = "ap"
+    primary_metric = "ap"
     has_boxes = True
 
     def __init__(
@@ -99,7 +99,7 @@ class DetectionTask(Task):
         points = output[0, :, BoxRow.POINT].float()
         output = keep_annotated(output, annotated[:, None, None])
         boxes = torch.where(annotated[:, None, None], target.float(), -1.0)
-        heat, nearest = centre_map(points, boxes, len(self.classes)).max(dim=3)
+        heat, nearest = center_map(points, boxes, len(self.classes)).max(dim=3)
         strength, chosen = heat.max(dim=2)
         strength = torch.where(strength >= POSITIVE, strength, 0.0)
         weight = strength.sum(dim=1).clamp(min=1.0)
@@ -174,15 +174,15 @@ class DetectionTask(Task):
         point has no say in where the box is.
         """
         joint = samples[0].clone()
-        joint[..., BoxRow.LOGITS], figures = combine_sigmoids(samples[..., BoxRow.LOGITS])
+        joint[..., BoxRow.LOGITS], measures = combine_sigmoids(samples[..., BoxRow.LOGITS])
         weights = samples[..., BoxRow.LOGITS].sigmoid().amax(dim=-1, keepdim=True).clamp(min=1e-12)
         shares, boxes = weights / weights.sum(dim=0), samples[..., BoxRow.BOX]
         joint[..., BoxRow.BOX] = boxes[0] + (shares * (boxes - boxes[0])).sum(dim=0)
-        figures["box_std"] = (shares * (boxes - joint[..., BoxRow.BOX]) ** 2).sum(dim=0).sqrt()
-        return joint, figures
+        measures["box_std"] = (shares * (boxes - joint[..., BoxRow.BOX]) ** 2).sum(dim=0).sqrt()
+        return joint, measures
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
         """Adds to each box `std` of its edges in columns and in rows, in the source's pixels, and its `score_std`.
 
@@ -194,9 +194,9 @@ class DetectionTask(Task):
             distance = (output[:, BoxRow.BOX].double() - torch.tensor(box["box"], dtype=torch.float64)).abs().sum(dim=1)
             distance += (output[:, BoxRow.LOGITS][:, index].double() - box["score"]).abs()
             point = int(distance.argmin())
-            edges = figures["box_std"][point].double().square().reshape(2, 2).mean(dim=0)  # x of both edges, y of both
+            edges = measures["box_std"][point].double().square().reshape(2, 2).mean(dim=0)  # x of both edges, y of both
             spread = [round(value, 2) for value in (to_source.square() @ edges).sqrt().tolist()]
-            boxes.append(box | {"std": spread, "score_std": round(float(figures["std"][point, index]), 6)})
+            boxes.append(box | {"std": spread, "score_std": round(float(measures["std"][point, index]), 6)})
         return finding | {"boxes": boxes}
 
     def restrict(self, known: Sequence[str]) -> Task:
@@ -220,7 +220,7 @@ def _loss_of_known(task: DetectionTask, output: Tensor, target: Tensor, known: S
     return alone.loss(output[..., keep], torch.cat([target[..., BoxRow.BOX], moved[..., None]], dim=-1))
 
 
-def centre_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
+def center_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
     """Height of each box's Gaussian at each point of the stride that is responsible for it.
 
     Args:

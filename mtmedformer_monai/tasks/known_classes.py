@@ -38,7 +38,7 @@ class KnownClasses(Task):
         self, task: Task, known: Sequence[int], loss: RestrictedLoss, is_annotated: RestrictedAnnotated
     ) -> None:
         super().__init__(task.name, task.weight)
-        self.primary_figure, self.pyramid_levels = task.primary_figure, task.pyramid_levels
+        self.primary_metric, self.pyramid_levels = task.primary_metric, task.pyramid_levels
         self.classes, self.structures = task.classes, task.structures
         self.has_boxes, self.describes_image = task.has_boxes, task.describes_image
         self._task, self._known, self._loss, self._is_annotated = task, list(known), loss, is_annotated

@@ -30,7 +30,7 @@ class ReconstructionTask(Task):
         weight: fixed weight of the loss.
     """
 
-    primary_figure = "psnr"
+    primary_metric = "psnr"
     self_supervised = True
     pyramid_levels = (0,)
 

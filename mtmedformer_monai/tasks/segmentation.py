@@ -66,7 +66,7 @@ class SegmentationTask(Task):
         decoder_depth: separable convolutions in the decoder.
     """
 
-    primary_figure = "dice"
+    primary_metric = "dice"
     pyramid_levels = (0,)
 
     def __init__(
@@ -144,18 +144,18 @@ class SegmentationTask(Task):
 
         The disagreement is the mean of 1 - Dice between a sample's mask and the joint one.
         """
-        joint, figures = combine_sigmoids(samples)
+        joint, measures = combine_sigmoids(samples)
         masks, mask = self.masks(self.activate(samples)), self.masks(self.activate(joint))
         overlap = (masks & mask).sum(dim=(3, 4))
         area = masks.sum(dim=(3, 4)) + mask.sum(dim=(2, 3))
-        figures["disagreement"] = torch.where(area > 0, 1.0 - 2.0 * overlap / area.clamp(min=1), 0.0).mean(dim=0)
-        return joint, figures
+        measures["disagreement"] = torch.where(area > 0, 1.0 - 2.0 * overlap / area.clamp(min=1), 0.0).mean(dim=0)
+        return joint, measures
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
         """Adds `disagreement` by structure, in [0, 1]."""
-        return finding | {UNCERTAINTY: {"disagreement": named(self.structures, figures["disagreement"])}}
+        return finding | {UNCERTAINTY: {"disagreement": named(self.structures, measures["disagreement"])}}
 
 
 def dice_loss(logits: Tensor, target: Tensor, annotated: Tensor, batch: bool, smooth: float = 1.0) -> Tensor:

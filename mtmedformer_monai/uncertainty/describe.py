@@ -29,13 +29,13 @@ class KeepUncertaintyd(Transform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the item with plain outputs, and `uncertainty` beside them."""
         item = dict(data)
-        figures: dict[str, dict[str, Tensor]] = {}
+        measures: dict[str, dict[str, Tensor]] = {}
         for name, value in item[self.pred_key].items():
-            task, dot, figure = name.partition(".")
+            task, dot, measure = name.partition(".")
             if dot:
-                figures.setdefault(task, {})[figure] = torch.as_tensor(value)  # decollation makes scalars floats
+                measures.setdefault(task, {})[measure] = torch.as_tensor(value)  # decollation makes scalars floats
         item[self.pred_key] = {name: value for name, value in item[self.pred_key].items() if "." not in name}
-        item[UNCERTAINTY] = figures
+        item[UNCERTAINTY] = measures
         return item
 
 

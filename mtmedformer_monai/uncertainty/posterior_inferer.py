@@ -93,8 +93,8 @@ class PosteriorInferer(Inferer):
     def _summarize(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         for task in self._tasks:
-            outputs[task.name], figures = task.combine_samples(samples[task.name].float())
-            outputs |= {f"{task.name}.{figure}": value for figure, value in figures.items()}
+            outputs[task.name], measures = task.combine_samples(samples[task.name].float())
+            outputs |= {f"{task.name}.{measure}": value for measure, value in measures.items()}
         return outputs
 
     def _check(self, network: nn.Module) -> None:

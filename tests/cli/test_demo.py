@@ -27,13 +27,13 @@ SIZES = ["--patients", "400", "--epochs", "24", "--image-size", "64"]
 PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation/examples.png")
 
 
-def test_demo_reaches_its_figures(tmp_path, caplog):
+def test_demo_reaches_its_thresholds(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="mtmedformer")
     bundle = ROOT / "bundles/chest_xray_multitask"
     assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0
-    figures = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
-    missed = {name: figures[name] for name, least in THRESHOLDS.items() if figures[name] < least}
-    assert not missed, figures
+    metrics = json.loads((tmp_path / "training/evaluation/metrics.json").read_text())
+    missed = {name: metrics[name] for name, least in THRESHOLDS.items() if metrics[name] < least}
+    assert not missed, metrics
     overlays = list((tmp_path / "inference").glob("*_overlay.png"))
     assert len(overlays) == 1
     for picture in [*(tmp_path / name for name in PICTURES), *overlays]:

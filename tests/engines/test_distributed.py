@@ -31,8 +31,8 @@ def worker(rank: int, port: int, folder: str) -> None:
         RunSummary(training.tasks, str(out), history),
         Progress(training.evaluator),
     ).run()
-    figures: dict[str, Any] = {"train": training.trainer.state.metrics, "validation": training.evaluator.state.metrics}
-    torch.save({"figures": figures, "network": training.network.state_dict()}, Path(folder) / f"{rank}.pt")
+    metrics: dict[str, Any] = {"train": training.trainer.state.metrics, "validation": training.evaluator.state.metrics}
+    torch.save({"metrics": metrics, "network": training.network.state_dict()}, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -46,7 +46,7 @@ def test_one_writes_and_all_agree(tmp_path):
     assert {p.name for p in (tmp_path / "of_0").iterdir()} == written
     assert not (tmp_path / "of_1").exists()
     for part in ("train", "validation"):
-        assert not any(math.isnan(v) for k, v in first["figures"][part].items() if k.startswith("loss"))
-        assert first["figures"][part] == pytest.approx(second["figures"][part], nan_ok=True)
+        assert not any(math.isnan(v) for k, v in first["metrics"][part].items() if k.startswith("loss"))
+        assert first["metrics"][part] == pytest.approx(second["metrics"][part], nan_ok=True)
     assert all(torch.equal(v, second["network"][k]) for k, v in first["network"].items())
     TinyNetwork().load_state_dict(load_checkpoint(tmp_path / "of_0" / "model.pt"))

@@ -24,7 +24,7 @@ class Oracle(torch.nn.Module):
 
 def evaluate(network=None, items=None, **arguments) -> SupervisedEvaluator:
     tasks = make_tasks()
-    metric = MultiTaskMetric(tasks, arguments.pop("key_figures", None), arguments.pop("required", True))
+    metric = MultiTaskMetric(tasks, arguments.pop("key_metrics", None), arguments.pop("required", True))
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(make_items() if items is None else items), batch_size=3),
@@ -37,7 +37,7 @@ def evaluate(network=None, items=None, **arguments) -> SupervisedEvaluator:
     return evaluator
 
 
-def test_all_figures_and_their_mean():
+def test_all_metrics_and_their_mean():
     metrics = evaluate().state.metrics
     assert metrics["lung_dice"] == metrics["finding_auc"] == metrics["mean_score"] == 1.0
     assert metrics["finding_accuracy"] == 1.0
@@ -65,9 +65,9 @@ def test_partial_labels_leave_their_task_out():
     assert evaluate(items=without_key).state.metrics["mean_score"] == 1.0
 
 
-def test_key_figures_are_chosen_by_task():
+def test_key_metrics_are_chosen_by_task():
     torch.manual_seed(0)
-    metrics = evaluate(TinyNetwork(), key_figures={"finding": "accuracy"}).state.metrics
+    metrics = evaluate(TinyNetwork(), key_metrics={"finding": "accuracy"}).state.metrics
     lung, finding = metrics["lung_cases"], metrics["finding_cases"]
     lung, finding = lung / (lung + 20), finding / (finding + 20)
     expected = (lung * metrics["lung_dice"] + finding * metrics["finding_accuracy"]) / (lung + finding)
@@ -77,13 +77,13 @@ def test_key_figures_are_chosen_by_task():
 class Fixed:
     """A task whose figure and cases are given."""
 
-    primary_figure = "dice"
+    primary_metric = "dice"
 
-    def __init__(self, name, figures):
-        self.name, self._figures = name, figures
+    def __init__(self, name, values):
+        self.name, self._values = name, values
 
     def make_metric(self):
-        return SimpleNamespace(compute=lambda: self._figures)
+        return SimpleNamespace(compute=lambda: self._values)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ class Fixed:
     ],
     ids=["few cases weigh little", "cases not told", "no case"],
 )
-def test_the_mean_weighs_figures_by_their_cases(box, expected):
+def test_the_mean_weights_metrics_by_their_cases(box, expected):
     metric = MultiTaskMetric([Fixed("lung", {"dice": 0.9, "cases": 80.0}), Fixed("box", box)])  # 80 / (80 + 20)
     engine = SimpleNamespace(state=SimpleNamespace(metrics={}))
     metric.compute(engine, "mean_score")
@@ -127,10 +127,10 @@ def test_divergence_is_named():
 
 
 @pytest.mark.parametrize(
-    ("key_figures", "message"),
-    [({"heart": "dice"}, r"got \['heart'\]"), ({"lung": "sharpness"}, "no figure 'sharpness'")],
-    ids=["task", "figure"],
+    ("key_metrics", "message"),
+    [({"heart": "dice"}, r"got \['heart'\]"), ({"lung": "sharpness"}, "no metric 'sharpness'")],
+    ids=["task", "metric"],
 )
-def test_wrong_key_figures_are_named(key_figures, message):
+def test_wrong_key_metrics_are_named(key_metrics, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(key_figures=key_figures)
+        evaluate(key_metrics=key_metrics)

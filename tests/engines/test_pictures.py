@@ -94,7 +94,7 @@ def test_evaluator_by_itself_leaves_examples(tmp_path):
     assert (tmp_path / "examples.png").stat().st_size > 5000
 
 
-def test_curves_pass_over_undefined_figures(tmp_path):
+def test_curves_skip_undefined_metrics(tmp_path):
     training = build_training(1)
     history = History(str(tmp_path / "history.json"), training.evaluator)
     history._rows = [

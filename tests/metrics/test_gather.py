@@ -17,7 +17,7 @@ def batches() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     return probs, torch.tensor([0.0, 1, 1, 0, 1]), torch.rand(5, 1, 8, 8), (torch.rand(5, 1, 8, 8) > 0.5).float()
 
 
-def figures(part: slice) -> dict[str, float]:
+def metrics_of(part: slice) -> dict[str, float]:
     probs, labels, maps, masks = (b[part] for b in batches())
     classes, structures = ClassificationMetric(["a", "b"], "binary"), SegmentationMetric(["lung"])
     classes.update(probs, labels)
@@ -29,7 +29,7 @@ def figures(part: slice) -> dict[str, float]:
 def worker(rank: int, port: int, folder: str) -> None:
     torch.set_num_threads(1)  # OpenMP's threads don't survive a fork
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.save(figures(slice(0, 2) if rank == 0 else slice(2, 5)), Path(folder) / f"{rank}.pt")
+    torch.save(metrics_of(slice(0, 2) if rank == 0 else slice(2, 5)), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 

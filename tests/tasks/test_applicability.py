@@ -42,12 +42,12 @@ def test_metrics_and_loss_are_those_of_the_task_without_a_condition():
     bare = ClassificationTask("pneumonia_type", ["bacterial", "viral"], "binary")
     logits, target = torch.tensor([[0.3], [-1.0]]), torch.tensor([1.0, 0.0])
     assert torch.equal(TYPE.loss(logits, target), bare.loss(logits, target))
-    figures = []
+    metrics = []
     for task in (TYPE, bare):
         metric = task.make_metric()
         metric.update(task.activate(logits), target)
-        figures.append(metric.compute())
-    assert figures[0] == pytest.approx(figures[1], nan_ok=True)
+        metrics.append(metric.compute())
+    assert metrics[0] == pytest.approx(metrics[1], nan_ok=True)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from monai.data.box_utils import box_pair_giou
 
 from mtmedformer_monai.keys import BOXES
 from mtmedformer_monai.tasks import DetectionTask
-from mtmedformer_monai.tasks.detection import centre_map, generalized_iou, soft_focal
+from mtmedformer_monai.tasks.detection import center_map, generalized_iou, soft_focal
 from mtmedformer_monai.tasks.detection_head import points_of
 
 NAN = float("nan")
@@ -28,7 +28,7 @@ def target_of(*rows: list[float], size: int = 3) -> torch.Tensor:
 def perfect(task: DetectionTask, target: torch.Tensor) -> torch.Tensor:
     """The output that the loss asks for: the centre map, and at each point the box that it learns."""
     points = grid()
-    heat, nearest = centre_map(points, target, len(task.classes)).max(dim=3)
+    heat, nearest = center_map(points, target, len(task.classes)).max(dim=3)
     boxes = target[0, nearest[0, :, 0], :4]
     logits = heat.clamp(1e-12, 1 - 1e-12).logit().clamp(-SURE, SURE)[0]
     return torch.cat([boxes, points, logits], dim=1)[None]
@@ -87,7 +87,7 @@ def test_the_perfect_output_is_read_as_the_boxes():
 def test_each_box_belongs_to_one_stride_and_to_the_point_nearest_to_its_centre():
     points = grid(512)
     for side, stride in [(1, 8), (20, 8), (64, 8), (65, 16), (128, 16), (129, 32), (500, 32)]:
-        heat = centre_map(points, target_of([3, 5, 3 + side, 5 + side / 2, 0]), 1)[0, :, 0, 0]
+        heat = center_map(points, target_of([3, 5, 3 + side, 5 + side / 2, 0]), 1)[0, :, 0, 0]
         assert points[heat > 0, 2].unique().tolist() == [stride]
         assert heat.max() == 1.0
         nearest = points[heat.argmax()]
@@ -97,7 +97,7 @@ def test_each_box_belongs_to_one_stride_and_to_the_point_nearest_to_its_centre()
 
 def test_heights_of_a_box_by_hand():
     # The centre is (20, 10), standard deviations are 0.16 sides: 6.4 and 3.2.
-    heat = centre_map(grid(), target_of([0, 0, 40, 20, 0]), 1)[0, :, 0, 0].reshape(-1)[:64].reshape(8, 8)
+    heat = center_map(grid(), target_of([0, 0, 40, 20, 0]), 1)[0, :, 0, 0].reshape(-1)[:64].reshape(8, 8)
     assert heat[1, 2].item() == 1.0  # (20, 12), the nearest
     assert heat[1, 3].item() == pytest.approx(math.exp(-0.5 * ((8 / 6.4) ** 2 + (2 / 3.2) ** 2)))  # (28, 12)
     assert heat[0, 2].item() == pytest.approx(math.exp(-0.5 * (6 / 3.2) ** 2))  # (20, 4)
@@ -115,8 +115,8 @@ def test_points_far_from_a_centre_learn_no_box():
 def test_classes_have_maps_of_their_own_and_the_order_of_boxes_never_matters():
     rows = [[20, 33, 31, 49, 0], [40, 8, 62, 30, 1]]
     first, second = target_of(*rows), target_of(*rows[::-1])
-    heat = centre_map(grid(), first, 2).amax(dim=3)
-    assert torch.equal(heat, centre_map(grid(), second, 2).amax(dim=3))
+    heat = center_map(grid(), first, 2).amax(dim=3)
+    assert torch.equal(heat, center_map(grid(), second, 2).amax(dim=3))
     assert not ((heat[0, :, 0] > 0.3) & (heat[0, :, 1] > 0.3)).any()
     task, output = DetectionTask("t", ["mass", "nodule"]), torch.rand(1, 84, 9) * 10
     output[..., 4:7] = grid()

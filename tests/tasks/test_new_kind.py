@@ -64,7 +64,7 @@ class MeanError:
 class ThicknessTask(Task):
     """Breast thickness (1, H, W) in cm: a regression; what is thicker than 4 cm is drawn."""
 
-    primary_figure = "closeness"
+    primary_metric = "closeness"
     pyramid_levels = (0,)
     structures = ("thick",)
 
@@ -97,8 +97,8 @@ class ThicknessTask(Task):
     def negative_log_likelihood(self, output, target):
         return 0.5 * (output - target).square().double().nan_to_num().flatten(1).mean(dim=1).sum()
 
-    def describe_uncertainty(self, finding, output, figures, to_source):
-        return finding | {UNCERTAINTY: float(figures["std"].mean())}
+    def describe_uncertainty(self, finding, output, measures, to_source):
+        return finding | {UNCERTAINTY: float(measures["std"].mean())}
 
 
 TASKS = [ThicknessTask("thickness"), ClassificationTask("finding", ["no", "yes"], "binary")]

@@ -24,15 +24,15 @@ def test_nothing_hidden_costs_exactly_nothing():
     assert output.grad.abs().sum() == 0.0
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     metric = ReconstructionTask().make_metric()
     target = torch.full((2, 1, 1, 2), torch.nan)
     target[0, 0, 0, 0] = 0.5
     metric.update(torch.full((2, 1, 1, 2), 0.4), target)
-    figures = metric.compute()
-    assert figures["mae"] == pytest.approx(0.1)
-    assert figures["psnr"] == pytest.approx(20.0)  # -10 log10 0.01
-    assert figures["cases"] == 1
+    metrics = metric.compute()
+    assert metrics["mae"] == pytest.approx(0.1)
+    assert metrics["psnr"] == pytest.approx(20.0)  # -10 log10 0.01
+    assert metrics["cases"] == 1
     metric.reset()
     assert math.isnan(metric.compute()["psnr"])
 

@@ -55,8 +55,8 @@ def draw_curves(history: History, tasks: Sequence[Task], path: str | Path) -> No
     for index, task in enumerate(tasks):
         for part, label in (("train", None), ("validation", task.name)):
             _plot(by_task, rows, part, f"{LOSS}_{task.name}", color_of(index), label)
-        name = f"{task.name}_{task.primary_figure}"
-        _plot(scores, rows, "validation", name, color_of(index), f"{task.name}: {task.primary_figure}")
+        name = f"{task.name}_{task.primary_metric}"
+        _plot(scores, rows, "validation", name, color_of(index), f"{task.name}: {task.primary_metric}")
     if history.key_metric is not None:
         _plot(scores, rows, "validation", history.key_metric, INK, history.key_metric)
     _finish(by_task, "Loss by task (dashed: training)", history)

@@ -169,10 +169,10 @@ class MLflowTracker:
         from mlflow.entities import Metric
 
         epoch, now = engine.state.epoch, int(time.time() * 1000)
-        figures = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
+        values = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
         if self._evaluator is not None and self._evaluator.state.epoch == epoch:
-            figures |= _prefixed("validation", self._evaluator)
-        metrics = [Metric(name, value, now, epoch) for name, value in figures.items()]
+            values |= _prefixed("validation", self._evaluator)
+        metrics = [Metric(name, value, now, epoch) for name, value in values.items()]
         self._handler.client.log_batch(self._handler.cur_run.info.run_id, metrics=metrics)
 
     def _finish(self) -> None:

@@ -26,9 +26,9 @@ class Progress:
         bar: True or False forces the bar; None looks at the terminal.
     """
 
-    def __init__(self, evaluator: Engine | None = None, figures: tuple[str, ...] = (), bar: bool | None = None) -> None:
+    def __init__(self, evaluator: Engine | None = None, metrics: tuple[str, ...] = (), bar: bool | None = None) -> None:
         self._evaluator = evaluator
-        self._figures = tuple(figures)
+        self._metrics = tuple(metrics)
         self._wants_bar = sys.stderr.isatty() if bar is None else bar
         self._bar: Any = None
         self._started = time.monotonic()
@@ -66,7 +66,7 @@ class Progress:
         parts = [f"epoch {epoch}/{last}", *_shown({"loss": engine.state.metrics.get("loss", math.nan)})]
         if self._evaluator is not None and self._evaluator.state.epoch == epoch:
             metrics = self._evaluator.state.metrics
-            names = [*self._figures, self._evaluator.state.key_metric_name]
+            names = [*self._metrics, self._evaluator.state.key_metric_name]
             parts += _shown({name: metrics.get(name, math.nan) for name in names if name})
         left = f", {duration(seconds * (last - epoch))} left" if epoch < last else ""
         return "  ".join(parts) + f"  ({duration(seconds)} an epoch{left})"
@@ -85,5 +85,5 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _shown(figures: dict[str, float]) -> list[str]:
-    return [f"{name} {value:.3f}" for name, value in figures.items() if not math.isnan(value)]
+def _shown(metrics: dict[str, float]) -> list[str]:
+    return [f"{name} {value:.3f}" for name, value in metrics.items() if not math.isnan(value)]

@@ -43,17 +43,17 @@ class RunSummary:
         if idist.get_rank() != 0:
             return
         best = self._history.best() if self._history is not None else None
-        figures = dict(best["validation"] if best is not None else engine.state.metrics)
-        content = {"epoch": best["epoch"], **figures} if best is not None else figures
+        metrics = dict(best["validation"] if best is not None else engine.state.metrics)
+        content = {"epoch": best["epoch"], **metrics} if best is not None else metrics
         write_json(self._folder / "metrics.json", content)
         of_epoch = f" of epoch {best['epoch']}, the best" if best is not None else ""
-        _logger.info("Figures%s:\n%s", of_epoch, table(figures, self._tasks))
+        _logger.info("Metrics%s:\n%s", of_epoch, table(metrics, self._tasks))
         pictures = sorted(self._folder.glob("*.png"))
-        _logger.info("Figures as a file: %s", self._folder / "metrics.json")
+        _logger.info("Metrics written to %s", self._folder / "metrics.json")
         _logger.info("Pictures: %s", ", ".join(map(str, pictures)) or "none")
 
 
-def table(figures: Mapping[str, float], tasks: Sequence[str]) -> str:
+def table(metrics: Mapping[str, float], tasks: Sequence[str]) -> str:
     """Lines of text: a task and its figures each, then what belongs to no task.
 
     Args:
@@ -61,7 +61,7 @@ def table(figures: Mapping[str, float], tasks: Sequence[str]) -> str:
         tasks: names; of two that fit a figure, the longer one has it (`opacity_box_ap`).
     """
     groups: dict[str, list[str]] = {task: [] for task in [*tasks, ""]}
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if name == "loss" or name.startswith("loss_"):
             continue
         task = max((t for t in tasks if name.startswith(f"{t}_")), key=len, default="")

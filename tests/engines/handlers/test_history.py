@@ -29,7 +29,7 @@ def test_best_is_the_first_of_equals_by_the_key_metric(tmp_path):
     assert history.best()["epoch"] == 3
 
 
-def test_undefined_figures_are_null_in_the_file(tmp_path):
+def test_undefined_metrics_are_null_in_the_file(tmp_path):
     path = tmp_path / "h.json"
     write_json(path, [{"epoch": 1, "train": {"loss": math.nan}, "validation": {"a": math.inf, "b": 1.5}}])
     assert "NaN" not in path.read_text()

@@ -39,12 +39,12 @@ def train(store, experiment: str, max_epochs: int = 1, before=None, **options):
     return training, tracker
 
 
-def test_figures_of_both_engines_and_artifacts(store, tmp_path):
+def test_metrics_of_both_engines_and_artifacts(store, tmp_path):
     (tmp_path / "curves.png").write_bytes(b"picture")
     training, _ = train(
-        store, "figures", 2, artifacts=[str(tmp_path)], parameters={"seed": 3}, iteration_interval=1, run_name="one"
+        store, "metrics", 2, artifacts=[str(tmp_path)], parameters={"seed": 3}, iteration_interval=1, run_name="one"
     )
-    (run,) = runs(store, "figures")
+    (run,) = runs(store, "metrics")
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "one"
     assert run.data.params["seed"] == "3"

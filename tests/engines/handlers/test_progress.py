@@ -10,7 +10,7 @@ from tests.engines.tiny_training import build_training
 
 def test_a_line_an_epoch(caplog, capsys):
     training = build_training(2)
-    training.attach(Progress(training.evaluator, figures=("lung_dice",), bar=False))
+    training.attach(Progress(training.evaluator, metrics=("lung_dice",), bar=False))
     with caplog.at_level(logging.INFO, logger="mtmedformer_monai.engines.handlers.progress"):
         training.run()
     first, last = (r.getMessage() for r in caplog.records if r.name == "mtmedformer_monai.engines.handlers.progress")
