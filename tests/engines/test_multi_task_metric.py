@@ -114,7 +114,7 @@ def test_drives_monai_stock_checkpoint(tmp_path):
 
 def test_nothing_annotated_is_an_error():
     items = [{"image": item["image"]} for item in make_items()]
-    with pytest.raises(ValueError, match=r"no task of .*check the datalist's validation list"):
+    with pytest.raises(ValueError, match=r"none of the tasks .*check the datalist's validation list"):
         evaluate(items=items)
     assert math.isnan(evaluate(items=items, required=False).state.metrics["mean_score"])
 
@@ -122,7 +122,7 @@ def test_nothing_annotated_is_an_error():
 def test_divergence_is_named():
     metric, task = MultiTaskMetric(make_tasks()), "lung"
     output = {"pred": {task: torch.full((1, 1, 4, 4), torch.nan)}, "label": {task: torch.zeros(1, 1, 4, 4)}}
-    with pytest.raises(ValueError, match="task 'lung' gave values that are not finite"):
+    with pytest.raises(ValueError, match="task 'lung' returned non-finite values"):
         metric.update(SimpleNamespace(state=SimpleNamespace(output=output)))
 
 

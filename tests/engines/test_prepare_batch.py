@@ -35,7 +35,7 @@ def test_moves_to_the_device():
 
 def test_missing_target_is_an_error_in_training_only():
     items = {k: v for k, v in batch().items() if k != "finding"}
-    with pytest.raises(KeyError, match=r"none of \['finding'\]; put LoadTargetsd"):
+    with pytest.raises(KeyError, match=r"none of \['finding'\]; add LoadTargetsd"):
         PrepareMultiTaskBatch(make_tasks())(items)
     _, targets = PrepareMultiTaskBatch(make_tasks(), require_targets=False)(items)
     assert set(targets) == {"lung"}

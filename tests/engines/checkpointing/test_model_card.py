@@ -38,12 +38,12 @@ def test_equal_ones_pass_in_silence(weights, caplog):
 @pytest.mark.parametrize(
     ("tasks", "size", "message"),
     [
-        (TASKS, (128, 128), r"image_size is \[64, 48\] of the weights and \[128, 128\] of the config"),
-        (TASKS[:1], (64, 48), r"tasks are \['finding', 'lung'\] of the weights and \['lung'\] of the config"),
+        (TASKS, (128, 128), r"image_size is \[64, 48\] in the weights and \[128, 128\] in the config"),
+        (TASKS[:1], (64, 48), r"tasks are \['finding', 'lung'\] in the weights and \['lung'\] in the config"),
         (
             [TASKS[0], ClassificationTask("finding", ["ill", "normal"], "binary")],
             (64, 48),
-            r"classes of task 'finding' is \['normal', 'ill'\] of the weights and \['ill', 'normal'\] of the config",
+            r"classes of task 'finding' is \['normal', 'ill'\] in the weights and \['ill', 'normal'\] in the config",
         ),
         ([TASKS[0], ClassificationTask("finding", ["normal", "ill"])], (64, 48), "kind of task 'finding' is binary"),
         ([SegmentationTask("lung", ["right", "left"]), TASKS[1]], (64, 48), "structures of task 'lung'"),
@@ -74,12 +74,12 @@ def test_the_card_of_other_weights_is_not_heeded(weights, caplog):
 
 def test_what_is_no_card_is_told(weights):
     (weights.parent / "model.json").write_text("[]")
-    with pytest.raises(ValueError, match="is no description of weights"):
+    with pytest.raises(ValueError, match="is not a model card"):
         check(weights)
 
 
 def test_missing_weights_are_told_with_the_option(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no weights at .*none\.pt; name the file by --ckpt_path"):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*none\.pt; set --ckpt_path to their file"):
         check(tmp_path / "none.pt")
 
 

@@ -93,7 +93,7 @@ def test_a_finished_training_stays_as_it_is(tmp_path):
 
 def test_more_epochs_than_asked_for_is_named(tmp_path):
     train(tmp_path, 3)
-    with pytest.raises(ValueError, match="has 3 epochs, more than max_epochs 2; raise it"):
+    with pytest.raises(ValueError, match="has 3 epochs, more than max_epochs 2; increase it"):
         train(tmp_path, 2, resume=True)
 
 
@@ -109,7 +109,7 @@ def test_weights_alone_don_t_resume(tmp_path):
     train(tmp_path, 1)
     other = build_training(2)
     other.attach(ResumeTraining(other.state, str(tmp_path / "model.pt")))
-    with pytest.raises(ValueError, match="a file of weights alone can start a training"):
+    with pytest.raises(ValueError, match="a file of weights can initialize a training"):
         other.run()
 
 

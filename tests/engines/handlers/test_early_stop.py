@@ -41,5 +41,5 @@ def test_misuse_is_named():
     training = build_training(1)
     with pytest.raises(ValueError, match="patience expects 1 or more, got 0"):
         EarlyStop(training.evaluator, 0)
-    with pytest.raises(RuntimeError, match="not attached; put it into the trainer's train_handlers"):
+    with pytest.raises(RuntimeError, match="not attached; add it to the trainer's train_handlers"):
         EarlyStop(training.evaluator, 1).state_dict()

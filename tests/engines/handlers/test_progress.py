@@ -14,7 +14,7 @@ def test_a_line_an_epoch(caplog, capsys):
     with caplog.at_level(logging.INFO, logger="mtmedformer_monai.engines.handlers.progress"):
         training.run()
     first, last = (r.getMessage() for r in caplog.records if r.name == "mtmedformer_monai.engines.handlers.progress")
-    pattern = r"epoch 1/2  loss -?\d+\.\d{3}  lung_dice \d\.\d{3}  mean_score \d\.\d{3}  \(.* an epoch, .* left\)"
+    pattern = r"epoch 1/2  loss -?\d+\.\d{3}  lung_dice \d\.\d{3}  mean_score \d\.\d{3}  \(.* per epoch, .* left\)"
     assert re.fullmatch(pattern, first)
     assert last.startswith("epoch 2/2")
     assert "left" not in last

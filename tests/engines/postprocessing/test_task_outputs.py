@@ -53,5 +53,5 @@ def test_label_map_numbers_structures_from_1_with_later_ones_on_top():
 
 
 def test_label_map_without_segmentation_names_the_remedy():
-    with pytest.raises(ValueError, match="leave LabelMapd out"):
+    with pytest.raises(ValueError, match="remove LabelMapd from the config"):
         LabelMapd(TASKS[2:])({"pred": {"finding": torch.tensor([0.5, 0.5])}})
