@@ -58,7 +58,7 @@ def test_images_that_are_not_annotated_are_left_out():
 
 
 def test_two_shapes_are_refused():
-    with pytest.raises(ValueError, match=r"one shape and no confidence of NaN, got \(2,\) and \(3,\)"):
+    with pytest.raises(ValueError, match=r"equal shapes and no confidence of NaN, got \(2,\) and \(3,\)"):
         SelectiveMetric().update(torch.zeros(2), torch.zeros(3))
 
 
