@@ -61,7 +61,7 @@ def test_children_speak_under_their_own_place():
 
 
 def test_what_nobody_names_is_refused():
-    with pytest.raises(ValueError, match=r"names \['plain.weight', 'plain.bias'\]; say what their axes list"):
+    with pytest.raises(ValueError, match=r"contains \['plain.weight', 'plain.bias'\]; declare what their axes index"):
         permutation_groups(Pair(lambda declare: declare.fixed("each")))
 
 
@@ -91,7 +91,7 @@ def test_tied_streams_become_one_with_their_blocks():
 
 
 MISTAKES = {
-    "size": (lambda d: d.layer("plain", d.group("a", 4), d.group("b", 5)), r"axis 0 can't list \('b',\), which are 5"),
+    "size": (lambda d: d.layer("plain", d.group("a", 4), d.group("b", 5)), r"axis 0 can't index \('b',\), which has 5"),
     "twice": (lambda d: (d.fixed("plain"), d.tensor("plain.bias")), "'plain.bias' is declared twice"),
     "label": (lambda d: (d.group("a", 2), d.group("a", 2)), "group 'a' is declared twice"),
     "blocks": (lambda d: d.group("a", 5, d.group("b", 2)), "group 'a' expects a multiple of 2 blocks, got 5"),
