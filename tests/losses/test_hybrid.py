@@ -142,7 +142,7 @@ def test_resuming_from_the_state_is_exact(balance):
 
 
 def test_a_task_without_output_or_target_is_named():
-    with pytest.raises(KeyError, match=r"an output and a target of task 'second'.*one list of tasks"):
+    with pytest.raises(KeyError, match=r"an output and a target of task 'second'.*use equal tasks"):
         HybridLoss(two_tasks())({"first": torch.zeros(1, 1)}, targets_of())
 
 
