@@ -65,5 +65,5 @@ def test_a_condition_of_another_form_is_told(condition, message):
 
 def test_a_condition_on_a_class_that_is_not_there_is_told():
     wrong = ClassificationTask("pneumonia_type", ["a", "b"], "binary", applies_if={**CONDITION, "class": "flu"})
-    with pytest.raises(ValueError, match=r"is 'flu', which is none of .*'finding': .'normal', 'pneumonia'"):
+    with pytest.raises(ValueError, match=r"is 'flu', which is not in .*'finding': .'normal', 'pneumonia'"):
         describe(0.9, [FINDING, wrong])

@@ -47,7 +47,7 @@ def test_half_precision_costs_no_more_than_its_rounding(kind):
 
 def test_targets_out_of_range_are_named():
     task = ClassificationTask("density", ["a", "b", "c", "d"], "ordinal")
-    with pytest.raises(ValueError, match=r"task 'density' expects targets in 0\.\.3, got 7; give labels by name"):
+    with pytest.raises(ValueError, match=r"task 'density' expects targets in 0\.\.3, got 7; specify labels by name"):
         task.loss(torch.zeros(2, 3), torch.tensor([7.0, float("nan")]))
     with pytest.raises(ValueError, match=r"expects targets in 0\.\.1, got -1"):
         ClassificationTask("t", ["a", "b"], "multilabel").loss(torch.zeros(1, 2), torch.tensor([[-1.0, 0]]))
@@ -77,7 +77,7 @@ def test_describes_in_words():
         (["a", "b", "c"], "binary", "task 't': a binary task expects 2 classes, got 3; use kind 'multiclass'"),
         (["a"], "multiclass", "expects 2 or more classes, got 1"),
         (["a"], "ordinal", "expects 2 or more classes in order, got 1"),
-        (["a", "a"], "multilabel", "classes of different names"),
+        (["a", "a"], "multilabel", "classes with different names"),
         (["a", "b"], "ranking", "kind to be one of .*'ordinal'.* got 'ranking'"),
     ],
 )

@@ -147,9 +147,9 @@ def test_boxes_of_all_classes_or_of_none():
         assert task.encode_target(item, (9, 9)).isnan().all()  # nobody looked
     with pytest.raises(ValueError, match=r"boxes of all of \['mass', 'nodule'\] or none, got \['mass'\]"):
         task.encode_target({BOXES: {"mass": [[1, 2, 3, 4]]}}, (9, 9))
-    with pytest.raises(ValueError, match="at most 2 boxes an image, got 3; raise max_boxes"):
+    with pytest.raises(ValueError, match="at most 2 boxes, got 3; increase max_boxes"):
         task.encode_target({BOXES: {"mass": [[1, 2, 3, 4]] * 3, "nodule": []}}, (9, 9))
-    with pytest.raises(ValueError, match=r"expects boxes of x1 < x2 .* got \[3, 2, 1, 4\]"):
+    with pytest.raises(ValueError, match=r"expects finite boxes .* with x1 < x2 .* got \[3, 2, 1, 4\]"):
         task.encode_target({BOXES: {"mass": [[3, 2, 1, 4]], "nodule": []}}, (9, 9))
 
 
@@ -158,12 +158,12 @@ def test_boxes_of_all_classes_or_of_none():
 def test_boxes_are_finite(value, corner):
     box = [1.0, 2.0, 3.0, 4.0]
     box[corner] = value
-    with pytest.raises(ValueError, match=r"finite numbers, got \[.*(nan|inf)"):
+    with pytest.raises(ValueError, match=r"expects finite boxes .*, got \[.*(nan|inf)"):
         DetectionTask("t", ["mass"]).encode_target({BOXES: {"mass": [box]}}, (9, 9))
 
 
 def test_levels_follow_one_another_and_are_there():
-    with pytest.raises(ValueError, match=r"levels that follow one another, such as \[1, 2, 3\], got \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"consecutive levels, such as \[1, 2, 3\], got \[1, 3\]"):
         DetectionTask("t", ["mass"], levels=[1, 3])
     with pytest.raises(ValueError, match=r"expects levels in 0\.\.2, got \[2, 3\]"):
         DetectionTask("t", ["mass"], levels=[2, 3]).make_decoder([8, 8, 8], [4, 8, 16], 8)

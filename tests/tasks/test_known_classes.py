@@ -114,7 +114,7 @@ def test_boxes_of_known_classes_have_the_loss_of_a_detector_of_these_alone():
     assert not gradient[..., BoxRow.LOGITS.start + 1].any()
     assert gradient[..., BoxRow.LOGITS.start + 2].any()
     assert float(task.loss(output, torch.full((1, 2, 5), torch.nan))) == 0.0
-    with pytest.raises(ValueError, match="leave these annotations out"):
+    with pytest.raises(ValueError, match="omit these annotations"):
         task.loss(output, torch.tensor([[[0.0, 0.0, 8.0, 8.0, 1.0], [-1.0] * 5]]))
 
 

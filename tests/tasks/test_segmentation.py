@@ -90,5 +90,5 @@ def test_describes_the_share_of_the_frame():
 
 
 def test_refuses_structures_of_one_name():
-    with pytest.raises(ValueError, match=r"structures of different names, got \['a', 'a'\]"):
+    with pytest.raises(ValueError, match=r"structures with different names, got \['a', 'a'\]"):
         SegmentationTask("t", ["a", "a"])

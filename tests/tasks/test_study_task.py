@@ -26,7 +26,7 @@ def test_a_group_without_annotation_stays_without():
     ("make", "message"),
     [
         (lambda: make_task("patient"), r"level expects one of \['breast', 'study'\], got 'patient'"),
-        (lambda: make_task(name="pathology"), "a name of its own, such as 'breast_pathology'"),
+        (lambda: make_task(name="pathology"), "a unique name, such as 'breast_pathology'"),
         (lambda: make_task(kind="multilabel"), "not multi-label, got 'fused'"),
         (lambda: StudyTask(SegmentationTask("x", ["a"]), "pathology", "breast"), "expects a classification"),
     ],
