@@ -122,7 +122,7 @@ def test_untrained_heads_are_reported(chest, caplog):
         inferer(image, network)
         inferer(image, network)
     assert [record.getMessage() for record in caplog.records] == [
-        "No data trained the tasks finding: the posterior equals the prior there."
+        "No data have trained the tasks finding: their posterior equals the prior."
     ]
     likelihood = inferer.trained_share()
     assert (likelihood["finding"], likelihood["pneumonia_type"], likelihood["shared"]) == (0.0, 1.0, 1.0)
