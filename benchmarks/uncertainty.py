@@ -44,7 +44,7 @@ from mtmedformer_monai.uncertainty.linearized import LastLayerInferer
 from mtmedformer_monai.uncertainty.posterior_file import WeightPosterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
 from mtmedformer_monai.uncertainty.sampling import SHARED, task_of
-from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_likelihood, summed_nll
+from mtmedformer_monai.uncertainty.temperature import fit_temperature, summed_nll, validation_nll
 
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-5, 1))
 LAST_LAYER_TEMPERATURES = tuple(10.0**exponent for exponent in range(-3, 5))
@@ -112,7 +112,7 @@ def fit(name: str, make: Callable[[float], Predict], batches: Batches, tasks: li
     """The temperature, from one site's sums."""
     grid = LAST_LAYER_TEMPERATURES if name == "last layer" else TEMPERATURES
     predictors = {temperature: make(temperature) for temperature in grid}
-    sums = site_likelihood(lambda image, value: predictors[value](image), batches, tasks, grid)
+    sums = validation_nll(lambda image, value: predictors[value](image), batches, tasks, grid)
     print(f"{name}: NLL", {t: round(v, 2) for t, v in zip(grid, sums.tolist(), strict=True)}, flush=True)
     return fit_temperature([sums], grid)
 
