@@ -32,7 +32,8 @@ def describe_model(tasks: Sequence[Task], image_size: Sequence[int]) -> dict[str
     """Describes a model by image size (rows, columns) and tasks, as plain Python values."""
     described = []
     for task in tasks:
-        facts = {name: getattr(task, name) for name in _FACTS if hasattr(task, name)}
+        given = {name: getattr(task, name, ()) for name in _FACTS}
+        facts = {name: value if isinstance(value, str) else list(value) for name, value in given.items() if value}
         described.append({"name": task.name, "type": type(task).__name__, **facts})
     return {"image_size": [int(length) for length in image_size], "tasks": described}
 
