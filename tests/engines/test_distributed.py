@@ -1,4 +1,4 @@
-"""Two processes train one network on gloo: one of them writes, and both see the same figures."""
+"""Two processes train one network with gloo: one of them writes, and both compute the same metrics."""
 
 import math
 import socket
@@ -17,7 +17,7 @@ from tests.engines.tiny_training import TinyNetwork, build_training
 
 
 def worker(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)  # OpenMP's threads don't survive a fork
+    torch.set_num_threads(1)  # OpenMP threads do not survive a fork
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     training, out = build_training(2), Path(folder) / f"of_{rank}"
     training.trainer.network = DistributedDataParallel(training.network)
@@ -36,7 +36,7 @@ def worker(rank: int, port: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_one_writes_and_all_agree(tmp_path):
+def test_process_0_writes_and_all_processes_agree(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]

@@ -12,7 +12,7 @@ from tests.engines.tiny_training import TinyNetwork, make_items, make_tasks
 
 
 class Oracle(torch.nn.Module):
-    """Right everywhere: reads masks off the brightness, classes off the second square."""
+    """A perfect network: it derives masks from brightness, and classes from the second square."""
 
     def forward(self, image):
         bright = (image > 0.45).float()
@@ -46,7 +46,7 @@ def test_all_metrics_and_their_mean():
 def test_decollation_and_postprocessing_change_nothing():
     torch.manual_seed(0)
     network = TinyNetwork()
-    network.mask.bias.data += 0.3  # predicts some pixels, so that there is something to spoil
+    network.mask.bias.data += 0.3  # predicts some pixels, so that changes have an effect
 
     def spoil(item):
         return {**item, "pred": {name: torch.zeros_like(p) for name, p in item["pred"].items()}}
@@ -56,7 +56,7 @@ def test_decollation_and_postprocessing_change_nothing():
     assert evaluate(network, decollate=True, postprocessing=spoil).state.metrics == pytest.approx(expected)
 
 
-def test_partial_labels_leave_their_task_out():
+def test_a_task_without_labels_is_excluded():
     items = [{**item, "finding": torch.tensor(torch.nan)} for item in make_items()]
     metrics = evaluate(items=items).state.metrics
     assert math.isnan(metrics["finding_auc"])
@@ -75,7 +75,7 @@ def test_key_metrics_are_chosen_by_task():
 
 
 class Fixed:
-    """A task whose figure and cases are given."""
+    """A task with given metrics and cases."""
 
     primary_metric = "dice"
 
@@ -93,7 +93,7 @@ class Fixed:
         ({"dice": 0.1}, (0.8 * 0.9 + 1.0 * 0.1) / (0.8 + 1.0)),
         ({"dice": math.nan, "cases": 0.0}, 0.9),
     ],
-    ids=["few cases weigh little", "cases not told", "no case"],
+    ids=["few cases", "unknown cases", "no case"],
 )
 def test_the_mean_weights_metrics_by_their_cases(box, expected):
     metric = MultiTaskMetric([Fixed("lung", {"dice": 0.9, "cases": 80.0}), Fixed("box", box)])  # 80 / (80 + 20)
@@ -119,7 +119,7 @@ def test_nothing_annotated_is_an_error():
     assert math.isnan(evaluate(items=items, required=False).state.metrics["mean_score"])
 
 
-def test_divergence_is_named():
+def test_divergence_is_an_error():
     metric, task = MultiTaskMetric(make_tasks()), "lung"
     output = {"pred": {task: torch.full((1, 1, 4, 4), torch.nan)}, "label": {task: torch.zeros(1, 1, 4, 4)}}
     with pytest.raises(ValueError, match="task 'lung' returned non-finite values"):
@@ -131,6 +131,6 @@ def test_divergence_is_named():
     [({"heart": "dice"}, r"got \['heart'\]"), ({"lung": "sharpness"}, "no metric 'sharpness'")],
     ids=["task", "metric"],
 )
-def test_wrong_key_metrics_are_named(key_metrics, message):
+def test_unknown_key_metrics_are_refused(key_metrics, message):
     with pytest.raises(ValueError, match=message):
         evaluate(key_metrics=key_metrics)

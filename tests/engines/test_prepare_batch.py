@@ -41,6 +41,6 @@ def test_missing_target_is_an_error_in_training_only():
     assert set(targets) == {"lung"}
 
 
-def test_missing_image_is_named():
+def test_a_missing_image_is_an_error():
     with pytest.raises(KeyError, match="expects the key 'image'"):
         PrepareMultiTaskBatch(make_tasks())({"lung": torch.zeros(1)})

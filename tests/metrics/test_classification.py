@@ -16,7 +16,7 @@ def metrics_of(kind: str, probs: torch.Tensor, target: torch.Tensor) -> dict[str
 
 
 def test_binary_by_hand():
-    # Positives score .9 and .4, negatives .6 and .1: 3 of 4 pairs are in order. At .5: one hit, one miss, one false.
+    # Positives score .9 and .4, negatives .6 and .1: 3 of 4 pairs are ordered correctly. At .5: one TP, FN and FP each.
     second = torch.tensor([0.9, 0.4, 0.6, 0.1])
     metrics = metrics_of("binary", torch.stack([1 - second, second], 1), torch.tensor([1.0, 1, 0, 0]))
     assert metrics["auc"] == pytest.approx(0.75)
@@ -71,11 +71,13 @@ def test_undefined_metrics_are_nan():
 def test_cases_are_those_of_the_rarest_class():
     assert metrics_of("binary", torch.rand(5, 2), torch.tensor([0.0, 0, 0, 1, torch.nan]))["cases"] == 1
     assert metrics_of("multiclass", torch.rand(5, 3), torch.tensor([0.0, 0, 2, 2, 2]))["cases"] == 2
-    labels = torch.tensor([[1.0, 0], [1, 0], [0, 0], [0, 0]])  # the second label is never there: no area, no say
+    labels = torch.tensor(
+        [[1.0, 0], [1, 0], [0, 0], [0, 0]]
+    )  # the second label never occurs: it has no AUC and is ignored
     assert metrics_of("multilabel", torch.rand(4, 2), labels)["cases"] == 2
 
 
-def test_border_errors_name_the_remedy():
+def test_invalid_shapes_are_refused():
     with pytest.raises(ValueError, match=r"kind expects one of binary.*got 'nominal'"):
         ClassificationMetric(["a", "b"], "nominal")
     with pytest.raises(ValueError, match=r"binary task expects probs \(4, 2\).*\(4, 1\)"):

@@ -66,11 +66,11 @@ def test_image_without_annotation_is_left_out_and_empty_one_counts():
     assert empty.compute()["ap"] == pytest.approx(0.5)
 
 
-def test_classes_are_apart():
+def test_classes_are_independent():
     metric = DetectionMetric(["mass", "nodule"], decode_boxes)
     metric.update(dense((LEFT, 0.9), num_classes=2, k=0), boxes(LEFT, k=1))
     metrics = metric.compute()
-    assert math.isnan(metrics["ap_mass"])  # there is none to find
+    assert math.isnan(metrics["ap_mass"])  # there is no ground-truth box
     assert metrics["ap_nodule"] == metrics["ap"] == 0.0
 
 
@@ -100,7 +100,7 @@ def test_nothing_annotated_is_nan():
     assert all(math.isnan(value) for value in metrics.values())
 
 
-def test_wrong_target_is_named():
+def test_an_invalid_target_is_refused():
     with pytest.raises(ValueError, match=r"target expects \(B, N, 5\).*\(1, 3, 4\)"):
         DetectionMetric(["x"], decode_boxes).update(dense((LEFT, 0.9)), torch.zeros(1, 3, 4))
 
@@ -111,7 +111,7 @@ def random_boxes(rng: np.random.Generator, count: int) -> list[list[float]]:
 
 
 def brute_force_ap(detections, num_targets: int, threshold: float) -> float:
-    """Walks all detections of all images in one order, as the definition has it."""
+    """Processes the detections of all images in descending order of scores, following the definition."""
     taken, hits, points = set(), 0, []
     for rank, (_, image, box, truth) in enumerate(detections, start=1):
         free = [(iou(box, t), j) for j, t in enumerate(truth) if (image, j) not in taken]

@@ -99,6 +99,6 @@ def test_cases_are_the_true_masks():
     assert metric.compute()["cases"] == 2
 
 
-def test_wrong_channels_are_named():
+def test_wrong_channels_are_refused():
     with pytest.raises(ValueError, match=r"expect \(B, 1, H, W\).*\(2, 2, 8, 8\)"):
         SegmentationMetric(["lung"]).update(torch.zeros(2, 2, 8, 8), torch.zeros(2, 2, 8, 8))

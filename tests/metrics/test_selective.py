@@ -32,7 +32,7 @@ def test_by_hand():
     assert found["cases"] == 4
 
 
-def test_equal_confidence_is_a_blind_order():
+def test_equal_confidence_equals_a_random_order():
     risk = np.array([1.0, 0.0, 0.0, 1.0, 1.0])
     assert area_under_risk_coverage(np.full(5, 0.5), risk) == pytest.approx(0.6)
     assert area_under_risk_coverage(np.array([0.9, 0.5, 0.5, 0.5, 0.9]), risk) == pytest.approx(
@@ -57,7 +57,7 @@ def test_images_that_are_not_annotated_are_left_out():
     assert np.isnan(nothing["aurc"])
 
 
-def test_two_shapes_are_refused():
+def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"equal shapes and no confidence of NaN, got \(2,\) and \(3,\)"):
         SelectiveMetric().update(torch.zeros(2), torch.zeros(3))
 
@@ -76,7 +76,7 @@ def test_risk_and_confidence_of_masks():
     target[3] = torch.nan
     probs = torch.full((4, 1, 2, 2), 0.1)
     probs[0, 0, 0, 0] = 0.8
-    probs[1, 0, 0, 0] = 0.6  # nothing is there
+    probs[1, 0, 0, 0] = 0.6  # the structure is absent
     assert mask_risk(probs, target)[:, 0].nan_to_num(9.0).tolist() == pytest.approx([1 - 2 / 3, 1.0, 0.0, 9.0])
     expected = [2 * 0.8 / (1 + 1.1), 2 * 0.6 / (1 + 0.9), 1 - 0.1, 1 - 0.1]
     assert mask_confidence(probs)[:, 0].tolist() == pytest.approx(expected)

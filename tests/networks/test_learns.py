@@ -1,4 +1,4 @@
-"""A small network learns four images by heart, all tasks together, some labels missing."""
+"""A small network overfits four images in all tasks at once, with some labels missing."""
 
 import torch
 from torch import Tensor

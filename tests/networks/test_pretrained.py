@@ -31,7 +31,7 @@ def test_a_name_of_timm_becomes_one_of_ours(theirs, ours):
 
 
 def to_timm(name: str) -> str:
-    """The inverse for a whole model, from the list above."""
+    """Converts the names of a whole model back to timm's, using the list above."""
     stage = name.split(".")[1]
     for theirs, ours in NAMES.items():
         mine, of_timm = (each.rsplit(".", 1)[0].split(".", 2)[-1] for each in (ours, theirs))

@@ -45,7 +45,7 @@ def test_half_precision_costs_no_more_than_its_rounding(kind):
     assert task.activate(logits.half()).dtype == torch.float32
 
 
-def test_targets_out_of_range_are_named():
+def test_targets_out_of_range_are_refused():
     task = ClassificationTask("density", ["a", "b", "c", "d"], "ordinal")
     with pytest.raises(ValueError, match=r"task 'density' expects targets in 0\.\.3, got 7; specify labels by name"):
         task.loss(torch.zeros(2, 3), torch.tensor([7.0, float("nan")]))
@@ -64,7 +64,7 @@ def test_labels_are_encoded_by_name_and_may_be_missing():
     assert several.encode_target({}, (1, 1)).isnan().tolist() == [True, True]
 
 
-def test_describes_in_words():
+def test_findings_are_named():
     task = ClassificationTask("t", ["a", "b"], "binary")
     assert task.describe(torch.tensor([0.25, 0.75])) == {"probs": {"a": 0.25, "b": 0.75}, "class": "b"}
     several = ClassificationTask("t", ["a", "b"], "multilabel")

@@ -16,7 +16,7 @@ def test_loss_is_the_mean_absolute_error_of_hidden_pixels():
     assert output.grad[0, 0, 1].tolist() == [0.0, 0.0]
 
 
-def test_nothing_hidden_costs_exactly_nothing():
+def test_the_loss_without_masked_pixels_is_exactly_zero():
     output = torch.randn(2, 1, 4, 4, requires_grad=True)
     loss = ReconstructionTask().loss(output, torch.full((2, 1, 4, 4), torch.nan))
     loss.backward()
@@ -44,6 +44,6 @@ def test_output_becomes_gray_levels_and_no_finding():
     assert torch.isnan(task.encode_target({}, (3, 4))).all()
 
 
-def test_another_shape_is_named():
+def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match="HidePatchesd"):
         ReconstructionTask().make_metric().update(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 3))

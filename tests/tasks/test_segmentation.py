@@ -58,7 +58,7 @@ def test_a_missing_channel_is_as_if_it_were_not_there(settings, junk):
     assert (output.grad[:, 0] != 0).any()
 
 
-def test_a_missing_image_moves_nothing():
+def test_an_image_without_annotation_has_no_gradient():
     torch.manual_seed(0)
     task, output = SegmentationTask("t", ["a"]), torch.randn(3, 1, 4, 4)
     target = (torch.rand(3, 1, 4, 4) > 0.5).float()

@@ -32,6 +32,6 @@ def test_a_group_without_annotation_stays_without():
     ],
     ids=["level", "name", "multi-label", "segmentation"],
 )
-def test_wrong_arguments_are_named(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -8,7 +8,7 @@ from mtmedformer_monai.engines.handlers.progress import duration
 from tests.engines.tiny_training import build_training
 
 
-def test_a_line_an_epoch(caplog, capsys):
+def test_one_line_per_epoch(caplog, capsys):
     training = build_training(2)
     training.attach(Progress(training.evaluator, metrics=("lung_dice",), bar=False))
     with caplog.at_level(logging.INFO, logger="mtmedformer_monai.engines.handlers.progress"):

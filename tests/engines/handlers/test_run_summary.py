@@ -32,7 +32,7 @@ def test_training_ends_with_the_metrics_of_the_best_epoch(tmp_path, caplog):
     assert "lung_dice" in content
     assert f"Metrics of epoch {content['epoch']}, the best:\n  lung" in caplog.text
     assert str(tmp_path / "curves.png") in caplog.text
-    assert "copy.png" not in caplog.text  # what MLflow keeps is no second picture
+    assert "copy.png" not in caplog.text  # copies made by MLflow are not listed
 
 
 def test_evaluation_ends_with_its_own(tmp_path):
