@@ -207,6 +207,7 @@ class HierarchicalTransformer(nn.Module):
         ValueError: if the size is unknown.
 
     Example:
+        >>> import torch
         >>> maps = HierarchicalTransformer("tiny")(torch.zeros(1, 1, 64, 96))
         >>> [tuple(m.shape) for m in maps]
         [(1, 32, 16, 24), (1, 64, 8, 12), (1, 160, 4, 6), (1, 256, 2, 3)]
