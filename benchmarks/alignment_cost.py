@@ -40,7 +40,7 @@ NOISE = 0.05
 
 
 @dataclass
-class Figures:
+class Measurements:
     """Of one network, a value a seed."""
 
     parameters: int = 0
@@ -65,31 +65,31 @@ def noisy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def measure(make_encoder: Callable[[], nn.Module], seeds: int) -> Figures:
+def measure(make_encoder: Callable[[], nn.Module], seeds: int) -> Measurements:
     """Aligns copies of one network a seed."""
-    figures = Figures()
+    measured = Measurements()
     for seed in range(seeds):
         torch.manual_seed(seed)
         network = MTMedFormer(make_encoder(), chest_tasks())
         state, groups = network.state_dict(), permutation_groups(network)
-        figures.parameters = sum(value.numel() for value in network.parameters())
-        figures.groups = len(groups.groups)
+        measured.parameters = sum(value.numel() for value in network.parameters())
+        measured.groups = len(groups.groups)
         found, seconds = timed(state, noisy(state), groups)
-        figures.still.append(seconds)
-        figures.moved += not is_identity(found)
+        measured.still.append(seconds)
+        measured.moved += not is_identity(found)
         scrambled = permute(state, groups, random_permutation(groups))
         found, seconds = timed(state, scrambled, groups)
-        figures.scrambled.append(seconds)
+        measured.scrambled.append(seconds)
         back = permute(scrambled, groups, found)
-        figures.recovered += all(torch.equal(back[name], value) for name, value in state.items())
-    return figures
+        measured.recovered += all(torch.equal(back[name], value) for name, value in state.items())
+    return measured
 
 
-def row(name: str, figures: Figures, seeds: int) -> str:
-    still, scrambled = statistics.median(figures.still), statistics.median(figures.scrambled)
+def row(name: str, measured: Measurements, seeds: int) -> str:
+    still, scrambled = statistics.median(measured.still), statistics.median(measured.scrambled)
     return (
-        f"| {name} | {figures.parameters / 1e6:.1f} M | {figures.groups} | {still:.2f} | {seeds - figures.moved} of "
-        f"{seeds} | {scrambled:.2f} | {figures.recovered} of {seeds} |"
+        f"| {name} | {measured.parameters / 1e6:.1f} M | {measured.groups} | {still:.2f} | {seeds - measured.moved} of "
+        f"{seeds} | {scrambled:.2f} | {measured.recovered} of {seeds} |"
     )
 
 

@@ -45,7 +45,7 @@ COARSE = 8
 """Gray levels are fitted in steps of 1/128; with cleaning, which costs more, in steps of 1/16."""
 
 TASKS = [SegmentationTask("lung", ["lung"]), SegmentationTask("opacity", ["opacity"], batch_dice=True)]
-FIGURES = ("lung", "opacity", "opacity, pooled")
+METRICS = ("lung", "opacity", "opacity, pooled")
 Masks = NDArray[np.bool_]
 Section = tuple[Tensor, dict[str, Tensor]]
 Predictions = dict[str, Tensor]
@@ -162,12 +162,12 @@ def predict(network: nn.Module, image: Tensor) -> Predictions:
 
 def score(masks: Predictions, target: dict[str, Tensor]) -> list[float]:
     """The columns of the table."""
-    figures = []
+    scores = []
     for task in TASKS:
         metric = SegmentationMetric(task.structures, hausdorff=False)
         metric.update(masks[task.name].float(), target[task.name])
-        figures.append(metric.compute())
-    return [*(figure["dice"] for figure in figures), figures[-1]["dice_pooled"]]
+        scores.append(metric.compute())
+    return [*(score["dice"] for score in scores), scores[-1]["dice_pooled"]]
 
 
 def load_bundle(weights: Path) -> nn.Module:
@@ -254,9 +254,9 @@ def main() -> None:
         print(
             f"seed {seed}: { {name: [round(value, 3) for value in row] for name, row in runs[-1].items()} }", flush=True
         )
-    print(f"\n| {options.seeds} seeds, Dice | {' | '.join(FIGURES)} |\n| --- |{' --- |' * len(FIGURES)}")
+    print(f"\n| {options.seeds} seeds, Dice | {' | '.join(METRICS)} |\n| --- |{' --- |' * len(METRICS)}")
     for name in runs[0]:
-        columns = zip(*(figures[name] for figures in runs), strict=True)
+        columns = zip(*(scores[name] for scores in runs), strict=True)
         cells = [spread(column) for column in columns]
         print(f"| {name} | {' | '.join(cells)} |")
 

@@ -15,11 +15,11 @@ import logging
 import time
 from pathlib import Path
 
-from bundle_runs import CHEST, Figures, spread
+from bundle_runs import CHEST, Metrics, spread
 
 from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.simulation import SimulationSettings, simulate
-from mtmedformer_monai.federated.simulation.bundle_parts import primary_figures
+from mtmedformer_monai.federated.simulation.bundle_parts import primary_metrics
 
 WAYS = ["pvi", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
 
@@ -41,8 +41,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     logging.getLogger("monai").setLevel(logging.ERROR)
-    columns = [*primary_figures(CHEST), "mean_score"]
-    results: dict[str, list[Figures]] = {way: [] for way in options.ways}
+    columns = [*primary_metrics(CHEST), "mean_score"]
+    results: dict[str, list[Metrics]] = {way: [] for way in options.ways}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for way in options.ways:
             results[way].append(run(way, seed, options))
@@ -55,12 +55,12 @@ def main() -> None:
         print(f"| {way} | {' | '.join(spread([run.get(name) for run in found]) for name in columns)} |")
 
 
-def run(way: str, seed: int, options: argparse.Namespace) -> Figures:
+def run(way: str, seed: int, options: argparse.Namespace) -> Metrics:
     """One way on one seed, or what is on disk of it."""
     folder = options.output / f"seed_{seed}"
     path = folder / f"{way}.json"
     if path.is_file():
-        found: Figures = json.loads(path.read_text())
+        found: Metrics = json.loads(path.read_text())
         return found
     name, _, pairs = way.partition(":")
     settings = SimulationSettings(

@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from bundle_runs import MAMMOGRAPHY, Figures, evaluate, make_workflow, read_tasks, spread
+from bundle_runs import MAMMOGRAPHY, Metrics, evaluate, make_workflow, read_tasks, spread
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mtmedformer_monai.data import convert_dataset, load_datalist, save_datalist
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
-FIGURES = (
+METRICS = (
     "lesion_dice",
     "lesion_box_ap",
     "lesion_box_froc",
@@ -66,15 +66,15 @@ def main() -> None:
     logging.disable(logging.INFO)
     path = convert_dataset("mini_mias", options.mias, options.output / "mias.json")
     items = [item for section in ("training", "validation", "test") for item in load_datalist(path, section)]
-    results: dict[str, list[Figures]] = {way: [] for way in options.ways}
+    results: dict[str, list[Metrics]] = {way: [] for way in options.ways}
     for fold, sections in enumerate(make_folds(items, options.folds)):
         for way in options.ways:
             results[way].append(run(way, sections, options.output / way / f"fold_{fold}", options))
             print(f"fold {fold}, {way}: {results[way][-1]}", flush=True)
     print(f"\n{options.folds} folds, {options.size} px, {options.epochs} epochs\n")
-    print(f"| | {' | '.join(FIGURES)} |\n|{' --- |' * (len(FIGURES) + 1)}")
+    print(f"| | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
     for way, runs in results.items():
-        print(f"| {way} | {' | '.join(spread([run.get(name) for run in runs]) for name in FIGURES)} |")
+        print(f"| {way} | {' | '.join(spread([run.get(name) for run in runs]) for name in METRICS)} |")
 
 
 def make_folds(items: Items, folds: int) -> list[dict[str, Items]]:
@@ -95,12 +95,12 @@ def _sections(items: Items, groups: Sequence[str], classes: Sequence[str], kept:
     }
 
 
-def run(way: str, sections: dict[str, Items], folder: Path, options: argparse.Namespace) -> Figures:
+def run(way: str, sections: dict[str, Items], folder: Path, options: argparse.Namespace) -> Metrics:
     """One fold of one way, to its figures on the fold's test images."""
     metrics = folder / "evaluation/metrics.json"
     if metrics.is_file():
-        figures: Figures = json.loads(metrics.read_text())
-        return figures
+        found: Metrics = json.loads(metrics.read_text())
+        return found
     settings = _settings(folder, options)
     synthetic = _synthetic(options) if way != "scratch" else []
     weights = ""

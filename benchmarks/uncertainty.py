@@ -44,7 +44,7 @@ from mtmedformer_monai.uncertainty.linearized import LastLayerInferer
 from mtmedformer_monai.uncertainty.posterior_file import WeightPosterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
 from mtmedformer_monai.uncertainty.sampling import SHARED, task_of
-from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_likelihood, summed_nll
+from mtmedformer_monai.uncertainty.temperature import fit_temperature, summed_nll, validation_nll
 
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-5, 1))
 LAST_LAYER_TEMPERATURES = tuple(10.0**exponent for exponent in range(-3, 5))
@@ -54,7 +54,7 @@ SCALES = {
     "sampled, curvature alone": PrecisionScale(0.0, 1.0),
 }
 CLASSES, MASKS = ("finding", "pneumonia_type"), ("lung", "opacity")
-FIGURES = ("risk", "nll", "brier", "ece", "aurc", "aurc_excess")
+METRICS = ("risk", "nll", "brier", "ece", "aurc", "aurc_excess")
 Batches = list[tuple[Tensor, dict[str, Tensor]]]
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
 Row = dict[str, float]
@@ -112,7 +112,7 @@ def fit(name: str, make: Callable[[float], Predict], batches: Batches, tasks: li
     """The temperature, from one site's sums."""
     grid = LAST_LAYER_TEMPERATURES if name == "last layer" else TEMPERATURES
     predictors = {temperature: make(temperature) for temperature in grid}
-    sums = site_likelihood(lambda image, value: predictors[value](image), batches, tasks, grid)
+    sums = validation_nll(lambda image, value: predictors[value](image), batches, tasks, grid)
     print(f"{name}: NLL", {t: round(v, 2) for t, v in zip(grid, sums.tolist(), strict=True)}, flush=True)
     return fit_temperature([sums], grid)
 
@@ -142,11 +142,11 @@ def measure(predict: Predict, batches: Batches, tasks: list[Task]) -> dict[str, 
             probs = torch.cat([task.activate(output[task.name]) for output in outputs])
             target = torch.cat([targets[task.name] for _, targets in batches])
             known = task.is_annotated(target)
-            rows[task.name] = _figures(task, probs[known], target[known])
+            rows[task.name] = _metrics(task, probs[known], target[known])
     return rows
 
 
-def _figures(task: Task, probs: Tensor, target: Tensor) -> Row:
+def _metrics(task: Task, probs: Tensor, target: Tensor) -> Row:
     selective = SelectiveMetric()
     if isinstance(task, SegmentationTask):
         selective.update(mask_confidence(probs), mask_risk(probs, target))
@@ -201,9 +201,9 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, dict[str, Row]]:
 
 def print_table(task: str, results: list[dict[str, dict[str, Row]]]) -> None:
     cases = np.mean([result["plain"][task]["cases"] for result in results])
-    print(f"\n| {task} ({cases:.0f} cases) | {' | '.join(FIGURES)} |\n|{' --- |' * (len(FIGURES) + 1)}")
+    print(f"\n| {task} ({cases:.0f} cases) | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
     for method in results[0]:
-        cells = [spread([result[method][task][figure] for result in results]) for figure in FIGURES]
+        cells = [spread([result[method][task][metric] for result in results]) for metric in METRICS]
         print(f"| {method} | {' | '.join(cells)} |")
 
 

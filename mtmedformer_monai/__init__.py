@@ -1,3 +1,3 @@
-"""MTMedFormer for MONAI: one vision transformer, many tasks, many sites."""
+"""MTMedFormer for MONAI: a multi-task vision transformer for radiographs, trained centrally or federated."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Names that travel: batch keys, metadata keys and the parts of a datalist item.
+"""Shared names: batch keys, metadata keys and the fields of a datalist item.
 
 Axis legend of the whole package: B batch, C channels or structures, H rows, W columns, N boxes or tokens,
 K classes, D width.
@@ -10,57 +10,57 @@ IMAGE = "image"
 """Radiograph: float32 (1, H, W) in [0, 1]; row 0 superior, column 0 the image's left, brighter is denser."""
 
 PRED = "pred"
-"""What the network gave for one image: a dict, a task a key."""
+"""Network output for one image: a dict keyed by task name."""
 
 PROBS = "probs"
 """{task: activated output of one image}, in the source image's pixels."""
 
 RESULT = "result"
-"""Plain Python findings of one image (classes, boxes, scores), in the source image's pixels."""
+"""Findings in one image as plain Python values (classes, boxes, scores), in the source image's pixels."""
 
 LOSS = "loss"
-"""Key of the scalar that is minimised."""
+"""Key of the scalar loss that is minimized."""
 
 NOTICE = "Research use only; not for diagnosis or treatment."
-"""Stands in every result and on every picture of one."""
+"""Printed in every result file and on every picture of a result."""
 
-# A datalist item: `image`, and any of these.
+# Fields of a datalist item: `image`, and optionally any of the following.
 MASKS = "masks"
-"""{structure: path of a mask of the image's size}. A structure left out is not annotated."""
+"""{structure: path of a mask of the image's size}. A structure without an entry is not annotated."""
 
 BOXES = "boxes"
-"""{class: [[x1, y1, x2, y2], ...]} in source pixels, half open. An empty list says none is there; a class
-left out is not annotated."""
+"""{class: [[x1, y1, x2, y2], ...]} in source pixels, half open. An empty list means that no box of the class is
+present; a class without an entry is not annotated."""
 
 LABELS = "labels"
-"""{task: class name, or a list of names for a multi-label task}. A task left out is not annotated."""
+"""{task: class name, or a list of names for a multi-label task}. A task without an entry is not annotated."""
 
 LABEL_MAP = "label"
-"""Path of a label map, as annotation tools write one per image, in place of `masks`: 0 is background, the structures
-of all segmentation tasks are numbered from 1."""
+"""Path of a label map, used instead of `masks` and written by annotation tools: 0 is background, and the structures of
+all segmentation tasks are numbered from 1."""
 
 STUDY_ID = "study_id"
-"""What images of one examination share; an image without one is a study of its own."""
+"""Identifier shared by the images of one examination; an image without one forms its own study."""
 
 UNCERTAINTY = "uncertainty"
-"""{task: {figure: tensor}} of one image, in the network's pixels; and its place in a task's findings."""
+"""{task: {measure: tensor}} of one image, in network pixels; also the key of uncertainty in a task's findings."""
 
 LATERALITY = "laterality"
 VIEW = "view"
-"""In an item, what the datalist says of the image, for files whose header is silent: 'L' or 'R'; 'CC', 'MLO', ..."""
+"""Laterality ('L' or 'R') and view ('CC', 'MLO', ...) from the datalist, for files whose header lacks them."""
 
 STUDY_VIEWS = ("R_CC", "R_MLO", "L_CC", "L_MLO")
-"""A screening mammography: laterality and view of its images, in the order of every tensor over views."""
+"""Laterality and view of the images of a screening mammogram, in the order used by every tensor over views."""
 
 PATIENT_ID = "patient_id"
 SITE = "site"
 ANNOTATIONS = (MASKS, BOXES, LABELS)
 FACTS = (PATIENT_ID, STUDY_ID, SITE, LATERALITY, VIEW)
-"""Text that a datalist item may hold."""
+"""Text fields that a datalist item may contain."""
 
 
 class MetaKey:
-    """Metadata of a loaded radiograph: nothing that names a person."""
+    """Metadata keys of a loaded radiograph; none of them identifies a patient."""
 
     FILENAME = "filename_or_obj"
     SOURCE_SHAPE = "source_shape"
@@ -68,8 +68,8 @@ class MetaKey:
     `Restored` take as (columns, rows)."""
 
     TO_SOURCE = "to_source"
-    """float64 (3, 3): homogeneous (x, y, 1) of the image at hand to (x, y, 1) of the source, in pixel-edge
-    coordinates: pixel i covers [i, i + 1), a whole image is the box (0, 0, W, H)."""
+    """float64 (3, 3): maps homogeneous (x, y, 1) of the current image to (x, y, 1) of the source image, in pixel-edge
+    coordinates: pixel i covers [i, i + 1), and the whole image is the box (0, 0, W, H)."""
 
     SPACING_MM = "spacing_mm"
     """float64 (2,): source row and column spacing in mm, NaN where unknown."""
@@ -78,7 +78,7 @@ class MetaKey:
     """'L', 'R', 'B' or '' (unknown or unpaired)."""
 
     PATIENT_ORIENTATION = "patient_orientation"
-    """Directions toward which the source's rows and columns run, such as 'P\\FL', or '' (unknown)."""
+    """Directions in which the source's rows and columns run, such as 'P\\FL', or '' (unknown)."""
 
     VIEW = "view"
     """'PA', 'AP', 'LL', 'CC', 'MLO', ... or '' (unknown)."""
@@ -89,17 +89,17 @@ class MetaKey:
     SOP_INSTANCE_UID = "sop_instance_uid"
     SERIES_INSTANCE_UID = "series_instance_uid"
     STUDY_INSTANCE_UID = "study_instance_uid"
-    """DICOM's identifiers, or '' (not DICOM): results are traced by them."""
+    """DICOM identifiers that make results traceable, or '' (not DICOM)."""
 
     FLAGS = "flags"
-    """What the rules of admission flagged, joined by '; ', or ''."""
+    """Warnings of the input checks, joined by '; ', or ''."""
 
 
 class BoxRow:
-    """Columns of the rows that boxes are held in; boxes are x1, y1, x2, y2 in pixels of the image at hand.
+    """Column layout of box tensors; boxes are x1, y1, x2, y2 in pixels of the current image.
 
-    Rows of a detection output are box, point and one logit (or score) per class: (A, 7 + K). Rows of a target are box
-    and class index: (N, 5).
+    A row of a detection output holds a box, its anchor point and one logit (or score) per class: (A, 7 + K). A row of a
+    target holds a box and its class index: (N, 5).
     """
 
     BOX = slice(0, 4)
@@ -107,10 +107,10 @@ class BoxRow:
     """x, y and stride of the point that predicts the box."""
 
     LOGITS = slice(7, None)
-    """From an output's column on: class logits, or scores where they are activated."""
+    """Class logits of an output, or class scores after activation."""
 
     CLASS = 4
-    """Of a target: class index; -1 is no box."""
+    """Class index of a target; -1 marks an unused row."""
 
     NUM_TARGET = 5
-    """Columns of a target."""
+    """Number of columns of a target."""

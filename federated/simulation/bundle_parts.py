@@ -11,7 +11,7 @@ from torch import nn
 from mtmedformer_monai.federated.strategy import TensorKind, Weights, pick
 from mtmedformer_monai.io.config_text import config_text
 
-from .history import Figures
+from .history import Metrics
 
 CONFIGS = ("train", "federated")
 
@@ -40,10 +40,10 @@ def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> We
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def primary_figures(bundle: Path) -> list[str]:
+def primary_metrics(bundle: Path) -> list[str]:
     """Names of the figures that stand for each task."""
     tasks = read_bundle(bundle, {}).get_parsed_content("tasks")
-    return [f"{task.name}_{task.primary_figure}" for task in tasks]
+    return [f"{task.name}_{task.primary_metric}" for task in tasks]
 
 
 class Evaluation:
@@ -57,19 +57,19 @@ class Evaluation:
     def __init__(self, bundle: Path, overrides: Mapping[str, Any]) -> None:
         self._evaluator = read_bundle(bundle, overrides).get_parsed_content("validate#evaluator")
 
-    def run(self, exchange: Any) -> Figures:
+    def run(self, exchange: Any) -> Metrics:
         """Figures of broadcast weights."""
         self._evaluator.network.load_state_dict(pick(exchange.weights, TensorKind.MEAN))
-        return self._figures()
+        return self._metrics()
 
-    def run_network(self, network: nn.Module) -> Figures:
+    def run_network(self, network: nn.Module) -> Metrics:
         """Figures of a network."""
         before, self._evaluator.network = self._evaluator.network, network.eval()
-        found = self._figures()
+        found = self._metrics()
         self._evaluator.network = before
         return found
 
-    def _figures(self) -> Figures:
+    def _metrics(self) -> Metrics:
         self._evaluator.run()
         metrics = self._evaluator.state.metrics
         return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

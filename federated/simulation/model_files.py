@@ -15,7 +15,7 @@ from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import save_checkpoint
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
-from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_likelihood
+from mtmedformer_monai.uncertainty.temperature import fit_temperature, validation_nll
 
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-6, 1))
 NUM_DRAWS = 4
@@ -71,5 +71,5 @@ def likelihood(evaluator: Any, tasks: Sequence[Any], network: nn.Module, posteri
     network.eval()
     inferers = {value: PosteriorInferer(posterior, tasks, NUM_DRAWS, temperature=value) for value in TEMPERATURES}
     batches = (evaluator.prepare_batch(batch, evaluator.state.device, False) for batch in evaluator.data_loader)
-    sums = site_likelihood(lambda image, value: inferers[value](image, network), batches, tasks, TEMPERATURES)
+    sums = validation_nll(lambda image, value: inferers[value](image, network), batches, tasks, TEMPERATURES)
     return [float(value) for value in sums]

@@ -36,12 +36,12 @@ class SimulationTracker:
         """Logs a round."""
         from mlflow.entities import Metric
 
-        figures = {f"global/{name}": value for name, value in row["global"].items()}
+        logged = {f"global/{name}": value for name, value in row["global"].items()}
         for site, values in row["sites"].items():
-            figures |= {f"{site}/{name}": value for name, value in values.items()}
-        figures |= {name: float(row[name]) for name in ("seconds", "bytes_sent", "bytes_broadcast")}
+            logged |= {f"{site}/{name}": value for name, value in values.items()}
+        logged |= {name: float(row[name]) for name in ("seconds", "bytes_sent", "bytes_broadcast")}
         now = int(time.time() * 1000)
-        metrics = [Metric(key, value, now, row["round"]) for key, value in figures.items() if math.isfinite(value)]
+        metrics = [Metric(key, value, now, row["round"]) for key, value in logged.items() if math.isfinite(value)]
         self._client.log_batch(self._run_id, metrics=metrics)
 
     def finish(self, *artifacts: Path) -> None:

@@ -22,7 +22,7 @@ from mtmedformer_monai.federated.strategy import TensorKind, key, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .bundle_parts import Evaluation
-from .history import Figures
+from .history import Metrics
 from .model_files import likelihood
 
 
@@ -100,13 +100,13 @@ def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
     return path
 
 
-def evaluate_site(spec: SiteSpec, broadcast: Path) -> Figures:
+def evaluate_site(spec: SiteSpec, broadcast: Path) -> Metrics:
     """Figures on the site's own validation images of the weights that it would infer with."""
     metrics = _client(spec).evaluate(read_exchange(broadcast)).metrics or {}
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
 
-def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path) -> Figures:
+def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path) -> Metrics:
     """Figures of broadcast weights on images that no site has to itself.
 
     Args:

@@ -1,6 +1,7 @@
-"""What MONAI's stock trainer and evaluator need to train several tasks: batches, metrics, checkpoints, pictures.
+"""Components that extend MONAI's trainer and evaluator to several tasks: batches, metrics, checkpoints, pictures.
 
-Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
+Public names are loaded lazily, so importing this package imports neither MONAI nor torch. They are listed in
+`__init__.pyi`.
 """
 
 import lazy_loader

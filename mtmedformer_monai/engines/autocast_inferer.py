@@ -1,4 +1,4 @@
-"""Mixed precision on any device through the inferer, where the stock engines know CUDA alone."""
+"""Mixed-precision inference on any device; the mixed precision of the stock engines supports only CUDA."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 class AutocastInferer(Inferer):
     """Runs another inferer under `torch.autocast` on the input's device; outputs come back as float32.
 
-    The engines' own `amp=True` is hard-wired to CUDA (on a CPU it warns and computes in float32). It is the right
-    choice there: float16 with a gradient scaler. This inferer is for bfloat16, which needs no scaler, on CPUs (a gain
-    only with AMX or AVX512-BF16; elsewhere slower than float32) and other devices.
+    The engines' own `amp=True` is hard-wired to CUDA (on a CPU it warns and computes in float32). Prefer it on CUDA,
+    where it combines float16 with a gradient scaler. This inferer is meant for bfloat16, which needs no scaler, on
+    other devices and on CPUs (faster than float32 only with AMX or AVX512-BF16).
 
     Args:
-        inferer: what runs the network; default MONAI's SimpleInferer.
-        dtype: name of the lower precision in torch.
-        enabled: False runs the inferer as it is.
+        inferer: inferer that runs the network; MONAI's SimpleInferer by default.
+        dtype: name of the reduced-precision torch dtype.
+        enabled: if False, the wrapped inferer runs unchanged.
     """
 
     def __init__(self, inferer: Inferer | None = None, dtype: str = "bfloat16", enabled: bool = True) -> None:
@@ -31,7 +31,7 @@ class AutocastInferer(Inferer):
             raise ValueError(f"dtype expects 'bfloat16' or 'float16', got {dtype!r}.")
 
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """Returns what the network returns: a tensor or a dict of tensors."""
+        """Returns the network's output, a tensor or a dict of tensors, as float32."""
         with torch.autocast(inputs.device.type, dtype=self._dtype, enabled=self._enabled):
             outputs = self._inferer(inputs, network, *args, **kwargs)
         if isinstance(outputs, dict):

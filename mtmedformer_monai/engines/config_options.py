@@ -1,4 +1,4 @@
-"""Finds mistyped options: MONAI takes any id, and one that nothing reads changes nothing."""
+"""Detects mistyped options, because MONAI accepts any config id and silently ignores an unused one."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from typing import Any
 _logger = logging.getLogger(__name__)
 
 _OF_MONAI = frozenset({"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0", "_meta_"})
-"""Ids that MONAI's own tracking adds."""
+"""Ids added by MONAI's experiment tracking."""
 
 _ARGUMENTS = ("run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file")
-"""Of `python -m monai.bundle run`."""
+"""Arguments of `python -m monai.bundle run`."""
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
 class GivenConfig:
-    """What a run was given.
+    """Config files and overrides of a run.
 
     Attributes:
         merged: the whole config, overrides included.
-        files: the config without overrides; None where it is not known.
-        overrides: ids that were set beside the files; None where they are not known.
-        ends: ids that the run starts from, such as `run` and `initialize`.
+        files: the config without overrides; None if unknown.
+        overrides: ids that were overridden; None if unknown.
+        ends: ids of the sections that the workflow executes, such as `run` and `initialize`.
     """
 
     merged: Mapping[str, Any]
@@ -43,17 +43,18 @@ class GivenConfig:
 
 
 def check_options(bundle_root: str | Path) -> None:
-    """Checks the options of the `monai.bundle` run that calls this, from `initialize`; of no other caller.
+    """Checks the options of the `monai.bundle` run that calls this function from `initialize`.
 
-    An override that no config file of the run declares, that nothing refers to and that the component which it is set
-    on does not take is an error. An id that another config of the bundle declares is no error: it has no effect here,
-    and a warning says so. The same of ids in the user's own config files that resemble one of the bundle's.
+    It does nothing if it is called outside a bundle run. An override is an error if no config file of the run declares
+    it, nothing refers to it, and the component that it is set on does not accept it. An id that only another config of
+    the bundle declares has no effect and leads to a warning, as does an undeclared id in the user's own config files
+    that resembles one of the bundle's ids.
 
     Args:
-        bundle_root: the bundle's folder, whose `configs` declare what is known.
+        bundle_root: the bundle's folder, whose `configs` declare the known ids.
 
     Raises:
-        ValueError: a mistyped option; names the nearest.
+        ValueError: if an option is mistyped; the message names the closest known id.
     """
     given = _find_run()
     if given is not None:
@@ -61,11 +62,11 @@ def check_options(bundle_root: str | Path) -> None:
 
 
 def check_config(given: GivenConfig, known: Mapping[str, Any]) -> None:
-    """As `check_options`, of a config at hand.
+    """Checks the options of a given config, as `check_options` does.
 
     Args:
         given: the run's config.
-        known: {top-level id: content} of all configs of the bundle, of one file over the other.
+        known: {top-level id: content} of all configs of the bundle, merged.
     """
     declared = {**known, **(given.files or {})}
     for name in given.overrides or ():
@@ -77,22 +78,22 @@ def check_config(given: GivenConfig, known: Mapping[str, Any]) -> None:
 
 
 def check_overrides(names: Iterable[str], files: Sequence[Path], known_in: Path) -> None:
-    """Checks overrides before a run: those of our own commands.
+    """Checks the overrides of this package's own commands before a run.
 
     Args:
-        names: ids that are set.
+        names: ids that are overridden.
         files: the config files of the run.
-        known_in: folder of all configs of the bundle.
+        known_in: folder with all configs of the bundle.
 
     Raises:
-        ValueError: a mistyped option; names the nearest.
+        ValueError: if an option is mistyped; the message names the closest known id.
     """
     merged = _merge(files)
     check_config(GivenConfig(merged, merged, list(names)), read_known(known_in))
 
 
 def read_known(folder: Path) -> dict[str, Any]:
-    """{top-level id: content} of all configs in a folder, without the metadata."""
+    """Returns {top-level id: content} of all configs in a folder, without the metadata."""
     files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES and path.stem != "metadata")
     known: dict[str, Any] = {}
     for file in files:
@@ -109,18 +110,17 @@ def _check_override(name: str, given: GivenConfig, declared: Mapping[str, Any], 
     if parent and _takes(_get(given.merged, parent), last):
         return
     if _has(known, name):
-        _logger.warning("The option %r has no effect: another config of the bundle reads it, none of this run's.", name)
+        _logger.warning("The option %r has no effect: only another config of the bundle reads it.", name)
         return
     near = _nearest(name, declared)
     remedy = f"did you mean {near!r}?" if near else "see the ids in the bundle's configs."
     raise ValueError(
-        f"no option is called {name!r}: nothing reads it; {remedy} An id that is meant to be new belongs into a config "
-        "file of your own."
+        f"no option is called {name!r}: nothing reads it; {remedy} Define a new id in a config file of your own."
     )
 
 
 def _nearest(name: str, declared: Mapping[str, Any]) -> str:
-    """The declared id that resembles most, by its whole or by its last part; '' if none does."""
+    """Returns the most similar declared id, compared as a whole or by its last part; '' if none is similar."""
     every = list(_ids(declared))
     level = [known for known in every if known.count("#") == name.count("#")]
     near = difflib.get_close_matches(name, [*level, *_ARGUMENTS], n=1, cutoff=0.6)
@@ -132,7 +132,7 @@ def _nearest(name: str, declared: Mapping[str, Any]) -> str:
 
 
 def _ids(config: Any, prefix: str = "") -> Iterator[str]:
-    """All ids of a config's dicts."""
+    """Yields all ids of the config's nested dicts."""
     if not isinstance(config, Mapping):
         return
     for name, value in config.items():
@@ -142,7 +142,7 @@ def _ids(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def _get(config: Any, name: str) -> Any:
-    """What stands at an id; None where nothing does."""
+    """Returns the value at an id, or None if there is none."""
     for part in name.split("#"):
         if isinstance(config, Mapping) and part in config:
             config = config[part]
@@ -164,7 +164,7 @@ def _has(config: Any, name: str) -> bool:
 
 
 def _takes(component: Any, argument: str) -> bool:
-    """Whether a component has such an argument, or one of MONAI's (`_disabled_`, ...); True where it can't be told."""
+    """Whether a component accepts an argument or a MONAI key (`_disabled_`, ...); True if this cannot be determined."""
     if not isinstance(component, Mapping) or "_target_" not in component:
         return False
     if argument.startswith("_") and argument.endswith("_"):
@@ -185,7 +185,7 @@ def _is_referred_to(name: str, config: Mapping[str, Any]) -> bool:
 
 
 def _find_run() -> GivenConfig | None:
-    """The run of `monai.bundle` up the call stack: MONAI hands its config to nothing that it calls."""
+    """Finds the calling `monai.bundle` run on the call stack, because MONAI does not pass its config on."""
     from monai.bundle import ConfigWorkflow
 
     workflow, frame = None, sys._getframe()

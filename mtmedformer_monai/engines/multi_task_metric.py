@@ -1,4 +1,4 @@
-"""All tasks' figures as one metric of MONAI's stock evaluator."""
+"""Combines the metrics of all tasks into one key metric for MONAI's evaluator."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from monai.utils import CommonKeys
 from mtmedformer_monai.tasks.base import Task
 
 HALF_WEIGHT_CASES = 20
-"""Cases at which a figure has half the weight of one that is known exactly."""
+"""Number of cases at which a metric has half of the maximum weight."""
 
 
 class MultiTaskMetric:
-    """Key metric of an evaluator: the weighted mean over tasks of each task's primary figure, all figures beside it.
+    """Key metric of an evaluator: the weighted mean over tasks of each task's primary metric.
 
-    Give it to the stock engine as `key_val_metric={"mean_score": MultiTaskMetric(tasks)}`. At the end of each epoch
-    `engine.state.metrics` holds `<task>_<figure>` for every figure of every task, and the mean under the key's name,
-    which MONAI's CheckpointSaver and early stop then go by.
+    Pass it to the stock engine as `key_val_metric={"mean_score": MultiTaskMetric(tasks)}`. At the end of each epoch,
+    `engine.state.metrics` contains `<task>_<metric>` for every metric of every task, and the mean under the name of the
+    key metric, which MONAI's CheckpointSaver and early stopping use.
 
-    A figure that rests on n cases (`cases` of the task's metric) weighs n / (n + 20): one that jumps from epoch to
-    epoch because it rests on five boxes must not choose the epoch for tasks with hundreds of images. Figures of a
-    metric that doesn't tell its cases weigh 1.
+    A metric that is computed from n cases (`cases` of the task's metric) has the weight n / (n + 20), so that a metric
+    that fluctuates because it depends on five boxes does not select the epoch for tasks with hundreds of images. A
+    metric that does not report its cases has the weight 1.
 
-    It reads the network's raw output when the forward pass is done, before decollation and postprocessing: it works
-    with either, and postprocessing may change predictions as it likes. A task without any annotation has NaN figures
-    and is left out of the mean.
+    The raw network output is read when the forward pass completes, before decollation and postprocessing. The metric
+    therefore works with and without decollation and does not depend on the postprocessing. A task without any
+    annotation has NaN metrics and is excluded from the mean.
 
     Args:
         tasks: the network's tasks.
-        key_figures: {task: figure} where another than the task's `primary_figure` counts; higher must be better.
-        required: raise where no task has a figure. Without, the mean is NaN: for evaluations that choose no epoch, such
-            as those of a small site in a federation.
+        key_metrics: {task: metric} that replaces a task's `primary_metric` in the mean; higher must be better.
+        required: raise an error if no task has a defined metric. If False, the mean is NaN; use this for evaluations
+            that do not select an epoch, such as those of a small client in a federation.
     """
 
     def __init__(
-        self, tasks: Sequence[Task], key_figures: Mapping[str, str] | None = None, required: bool = True
+        self, tasks: Sequence[Task], key_metrics: Mapping[str, str] | None = None, required: bool = True
     ) -> None:
         self._required = required
         self._tasks = list(tasks)
         self._metrics = {task.name: task.make_metric() for task in tasks}
-        self._key_figures = {task.name: task.primary_figure for task in tasks} | dict(key_figures or {})
-        unknown = sorted(set(self._key_figures) - set(self._metrics))
+        self._key_metrics = {task.name: task.primary_metric for task in tasks} | dict(key_metrics or {})
+        unknown = sorted(set(self._key_metrics) - set(self._metrics))
         if unknown:
-            raise ValueError(f"key_figures expects names of tasks out of {sorted(self._metrics)}, got {unknown}.")
+            raise ValueError(f"key_metrics expects task names out of {sorted(self._metrics)}, got {unknown}.")
 
     def attach(self, engine: Engine, name: str) -> None:
-        """Registers on an evaluator (or trainer), as Ignite's metrics do."""
+        """Registers the metric on an evaluator (or trainer), as Ignite's metrics do."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.reset)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.update)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.compute, name)
 
     def reset(self) -> None:
-        """Forgets everything seen."""
+        """Resets the accumulated state."""
         for metric in self._metrics.values():
             metric.reset()
 
     @torch.no_grad()
     def update(self, engine: Engine) -> None:
-        """Adds the batch at hand."""
+        """Adds the current batch."""
         outputs, targets = engine.state.output[CommonKeys.PRED], engine.state.output[CommonKeys.LABEL]
         for task in self._tasks:
             if task.name not in targets:
@@ -70,33 +70,33 @@ class MultiTaskMetric:
             probs = task.activate(outputs[task.name].detach())
             if not bool(torch.isfinite(probs).all()):
                 raise ValueError(
-                    f"task {task.name!r} gave values that are not finite: the training has diverged; "
+                    f"task {task.name!r} returned non-finite values: the training has diverged; "
                     "lower the learning rate or clip gradients, and resume from the last checkpoint."
                 )
             self._metrics[task.name].update(probs, targets[task.name])
 
     def compute(self, engine: Engine, name: str) -> None:
-        """Writes all figures into the engine's metrics."""
+        """Writes all metrics to `engine.state.metrics`."""
         scores, weights = {}, {}
         for task_name, metric in self._metrics.items():
-            figures = metric.compute()
-            key = self._key_figures[task_name]
-            if key not in figures:
+            values = metric.compute()
+            key = self._key_metrics[task_name]
+            if key not in values:
                 raise ValueError(
-                    f"task {task_name!r} has no figure {key!r}, only {sorted(figures)}; set key_figures or the task's "
-                    "primary_figure to one of them."
+                    f"task {task_name!r} has no metric {key!r}, only {sorted(values)}; set key_metrics or the task's "
+                    "primary_metric to one of them."
                 )
-            scores[task_name] = figures[key]
-            weights[task_name] = weigh_cases(figures.get("cases", math.inf))
-            engine.state.metrics.update({f"{task_name}_{figure}": value for figure, value in figures.items()})
+            scores[task_name] = values[key]
+            weights[task_name] = case_weight(values.get("cases", math.inf))
+            engine.state.metrics.update({f"{task_name}_{metric}": value for metric, value in values.items()})
         engine.state.metrics[name] = _mean_of_known(scores, weights, self._required)
 
 
-def weigh_cases(cases: float) -> float:
-    """The weight of a figure that rests on so many cases, in (0, 1]; fewer than one count as one.
+def case_weight(cases: float) -> float:
+    """Returns the weight in (0, 1] of a metric that is computed from `cases` cases; values below 1 count as 1.
 
     Example:
-        >>> weigh_cases(5), weigh_cases(20), weigh_cases(math.inf)
+        >>> case_weight(5), case_weight(20), case_weight(math.inf)
         (0.2, 0.5, 1.0)
     """
     return 1.0 / (1.0 + HALF_WEIGHT_CASES / max(cases, 1.0))
@@ -106,9 +106,9 @@ def _mean_of_known(scores: Mapping[str, float], weights: Mapping[str, float], re
     known = {name: score for name, score in scores.items() if not math.isnan(score)}
     if not known and not required:
         return math.nan
-    if not known:  # NaN would be the best metric for ever: nothing is greater
+    if not known:  # NaN would remain the best score forever, because no value compares greater
         raise ValueError(
-            f"no task of {sorted(scores)} has a figure: the images carry no annotation, or one class alone; "
-            "check the datalist's validation list."
+            f"none of the tasks {sorted(scores)} has a defined metric: the images are not annotated or show only one "
+            "class; check the datalist's validation list."
         )
     return sum(weights[name] * score for name, score in known.items()) / sum(weights[name] for name in known)

@@ -1,4 +1,4 @@
-"""Turns a collated batch into the network's input and the tasks' targets."""
+"""Splits a collated batch into the network input and the targets of the tasks."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mtmedformer_monai.tasks.base import Task
 class PrepareMultiTaskBatch(PrepareBatch):
     """Returns `(image, {task: target})` for MONAI's stock engines.
 
-    `image`: float32 (B, 1, H, W) in [0, 1]. Targets: float32 (B, ...), NaN where not annotated; never a MetaTensor.
+    `image`: float32 (B, 1, H, W) in [0, 1]. Targets: plain float32 tensors (B, ...), NaN where not annotated.
 
     Args:
-        tasks: whose targets are looked up in the batch, under their names.
-        require_targets: in training every task needs its key in the batch, be it all NaN. With False (validation,
-            inference) a task without a key is left out of the targets, and of loss and metrics.
-        keep_meta: leave the image a MetaTensor, as postprocessing that goes back to the source's pixels wants it;
-            False is for `torch.compile`, which fails on MetaTensors.
+        tasks: tasks whose names are the keys of their targets in the batch.
+        require_targets: if True (training), the batch must contain a target of every task, possibly all NaN. If False
+            (validation, inference), a task without a target is omitted from the targets, and so from loss and metrics.
+        keep_meta: keep the image a MetaTensor, as needed by postprocessing that maps results to source pixels. Set it
+            to False for `torch.compile`, which does not support MetaTensors.
     """
 
     def __init__(self, tasks: Sequence[Task], require_targets: bool = True, keep_meta: bool = True) -> None:
@@ -42,13 +42,13 @@ class PrepareMultiTaskBatch(PrepareBatch):
         """Moves one batch to the device.
 
         Args:
-            batchdata: collated items, with the key `image`.
-            device: where the network is.
-            non_blocking: copy from pinned memory without waiting.
+            batchdata: collated items with the key `image`.
+            device: the network's device.
+            non_blocking: copy asynchronously from pinned memory.
             kwargs: passed on to `Tensor.to`.
 
         Raises:
-            KeyError: no image, or in training a task without a target.
+            KeyError: if the image or, in training, the target of a task is missing.
         """
         if IMAGE not in batchdata:
             raise KeyError(
@@ -57,8 +57,8 @@ class PrepareMultiTaskBatch(PrepareBatch):
         missing = [name for name in self._names if name not in batchdata]
         if missing and self._require_targets:
             raise KeyError(
-                f"training expects a target of each task in the batch, got none of {missing}; put LoadTargetsd with "
-                "these tasks into the preprocessing (it gives NaN where an image is not annotated)."
+                f"training expects a target of each task in the batch, got none of {missing}; add LoadTargetsd with "
+                "these tasks to the preprocessing (targets of images that are not annotated are NaN)."
             )
         image = batchdata[IMAGE].to(device=device, non_blocking=non_blocking, **kwargs)
         present = [name for name in self._names if name in batchdata]

@@ -1,4 +1,4 @@
-"""Turns a batch of studies into the network's input and the targets of image and study tasks."""
+"""Splits a batch of studies into the network input and the targets of image and study tasks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .prepare_batch import PrepareMultiTaskBatch
 class PrepareStudyBatch(PrepareBatch):
     """Returns `(image, {task: target})` of studies for MONAI's stock engines.
 
-    `image`: float32 (B, V, H, W), NaN where a view is not there. Targets of image tasks: (B * V, ...), of study tasks:
-    (B * G,); NaN where not annotated.
+    `image`: float32 (B, V, H, W), NaN where a view is missing. Targets of image tasks: (B * V, ...); targets of study
+    tasks: (B * G,); NaN where not annotated.
 
     Args:
-        tasks: of single images.
-        study_tasks: their targets are gathered from those of the images.
-        require_targets: as in `PrepareMultiTaskBatch`.
+        tasks: tasks of single images.
+        study_tasks: tasks whose targets are derived from those of the images.
+        require_targets: see `PrepareMultiTaskBatch`.
     """
 
     def __init__(self, tasks: Sequence[Task], study_tasks: Sequence[StudyTask], require_targets: bool = True) -> None:
@@ -38,7 +38,7 @@ class PrepareStudyBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Moves one batch to the device; arguments and errors as of `PrepareMultiTaskBatch`."""
+        """Moves one batch to the device. See `PrepareMultiTaskBatch` for arguments and errors."""
         image, by_view = self._prepare(batchdata, device, non_blocking, **kwargs)
         targets = {name: target.flatten(0, 1) for name, target in by_view.items()}
         for study_task in self._study_tasks:

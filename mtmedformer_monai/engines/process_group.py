@@ -1,4 +1,4 @@
-"""A process group that is joined and left so that its threads end before the interpreter does."""
+"""Joins and leaves the process group such that its threads terminate before the interpreter exits."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def join_process_group(backend: str) -> None:
-    """Joins the default process group that the launcher describes, unless the process is in one already.
+    """Joins the default process group described by the launcher, unless one is already initialized.
 
-    `torch.distributed.nn` is imported first: its functions keep the default group of the moment as the default of an
-    argument, and with it the group's threads for the life of the process. `DistributedDataParallel` imports it, too.
+    `torch.distributed.nn` is imported first, because its functions store the current default group as the default value
+    of an argument, which would keep the group's threads alive until the process exits. `DistributedDataParallel`
+    imports it, too.
 
     Args:
         backend: "nccl" or "gloo".
@@ -24,15 +25,15 @@ def join_process_group(backend: str) -> None:
 
 
 def leave_process_group(network: Module) -> None:
-    """Leaves the default process group, if there is one, and waits for its threads to end.
+    """Leaves the default process group, if there is one, and waits for its threads to terminate.
 
-    A gloo thread that still holds the tensors of the last collective when Python shuts down takes the whole process
-    with it ("terminate called without an active exception"), though all work is done; on busy machines that happens in
-    one training out of ten. The threads end with the last reference to the group, so the network's go, too.
+    A gloo thread that still holds the tensors of the last collective when Python shuts down aborts the process
+    ("terminate called without an active exception") although all work is done; on busy machines this happened in one of
+    ten trainings. The threads terminate with the last reference to the group, so the network's references are removed.
 
     Args:
-        network: `DistributedDataParallel`, which can't be trained any further (it predicts, and its weights can be
-            read), or any other, which is left as it is.
+        network: a `DistributedDataParallel` network can only be used for inference afterwards; any other network is
+            not changed.
     """
     if isinstance(network, DistributedDataParallel):
         for name in ("reducer", "logger", "process_group"):

@@ -1,4 +1,4 @@
-"""What a bundle does before anything else: errors that read well, options that exist, folders that can be written."""
+"""Checks at the start of a bundle run: readable errors, valid options and writable output folders."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .config_options import check_options
 
 
 def prepare_run(bundle_root: str, folders: Mapping[str, str] | None = None) -> None:
-    """Stands first in `initialize` of the bundles' configs.
+    """Prepares a run; called first in `initialize` of the bundles' configs.
 
     Args:
         bundle_root: the bundle's folder.
-        folders: {option: folder that the run writes into}.
+        folders: {option: folder that the run writes to}.
 
     Raises:
-        ValueError: a mistyped option.
-        PermissionError: a folder that cannot be written.
+        ValueError: if an option is mistyped.
+        PermissionError: if a folder is not writable.
     """
     show_error_last()
     check_options(bundle_root)
@@ -29,11 +29,11 @@ def prepare_run(bundle_root: str, folders: Mapping[str, str] | None = None) -> N
 
 
 def check_writable(folder: str | Path, option: str) -> None:
-    """Checks, before hours of training, that a folder can be written or made; writes nothing.
+    """Checks that a folder is writable or can be created, without writing anything.
 
     Raises:
-        PermissionError: it can't; names the option that chooses another.
-        NotADirectoryError: a file stands in its place.
+        PermissionError: if it cannot; the message names the option that selects another folder.
+        NotADirectoryError: if the path, or one of its parents, is a file.
     """
     place = Path(os.path.abspath(folder))  # noqa: PTH100 - what a link points to may not exist yet
     while not place.exists() and place != place.parent:

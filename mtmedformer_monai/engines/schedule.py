@@ -1,4 +1,4 @@
-"""Learning rate by step: linear warm-up, then half a cosine."""
+"""Learning rate schedule with linear warm-up and cosine decay."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float = 0.01) -> float:
-    """Factor on the base learning rate (Loshchilov and Hutter, ICLR 2017, eq. 5, one cycle; warm-up as in Goyal 2017).
+    """Returns the learning rate factor (Loshchilov and Hutter, ICLR 2017, eq. 5, one cycle; warm-up: Goyal 2017).
 
-    Rises linearly over the warm-up, so that its last step has 1, then falls as half a cosine and reaches `final`
-    at `total_steps`, where it stays.
+    The factor rises linearly to 1 at the last warm-up step, then follows half a cosine down to `final` at `total_steps`
+    and remains there.
 
     Args:
-        step: steps done, from 0.
+        step: number of completed steps, from 0.
         warmup_steps: 0 or more.
-        total_steps: more than `warmup_steps`.
-        final: factor at the end.
+        total_steps: greater than `warmup_steps`.
+        final: final factor.
 
     Example:
         >>> [round(warmup_cosine(step, 2, 6, final=0.0), 3) for step in range(7)]
@@ -32,21 +32,21 @@ def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float =
 
 
 def make_warmup_cosine(optimizer: Optimizer, warmup_steps: int, total_steps: int, final: float = 0.01) -> LambdaLR:
-    """Builds the schedule for MONAI's `LrScheduleHandler`.
+    """Returns the schedule for MONAI's `LrScheduleHandler`.
 
-    Steps are the handler's: iterations with `epoch_level=False`, else epochs. A resumed run takes the lengths from its
-    own config, not from the checkpoint, so a longer `total_steps` stretches what is left.
+    A step is an iteration if the handler has `epoch_level=False`, otherwise an epoch. A resumed run takes the lengths
+    from its config, not from the checkpoint, so increasing `total_steps` stretches the remaining schedule.
 
     Args:
-        optimizer: whose groups keep their base learning rates.
-        warmup_steps: cut to a third of `total_steps` where it is longer (short trial runs).
+        optimizer: optimizer whose parameter groups define the base learning rates.
+        warmup_steps: limited to a third of `total_steps`, which matters in short trial runs.
         total_steps: 1 or more.
-        final: factor at the end.
+        final: final factor.
     """
     if total_steps < 1 or warmup_steps < 0:
         raise ValueError(
             f"the schedule expects total_steps of 1 or more and warmup_steps of 0 or more, got {total_steps} and "
-            f"{warmup_steps}; total_steps is epochs times iterations an epoch."
+            f"{warmup_steps}; total_steps is the number of epochs times the iterations per epoch."
         )
     warmup_steps = min(warmup_steps, total_steps // 3)
     return LambdaLR(optimizer, partial(warmup_cosine, warmup_steps=warmup_steps, total_steps=total_steps, final=final))

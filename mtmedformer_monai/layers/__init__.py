@@ -1,1 +1,1 @@
-"""Layers shared by networks and tasks, and the permutation groups that they declare."""
+"""Layers shared by networks and tasks, and declarations of permutation groups."""

@@ -1,4 +1,4 @@
-"""The convolution that dense decoders are built from."""
+"""The convolutional block of the pyramid and the dense decoders."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .group_declaration import Declaration
 from .permutation_groups import Axis
 
 GROUPS = 8
-"""Groups of the norm; a decoder's width is a multiple of it."""
+"""Number of groups of the group norm; the width must be a multiple of it."""
 
 
 class ConvNormAct(nn.Module):
-    """Depthwise 3 x 3, pointwise 1 x 1, group norm, GELU: (B, D, H, W) to the same.
+    """Depthwise 3 x 3 and pointwise 1 x 1 convolution, group norm and GELU; the shape (B, D, H, W) is preserved.
 
-    Group norm, as batch statistics would differ by site in a federation.
+    Group norm is used because batch statistics would differ between the clients of a federation.
     """
 
     def __init__(self, width: int) -> None:
@@ -25,11 +25,11 @@ class ConvNormAct(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, D, H, W) to the same."""
+        """Maps (B, D, H, W) to (B, D, H, W)."""
         return F.gelu(self.norm(self.pointwise(self.depthwise(x))))
 
     def permutable(self, declare: Declaration, entering: Axis) -> Axis:
-        """The channels that leave are units of their own, in the norm's groups."""
+        """Declares the output channels as a new group, in blocks of the norm's groups."""
         width = self.norm.num_channels
         leaving = declare.group("channels", width, blocks=[width // GROUPS])
         declare.depthwise("depthwise", entering)

@@ -1,11 +1,11 @@
-"""Which units of a network may change places without changing what it computes, and which tensors list them.
+"""Permutation groups: units of a network that can be permuted without changing its function.
 
-A group is a set of units (channels, hidden units, heads) whose order is arbitrary: all tensors that list them have to
-list them in one order, and any order will do. Units may be held together in blocks by another group: the channels of an
-attention head, or of a group of a group norm. Then blocks change places as a whole, and units change places within
-their block: the automorphisms of a tree.
+A group is a set of units (channels, hidden units, heads) whose order is arbitrary as long as all tensors that they
+index use the same order. Another group can divide the units into blocks, such as the channels of an attention head or
+of a group of a group norm. Blocks are then permuted as a whole, and units are permuted within their block, so the
+permutations are the automorphisms of a tree.
 
-Modules declare them through `mtmedformer_monai.layers.group_declaration`; docs/permutations.md has an example.
+Modules declare their groups with `mtmedformer_monai.layers.group_declaration`; docs/permutations.md has an example.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Axis = tuple[str, ...]
-"""What an axis of a tensor lists: the units of one group, or of several one after another, by label."""
+"""Labels of the groups that an axis of a tensor indexes: one group, or several that are concatenated."""
 
 FIXED: Axis = ()
-"""An axis whose order matters: an input, an output, a place in a kernel."""
+"""An axis whose order is significant, such as network inputs, network outputs and kernel positions."""
 
 
 class Group(NamedTuple):
-    """Units that may change places.
+    """A group of permutable units.
 
     Attributes:
-        size: how many units.
-        within: label of the group whose units are this group's blocks, in order and of equal size; '' if there is none.
+        size: number of units.
+        within: label of the group whose units are the blocks of this group, in order and of equal size; '' if none.
     """
 
     size: int
@@ -35,25 +35,25 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True)
 class PermutationGroups:
-    """What a network declares.
+    """All permutation groups of a network.
 
     Attributes:
-        groups: {label: group}, a group after the one that it stands within, else on the way from input to output.
-        axes: {parameter or buffer: what its axes list}; axes left out at the end are fixed.
+        groups: {label: group}, ordered from input to output, each group after the one that contains its blocks.
+        axes: {parameter or buffer: what its axes index}; omitted trailing axes are fixed.
     """
 
     groups: Mapping[str, Group]
     axes: Mapping[str, tuple[Axis, ...]]
 
     def parts(self, axis: Axis) -> Iterator[tuple[str, int, int]]:
-        """The groups of an axis: label, where its units start, how many they are."""
+        """Yields label, start and size of each group that an axis indexes."""
         start = 0
         for label in axis:
             yield label, start, self.groups[label].size
             start += self.groups[label].size
 
     def root(self, label: str) -> str:
-        """The outermost group that holds a group's units together; the group itself if none does."""
+        """Returns the outermost group that contains a group's blocks; the group itself if there is none."""
         while self.groups[label].within:
             label = self.groups[label].within
         return label
@@ -61,12 +61,12 @@ class PermutationGroups:
 
 @dataclass
 class GroupRecord:
-    """What was declared so far, under full names.
+    """Declarations of a network, under full names.
 
     Attributes:
-        groups: {label: group}, those that were tied to others included.
-        axes: {parameter or buffer: what its axes list}.
-        same: {label: the label that it was tied to}.
+        groups: {label: group}, including tied groups.
+        axes: {parameter or buffer: what its axes index}.
+        same: {label: label that it is tied to}.
     """
 
     groups: dict[str, Group] = field(default_factory=dict)
@@ -77,10 +77,10 @@ class GroupRecord:
         """Adds a group.
 
         Raises:
-            ValueError: the label is taken, or blocks would be of unequal size.
+            ValueError: if the label exists already, or blocks would have unequal sizes.
         """
         if label in self.groups:
-            raise ValueError(f"group {label!r} is declared twice; give each a name of its own.")
+            raise ValueError(f"group {label!r} is declared twice; use unique names.")
         if within and size % self.groups[within].size:
             raise ValueError(f"group {label!r} expects a multiple of {self.groups[within].size} blocks, got {size}.")
         self.groups[label] = Group(size, within)
@@ -89,21 +89,21 @@ class GroupRecord:
         """Adds a parameter or buffer.
 
         Raises:
-            ValueError: it was added before, or an axis lists another number of units.
+            ValueError: if it was added before, or the size of an axis differs from its number of units.
         """
         if name in self.axes:
             raise ValueError(f"{name!r} is declared twice.")
         for index, axis in enumerate(axes):
             size = sum(self.groups[label].size for label in axis)
             if axis and (index >= len(shape) or size != shape[index]):
-                raise ValueError(f"{name!r} of shape {shape}: axis {index} can't list {axis}, which are {size} units.")
+                raise ValueError(f"{name!r} of shape {shape}: axis {index} can't index {axis}, which has {size} units.")
         self.axes[name] = axes
 
     def tie(self, first: Axis, second: Axis) -> None:
-        """Makes two streams one.
+        """Declares that two streams index the same units.
 
         Raises:
-            ValueError: streams of different make.
+            ValueError: if they differ in size or blocks.
         """
         pairs = [(self._find(one), self._find(two)) for one, two in zip(first, second, strict=False)]
         if len(first) != len(second) or any(self._make(one) != self._make(two) for one, two in pairs):
@@ -114,7 +114,7 @@ class GroupRecord:
                 one, two = self._find(self.groups[one].within), self._find(self.groups[two].within)
 
     def holds(self, stream: Axis, block: int) -> bool:
-        """Whether no unit of a stream can leave its block of so many neighbors."""
+        """Whether every permutation keeps the units of a stream within consecutive blocks of size `block`."""
         start = 0
         for label in stream:
             size = self.groups[label].size
@@ -125,7 +125,7 @@ class GroupRecord:
         return True
 
     def finish(self) -> PermutationGroups:
-        """All that was declared, tied labels made one."""
+        """Returns the permutation groups, with tied labels merged."""
         groups = {
             label: Group(group.size, self._find(group.within))
             for label, group in self.groups.items()
@@ -142,7 +142,7 @@ class GroupRecord:
         return label
 
     def _make(self, label: str) -> list[int]:
-        """A group's size, and those of the blocks that hold its units together, innermost first."""
+        """Returns the size of a group and the sizes of its nested blocks, innermost first."""
         size, sizes, within = self.groups[label].size, [], self.groups[label].within
         while within:
             sizes.append(size // self.groups[within].size)

@@ -1,4 +1,4 @@
-"""How the losses of several tasks are weighed against each other.
+"""Strategies that balance the losses of several tasks.
 
 Axes: T tasks.
 """
@@ -12,19 +12,19 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 SMALLEST = 1e-8
-"""Losses are lifted to it before their logarithm."""
+"""Lower bound of losses before taking their logarithm."""
 
 
 class Balance(nn.Module, ABC):
-    """Joins the tasks' losses. State lives in buffers and parameters, so that it is saved and resumed."""
+    """Combines the losses of the tasks. Buffers and parameters hold the state, so that it is saved and resumed."""
 
     @abstractmethod
     def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Joins the tasks' losses.
+        """Combines the losses of the tasks.
 
         Args:
-            losses: (T,), 0 where a task has no label in the batch.
-            present: bool (T,), tasks that have one, and a weight above 0.
+            losses: (T,), 0 for a task without a label in the batch.
+            present: bool (T,), true for tasks that have a label in the batch and a weight above 0.
 
         Returns:
             Scalar.
@@ -32,22 +32,23 @@ class Balance(nn.Module, ABC):
 
 
 class FixedBalance(Balance):
-    """Sum of the losses as they are; the tasks' own weights are all that balances them."""
+    """Sum of the losses, balanced only by the fixed weights of the tasks."""
 
     def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Sum of (T,)."""
+        """Returns the sum of the losses (T,)."""
         return losses.sum()
 
 
 class UncertaintyBalance(Balance):
-    """Learned log-variances: sum of exp(-s) L + s / 2 (Kendall et al., CVPR 2018, eq. 10, with s = log sigma^2).
+    """Uncertainty weighting: sum of exp(-s) L + s / 2 with learned s = log sigma^2 (Kendall et al., CVPR 2018, eq. 10).
 
-    That is the paper's term of a classification, taken for every task; at rest exp(s) = 2 L. Its parameters have to be
-    given to the optimizer beside the network's, best without weight decay. A task without label brings neither loss
-    nor variance term, and no gradient; an optimizer with momentum may still move its variance a little.
+    The term that the paper derives for classification is used for every task; its optimum is exp(s) = 2 L. The
+    parameters must be passed to the optimizer in addition to the network's, preferably without weight decay. A task
+    without a label contributes neither a loss nor a variance term and gets no gradient; an optimizer with momentum may
+    still change its variance slightly.
 
     Args:
-        num_tasks: T.
+        num_tasks: number of tasks T.
     """
 
     def __init__(self, num_tasks: int) -> None:
@@ -55,7 +56,7 @@ class UncertaintyBalance(Balance):
         self.log_variances = nn.Parameter(torch.zeros(num_tasks))
 
     def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Weighed losses plus variance terms; the variances learn from the mean over ranks, so that they stay one."""
+        """Returns weighted losses plus variance terms; the latter use means over ranks to keep ranks synchronized."""
         shared, seen = mean_over_ranks(losses.detach(), present)
         precisions = torch.exp(-self.log_variances)
         weighed = torch.where(present, precisions.detach() * losses, losses * 0.0)
@@ -65,21 +66,23 @@ class UncertaintyBalance(Balance):
 
 
 class FAMOBalance(Balance):
-    """Fast adaptive multitask optimisation (Liu et al., NeurIPS 2023, algorithm 1).
+    """Fast adaptive multitask optimization (FAMO; Liu et al., NeurIPS 2023, algorithm 1).
 
-    Weights follow how fast each log-loss falls, so that all fall at one rate. Two things differ from the paper:
+    The weights are adapted such that the log-losses of all tasks decrease at the same rate. The implementation differs
+    from the paper in two respects:
 
-    - The fall is read from one batch to the next that has the task instead of by a second pass over the same batch,
-      which the stock trainer has no place for. Summed over steps these falls telescope, so the batches' noise does
-      not pile up in the logits.
-    - The logits take plain steps, as algorithm 1 is written. The authors' code takes Adam's, of 0.025, which would
-      magnify the batches' noise. As plain steps telescope, the logits move by about `rate` times a task's share
-      times its fall (a few nats in a training), so a plain rate has to be near 1.
+    - The decrease is measured between successive batches that contain the task, instead of by a second forward pass on
+      the same batch, which the stock trainer does not support. The sum of these differences over steps telescopes, so
+      the noise of the batches does not accumulate in the logits.
+    - The logits are updated by plain gradient steps, as in algorithm 1. The authors' code uses Adam with a learning
+      rate of 0.025, which would amplify the noise of the batches. As plain steps telescope, a logit changes by about
+      `rate` times the task's weight times the decrease of its log-loss (a few nats per training), so `rate` should be
+      near 1.
 
     Args:
-        num_tasks: T.
-        rate: step size of the weights' logits (the paper's beta).
-        decay: pull of the logits towards 0 (the paper's gamma): steps older than 1 / (rate * decay) are forgotten.
+        num_tasks: number of tasks T.
+        rate: step size of the logits (beta in the paper).
+        decay: weight decay of the logits (gamma in the paper); their memory is about 1 / (rate * decay) steps.
     """
 
     logits: Tensor
@@ -93,7 +96,7 @@ class FAMOBalance(Balance):
         self.register_buffer("previous", torch.full((num_tasks,), torch.nan))
 
     def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Weighted sum of log-losses, scaled so that its gradient is a convex mean of the tasks' own gradients."""
+        """Returns a weighted sum of log-losses whose gradient is a convex combination of the task gradients."""
         lifted = losses.clamp(min=SMALLEST)
         if self.training and torch.is_grad_enabled():
             means, seen = mean_over_ranks(losses.detach(), present)
@@ -103,7 +106,7 @@ class FAMOBalance(Balance):
         return torch.where(present, scale * shares * lifted.log(), losses * 0.0).sum()
 
     def _step(self, log_losses: Tensor, seen: Tensor) -> None:
-        """One step down the softmax's Jacobian times the falls; tasks without label neither count nor move."""
+        """Updates the logits by one gradient step; tasks without a label are excluded and keep their logits."""
         moved = seen & ~torch.isnan(self.previous)
         fall = torch.where(moved, self.previous - log_losses, torch.zeros_like(log_losses))
         shares = torch.where(moved, self.logits.softmax(0), torch.zeros_like(log_losses))
@@ -126,14 +129,15 @@ def make_balance(name: str, num_tasks: int) -> Balance:
 
 
 def mean_over_ranks(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-    """Means over the processes of a distributed training that count; the values as they are in a single process.
+    """Averages values over the processes of a distributed training; a single process keeps its values.
 
     Args:
         values: (T,), detached.
-        counted: bool (T,).
+        counted: bool (T,), true where the value of this process is included.
 
     Returns:
-        Means (T,), 0 where no process counts, and bool (T,), where any does; the same in every process.
+        Means (T,), 0 where no process has a value, and bool (T,), true where any process has one; equal in all
+        processes.
     """
     sums = torch.stack([torch.where(counted, values, torch.zeros_like(values)), counted.to(values.dtype)])
     if dist.is_available() and dist.is_initialized():

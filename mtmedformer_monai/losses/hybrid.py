@@ -1,4 +1,4 @@
-"""The hybrid loss: one scalar from the losses of several tasks, any of which may have no label in a batch.
+"""The hybrid loss, which combines the losses of several tasks and ignores missing labels.
 
 Axes: T tasks.
 """
@@ -15,31 +15,31 @@ from mtmedformer_monai.tasks.base import Task
 from .balance import make_balance, mean_over_ranks
 
 INITIAL_BATCHES = 16
-"""Batches of a task that its initial loss is the mean of: one batch may hold no box, or one class only."""
+"""Number of batches over which an initial loss is averaged; a single batch may contain no box or only one class."""
 
 
 class HybridLoss(nn.Module):
-    """Joins the losses of all tasks that have a label in the batch.
+    """Combines the losses of all tasks that have a label in the batch.
 
-    Each task's loss is divided by its own value at the start of training, so that tasks begin alike (fixed weights
-    after such normalisation do as well as most adaptive ones: Kurin et al., NeurIPS 2022), multiplied by its
-    weight, and joined by the balance. That value is the running mean over the first 16 training batches in which the
-    task has a label, and stays from then on.
+    The loss of each task is divided by its initial value, so that all tasks start with equal losses (with such
+    normalization, fixed weights perform as well as most adaptive ones: Kurin et al., NeurIPS 2022), multiplied by the
+    task's weight, and combined by the balance. The initial value is the running mean over the first 16 training batches
+    in which the task has a label, and is constant afterwards.
 
     Args:
         tasks: the network's tasks.
         balance: 'fixed', 'uncertainty' or 'famo'.
-        normalize: divide by the initial losses.
-        initial: {task: initial loss} to use instead of measured ones, as in a federation, where weights that differ
-            by site would make the sites' evidence incommensurable.
+        normalize: whether to divide by the initial losses.
+        initial: {task: initial loss} to use instead of measured values. It is needed in a federation, where weights
+            that differ between clients would make the precisions of their approximate likelihoods incomparable.
 
     Attributes:
-        initial: (T,) initial losses, NaN for a task not yet seen; saved with the state, as is `num_seen`.
-        num_seen: (T,) batches that they are the mean of.
-        last: {task: detached loss before weighing} of the tasks that had a label in the last batch.
+        initial: (T,) initial losses, NaN for a task without a label so far; part of the state dict, as is `num_seen`.
+        num_seen: (T,) number of batches that the initial losses are averaged over.
+        last: {task: detached, unweighted loss} of the tasks that have a label in the last batch.
 
     Raises:
-        ValueError: an unknown balance, or `initial` names no task or is not above 0.
+        ValueError: if the balance is unknown, or `initial` contains an unknown task or a value that is not above 0.
     """
 
     initial: Tensor
@@ -64,20 +64,20 @@ class HybridLoss(nn.Module):
         self.last: dict[str, Tensor] = {}
 
     def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        """One scalar for one batch.
+        """Returns the scalar loss of one batch.
 
         Args:
-            outputs: task name to raw output, from the network.
-            targets: task name to target, NaN where not annotated.
+            outputs: {task: raw network output}.
+            targets: {task: target}, NaN where not annotated.
 
         Raises:
-            KeyError: a task without output or target.
+            KeyError: if the output or target of a task is missing.
         """
         for task in self.tasks:
             if task.name not in outputs or task.name not in targets:
                 raise KeyError(
                     f"the hybrid loss expects an output and a target of task {task.name!r}, got outputs "
-                    f"{sorted(outputs)} and targets {sorted(targets)}; give network, loss and batch one list of tasks."
+                    f"{sorted(outputs)} and targets {sorted(targets)}; use equal tasks for network, loss and batch."
                 )
         present = torch.stack([task.is_annotated(targets[task.name]).any() for task in self.tasks])
         losses = torch.stack([task.loss(outputs[task.name], targets[task.name]) for task in self.tasks])
@@ -86,7 +86,7 @@ class HybridLoss(nn.Module):
         return self.balance(scaled, present & (self.weights > 0))
 
     def _scales(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Weights over initial losses, (T,); a task not yet seen counts with its plain weight."""
+        """Returns weights divided by initial losses, (T,); a task without a label so far has its plain weight."""
         if self.initial.device != losses.device:
             self.to(losses.device)
         if not self.normalize:
@@ -96,7 +96,7 @@ class HybridLoss(nn.Module):
         return self.weights / torch.nan_to_num(self.initial, nan=1.0).clamp(min=1e-6)
 
     def _record(self, losses: Tensor, present: Tensor) -> None:
-        """Takes one batch into the running means, over the ranks that have the task; a loss of NaN never enters."""
+        """Updates the running means with a batch, averaged over ranks that have the task; ignores non-finite losses."""
         means, seen = mean_over_ranks(losses, present & torch.isfinite(losses))
         fresh = seen & (self.num_seen < INITIAL_BATCHES)
         self.num_seen += fresh
@@ -105,11 +105,11 @@ class HybridLoss(nn.Module):
 
 
 def _check_initial(initial: Mapping[str, float], names: Sequence[str]) -> Tensor:
-    """{task: loss} to (T,), NaN where none is given."""
+    """Converts {task: loss} to a tensor (T,), NaN where no value is given."""
     unknown = sorted(set(initial) - set(names))
     if unknown:
         raise ValueError(f"initial expects tasks out of {list(names)}, got {unknown}.")
     wrong = {name: value for name, value in initial.items() if not value > 0}
     if wrong:
-        raise ValueError(f"initial expects losses above 0, got {wrong}; leave a task out to have it measured.")
+        raise ValueError(f"initial expects losses above 0, got {wrong}; omit a task to measure its initial loss.")
     return torch.tensor([float(initial.get(name, float("nan"))) for name in names])

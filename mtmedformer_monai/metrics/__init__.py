@@ -1,6 +1,7 @@
-"""Figures of merit by task kind, accumulated over batches and processes.
+"""Metrics for each kind of task, accumulated over batches and processes.
 
-Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
+Public names are loaded lazily, so importing this package imports neither MONAI nor torch. They are listed in
+`__init__.pyi`.
 """
 
 import lazy_loader

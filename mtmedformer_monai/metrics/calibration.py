@@ -1,4 +1,4 @@
-"""Expected calibration error: how far confidence is from accuracy."""
+"""Expected calibration error: the difference between confidence and accuracy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 def expected_calibration_error(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], num_bins: int = 15
 ) -> float:
-    """Weighted mean over bins of |accuracy - mean confidence| (Guo et al., ICML 2017, eq. 3).
+    """Returns the weighted mean over bins of |accuracy - mean confidence| (Guo et al., ICML 2017, eq. 3).
 
-    Bins are equally wide over [0, 1] and open on the left, as in the paper: (m / M, (m + 1) / M].
+    As in the paper, bins have equal width in [0, 1] and are open on the left: (m / M, (m + 1) / M].
 
     Args:
-        confidence: (N,) probability of the chosen class.
-        correct: (N,) whether the chosen class was right.
-        num_bins: M.
+        confidence: (N,) probability of the predicted class.
+        correct: (N,) whether the predicted class is correct.
+        num_bins: number of bins M.
 
     Returns:
         A value in [0, 1]; NaN for N = 0.

@@ -19,23 +19,25 @@ Floats = NDArray[np.float64]
 
 
 class ClassificationMetric:
-    """Figures of one classification task; images without a label are left out.
+    """Metrics of one classification task; images without a label are ignored.
 
-    - `auc`: area under the ROC curve. Binary: of the second class. Multiclass and ordinal: mean of the
-      one-against-rest areas. Multi-label: mean over labels. A class that is all present or all absent has no area
-      and is left out of the mean.
+    - `auc`: area under the ROC curve. Binary: of the second class. Multiclass and ordinal: mean of the one-vs-rest
+      areas. Multi-label: mean over labels. A class that is present in all or in no images has no defined area and is
+      excluded from the mean.
     - `f1`: binary: of the second class. Multiclass and ordinal: macro mean. Multi-label: macro mean over labels.
-    - `accuracy`: share of images (multi-label: of annotated labels) that are right.
-    - `ece`: expected calibration error, 15 bins (Guo et al., ICML 2017, eq. 3), of the confidence in the chosen
-      class; each annotated label of a multi-label task is a binary choice of its own.
-    - `cases`: images (multi-label: annotated labels) of the rarest class that is there, which `auc` rests on.
+    - `accuracy`: fraction of images (multi-label: of annotated labels) that are correct.
+    - `ece`: expected calibration error with 15 bins (Guo et al., ICML 2017, eq. 3) of the confidence in the predicted
+      class; each annotated label of a multi-label task counts as a binary prediction.
+    - `cases`: number of images (multi-label: annotated labels) of the rarest class that occurs, which limits the
+      precision of `auc`.
     - ordinal only: `kappa` (Cohen's, quadratic weights) and `mae` (mean absolute error, in classes).
 
-    The chosen class is the most probable one; labels of a multi-label task are present from 0.5 on.
+    The predicted class is the most probable one; a label of a multi-label task is predicted if its probability is at
+    least 0.5.
 
     Args:
         classes: names of the classes or labels.
-        kind: what the classes are to each other: 'binary', 'multiclass', 'multilabel' or 'ordinal'.
+        kind: 'binary', 'multiclass', 'multilabel' or 'ordinal'.
     """
 
     def __init__(self, classes: Sequence[str], kind: str) -> None:
@@ -46,15 +48,15 @@ class ClassificationMetric:
         self._rows: list[Tensor] = []
 
     def reset(self) -> None:
-        """Forgets everything seen."""
+        """Resets the accumulated state."""
         self._rows = []
 
     def update(self, probs: Tensor, target: Tensor) -> None:
         """Adds one batch.
 
         Args:
-            probs: float (B, K), in [0, 1]; rows add up to 1 except for multi-label tasks.
-            target: float (B,) class index, or (B, K) of 0 and 1 for multi-label tasks; NaN is not annotated.
+            probs: float (B, K) in [0, 1]; rows sum to 1 except for multi-label tasks.
+            target: float (B,) class index, or (B, K) of 0 and 1 for multi-label tasks; NaN where not annotated.
         """
         batch, classes = len(probs), self._num_classes
         expected = (batch, classes) if self._kind == "multilabel" else (batch,)
@@ -67,24 +69,24 @@ class ClassificationMetric:
         self._rows.append(rows.double().cpu())
 
     def compute(self) -> dict[str, float]:
-        """Returns the figures; NaN where no image was annotated, or a figure is not defined."""
+        """Returns the metrics; NaN if no image is annotated or a metric is undefined."""
         width = self._num_classes + (self._num_classes if self._kind == "multilabel" else 1)
         rows = gather_rows(self._rows, width).numpy()
         probs, target = rows[:, : self._num_classes], rows[:, self._num_classes :]
         if self._kind == "multilabel":
-            return _multilabel_figures(probs, target)
+            return _multilabel_metrics(probs, target)
         known = ~np.isnan(target[:, 0])
-        return _class_figures(probs[known], target[known, 0].astype(np.int64), self._kind)
+        return _class_metrics(probs[known], target[known, 0].astype(np.int64), self._kind)
 
 
-def _class_figures(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[str, float]:
-    """Figures of exclusive classes. probs: (B, K). target: (B,) class index."""
+def _class_metrics(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[str, float]:
+    """Returns the metrics of mutually exclusive classes; probs: (B, K), target: (B,) class index."""
     names = ["auc", "f1", "accuracy", "ece", *(["kappa", "mae"] if kind == "ordinal" else [])]
     if len(target) == 0:
         return dict.fromkeys(names, float("nan")) | {"cases": 0.0}
     chosen = probs.argmax(axis=1)
     classes = [1] if kind == "binary" else range(probs.shape[1])
-    figures = {
+    metrics = {
         "auc": _nanmean([_auc(target == k, probs[:, k]) for k in classes]),
         "f1": _nanmean([_f1(target == k, chosen == k) for k in classes]),
         "accuracy": float((chosen == target).mean()),
@@ -92,12 +94,12 @@ def _class_figures(probs: Floats, target: NDArray[np.int64], kind: str) -> dict[
         "cases": float(np.unique(target, return_counts=True)[1].min()),
     }
     if kind == "ordinal":
-        figures |= {"kappa": _kappa(target, chosen, probs.shape[1]), "mae": float(np.abs(chosen - target).mean())}
-    return figures
+        metrics |= {"kappa": _kappa(target, chosen, probs.shape[1]), "mae": float(np.abs(chosen - target).mean())}
+    return metrics
 
 
-def _multilabel_figures(probs: Floats, target: Floats) -> dict[str, float]:
-    """Figures of independent labels. probs: (B, K). target: (B, K) of 0, 1 or NaN."""
+def _multilabel_metrics(probs: Floats, target: Floats) -> dict[str, float]:
+    """Returns the metrics of independent labels; probs: (B, K), target: (B, K) of 0, 1 or NaN."""
     known = ~np.isnan(target)
     true, chosen = target > 0.5, probs >= 0.5
     columns = [(true[k, j], chosen[k, j], probs[k, j]) for j, k in enumerate(known.T)]
@@ -111,7 +113,7 @@ def _multilabel_figures(probs: Floats, target: Floats) -> dict[str, float]:
     }
 
 
-# scikit-learn is imported where it is used: it takes a second, and inference never needs it.
+# scikit-learn is imported lazily: importing it takes a second, and inference does not need it.
 
 
 def _auc(positive: NDArray[np.bool_], score: Floats) -> float:
@@ -123,7 +125,7 @@ def _auc(positive: NDArray[np.bool_], score: Floats) -> float:
 
 
 def _f1(positive: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> float:
-    """NaN where the class is neither there nor chosen (0 of 0)."""
+    """Returns F1, or NaN if the class neither occurs nor is predicted (0 / 0)."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(positive, chosen)) if (positive | chosen).any() else float("nan")

@@ -1,4 +1,4 @@
-"""Average precision and FROC of boxes, class by class."""
+"""Average precision and FROC score of detections, per class."""
 
 # B batch, A anchor points, K classes, N boxes, D detections, T overlap thresholds
 
@@ -20,9 +20,9 @@ from .gather import gather_rows
 
 
 class Boxes(NamedTuple):
-    """Boxes of one image, best first.
+    """Boxes of one image, in descending order of scores.
 
-    `boxes`: float (N, 4), x1, y1, x2, y2 in pixels of the image at hand. `scores`: float (N,) in [0, 1].
+    `boxes`: float (N, 4), x1, y1, x2, y2 in pixels of the current image. `scores`: float (N,) in [0, 1].
     `classes`: int (N,).
     """
 
@@ -32,27 +32,28 @@ class Boxes(NamedTuple):
 
 
 Decode = Callable[[Tensor], Boxes]
-"""One image's activated output to its boxes, best first."""
+"""Converts the activated output of one image to boxes in descending order of scores."""
 
 
 class DetectionMetric:
     """Average precision (`ap`) and free-response sensitivity (`froc`) of detections.
 
-    In each image, detections claim true boxes of their class in the order of their scores, each the free one that it
-    overlaps best, at least by `iou_threshold` (MONAI's COCO matching). Then over all images, per class: `ap` is the
-    area under the interpolated precision-recall curve, `froc` the mean sensitivity at 1/4 to 8 false positives per
-    image. Plain names are means over classes that have a true box, and over thresholds where several are given;
-    `ap_0.5` is one threshold, `ap_mass` one class.
+    In each image, detections are matched in descending order of scores to the ground-truth box of the same class with
+    the largest overlap that is not matched yet, provided that the overlap is at least `iou_threshold` (MONAI's COCO
+    matching). Over all images, per class, `ap` is the area under the interpolated precision-recall curve and `froc` the
+    mean sensitivity at 1/4 to 8 false positives per image. `ap` and `froc` are means over the classes that have a
+    ground-truth box and, if several thresholds are given, over thresholds; `ap_0.5` refers to one threshold and
+    `ap_mass` to one class.
 
-    Images that are not annotated are left out altogether; on annotated images without a box every detection is a
-    false positive. `cases` is the number of true boxes.
+    Images that are not annotated are ignored. On annotated images without a box, every detection is a false positive.
+    `cases` is the number of ground-truth boxes.
 
     Args:
         classes: names of the classes.
-        decode: of an image's activated output; thresholds scores and suppresses what overlaps a better box.
-        iou_threshold: overlap (intersection over union) that makes a hit, or several of them. Boxes of opacities are
-            drawn loosely, so the default asks for less than photographs do.
-        max_boxes: detections per image, best first; no fewer than `decode` gives.
+        decode: converts an image's activated output to boxes, with score threshold and non-maximum suppression.
+        iou_threshold: intersection over union, or several of them, at which a detection is a true positive. The default
+            is lower than common for natural images because opacities have no sharp boundaries.
+        max_boxes: maximum number of detections per image; at least as many as `decode` returns.
     """
 
     def __init__(
@@ -69,16 +70,16 @@ class DetectionMetric:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets everything seen."""
+        """Resets the accumulated state."""
         self._detections: list[Tensor] = []  # (D, 2 + T): class, score, hit at each threshold
-        self._images: list[Tensor] = []  # (images, K): true boxes
+        self._images: list[Tensor] = []  # (images, K): ground-truth boxes
 
     def update(self, probs: Tensor, target: Tensor) -> None:
         """Adds one batch.
 
         Args:
             probs: float (B, ...), activated outputs, each of which `decode` reads.
-            target: float (B, N, 5), rows x1, y1, x2, y2, class; rows of -1 are unused; all NaN is not annotated.
+            target: float (B, N, 5), rows x1, y1, x2, y2, class; unused rows are -1; all NaN if not annotated.
         """
         if target.ndim != 3 or target.shape[2] != BoxRow.NUM_TARGET:
             raise ValueError(
@@ -90,21 +91,21 @@ class DetectionMetric:
             self._add_image(output.cpu(), rows[rows[:, BoxRow.CLASS] >= 0].cpu())
 
     def compute(self) -> dict[str, float]:
-        """Returns the figures; NaN where no annotated image has a true box."""
+        """Returns the metrics; NaN if no annotated image has a ground-truth box."""
         detections = gather_rows(self._detections, 2 + len(self._ious)).numpy()
         images = gather_rows(self._images, len(self._classes)).numpy()
-        figures: dict[tuple[str, float, str], float] = {}
+        metrics: dict[tuple[str, float, str], float] = {}
         for k, name in enumerate(self._classes):
             of_class = detections[detections[:, 0] == k]
             num_targets = int(images[:, k].sum())
             for t, iou in enumerate(self._ious):
                 scores, hits = of_class[:, 1], of_class[:, 2 + t] > 0
-                figures["ap", iou, name] = average_precision(scores, hits, num_targets)
-                figures["froc", iou, name] = froc_score(scores, hits, num_targets, len(images))
-        return self._summarize(figures) | {"cases": float(images.sum())}
+                metrics["ap", iou, name] = average_precision(scores, hits, num_targets)
+                metrics["froc", iou, name] = froc_score(scores, hits, num_targets, len(images))
+        return self._summarize(metrics) | {"cases": float(images.sum())}
 
     def _add_image(self, output: Tensor, rows: Tensor) -> None:
-        """Matches one image's detections. rows: (N, 5) true boxes."""
+        """Matches the detections of one image to its ground-truth boxes, rows (N, 5)."""
         found = self._decode(output)
         true_classes = rows[:, BoxRow.CLASS].long()
         self._images.append(torch.bincount(true_classes, minlength=len(self._classes))[None].double())
@@ -115,10 +116,10 @@ class DetectionMetric:
             columns = np.vstack([np.full(len(scores), k), scores, hits])
             self._detections.append(torch.from_numpy(columns.T).double())
 
-    def _summarize(self, figures: dict[tuple[str, float, str], float]) -> dict[str, float]:
+    def _summarize(self, metrics: dict[tuple[str, float, str], float]) -> dict[str, float]:
         summary: dict[str, float] = {}
         for kind in ("ap", "froc"):
-            of_kind = {(iou, name): value for (k, iou, name), value in figures.items() if k == kind}
+            of_kind = {(iou, name): value for (k, iou, name), value in metrics.items() if k == kind}
             summary[kind] = _nanmean(list(of_kind.values()))
             if len(self._ious) > 1:
                 summary |= {

@@ -1,4 +1,4 @@
-"""Average precision and free-response sensitivity from scored, matched detections."""
+"""Average precision and FROC curve of scored and matched detections."""
 
 # N detections of one class over all images
 
@@ -11,18 +11,19 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 FALSE_POSITIVES_PER_IMAGE = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""Where the FROC score reads the sensitivity (CAMELYON16, LUNA16)."""
+"""False positive rates at which the FROC score evaluates the sensitivity (CAMELYON16, LUNA16)."""
 
 
 def average_precision(scores: Floats, matched: Flags, num_targets: int) -> float:
-    """Area under the interpolated precision-recall curve, every point of it (Everingham et al., IJCV 2015, 4.2).
+    """Returns the area under the interpolated precision-recall curve (Everingham et al., IJCV 2015, 4.2, all points).
 
-    Precision at a recall is the best precision at that or any higher recall. Detections of equal score enter together.
+    The interpolated precision at a recall is the maximum precision at that or any higher recall. Detections with equal
+    scores are added together.
 
     Args:
         scores: (N,).
-        matched: (N,) whether the detection found a target.
-        num_targets: true boxes; NaN is returned for 0.
+        matched: (N,) whether a detection is matched to a target.
+        num_targets: number of ground-truth boxes; the result is NaN for 0.
 
     Example:
         >>> average_precision(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)
@@ -38,10 +39,10 @@ def average_precision(scores: Floats, matched: Flags, num_targets: int) -> float
 
 
 def froc_curve(scores: Floats, matched: Flags, num_targets: int, num_images: int) -> tuple[Floats, Floats]:
-    """Mean false positives per image, ascending from 0, and the sensitivity there.
+    """Returns the mean false positives per image, ascending from 0, and the corresponding sensitivities.
 
-    Written out because monai.metrics.compute_froc_curve_data leaves the lowest score out of the curve (a lone right
-    detection gets sensitivity 0 there).
+    monai.metrics.compute_froc_curve_data is not used because it omits the lowest score (a single correct detection gets
+    sensitivity 0).
     """
     true_positives, false_positives = _cumulate(scores, matched)
     per_image = np.concatenate([[0.0], false_positives / num_images])
@@ -49,13 +50,13 @@ def froc_curve(scores: Floats, matched: Flags, num_targets: int, num_images: int
 
 
 def froc_score(scores: Floats, matched: Flags, num_targets: int, num_images: int) -> float:
-    """Mean sensitivity at 1/4, 1/2, 1, 2, 4 and 8 false positives per image (CAMELYON16).
+    """Returns the mean sensitivity at 1/4, 1/2, 1, 2, 4 and 8 false positives per image (CAMELYON16).
 
     Args:
         scores: (N,).
-        matched: (N,) whether the detection found a target.
-        num_targets: true boxes; NaN is returned for 0.
-        num_images: annotated images, those without a target included.
+        matched: (N,) whether a detection is matched to a target.
+        num_targets: number of ground-truth boxes; the result is NaN for 0.
+        num_images: number of annotated images, including those without a target.
     """
     from monai.metrics import compute_froc_score
 
@@ -66,7 +67,7 @@ def froc_score(scores: Floats, matched: Flags, num_targets: int, num_images: int
 
 
 def _cumulate(scores: Floats, matched: Flags) -> tuple[Floats, Floats]:
-    """True and false positives at each distinct score, best first."""
+    """Returns cumulative true and false positives at each distinct score, in descending order."""
     order = np.argsort(-scores, kind="stable")
     scores, matched = scores[order], matched[order]
     last_of_score = np.append(scores[1:] != scores[:-1], True) if len(scores) else np.zeros(0, dtype=bool)

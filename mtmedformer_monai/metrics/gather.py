@@ -1,4 +1,4 @@
-"""Joins the rows that each process of a distributed run accumulated."""
+"""Gathers the rows that the processes of a distributed run have accumulated."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 def gather_rows(batches: Sequence[Tensor], width: int) -> Tensor:
-    """Concatenates batches of rows over time, then over processes; every process gets the same result.
+    """Concatenates rows over batches and processes; every process gets the same result.
 
-    In a run of one process nothing travels. Processes may hold different numbers of rows, none included. A sampler
-    that pads the last batch (torch's default) counts the padding twice: use `even_divisible=False` of MONAI's
-    `DistributedSampler` for validation.
+    A run with one process needs no communication. Processes may have different numbers of rows, including none. A
+    sampler that pads the last batch (torch's default) makes the padding count twice; for validation, use MONAI's
+    `DistributedSampler` with `even_divisible=False`.
 
     Args:
-        batches: float64 (rows, width) each.
-        width: columns of a row, needed where a process saw nothing.
+        batches: tensors, float64 (rows, width).
+        width: number of columns, needed if a process has no rows.
 
     Returns:
         float64 (all rows, width), on the CPU.

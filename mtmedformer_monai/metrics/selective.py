@@ -1,4 +1,4 @@
-"""Selective prediction: how the error falls when the least confident images are handed to a person.
+"""Metrics of selective prediction, in which the least confident images are referred to a human reader.
 
 Axes: N images, B batch, C structures, H rows, W columns, K classes.
 """
@@ -16,16 +16,16 @@ Floats = NDArray[np.float64]
 
 
 def risk_coverage(confidence: Floats, risk: Floats) -> tuple[Floats, Floats]:
-    """The risk-coverage curve (Geifman and El-Yaniv, NeurIPS 2017).
+    """Returns the risk-coverage curve (Geifman and El-Yaniv, NeurIPS 2017).
 
-    Images of equal confidence can't be told apart: each of them stands for their mean risk, whatever their order.
+    Images with equal confidence all get their mean risk, so the result does not depend on the order of the images.
 
     Args:
-        confidence: (N,), higher is surer.
-        risk: (N,), such as 1 for an error and 0 for none.
+        confidence: (N,), higher is more confident.
+        risk: (N,), such as 1 for an error and 0 for a correct prediction.
 
     Returns:
-        Coverage (N,) from 1 / N to 1, and the mean risk (N,) of the images that are kept.
+        Coverage (N,) from 1 / N to 1, and the mean risk (N,) of the retained images.
 
     Example:
         >>> coverage, kept = risk_coverage(np.array([0.9, 0.6]), np.array([0.0, 1.0]))
@@ -39,48 +39,48 @@ def risk_coverage(confidence: Floats, risk: Floats) -> tuple[Floats, Floats]:
 
 
 def area_under_risk_coverage(confidence: Floats, risk: Floats) -> float:
-    """AURC: the mean of the curve over its N coverages (Geifman et al., ICLR 2019); NaN for N = 0."""
+    """Returns AURC, the mean of the curve over its N coverages (Geifman et al., ICLR 2019); NaN for N = 0."""
     return float(risk_coverage(confidence, risk)[1].mean()) if len(risk) else float("nan")
 
 
 class SelectiveMetric:
-    """AURC beside what the best and a blind order of the images would reach.
+    """AURC, compared with an optimal and a random order of the images.
 
-    - `risk`: mean risk at full coverage, which a blind order keeps at every coverage.
+    - `risk`: mean risk at full coverage, which is the expected risk of a random order at every coverage.
     - `aurc`: area under the risk-coverage curve; lower is better.
-    - `aurc_excess`: `aurc` minus that of the best order, by the risk itself (E-AURC, Geifman et al., ICLR 2019): it
-      judges the confidence apart from the predictions.
-    - `risk_at_80`: mean risk of the most confident 80 per cent, rounded up to whole images.
-    - `cases`: images.
+    - `aurc_excess`: `aurc` minus that of the optimal order, by risk (E-AURC, Geifman et al., ICLR 2019); it evaluates
+      the confidence independently of the predictions.
+    - `risk_at_80`: mean risk of the most confident 80 percent, rounded up to whole images.
+    - `cases`: number of images.
     """
 
     def __init__(self) -> None:
         self._rows: list[Tensor] = []
 
     def reset(self) -> None:
-        """Forgets everything seen."""
+        """Resets the accumulated state."""
         self._rows = []
 
     def update(self, confidence: Tensor, risk: Tensor) -> None:
         """Adds one batch.
 
         Args:
-            confidence: (B, ...), higher is surer.
-            risk: the same; NaN is not annotated.
+            confidence: (B, ...), higher is more confident.
+            risk: tensor of the same shape; NaN where not annotated.
 
         Raises:
-            ValueError: two shapes, or a confidence of NaN.
+            ValueError: if the shapes differ or a confidence is NaN.
         """
         if confidence.shape != risk.shape or bool(confidence.isnan().any()):
             raise ValueError(
-                f"confidence and risk expect one shape and no confidence of NaN, got {tuple(confidence.shape)} and "
-                f"{tuple(risk.shape)}; give one number an image (and structure)."
+                f"confidence and risk expect equal shapes and no confidence of NaN, got {tuple(confidence.shape)} and "
+                f"{tuple(risk.shape)}; pass one number per image (and structure)."
             )
         rows = torch.stack([confidence.detach().flatten(), risk.detach().flatten()], dim=1).double().cpu()
         self._rows.append(rows[~rows[:, 1].isnan()])
 
     def compute(self) -> dict[str, float]:
-        """Returns the figures; NaN where no image was annotated."""
+        """Returns the metrics; NaN if no image is annotated."""
         confidence, risk = gather_rows(self._rows, 2).numpy().T
         if len(risk) == 0:
             return dict.fromkeys(("risk", "aurc", "aurc_excess", "risk_at_80"), float("nan")) | {"cases": 0.0}
@@ -96,22 +96,30 @@ class SelectiveMetric:
 
 
 def class_risk(probs: Tensor, target: Tensor) -> Tensor:
-    """1 where the likeliest class is wrong, else 0: (B, K) and class index (B,) to (B,), NaN where not annotated."""
+    """Returns 1 where the most probable class is wrong, else 0.
+
+    Args:
+        probs: (B, K).
+        target: (B,) class index.
+
+    Returns:
+        (B,), NaN where not annotated.
+    """
     return torch.where(target.isnan(), target, (probs.argmax(dim=1) != target).to(target.dtype))
 
 
 def class_confidence(probs: Tensor) -> Tensor:
-    """Probability of the likeliest class: (B, K) to (B,)."""
+    """Returns the probability of the most probable class, (B, K) to (B,)."""
     return probs.amax(dim=1)
 
 
 def mask_risk(probs: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
-    """1 - Dice, a mask: 0 where both are empty, 1 where one is.
+    """Returns 1 - Dice per mask: 0 if both masks are empty, 1 if only one is.
 
     Args:
         probs: (B, C, H, W).
-        target: the same, 0 or 1; a channel with NaN is not annotated.
-        threshold: probability from which a pixel belongs to the structure.
+        target: (B, C, H, W) of 0 and 1; a channel with NaN is not annotated.
+        threshold: minimum probability of a pixel of the structure.
 
     Returns:
         (B, C), NaN where not annotated.
@@ -122,10 +130,10 @@ def mask_risk(probs: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def mask_confidence(probs: Tensor, threshold: float = 0.5) -> Tensor:
-    """The Dice that the probabilities themselves expect of their mask: (B, C, H, W) to (B, C).
+    """Returns the expected Dice of the predicted mask under its own probabilities, (B, C, H, W) to (B, C).
 
-    The ratio of expectations in place of the expected ratio; of an empty mask, the probability that no pixel was missed
-    if all stand or fall with the likeliest one.
+    The expected ratio is approximated by the ratio of expectations. For an empty mask, the result is the probability
+    that the most probable pixel is background.
     """
     mask = (probs >= threshold).to(probs.dtype)
     nothing = 1.0 - probs.amax(dim=(2, 3))
@@ -133,7 +141,7 @@ def mask_confidence(probs: Tensor, threshold: float = 0.5) -> Tensor:
 
 
 def _ratio(one: Tensor, other: Tensor, empty: float) -> Tensor:
-    """Dice of soft masks (B, C, H, W): (B, C); `empty` where both are."""
+    """Returns the Dice of soft masks (B, C, H, W) as (B, C), and `empty` where both masks are empty."""
     total = (one + other).sum(dim=(2, 3))
     dice = 2.0 * (one * other).sum(dim=(2, 3)) / total.clamp(min=1e-12)
     return torch.where(total > 0, dice, torch.full_like(dice, empty))

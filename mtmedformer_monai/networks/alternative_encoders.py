@@ -1,4 +1,4 @@
-"""Other encoders behind the same interface: `channels`, `strides`, and (B, C, H, W) to maps at 4, 8, 16 and 32."""
+"""Alternative encoders: modules with `channels` and `strides` that return feature maps at strides 4, 8, 16 and 32."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .swin_groups import declare_swin
 
 
 class SwinEncoder(nn.Module):
-    """MONAI's 2D Swin transformer (needs the extra `swin`). TorchScript can trace it, not script it.
+    """MONAI's 2D Swin transformer (requires the extra `swin`). TorchScript supports tracing, but not scripting it.
 
     Args:
         embed_dim: width at stride 2; it doubles with each stage.
-        depths: blocks a stage.
-        heads: attention heads a stage.
-        in_channels: C of the image.
-        drop_path: stochastic depth of the last block.
+        depths: number of blocks per stage.
+        heads: number of attention heads per stage.
+        in_channels: number of image channels C.
+        drop_path: stochastic depth rate of the last block.
     """
 
     def __init__(
@@ -49,21 +49,21 @@ class SwinEncoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Returns the feature maps, finest first; the one at stride 2 is left out."""
+        """Returns the feature maps, finest first, without the one at stride 2."""
         return list(self.swin(x))[1:]
 
     def permutable(self, declare: Declaration) -> list[Axis]:
-        """A stream a stage, heads and hidden units."""
+        """Declares one stream per stage, the heads and the hidden units."""
         return declare_swin(declare.inside("swin"))
 
 
 class ResNetEncoder(nn.Module):
-    """MONAI's ResNet with group norm, the convolutional encoder to compare with.
+    """MONAI's ResNet with group norm, a convolutional baseline.
 
     Args:
-        name: 'resnet10' (4.9M parameters), 'resnet18' (11M), 'resnet34' (21M) or 'resnet50' (24M). TorchScript can
-            only trace the 18 and the 34, whose shortcuts are plain functions in MONAI.
-        in_channels: C of the image.
+        name: 'resnet10' (4.9M parameters), 'resnet18' (11M), 'resnet34' (21M) or 'resnet50' (24M). ResNet-18 and
+            ResNet-34, whose shortcuts are functions in MONAI, can only be traced by TorchScript.
+        in_channels: number of image channels C.
     """
 
     def __init__(self, name: str = "resnet18", in_channels: int = 1) -> None:
@@ -79,25 +79,25 @@ class ResNetEncoder(nn.Module):
         return list(self.resnet(x))[1:]
 
     def permutable(self, declare: Declaration) -> list[Axis]:
-        """Channels in the groups of the norms, those on a residual path tied."""
+        """Declares the channels, in blocks of the norms' groups and tied along each residual path."""
         return declare_resnet(declare.inside("resnet"))
 
 
 class TimmEncoder(nn.Module):
-    """Any hierarchical model of timm (needs the extra `timm`), with ImageNet weights where they can be had.
+    """Any hierarchical timm model (requires the extra `timm`), with ImageNet weights if available.
 
-    Models with a fixed window or position table (Swin, MaxViT) accept their own image size only. Models with batch
-    norm keep their statistics by site: for a federation take one with layer norm.
+    Models with a fixed window size or position table (Swin, MaxViT) accept only their own image size. Batch norm
+    statistics would differ between the clients of a federation, so use a model with layer norm there.
 
     Args:
-        name: timm's model name, such as 'pvt_v2_b1' or 'convnextv2_tiny'.
-        pretrained: load timm's weights (downloads them, or reads `checkpoint`).
-        checkpoint: path of weights on disk.
-        in_channels: C of the image; timm adapts the first layer.
+        name: timm model name, such as 'pvt_v2_b1' or 'convnextv2_tiny'.
+        pretrained: whether to load timm's weights (downloads them, or reads `checkpoint`).
+        checkpoint: path of a local file of weights.
+        in_channels: number of image channels C; timm adapts the first layer.
 
     Raises:
-        ImportError: timm is not installed.
-        ValueError: the model has no four maps at strides 4, 8, 16 and 32.
+        ImportError: if timm is not installed.
+        ValueError: if the model has no maps at strides 4, 8, 16 and 32.
     """
 
     def __init__(self, name: str, pretrained: bool = False, checkpoint: str = "", in_channels: int = 1) -> None:
@@ -125,16 +125,16 @@ class TimmEncoder(nn.Module):
         return list(self.model(x))[-4:]
 
     def permutable(self, declare: Declaration) -> list[Axis]:
-        """None: what stands inside a model of timm's isn't known here, so all of it is fixed, its maps included.
+        """Declares the whole model, including its output maps, as fixed, because its structure is unknown.
 
-        Sites that use one start from common weights. Pyramids and decoders can still be aligned.
+        Clients that use such an encoder must start from common weights. Pyramids and decoders can still be aligned.
         """
         declare.fixed("model")
         return [FIXED] * len(self.channels)
 
 
 def _replace_batch_norm(module: nn.Module, groups: int = 8) -> None:
-    """Puts group norm in place of batch norm, which would keep statistics by site."""
+    """Replaces batch norm, whose statistics would differ between clients, with group norm."""
     for name, child in module.named_children():
         if isinstance(child, nn.BatchNorm2d):
             setattr(module, name, nn.GroupNorm(groups, child.num_features))

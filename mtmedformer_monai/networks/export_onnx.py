@@ -1,4 +1,4 @@
-"""Exports a multi-task network to ONNX: outputs named by task, any batch, height and width."""
+"""Exports a multi-task network to ONNX with outputs named by task and dynamic batch, height and width."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def export_onnx(network: nn.Module, path: str | Path, image_size: Sequence[int] 
     """Writes a network that returns a dict of tensors as an ONNX file.
 
     Args:
-        network: maps float32 (B, 1, H, W) to a dict; a name of an output becomes its name in the file.
-        path: to write; the weights stand in the same file.
-        image_size: (H, W) at which the network is traced. The file takes any other size, too.
+        network: maps float32 (B, 1, H, W) to a dict, whose keys become the output names of the file.
+        path: output path; the weights are stored in the same file.
+        image_size: (H, W) at which the network is traced. The exported network accepts any size.
 
     Returns:
-        Names of the outputs, in the file's order.
+        Names of the outputs, in the order of the file.
 
     Raises:
-        ImportError: onnx and onnxscript are not installed (extra `onnx`).
-        TypeError: the network does not return a dict of tensors.
+        ImportError: if onnx and onnxscript (extra `onnx`) are not installed.
+        TypeError: if the network does not return a dict of tensors.
     """
     try:
-        import onnxscript  # noqa: F401  # torch.onnx needs it, and says so less plainly
+        import onnxscript  # noqa: F401  # required by torch.onnx, whose own error is less clear
     except ImportError as error:
-        raise ImportError("ONNX export needs onnx and onnxscript: pip install mtmedformer-monai[onnx].") from error
+        raise ImportError("ONNX export requires onnx and onnxscript: pip install mtmedformer-monai[onnx].") from error
     network = network.cpu().eval()
-    image = torch.rand(2, 1, *image_size)  # a batch of 1 would be taken for a constant
+    image = torch.rand(2, 1, *image_size)  # a batch size of 1 would be treated as a constant
     names = _output_names(network, image)
     dynamic = torch.export.Dim.DYNAMIC
     with tempfile.TemporaryDirectory() as folder:

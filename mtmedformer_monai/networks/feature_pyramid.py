@@ -1,7 +1,7 @@
-"""Light feature pyramid that joins an encoder's maps, coarse to fine.
+"""Lightweight feature pyramid that fuses the feature maps of an encoder from coarse to fine.
 
-Lin et al., CVPR 2017, with depthwise-separable smoothing and group norm (no batch statistics, so that a federation
-has no running buffers).
+Based on Lin et al., CVPR 2017, with depthwise-separable smoothing convolutions and group norm, which needs no running
+statistics in a federation.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from mtmedformer_monai.layers.permutation_groups import Axis
 
 
 class FeaturePyramid(nn.Module):
-    """Maps of several widths to maps of one width D, each holding what the coarser ones know.
+    """Projects feature maps to a common width D and adds the coarser maps to each finer one.
 
     Args:
-        channels: of the encoder's maps, finest first.
-        width: D, a multiple of 8.
-        levels: indices of the maps that are looked at; default all. Others get no parameters of their own, as
-            distributed training waits for a gradient of every parameter.
+        channels: channels of the encoder's maps, finest first.
+        width: width D, a multiple of 8.
+        levels: indices of the maps that decoders use; all by default. Other levels get no parameters, because
+            distributed training expects a gradient of every parameter.
 
     Raises:
-        ValueError: the width is no multiple of 8, or a level is not there.
+        ValueError: if the width is not a multiple of 8, or a level does not exist.
     """
 
     def __init__(self, channels: Sequence[int], width: int, levels: Iterable[int] | None = None) -> None:
@@ -46,9 +46,9 @@ class FeaturePyramid(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Encoder maps, finest first, to pyramid maps (B, D, H/s, W/s), finest first.
+        """Computes pyramid maps (B, D, H/s, W/s), finest first, from encoder maps, finest first.
 
-        Maps finer than any of `levels` come as they were.
+        Maps finer than all `levels` are returned unchanged.
         """
         maps: list[Tensor] = []
         for level, lateral in enumerate(self.laterals):
@@ -61,10 +61,10 @@ class FeaturePyramid(nn.Module):
         return maps
 
     def permutable(self, declare: Declaration, features: list[Axis]) -> list[Axis]:
-        """The channels in which the maps are added are one group, those of each smoothed map another.
+        """Declares one group for the channels in which maps are added, and one for each smoothed map.
 
         Args:
-            declare: where to write it.
+            declare: declaration of this module.
             features: channels of the encoder's maps, finest first.
 
         Returns:

@@ -1,9 +1,9 @@
-"""The default encoder: a hierarchical vision transformer without a positional table.
+"""The default encoder: a hierarchical vision transformer without position embeddings.
 
 Overlapping patch embeddings, spatial-reduction attention and a depthwise convolution in the MLP, as in PVT v2
-(Wang et al., Computational Visual Media 2022) and SegFormer's MiT (Xie et al., NeurIPS 2021). Position comes from
-the zero padding of the convolutions, so any image size fits. The sizes equal PVT v2 B0, B1 and B2, whose ImageNet
-weights load through `mtmedformer_monai.networks.pretrained`.
+(Wang et al., Computational Visual Media 2022) and SegFormer's MiT (Xie et al., NeurIPS 2021). Position is encoded by
+the zero padding of the convolutions, so any image size is supported. The sizes equal PVT v2 B0, B1 and B2, whose
+ImageNet weights can be loaded with `mtmedformer_monai.networks.pretrained`.
 
 Axes: B batch, N tokens (row-major), D width, H and W of the feature map.
 """
@@ -22,7 +22,7 @@ from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
 @dataclass(frozen=True)
 class TransformerSize:
-    """Widths and depths of the stages, four at strides 4, 8, 16 and 32."""
+    """Widths and depths of the stages, typically four at strides 4, 8, 16 and 32."""
 
     widths: tuple[int, ...]
     depths: tuple[int, ...]
@@ -31,16 +31,16 @@ class TransformerSize:
     mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)
 
     def __post_init__(self) -> None:
-        """Checks that the stages fit.
+        """Validates the size.
 
         Raises:
-            ValueError: tuples of different lengths, or a width that its heads don't divide.
+            ValueError: if tuples have different lengths, or a width is not divisible by its number of heads.
         """
         stages = len(self.widths)
         if any(len(each) != stages for each in (self.depths, self.heads, self.reductions, self.mlp_ratios)):
-            raise ValueError(f"TransformerSize expects tuples of one length, a value a stage, got {self}.")
+            raise ValueError(f"TransformerSize expects tuples of equal length, one value per stage, got {self}.")
         if any(width % heads for width, heads in zip(self.widths, self.heads, strict=True)):
-            raise ValueError(f"TransformerSize expects widths that heads divide, got {self.widths} and {self.heads}.")
+            raise ValueError(f"TransformerSize expects widths divisible by heads, got {self.widths} and {self.heads}.")
 
 
 SIZES = {
@@ -51,17 +51,17 @@ SIZES = {
 
 
 def to_map(tokens: Tensor, height: int, width: int) -> Tensor:
-    """(B, N, D) to (B, D, H, W), as a view in channels-last memory."""
+    """Reshapes (B, N, D) to (B, D, H, W), as a view in channels-last memory format."""
     return tokens.reshape(tokens.shape[0], height, width, tokens.shape[2]).permute(0, 3, 1, 2)
 
 
 def to_tokens(feature_map: Tensor) -> Tensor:
-    """(B, D, H, W) to (B, N, D); a view where the memory is channels-last."""
+    """Reshapes (B, D, H, W) to (B, N, D), as a view for channels-last memory format."""
     return feature_map.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class PatchEmbedding(nn.Module):
-    """Overlapping strided convolution and a layer norm: (B, C, H, W) to tokens at 1/stride."""
+    """Overlapping patch embedding by a strided convolution and a layer norm."""
 
     def __init__(self, in_channels: int, width: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -69,13 +69,13 @@ class PatchEmbedding(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, int, int]:
-        """Returns tokens (B, N, D) and their H and W."""
+        """Maps (B, C, H, W) to tokens (B, N, D), and returns the H and W of their grid."""
         x = self.projection(x)
         height, width = x.shape[2], x.shape[3]
         return self.norm(to_tokens(x)), height, width
 
     def permutable(self, declare: Declaration, entering: Axis) -> Axis:
-        """The tokens' channels, which the whole stage shares."""
+        """Declares the token channels, which the whole stage shares."""
         stream = declare.group("stream", self.projection.out_channels)
         declare.layer("projection", entering, stream)
         declare.norm("norm", stream)
@@ -83,7 +83,7 @@ class PatchEmbedding(nn.Module):
 
 
 class SpatialReductionAttention(nn.Module):
-    """Multi-head attention whose keys and values come from a map shrunk by `reduction` (PVT, ICCV 2021, eq. 1-4)."""
+    """Multi-head attention with keys and values at a resolution reduced by `reduction` (PVT, ICCV 2021, eq. 1-4)."""
 
     def __init__(self, width: int, heads: int, reduction: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class SpatialReductionAttention(nn.Module):
         return mixed
 
     def permutable(self, declare: Declaration, stream: Axis) -> None:
-        """The shrunk map's channels, and the heads."""
+        """Declares the channels of the reduced map, and the heads."""
         width, context = self.output.in_features, stream
         if self.reduction > 1:
             context = declare.group("shrunk", width)
@@ -122,7 +122,7 @@ class SpatialReductionAttention(nn.Module):
 
 
 class ConvolutionalMLP(nn.Module):
-    """Two linear layers with a depthwise 3 x 3 convolution between them, the encoder's only source of position."""
+    """MLP with a depthwise 3 x 3 convolution between two linear layers, which encodes position by its zero padding."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class ConvolutionalMLP(nn.Module):
         return contracted
 
     def permutable(self, declare: Declaration, stream: Axis) -> None:
-        """The hidden units."""
+        """Declares the hidden units."""
         hidden = declare.group("hidden", self.expand.out_features)
         declare.layer("expand", stream, hidden)
         declare.depthwise("depthwise", hidden)
@@ -145,7 +145,7 @@ class ConvolutionalMLP(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Pre-norm attention and MLP, each on a residual path."""
+    """Pre-norm transformer block of attention and MLP, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, reduction: int, mlp_ratio: int, drop_path: float) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class TransformerBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.mlp_norm(x), height, width))
 
     def permutable(self, declare: Declaration, stream: Axis) -> None:
-        """Both residual branches read and write the stage's stream."""
+        """Declares both branches on the residual stream of the stage."""
         declare.norm("attention_norm", stream)
         declare.child("attention", stream)
         declare.norm("mlp_norm", stream)
@@ -169,7 +169,7 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerStage(nn.Module):
-    """A patch embedding, `depth` blocks and a closing norm."""
+    """A stage of the encoder: patch embedding, transformer blocks and a final norm."""
 
     def __init__(self, embedding: PatchEmbedding, blocks: list[TransformerBlock], width: int) -> None:
         super().__init__()
@@ -178,14 +178,14 @@ class TransformerStage(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, D, H/s, W/s)."""
+        """Maps (B, C, H, W) to (B, D, H/s, W/s)."""
         tokens, height, width = self.embedding(x)
         for block in self.blocks:
             tokens = block(tokens, height, width)
         return to_map(self.norm(tokens), height, width)
 
     def permutable(self, declare: Declaration, entering: Axis) -> Axis:
-        """One stream from the embedding to the closing norm."""
+        """Declares one residual stream from the embedding to the final norm."""
         stream: Axis = declare.child("embedding", entering)
         for index in range(len(self.blocks)):
             declare.child(f"blocks.{index}", stream)
@@ -194,17 +194,20 @@ class TransformerStage(nn.Module):
 
 
 class HierarchicalTransformer(nn.Module):
-    """Shared encoder: (B, C, H, W), H and W multiples of 32, to four maps at strides 4, 8, 16 and 32.
+    """Shared encoder that returns four feature maps at strides 4, 8, 16 and 32.
+
+    It maps (B, C, H, W), where H and W are multiples of 32.
 
     Args:
         size: 'tiny' (3.4M parameters), 'small' (13M) or 'base' (24M); or a `TransformerSize`.
-        in_channels: C of the image.
-        drop_path: stochastic depth of the last block; earlier ones grow towards it linearly.
+        in_channels: number of image channels C.
+        drop_path: stochastic depth rate of the last block; it increases linearly over the blocks.
 
     Raises:
-        ValueError: unknown size.
+        ValueError: if the size is unknown.
 
     Example:
+        >>> import torch
         >>> maps = HierarchicalTransformer("tiny")(torch.zeros(1, 1, 64, 96))
         >>> [tuple(m.shape) for m in maps]
         [(1, 32, 16, 24), (1, 64, 8, 12), (1, 160, 4, 6), (1, 256, 2, 3)]
@@ -229,7 +232,7 @@ class HierarchicalTransformer(nn.Module):
         return maps
 
     def permutable(self, declare: Declaration) -> list[Axis]:
-        """A stream a stage; the image's channels keep their order."""
+        """Declares one residual stream per stage; the image channels are fixed."""
         maps: list[Axis] = []
         for index in range(len(self.stages)):
             maps.append(declare.child(f"stages.{index}", maps[-1] if maps else FIXED))
@@ -251,7 +254,7 @@ def _make_stages(size: TransformerSize, in_channels: int, drop_path: float) -> l
 
 
 def _initialize(module: nn.Module) -> None:
-    """Truncated normals of 0.02 for linear layers, fan-out normals for convolutions, as in PVT v2."""
+    """Initializes linear layers from a truncated normal (std 0.02) and convolutions by fan-out, as in PVT v2."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

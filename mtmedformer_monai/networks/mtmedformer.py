@@ -1,4 +1,4 @@
-"""The multi-task network: a shared encoder, a shared pyramid and a decoder a task."""
+"""The multi-task network: a shared encoder, a shared feature pyramid and one decoder per task."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from mtmedformer_monai.tasks.base import Task
 from .feature_pyramid import FeaturePyramid
 
 SHARED = "shared"
-"""Name of the pyramid that all tasks share."""
+"""Name of the pyramid shared by all tasks."""
 
 
 class MTMedFormer(nn.Module):
-    """Shared encoder with a decoder a task (Nath et al., Med. Biol. Eng. Comput. 2025, in outline).
+    """Shared encoder with one decoder per task (based on Nath et al., Med. Biol. Eng. Comput. 2025).
 
     Args:
         encoder: module with `channels` and `strides` (finest first) that maps (B, 1, H, W) to a list of feature maps.
-        tasks: what to predict; their names become the output's keys.
-        pyramid_width: D of the feature pyramid.
-        shared_pyramid: one pyramid for all tasks, or a pyramid a task. A pyramid has the levels that its tasks look at.
+        tasks: tasks to predict; their names become the keys of the output.
+        pyramid_width: width D of the feature pyramid.
+        shared_pyramid: whether all tasks share one pyramid or each task has its own. A pyramid has only the levels that
+            its tasks use.
 
     Raises:
-        ValueError: no tasks, two of one name, or one named 'shared'.
+        ValueError: if there are no tasks, two tasks have the same name, or one is named 'shared'.
 
     Example:
         >>> from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
@@ -45,7 +46,7 @@ class MTMedFormer(nn.Module):
         super().__init__()
         names = [task.name for task in tasks]
         if not names or len(set(names)) != len(names) or SHARED in names:
-            raise ValueError(f"tasks expects one or more tasks of different names, none {SHARED!r}, got {names}.")
+            raise ValueError(f"tasks expects one or more tasks with different names, none {SHARED!r}, got {names}.")
         channels: Sequence[int] = encoder.channels  # type: ignore[assignment]
         strides: Sequence[int] = encoder.strides  # type: ignore[assignment]
         self.stride = int(max(strides))
@@ -61,32 +62,34 @@ class MTMedFormer(nn.Module):
         )
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """One pass for all tasks.
+        """Runs all tasks in one forward pass.
 
         Args:
-            image: float (B, 1, H, W) in [0, 1], any H and W; padded inside to a multiple of the coarsest stride.
+            image: float (B, 1, H, W) in [0, 1] of any size; it is padded internally to a multiple of the coarsest
+                stride.
 
         Returns:
-            Task name to raw output: segmentation logits (B, C, H, W); detection rows (B, A, 7 + K); class logits.
+            A dict keyed by task name with raw outputs: segmentation logits (B, C, H, W), detection rows (B, A, 7 + K),
+            and class logits (B, L).
         """
         features, pyramids = self.encode(image)
         return self.decode(features, pyramids, (image.shape[2], image.shape[3]))
 
     def encode(self, image: Tensor) -> tuple[list[Tensor], dict[str, list[Tensor]]]:
-        """What all decoders look at.
+        """Computes the inputs of the decoders.
 
         Returns:
-            The encoder's maps, finest first, and {pyramid: its maps}, of the padded image.
+            Feature maps of the encoder, finest first, and {pyramid: its maps}, of the padded image.
         """
         features: list[Tensor] = self.encoder(self.prepare(image))
         return features, self.spread(features)
 
     def prepare(self, image: Tensor) -> Tensor:
-        """What enters the encoder: (B, 1, H, W) in [0, 1], padded, and scaled to [-2, 2]."""
+        """Pads an image (B, 1, H, W) in [0, 1] and scales it to [-2, 2], as input of the encoder."""
         return (self._pad(_plain(image)) - 0.5) * 4.0
 
     def spread(self, features: list[Tensor]) -> dict[str, list[Tensor]]:
-        """{pyramid: its maps} of the encoder's maps."""
+        """Computes {pyramid: its maps} from the feature maps of the encoder."""
         pyramids: dict[str, list[Tensor]] = {}
         for name, pyramid in self.pyramids.items():
             pyramids[name] = pyramid(features)
@@ -95,11 +98,11 @@ class MTMedFormer(nn.Module):
     def decode(
         self, features: list[Tensor], pyramids: dict[str, list[Tensor]], size: tuple[int, int]
     ) -> dict[str, Tensor]:
-        """All tasks' outputs, as `forward` gives them.
+        """Computes the outputs of all tasks, as `forward` returns them.
 
         Args:
-            features: of `encode`.
-            pyramids: of `encode`.
+            features: feature maps from `encode`.
+            pyramids: pyramids from `encode`.
             size: (H, W) of the image.
         """
         height, width = size
@@ -111,10 +114,10 @@ class MTMedFormer(nn.Module):
         return outputs
 
     def permutable(self, declare: Declaration) -> tuple[list[Axis], dict[str, list[Axis]]]:
-        """Encoder, pyramids and decoders in turn.
+        """Declares encoder, pyramids and decoders.
 
         Returns:
-            Channels of the encoder's maps and of each pyramid's, as `encode` gives the maps.
+            Channels of the maps that `encode` returns: those of the encoder and those of each pyramid.
         """
         features: list[Axis] = declare.child("encoder")
         pyramids = {name: declare.child(f"pyramids.{name}", features) for name in self.pyramids}
@@ -123,24 +126,24 @@ class MTMedFormer(nn.Module):
         return features, pyramids
 
     def _padded(self, length: int) -> int:
-        """The next multiple of the stride."""
+        """Rounds a length up to a multiple of the stride."""
         return (length + self.stride - 1) // self.stride * self.stride
 
     def _pad(self, image: Tensor) -> Tensor:
-        """Pads with background at the right and the bottom to a multiple of the stride."""
+        """Pads with background on the right and at the bottom to a multiple of the stride."""
         height, width = image.shape[2], image.shape[3]
         return F.pad(image, (0, self._padded(width) - width, 0, self._padded(height) - height))
 
 
 class SelectOutput(nn.Module):
-    """A network that gives some dense outputs of another, joined along the channels, as one tensor.
+    """Wraps a network to return selected dense outputs, concatenated along the channels, as one tensor.
 
-    For tools that know tensors only, such as `monai.bundle verify_net_in_out`.
+    It is meant for tools that support only tensors, such as `monai.bundle verify_net_in_out`.
 
     Args:
-        network: gives a dict of tensors.
-        names: outputs to join, each (B, C, H, W), or one of any shape.
-        background: put a channel of logit 0 before them, so that the highest channel of a pixel is its label.
+        network: network that returns a dict of tensors.
+        names: outputs to concatenate, each (B, C, H, W), or one output of any shape.
+        background: whether to prepend a channel of logits 0, so that the argmax over channels is the label.
     """
 
     def __init__(self, network: nn.Module, names: Sequence[str], background: bool = False) -> None:
@@ -150,7 +153,7 @@ class SelectOutput(nn.Module):
         self.background = background
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 1, H, W) to the chosen outputs."""
+        """Returns the selected outputs for an image (B, 1, H, W)."""
         outputs: dict[str, Tensor] = self.network(image)
         chosen = torch.cat([outputs[name] for name in self.names], dim=1)
         if self.background:
@@ -158,12 +161,12 @@ class SelectOutput(nn.Module):
         return chosen
 
     def permutable(self, declare: Declaration) -> None:
-        """Those of the other network."""
+        """Declares the wrapped network."""
         declare.child("network")
 
 
 def _plain(image: Tensor) -> Tensor:
-    """The tensor without MONAI's metadata, which would slow each operation and break some."""
+    """Converts a MetaTensor to a tensor, because metadata slows down all operations and breaks some."""
     if is_scripting() or torch.compiler.is_compiling():
         return image
     return image.as_subclass(Tensor)

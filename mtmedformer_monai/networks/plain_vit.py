@@ -1,8 +1,8 @@
-"""An encoder of one resolution: a plain vision transformer with a simple feature pyramid.
+"""A single-resolution encoder: a plain vision transformer with a simple feature pyramid.
 
-Dosovitskiy et al., ICLR 2021, for the transformer; Li et al., ECCV 2022, section 3, for the pyramid, which is made of
-the last map alone. Its blocks treat all tokens alike: position enters with the patches and nowhere else, so that the
-order in which tokens are listed doesn't matter between the patches and the pyramid.
+The transformer follows Dosovitskiy et al., ICLR 2021, and the pyramid, which is computed from the last map only, Li et
+al., ECCV 2022, section 3. Position is encoded only in the patch embedding, so the blocks between the patches and the
+pyramid are equivariant to permutations of the tokens.
 
 Axes: B batch, N tokens (row-major), D width, h and w of the grid of patches.
 """
@@ -27,11 +27,11 @@ from .hierarchical_transformer import (
 )
 
 NUM_WAVES = 8
-"""Wavelengths of the position's sines and cosines: 4, 8, ... 512 patches."""
+"""Number of wavelengths of the position encoding: 4, 8, ... 512 patches."""
 
 
 def position_waves(height: int, width: int, like: Tensor, num_waves: int = NUM_WAVES) -> Tensor:
-    """Sines and cosines of each patch's row and column: (h * w, 4 * num_waves), of `like`'s dtype and device."""
+    """Returns sines and cosines of the patches' rows and columns, (h * w, 4 * num_waves), in the dtype of `like`."""
     waves = 2.0 * math.pi / 2.0 ** torch.arange(2, num_waves + 2, device=like.device)
     rows = (torch.arange(height, device=like.device)[:, None] * waves)[:, None].expand(-1, width, -1)
     columns = (torch.arange(width, device=like.device)[:, None] * waves)[None].expand(height, -1, -1)
@@ -40,7 +40,7 @@ def position_waves(height: int, width: int, like: Tensor, num_waves: int = NUM_W
 
 
 class Patches(nn.Module):
-    """Patches that don't overlap, and where they are: (B, C, H, W) to (B, D, h, w), for any size."""
+    """Embeds non-overlapping patches and their positions, (B, C, H, W) to (B, D, h, w), for any image size."""
 
     def __init__(self, in_channels: int, width: int, patch: int) -> None:
         super().__init__()
@@ -48,14 +48,14 @@ class Patches(nn.Module):
         self.position = nn.Linear(4 * NUM_WAVES, width)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, D, h, w)."""
+        """Maps (B, C, H, W) to (B, D, h, w)."""
         patches = self.projection(image)
         height, width = patches.shape[2], patches.shape[3]
         placed = to_tokens(patches) + self.position(position_waves(height, width, patches))
         return to_map(placed, height, width)
 
     def permutable(self, declare: Declaration) -> Axis:
-        """The tokens' channels; what they say of position is learned, so any order will do."""
+        """Declares the token channels; the projection of positions is learned, so they can be permuted."""
         stream = declare.group("stream", self.projection.out_channels)
         declare.layer("projection", FIXED, stream)
         declare.layer("position", FIXED, stream)
@@ -63,7 +63,7 @@ class Patches(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """Pre-norm attention over all tokens and an MLP for each, without any sense of place."""
+    """Pre-norm block of attention over all tokens and a token-wise MLP, without position encoding."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: int, drop_path: float) -> None:
         super().__init__()
@@ -74,12 +74,12 @@ class PlainBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, N, D)."""
+        """Maps (B, N, D) to (B, N, D)."""
         x = x + self.drop_path(self.attention(self.attention_norm(x), 1, x.shape[1]))
         return x + self.drop_path(self.mlp(self.mlp_norm(x)))
 
     def permutable(self, declare: Declaration, stream: Axis) -> None:
-        """The heads, and the MLP's hidden units."""
+        """Declares the heads and the hidden units of the MLP."""
         declare.norm("attention_norm", stream)
         declare.child("attention", stream)
         declare.norm("mlp_norm", stream)
@@ -89,9 +89,9 @@ class PlainBlock(nn.Module):
 
 
 class PlainBody(nn.Module):
-    """The blocks and a closing norm: (B, D, h, w) to the same.
+    """The transformer blocks and a final norm; the shape (B, D, h, w) is preserved.
 
-    Commutes with any permutation of the tokens of an image.
+    It is equivariant to permutations of the tokens of an image.
     """
 
     def __init__(self, width: int, depth: int, heads: int, mlp_ratio: int, drop_path: float) -> None:
@@ -101,11 +101,11 @@ class PlainBody(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, patches: Tensor, num_blocks: int = -1) -> Tensor:
-        """The last block's map, or that of an earlier one.
+        """Returns the normalized feature map after the last or an earlier block.
 
         Args:
             patches: (B, D, h, w).
-            num_blocks: how many blocks to go through; -1 is all.
+            num_blocks: number of blocks to apply; -1 for all.
         """
         tokens = to_tokens(patches)
         for index, block in enumerate(self.blocks):
@@ -114,16 +114,16 @@ class PlainBody(nn.Module):
         return to_map(self.norm(tokens), patches.shape[2], patches.shape[3])
 
     def permutable(self, declare: Declaration, stream: Axis) -> None:
-        """All blocks read and write one stream."""
+        """Declares all blocks with one residual stream."""
         for index in range(len(self.blocks)):
             declare.child(f"blocks.{index}", stream)
         declare.norm("norm", stream)
 
 
 class SimplePyramid(nn.Module):
-    """One map to four: twice finer by two transposed convolutions, finer by one, as it is, and coarser by maxima.
+    """Computes four maps from one by two, one and no transposed convolutions and by max pooling.
 
-    Returns D / 4, D / 2, D and D channels.
+    The maps have D / 4, D / 2, D and D channels.
     """
 
     def __init__(self, width: int) -> None:
@@ -135,12 +135,12 @@ class SimplePyramid(nn.Module):
         self.coarse = nn.MaxPool2d(2)
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """(B, D, h, w) to maps of 4 h, 2 h, h and h / 2 rows."""
+        """Maps (B, D, h, w) to maps of 4 h, 2 h, h and h / 2 rows."""
         finest = self.finest_again(nn.functional.gelu(self.finest_norm(self.finest(features))))
         return [finest, self.fine(features), features, self.coarse(features)]
 
     def permutable(self, declare: Declaration, stream: Axis) -> list[Axis]:
-        """Channels of the two finer maps are units of their own."""
+        """Declares the channels of the two finer maps as new groups."""
         width = self.finest.in_channels
         between, finest = declare.group("between", width // 2), declare.group("finest", width // 4)
         fine = declare.group("fine", width // 2)
@@ -150,27 +150,27 @@ class SimplePyramid(nn.Module):
             ("finest_again", between, finest),
             ("fine", stream, fine),
         ):
-            declare.tensor(f"{name}.weight", entering, leaving)  # a transposed convolution lists what enters first
+            declare.tensor(f"{name}.weight", entering, leaving)  # input channels come first in a transposed convolution
             declare.tensor(f"{name}.bias", leaving)
         return [finest, fine, stream, stream]
 
 
 class PlainViT(nn.Module):
-    """Shared encoder: (B, C, H, W), H and W multiples of 2 x `patch`, to four maps at `patch` / 4 to `patch` x 2.
+    """Shared encoder that returns four feature maps at strides from `patch` / 4 to `patch` x 2.
 
-    A decoder of masks or boxes reads the finer maps, which a network of classifications alone leaves without a
-    gradient.
+    It maps (B, C, H, W), where H and W are multiples of 2 x `patch`. Only decoders of masks or boxes use the finer
+    maps, so these get no gradient if all tasks are classifications.
 
     Args:
-        width: D, a multiple of `heads` and of 4.
-        depth: blocks.
-        heads: attention heads.
+        width: width D, a multiple of `heads` and of 4.
+        depth: number of blocks.
+        heads: number of attention heads.
         patch: side of a patch in pixels, a multiple of 4.
-        in_channels: C of the image.
-        drop_path: stochastic depth of the last block; earlier ones grow towards it linearly.
+        in_channels: number of image channels C.
+        drop_path: stochastic depth rate of the last block; it increases linearly over the blocks.
 
     Raises:
-        ValueError: a width or a patch that doesn't fit.
+        ValueError: if the width or the patch size is invalid.
 
     Example:
         >>> maps = PlainViT(32, depth=1, heads=2)(torch.zeros(1, 1, 64, 96))
@@ -205,7 +205,7 @@ class PlainViT(nn.Module):
         return maps
 
     def permutable(self, declare: Declaration) -> list[Axis]:
-        """One stream from the patches to the pyramid."""
+        """Declares one residual stream from the patches to the pyramid."""
         stream = declare.child("patches")
         declare.child("body", stream)
         maps: list[Axis] = declare.child("pyramid", stream)

@@ -1,7 +1,7 @@
-"""ImageNet weights of timm's PVT v2 in our `HierarchicalTransformer`.
+"""Loads ImageNet weights of timm's PVT v2 into a `HierarchicalTransformer`.
 
-The two have one architecture; only the names differ. Weights come from a file on disk (safetensors or a state dict),
-as saved by `timm.create_model("pvt_v2_b0", pretrained=True)`.
+Both have the same architecture and differ only in parameter names. Weights are read from a local file (safetensors or
+a state dict), such as one saved from `timm.create_model("pvt_v2_b0", pretrained=True)`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ RENAMES = (
     (".mlp.dwconv.", ".mlp.depthwise."),
     (".mlp.fc2.", ".mlp.contract."),
 )
-"""Parts of timm's names and ours, applied in order."""
+"""Substitutions from timm's parameter names to this package's, applied in order."""
 
 
 def rename_pvt_v2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Turns timm's PVT v2 state dict into ours; the classifier `head` is dropped."""
+    """Renames the entries of timm's PVT v2 state dict and drops the classifier `head`."""
     renamed = {}
     for name, value in state.items():
         if name.startswith("head."):
@@ -46,7 +46,7 @@ def rename_pvt_v2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fit_in_channels(weight: Tensor, in_channels: int) -> Tensor:
-    """Sums a first convolution (D, 3, k, k) over color for grayscale images, so that a gray picture gives the same."""
+    """Sums the first convolution (D, 3, k, k) over colors, so that a grayscale image yields the same output."""
     if weight.shape[1] == in_channels:
         return weight
     if in_channels == 1:
@@ -55,30 +55,30 @@ def fit_in_channels(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def load_pvt_v2(encoder: HierarchicalTransformer, path: str | Path) -> HierarchicalTransformer:
-    """Loads timm's PVT v2 weights of the encoder's size.
+    """Loads timm's PVT v2 weights into an encoder of the same size.
 
     Args:
-        encoder: 'tiny' takes pvt_v2_b0, 'small' b1, 'base' b2.
-        path: `.safetensors`, or a state dict saved by torch.
+        encoder: encoder of size 'tiny' (for pvt_v2_b0), 'small' (b1) or 'base' (b2).
+        path: path of a `.safetensors` file or of a state dict saved by torch.
 
     Returns:
         The encoder.
 
     Raises:
-        ValueError: the weights are of another size.
+        ValueError: if the weights belong to a model of another size.
     """
     state = rename_pvt_v2(_read(Path(path)))
     first = "stages.0.embedding.projection.weight"
     own = encoder.state_dict()
     if set(state) != set(own):
         odd = sorted(set(state) ^ set(own))[:3]
-        raise ValueError(f"{path} is no PVT v2 of this encoder's size: names such as {odd} stand on one side only.")
+        raise ValueError(f"{path} is not a PVT v2 of this encoder's size: only one of the two has {odd}.")
     state[first] = fit_in_channels(state[first], own[first].shape[1])
     wrong = [name for name in own if own[name].shape != state[name].shape]
     if wrong:
         raise ValueError(
-            f"{path} is of another size: {wrong[0]} is {tuple(state[wrong[0]].shape)}, expected "
-            f"{tuple(own[wrong[0]].shape)}; sizes tiny, small, base are pvt_v2_b0, b1, b2."
+            f"{path} has another size: {wrong[0]} is {tuple(state[wrong[0]].shape)}, expected "
+            f"{tuple(own[wrong[0]].shape)}; sizes tiny, small, base correspond to pvt_v2_b0, b1, b2."
         )
     encoder.load_state_dict(state)
     return encoder

@@ -1,9 +1,9 @@
 """Permutation groups of MONAI's 2D ResNet with group norm in place of batch norm.
 
-A residual path ties all channels that are added along it. Where a shortcut is a plain function (MONAI's type A, of the
-ResNet-18 and 34), a stage's channels are those of the stage before and new ones after them: the path then runs through
-all stages, and a channel has to stay within its group of the norms of each of them, groups that are twice as large from
-stage to stage.
+A residual path ties all channels that are added along it. If a shortcut is a function without parameters (MONAI's type
+A, used in ResNet-18 and ResNet-34), the channels of a stage are those of the previous stage followed by new ones. The
+residual path then extends through all stages, and each channel must remain within its group of every norm along the
+path, where the group size doubles from stage to stage.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 def declare_resnet(declare: Declaration) -> list[Axis]:
-    """Declares a `ResNetFeatures` whose norms are group norms.
+    """Declares a `ResNetFeatures` network with group norms.
 
     Returns:
         Channels of the maps at strides 4, 8, 16 and 32.
@@ -40,7 +40,7 @@ def declare_resnet(declare: Declaration) -> list[Axis]:
 
 
 def _leaving(declare: Declaration, index: int, entering: Axis) -> Axis:
-    """Channels of a stage: those that enter, as far as its shortcut hands them on, and new ones."""
+    """Returns the output channels of a stage: the input channels that its shortcut passes through, and new ones."""
     stage, norms = STAGES[index], _norms_along(declare.module, index + 1)
     own = _closing_norm(declare.module.get_submodule(stage))
     kept = FIXED if _has_layers(declare.module, index) else entering
@@ -49,13 +49,13 @@ def _leaving(declare: Declaration, index: int, entering: Axis) -> Axis:
 
 
 def _channels(declare: Declaration, name: str, size: int, norms: list[nn.GroupNorm]) -> Axis:
-    """New channels, held together as all norms along their path need it."""
+    """Declares new channels in the blocks that all norms along their residual path require."""
     blocks = {norm.num_channels // norm.num_groups for norm in norms}
     return declare.group(name, size, blocks=sorted((block for block in blocks if block < size), reverse=True))
 
 
 def _norms_along(resnet: nn.Module, first: int) -> list[nn.GroupNorm]:
-    """Closing norms of the stages, from one on, that a residual path reaches before a shortcut with layers ends it."""
+    """Returns the final norms of the stages, from `first` on, up to the first shortcut with layers."""
     norms = []
     for index in range(first, len(STAGES)):
         if _has_layers(resnet, index):
@@ -65,18 +65,18 @@ def _norms_along(resnet: nn.Module, first: int) -> list[nn.GroupNorm]:
 
 
 def _has_layers(resnet: nn.Module, index: int) -> bool:
-    """Whether a stage's first shortcut has layers of its own: a convolution and a norm."""
+    """Whether the first shortcut of a stage has layers: a convolution and a norm."""
     return isinstance(resnet.get_submodule(f"{STAGES[index]}.0").downsample, nn.Module)
 
 
 def _closing_norm(stage: nn.Module) -> nn.GroupNorm:
-    """The norm before a stage's last addition."""
+    """Returns the norm before the last addition of a stage."""
     norms = [module for module in stage.modules() if isinstance(module, nn.GroupNorm)]
     return norms[-1]
 
 
 def _declare_block(declare: Declaration, entering: Axis, leaving: Axis) -> None:
-    """A `ResNetBlock` or `ResNetBottleneck`."""
+    """Declares a `ResNetBlock` or `ResNetBottleneck`."""
     depth = 3 if isinstance(declare.module, ResNetBottleneck) else 2
     stream = entering
     for layer in range(1, depth + 1):

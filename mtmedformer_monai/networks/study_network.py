@@ -1,4 +1,4 @@
-"""All views of a study in one network: results for each image, each breast, and the study."""
+"""A network for all views of a study, with outputs for each image, each breast and the whole study."""
 
 # B batch of studies, V views, G groups of views, N tokens, D width, L logits
 
@@ -21,16 +21,16 @@ from .mtmedformer import MTMedFormer, _plain
 
 
 class StudyNetwork(nn.Module):
-    """The image network on every view, and a query a study task that attends over the tokens of all views there are.
+    """Applies the image network to every view and fuses views by one attention query per study task.
 
     Args:
-        network: of single images.
-        study_tasks: what to tell of breasts and studies; each starts as its source task's decoder.
-        weights: file of the image network's weights to start from; empty starts from scratch.
+        network: network for single images.
+        study_tasks: tasks for breasts and studies; each is initialized from the decoder of its source task.
+        weights: file with weights of the image network; '' to train from scratch.
 
     Raises:
-        ValueError: a study task whose source is no classification of the network.
-        FileNotFoundError: no such file of weights.
+        ValueError: if the source of a study task is not a classification task of the network.
+        FileNotFoundError: if the file of weights does not exist.
     """
 
     def __init__(self, network: MTMedFormer, study_tasks: Sequence[StudyTask], weights: str | Path = "") -> None:
@@ -49,14 +49,14 @@ class StudyNetwork(nn.Module):
             self.fusions[study_task.task.name] = ViewFusion(decoder, study_task.source, study_task.num_groups)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """One pass for all views.
+        """Runs all tasks on all views in one forward pass.
 
         Args:
-            image: float (B, V, H, W) in [0, 1], views in the order of `keys.STUDY_VIEWS`; a view of NaN is not there.
+            image: float (B, V, H, W) in [0, 1], views in the order of `keys.STUDY_VIEWS`; missing views are NaN.
 
         Returns:
-            Task name to raw output: image tasks (B * V, ...), without meaning where a view is not there; study tasks
-            (B * G, L).
+            A dict keyed by task name with raw outputs: (B * V, ...) for image tasks, meaningless for missing views, and
+            (B * G, L) for study tasks.
         """
         views = _plain(image)
         absent = views[:, :, 0, 0].isnan()
@@ -69,7 +69,7 @@ class StudyNetwork(nn.Module):
         return outputs
 
     def permutable(self, declare: Declaration) -> None:
-        """Those of the image network, and those of each fusion."""
+        """Declares the image network and the fusion modules."""
         features, pyramids = declare.child("image_network")
         for name in self.fusions:
             declare.child(f"fusions.{name}", features, pyramids)
@@ -79,9 +79,9 @@ class ViewFusion(nn.Module):
     """Attention pooling over the tokens of several views.
 
     Args:
-        decoder: of one image; copied, so that the fusion of a study starts with what is known of images.
-        source: its task's name.
-        num_groups: G; each has V / G views.
+        decoder: decoder of single images, which is copied to initialize the fusion.
+        source: name of the decoder's task.
+        num_groups: number of groups G, of V / G views each.
     """
 
     def __init__(self, decoder: AttentionPooling, source: str, num_groups: int) -> None:
@@ -92,15 +92,12 @@ class ViewFusion(nn.Module):
         self.view = nn.Parameter(torch.zeros(len(STUDY_VIEWS), decoder.norm.weight.shape[0]))
 
     def forward(self, features: list[Tensor], pyramids: dict[str, list[Tensor]], absent: Tensor) -> Tensor:
-        """Logits of the groups.
+        """Returns the logits of the groups, (B * G, L).
 
         Args:
-            features: encoder maps of B * V images.
-            pyramids: of the image network.
-            absent: bool (B, V).
-
-        Returns:
-            (B * G, L).
+            features: feature maps of B * V images.
+            pyramids: pyramids of the image network.
+            absent: bool (B, V), true for missing views.
         """
         pyramid = pyramids[self.source] if self.source in pyramids else pyramids["shared"]
         tokens = self.pooling.tokenize(features, pyramid)
@@ -112,7 +109,7 @@ class ViewFusion(nn.Module):
         return self.pooling.classify(pooled)
 
     def permutable(self, declare: Declaration, features: list[Axis], pyramids: dict[str, list[Axis]]) -> None:
-        """Those of its pooling, to whose tokens the views are added."""
+        """Declares the pooling and the view embeddings, which are added to its tokens."""
         pyramid = pyramids[self.source if self.source in pyramids else "shared"]
         tokens = declare.child("pooling", features, pyramid)
         declare.tensor("view", FIXED, tokens)

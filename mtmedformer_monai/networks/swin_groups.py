@@ -1,7 +1,7 @@
 """Permutation groups of MONAI's 2D Swin transformer.
 
-Each stage has one stream. Patch merging lists it four times, once a neighbor, one after another; the table of relative
-positions has a column a head.
+Each stage has one residual stream. Patch merging concatenates the channels of four neighboring patches, and the
+relative position bias table has one column per head.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from monai.networks.nets.swin_unetr import SwinTransformer
 from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
-SPLIT_SYSTEMS = 4
+NUM_MERGED = 4
+"""Number of patches that patch merging concatenates."""
 
 
 def declare_swin(declare: Declaration) -> list[Axis]:
-    """Declares a `SwinTransformer` without norm after the patch embedding.
+    """Declares a `SwinTransformer` without a norm after the patch embedding.
 
     Returns:
         Channels of the maps at strides 4, 8, 16 and 32.
@@ -31,15 +32,15 @@ def declare_swin(declare: Declaration) -> list[Axis]:
         for block, _ in layer.module.get_submodule("blocks").named_children():
             _declare_block(layer.inside(f"blocks.{block}"), stream)
         leaving = declare.group(f"stream{stage}", swin.embed_dim * 2**stage)
-        layer.norm("downsample.norm", stream * SPLIT_SYSTEMS)
-        layer.layer("downsample.reduction", stream * SPLIT_SYSTEMS, leaving)
+        layer.norm("downsample.norm", stream * NUM_MERGED)
+        layer.layer("downsample.reduction", stream * NUM_MERGED, leaving)
         stream = leaving
         maps.append(stream)
     return maps
 
 
 def _declare_block(declare: Declaration, stream: Axis) -> None:
-    """A `SwinTransformerBlock`."""
+    """Declares a `SwinTransformerBlock`."""
     attention: Any = declare.module.get_submodule("attn")
     expand: Any = declare.module.get_submodule("mlp.linear1")
     declare.norm("norm1", stream)

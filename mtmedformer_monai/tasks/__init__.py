@@ -1,6 +1,7 @@
-"""Task kinds: each with its decoder, loss, activation, metric and reading of the result.
+"""Kinds of task, each with its decoder, loss, activation, metric and postprocessing.
 
-Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
+Public names are loaded lazily, so importing this package imports neither MONAI nor torch. They are listed in
+`__init__.pyi`.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""Findings that presuppose another: the type of a pneumonia where there is none is not applicable."""
+"""Conditional findings, such as the type of a pneumonia, which is not applicable without pneumonia."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from torch import Tensor
 from .base import Task
 
 NOT_APPLICABLE = "not applicable"
-"""Stands in the place of a class."""
+"""Reported instead of a class."""
 
 
 def describe_tasks(tasks: Sequence[Task], probs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Describes one image by all tasks: {task: plain Python findings}.
+    """Returns the findings of all tasks in one image, {task: findings as plain Python values}.
 
-    A task that declares `applies_if={"task": name, "class": name, "probability": p}` is given the class
-    'not applicable' (no classes, if multi-label) where the other task's probability is below p; its own probabilities
-    stay, as those that hold if it did apply. Condition and probability are written beside them in either case.
+    The class of a task with the condition `applies_if={"task": name, "class": name, "probability": p}` is
+    'not applicable' (for a multi-label task, there are no classes) if the probability of the other task's class is
+    below p. The task's own probabilities are not changed; they are conditional on the task being applicable. The
+    condition and the probability found are reported in both cases.
 
     Args:
         tasks: the network's tasks.
         probs: {task: activated output of one image}.
 
     Raises:
-        ValueError: a condition names a task or class that is not there.
+        ValueError: if a condition refers to an unknown task or class.
     """
     found = {task.name: task.describe(probs[task.name]) for task in tasks}
     for task in tasks:
@@ -36,10 +37,10 @@ def describe_tasks(tasks: Sequence[Task], probs: Mapping[str, Tensor]) -> dict[s
 
 
 def check_condition(name: str, condition: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Checks the form of a task's `applies_if`.
+    """Validates a task's `applies_if`.
 
     Raises:
-        ValueError: names the task and what was expected.
+        ValueError: if its format is invalid.
     """
     if not condition:
         return None
@@ -59,7 +60,7 @@ def _apply(name: str, found: Mapping[str, Any], condition: Mapping[str, Any]) ->
     if condition["class"] not in probs:
         known = {task: list(result["probs"]) for task, result in found.items() if "probs" in result}
         raise ValueError(
-            f"task {name!r} applies if {condition['task']!r} is {condition['class']!r}, which is none of the tasks and "
+            f"task {name!r} applies if {condition['task']!r} is {condition['class']!r}, which is not in the tasks and "
             f"classes {known}; correct applies_if."
         )
     value = probs[condition["class"]]

@@ -1,4 +1,4 @@
-"""What every task is: head, loss, activation, metric and postprocessing behind one name."""
+"""Base class of tasks, each of which combines decoder, loss, activation, metric and postprocessing."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .sample_average import mean_of_samples, std_of_samples
 
 
 class TaskMetric(Protocol):
-    """Accumulates over batches and reports a dictionary of figures. Missing targets contribute nothing."""
+    """Accumulates batches and returns a dictionary of metrics. Missing targets are ignored."""
 
     def reset(self) -> None:
-        """Forgets everything seen."""
+        """Resets the accumulated state."""
 
     def update(self, probs: Tensor, target: Tensor) -> None:
         """Adds one batch.
@@ -27,35 +27,35 @@ class TaskMetric(Protocol):
         """
 
     def compute(self) -> dict[str, float]:
-        """Returns figure name to value; NaN where no target was annotated.
+        """Returns {metric: value}; NaN if no target is annotated.
 
-        `cases`, where it is among them, tells how many cases the primary figure rests on, and weighs it in the key
-        metric.
+        `cases`, if included, is the number of cases from which the primary metric is computed and determines its weight
+        in the key metric.
         """
 
 
 class Task(ABC):
-    """One thing to predict from the shared features.
+    """Base class of a task that is predicted from the shared features.
 
-    A task's target is one dense tensor, NaN where not annotated; its output is one dense tensor. To add a kind of
-    task, write one file with a final subclass, and name it in a config's `tasks`. Abstract methods must be written;
-    the others have defaults that suit a task without classes, masks and boxes.
+    Both target and output of a task are one dense tensor each; targets are NaN where not annotated. To add a kind of
+    task, write one file with a final subclass and add it to a config's `tasks`. Subclasses must implement the abstract
+    methods; the defaults of the others suit a task without classes, masks and boxes.
 
     Args:
         name: key of the task in the network's output, in the batch and in metric names.
         weight: fixed weight of its loss in the hybrid loss.
 
     Attributes:
-        primary_figure: the figure of its metric that stands for the task in the key metric; higher is better.
-        pyramid_levels: indices of the pyramid's maps that its decoder looks at, finest 0; others may be missing.
-        classes: names of its classes, in the order of its scores; none by default.
-        structures: names of the masks that it predicts, in the order of `masks`; none by default.
-        has_boxes: whether it finds boxes.
-        describes_image: whether its finding is about the image as a whole, such as a class.
-        self_supervised: whether its targets come from the image itself, so that every image has one.
+        primary_metric: metric that represents the task in the key metric; higher is better.
+        pyramid_levels: indices of the pyramid levels that the decoder uses, 0 is finest; other levels may be missing.
+        classes: class names, in the order of the scores; empty by default.
+        structures: names of the predicted masks, in the order of `masks`; empty by default.
+        has_boxes: whether the task predicts boxes.
+        describes_image: whether the finding describes the image as a whole, such as a class.
+        self_supervised: whether targets are derived from the image itself, so that every image has one.
     """
 
-    primary_figure: str = ""
+    primary_metric: str = ""
     pyramid_levels: Sequence[int] = ()
     classes: Sequence[str] = ()
     structures: Sequence[str] = ()
@@ -76,127 +76,130 @@ class Task(ABC):
         """Builds the task's decoder.
 
         Args:
-            channels: of the encoder's feature maps, finest first.
-            strides: of the same maps.
-            width: D of the feature pyramid.
+            channels: channels of the encoder's feature maps, finest first.
+            strides: strides of the same maps.
+            width: width D of the feature pyramid.
 
         Returns:
-            A module called as `decoder(features, pyramid, image_size)`: both lists finest first, the pyramid's maps
-            at `pyramid_levels` D wide, `image_size` (H, W) of the padded network input. Its method
-            `permutable(declare, features, pyramid)` declares which of its units may be permuted (docs/permutations.md).
+            A module called as `decoder(features, pyramid, image_size)`, where both lists of maps are ordered from fine
+            to coarse, the pyramid's maps at `pyramid_levels` have width D, and `image_size` is (H, W) of the padded
+            network input. Its method `permutable(declare, features, pyramid)` declares which of its units can be
+            permuted (docs/permutations.md).
         """
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scalar loss, a mean over annotated images; exactly 0 with a zero gradient where none is annotated."""
+        """Returns the scalar loss, a mean over annotated images; exactly 0 with zero gradient if none is annotated."""
 
     @abstractmethod
     def activate(self, output: Tensor) -> Tensor:
-        """Output to probabilities, same leading axes."""
+        """Converts an output to probabilities; leading axes are preserved."""
 
     @abstractmethod
     def make_metric(self) -> TaskMetric:
-        """Builds a fresh accumulator of the task's figures."""
+        """Builds a new accumulator of the task's metrics."""
 
     @abstractmethod
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
-        """Makes the target of one image from a datalist item.
+        """Encodes the annotations of a datalist item as the target of one image.
 
         Args:
-            item: datalist item whose `masks` are loaded: {structure: bool (H, W)}.
+            item: datalist item with loaded `masks`, {structure: bool (H, W)}.
             image_size: (H, W) of the source image.
 
         Raises:
-            ValueError: an annotation is out of range; names the task and the remedy.
+            ValueError: if an annotation is invalid.
         """
 
     @abstractmethod
     def describe(self, output: Tensor) -> dict[str, Any]:
-        """Plain Python reading of one image's *activated* output, for reports and MONAI Label.
+        """Returns the findings in one image as plain Python values, for reports and MONAI Label.
 
         Args:
-            output: one image's activated output, without the batch axis, in the pixels of the image at hand.
+            output: activated output of one image, without the batch axis, in pixels of the current image.
         """
 
     def is_annotated(self, target: Tensor) -> Tensor:
-        """Bool (B,): images that carry any annotation of this task."""
+        """Returns which images have any annotation of this task, bool (B,)."""
         return ~torch.isnan(target).reshape(target.shape[0], -1).all(dim=1)
 
     def describe_target(self, target: Tensor) -> dict[str, Any]:
-        """Plain Python reading of one image's target, with the keys of `describe`; {} where nothing is annotated.
+        """Returns the annotation of one image as plain Python values with the keys of `describe`; {} if not annotated.
 
         Args:
-            target: one image's target, without the batch axis.
+            target: target of one image, without the batch axis.
         """
         return {}
 
     def masks(self, output: Tensor) -> Tensor:
-        """Bool (C, H, W): the masks of `structures`.
+        """Returns the masks of `structures`, bool (C, H, W).
 
         Args:
-            output: one image's activated output, without the batch axis.
+            output: activated output of one image, without the batch axis.
         """
         return torch.zeros(0, *output.shape[-2:], dtype=torch.bool)
 
     def complete_image(self, image: Tensor, output: Tensor, target: Tensor) -> Tensor:
-        """The image (H, W) with what the task reconstructs of it; the image as it is by default.
+        """Returns the image (H, W) with the pixels that the task reconstructs; by default, the unchanged image.
 
         Args:
             image: (H, W).
-            output: one image's activated output.
-            target: one image's target.
+            output: activated output of one image.
+            target: target of one image.
         """
         return image
 
     def negative_log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
-        """Negative log-likelihood, float64 scalar: a sum over annotated images; 0 for a loss that is no likelihood.
+        """Returns the negative log-likelihood, summed over annotated images, as float64 scalar.
+
+        By default, it is 0, for tasks whose loss does not correspond to a likelihood.
 
         Args:
-            output: (B, ...), not activated.
+            output: raw output (B, ...).
             target: (B, ...).
         """
         return torch.zeros((), dtype=torch.float64)
 
     def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Joins outputs under several weight samples; see `sample_average.py`.
+        """Combines the outputs under several weight samples; see `sample_average.py`.
 
         Args:
-            samples: float32 (S, B, ...) outputs, not activated; S of 2 or more.
+            samples: raw outputs, float32 (S, B, ...); S is 2 or more.
 
         Returns:
-            The output (B, ...) that stands for all samples, and {figure: uncertainty (B, ...)}. By default the mean
-            output and the standard deviation of the activated one.
+            The combined raw output (B, ...), and {uncertainty measure: (B, ...)}. By default, these are the mean output
+            and the standard deviation of the activated outputs.
         """
         return mean_of_samples(samples), {"std": std_of_samples(self.activate(samples))}
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
-        """A finding of `describe` with what is uncertain in it; as it is by default.
+        """Returns a finding of `describe` extended by its uncertainty; by default, the unchanged finding.
 
         Args:
-            finding: to extend.
-            output: that `describe` has read.
-            figures: of `combine_samples`, of one image.
-            to_source: float64 (2, 2), linear map from the network's (x, y) to the source's.
+            finding: finding to extend.
+            output: output from which `describe` derived the finding.
+            measures: uncertainty measures of one image, from `combine_samples`.
+            to_source: float64 (2, 2), linear map from (x, y) in network pixels to source pixels.
         """
         return finding
 
     def last_layer(self, decoder: nn.Module) -> nn.Linear | None:
-        """The linear layer whose outputs are the task's logits (B, L), if its decoder ends in one.
+        """Returns the final linear layer of the decoder, whose outputs are the logits (B, L), or None.
 
         Args:
-            decoder: of `make_decoder`.
+            decoder: decoder built by `make_decoder`.
         """
         return None
 
     def restrict(self, known: Sequence[str]) -> Task:
-        """The task at a client that knows only some of its classes: only the loss differs.
+        """Returns the task for a client that annotates only some of its classes; only the loss differs.
 
         Args:
-            known: names of `classes`.
+            known: names of the annotated classes, out of `classes`.
 
         Raises:
-            ValueError: the kind of task has no classes to restrict.
+            ValueError: if the kind of task has no classes.
         """
-        raise ValueError(f"task {self.name!r} can't be restricted to known classes; leave its annotations out.")
+        raise ValueError(f"task {self.name!r} can't be restricted to known classes; omit its annotations.")

@@ -1,4 +1,4 @@
-"""Dense detections to a short list of boxes."""
+"""Decodes dense detections to a short list of boxes."""
 
 # A anchor points, K classes, N boxes
 
@@ -10,23 +10,23 @@ from torch import Tensor
 from mtmedformer_monai.keys import BoxRow
 from mtmedformer_monai.metrics.detection import Boxes
 
-LEAST_SCORE = 0.05
-"""Boxes with a lower score are noise: metrics and reports don't look at them."""
+MIN_SCORE = 0.05
+"""Minimum score of boxes in metrics and reports; boxes with lower scores are noise."""
 
 _MAX_CANDIDATES = 1000
-"""Best candidates that enter non-maximum suppression, whose time grows with their number."""
+"""Maximum number of candidates of non-maximum suppression, which limits its time."""
 
 
 def decode_boxes(
-    output: Tensor, score_threshold: float = LEAST_SCORE, nms_iou: float = 0.5, max_boxes: int = 100
+    output: Tensor, score_threshold: float = MIN_SCORE, nms_iou: float = 0.5, max_boxes: int = 100
 ) -> Boxes:
-    """Thresholds the scores, then suppresses what overlaps a better box of the same class.
+    """Applies a score threshold, then non-maximum suppression per class.
 
     Args:
-        output: float (A, 7 + K), one image's activated output: box, anchor point, class probabilities.
-        score_threshold: candidates below it are dropped.
-        nms_iou: a box that overlaps a better one of its class by more than this is dropped.
-        max_boxes: at most so many boxes are kept.
+        output: float (A, 7 + K), activated output of one image: box, anchor point, class probabilities.
+        score_threshold: minimum score.
+        nms_iou: intersection over union with a higher-scoring box of the same class above which a box is removed.
+        max_boxes: maximum number of boxes.
     """
     output = output.detach().float()
     scores = output[:, BoxRow.LOGITS]

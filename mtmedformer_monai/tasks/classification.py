@@ -1,4 +1,4 @@
-"""Classes of a whole image: binary, multi-class, multi-label or ordinal."""
+"""Classification of whole images: binary, multi-class, multi-label or ordinal."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ from .sample_average import (
     average_softmax,
     class_entropy,
     combine_sigmoids,
-    information_of,
+    mutual_information,
     std_of_samples,
 )
 
 NUM_STAGES = 2
-"""Encoder stages that the pooling looks at, the coarsest."""
+"""Number of encoder stages that the pooling uses, the coarsest ones."""
 
 
 class AttentionPooling(nn.Module):
-    """One learned query a task attends over tokens of the two coarsest stages and of a pyramid map.
+    """Attention pooling by one learned query over tokens of the two coarsest stages and of one pyramid level.
 
-    (Touvron et al., class attention, ICCV 2021, without the MLP.) The pyramid's map carries what masks and boxes have
-    taught, at a resolution where small findings still show.
+    It corresponds to class attention (Touvron et al., ICCV 2021) without the MLP. The pyramid level contributes
+    features learned from masks and boxes, at a resolution at which small findings are still visible.
 
     Args:
-        channels: of all encoder maps, finest first.
-        num_outputs: logits.
-        width: D of the pyramid; pooled vectors are twice as wide.
-        pyramid_level: index of the pyramid's map.
-        num_heads: attention heads.
-        dropout: of the pooled vector.
+        channels: channels of all encoder maps, finest first.
+        num_outputs: number of logits.
+        width: width D of the pyramid; pooled vectors are twice as wide.
+        pyramid_level: index of the pyramid level.
+        num_heads: number of attention heads.
+        dropout: dropout rate of the pooled vector.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class AttentionPooling(nn.Module):
         return self.classify(self.pool(self.tokenize(features, pyramid), None))
 
     def tokenize(self, features: list[Tensor], pyramid: list[Tensor]) -> Tensor:
-        """What the query looks at: (B, N, D)."""
+        """Returns the tokens that the query attends to, (B, N, D)."""
         first = len(features) - len(self.projections)
         tokens: list[Tensor] = []
         for index, projection in enumerate(self.projections):
@@ -90,16 +90,20 @@ class AttentionPooling(nn.Module):
         return self.norm(torch.cat(tokens, dim=1))
 
     def classify(self, pooled: Tensor) -> Tensor:
-        """(B, D) to logits (B, K)."""
+        """Maps pooled vectors (B, D) to logits (B, K)."""
         logits: Tensor = self.logits(self.dropout(self.output_norm(pooled)))
         return logits
 
     def pool(self, tokens: Tensor, absent: Tensor | None) -> Tensor:
-        """(B, N, D) to (B, D), without the tokens that are absent: bool (B, N).
+        """Pools tokens (B, N, D) to (B, D).
 
-        As one query asks all tokens, the key layer is applied to the query and the value layer to what was gathered,
-        instead of both to every token: the same numbers for a fraction of the work. The keys' bias adds the same to
-        the score of every token, which a softmax doesn't see.
+        As there is only one query, the key layer is applied to the query and the value layer to the weighted mean of
+        the tokens, instead of both to every token. This is equivalent and much faster. The bias of the keys adds the
+        same value to all scores and cancels in the softmax.
+
+        Args:
+            tokens: (B, N, D).
+            absent: bool (B, N), true for tokens to ignore.
         """
         width = tokens.shape[2]
         depth = width // self.num_heads
@@ -107,17 +111,17 @@ class AttentionPooling(nn.Module):
         asked = torch.matmul(self.query.reshape(self.num_heads, 1, depth), layers[0]).squeeze(1) * depth**-0.5
         scores = torch.matmul(tokens, asked.transpose(0, 1))
         if absent is not None:
-            scores = scores.masked_fill(absent.unsqueeze(2), -1e4)  # finite: a group may be all absent
+            scores = scores.masked_fill(absent.unsqueeze(2), -1e4)  # finite: a whole group may be absent
         shares = scores.softmax(dim=1)
         gathered = torch.matmul(shares.transpose(1, 2), tokens)
         values = torch.matmul(layers[1], gathered.unsqueeze(3)).flatten(1)
         return self.output(values + self.key_value.bias[width:])
 
     def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> Axis:
-        """The tokens' channels, the heads, and the pooled vector's channels; classes keep their order.
+        """Declares the channels of the tokens, the heads and the channels of the pooled vector; classes are fixed.
 
         Returns:
-            The tokens' channels.
+            The channels of the tokens.
         """
         width = self.output.in_features
         tokens = declare.group("tokens", width)
@@ -137,22 +141,22 @@ class AttentionPooling(nn.Module):
 
 
 class ClassificationTask(Task):
-    """One label, or one set of labels, an image.
+    """Assigns one class, or a set of labels, to each image.
 
     Args:
-        name: task name, the key of a datalist item's `labels`.
+        name: task name, the key in a datalist item's `labels`.
         classes: K class names, in order for an ordinal task.
         kind: 'binary', 'multiclass', 'multilabel' or 'ordinal'.
         weight: fixed weight of the loss.
-        dropout: of the pooled feature.
-        applies_if: {"task", "class", "probability"}: below this probability of another task's class the reading says
-            'not applicable'; see `applicability.py`. Loss and metrics don't heed it.
+        dropout: dropout rate of the pooled features.
+        applies_if: {"task", "class", "probability"}: the finding is 'not applicable' if another task's class has a
+            lower probability; see `applicability.py`. Loss and metrics are not affected.
 
     Raises:
-        ValueError: unknown kind, classes that don't fit it, or a condition of another form.
+        ValueError: if the kind is unknown, or the classes or the condition are invalid.
     """
 
-    primary_figure = "auc"
+    primary_metric = "auc"
     pyramid_levels = (1,)
     describes_image = True
 
@@ -169,7 +173,7 @@ class ClassificationTask(Task):
         if kind not in SCHEMES:
             raise ValueError(f"task {name!r} expects kind to be one of {sorted(SCHEMES)}, got {kind!r}.")
         if len(set(classes)) != len(classes) or not classes:
-            raise ValueError(f"task {name!r} expects classes of different names, got {classes}.")
+            raise ValueError(f"task {name!r} expects classes with different names, got {classes}.")
         self.classes = list(classes)
         self.kind = kind
         self.scheme = SCHEMES[kind]
@@ -186,28 +190,28 @@ class ClassificationTask(Task):
         return AttentionPooling(channels, self.num_logits, width, pyramid_level=level, dropout=self.dropout)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The scheme's cross-entropy over annotated entries.
+        """Returns the cross-entropy of the label scheme over annotated entries.
 
         Args:
             output: logits (B, L).
             target: (B,) class index, or (B, K) for a multi-label task; NaN where not annotated.
 
         Raises:
-            ValueError: a class index out of range.
+            ValueError: if a class index is out of range.
         """
         self._check(target)
         return self.scheme.loss(output, target.float())
 
     def activate(self, output: Tensor) -> Tensor:
-        """Logits (..., L) to probabilities (..., K)."""
+        """Converts logits (..., L) to probabilities (..., K)."""
         return self.scheme.probs(output.float())
 
     def make_metric(self) -> TaskMetric:
-        """AUC, F1, accuracy and calibration error."""
+        """Builds the metric: AUC, F1, accuracy and calibration error."""
         return ClassificationMetric(self.classes, self.kind)
 
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
-        """Class name (or names) to index () or indicator (K,); NaN without label."""
+        """Encodes the class name as index (), or the names as indicator (K,); NaN without a label."""
         label = (item.get(LABELS) or {}).get(self.name)
         if label is None:
             return self.scheme.missing(len(self.classes))
@@ -217,54 +221,54 @@ class ClassificationTask(Task):
             raise ValueError(f"task {self.name!r}: {error}") from error
 
     def describe(self, output: Tensor) -> dict[str, Any]:
-        """{'probs': {class: 0..1}, 'class': the likeliest} ('classes': those from 0.5 on, if multi-label)."""
+        """Returns {'probs': {class: 0..1}} and the most probable 'class' (multi-label: 'classes' of at least 0.5)."""
         probs = {name: round(value, 6) for name, value in zip(self.classes, output.tolist(), strict=True)}
         if self.kind == "multilabel":
             return {"probs": probs, "classes": [name for name, value in probs.items() if value >= 0.5]}
         return {"probs": probs, "class": max(probs, key=lambda name: probs[name])}
 
     def describe_target(self, target: Tensor) -> dict[str, Any]:
-        """{'class': name}, or for a multi-label task {'classes': those that are known to be there}."""
+        """Returns {'class': name} or, for a multi-label task, {'classes': names of present classes}."""
         if bool(torch.isnan(target).all()):
             return {}
         if self.kind == "multilabel":
             known = zip(self.classes, target.tolist(), strict=True)
-            return {"classes": [name for name, value in known if value > 0.5]}  # NaN is not above
+            return {"classes": [name for name, value in known if value > 0.5]}  # False for NaN
         return {"class": self.classes[int(target)]}
 
     def negative_log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
-        """Categorical, or one Bernoulli per class of a multi-label task."""
+        """Returns the NLL of a categorical or, for a multi-label task, of one Bernoulli distribution per class."""
         if self.kind == "multilabel":
             return bernoulli_nll(output.float(), target.float())
         return categorical_nll(self.activate(output), target.float())
 
     def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """`entropy`, `mutual_information` (B,) or, multi-label, (B, K); `std` of each probability (B, K)."""
+        """Combines samples; measures: `entropy`, `mutual_information` (B,) or (B, K) if multi-label; `std` (B, K)."""
         if self.kind == "multilabel":
             return combine_sigmoids(samples)
-        if self.kind == "ordinal":  # cumulative logits as the activation reads them
+        if self.kind == "ordinal":  # cumulative logits as used by the activation
             samples = samples.cummin(dim=-1).values
         joint = average_softmax(samples) if self.kind == "multiclass" else average_sigmoid(samples)
         probs, entropy = self.activate(samples), class_entropy(self.activate(joint))
-        information = information_of(entropy, class_entropy(probs))
+        information = mutual_information(entropy, class_entropy(probs))
         return joint, {"entropy": entropy, "mutual_information": information, "std": std_of_samples(probs)}
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
         """Adds `entropy` and `mutual_information` in nats (multi-label: by class), and `std` of each probability."""
         joint = {
-            name: named(self.classes, figures[name]) if figures[name].ndim else round(float(figures[name]), 6)
+            name: named(self.classes, measures[name]) if measures[name].ndim else round(float(measures[name]), 6)
             for name in ("entropy", "mutual_information")
         }
-        return finding | {UNCERTAINTY: {**joint, "std": named(self.classes, figures["std"])}}
+        return finding | {UNCERTAINTY: {**joint, "std": named(self.classes, measures["std"])}}
 
     def last_layer(self, decoder: nn.Module) -> nn.Linear | None:
-        """The pooling's `logits`."""
+        """Returns the layer `logits` of the pooling."""
         return decoder.logits if isinstance(decoder, AttentionPooling) else None
 
     def restrict(self, known: Sequence[str]) -> Task:
-        """Exclusive classes compete among the known ones; unknown labels of a multi-label task are not annotated."""
+        """Returns the task with a loss over known classes; unknown labels of a multi-label task are not annotated."""
         indices = [index for index, name in enumerate(self.classes) if name in known]
         if self.kind == "multilabel":
             return KnownClasses(self, indices, known_labels_loss, known_labels_annotated)
@@ -277,5 +281,5 @@ class ClassificationTask(Task):
             worst = known.max().item() if known.max() > highest else known.min().item()
             raise ValueError(
                 f"task {self.name!r} expects targets in 0..{highest}, got {worst:g}; "
-                f"give labels by name out of {self.classes} in the datalist."
+                f"specify labels by name, out of {self.classes}, in the datalist."
             )

@@ -1,4 +1,4 @@
-"""Detection of boxes without anchors: a soft centre map by focal loss, boxes by generalised IoU.
+"""Anchor-free detection with a focal loss for soft center maps and a generalized IoU loss for boxes.
 
 Axes: B batch, A points, N annotated boxes, K classes.
 """
@@ -17,38 +17,40 @@ from mtmedformer_monai.keys import BOXES, BoxRow
 from mtmedformer_monai.metrics.detection import Boxes, DetectionMetric
 
 from .base import Task, TaskMetric
-from .box_decoding import LEAST_SCORE, decode_boxes
+from .box_decoding import MIN_SCORE, decode_boxes
 from .detection_head import DetectionDecoder
 from .known_classes import KnownClasses, check_known
 from .partial import annotated_mean, keep_annotated
 from .sample_average import combine_sigmoids
 
 SIGMA = 0.16
-"""Standard deviation of the centre map's Gaussian, in box sides."""
+"""Standard deviation of the Gaussians of the center map, as a fraction of the box sides."""
 
 POSITIVE = 0.3
-"""Height of the Gaussian from which a point learns the box."""
+"""Minimum height of the Gaussian at points that contribute to the box loss."""
 
 REACH = 8.0
-"""Longest box side that a stride is responsible for, in strides; the coarsest takes all that are longer."""
+"""Maximum box side assigned to a stride, in strides; longer boxes are assigned to the coarsest stride."""
 
 
 class DetectionTask(Task):
-    """Boxes by class. A target is (N, 5) rows of x1, y1, x2, y2, class; -1 fills; all NaN is not annotated.
+    """Detects boxes of several classes.
+
+    A target has N rows (N, 5) of x1, y1, x2, y2, class; unused rows are -1; all values are NaN if not annotated.
 
     Args:
         name: task name.
         classes: K class names, the keys of a datalist item's `boxes`.
         weight: fixed weight of the loss.
-        levels: encoder maps to look at, by index, finest first, without a gap.
-        max_boxes: N.
-        score_threshold: lowest score that is reported.
-        nms_iou: overlap from which the weaker of two boxes of a class is dropped.
-        box_weight: of the IoU loss beside the focal loss.
-        match_iou: overlap from which a box counts as found, in the metrics.
+        levels: consecutive indices of the encoder maps to use, finest first.
+        max_boxes: maximum number of boxes N.
+        score_threshold: minimum score of reported boxes.
+        nms_iou: intersection over union above which the lower-scoring of two boxes of a class is removed.
+        box_weight: weight of the IoU loss relative to the focal loss.
+        match_iou: minimum intersection over union of a true positive, in the metrics.
     """
 
-    primary_figure = "ap"
+    primary_metric = "ap"
     has_boxes = True
 
     def __init__(
@@ -65,11 +67,11 @@ class DetectionTask(Task):
     ) -> None:
         super().__init__(name, weight)
         if not classes or len(set(classes)) != len(classes):
-            raise ValueError(f"task {name!r} expects one or more classes of different names, got {classes}.")
+            raise ValueError(f"task {name!r} expects one or more classes with different names, got {classes}.")
         self.classes = list(classes)
         self.levels = list(levels)
         if not self.levels or self.levels != list(range(self.levels[0], self.levels[0] + len(self.levels))):
-            raise ValueError(f"task {name!r} expects levels that follow one another, such as [1, 2, 3], got {levels}.")
+            raise ValueError(f"task {name!r} expects consecutive levels, such as [1, 2, 3], got {levels}.")
         self.pyramid_levels = tuple(levels)
         self.max_boxes = max_boxes
         self.score_threshold = score_threshold
@@ -84,22 +86,22 @@ class DetectionTask(Task):
         return DetectionDecoder(width, len(self.classes), strides, self.levels)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Focal loss of the centre map plus generalised IoU of the boxes near a centre.
+        """Returns the focal loss of the center map plus the generalized IoU loss of boxes near a center.
 
-        Both are sums over an image's points, divided by the summed strength of its positive ones (at least 1).
+        Both are sums over the points of an image, divided by the summed heights of its positive points (at least 1).
 
         Args:
             output: rows (B, A, 7 + K).
             target: (B, N, 5).
 
         Returns:
-            Scalar, a mean over annotated images; exactly 0 where there are none.
+            Scalar, a mean over annotated images; exactly 0 if there are none.
         """
         annotated = self.is_annotated(target)
         points = output[0, :, BoxRow.POINT].float()
         output = keep_annotated(output, annotated[:, None, None])
         boxes = torch.where(annotated[:, None, None], target.float(), -1.0)
-        heat, nearest = centre_map(points, boxes, len(self.classes)).max(dim=3)
+        heat, nearest = center_map(points, boxes, len(self.classes)).max(dim=3)
         strength, chosen = heat.max(dim=2)
         strength = torch.where(strength >= POSITIVE, strength, 0.0)
         weight = strength.sum(dim=1).clamp(min=1.0)
@@ -109,19 +111,19 @@ class DetectionTask(Task):
         return annotated_mean((focal + self.box_weight * regression) / weight, annotated)
 
     def activate(self, output: Tensor) -> Tensor:
-        """Class logits to scores; boxes and points stay. (..., A, 7 + K)."""
+        """Converts class logits to scores in rows (..., A, 7 + K); boxes and points are unchanged."""
         output = output.float()
         return torch.cat([output[..., : BoxRow.LOGITS.start], output[..., BoxRow.LOGITS].sigmoid()], dim=-1)
 
     def make_metric(self) -> TaskMetric:
-        """Average precision and FROC."""
+        """Builds the metric: average precision and FROC score."""
         return DetectionMetric(self.classes, self._decode, iou_threshold=self.match_iou, max_boxes=self.max_boxes)
 
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
-        """Boxes by class to (N, 5).
+        """Encodes the boxes of all classes as rows (N, 5).
 
         Raises:
-            ValueError: only some of the classes are annotated, a box has no area, or there are more than `max_boxes`.
+            ValueError: if only some of the classes are annotated, a box has no area, or there are too many boxes.
         """
         by_class = item.get(BOXES) or {}
         given = [name for name in self.classes if by_class.get(name) is not None]
@@ -129,13 +131,13 @@ class DetectionTask(Task):
             return torch.full((self.max_boxes, BoxRow.NUM_TARGET), torch.nan)
         if given != self.classes:
             raise ValueError(
-                f"task {self.name!r} expects boxes of all of {self.classes} or none, got {given}; give an empty list "
-                "where none is there, or make a task of its own of each set of classes that is annotated together."
+                f"task {self.name!r} expects boxes of all of {self.classes} or none, got {given}; use an empty list if "
+                "no box is present, or define one task for each set of classes that are annotated together."
             )
         rows = [[*self._check(box), index] for index, name in enumerate(self.classes) for box in by_class[name]]
         if len(rows) > self.max_boxes:
             raise ValueError(
-                f"task {self.name!r} expects at most {self.max_boxes} boxes an image, got {len(rows)}; raise max_boxes."
+                f"task {self.name!r} expects at most {self.max_boxes} boxes, got {len(rows)}; increase max_boxes."
             )
         target = torch.full((self.max_boxes, BoxRow.NUM_TARGET), -1.0)
         if rows:
@@ -145,12 +147,12 @@ class DetectionTask(Task):
     def _check(self, box: Sequence[float]) -> Sequence[float]:
         if len(box) != 4 or not all(map(math.isfinite, box)) or not (box[0] < box[2] and box[1] < box[3]):
             raise ValueError(
-                f"task {self.name!r} expects boxes of x1 < x2 and y1 < y2 [x1, y1, x2, y2], finite numbers, got {box}."
+                f"task {self.name!r} expects finite boxes [x1, y1, x2, y2] with x1 < x2 and y1 < y2, got {box}."
             )
         return box
 
     def describe(self, output: Tensor) -> dict[str, Any]:
-        """{'boxes': [{'box': [x1, y1, x2, y2], 'score': 0..1, 'class': name}, ...]}, best first."""
+        """Returns {'boxes': [{'box': [x1, y1, x2, y2], 'score': 0..1, 'class': name}, ...]}, best first."""
         boxes, scores, classes = self._decode(output, self.score_threshold)
         found = zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True)
         return {
@@ -161,32 +163,32 @@ class DetectionTask(Task):
         }
 
     def describe_target(self, target: Tensor) -> dict[str, Any]:
-        """{'boxes': [{'box': [x1, y1, x2, y2], 'class': name}, ...]}."""
+        """Returns {'boxes': [{'box': [x1, y1, x2, y2], 'class': name}, ...]}."""
         if bool(torch.isnan(target).all()):
             return {}
         rows = target[target[:, BoxRow.CLASS] >= 0].tolist()
         return {"boxes": [{"box": row[BoxRow.BOX], "class": self.classes[int(row[BoxRow.CLASS])]} for row in rows]}
 
     def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """`entropy`, `mutual_information`, `std` (of the score) (B, A, K); `box_std` (B, A, 4) in pixels.
+        """Combines samples; measures: `entropy`, `mutual_information`, `std` of scores (B, A, K); `box_std` (B, A, 4).
 
-        A box is the mean over samples weighted by its best score, as is its spread: a sample that sees nothing at a
-        point has no say in where the box is.
+        Boxes and their standard deviations in pixels are weighted by the highest class score of each sample, so a
+        sample without a detection at a point hardly influences the box.
         """
         joint = samples[0].clone()
-        joint[..., BoxRow.LOGITS], figures = combine_sigmoids(samples[..., BoxRow.LOGITS])
+        joint[..., BoxRow.LOGITS], measures = combine_sigmoids(samples[..., BoxRow.LOGITS])
         weights = samples[..., BoxRow.LOGITS].sigmoid().amax(dim=-1, keepdim=True).clamp(min=1e-12)
         shares, boxes = weights / weights.sum(dim=0), samples[..., BoxRow.BOX]
         joint[..., BoxRow.BOX] = boxes[0] + (shares * (boxes - boxes[0])).sum(dim=0)
-        figures["box_std"] = (shares * (boxes - joint[..., BoxRow.BOX]) ** 2).sum(dim=0).sqrt()
-        return joint, figures
+        measures["box_std"] = (shares * (boxes - joint[..., BoxRow.BOX]) ** 2).sum(dim=0).sqrt()
+        return joint, measures
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
-        """Adds to each box `std` of its edges in columns and in rows, in the source's pixels, and its `score_std`.
+        """Adds `std` of the edges in x and in y, in source pixels, and `score_std` to each box.
 
-        Each reported box is found among all rows (A, 7 + K) by its rounded values.
+        The row of each reported box among all rows (A, 7 + K) is identified by its rounded values.
         """
         boxes = []
         for box in finding["boxes"]:
@@ -194,22 +196,22 @@ class DetectionTask(Task):
             distance = (output[:, BoxRow.BOX].double() - torch.tensor(box["box"], dtype=torch.float64)).abs().sum(dim=1)
             distance += (output[:, BoxRow.LOGITS][:, index].double() - box["score"]).abs()
             point = int(distance.argmin())
-            edges = figures["box_std"][point].double().square().reshape(2, 2).mean(dim=0)  # x of both edges, y of both
+            edges = measures["box_std"][point].double().square().reshape(2, 2).mean(dim=0)  # x of both edges, y of both
             spread = [round(value, 2) for value in (to_source.square() @ edges).sqrt().tolist()]
-            boxes.append(box | {"std": spread, "score_std": round(float(figures["std"][point, index]), 6)})
+            boxes.append(box | {"std": spread, "score_std": round(float(measures["std"][point, index]), 6)})
         return finding | {"boxes": boxes}
 
     def restrict(self, known: Sequence[str]) -> Task:
-        """The focal loss of classes that the client doesn't annotate is left out."""
+        """Returns the task without the focal loss of classes that the client does not annotate."""
         indices = [index for index, name in enumerate(self.classes) if name in known]
         return KnownClasses(self, indices, _loss_of_known, lambda task, target, _: task.is_annotated(target))
 
-    def _decode(self, output: Tensor, score_threshold: float = LEAST_SCORE) -> Boxes:
+    def _decode(self, output: Tensor, score_threshold: float = MIN_SCORE) -> Boxes:
         return decode_boxes(output, score_threshold, self.nms_iou, self.max_boxes)
 
 
 def _loss_of_known(task: DetectionTask, output: Tensor, target: Tensor, known: Sequence[int]) -> Tensor:
-    """The loss of a detector that has the known classes alone; boxes (B, N, 5) of other classes are an error."""
+    """Returns the loss of a detector with only the known classes; boxes (B, N, 5) of other classes are an error."""
     label = target[..., BoxRow.CLASS]
     check_known(task, label[label >= 0], known)
     keep = [*range(BoxRow.LOGITS.start), *(BoxRow.LOGITS.start + index for index in known)]
@@ -220,16 +222,16 @@ def _loss_of_known(task: DetectionTask, output: Tensor, target: Tensor, known: S
     return alone.loss(output[..., keep], torch.cat([target[..., BoxRow.BOX], moved[..., None]], dim=-1))
 
 
-def centre_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
-    """Height of each box's Gaussian at each point of the stride that is responsible for it.
+def center_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
+    """Returns the height of each box's Gaussian at the points of the stride that the box is assigned to.
 
     Args:
         points: (A, 3) of x, y, stride.
-        boxes: (B, N, 5); class -1 is no box.
-        num_classes: K.
+        boxes: (B, N, 5); rows of class -1 are unused.
+        num_classes: number of classes K.
 
     Returns:
-        (B, A, K, N) in [0, 1]; the point nearest to a centre has exactly 1.
+        (B, A, K, N) in [0, 1]; exactly 1 at the point nearest to a center.
     """
     x, y, stride = points[:, 0, None], points[:, 1, None], points[:, 2, None]
     x1, y1, x2, y2, label = (boxes[:, None, :, column] for column in range(5))
@@ -248,13 +250,13 @@ def centre_map(points: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
 
 
 def soft_focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
-    """Quality focal loss |y - p|^gamma * BCE(p, y) for soft targets (Li et al., NeurIPS 2020, eq. 2). Same shape."""
+    """Returns the elementwise quality focal loss |y - p|^gamma * BCE(p, y) (Li et al., NeurIPS 2020, eq. 2)."""
     losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (target - logits.sigmoid()).abs() ** gamma * losses
 
 
 def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Generalised IoU of pairs (Rezatofighi et al., CVPR 2019): (..., 4) and (..., 4), xyxy, to (...) in [-1, 1]."""
+    """Returns the generalized IoU of pairs of xyxy boxes (..., 4), (...) in [-1, 1] (Rezatofighi et al., CVPR 2019)."""
     low = torch.maximum(boxes[..., :2], others[..., :2])
     high = torch.minimum(boxes[..., 2:], others[..., 2:])
     overlap = (high - low).clamp(min=0).prod(dim=-1)

@@ -1,4 +1,4 @@
-"""Anchor-free detection decoder: at each point of several strides, a box and K class logits.
+"""Anchor-free detection decoder that predicts a box and K class logits at each point of several strides.
 
 Axes: B batch, A points of all strides, K classes, D pyramid width.
 """
@@ -17,11 +17,11 @@ from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
 PRIOR = 0.02
-"""Score of every point at the start, so that the many empty points don't drown the loss (RetinaNet, section 3.3)."""
+"""Initial score of every point, so that background points do not dominate the loss (RetinaNet, section 3.3)."""
 
 
 def points_of(height: int, width: int, stride: int, like: Tensor) -> Tensor:
-    """Centres of a map's cells: (H * W, 3) of x, y, stride, in pixels of the network input, row-major."""
+    """Returns the centers of a map's cells, rows (H * W, 3) of x, y, stride in pixels of the network input."""
     rows = (torch.arange(height, device=like.device, dtype=torch.float32) + 0.5) * stride
     columns = (torch.arange(width, device=like.device, dtype=torch.float32) + 0.5) * stride
     y, x = torch.meshgrid(rows, columns, indexing="ij")
@@ -29,20 +29,20 @@ def points_of(height: int, width: int, stride: int, like: Tensor) -> Tensor:
 
 
 def boxes_of(points: Tensor, distances: Tensor) -> Tensor:
-    """Boxes from points (A, 3) and distances to left, top, right, bottom in strides (B, A, 4): xyxy (B, A, 4)."""
+    """Returns xyxy boxes (B, A, 4) from points (A, 3) and left, top, right, bottom distances in strides (B, A, 4)."""
     reach = distances * points[:, 2:3]
     return torch.cat([points[:, :2] - reach[..., :2], points[:, :2] + reach[..., 2:]], dim=-1)
 
 
 class DetectionDecoder(nn.Module):
-    """One tower shared by all strides, after FCOS (Tian et al., ICCV 2019).
+    """Detection decoder with one tower shared by all strides, based on FCOS (Tian et al., ICCV 2019).
 
     Args:
-        width: D of the pyramid.
-        num_classes: K.
-        strides: of the encoder's maps, finest first.
-        levels: which of the maps to look at, by index.
-        depth: separable convolutions of the tower.
+        width: width D of the pyramid.
+        num_classes: number of classes K.
+        strides: strides of the encoder's maps, finest first.
+        levels: indices of the maps to use.
+        depth: number of separable convolutions of the tower.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class DetectionDecoder(nn.Module):
     def forward(self, features: list[Tensor], pyramid: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Returns rows (B, A, 7 + K): box, point and stride, class logits; see `BoxRow`."""
         rows: list[Tensor] = []
-        for level, stride in zip(self.levels, self.strides):  # noqa: B905 (TorchScript knows no strict=)
+        for level, stride in zip(self.levels, self.strides):  # noqa: B905 (TorchScript does not support strict=)
             level_map = self.tower(pyramid[level])
             points = points_of(level_map.shape[2], level_map.shape[3], stride, level_map)
             distances = F.softplus(self.distances(level_map).float()).flatten(2).transpose(1, 2)
@@ -72,7 +72,7 @@ class DetectionDecoder(nn.Module):
         return torch.cat(rows, dim=1)
 
     def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> None:
-        """One tower reads all levels, so their channels are the same units; classes and sides keep their order."""
+        """Declares the tower, whose input ties the channels of all levels; classes and box sides are fixed."""
         streams = [pyramid[level] for level in self.levels]
         declare.tie(*streams)
         stream = streams[0]

@@ -10,11 +10,11 @@ from .partial import fill_missing
 
 
 def bernoulli_nll(logits: Tensor, target: Tensor) -> Tensor:
-    """Of yes-or-no questions: a sum over images and channels of the mean over pixels.
+    """Returns the Bernoulli NLL, summed over images and channels and averaged over pixels.
 
     Args:
         logits: (B, C, ...).
-        target: the same, of 0, 1 or NaN.
+        target: (B, C, ...) of 0, 1 or NaN.
 
     Returns:
         float64 scalar on the CPU.
@@ -27,7 +27,7 @@ def bernoulli_nll(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def categorical_nll(probs: Tensor, target: Tensor) -> Tensor:
-    """Of classes that exclude one another: a sum over images with a label.
+    """Returns the categorical NLL, summed over images with a label.
 
     Args:
         probs: (B, K).

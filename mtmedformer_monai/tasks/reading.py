@@ -1,4 +1,4 @@
-"""Numbers of tensors by name, for findings that people read."""
+"""Conversion of tensors to named values for findings."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def named(names: Sequence[str], values: Tensor) -> dict[str, float]:
-    """{name: value}, rounded to six digits.
+    """Returns {name: value}, rounded to six digits.
 
     Args:
-        names: K of them.
+        names: K names.
         values: (K,).
     """
     return {name: round(value, 6) for name, value in zip(names, values.tolist(), strict=True)}

@@ -1,4 +1,4 @@
-"""Telling hidden pixels from what surrounds them: what an encoder can learn from images that no one annotated."""
+"""Masked image modeling: self-supervised reconstruction of masked pixels from their surroundings."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from .segmentation import SegmentationDecoder
 
 
 class ReconstructionTask(Task):
-    """Masked image modeling as one task among others.
+    """Masked image modeling (He et al., CVPR 2022) as one of several tasks.
 
-    He et al., CVPR 2022; with the hidden pixels left in the input, as a hierarchical encoder needs it: Xie et al.,
-    SimMIM, CVPR 2022.
-
-    `HidePatchesd` hides patches of the image, and leaves their pixels as the target under the task's name. The loss is
-    the mean absolute error over them. Trained alone, it pretrains encoder and pyramid; trained beside other tasks, it
-    regularises them.
+    Masked pixels remain part of the input, as a hierarchical encoder requires (SimMIM; Xie et al., CVPR 2022).
+    `HidePatchesd` masks patches of the image and stores their pixels as the target of the task. The loss is the mean
+    absolute error over masked pixels. Trained alone, the task pretrains encoder and pyramid; trained together with
+    other tasks, it acts as a regularizer.
 
     Args:
         name: task name.
         weight: fixed weight of the loss.
     """
 
-    primary_figure = "psnr"
+    primary_metric = "psnr"
     self_supervised = True
     pyramid_levels = (0,)
 
@@ -38,39 +36,39 @@ class ReconstructionTask(Task):
         super().__init__(name, weight)
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
-        """Builds a `SegmentationDecoder` of one channel."""
+        """Builds a `SegmentationDecoder` with one channel."""
         return SegmentationDecoder(width, 1)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean absolute error of hidden pixels.
+        """Returns the mean absolute error of masked pixels.
 
         Args:
-            output: (B, 1, H, W), 0 is gray level 0.5.
-            target: (B, 1, H, W) in [0, 1], NaN where nothing is hidden.
+            output: (B, 1, H, W), offset by 0.5 from the gray level.
+            target: (B, 1, H, W) in [0, 1], NaN where a pixel is not masked.
 
         Returns:
-            Scalar; exactly 0 where nothing is hidden.
+            Scalar; exactly 0 if no pixel is masked.
         """
         target, hidden = fill_missing(target.float())
         error = (output.float() + 0.5 - target).abs()
         return torch.where(hidden, error, torch.zeros_like(error)).sum() / hidden.sum().clamp(min=1)
 
     def activate(self, output: Tensor) -> Tensor:
-        """To gray levels in [0, 1]."""
+        """Converts an output to gray levels in [0, 1]."""
         return (output.float() + 0.5).clamp(0.0, 1.0)
 
     def make_metric(self) -> TaskMetric:
-        """Mean absolute error and PSNR."""
+        """Builds the metric: mean absolute error and PSNR."""
         return ReconstructionMetric()
 
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
-        """Nothing is hidden yet: NaN (1, H, W)."""
+        """Returns NaN (1, H, W), because no pixel is masked yet."""
         return torch.full((1, *image_size), torch.nan)
 
     def describe(self, output: Tensor) -> dict[str, Any]:
-        """Nothing that a finding could be: {}."""
+        """Returns {}, because the task has no findings."""
         return {}
 
     def complete_image(self, image: Tensor, output: Tensor, target: Tensor) -> Tensor:
-        """Hidden pixels as the network predicts them."""
+        """Returns the image with masked pixels replaced by their prediction."""
         return torch.where(target[0].isnan(), image, output[0])

@@ -1,11 +1,12 @@
-"""Joins a task's outputs under several weight samples, and measures how far they agree.
+"""Combines a task's outputs under several weight samples and quantifies their disagreement.
 
-Probabilities are averaged, not logits, and the mean is turned back into logits, so that the task's own activation, and
-all that follows it, works as on a single output. Every mean is taken as the first sample plus the mean difference
-from it: samples that are all alike give the first one back bit for bit, with a spread of exactly 0.
+Probabilities, not logits, are averaged, and the mean is converted back to logits, so that the task's activation and all
+further steps apply to it as to a single output. Each mean is computed as the first sample plus the mean difference from
+it, so equal samples yield exactly the first one, with a standard deviation of exactly 0.
 
-Entropies are in nats. Mutual information is the entropy of the mean minus the mean entropy: what the samples disagree
-about (Houlsby et al., arXiv 1112.5745, eq. 2); the rest is what they agree not to know.
+Entropies are in nats. The mutual information, which measures the disagreement of the samples (epistemic uncertainty),
+is the entropy of the mean minus the mean entropy (Houlsby et al., arXiv 1112.5745, eq. 2). The mean entropy is the
+uncertainty on which the samples agree (aleatoric uncertainty).
 """
 
 # S samples, B batch, C structures, A points, K classes
@@ -17,59 +18,59 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _LARGEST = 80.0
-"""Bound of a log-ratio of probabilities: its exponential is finite in float32."""
+"""Upper bound of log-ratios of probabilities, whose exponential is finite in float32."""
 
 _ROUNDING = 1e-6
-"""Entropies in float32 are known to about this, in nats: less is no difference."""
+"""Precision of entropies in float32, in nats; smaller differences are set to 0."""
 
 Summary = tuple[Tensor, dict[str, Tensor]]
-"""The raw output that stands for all samples, and {figure: uncertainty (B, ...)}."""
+"""The combined raw output, and {uncertainty measure: (B, ...)}."""
 
 
 def mean_of_samples(values: Tensor) -> Tensor:
-    """Mean over the first axis; of equal values exactly that value."""
+    """Returns the mean over the first axis; exact for equal values."""
     return values[0] + (values - values[0]).mean(dim=0)
 
 
 def std_of_samples(values: Tensor) -> Tensor:
-    """Standard deviation over the first axis (S - 1 in the denominator); of equal values exactly 0."""
+    """Returns the standard deviation over the first axis (denominator S - 1); exactly 0 for equal values."""
     return (values - values[0]).std(dim=0)
 
 
 def average_sigmoid(logits: Tensor) -> Tensor:
-    """The logit of the mean sigmoid: (S, ...) to (...)."""
+    """Returns the logit of the mean sigmoid, (S, ...) to (...)."""
     return logits[0] + _log_mean_ratio(F.logsigmoid(logits)) - _log_mean_ratio(F.logsigmoid(-logits))
 
 
 def average_softmax(logits: Tensor) -> Tensor:
-    """Logits whose softmax over the last axis is the mean softmax: (S, ..., K) to (..., K)."""
+    """Returns logits whose softmax over the last axis is the mean softmax, (S, ..., K) to (..., K)."""
     return logits[0] + _log_mean_ratio(logits.log_softmax(dim=-1))
 
 
 def binary_entropy(logits: Tensor) -> Tensor:
-    """Entropy of the sigmoid of each logit, in [0, log 2]."""
+    """Returns the entropy of the sigmoid of each logit, in [0, log 2]."""
     return logits.sigmoid() * F.softplus(-logits) + (-logits).sigmoid() * F.softplus(logits)
 
 
 def class_entropy(probs: Tensor) -> Tensor:
-    """Entropy over the last axis: (..., K) to (...)."""
+    """Returns the entropy over the last axis, (..., K) to (...)."""
     return -torch.xlogy(probs, probs).sum(dim=-1)
 
 
 def _log_mean_ratio(log_probs: Tensor) -> Tensor:
-    """Logarithm of the mean over samples of `p / p of the first sample`."""
+    """Returns the logarithm of the mean ratio of probabilities to those of the first sample."""
     return (log_probs - log_probs[0]).clamp(max=_LARGEST).exp().mean(dim=0).log()
 
 
-def information_of(entropy: Tensor, of_samples: Tensor) -> Tensor:
-    """Mutual information: entropy of the mean (...) minus the mean entropy (S, ...), without what rounding left."""
+def mutual_information(entropy: Tensor, of_samples: Tensor) -> Tensor:
+    """Returns the entropy of the mean (...) minus the mean entropy of samples (S, ...), without rounding errors."""
     information = entropy - mean_of_samples(of_samples)
     return torch.where(information > _ROUNDING, information, 0.0)
 
 
 def combine_sigmoids(logits: Tensor) -> Summary:
-    """Joins logits of independent yes-or-no questions: the joint logit, `entropy`, `mutual_information` and `std`."""
+    """Combines logits of independent binary labels; measures: `entropy`, `mutual_information` and `std`."""
     joint = average_sigmoid(logits)
     entropy = binary_entropy(joint)
-    information = information_of(entropy, binary_entropy(logits))
+    information = mutual_information(entropy, binary_entropy(logits))
     return joint, {"entropy": entropy, "mutual_information": information, "std": std_of_samples(logits.sigmoid())}

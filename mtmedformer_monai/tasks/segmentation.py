@@ -1,4 +1,4 @@
-"""Dense segmentation of structures that may overlap, each annotated or not."""
+"""Segmentation of structures that may overlap and may individually lack annotations."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .sample_average import combine_sigmoids
 
 
 class SegmentationDecoder(nn.Module):
-    """Logits from the finest pyramid map, which holds all coarser ones: (B, D, H/4, W/4) to (B, C, H, W).
+    """Computes logits (B, C, H, W) from the finest pyramid map (B, D, H/4, W/4), which includes the coarser maps.
 
     Args:
-        width: D of the pyramid.
-        num_structures: C.
-        depth: separable convolutions before the logits.
+        width: width D of the pyramid.
+        num_structures: number of structures C.
+        depth: number of separable convolutions before the logits.
     """
 
     def __init__(self, width: int, num_structures: int, depth: int = 1) -> None:
@@ -43,7 +43,7 @@ class SegmentationDecoder(nn.Module):
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
     def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> None:
-        """The channels between the convolutions; structures keep their order."""
+        """Declares the channels between the convolutions; structures are fixed."""
         stream = pyramid[0]
         for index in range(len(self.convolutions)):
             stream = declare.child(f"convolutions.{index}", stream)
@@ -51,22 +51,22 @@ class SegmentationDecoder(nn.Module):
 
 
 class SegmentationTask(Task):
-    """Masks (C, H, W), one channel a structure, overlapping allowed; a NaN channel is not annotated.
+    """Predicts masks (C, H, W), one channel per structure, which may overlap; a NaN channel is not annotated.
 
-    The loss is Dice with cross-entropy, each structure a binary question of its own.
+    The loss is the sum of Dice and binary cross-entropy, and structures are independent.
 
     Args:
         name: task name.
         structures: names of the C channels, the keys of a datalist item's `masks`.
         weight: fixed weight of the loss.
-        batch_dice: Dice over the batch's pixels instead of image by image: for structures that many images lack,
-            where the Dice of an empty mask says little.
-        focal_gamma: above 0, focal instead of cross-entropy (Lin et al., ICCV 2017, eq. 4, without alpha).
-        threshold: probability from which a pixel belongs to a structure.
-        decoder_depth: separable convolutions in the decoder.
+        batch_dice: whether to compute Dice over all pixels of the batch instead of per image. Use it for structures
+            that are absent in many images, because the Dice of an empty mask is not informative.
+        focal_gamma: if above 0, focal loss instead of cross-entropy (Lin et al., ICCV 2017, eq. 4, without alpha).
+        threshold: minimum probability of a pixel of a structure.
+        decoder_depth: number of separable convolutions in the decoder.
     """
 
-    primary_figure = "dice"
+    primary_metric = "dice"
     pyramid_levels = (0,)
 
     def __init__(
@@ -81,7 +81,7 @@ class SegmentationTask(Task):
     ) -> None:
         super().__init__(name, weight)
         if not structures or len(set(structures)) != len(structures):
-            raise ValueError(f"task {name!r} expects one or more structures of different names, got {structures}.")
+            raise ValueError(f"task {name!r} expects one or more structures with different names, got {structures}.")
         self.structures = list(structures)
         self.batch_dice = batch_dice
         self.focal_gamma = focal_gamma
@@ -93,14 +93,14 @@ class SegmentationTask(Task):
         return SegmentationDecoder(width, len(self.structures), self.decoder_depth)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Dice plus cross-entropy.
+        """Returns the sum of Dice and cross-entropy loss.
 
         Args:
             output: logits (B, C, H, W).
             target: (B, C, H, W) of 0, 1 or NaN.
 
         Returns:
-            Scalar; exactly 0 where no structure of no image is annotated.
+            Scalar; exactly 0 if no structure of any image is annotated.
         """
         target, annotated = fill_missing(target.float())
         logits = keep_annotated(output, annotated)
@@ -108,15 +108,15 @@ class SegmentationTask(Task):
         return dice + pixel_loss(logits, target, annotated, self.focal_gamma)
 
     def activate(self, output: Tensor) -> Tensor:
-        """Logits to probabilities, (..., C, H, W)."""
+        """Converts logits to probabilities, (..., C, H, W)."""
         return output.float().sigmoid()
 
     def make_metric(self) -> TaskMetric:
-        """Dice and Hausdorff 95 by structure."""
+        """Builds the metric: Dice and Hausdorff 95 distance per structure."""
         return SegmentationMetric(self.structures, threshold=self.threshold)
 
     def encode_target(self, item: Mapping[str, Any], image_size: tuple[int, int]) -> Tensor:
-        """Stacks the item's masks; structures left out become NaN. Returns float32 (C, H, W)."""
+        """Stacks the item's masks to float32 (C, H, W); structures without a mask become NaN."""
         masks = item.get(MASKS) or {}
         channels = [
             torch.as_tensor(np.asarray(masks[name]), dtype=torch.float32)
@@ -127,46 +127,46 @@ class SegmentationTask(Task):
         return torch.stack(channels)
 
     def describe(self, output: Tensor) -> dict[str, Any]:
-        """Covered share of the frame, a structure: {'area_fraction': {name: 0..1}}."""
+        """Returns the fraction of the image area that each structure covers, {'area_fraction': {name: 0..1}}."""
         share = self.masks(output).float().flatten(1).mean(dim=1).tolist()
         return {"area_fraction": {name: round(value, 6) for name, value in zip(self.structures, share, strict=True)}}
 
     def masks(self, output: Tensor) -> Tensor:
-        """Pixels of at least the threshold's probability."""
+        """Returns the masks of pixels whose probability is at least the threshold."""
         return output >= self.threshold
 
     def negative_log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
-        """Bernoulli; a mask counts once per structure, as the mean over its pixels, which are not independent."""
+        """Returns the Bernoulli NLL, averaged over the pixels of a mask because these are not independent."""
         return bernoulli_nll(output.float(), target.float())
 
     def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """`entropy`, `mutual_information`, `std` (of the probability), all (B, C, H, W); `disagreement` (B, C).
+        """Combines samples; measures: `entropy`, `mutual_information`, `std` (B, C, H, W); `disagreement` (B, C).
 
-        The disagreement is the mean of 1 - Dice between a sample's mask and the joint one.
+        The disagreement is the mean of 1 - Dice between the mask of each sample and the combined mask.
         """
-        joint, figures = combine_sigmoids(samples)
+        joint, measures = combine_sigmoids(samples)
         masks, mask = self.masks(self.activate(samples)), self.masks(self.activate(joint))
         overlap = (masks & mask).sum(dim=(3, 4))
         area = masks.sum(dim=(3, 4)) + mask.sum(dim=(2, 3))
-        figures["disagreement"] = torch.where(area > 0, 1.0 - 2.0 * overlap / area.clamp(min=1), 0.0).mean(dim=0)
-        return joint, figures
+        measures["disagreement"] = torch.where(area > 0, 1.0 - 2.0 * overlap / area.clamp(min=1), 0.0).mean(dim=0)
+        return joint, measures
 
     def describe_uncertainty(
-        self, finding: dict[str, Any], output: Tensor, figures: Mapping[str, Tensor], to_source: Tensor
+        self, finding: dict[str, Any], output: Tensor, measures: Mapping[str, Tensor], to_source: Tensor
     ) -> dict[str, Any]:
-        """Adds `disagreement` by structure, in [0, 1]."""
-        return finding | {UNCERTAINTY: {"disagreement": named(self.structures, figures["disagreement"])}}
+        """Adds `disagreement` in [0, 1] for each structure."""
+        return finding | {UNCERTAINTY: {"disagreement": named(self.structures, measures["disagreement"])}}
 
 
 def dice_loss(logits: Tensor, target: Tensor, annotated: Tensor, batch: bool, smooth: float = 1.0) -> Tensor:
-    """One minus soft Dice, a mean over structures (Milletari et al., 3DV 2016, without squares in the denominator).
+    """Returns 1 - soft Dice, averaged over structures (Milletari et al., 3DV 2016, denominator without squares).
 
     Args:
         logits: (B, C, H, W).
-        target: the same, 0 or 1.
-        annotated: bool, the same; a pixel that is not annotated is left out.
-        batch: pool the batch's images before the ratio.
-        smooth: added to numerator and denominator, in pixels.
+        target: (B, C, H, W) of 0 and 1.
+        annotated: bool (B, C, H, W); pixels that are not annotated are ignored.
+        batch: whether to sum over the images of the batch before computing the ratio.
+        smooth: constant added to numerator and denominator, in pixels.
 
     Returns:
         Scalar.
@@ -180,8 +180,8 @@ def dice_loss(logits: Tensor, target: Tensor, annotated: Tensor, batch: bool, sm
 
 
 def pixel_loss(logits: Tensor, target: Tensor, annotated: Tensor, gamma: float) -> Tensor:
-    """Binary cross-entropy, or with `gamma` above 0 its focal form, a mean over annotated pixels. Scalar."""
+    """Returns binary cross-entropy or, if `gamma` is above 0, focal loss, averaged over annotated pixels."""
     losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     if gamma > 0:
-        losses = losses * (-torch.expm1(-losses)).clamp(min=1e-6) ** gamma  # clamped: the root's slope at 0 is infinite
+        losses = losses * (-torch.expm1(-losses)).clamp(min=1e-6) ** gamma  # the root's gradient at 0 is infinite
     return annotated_mean(losses, annotated)

@@ -1,4 +1,4 @@
-"""A class of a breast or of a whole study, told from all of its views."""
+"""Classification of a breast or a whole study from all of its views."""
 
 # B batch of studies, V views, G groups of views, K classes
 
@@ -13,19 +13,19 @@ from .base import Task
 from .classification import ClassificationTask
 
 GROUPS = {"breast": 2, "study": 1}
-"""Level to G, the groups that a study's views fall into: right and left breast, or all views together."""
+"""{level: number of groups G} of the views of a study: right and left breast, or all views together."""
 
 
 class StudyTask:
-    """A classification that fuses views, with targets out of those of the images.
+    """A classification task that fuses views and derives its targets from those of the images.
 
     Args:
-        task: what is told, under a name of its own; its classes in rising severity.
-        source: the image task whose targets it gathers.
+        task: classification task with a unique name and classes in order of increasing severity.
+        source: name of the image task whose targets are aggregated.
         level: 'breast' or 'study'.
 
     Raises:
-        ValueError: unknown level, a multi-label task, or a name that is the source's.
+        ValueError: if the level is unknown, the task is multi-label, or it has the name of the source.
     """
 
     def __init__(self, task: Task, source: str, level: str) -> None:
@@ -34,20 +34,20 @@ class StudyTask:
         if not isinstance(task, ClassificationTask) or task.kind == "multilabel":
             raise ValueError(f"task expects a classification that is not multi-label, got {task.name!r}.")
         if task.name == source:
-            raise ValueError(f"task expects a name of its own, such as '{level}_{source}', got that of its source.")
+            raise ValueError(f"task expects a unique name, such as '{level}_{source}', got that of its source.")
         self.task = task
         self.source = source
         self.level = level
         self.num_groups = GROUPS[level]
 
     def gather_target(self, target: Tensor) -> Tensor:
-        """The worst class that is annotated among a group's views.
+        """Returns the most severe annotated class among the views of each group.
 
         Args:
             target: float (B, V) class index of each view, NaN where not annotated.
 
         Returns:
-            float (B * G,), NaN where no view is annotated.
+            float (B * G,), NaN if no view of the group is annotated.
 
         Example:
             >>> worst = ClassificationTask("breast_pathology", ["normal", "benign", "malignant"])

@@ -1,4 +1,4 @@
-"""Carries uncertainty past the activation, and writes it beside the findings of one image."""
+"""Postprocessing transforms that add uncertainty to the findings."""
 
 # C structures, A points, K classes; h, w network pixels
 
@@ -17,38 +17,40 @@ from mtmedformer_monai.tasks.base import Task
 
 
 class KeepUncertaintyd(Transform):
-    """Moves `{task}.{figure}` of the prediction to `uncertainty`: before `ActivateTasksd`, which would drop them.
+    """Moves `{task}.{measure}` from the prediction to `uncertainty`.
+
+    List it before `ActivateTasksd`, which removes such entries.
 
     Args:
-        pred_key: key of a `PosteriorInferer`'s outputs, of one image or a batch.
+        pred_key: key of the outputs of a `PosteriorInferer`, for one image or a batch.
     """
 
     def __init__(self, pred_key: str = PRED) -> None:
         self.pred_key = pred_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with plain outputs, and `uncertainty` beside them."""
+        """Returns the item with the outputs of the tasks and, separately, `uncertainty`."""
         item = dict(data)
-        figures: dict[str, dict[str, Tensor]] = {}
+        measures: dict[str, dict[str, Tensor]] = {}
         for name, value in item[self.pred_key].items():
-            task, dot, figure = name.partition(".")
+            task, dot, measure = name.partition(".")
             if dot:
-                figures.setdefault(task, {})[figure] = torch.as_tensor(value)  # decollation makes scalars floats
+                measures.setdefault(task, {})[measure] = torch.as_tensor(value)  # decollation yields floats
         item[self.pred_key] = {name: value for name, value in item[self.pred_key].items() if "." not in name}
-        item[UNCERTAINTY] = figures
+        item[UNCERTAINTY] = measures
         return item
 
 
 class DescribeUncertaintyd(Transform):
-    """Writes what is uncertain into each task's findings, after `DescribeTasksd`.
+    """Adds uncertainty to the findings of each task; list it after `DescribeTasksd`.
 
-    - Classes: `entropy` and `mutual_information` in nats (multi-label: by class), `std` of each probability.
-    - Masks: `disagreement` by structure, in [0, 1]: mean of 1 - Dice between draws and the mask.
-    - Boxes, each in itself: `std` of its edges in columns and in rows, in the source's pixels, and its `score_std`.
+    - Classes: `entropy` and `mutual_information` in nats (multi-label: per class), and `std` of each probability.
+    - Masks: `disagreement` in [0, 1] per structure, the mean of 1 - Dice between samples and the combined mask.
+    - Boxes: for each box, `std` of its edges in x and in y, in source pixels, and `score_std`.
 
     Args:
         tasks: the network's tasks.
-        image_key: key of the image whose metadata lead back to the source.
+        image_key: key of the image, whose metadata contain the mapping to source pixels.
     """
 
     def __init__(self, tasks: Sequence[Task], image_key: str = IMAGE) -> None:
@@ -56,7 +58,7 @@ class DescribeUncertaintyd(Transform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with richer findings."""
+        """Returns the item with extended findings."""
         item = dict(data)
         item[RESULT] = dict(item[RESULT])
         to_source = np.asarray(item[self.image_key].meta[MetaKey.TO_SOURCE], dtype=np.float64)[:2, :2]

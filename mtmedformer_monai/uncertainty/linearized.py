@@ -1,9 +1,10 @@
-"""Predictive classes from the last layer alone: no draws, one pass.
+"""Predictive class probabilities from the posterior of the last layer, in one forward pass without sampling.
 
-A layer is linear in its own weights, so a Gaussian over them is a Gaussian over the logits, without approximation:
-with features h, the logit k has the variance `T (sum_d h_d^2 / precision_kd + 1 / precision_k)` (MacKay, "The evidence
-framework applied to classification networks", Neural Computation 1992; Immer et al., AISTATS 2021: the Jacobian of the
-logits in the last layer's weights is h). Under a diagonal posterior the logits of an image are independent.
+A layer is linear in its weights, so a Gaussian over the weights implies a Gaussian over the logits without
+approximation. For features h, logit k has the variance `T (sum_d h_d^2 / precision_kd + 1 / precision_k)` (MacKay, "The
+evidence framework applied to classification networks", Neural Computation 1992; Immer et al., AISTATS 2021: the
+Jacobian of the logits in the last layer's weights is h). Under a diagonal posterior the logits of an image are
+independent.
 """
 
 # B batch, D width, L logits, K classes, S samples
@@ -26,13 +27,13 @@ from .posterior_file import WeightPosterior, check_fit
 def logit_variance(
     features: Tensor, weight_precision: Tensor, bias_precision: Tensor | None = None, temperature: float = 1.0
 ) -> Tensor:
-    """Variance of the logits of a linear layer.
+    """Returns the variance of the logits of a linear layer.
 
     Args:
-        features: (B, D), what enters the layer.
+        features: (B, D), input of the layer.
         weight_precision: (L, D).
-        bias_precision: (L,); None is a bias that is known.
-        temperature: of the posterior.
+        bias_precision: (L,); None if the bias has no variance.
+        temperature: temperature of the posterior.
 
     Returns:
         (B, L).
@@ -48,23 +49,24 @@ def logit_variance(
 
 
 def probit_logits(logits: Tensor, variance: Tensor) -> Tensor:
-    """Logits whose activation approximates the mean over a Gaussian: `logit / sqrt(1 + pi / 8 variance)`.
+    """Returns logits whose activation approximates the mean over a Gaussian, `logit / sqrt(1 + pi / 8 variance)`.
 
-    MacKay 1992, for one sigmoid; logit by logit for a softmax (Lu et al., arXiv 2006.07584, mean field of order
-    0), where it is rougher.
+    This is MacKay's approximation (1992) for a sigmoid. It is applied to each logit of a softmax (Lu et al.,
+    arXiv 2006.07584, mean field of order 0), where it is less accurate.
     """
     return logits / (1.0 + math.pi / 8.0 * variance).sqrt()
 
 
 class LastLayerInferer(Inferer):
-    """One pass of the network, with the logits of classifications averaged over the posterior of their last layer.
+    """Averages classifications over the posterior of their last layer in one forward pass.
 
-    Returns what the network returns, and beside it `{task}.logit_std` (B, L). Other tasks' outputs are the network's.
+    It returns the network's outputs and, in addition, `{task}.logit_std` (B, L). The outputs of other tasks are not
+    changed.
 
     Args:
-        posterior: around the network's weights.
+        posterior: posterior centered at the network's weights.
         tasks: the network's tasks; those with a `last_layer` are averaged.
-        inferer: what runs the network; default MONAI's SimpleInferer.
+        inferer: inferer that runs the network; MONAI's SimpleInferer by default.
     """
 
     def __init__(self, posterior: WeightPosterior, tasks: Sequence[Task], inferer: Inferer | None = None) -> None:
@@ -80,7 +82,7 @@ class LastLayerInferer(Inferer):
         """Runs the network once.
 
         Raises:
-            ValueError: the posterior is of another network, or of other weights.
+            ValueError: if the posterior belongs to another network or to other weights.
         """
         if self._checked is not network:
             check_fit(self._posterior, network)
@@ -107,7 +109,7 @@ class LastLayerInferer(Inferer):
 
 
 def _listen(network: nn.Module, task: Task, features: dict[str, Tensor]) -> list[Any]:
-    """Keeps what enters a task's last layer, where it has one; returns the hooks."""
+    """Registers a hook that stores the input of a task's last layer, if it has one; returns the hooks."""
     layer = task.last_layer(network.get_submodule(f"decoders.{task.name}"))
     if layer is None:
         return []

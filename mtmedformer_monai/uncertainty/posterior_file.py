@@ -1,4 +1,4 @@
-"""The global posterior as a file beside the model: a byte a weight, and what is needed to trust it."""
+"""File format of the global posterior: one byte per weight, with its provenance and a fingerprint of the weights."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FORMAT = "mtmedformer posterior 1"
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a posterior comes from, in numbers alone: no name of a site, nothing of a patient.
+    """Provenance of a posterior, without names of clients or patient attributes.
 
     Attributes:
-        num_sites: whose factors were multiplied.
-        num_rounds: of the federation.
-        num_samples: training images of all sites together.
+        num_sites: number of clients whose factors were multiplied.
+        num_rounds: number of federated rounds.
+        num_samples: total number of training images of all clients.
     """
 
     num_sites: int = 0
@@ -35,15 +35,15 @@ class Provenance:
 
 @dataclass(frozen=True)
 class WeightPosterior:
-    """A Gaussian over a network's weights around the weights themselves, diagonal.
+    """A diagonal Gaussian posterior over a network's weights, whose mean is the weights themselves.
 
     Attributes:
-        likelihood_precision: {parameter: precision that the data added to the prior's, 0 or more}; exactly 0 where no
-            data trained the parameter.
-        prior: {parameter: the prior's precision, above 0}: a scalar (), or of the parameter's shape.
-        temperature: that the covariance is multiplied by.
-        provenance: of the likelihood.
-        fingerprint: of the weights that it lies around; empty where unknown.
+        likelihood_precision: {parameter: precision of the approximate likelihood, 0 or more}; exactly 0 where no data
+            have trained the parameter.
+        prior: {parameter: precision of the prior, above 0}, a scalar () or of the parameter's shape.
+        temperature: factor of the covariance.
+        provenance: provenance of the likelihood.
+        fingerprint: fingerprint of the mean weights; '' if unknown.
     """
 
     likelihood_precision: Mapping[str, Tensor]
@@ -53,14 +53,15 @@ class WeightPosterior:
     fingerprint: str = ""
 
     def precision(self) -> dict[str, Tensor]:
-        """{parameter: precision of prior and likelihood together}, of the parameters' shapes."""
+        """Returns {parameter: posterior precision}, the sum of prior and likelihood precision."""
         return {name: value + self.prior[name].to(value.dtype) for name, value in self.likelihood_precision.items()}
 
 
 def save_posterior(posterior: WeightPosterior, path: str | Path) -> None:
-    """Writes the file, atomically: precision in 8-bit logarithms, a byte a weight.
+    """Writes a posterior atomically, with precisions quantized to one byte per weight.
 
-    The likelihood's precision is coded apart from the prior's: 0 stays exactly 0, and no sum falls below the prior's.
+    The precisions of likelihood and prior are quantized separately, so 0 is preserved exactly, and the posterior
+    precision is never below the prior's.
     """
     precision = posterior.likelihood_precision
     content = {
@@ -75,15 +76,15 @@ def save_posterior(posterior: WeightPosterior, path: str | Path) -> None:
 
 
 def load_posterior(path: str | Path) -> WeightPosterior:
-    """Reads the file: tensors and plain values only, no code runs.
+    """Reads a posterior. Only tensors and plain values are loaded; no code is executed.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: damaged, or a file of another kind, such as the weights.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is damaged or not a posterior.
     """
     content: Any = load_checkpoint(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"posterior expects a file written by save_posterior, got another kind at {path}.")
+        raise ValueError(f"posterior expects a file written by save_posterior, got another kind of file at {path}.")
     return WeightPosterior(
         {name: decode_precision(PrecisionCode(*code)) for name, code in content["likelihood_precision"].items()},
         {name: decode_precision(PrecisionCode(*code)) for name, code in content["prior"].items()},
@@ -94,12 +95,12 @@ def load_posterior(path: str | Path) -> WeightPosterior:
 
 
 def check_fit(posterior: WeightPosterior, network: nn.Module) -> None:
-    """Checks that a posterior is one of this network, and lies around its weights.
+    """Checks that a posterior belongs to this network and that its mean is the network's weights.
 
-    Parameters that it doesn't name are allowed: those that a site keeps for itself have no spread.
+    The network may have further parameters, such as those that clients do not share, which have no variance.
 
     Raises:
-        ValueError: parameters that the network doesn't have, other shapes, or other weights.
+        ValueError: if parameters are missing in the network, or shapes or weights differ.
     """
     weights = dict(network.named_parameters())
     unknown = sorted(set(posterior.likelihood_precision) - set(weights))
@@ -117,13 +118,13 @@ def check_fit(posterior: WeightPosterior, network: nn.Module) -> None:
             )
     if posterior.fingerprint and posterior.fingerprint != fingerprint_of(weights, posterior.likelihood_precision):
         raise ValueError(
-            "posterior expects the weights that it was saved with, and the network has others; load the model.pt "
-            "beside it, or clear its fingerprint if the weights are meant to differ (personal models)."
+            "posterior expects the weights that it was saved with, but the network has others; load the model.pt "
+            "beside it, or clear its fingerprint if the weights are meant to differ (personalized models)."
         )
 
 
 def fingerprint_of(weights: Mapping[str, Tensor], names: Mapping[str, Any]) -> str:
-    """SHA-256 of the named weights as float32, in the order of the sorted names."""
+    """Returns the SHA-256 of the named weights as float32, in the order of sorted names."""
     digest = hashlib.sha256()
     for name in sorted(names):
         digest.update(name.encode())
@@ -132,6 +133,6 @@ def fingerprint_of(weights: Mapping[str, Tensor], names: Mapping[str, Any]) -> s
 
 
 def _shortest(precision: Tensor) -> Tensor:
-    """A scalar where all values are equal."""
+    """Returns a scalar if all values are equal, otherwise the tensor."""
     first = precision.reshape(-1)[:1]
     return first.reshape(()) if first.numel() and bool(torch.all(precision == first)) else precision

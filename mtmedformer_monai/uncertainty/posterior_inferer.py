@@ -1,4 +1,4 @@
-"""Inference under weights drawn from the posterior, behind MONAI's interface of an inferer."""
+"""MONAI inferer that averages predictions over weights sampled from the posterior."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ _logger = logging.getLogger(__name__)
 
 
 class PosteriorInferer(Inferer):
-    """The network's outputs, averaged over weights drawn from the posterior, with what the draws disagree about.
+    """Averages the network's outputs over weights sampled from the posterior and quantifies their uncertainty.
 
-    Returns what the network returns, {task: raw output}, so that losses, metrics and postprocessing work as they are,
-    and beside it `{task}.{figure}` tensors, which none of them looks at (a task's name holds no dot);
-    `Task.combine_samples` of each kind lists them, `KeepUncertaintyd` carries them past the activation.
+    It returns {task: raw output}, as the network does, so losses, metrics and postprocessing need no change. In
+    addition, it returns tensors named `{task}.{measure}`, which these ignore because task names contain no dot.
+    `Task.combine_samples` of each kind of task documents the measures, and `KeepUncertaintyd` preserves them during
+    postprocessing.
 
-    The draws depend on the seed alone: all images see the same draws, whatever the batch, and two runs agree. The
-    network is not changed. Time: `num_samples` times the network's; memory: a copy of its weights, and the outputs of
-    all draws.
+    The samples depend only on the seed, so all images are evaluated with the same samples and results are reproducible.
+    The network is not changed. The computation takes `num_samples` forward passes, and memory for a copy of the weights
+    and the outputs of all samples.
 
     Args:
-        posterior: around the network's weights, or a file of one.
+        posterior: posterior centered at the network's weights, or its file.
         tasks: the network's tasks.
-        num_samples: draws, 2 or more.
-        temperature: instead of the posterior's own.
-        seed: of the draws.
-        inferer: what runs the network; default MONAI's SimpleInferer.
+        num_samples: number of weight samples, 2 or more.
+        temperature: temperature that replaces the posterior's own.
+        seed: seed of the samples.
+        inferer: inferer that runs the network; MONAI's SimpleInferer by default.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class PosteriorInferer(Inferer):
     ) -> None:
         super().__init__()
         if num_samples < 2:
-            raise ValueError(f"num_samples expects 2 or more, got {num_samples}; one draw knows no spread.")
+            raise ValueError(f"num_samples expects 2 or more, got {num_samples}; one sample has no variance.")
         self._posterior = posterior if isinstance(posterior, WeightPosterior) else load_posterior(posterior)
         self._precision = self._posterior.precision()
         self._tasks = list(tasks)
@@ -62,22 +63,22 @@ class PosteriorInferer(Inferer):
         self._checked: nn.Module | None = None
 
     def trained_share(self) -> dict[str, float]:
-        """{task: share of its parameters that any data have trained}; 0 is a task without any training data."""
+        """Returns {task: fraction of its parameters that data have trained}; 0 for a task without training data."""
         prior = {name: value.to(self._precision[name].dtype) for name, value in self._posterior.prior.items()}
         return trained_share_by_task(self._precision, prior)
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Runs all draws.
+        """Runs the network with all weight samples.
 
         Args:
-            inputs: the network's.
-            network: in evaluation mode, with the weights that the posterior lies around.
-            args: passed on.
-            kwargs: passed on.
+            inputs: inputs of the network.
+            network: network in evaluation mode, whose weights are the mean of the posterior.
+            args: passed on to the inferer.
+            kwargs: passed on to the inferer.
 
         Raises:
-            ValueError: the posterior is of another network, or of other weights.
+            ValueError: if the posterior belongs to another network or to other weights.
         """
         self._check(network)
         mean = dict(network.named_parameters())
@@ -93,23 +94,23 @@ class PosteriorInferer(Inferer):
     def _summarize(self, samples: dict[str, Tensor]) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         for task in self._tasks:
-            outputs[task.name], figures = task.combine_samples(samples[task.name].float())
-            outputs |= {f"{task.name}.{figure}": value for figure, value in figures.items()}
+            outputs[task.name], measures = task.combine_samples(samples[task.name].float())
+            outputs |= {f"{task.name}.{measure}": value for measure, value in measures.items()}
         return outputs
 
     def _check(self, network: nn.Module) -> None:
-        """Once a network: the fingerprint reads all weights."""
+        """Checks the posterior once per network, because computing the fingerprint reads all weights."""
         if self._checked is network:
             return
         check_fit(self._posterior, network)
         unknown = [task.name for task in self._tasks if self.trained_share().get(task.name) == 0.0]
         if unknown:
-            _logger.warning("No data trained the tasks %s: the posterior equals the prior there.", ", ".join(unknown))
+            _logger.warning("No data have trained the tasks %s: their posterior equals the prior.", ", ".join(unknown))
         self._checked = network
 
 
 def _with_weights(network: nn.Module, weights: dict[str, Tensor]) -> Callable[..., Any]:
-    """The network as a function, with other weights."""
+    """Returns the network as a function with the given weights."""
 
     def run(*args: Any, **kwargs: Any) -> Any:
         return functional_call(network, weights, args, kwargs)

@@ -1,4 +1,4 @@
-"""Precision in one byte a weight: its logarithm in 256 steps between the least and the largest of a tensor."""
+"""Quantization of precision to one byte per weight, on a logarithmic scale between a tensor's minimum and maximum."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 LEVELS = 255
-"""Codes 1 to 255 are logarithms in equal steps; code 0 is no precision at all."""
+"""Codes 1 to 255 are equidistant logarithms; code 0 is a precision of 0."""
 
 SIGNED_LEVELS = 127
-"""The same of a signed number: codes 1 to 127, and their negatives."""
+"""Number of codes per sign of a signed value: 1 to 127 and their negatives."""
 
 SIGNED_RANGE = 1e-5
-"""Share of a tensor's largest change below which changes are none: they would cost the others their steps."""
+"""Changes below this fraction of a tensor's largest change are set to 0, to limit the range and so the step size."""
 
 
 class PrecisionCode(NamedTuple):
-    """A tensor's precision, coded.
+    """Quantized precision of a tensor.
 
     Attributes:
-        codes: uint8, of the weights' shape.
-        low: logarithm of the least precision above 0.
-        step: between neighboring codes.
+        codes: uint8 (int8 for signed values), of the weights' shape.
+        low: logarithm of the smallest precision above 0.
+        step: difference of the logarithms of adjacent codes.
     """
 
     codes: Tensor
@@ -32,15 +32,15 @@ class PrecisionCode(NamedTuple):
 
 
 def encode_precision(precision: Tensor) -> PrecisionCode:
-    """Codes a diagonal precision.
+    """Quantizes a diagonal precision.
 
-    The relative error is at most half a step: 2 per cent where precisions span four orders of magnitude.
+    The relative error is at most half a step, which is 2 percent if precisions span four orders of magnitude.
 
     Args:
-        precision: of any shape, 0 or more.
+        precision: tensor of any shape, 0 or more.
 
     Raises:
-        ValueError: negative or not finite.
+        ValueError: if a value is negative or not finite.
     """
     if not bool((torch.isfinite(precision) & (precision >= 0)).all()):
         raise ValueError("precision expects finite numbers of 0 or more; guard the factor first.")
@@ -56,7 +56,7 @@ def encode_precision(precision: Tensor) -> PrecisionCode:
 
 
 def decode_precision(code: PrecisionCode, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The precision that a code stands for; both ends of a federation go on with this one, not with what was coded.
+    """Dequantizes a precision. Clients and server both continue with the dequantized, not the original, values.
 
     Example:
         >>> decode_precision(encode_precision(torch.tensor([0.0, 1.0, 100.0])))
@@ -67,22 +67,22 @@ def decode_precision(code: PrecisionCode, dtype: torch.dtype = torch.float32) ->
 
 
 def encode_signed(change: Tensor) -> PrecisionCode:
-    """Codes the change of a precision: its sign, and the logarithm of its size.
+    """Quantizes a change of precision by its sign and the logarithm of its absolute value.
 
-    The relative error is at most half a step: 4.7 per cent where sizes span five orders of magnitude, which is as much
-    as is told.
+    The relative error is at most half a step, which is 4.7 percent if absolute values span five orders of magnitude,
+    the largest range that is represented.
 
     Args:
-        change: of any shape and sign.
+        change: tensor of any shape and sign.
 
     Returns:
-        With int8 codes.
+        A code with int8 `codes`.
 
     Raises:
-        ValueError: not finite.
+        ValueError: if a value is not finite.
     """
     if not bool(torch.isfinite(change).all()):
-        raise ValueError("a change of precision expects finite numbers; the site has diverged.")
+        raise ValueError("a change of precision expects finite numbers; the client's training has diverged.")
     size = change.double().abs()
     some = (size > 0) & (size >= SIGNED_RANGE * size.max()) if size.numel() else size > 0
     if not bool(some.any()):
@@ -96,7 +96,7 @@ def encode_signed(change: Tensor) -> PrecisionCode:
 
 
 def decode_signed(code: PrecisionCode, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The change that a signed code stands for.
+    """Dequantizes a change of precision.
 
     Example:
         >>> decode_signed(encode_signed(torch.tensor([0.0, -1.0, 100.0])))

@@ -1,4 +1,4 @@
-"""Weights drawn from a diagonal Gaussian posterior, and which tasks it knows anything about."""
+"""Sampling of weights from a diagonal Gaussian posterior, and the tasks for which the posterior is informative."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ import torch
 from torch import Tensor
 
 SHARED = "shared"
-"""Stands for all parameters that several tasks use."""
+"""Name for the parameters that several tasks share."""
 
 _OWNERS = ("decoders", "fusions", "pyramids")
-"""Modules whose children are named after tasks (or `shared`)."""
+"""Names of modules whose children are named after tasks (or `shared`)."""
 
 
 def draw_weights(
     mean: Mapping[str, Tensor], precision: Mapping[str, Tensor], temperature: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """One draw from N(mean, temperature / precision), weight by weight.
+    """Draws weights independently from N(mean, temperature / precision).
 
-    The noise is drawn on the CPU in the order of the sorted names: the same on every device, whatever the order of the
-    dicts. One state of the generator gives the same noise at every temperature.
+    The noise is drawn on the CPU in the order of sorted names, so it is independent of the device and of the order of
+    the dicts. For a given state of the generator, the noise is the same at every temperature.
 
     Args:
         mean: {parameter: value}.
-        precision: {parameter: above 0, of the value's shape}; a parameter that is left out keeps its mean.
-        temperature: 0 or more; 0 gives the means, bit for bit.
-        generator: on the CPU.
+        precision: {parameter: precision above 0, of the value's shape}; parameters without an entry are not drawn.
+        temperature: 0 or more; 0 yields exactly the means.
+        generator: generator on the CPU.
 
     Returns:
         {parameter: value} of the parameters that have a precision.
 
     Raises:
-        ValueError: a negative temperature, or a precision that is not above 0.
-        KeyError: a precision of a parameter that has no mean.
+        ValueError: if the temperature is negative, or a precision is not above 0.
+        KeyError: if a parameter has a precision but no mean.
     """
     if not temperature >= 0.0:
         raise ValueError(f"temperature expects a number of 0 or more, got {temperature}.")
     unknown = sorted(set(precision) - set(mean))
     if unknown:
-        raise KeyError(f"parameters {unknown} have a precision and no mean; the posterior is of another network.")
+        raise KeyError(f"parameters {unknown} have a precision but no mean; the posterior belongs to another network.")
     return {name: _draw(name, mean[name], precision[name], temperature, generator) for name in sorted(precision)}
 
 
 def trained_share_by_task(posterior: Mapping[str, Tensor], prior: Mapping[str, Tensor]) -> dict[str, float]:
-    """Share of each task's parameters that data have trained: whose precision is above the prior's.
+    """Returns the fraction of each task's parameters whose posterior precision exceeds the prior's.
 
-    At 0 no data trained the task: its predictions and their uncertainty are meaningless.
+    If it is 0, no data have trained the task, and its predictions and their uncertainty are meaningless.
 
     Args:
         posterior: {parameter: precision}.
         prior: {parameter: precision}, a scalar or of the posterior's shape.
 
     Returns:
-        {task: share in [0, 1]}, with `shared` for parameters that no task has of its own.
+        {task: fraction in [0, 1]}, with the key `shared` for parameters that tasks share.
 
     Example:
         >>> posterior = {"decoders.lung.bias": torch.tensor([5.0, 1.0]), "decoders.box.bias": torch.tensor([1.0])}
@@ -71,7 +71,7 @@ def trained_share_by_task(posterior: Mapping[str, Tensor], prior: Mapping[str, T
 
 
 def task_of(parameter: str) -> str:
-    """The task that a parameter belongs to by its name, or `shared`.
+    """Returns the task that a parameter belongs to according to its name, or `shared`.
 
     Example:
         >>> task_of("decoders.lung.logits.bias"), task_of("image_network.pyramids.shared.top.weight")

@@ -1,4 +1,4 @@
-"""One temperature for the whole federation, by the likelihood of validation images summed over sites."""
+"""Fits one temperature for the whole federation to the likelihood of the clients' validation images."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch import Tensor
 from mtmedformer_monai.tasks.base import Task
 
 TEMPERATURES = tuple(10.0 ** (exponent / 2) for exponent in range(-12, 1))
-"""1e-6 to 1, two steps a decade. A posterior of a deep network is mostly far too wide (Wenzel et al., ICML 2020)."""
+"""From 1e-6 to 1 in half decades: posteriors of deep networks are usually much too wide (Wenzel et al., ICML 2020)."""
 
 Predict = Callable[[Tensor, float], Mapping[str, Tensor]]
-"""Image batch and temperature to {task: raw output}."""
+"""Computes {task: raw output} from an image batch and a temperature."""
 
 
-def site_likelihood(
+def validation_nll(
     predict: Predict,
     batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]],
     tasks: Sequence[Task],
     temperatures: Sequence[float] = TEMPERATURES,
 ) -> Tensor:
-    """What a site sends: its summed negative log-likelihood at each temperature, a term of the server's sum.
+    """Returns a client's summed negative log-likelihood at each temperature, which the server adds over clients.
 
     Args:
-        predict: the predictive outputs, with the same noise at each temperature.
-        batches: of image and {task: target}: the site's validation images.
-        tasks: whose outputs they are.
-        temperatures: G of them, the same at all sites.
+        predict: computes predictive outputs, with the same noise at each temperature.
+        batches: batches (image, {task: target}) of the client's validation images.
+        tasks: tasks of the outputs.
+        temperatures: G temperatures, the same for all clients.
 
     Returns:
         float64 (G,).
@@ -40,15 +40,15 @@ def site_likelihood(
     return sums
 
 
-def fit_temperature(sites: Iterable[Tensor], temperatures: Sequence[float] = TEMPERATURES) -> float:
-    """The temperature of the least summed negative log-likelihood; the lowest of equals.
+def fit_temperature(clients: Iterable[Tensor], temperatures: Sequence[float] = TEMPERATURES) -> float:
+    """Returns the temperature that minimizes the summed negative log-likelihood; the lowest of equals.
 
     Args:
-        sites: (G,) each, from `site_likelihood`; their order doesn't matter.
-        temperatures: as the sites took them.
+        clients: results (G,) of `validation_nll` of each client, in any order.
+        temperatures: temperatures that the clients used.
 
     Raises:
-        ValueError: no site, another number of temperatures, or a sum that is not finite.
+        ValueError: if there is no client, the number of temperatures differs, or a sum is not finite.
 
     Example:
         >>> fit_temperature([torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 2.0, 4.0])], [0.01, 0.1, 1.0])
@@ -56,18 +56,18 @@ def fit_temperature(sites: Iterable[Tensor], temperatures: Sequence[float] = TEM
     """
     total = torch.zeros(len(temperatures), dtype=torch.float64)
     count = 0
-    for sums in sites:
+    for sums in clients:
         if sums.shape != total.shape:
-            raise ValueError(f"a site expects a sum for each of {len(temperatures)} temperatures, got {len(sums)}.")
+            raise ValueError(f"a client expects a sum for each of {len(temperatures)} temperatures, got {len(sums)}.")
         total += sums
         count += 1
     if count == 0 or not bool(torch.isfinite(total).all()):
-        raise ValueError(f"temperature expects finite sums of one site or more, got {total.tolist()} of {count}.")
+        raise ValueError(f"temperature expects finite sums of one client or more, got {total.tolist()} of {count}.")
     return float(temperatures[int(total.argmin())])
 
 
 def summed_nll(tasks: Sequence[Task], outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-    """Negative log-likelihood, summed over tasks and annotated images; see `Task.negative_log_likelihood`.
+    """Returns the negative log-likelihood, summed over tasks and annotated images.
 
     Returns:
         float64 scalar.

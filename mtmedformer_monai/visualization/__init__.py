@@ -1,1 +1,1 @@
-"""Overlays, palettes and figures."""
+"""Overlays, color palettes and Matplotlib figures."""

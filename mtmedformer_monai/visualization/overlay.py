@@ -1,4 +1,4 @@
-"""Draws what was annotated and what was predicted onto an image."""
+"""Draws annotations and predictions onto images."""
 
 # S structures, N boxes, K classes
 
@@ -23,23 +23,25 @@ from mtmedformer_monai.tasks.base import Task
 from .palette import FAINT, INK, color_of, new_figure, save_figure
 
 MIN_SCORE = 0.3
-"""Boxes with a lower score would bury the picture."""
+"""Minimum score of a drawn box; boxes with lower scores would clutter the picture."""
 
 MAX_BOXES = 5
 ROW_INCHES = 3.4
+"""Minimum height of an example."""
+
 LINE_POINTS = 14
-"""Height of an example, at least, and of a line of the words beside it."""
+"""Height of a line of the text beside an image, in points."""
 
 BOX_COLOR = "#F0E442"
 GRAY = "#777777"
 
 Panels = tuple[Axes | None, Axes]
-"""Where truth (None: nowhere) and prediction are drawn."""
+"""Axes of the annotation (None to not draw it) and of the prediction."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image with its truth and its prediction, on the CPU.
+    """One image with its targets and predictions, on the CPU.
 
     `image`: float (H, W) in [0, 1]. `targets`: {task: target} without the batch axis. `probs`: {task: activated
     output} likewise.
@@ -51,7 +53,7 @@ class Example:
 
 
 def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str | Path) -> None:
-    """Writes a sheet: a row an example; annotated, predicted, and the classes in words. Nothing names the image."""
+    """Writes a picture with one row per example: annotation, prediction and classes. Images are not identified."""
     lines = max(len(_words(tasks, example)) for example in examples)
     figure = new_figure(9.5, max(ROW_INCHES, (lines + 1) * LINE_POINTS / 72) * len(examples) + 0.4)
     grid = figure.subplots(len(examples), 3, squeeze=False, width_ratios=(1, 1, 0.8))
@@ -70,7 +72,7 @@ def draw_examples(examples: Sequence[Example], tasks: Sequence[Task], path: str 
 
 
 def draw_prediction(example: Example, tasks: Sequence[Task], path: str | Path) -> None:
-    """Writes one image with what was predicted, and the classes in words beside it; targets are left out."""
+    """Writes a picture of one image with its predictions and, beside it, its classes; targets are not drawn."""
     rows, columns = example.image.shape
     example = Example(example.image, {}, example.probs)
     figure = new_figure(8.0, min(max(6.0 * rows / columns, 3.0), 12.0) + 0.4)
@@ -87,7 +89,7 @@ def draw_prediction(example: Example, tasks: Sequence[Task], path: str | Path) -
 
 
 def _filled(example: Example, tasks: Sequence[Task]) -> Example:
-    """The image with what the network made of hidden pixels, where a task hides some."""
+    """Returns the example with masked pixels filled with their reconstruction, if a task reconstructs them."""
     image = example.image
     for task in tasks:
         target = example.targets.get(task.name)
@@ -109,7 +111,7 @@ def _draw_masks(panels: Panels, task: Task, example: Example, first_color: int) 
         color = color_of(first_color + index)
         _contour(panels[1], mask, color)
         if target is not None and panels[0] is not None:
-            _contour(panels[0], target[index] > 0.5, color)  # NaN is not above
+            _contour(panels[0], target[index] > 0.5, color)  # False for NaN
 
 
 def _contour(axes: Axes, mask: Tensor, color: str) -> None:
@@ -141,7 +143,7 @@ def _rectangle(axes: Axes, box: Sequence[float], label: str) -> None:
 
 
 def _tag(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) -> None:
-    """Small text on a dark ground, legible on any image."""
+    """Draws small text on a dark background, legible on any image."""
     ground = {"facecolor": "black", "alpha": 0.55, "edgecolor": "none", "pad": 1.0}
     axes.text(x, y, text, color=color, fontsize=8, bbox=ground, **options)
 
@@ -156,7 +158,7 @@ def _write_classes(axes: Axes, tasks: Sequence[Task], example: Example) -> None:
 
 
 def _words(tasks: Sequence[Task], example: Example) -> list[tuple[str, str, str]]:
-    """All lines beside an example: text, color and weight."""
+    """Returns all lines of text beside an example: text, color and font weight."""
     void = _not_applicable(tasks, example)
     return [
         line
@@ -166,14 +168,14 @@ def _words(tasks: Sequence[Task], example: Example) -> list[tuple[str, str, str]
 
 
 def _not_applicable(tasks: Sequence[Task], example: Example) -> set[str]:
-    """Tasks whose condition is not met, where the truth is not at hand."""
+    """Returns the names of tasks whose condition is not met; empty if the example has targets."""
     predicted = [task for task in tasks if task.name in example.probs]
     found = describe_tasks(predicted, example.probs) if not example.targets else {}
     return {name for name, result in found.items() if not result.get("applicable", True)}
 
 
 def _class_lines(task: Task, example: Example, is_void: bool) -> list[tuple[str, str, str]]:
-    """Lines of text, color and weight: the task, then its classes; true ones (or else the likeliest) stand out."""
+    """Returns lines for a task and its classes; true classes (without targets, the most probable) are highlighted."""
     probs: dict[str, float] = _described(task, example).get("probs", {})
     if not probs:
         return []
@@ -191,7 +193,7 @@ def _class_lines(task: Task, example: Example, is_void: bool) -> list[tuple[str,
 
 
 def _missing_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:
-    """Says which structures and boxes nobody annotated: they look like there being none."""
+    """Returns lines for structures and boxes that are not annotated, which otherwise look like absent ones."""
     target = example.targets.get(task.name)
     if target is None or target.ndim < 2:
         return []

@@ -1,4 +1,4 @@
-"""Colors that readers with any color vision tell apart (Okabe and Ito, 2008), and figures without global state."""
+"""Colors that are distinguishable with color vision deficiency (Okabe and Ito, 2008), and stateless figures."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FAINT = "#B0B0B0"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A white figure on the Agg canvas, in inches; nothing of pyplot is touched."""
+    """Returns a white figure of a size in inches on the Agg canvas, without using the global state of pyplot."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
 
 def color_of(index: int) -> str:
-    """The color of the structure, class or figure at a place in its list."""
+    """Returns the color of the structure, class or metric with an index."""
     return COLORS[index % len(COLORS)]
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG, atomically."""
+    """Writes a figure as a PNG file, atomically."""
     write_atomically(path, lambda file: figure.savefig(file, format="png"))

@@ -136,9 +136,9 @@ def test_metrics_of_metadata_card_and_results_agree(bundle):
     card = (bundle / "docs/README.md").read_text()
     performance = card[card.index("## **Performance**") : card.index("## **System Configuration**")]
     (row,) = [line for line in performance.splitlines() if line.startswith("| shipped weights |")]
-    figures = [cell.strip() for cell in row.strip("|").split("|")[1:]]
-    assert figures == [f"{value:.3f}" for value in metrics.values()]
-    assert " | ".join(figures) in (ROOT / "docs/results.md").read_text()
+    cells = [cell.strip() for cell in row.strip("|").split("|")[1:]]
+    assert cells == [f"{value:.3f}" for value in metrics.values()]
+    assert " | ".join(cells) in (ROOT / "docs/results.md").read_text()
 
 
 def test_the_apps_that_run_it_are_named(bundle):

@@ -1,4 +1,4 @@
-"""MONAI FL's own client, with no setting for it, on our bundles: the server's weights, and the validation list."""
+"""The client of MONAI FL runs the bundles without changes: server weights count, validation uses its own list."""
 
 from __future__ import annotations
 

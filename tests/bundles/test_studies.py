@@ -25,10 +25,10 @@ def test_trains_and_evaluates_studies(bundle, run_bundle, cohort, monkeypatch):
     weights = bundle / "models/model.pt"
     output = run_bundle("training", ["train", "study_train"], bundle, image_weights=str(weights), **small)
     run_bundle("evaluating", ["train", "study_train", "evaluate"], bundle, **small)
-    figures = json.loads((output / "evaluation/metrics.json").read_text())
+    metrics = json.loads((output / "evaluation/metrics.json").read_text())
     for name in FUSED:
-        assert figures[f"{name}_cases"] > 0
-    assert figures["lesion_cases"] > 0
+        assert metrics[f"{name}_cases"] > 0
+    assert metrics["lesion_cases"] > 0
     history = json.loads((output / "history.json").read_text())
     assert all(np.isfinite(history[0]["train"][f"loss_{name}"]) for name in FUSED)
     assert np.asarray(Image.open(output / "evaluation/examples.png").convert("L")).std() > 5

@@ -27,7 +27,7 @@ SIZES = ["--patients", "400", "--epochs", "24", "--image-size", "64"]
 PICTURES = ("training/curves.png", "training/examples.png", "training/evaluation/examples.png")
 
 
-def test_demo_reaches_its_metrics(tmp_path, caplog):
+def test_demo_reaches_its_thresholds(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="mtmedformer")
     bundle = ROOT / "bundles/chest_xray_multitask"
     assert main(["demo", "--bundle", str(bundle), "--output", str(tmp_path), *SIZES]) == 0

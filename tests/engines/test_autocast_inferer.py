@@ -17,6 +17,6 @@ def test_computes_in_bfloat16_and_returns_float32():
     assert torch.allclose(outputs["lung"], exact["lung"], atol=0.02)  # bfloat16 has 8 bits of mantissa
 
 
-def test_wrong_dtype_is_named():
+def test_an_unsupported_dtype_is_refused():
     with pytest.raises(ValueError, match="dtype expects 'bfloat16' or 'float16', got 'int8'"):
         AutocastInferer(dtype="int8")

@@ -1,4 +1,4 @@
-"""A mistyped option is found, whichever way the run starts; options that work are left alone."""
+"""Mistyped options are detected regardless of how a run is started, and valid options are accepted."""
 
 import json
 import logging
@@ -55,7 +55,7 @@ def message(error):
         ("train#dataset#dta", "train#dataset#data"),
     ],
 )
-def test_a_mistyped_override_names_the_nearest(bundle, name, near):
+def test_the_closest_id_is_suggested_for_a_mistyped_override(bundle, name, near):
     with pytest.raises(RuntimeError) as error:
         run(bundle, **{name: 7})
     assert f"did you mean '{near}'?" in message(error.value)
@@ -75,9 +75,9 @@ def test_an_override_that_resembles_nothing_is_an_error_too(bundle):
         {"unused": 2},
         {"network_def#encoder#numerator": 4},
         {"network_def::encoder::numerator": 4},
-        {"network_def#encoder#denominator": 4},  # the component takes it, no file has it
+        {"network_def#encoder#denominator": 4},  # accepted by the component, but in no file
         {"network_def#encoder#_disabled_": True},
-        {"network_def#anything": 1},  # Counter takes any
+        {"network_def#anything": 1},  # Counter accepts any argument
         {"train#trainer#max_epochs": 5},
         {"train#dataset#data": [1, 2]},
         {"max_epochs": "@epoch_number", "epoch_number": 4},
@@ -91,12 +91,12 @@ def test_options_that_work_pass(bundle, overrides, caplog):
     assert not [record for record in caplog.records if record.name.startswith("mtmedformer_monai")]
 
 
-def test_an_option_of_another_config_is_told_to_have_no_effect(bundle, caplog):
+def test_an_option_of_another_config_leads_to_a_warning(bundle, caplog):
     run(bundle, evaluated_list="training")
     assert "'evaluated_list' has no effect" in caplog.text
 
 
-def test_overlays_add_ids_and_resembling_ones_are_told(bundle, tmp_path, caplog):
+def test_overlays_may_add_ids_with_a_warning_for_similar_ones(bundle, tmp_path, caplog):
     overlay = tmp_path / "own.json"
     overlay.write_text(json.dumps({"my_learning": 3, "+train#dataset": {"extra": 1}, "max_epoch": 9}))
     run(bundle, overlay)
@@ -105,7 +105,7 @@ def test_overlays_add_ids_and_resembling_ones_are_told(bundle, tmp_path, caplog)
     run(bundle, overlay, my_learning=4)  # declared by the overlay
 
 
-def test_a_workflow_that_is_built_by_a_program_is_checked_as_far_as_can_be(bundle, caplog):
+def test_a_workflow_built_in_python_is_checked_partially(bundle, caplog):
     workflow = ConfigWorkflow(
         str(bundle / "configs/train.json"), bundle_root=str(bundle), max_epoch=3, logging_file=False
     )
@@ -113,11 +113,11 @@ def test_a_workflow_that_is_built_by_a_program_is_checked_as_far_as_can_be(bundl
     assert "did you mean 'max_epochs'" in caplog.text
 
 
-def test_other_callers_are_left_alone(bundle):
+def test_other_callers_are_not_checked(bundle):
     check_options(bundle)
 
 
-def test_overrides_of_our_own_commands(bundle):
+def test_overrides_of_own_commands(bundle):
     files = [bundle / "configs/train.json"]
     check_overrides(["max_epochs", "train#dataset#data"], files, bundle / "configs")
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Two processes train one network on gloo: one of them writes, and both see the same figures."""
+"""Two processes train one network with gloo: one of them writes, and both compute the same metrics."""
 
 import math
 import socket
@@ -17,7 +17,7 @@ from tests.engines.tiny_training import TinyNetwork, build_training
 
 
 def worker(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)  # OpenMP's threads don't survive a fork
+    torch.set_num_threads(1)  # OpenMP threads do not survive a fork
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     training, out = build_training(2), Path(folder) / f"of_{rank}"
     training.trainer.network = DistributedDataParallel(training.network)
@@ -31,12 +31,12 @@ def worker(rank: int, port: int, folder: str) -> None:
         RunSummary(training.tasks, str(out), history),
         Progress(training.evaluator),
     ).run()
-    figures: dict[str, Any] = {"train": training.trainer.state.metrics, "validation": training.evaluator.state.metrics}
-    torch.save({"figures": figures, "network": training.network.state_dict()}, Path(folder) / f"{rank}.pt")
+    metrics: dict[str, Any] = {"train": training.trainer.state.metrics, "validation": training.evaluator.state.metrics}
+    torch.save({"metrics": metrics, "network": training.network.state_dict()}, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_one_writes_and_all_agree(tmp_path):
+def test_process_0_writes_and_all_processes_agree(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -46,7 +46,7 @@ def test_one_writes_and_all_agree(tmp_path):
     assert {p.name for p in (tmp_path / "of_0").iterdir()} == written
     assert not (tmp_path / "of_1").exists()
     for part in ("train", "validation"):
-        assert not any(math.isnan(v) for k, v in first["figures"][part].items() if k.startswith("loss"))
-        assert first["figures"][part] == pytest.approx(second["figures"][part], nan_ok=True)
+        assert not any(math.isnan(v) for k, v in first["metrics"][part].items() if k.startswith("loss"))
+        assert first["metrics"][part] == pytest.approx(second["metrics"][part], nan_ok=True)
     assert all(torch.equal(v, second["network"][k]) for k, v in first["network"].items())
     TinyNetwork().load_state_dict(load_checkpoint(tmp_path / "of_0" / "model.pt"))

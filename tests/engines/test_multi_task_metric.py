@@ -12,7 +12,7 @@ from tests.engines.tiny_training import TinyNetwork, make_items, make_tasks
 
 
 class Oracle(torch.nn.Module):
-    """Right everywhere: reads masks off the brightness, classes off the second square."""
+    """A perfect network: it derives masks from brightness, and classes from the second square."""
 
     def forward(self, image):
         bright = (image > 0.45).float()
@@ -24,7 +24,7 @@ class Oracle(torch.nn.Module):
 
 def evaluate(network=None, items=None, **arguments) -> SupervisedEvaluator:
     tasks = make_tasks()
-    metric = MultiTaskMetric(tasks, arguments.pop("key_figures", None), arguments.pop("required", True))
+    metric = MultiTaskMetric(tasks, arguments.pop("key_metrics", None), arguments.pop("required", True))
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=DataLoader(Dataset(make_items() if items is None else items), batch_size=3),
@@ -37,7 +37,7 @@ def evaluate(network=None, items=None, **arguments) -> SupervisedEvaluator:
     return evaluator
 
 
-def test_all_figures_and_their_mean():
+def test_all_metrics_and_their_mean():
     metrics = evaluate().state.metrics
     assert metrics["lung_dice"] == metrics["finding_auc"] == metrics["mean_score"] == 1.0
     assert metrics["finding_accuracy"] == 1.0
@@ -46,7 +46,7 @@ def test_all_figures_and_their_mean():
 def test_decollation_and_postprocessing_change_nothing():
     torch.manual_seed(0)
     network = TinyNetwork()
-    network.mask.bias.data += 0.3  # predicts some pixels, so that there is something to spoil
+    network.mask.bias.data += 0.3  # predicts some pixels, so that changes have an effect
 
     def spoil(item):
         return {**item, "pred": {name: torch.zeros_like(p) for name, p in item["pred"].items()}}
@@ -56,7 +56,7 @@ def test_decollation_and_postprocessing_change_nothing():
     assert evaluate(network, decollate=True, postprocessing=spoil).state.metrics == pytest.approx(expected)
 
 
-def test_partial_labels_leave_their_task_out():
+def test_a_task_without_labels_is_excluded():
     items = [{**item, "finding": torch.tensor(torch.nan)} for item in make_items()]
     metrics = evaluate(items=items).state.metrics
     assert math.isnan(metrics["finding_auc"])
@@ -65,9 +65,9 @@ def test_partial_labels_leave_their_task_out():
     assert evaluate(items=without_key).state.metrics["mean_score"] == 1.0
 
 
-def test_key_figures_are_chosen_by_task():
+def test_key_metrics_are_chosen_by_task():
     torch.manual_seed(0)
-    metrics = evaluate(TinyNetwork(), key_figures={"finding": "accuracy"}).state.metrics
+    metrics = evaluate(TinyNetwork(), key_metrics={"finding": "accuracy"}).state.metrics
     lung, finding = metrics["lung_cases"], metrics["finding_cases"]
     lung, finding = lung / (lung + 20), finding / (finding + 20)
     expected = (lung * metrics["lung_dice"] + finding * metrics["finding_accuracy"]) / (lung + finding)
@@ -75,15 +75,15 @@ def test_key_figures_are_chosen_by_task():
 
 
 class Fixed:
-    """A task whose figure and cases are given."""
+    """A task with given metrics and cases."""
 
-    primary_figure = "dice"
+    primary_metric = "dice"
 
-    def __init__(self, name, figures):
-        self.name, self._figures = name, figures
+    def __init__(self, name, values):
+        self.name, self._values = name, values
 
     def make_metric(self):
-        return SimpleNamespace(compute=lambda: self._figures)
+        return SimpleNamespace(compute=lambda: self._values)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,9 @@ class Fixed:
         ({"dice": 0.1}, (0.8 * 0.9 + 1.0 * 0.1) / (0.8 + 1.0)),
         ({"dice": math.nan, "cases": 0.0}, 0.9),
     ],
-    ids=["few cases weigh little", "cases not told", "no case"],
+    ids=["few cases", "unknown cases", "no case"],
 )
-def test_the_mean_weighs_figures_by_their_cases(box, expected):
+def test_the_mean_weights_metrics_by_their_cases(box, expected):
     metric = MultiTaskMetric([Fixed("lung", {"dice": 0.9, "cases": 80.0}), Fixed("box", box)])  # 80 / (80 + 20)
     engine = SimpleNamespace(state=SimpleNamespace(metrics={}))
     metric.compute(engine, "mean_score")
@@ -114,23 +114,23 @@ def test_drives_monai_stock_checkpoint(tmp_path):
 
 def test_nothing_annotated_is_an_error():
     items = [{"image": item["image"]} for item in make_items()]
-    with pytest.raises(ValueError, match=r"no task of .*check the datalist's validation list"):
+    with pytest.raises(ValueError, match=r"none of the tasks .*check the datalist's validation list"):
         evaluate(items=items)
     assert math.isnan(evaluate(items=items, required=False).state.metrics["mean_score"])
 
 
-def test_divergence_is_named():
+def test_divergence_is_an_error():
     metric, task = MultiTaskMetric(make_tasks()), "lung"
     output = {"pred": {task: torch.full((1, 1, 4, 4), torch.nan)}, "label": {task: torch.zeros(1, 1, 4, 4)}}
-    with pytest.raises(ValueError, match="task 'lung' gave values that are not finite"):
+    with pytest.raises(ValueError, match="task 'lung' returned non-finite values"):
         metric.update(SimpleNamespace(state=SimpleNamespace(output=output)))
 
 
 @pytest.mark.parametrize(
-    ("key_figures", "message"),
-    [({"heart": "dice"}, r"got \['heart'\]"), ({"lung": "sharpness"}, "no figure 'sharpness'")],
-    ids=["task", "figure"],
+    ("key_metrics", "message"),
+    [({"heart": "dice"}, r"got \['heart'\]"), ({"lung": "sharpness"}, "no metric 'sharpness'")],
+    ids=["task", "metric"],
 )
-def test_wrong_key_figures_are_named(key_figures, message):
+def test_unknown_key_metrics_are_refused(key_metrics, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(key_figures=key_figures)
+        evaluate(key_metrics=key_metrics)

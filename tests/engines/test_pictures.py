@@ -1,4 +1,4 @@
-"""Curves and examples: drawn, colored where they should be, and drawn again after a resume."""
+"""Pictures of curves and examples have the expected colors and are also drawn after resuming."""
 
 import math
 import sys
@@ -17,7 +17,7 @@ from tests.engines.tiny_training import build_training, make_tasks
 
 
 def count(path, color: str, columns: slice = slice(None)) -> int:
-    """Pixels close to a color, among those columns (in thirds of the width)."""
+    """Counts pixels close to a color in a range of columns (in thirds of the width)."""
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     width = pixels.shape[1]
@@ -61,7 +61,7 @@ def test_what_is_not_annotated_is_not_drawn(tmp_path):
     assert count(path, BOX_COLOR, MIDDLE) == 0
 
 
-def test_prediction_by_itself(tmp_path):
+def test_a_prediction_without_targets(tmp_path):
     path = tmp_path / "prediction.png"
     bare = Example(example().image, {}, example().probs)
     draw_prediction(bare, TASKS, path)
@@ -72,7 +72,7 @@ def test_prediction_by_itself(tmp_path):
     assert with_targets.read_bytes() == path.read_bytes()
 
 
-def test_training_leaves_curves_and_examples(tmp_path):
+def test_a_training_writes_curves_and_examples(tmp_path):
     training = build_training(2)
     history = History(str(tmp_path / "history.json"), training.evaluator)
     training.attach(
@@ -87,14 +87,14 @@ def test_training_leaves_curves_and_examples(tmp_path):
     assert count(examples, COLORS[0], LEFT) > 100
 
 
-def test_evaluator_by_itself_leaves_examples(tmp_path):
+def test_an_evaluator_on_its_own_writes_examples(tmp_path):
     training = build_training(1)
     ExamplePictures(training.tasks, str(tmp_path), num_examples=1).attach(training.evaluator)
     training.evaluator.run()
     assert (tmp_path / "examples.png").stat().st_size > 5000
 
 
-def test_curves_pass_over_undefined_figures(tmp_path):
+def test_curves_skip_undefined_metrics(tmp_path):
     training = build_training(1)
     history = History(str(tmp_path / "history.json"), training.evaluator)
     history._rows = [
@@ -105,7 +105,7 @@ def test_curves_pass_over_undefined_figures(tmp_path):
     assert count(tmp_path / "curves.png", COLORS[1]) == 0
 
 
-def test_pyplot_is_left_alone(tmp_path):
+def test_pyplot_is_not_used(tmp_path):
     before = "matplotlib.pyplot" in sys.modules
     draw_examples([example()], TASKS, tmp_path / "examples.png")
     assert ("matplotlib.pyplot" in sys.modules) == before

@@ -35,12 +35,12 @@ def test_moves_to_the_device():
 
 def test_missing_target_is_an_error_in_training_only():
     items = {k: v for k, v in batch().items() if k != "finding"}
-    with pytest.raises(KeyError, match=r"none of \['finding'\]; put LoadTargetsd"):
+    with pytest.raises(KeyError, match=r"none of \['finding'\]; add LoadTargetsd"):
         PrepareMultiTaskBatch(make_tasks())(items)
     _, targets = PrepareMultiTaskBatch(make_tasks(), require_targets=False)(items)
     assert set(targets) == {"lung"}
 
 
-def test_missing_image_is_named():
+def test_a_missing_image_is_an_error():
     with pytest.raises(KeyError, match="expects the key 'image'"):
         PrepareMultiTaskBatch(make_tasks())({"lung": torch.zeros(1)})

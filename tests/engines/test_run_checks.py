@@ -7,7 +7,7 @@ from mtmedformer_monai.engines import prepare_run
 from mtmedformer_monai.engines.run_checks import check_writable
 
 
-def test_a_folder_that_can_be_made_passes_and_is_not_made(tmp_path):
+def test_a_folder_that_can_be_created_passes_and_is_not_created(tmp_path):
     check_writable(tmp_path / "a/b", "output_dir")
     assert list(tmp_path.iterdir()) == []
 

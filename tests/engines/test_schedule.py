@@ -40,6 +40,6 @@ def test_long_warmup_is_cut_and_state_keeps_no_length():
     assert longer.lr_lambdas[0].keywords["total_steps"] == 90
 
 
-def test_wrong_lengths_are_named():
-    with pytest.raises(ValueError, match="got 0 and 1; total_steps is epochs times iterations"):
+def test_invalid_lengths_are_refused():
+    with pytest.raises(ValueError, match="got 0 and 1; total_steps is the number of epochs times the iterations"):
         make_warmup_cosine(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 1, 0)

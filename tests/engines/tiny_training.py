@@ -1,4 +1,4 @@
-"""A training that takes a second: 8 little images, two tasks, a network of two layers."""
+"""A training that takes one second: 8 small images, two tasks and a network of two layers."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +28,7 @@ SIZE, NUM_ITEMS = 16, 8
 
 
 class TinyNetwork(nn.Module):
-    """(B, 1, H, W) to logits of a mask and of two classes, with dropout."""
+    """Maps (B, 1, H, W) to logits of a mask and of two classes, with dropout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def make_tasks() -> list[Any]:
 
 
 def make_items(seed: int = 0) -> list[dict[str, torch.Tensor]]:
-    """Bright squares on noise; the class is whether there is a second square. Some labels are missing."""
+    """Bright squares on noise. The class is the presence of a second square, and some labels are missing."""
     generator, items = torch.Generator().manual_seed(seed), []
     for i in range(NUM_ITEMS):
         image, mask = torch.rand(1, SIZE, SIZE, generator=generator) * 0.3, torch.zeros(1, SIZE, SIZE)
@@ -63,7 +63,7 @@ def make_items(seed: int = 0) -> list[dict[str, torch.Tensor]]:
 
 @dataclass
 class Training:
-    """A trainer with what belongs to it, not yet run."""
+    """A trainer with its components, before its first run."""
 
     trainer: SupervisedTrainer
     evaluator: SupervisedEvaluator
@@ -87,7 +87,7 @@ class Training:
 def build_training(
     max_epochs: int = 2, num_workers: int = 0, balance: str = "famo", patience: int | None = None, **trainer: Any
 ) -> Training:
-    """Equal weights and data at each call; what differs is given."""
+    """Builds a training with the same weights and data at each call."""
     torch.manual_seed(7)
     tasks, network = make_tasks(), TinyNetwork()
     loss = HybridLoss(tasks, balance=balance)

@@ -23,7 +23,7 @@ class Perceptron(nn.Module):
 
 
 class Pair(nn.Module):
-    """Two of them, and what it wants to say of its own parts."""
+    """A network of two such layers whose declaration is given."""
 
     def __init__(self, says):
         super().__init__()
@@ -38,7 +38,7 @@ class Pair(nn.Module):
         self.says(declare)
 
 
-def test_each_axis_lists_its_units_by_full_names():
+def test_axes_index_groups_by_full_names():
     groups = permutation_groups(Perceptron())
     assert groups.groups == {"hidden/2": Group(2), "hidden": Group(4, "hidden/2")}
     assert groups.axes == {
@@ -53,15 +53,15 @@ def test_each_axis_lists_its_units_by_full_names():
     assert groups.root("hidden") == "hidden/2"
 
 
-def test_children_speak_under_their_own_place():
+def test_names_of_children_are_prefixed():
     groups = permutation_groups(Pair(lambda declare: declare.fixed("plain", "each")))
     assert groups.axes["second.expand.weight"] == (("second.hidden",), ())
     assert groups.groups["second.hidden"].within == "second.hidden/2"
     assert groups.axes["plain.weight"] == ()
 
 
-def test_what_nobody_names_is_refused():
-    with pytest.raises(ValueError, match=r"names \['plain.weight', 'plain.bias'\]; say what their axes list"):
+def test_undeclared_parameters_are_refused():
+    with pytest.raises(ValueError, match=r"contains \['plain.weight', 'plain.bias'\]; declare what their axes index"):
         permutation_groups(Pair(lambda declare: declare.fixed("each")))
 
 
@@ -91,7 +91,7 @@ def test_tied_streams_become_one_with_their_blocks():
 
 
 MISTAKES = {
-    "size": (lambda d: d.layer("plain", d.group("a", 4), d.group("b", 5)), r"axis 0 can't list \('b',\), which are 5"),
+    "size": (lambda d: d.layer("plain", d.group("a", 4), d.group("b", 5)), r"axis 0 can't index \('b',\), which has 5"),
     "twice": (lambda d: (d.fixed("plain"), d.tensor("plain.bias")), "'plain.bias' is declared twice"),
     "label": (lambda d: (d.group("a", 2), d.group("a", 2)), "group 'a' is declared twice"),
     "blocks": (lambda d: d.group("a", 5, d.group("b", 2)), "group 'a' expects a multiple of 2 blocks, got 5"),
@@ -101,7 +101,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_named(mistake):
+def test_mistakes_are_refused(mistake):
     says, message = MISTAKES[mistake]
     with pytest.raises(ValueError, match=message):
         says(Declaration(Pair(None)))

@@ -30,7 +30,7 @@ def test_uncertainty_by_hand():
     assert balance.log_variances.grad.tolist() == pytest.approx([-4 / 2 + 0.5, -1 + 0.5])  # -exp(-s) L + 1/2
 
 
-def test_uncertainty_rests_where_the_variance_is_twice_the_loss():
+def test_the_optimal_variance_is_twice_the_loss():
     balance = UncertaintyBalance(2)
     balance.log_variances.data = torch.tensor([6.0, 0.5]).log()
     balance(torch.tensor([3.0, 0.25]), BOTH).backward()
@@ -54,13 +54,13 @@ def test_famo_joins_log_losses_by_hand():
     scale = 1 / (0.5 / 2 + 0.5 / 8)
     assert total.item() == pytest.approx(scale * (0.5 * math.log(2) + 0.5 * math.log(8)))
     assert losses.grad.tolist() == pytest.approx([scale * 0.5 / 2, scale * 0.5 / 8])  # c z / L
-    assert losses.grad.sum().item() == pytest.approx(1.0)  # so the joint gradient is a mean of the tasks'
+    assert losses.grad.sum().item() == pytest.approx(1.0)  # so the joint gradient is a convex combination of the tasks'
 
 
 def test_famo_steps_by_hand():
     balance = FAMOBalance(2, rate=0.5, decay=0.1)
     balance(torch.tensor([1.0, 1.0]).exp(), BOTH)
-    assert balance.logits.tolist() == [0.0, 0.0]  # nothing to compare with yet
+    assert balance.logits.tolist() == [0.0, 0.0]  # there is no previous loss yet
     balance(torch.tensor([0.5, 0.0]).exp(), BOTH)
     # Falls 0.5 and 1; z = 1/2, 1/2; z (fall - 0.75) = -0.125, 0.125: the slower task gains weight.
     assert balance.logits.tolist() == pytest.approx([0.0625, -0.0625])
@@ -72,7 +72,7 @@ def test_famo_steps_by_hand():
     )
 
 
-def test_famo_leaves_an_absent_task_alone():
+def test_famo_does_not_change_an_absent_task():
     balance = FAMOBalance(2)
     balance(torch.tensor([2.0, 3.0]), BOTH)
     losses = torch.tensor([1.0, 0.0], requires_grad=True)

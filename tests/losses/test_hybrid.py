@@ -40,7 +40,7 @@ def test_plain_sum_by_hand():
     )
 
 
-def test_initial_losses_make_tasks_begin_alike():
+def test_initial_losses_normalize_the_tasks():
     loss = HybridLoss(two_tasks(weight=0.5))
     assert loss(outputs_of(), targets_of()).item() == pytest.approx(1.0 + 0.5)
     loss(outputs_of(first=-1.0), targets_of())
@@ -48,7 +48,7 @@ def test_initial_losses_make_tasks_begin_alike():
     assert loss.initial.tolist() == pytest.approx([mean, math.log(3)])
 
 
-def test_initial_losses_stay_after_the_first_batches():
+def test_initial_losses_are_constant_after_the_first_batches():
     loss = HybridLoss(two_tasks())
     for _ in range(INITIAL_BATCHES):
         loss(outputs_of(), targets_of())
@@ -65,7 +65,7 @@ def test_initial_losses_wait_for_a_label_and_for_training():
     loss.train()(outputs_of(), targets_of(second=NAN))
     assert loss.initial.isnan().tolist() == [False, True]
     assert loss.num_seen.tolist() == [1, 0]
-    loss({**outputs_of(), "second": torch.full((1, 3), NAN)}, targets_of())  # diverged: not to be remembered
+    loss({**outputs_of(), "second": torch.full((1, 3), NAN)}, targets_of())  # diverged: must not be recorded
     assert loss.num_seen.tolist() == [2, 0]
 
 
@@ -107,7 +107,7 @@ def test_a_weight_of_zero_switches_a_task_off(balance):
 
 
 class Logits(nn.Module):
-    """A network of four numbers."""
+    """A network with four parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,13 +141,13 @@ def test_resuming_from_the_state_is_exact(balance):
             assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_a_task_without_output_or_target_is_named():
-    with pytest.raises(KeyError, match=r"an output and a target of task 'second'.*one list of tasks"):
+def test_a_task_without_output_or_target_is_an_error():
+    with pytest.raises(KeyError, match=r"an output and a target of task 'second'.*use equal tasks"):
         HybridLoss(two_tasks())({"first": torch.zeros(1, 1)}, targets_of())
 
 
 def worker(rank: int, port: int, folder: str, balance: str) -> None:
-    torch.set_num_threads(1)  # OpenMP's threads don't survive a fork
+    torch.set_num_threads(1)  # OpenMP threads do not survive a fork
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     network, loss = Logits(), HybridLoss(two_tasks(), balance)
     train(network, loss, [targets_of(second=[0.0, NAN][rank]), targets_of(float(rank), float(rank)), targets_of()])

@@ -31,10 +31,10 @@ def test_by_hand():
     metric = DetectionMetric(["opacity"], decode_boxes)
     metric.update(dense((LEFT, 0.9), (RIGHT, 0.8)), boxes(LEFT))  # a hit, then a false positive
     metric.update(dense((RIGHT, 0.7)), boxes(RIGHT))  # a hit
-    figures = metric.compute()
-    assert figures["ap"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    metrics = metric.compute()
+    assert metrics["ap"] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
     # Curve over 2 images: (0, 1/2), (1/2, 1). At 1/4 false positives it is 1/2: the 1/2 to 1 step stands at 1/2.
-    assert figures["froc"] == pytest.approx((0.5 + 5 * 1.0) / 6)
+    assert metrics["froc"] == pytest.approx((0.5 + 5 * 1.0) / 6)
 
 
 def test_one_true_box_is_claimed_once():
@@ -66,12 +66,12 @@ def test_image_without_annotation_is_left_out_and_empty_one_counts():
     assert empty.compute()["ap"] == pytest.approx(0.5)
 
 
-def test_classes_are_apart():
+def test_classes_are_independent():
     metric = DetectionMetric(["mass", "nodule"], decode_boxes)
     metric.update(dense((LEFT, 0.9), num_classes=2, k=0), boxes(LEFT, k=1))
-    figures = metric.compute()
-    assert math.isnan(figures["ap_mass"])  # there is none to find
-    assert figures["ap_nodule"] == figures["ap"] == 0.0
+    metrics = metric.compute()
+    assert math.isnan(metrics["ap_mass"])  # there is no ground-truth box
+    assert metrics["ap_nodule"] == metrics["ap"] == 0.0
 
 
 def test_agrees_with_brute_force():
@@ -95,12 +95,12 @@ def test_agrees_with_brute_force():
 def test_nothing_annotated_is_nan():
     metric = DetectionMetric(["x"], decode_boxes)
     metric.update(dense((LEFT, 0.9)), torch.full((1, 3, 5), torch.nan))
-    figures = metric.compute()
-    assert figures.pop("cases") == 0
-    assert all(math.isnan(value) for value in figures.values())
+    metrics = metric.compute()
+    assert metrics.pop("cases") == 0
+    assert all(math.isnan(value) for value in metrics.values())
 
 
-def test_wrong_target_is_named():
+def test_an_invalid_target_is_refused():
     with pytest.raises(ValueError, match=r"target expects \(B, N, 5\).*\(1, 3, 4\)"):
         DetectionMetric(["x"], decode_boxes).update(dense((LEFT, 0.9)), torch.zeros(1, 3, 4))
 
@@ -111,7 +111,7 @@ def random_boxes(rng: np.random.Generator, count: int) -> list[list[float]]:
 
 
 def brute_force_ap(detections, num_targets: int, threshold: float) -> float:
-    """Walks all detections of all images in one order, as the definition has it."""
+    """Processes the detections of all images in descending order of scores, following the definition."""
     taken, hits, points = set(), 0, []
     for rank, (_, image, box, truth) in enumerate(detections, start=1):
         free = [(iou(box, t), j) for j, t in enumerate(truth) if (image, j) not in taken]

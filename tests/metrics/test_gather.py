@@ -1,4 +1,4 @@
-"""Two processes on gloo see the figures of the whole."""
+"""Two processes with gloo compute the metrics of all images."""
 
 import socket
 from pathlib import Path
@@ -17,23 +17,23 @@ def batches() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     return probs, torch.tensor([0.0, 1, 1, 0, 1]), torch.rand(5, 1, 8, 8), (torch.rand(5, 1, 8, 8) > 0.5).float()
 
 
-def figures(part: slice) -> dict[str, float]:
+def metrics_of(part: slice) -> dict[str, float]:
     probs, labels, maps, masks = (b[part] for b in batches())
     classes, structures = ClassificationMetric(["a", "b"], "binary"), SegmentationMetric(["lung"])
     classes.update(probs, labels)
-    if len(maps) > 2:  # the other process holds no mask at all
+    if len(maps) > 2:  # the other process has no mask
         structures.update(maps[:3], masks[:3])
     return classes.compute() | structures.compute()
 
 
 def worker(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)  # OpenMP's threads don't survive a fork
+    torch.set_num_threads(1)  # OpenMP threads do not survive a fork
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.save(figures(slice(0, 2) if rank == 0 else slice(2, 5)), Path(folder) / f"{rank}.pt")
+    torch.save(metrics_of(slice(0, 2) if rank == 0 else slice(2, 5)), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_every_process_sees_the_whole(tmp_path):
+def test_every_process_gets_the_metrics_of_all_images(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]

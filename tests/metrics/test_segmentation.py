@@ -13,25 +13,25 @@ def square(size: int = 16, *, at: int = 4, side: int = 6) -> torch.Tensor:
     return mask
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     # Truth: 6 x 6 = 36 pixels. Prediction: the same square moved right by 2: overlap 6 x 4 = 24.
     true, predicted = square(), torch.roll(square(), 2, dims=1)
     metric = SegmentationMetric(["lung"])
     metric.update(predicted[None, None], true[None, None])
-    figures = metric.compute()
-    assert figures["dice"] == pytest.approx(2 * 24 / 72)
-    assert figures["dice_pooled"] == pytest.approx(2 * 24 / 72)
-    assert figures["hausdorff95"] == pytest.approx(2.0)
+    metrics = metric.compute()
+    assert metrics["dice"] == pytest.approx(2 * 24 / 72)
+    assert metrics["dice_pooled"] == pytest.approx(2 * 24 / 72)
+    assert metrics["hausdorff95"] == pytest.approx(2.0)
 
 
 def test_empty_truth_counts_in_the_pool_alone():
     empty = torch.zeros(16, 16)
     metric = SegmentationMetric(["opacity"])
     metric.update(torch.stack([square(), square(side=2)])[:, None], torch.stack([square(), empty])[:, None])
-    figures = metric.compute()
-    assert figures["dice"] == pytest.approx(1.0)
-    assert figures["dice_pooled"] == pytest.approx(2 * 36 / (72 + 4))
-    assert figures["hausdorff95"] == pytest.approx(0.0)
+    metrics = metric.compute()
+    assert metrics["dice"] == pytest.approx(1.0)
+    assert metrics["dice_pooled"] == pytest.approx(2 * 36 / (72 + 4))
+    assert metrics["hausdorff95"] == pytest.approx(0.0)
 
 
 def test_missing_channels_contribute_nothing():
@@ -40,11 +40,11 @@ def test_missing_channels_contribute_nothing():
     target = torch.stack([torch.stack([square(), missing]), torch.stack([missing, missing])])
     metric = SegmentationMetric(["lung", "heart"])
     metric.update(probs, target)
-    figures = metric.compute()
-    assert figures["dice_lung"] == 1.0
-    assert figures["dice"] == 1.0
-    assert math.isnan(figures["dice_heart"])
-    assert math.isnan(figures["dice_pooled_heart"])
+    metrics = metric.compute()
+    assert metrics["dice_lung"] == 1.0
+    assert metrics["dice"] == 1.0
+    assert math.isnan(metrics["dice_heart"])
+    assert math.isnan(metrics["dice_pooled_heart"])
 
 
 def test_a_missing_pixel_is_left_out():
@@ -54,10 +54,10 @@ def test_a_missing_pixel_is_left_out():
     true[4:10, 4:6] = torch.nan
     metric = SegmentationMetric(["lung"], hausdorff=False)
     metric.update(torch.ones(1, 1, 16, 16), true[None, None])
-    figures = metric.compute()
-    assert figures["dice"] == pytest.approx(2 * 24 / (24 + 244))
-    assert figures["dice_pooled"] == pytest.approx(2 * 24 / (24 + 244))
-    assert figures["cases"] == 1
+    metrics = metric.compute()
+    assert metrics["dice"] == pytest.approx(2 * 24 / (24 + 244))
+    assert metrics["dice_pooled"] == pytest.approx(2 * 24 / (24 + 244))
+    assert metrics["cases"] == 1
 
 
 def test_batches_add_up_and_reset_forgets():
@@ -79,15 +79,15 @@ def test_agrees_with_monai():
     metric, theirs = SegmentationMetric(["a", "b", "c"], threshold=0.6, hausdorff=False), DiceMetric()
     metric.update(probs, target)
     theirs((probs >= 0.6).float(), target)
-    figures, per_structure = metric.compute(), theirs.aggregate("mean_batch")
-    assert [figures["dice_a"], figures["dice_b"], figures["dice_c"]] == pytest.approx(per_structure.tolist())
-    assert "hausdorff95" not in figures
+    metrics, per_structure = metric.compute(), theirs.aggregate("mean_batch")
+    assert [metrics["dice_a"], metrics["dice_b"], metrics["dice_c"]] == pytest.approx(per_structure.tolist())
+    assert "hausdorff95" not in metrics
 
 
 def test_nothing_seen_is_nan():
-    figures = SegmentationMetric(["a"]).compute()
-    assert figures.pop("cases") == 0
-    assert all(math.isnan(value) for value in figures.values())
+    metrics = SegmentationMetric(["a"]).compute()
+    assert metrics.pop("cases") == 0
+    assert all(math.isnan(value) for value in metrics.values())
 
 
 def test_cases_are_the_true_masks():
@@ -99,6 +99,6 @@ def test_cases_are_the_true_masks():
     assert metric.compute()["cases"] == 2
 
 
-def test_wrong_channels_are_named():
+def test_wrong_channels_are_refused():
     with pytest.raises(ValueError, match=r"expect \(B, 1, H, W\).*\(2, 2, 8, 8\)"):
         SegmentationMetric(["lung"]).update(torch.zeros(2, 2, 8, 8), torch.zeros(2, 2, 8, 8))

@@ -1,4 +1,4 @@
-"""A network small enough for tests, with a task of every kind."""
+"""A network small enough for tests, with one task of each kind."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_maps_are_what_channels_and_strides_say(encoder):
 
 
 @torch.no_grad()
-def test_any_encoder_serves_the_network_at_any_size(encoder):
+def test_all_encoders_support_any_image_size(encoder):
     outputs = MTMedFormer(encoder, TASKS, 16).eval()(torch.rand(1, 1, 100, 70))
     assert outputs["mask"].shape == (1, 1, 100, 70)
     assert outputs["box"].shape == (1, 16 * 12 + 8 * 6 + 4 * 3, 8)
@@ -56,7 +56,7 @@ def test_every_parameter_gets_a_gradient_and_no_norm_keeps_statistics(encoder):
     assert not any("running" in name for name, _ in network.named_buffers())
 
 
-def test_timm_missing_says_how_to_get_it(monkeypatch):
+def test_missing_timm_is_an_error_with_instructions(monkeypatch):
     plain = builtins.__import__
 
     def without_timm(name, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""The network leaves Python: TorchScript and ONNX give what it gives, at other sizes than it was exported at."""
+"""TorchScript and ONNX exports return the same outputs as the network, also at other image sizes."""
 
 import io
 

@@ -15,7 +15,7 @@ def test_maps_of_one_width():
     assert [tuple(each.shape) for each in maps] == [(1, 16, 8, 12), (1, 16, 4, 6), (1, 16, 2, 3)]
 
 
-def test_the_finest_map_knows_the_coarsest_and_not_the_other_way_round():
+def test_information_flows_from_coarse_to_fine_only():
     pyramid, inputs = FeaturePyramid(CHANNELS, 16), features()
     before = pyramid(inputs)
     coarser = [*inputs[:2], inputs[2] + 1]
@@ -24,7 +24,7 @@ def test_the_finest_map_knows_the_coarsest_and_not_the_other_way_round():
     assert torch.equal(pyramid(finer)[2], before[2])
 
 
-def test_levels_that_nobody_looks_at_have_no_parameters_and_change_nothing():
+def test_unused_levels_have_no_parameters_and_no_effect():
     whole, part, inputs = FeaturePyramid(CHANNELS, 16), FeaturePyramid(CHANNELS, 16, levels=[1]), features()
     names = {name for name, _ in part.named_parameters()}
     assert {name.split(".")[0] + name.split(".")[1] for name in names} == {"laterals1", "laterals2", "smooths1"}
@@ -34,7 +34,7 @@ def test_levels_that_nobody_looks_at_have_no_parameters_and_change_nothing():
     assert torch.equal(maps[0], inputs[0])
 
 
-def test_refuses_what_does_not_fit():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match=r"multiple of 8 .* got 12"):
         FeaturePyramid(CHANNELS, 12)
     with pytest.raises(ValueError, match=r"indices in 0\.\.2, got \[1, 3\]"):

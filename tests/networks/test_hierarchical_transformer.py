@@ -35,10 +35,10 @@ def test_position_matters_without_a_table():
     assert not torch.allclose(flat[0], flat[1], atol=1e-4)
 
 
-def test_refuses_what_does_not_fit():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match=r"size expects one of .*'tiny'.* got 'huge'"):
         HierarchicalTransformer("huge")
-    with pytest.raises(ValueError, match="tuples of one length"):
+    with pytest.raises(ValueError, match="tuples of equal length"):
         TransformerSize((16, 32), (1, 1))
-    with pytest.raises(ValueError, match="widths that heads divide"):
+    with pytest.raises(ValueError, match="widths divisible by heads"):
         TransformerSize((16, 32, 42, 64), (1, 1, 1, 1))

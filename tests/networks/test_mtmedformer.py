@@ -105,7 +105,7 @@ def test_a_batch_without_any_label_gives_exact_zeros_to_every_parameter():
     assert all((parameter.grad == 0).all() for parameter in network.parameters())
 
 
-def test_pyramids_apart_do_not_share_weights():
+def test_separate_pyramids_do_not_share_weights():
     apart = small_network(shared_pyramid=False)
     assert set(apart.pyramids) == {task.name for task in every_kind()}
     identities = [{id(parameter) for parameter in pyramid.parameters()} for pyramid in apart.pyramids.values()]
@@ -129,5 +129,5 @@ def test_select_output_gives_a_label_map(network):
     assert torch.equal(SelectOutput(network, ["multiclass", "ordinal"])(image)[:, :3], network(image)["multiclass"])
 
 
-def test_small_is_what_it_says():
+def test_the_small_network_is_small():
     assert small_network().encoder.channels == SMALL.widths

@@ -34,14 +34,14 @@ def test_the_body_commutes_with_permutations_of_tokens():
 
 
 @torch.no_grad()
-def test_the_hierarchical_encoder_does_not():
+def test_the_hierarchical_encoder_does_not_commute():
     stage, tokens = HierarchicalTransformer(SMALL).eval().stages[0].blocks[0], torch.randn(1, 256, 16)
     order = torch.randperm(256)
     assert not torch.allclose(stage(tokens[:, order], 16, 16), stage(tokens, 16, 16)[:, order], atol=1e-2)
 
 
 @torch.no_grad()
-def test_earlier_blocks_can_be_looked_at():
+def test_feature_maps_of_earlier_blocks():
     body, patches = PlainViT(32, depth=3, heads=2).eval().body, torch.randn(1, 32, 2, 2)
     assert torch.equal(body(patches, 3), body(patches))
     assert torch.allclose(body(patches, 0), body.norm(patches.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
@@ -51,7 +51,9 @@ def test_no_two_patches_share_a_position():
     waves = position_waves(20, 30, torch.zeros(1))
     assert waves.shape == (600, 32)
     assert torch.cdist(waves, waves).add(10 * torch.eye(600)).min() > 0.5
-    assert torch.equal(position_waves(3, 30, torch.zeros(1)), waves[:90])  # the place counts, not the image's size
+    assert torch.equal(
+        position_waves(3, 30, torch.zeros(1)), waves[:90]
+    )  # depends on the position, not on the image size
 
 
 @torch.no_grad()
@@ -81,6 +83,6 @@ def test_every_parameter_gets_a_gradient():
         ({"patch": 6}, "multiple of 4 pixels, got 6"),
     ],
 )
-def test_refuses_what_does_not_fit(settings, message):
+def test_invalid_arguments_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         PlainViT(**settings)

@@ -31,7 +31,7 @@ def test_a_name_of_timm_becomes_one_of_ours(theirs, ours):
 
 
 def to_timm(name: str) -> str:
-    """The inverse for a whole model, from the list above."""
+    """Converts the names of a whole model back to timm's, using the list above."""
     stage = name.split(".")[1]
     for theirs, ours in NAMES.items():
         mine, of_timm = (each.rsplit(".", 1)[0].split(".", 2)[-1] for each in (ours, theirs))
@@ -58,10 +58,10 @@ def test_weights_of_another_size_are_refused(tmp_path):
     state = HierarchicalTransformer(SMALL).state_dict()
     torch.save(state, tmp_path / "pvt.pt")
     deeper = TransformerSize(SMALL.widths, (1, 2, 1, 1))
-    with pytest.raises(ValueError, match="stand on one side only"):
+    with pytest.raises(ValueError, match="only one of the two has"):
         load_pvt_v2(HierarchicalTransformer(deeper), tmp_path / "pvt.pt")
     wider = TransformerSize((16, 32, 40, 128), (1, 1, 1, 1))
-    with pytest.raises(ValueError, match=r"is of another size: .* tiny, small, base are pvt_v2_b0, b1, b2"):
+    with pytest.raises(ValueError, match=r"has another size: .* tiny, small, base correspond to pvt_v2_b0, b1, b2"):
         load_pvt_v2(HierarchicalTransformer(wider), tmp_path / "pvt.pt")
     with pytest.raises(ValueError, match="the weights expect 3 channels, the encoder has 2"):
         fit_in_channels(torch.zeros(8, 3, 7, 7), 2)

@@ -21,7 +21,7 @@ def make_study(batch=2) -> torch.Tensor:
     return torch.rand(batch, 4, 64, 48, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("shared", [True, False], ids=["shared pyramid", "a pyramid a task"])
+@pytest.mark.parametrize("shared", [True, False], ids=["shared pyramid", "one pyramid per task"])
 def test_outputs_of_images_breasts_and_studies(shared):
     network = make_network(shared_pyramid=shared)
     image = make_study()
@@ -45,7 +45,7 @@ def test_one_view_alone_starts_as_the_image_decoder():
         torch.testing.assert_close(outputs[name][0], outputs["pathology"][0])
 
 
-def test_a_view_that_is_not_there_has_no_say():
+def test_a_missing_view_has_no_influence():
     network = make_network()
     torch.nn.init.normal_(network.fusions["breast_pathology"].view)
     image = make_study(1)
@@ -53,11 +53,11 @@ def test_a_view_that_is_not_there_has_no_say():
     image[:, 1] = torch.nan  # R_MLO
     less = network(image)
     assert torch.isfinite(less["breast_pathology"]).all()
-    torch.testing.assert_close(less["breast_pathology"][1], whole["breast_pathology"][1])  # the left breast is whole
+    torch.testing.assert_close(less["breast_pathology"][1], whole["breast_pathology"][1])  # the left breast is complete
     assert not torch.allclose(less["breast_pathology"][0], whole["breast_pathology"][0])
 
 
-def test_gradient_does_not_come_from_a_view_that_is_not_there():
+def test_a_missing_view_contributes_no_gradient():
     network = make_network()
     image = make_study(1)
     image[:, 2:] = torch.nan
@@ -82,7 +82,7 @@ def test_starts_from_the_weights_of_the_image_network(tmp_path):
         torch.testing.assert_close(dict(network.fusions["study_pathology"].pooling.named_parameters())[name], parameter)
 
 
-def test_a_source_that_is_no_classification_is_named():
+def test_a_source_that_is_not_a_classification_is_refused():
     network = MTMedFormer(HierarchicalTransformer("tiny"), [SegmentationTask("lesion", ["lesion"])])
     with pytest.raises(ValueError, match=r"'breast_pathology' expects source to be a classification.*got 'lesion'"):
         StudyNetwork(network, [StudyTask(ClassificationTask("breast_pathology", CLASSES), "lesion", "breast")])

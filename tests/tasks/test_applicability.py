@@ -20,7 +20,7 @@ def describe(pneumonia, tasks=TASKS):
 
 
 @pytest.mark.parametrize(("pneumonia", "said"), [(0.25, "not applicable"), (0.5, "viral"), (0.75, "viral")])
-def test_a_type_is_told_from_the_stated_probability_on(pneumonia, said):
+def test_a_type_is_reported_if_the_condition_is_probable_enough(pneumonia, said):
     found = describe(pneumonia)["pneumonia_type"]
     assert found["class"] == said
     assert found["applicable"] is (said == "viral")
@@ -28,7 +28,7 @@ def test_a_type_is_told_from_the_stated_probability_on(pneumonia, said):
     assert found["probs"] == {"bacterial": 0.25, "viral": 0.75}
 
 
-def test_other_tasks_say_what_they_said():
+def test_findings_of_other_tasks_are_unchanged():
     assert describe(0.25)["finding"] == FINDING.describe(torch.tensor([0.75, 0.25]))
 
 
@@ -42,12 +42,12 @@ def test_metrics_and_loss_are_those_of_the_task_without_a_condition():
     bare = ClassificationTask("pneumonia_type", ["bacterial", "viral"], "binary")
     logits, target = torch.tensor([[0.3], [-1.0]]), torch.tensor([1.0, 0.0])
     assert torch.equal(TYPE.loss(logits, target), bare.loss(logits, target))
-    figures = []
+    metrics = []
     for task in (TYPE, bare):
         metric = task.make_metric()
         metric.update(task.activate(logits), target)
-        figures.append(metric.compute())
-    assert figures[0] == pytest.approx(figures[1], nan_ok=True)
+        metrics.append(metric.compute())
+    assert metrics[0] == pytest.approx(metrics[1], nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def test_metrics_and_loss_are_those_of_the_task_without_a_condition():
         ({**CONDITION, "probability": "half"}, "expects applies_if="),
     ],
 )
-def test_a_condition_of_another_form_is_told(condition, message):
+def test_an_invalid_condition_is_refused(condition, message):
     with pytest.raises(ValueError, match=f"task 'x'.*{message}"):
         ClassificationTask("x", ["a", "b"], "binary", applies_if=condition)
 
 
-def test_a_condition_on_a_class_that_is_not_there_is_told():
+def test_a_condition_on_an_unknown_class_is_refused():
     wrong = ClassificationTask("pneumonia_type", ["a", "b"], "binary", applies_if={**CONDITION, "class": "flu"})
-    with pytest.raises(ValueError, match=r"is 'flu', which is none of .*'finding': .'normal', 'pneumonia'"):
+    with pytest.raises(ValueError, match=r"is 'flu', which is not in .*'finding': .'normal', 'pneumonia'"):
         describe(0.9, [FINDING, wrong])

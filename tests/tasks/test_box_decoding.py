@@ -11,14 +11,14 @@ def dense(rows: list[tuple[list[float], list[float]]]) -> torch.Tensor:
 A, B, C = [0.0, 0, 10, 10], [0.0, 0, 10, 9], [20.0, 20, 30, 30]
 
 
-def test_overlapping_box_of_the_same_class_goes():
+def test_an_overlapping_box_of_the_same_class_is_removed():
     found = decode_boxes(dense([(B, [0.6]), (A, [0.9]), (C, [0.3])]))
     assert found.boxes.tolist() == [A, C]
     assert torch.allclose(found.scores, torch.tensor([0.9, 0.3]))
     assert found.classes.tolist() == [0, 0]
 
 
-def test_overlapping_box_of_another_class_stays():
+def test_an_overlapping_box_of_another_class_is_kept():
     found = decode_boxes(dense([(A, [0.9, 0.0]), (B, [0.0, 0.8])]))
     assert found.classes.tolist() == [0, 1]
 

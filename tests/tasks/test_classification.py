@@ -45,9 +45,9 @@ def test_half_precision_costs_no_more_than_its_rounding(kind):
     assert task.activate(logits.half()).dtype == torch.float32
 
 
-def test_targets_out_of_range_are_named():
+def test_targets_out_of_range_are_refused():
     task = ClassificationTask("density", ["a", "b", "c", "d"], "ordinal")
-    with pytest.raises(ValueError, match=r"task 'density' expects targets in 0\.\.3, got 7; give labels by name"):
+    with pytest.raises(ValueError, match=r"task 'density' expects targets in 0\.\.3, got 7; specify labels by name"):
         task.loss(torch.zeros(2, 3), torch.tensor([7.0, float("nan")]))
     with pytest.raises(ValueError, match=r"expects targets in 0\.\.1, got -1"):
         ClassificationTask("t", ["a", "b"], "multilabel").loss(torch.zeros(1, 2), torch.tensor([[-1.0, 0]]))
@@ -64,7 +64,7 @@ def test_labels_are_encoded_by_name_and_may_be_missing():
     assert several.encode_target({}, (1, 1)).isnan().tolist() == [True, True]
 
 
-def test_describes_in_words():
+def test_findings_are_named():
     task = ClassificationTask("t", ["a", "b"], "binary")
     assert task.describe(torch.tensor([0.25, 0.75])) == {"probs": {"a": 0.25, "b": 0.75}, "class": "b"}
     several = ClassificationTask("t", ["a", "b"], "multilabel")
@@ -77,7 +77,7 @@ def test_describes_in_words():
         (["a", "b", "c"], "binary", "task 't': a binary task expects 2 classes, got 3; use kind 'multiclass'"),
         (["a"], "multiclass", "expects 2 or more classes, got 1"),
         (["a"], "ordinal", "expects 2 or more classes in order, got 1"),
-        (["a", "a"], "multilabel", "classes of different names"),
+        (["a", "a"], "multilabel", "classes with different names"),
         (["a", "b"], "ranking", "kind to be one of .*'ordinal'.* got 'ranking'"),
     ],
 )

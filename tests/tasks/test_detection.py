@@ -6,7 +6,7 @@ from monai.data.box_utils import box_pair_giou
 
 from mtmedformer_monai.keys import BOXES
 from mtmedformer_monai.tasks import DetectionTask
-from mtmedformer_monai.tasks.detection import centre_map, generalized_iou, soft_focal
+from mtmedformer_monai.tasks.detection import center_map, generalized_iou, soft_focal
 from mtmedformer_monai.tasks.detection_head import points_of
 
 NAN = float("nan")
@@ -26,9 +26,9 @@ def target_of(*rows: list[float], size: int = 3) -> torch.Tensor:
 
 
 def perfect(task: DetectionTask, target: torch.Tensor) -> torch.Tensor:
-    """The output that the loss asks for: the centre map, and at each point the box that it learns."""
+    """Returns the output with zero loss: the center map, and at each point its matched box."""
     points = grid()
-    heat, nearest = centre_map(points, target, len(task.classes)).max(dim=3)
+    heat, nearest = center_map(points, target, len(task.classes)).max(dim=3)
     boxes = target[0, nearest[0, :, 0], :4]
     logits = heat.clamp(1e-12, 1 - 1e-12).logit().clamp(-SURE, SURE)[0]
     return torch.cat([boxes, points, logits], dim=1)[None]
@@ -39,7 +39,7 @@ def test_loss_of_one_point_by_hand():
     output = torch.tensor([[[0.0, 0, 8, 4, 4, 4, 8, 0.0]]])  # half the box, score 1/2
     # Focal: |1 - 1/2|^2 * log 2. IoU 1/2, hull the box itself: 1 - 1/2.
     assert task.loss(output, target_of([0, 0, 8, 8, 0])).item() == pytest.approx(0.25 * math.log(2) + 0.5)
-    assert task.loss(output, target_of()).item() == pytest.approx(0.25 * math.log(2))  # empty: a score to unlearn
+    assert task.loss(output, target_of()).item() == pytest.approx(0.25 * math.log(2))  # no box: the score is penalized
 
 
 def test_generalized_iou_agrees_with_monai_and_by_hand():
@@ -61,7 +61,7 @@ def test_soft_focal_is_zero_at_the_target_alone():
 
 
 @pytest.mark.parametrize("rows", [[[20, 33, 31, 49, 0]], [[4, 4, 60, 60, 0], [40, 8, 52, 20, 0]], []], ids=len)
-def test_a_perfect_output_costs_nothing_and_every_other_more(rows):
+def test_the_loss_is_zero_for_a_perfect_output_only(rows):
     torch.manual_seed(0)
     task, target = DetectionTask("t", ["mass"]), target_of(*rows)
     best = perfect(task, target)
@@ -84,10 +84,10 @@ def test_the_perfect_output_is_read_as_the_boxes():
     assert all(each["class"] == "mass" and each["score"] == pytest.approx(1.0) for each in found)
 
 
-def test_each_box_belongs_to_one_stride_and_to_the_point_nearest_to_its_centre():
+def test_each_box_is_assigned_to_one_stride_and_the_nearest_point():
     points = grid(512)
     for side, stride in [(1, 8), (20, 8), (64, 8), (65, 16), (128, 16), (129, 32), (500, 32)]:
-        heat = centre_map(points, target_of([3, 5, 3 + side, 5 + side / 2, 0]), 1)[0, :, 0, 0]
+        heat = center_map(points, target_of([3, 5, 3 + side, 5 + side / 2, 0]), 1)[0, :, 0, 0]
         assert points[heat > 0, 2].unique().tolist() == [stride]
         assert heat.max() == 1.0
         nearest = points[heat.argmax()]
@@ -96,14 +96,14 @@ def test_each_box_belongs_to_one_stride_and_to_the_point_nearest_to_its_centre()
 
 
 def test_heights_of_a_box_by_hand():
-    # The centre is (20, 10), standard deviations are 0.16 sides: 6.4 and 3.2.
-    heat = centre_map(grid(), target_of([0, 0, 40, 20, 0]), 1)[0, :, 0, 0].reshape(-1)[:64].reshape(8, 8)
+    # The center is (20, 10), standard deviations are 0.16 sides: 6.4 and 3.2.
+    heat = center_map(grid(), target_of([0, 0, 40, 20, 0]), 1)[0, :, 0, 0].reshape(-1)[:64].reshape(8, 8)
     assert heat[1, 2].item() == 1.0  # (20, 12), the nearest
     assert heat[1, 3].item() == pytest.approx(math.exp(-0.5 * ((8 / 6.4) ** 2 + (2 / 3.2) ** 2)))  # (28, 12)
     assert heat[0, 2].item() == pytest.approx(math.exp(-0.5 * (6 / 3.2) ** 2))  # (20, 4)
 
 
-def test_points_far_from_a_centre_learn_no_box():
+def test_points_far_from_a_center_get_no_box_gradient():
     task, target = DetectionTask("t", ["mass"]), target_of([0, 0, 40, 20, 0])
     best = perfect(task, target)
     near, far = best.clone(), best.clone()
@@ -115,8 +115,8 @@ def test_points_far_from_a_centre_learn_no_box():
 def test_classes_have_maps_of_their_own_and_the_order_of_boxes_never_matters():
     rows = [[20, 33, 31, 49, 0], [40, 8, 62, 30, 1]]
     first, second = target_of(*rows), target_of(*rows[::-1])
-    heat = centre_map(grid(), first, 2).amax(dim=3)
-    assert torch.equal(heat, centre_map(grid(), second, 2).amax(dim=3))
+    heat = center_map(grid(), first, 2).amax(dim=3)
+    assert torch.equal(heat, center_map(grid(), second, 2).amax(dim=3))
     assert not ((heat[0, :, 0] > 0.3) & (heat[0, :, 1] > 0.3)).any()
     task, output = DetectionTask("t", ["mass", "nodule"]), torch.rand(1, 84, 9) * 10
     output[..., 4:7] = grid()
@@ -124,7 +124,7 @@ def test_classes_have_maps_of_their_own_and_the_order_of_boxes_never_matters():
 
 
 @pytest.mark.parametrize("junk", [0.0, float("inf"), NAN], ids=str)
-def test_a_missing_image_moves_nothing(junk):
+def test_an_image_without_annotation_has_no_gradient(junk):
     torch.manual_seed(0)
     task, target = DetectionTask("t", ["mass"]), target_of([20, 33, 31, 49, 0])
     output = perfect(task, target).repeat(2, 1, 1) + 1.0
@@ -142,28 +142,27 @@ def test_boxes_of_all_classes_or_of_none():
     task = DetectionTask("t", ["mass", "nodule"], max_boxes=2)
     target = task.encode_target({BOXES: {"mass": [], "nodule": [[1, 2, 3, 4]]}}, (9, 9))
     assert target.tolist() == [[1, 2, 3, 4, 1], [-1] * 5]
-    assert (task.encode_target({BOXES: {"mass": [], "nodule": []}}, (9, 9)) == -1).all()  # none is there
+    assert (task.encode_target({BOXES: {"mass": [], "nodule": []}}, (9, 9)) == -1).all()  # no box is present
     for item in ({}, {BOXES: None}, {BOXES: {"other": []}}):
-        assert task.encode_target(item, (9, 9)).isnan().all()  # nobody looked
+        assert task.encode_target(item, (9, 9)).isnan().all()  # not annotated
     with pytest.raises(ValueError, match=r"boxes of all of \['mass', 'nodule'\] or none, got \['mass'\]"):
         task.encode_target({BOXES: {"mass": [[1, 2, 3, 4]]}}, (9, 9))
-    with pytest.raises(ValueError, match="at most 2 boxes an image, got 3; raise max_boxes"):
+    with pytest.raises(ValueError, match="at most 2 boxes, got 3; increase max_boxes"):
         task.encode_target({BOXES: {"mass": [[1, 2, 3, 4]] * 3, "nodule": []}}, (9, 9))
-    with pytest.raises(ValueError, match=r"expects boxes of x1 < x2 .* got \[3, 2, 1, 4\]"):
+    with pytest.raises(ValueError, match=r"expects finite boxes .* with x1 < x2 .* got \[3, 2, 1, 4\]"):
         task.encode_target({BOXES: {"mass": [[3, 2, 1, 4]], "nodule": []}}, (9, 9))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("corner", range(4))
-def test_boxes_are_finite(value, corner):
+@pytest.mark.parametrize(("corner", "value"), [(0, float("-inf")), (1, float("nan")), (2, float("inf"))], ids=str)
+def test_boxes_are_finite(corner, value):
     box = [1.0, 2.0, 3.0, 4.0]
     box[corner] = value
-    with pytest.raises(ValueError, match=r"finite numbers, got \[.*(nan|inf)"):
+    with pytest.raises(ValueError, match=r"expects finite boxes .*, got \[.*(nan|inf)"):
         DetectionTask("t", ["mass"]).encode_target({BOXES: {"mass": [box]}}, (9, 9))
 
 
-def test_levels_follow_one_another_and_are_there():
-    with pytest.raises(ValueError, match=r"levels that follow one another, such as \[1, 2, 3\], got \[1, 3\]"):
+def test_levels_are_consecutive_and_exist():
+    with pytest.raises(ValueError, match=r"consecutive levels, such as \[1, 2, 3\], got \[1, 3\]"):
         DetectionTask("t", ["mass"], levels=[1, 3])
     with pytest.raises(ValueError, match=r"expects levels in 0\.\.2, got \[2, 3\]"):
         DetectionTask("t", ["mass"], levels=[2, 3]).make_decoder([8, 8, 8], [4, 8, 16], 8)

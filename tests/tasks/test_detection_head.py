@@ -5,7 +5,7 @@ from mtmedformer_monai.keys import BoxRow
 from mtmedformer_monai.tasks.detection_head import PRIOR, DetectionDecoder, boxes_of, points_of
 
 
-def test_points_are_the_centres_of_cells_row_by_row():
+def test_points_are_the_centers_of_cells_in_row_major_order():
     points = points_of(2, 3, 8, torch.zeros(1))
     assert points.tolist() == [[4, 4, 8], [12, 4, 8], [20, 4, 8], [4, 12, 8], [12, 12, 8], [20, 12, 8]]
 

@@ -33,7 +33,7 @@ def test_exclusive_classes_compete_among_known_ones_alone():
 
 
 def test_the_maximum_of_two_sites_knowledge_is_the_maximum_of_all():
-    """One site tells normal from benign, one benign from malignant: shares of all three come out as they are."""
+    """One client distinguishes normal from benign, one benign from malignant; together they recover all shares."""
     shares = torch.tensor([0.6, 0.3, 0.1])
     task = ClassificationTask("pathology", CLASSES)
     sites = [restrict(task, "normal", "benign"), restrict(task, "benign", "malignant")]
@@ -62,7 +62,7 @@ def test_the_loss_is_that_of_the_predicted_class_among_known_ones(kind):
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "ordinal"])
-def test_a_single_known_class_teaches_nothing(kind):
+def test_a_single_known_class_has_zero_loss(kind):
     classes = ["no", "yes"] if kind == "binary" else CLASSES
     task = restrict(ClassificationTask("finding", classes, kind), classes[0])
     target = torch.zeros(2)
@@ -72,7 +72,7 @@ def test_a_single_known_class_teaches_nothing(kind):
     assert not gradient.any()
 
 
-def test_a_label_beyond_what_is_known_is_told():
+def test_a_label_of_an_unknown_class_is_refused():
     task = restrict(ClassificationTask("pathology", CLASSES), "normal", "benign")
     with pytest.raises(ValueError, match=r"'normal', 'benign'.*add it to known_classes"):
         task.loss(torch.zeros(2, 3), torch.tensor([0.0, 2.0]))
@@ -114,12 +114,12 @@ def test_boxes_of_known_classes_have_the_loss_of_a_detector_of_these_alone():
     assert not gradient[..., BoxRow.LOGITS.start + 1].any()
     assert gradient[..., BoxRow.LOGITS.start + 2].any()
     assert float(task.loss(output, torch.full((1, 2, 5), torch.nan))) == 0.0
-    with pytest.raises(ValueError, match="leave these annotations out"):
+    with pytest.raises(ValueError, match="omit these annotations"):
         task.loss(output, torch.tensor([[[0.0, 0.0, 8.0, 8.0, 1.0], [-1.0] * 5]]))
 
 
-def test_ordered_classes_of_probability_0_find_their_way_back():
-    """The second class has less than nothing here: P(above the first) = 0.12 < P(above the second) = 0.88."""
+def test_ordinal_classes_of_negative_probability_have_a_gradient():
+    """The probability of the second class is negative: P(above the first) = 0.12 < P(above the second) = 0.88."""
     task = restrict(ClassificationTask("density", CLASSES, "ordinal"), "normal", "benign")
     logits = torch.tensor([[-2.0, 2.0]])
     _, gradient = gradient_of(task, logits, torch.tensor([1.0]))

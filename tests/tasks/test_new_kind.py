@@ -1,4 +1,4 @@
-"""A kind of task that the package does not know, in this file alone, goes everywhere that the shipped kinds go."""
+"""A kind of task defined in this file alone is supported everywhere that the built-in kinds are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.networks.small import small_network
 
 
 class ThicknessDecoder(nn.Module):
-    """The finest map to one number per pixel."""
+    """Maps the finest pyramid level to one number per pixel."""
 
     def __init__(self, width):
         super().__init__()
@@ -62,9 +62,9 @@ class MeanError:
 
 
 class ThicknessTask(Task):
-    """Breast thickness (1, H, W) in cm: a regression; what is thicker than 4 cm is drawn."""
+    """Regression of breast thickness (1, H, W) in cm; regions thicker than 4 cm are drawn as masks."""
 
-    primary_figure = "closeness"
+    primary_metric = "closeness"
     pyramid_levels = (0,)
     structures = ("thick",)
 
@@ -97,8 +97,8 @@ class ThicknessTask(Task):
     def negative_log_likelihood(self, output, target):
         return 0.5 * (output - target).square().double().nan_to_num().flatten(1).mean(dim=1).sum()
 
-    def describe_uncertainty(self, finding, output, figures, to_source):
-        return finding | {UNCERTAINTY: float(figures["std"].mean())}
+    def describe_uncertainty(self, finding, output, measures, to_source):
+        return finding | {UNCERTAINTY: float(measures["std"].mean())}
 
 
 TASKS = [ThicknessTask("thickness"), ClassificationTask("finding", ["no", "yes"], "binary")]

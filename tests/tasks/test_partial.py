@@ -20,7 +20,7 @@ def test_nothing_annotated_is_an_exact_zero_with_a_gradient_of_zero():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
-def test_overflow_where_not_annotated_stays_there(dtype):
+def test_overflow_where_not_annotated_has_no_effect(dtype):
     output = torch.tensor([2.0, NAN, INF], dtype=dtype, requires_grad=True)
     kept = keep_annotated(output, torch.tensor([True, False, False]))
     kept.exp().sum().backward()

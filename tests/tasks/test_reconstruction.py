@@ -16,7 +16,7 @@ def test_loss_is_the_mean_absolute_error_of_hidden_pixels():
     assert output.grad[0, 0, 1].tolist() == [0.0, 0.0]
 
 
-def test_nothing_hidden_costs_exactly_nothing():
+def test_the_loss_without_masked_pixels_is_exactly_zero():
     output = torch.randn(2, 1, 4, 4, requires_grad=True)
     loss = ReconstructionTask().loss(output, torch.full((2, 1, 4, 4), torch.nan))
     loss.backward()
@@ -24,15 +24,15 @@ def test_nothing_hidden_costs_exactly_nothing():
     assert output.grad.abs().sum() == 0.0
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     metric = ReconstructionTask().make_metric()
     target = torch.full((2, 1, 1, 2), torch.nan)
     target[0, 0, 0, 0] = 0.5
     metric.update(torch.full((2, 1, 1, 2), 0.4), target)
-    figures = metric.compute()
-    assert figures["mae"] == pytest.approx(0.1)
-    assert figures["psnr"] == pytest.approx(20.0)  # -10 log10 0.01
-    assert figures["cases"] == 1
+    metrics = metric.compute()
+    assert metrics["mae"] == pytest.approx(0.1)
+    assert metrics["psnr"] == pytest.approx(20.0)  # -10 log10 0.01
+    assert metrics["cases"] == 1
     metric.reset()
     assert math.isnan(metric.compute()["psnr"])
 
@@ -44,6 +44,6 @@ def test_output_becomes_gray_levels_and_no_finding():
     assert torch.isnan(task.encode_target({}, (3, 4))).all()
 
 
-def test_another_shape_is_named():
+def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match="HidePatchesd"):
         ReconstructionTask().make_metric().update(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 3))

@@ -16,7 +16,7 @@ LOG2 = math.log(2.0)
 
 
 def raw_outputs(task, seed=0):
-    """Outputs of two images, as a network gives them."""
+    """Returns raw outputs of two images."""
     rng = torch.Generator().manual_seed(seed)
     if isinstance(task, SegmentationTask):
         return 5 * torch.randn(2, 2, 6, 5, generator=rng)
@@ -29,12 +29,12 @@ def raw_outputs(task, seed=0):
 
 @pytest.mark.parametrize("num_samples", [2, 3, 7])
 @pytest.mark.parametrize("task", [*every_kind(), ReconstructionTask()], ids=lambda task: task.name)
-def test_equal_samples_give_themselves_without_any_spread(task, num_samples):
+def test_equal_samples_are_their_mean_with_zero_variance(task, num_samples):
     output = raw_outputs(task)
-    joint, figures = task.combine_samples(output.expand(num_samples, *output.shape))
+    joint, measures = task.combine_samples(output.expand(num_samples, *output.shape))
     assert torch.equal(task.activate(joint), task.activate(output))
     assert joint.shape == output.shape
-    for name, value in figures.items():
+    for name, value in measures.items():
         if name != "entropy":
             assert torch.equal(value, torch.zeros_like(value)), name
 
@@ -42,17 +42,17 @@ def test_equal_samples_give_themselves_without_any_spread(task, num_samples):
 @pytest.mark.parametrize("task", every_kind(), ids=lambda task: task.name)
 def test_probabilities_are_averaged(task):
     samples = torch.stack([raw_outputs(task, seed) for seed in range(5)])
-    joint, figures = task.combine_samples(samples)
+    joint, measures = task.combine_samples(samples)
     probs = task.activate(samples)
     if isinstance(task, DetectionTask):
         assert torch.allclose(task.activate(joint)[..., 7:], probs[..., 7:].mean(dim=0), atol=1e-6)
-        assert torch.allclose(figures["std"], probs[..., 7:].std(dim=0), atol=1e-6)
+        assert torch.allclose(measures["std"], probs[..., 7:].std(dim=0), atol=1e-6)
     else:
         assert torch.allclose(task.activate(joint), probs.mean(dim=0), atol=1e-6)
-        assert torch.allclose(figures["std"], probs.std(dim=0), atol=1e-6)
+        assert torch.allclose(measures["std"], probs.std(dim=0), atol=1e-6)
 
 
-def test_far_logits_keep_their_tails():
+def test_large_logits_are_averaged_precisely():
     logits = torch.tensor([[-60.0], [60.0]])
     assert average_sigmoid(logits).item() == pytest.approx(0.0, abs=1e-4)  # the mean of 0 and 1
     assert average_sigmoid(torch.tensor([[-50.0], [-50.0 + LOG2]])).item() == pytest.approx(-50.0 + math.log(1.5))
@@ -62,35 +62,35 @@ def test_far_logits_keep_their_tails():
 
 def test_entropy_splits_into_noise_and_disagreement():
     task = ClassificationTask("finding", ["no", "yes"], "binary")
-    opposed = torch.tensor([[[40.0]], [[-40.0]]])  # each draw is sure
-    unsure = torch.zeros(2, 1, 1)  # both know nothing
+    opposed = torch.tensor([[[40.0]], [[-40.0]]])  # each sample is confident
+    unsure = torch.zeros(2, 1, 1)  # both samples are uncertain
     for samples, disagreement in ((opposed, LOG2), (unsure, 0.0)):
-        figures = task.combine_samples(samples)[1]
-        assert figures["entropy"].item() == pytest.approx(LOG2)
-        assert figures["mutual_information"].item() == pytest.approx(disagreement, abs=1e-6)
+        measures = task.combine_samples(samples)[1]
+        assert measures["entropy"].item() == pytest.approx(LOG2)
+        assert measures["mutual_information"].item() == pytest.approx(disagreement, abs=1e-6)
 
 
 def test_disagreement_of_masks_by_hand():
     task = SegmentationTask("lung", ["lung"])
     one = torch.tensor([[[[9.0, 9.0, -9.0]]]])
     other = torch.tensor([[[[9.0, -8.0, -9.0]]]])  # the mean of the middle pixel is just above a half
-    figures = task.combine_samples(torch.stack([one, other]))[1]
-    assert figures["disagreement"].item() == pytest.approx((0 + 1 - 2 * 1 / 3) / 2)
+    measures = task.combine_samples(torch.stack([one, other]))[1]
+    assert measures["disagreement"].item() == pytest.approx((0 + 1 - 2 * 1 / 3) / 2)
     nothing = task.combine_samples(torch.full((2, 1, 1, 2, 2), -9.0))[1]
     assert nothing["disagreement"].item() == 0.0
 
 
-def test_a_draw_that_sees_nothing_has_no_say_in_the_box():
+def test_a_sample_without_detection_does_not_influence_the_box():
     task = DetectionTask("box", ["mass"])
     sees = torch.tensor([[[0.0, 0.0, 8.0, 8.0, 4.0, 4.0, 8.0, 10.0]]])
     blind = torch.tensor([[[0.0, 0.0, 99.0, 99.0, 4.0, 4.0, 8.0, -30.0]]])
-    joint, figures = task.combine_samples(torch.stack([sees, blind]))
+    joint, measures = task.combine_samples(torch.stack([sees, blind]))
     assert joint[0, 0, :4].tolist() == pytest.approx([0, 0, 8, 8], abs=1e-3)
-    assert figures["box_std"].max().item() < 0.01
+    assert measures["box_std"].max().item() < 0.01
     agreed = torch.stack([sees, sees + torch.tensor([2.0, 0, 2.0, 0, 0, 0, 0, 0])])
-    joint, figures = task.combine_samples(agreed)
+    joint, measures = task.combine_samples(agreed)
     assert joint[0, 0, :7].tolist() == pytest.approx([1, 0, 9, 8, 4, 4, 8])
-    assert figures["box_std"][0, 0].tolist() == pytest.approx([1, 0, 1, 0])
+    assert measures["box_std"][0, 0].tolist() == pytest.approx([1, 0, 1, 0])
 
 
 def test_means_over_draws_by_hand():

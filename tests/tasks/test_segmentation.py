@@ -58,7 +58,7 @@ def test_a_missing_channel_is_as_if_it_were_not_there(settings, junk):
     assert (output.grad[:, 0] != 0).any()
 
 
-def test_a_missing_image_moves_nothing():
+def test_an_image_without_annotation_has_no_gradient():
     torch.manual_seed(0)
     task, output = SegmentationTask("t", ["a"]), torch.randn(3, 1, 4, 4)
     target = (torch.rand(3, 1, 4, 4) > 0.5).float()
@@ -90,5 +90,5 @@ def test_describes_the_share_of_the_frame():
 
 
 def test_refuses_structures_of_one_name():
-    with pytest.raises(ValueError, match=r"structures of different names, got \['a', 'a'\]"):
+    with pytest.raises(ValueError, match=r"structures with different names, got \['a', 'a'\]"):
         SegmentationTask("t", ["a", "a"])

@@ -26,12 +26,12 @@ def test_a_group_without_annotation_stays_without():
     ("make", "message"),
     [
         (lambda: make_task("patient"), r"level expects one of \['breast', 'study'\], got 'patient'"),
-        (lambda: make_task(name="pathology"), "a name of its own, such as 'breast_pathology'"),
+        (lambda: make_task(name="pathology"), "a unique name, such as 'breast_pathology'"),
         (lambda: make_task(kind="multilabel"), "not multi-label, got 'fused'"),
         (lambda: StudyTask(SegmentationTask("x", ["a"]), "pathology", "breast"), "expects a classification"),
     ],
     ids=["level", "name", "multi-label", "segmentation"],
 )
-def test_wrong_arguments_are_named(make, message):
+def test_invalid_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

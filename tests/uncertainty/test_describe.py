@@ -52,7 +52,7 @@ def describe(item):
     return item
 
 
-def test_findings_tell_how_sure_they_are():
+def test_uncertainty_is_added_to_findings():
     found = describe(make_item(np.diag([10.0, 2.0, 1.0])))
     assert set(found["pred"]) == {"lung", "box", "finding", "s"}
     assert found["result"]["lung"][UNCERTAINTY] == {"disagreement": {"left": 0.25, "right": 0.5}}

@@ -29,7 +29,7 @@ def test_a_mean_sigmoid_agrees_with_its_integral(logit):
     assert probit_logits(mean, variance).sigmoid().item() == pytest.approx(exact, abs=0.01)  # MacKay's approximation
 
 
-def test_without_variance_logits_stay():
+def test_without_variance_logits_are_unchanged():
     logits = torch.randn(5, 3)
     assert torch.equal(probit_logits(logits, torch.zeros(5, 3)), logits)
 

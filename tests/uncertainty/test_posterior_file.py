@@ -45,7 +45,7 @@ def test_a_file_holds_what_was_saved(tmp_path):
         assert torch.allclose(loaded.prior[name], saved.prior[name], rtol=2e-3), name
 
 
-def test_takes_a_byte_a_weight(tmp_path):
+def test_the_file_has_one_byte_per_weight(tmp_path):
     big = {"w": torch.rand(1000, 1000)}
     save_posterior(WeightPosterior(big, {"w": torch.tensor(1.0)}), tmp_path / "posterior.pt")
     assert (tmp_path / "posterior.pt").stat().st_size < 1.01 * 1000 * 1000
@@ -59,7 +59,7 @@ def test_likelihood_precision_is_what_clients_add_to_the_prior():
         server.add({"precision_mean/0.weight": torch.ones(8, 6), "precision/0.weight": torch.full((8, 6), precision)})
     server.close_round()
     found = from_broadcast(server.broadcast(), 0.1, network, Provenance(num_sites=2))
-    assert set(found.likelihood_precision) == {"0.weight", "2.weight", "2.bias"}  # a frozen parameter has no spread
+    assert set(found.likelihood_precision) == {"0.weight", "2.weight", "2.bias"}  # a frozen parameter has no variance
     assert torch.allclose(found.likelihood_precision["0.weight"], torch.full((8, 6), 3.0))
     assert torch.equal(found.likelihood_precision["2.weight"], torch.zeros(1, 8))  # exactly
     assert found.provenance.num_sites == 2
@@ -81,7 +81,7 @@ def test_parameters_that_a_site_keeps_may_be_missing():
     check_fit(replace(posterior, likelihood_precision=kept, fingerprint=""), network)
 
 
-def test_what_does_not_fit_is_refused():
+def test_a_posterior_of_another_network_is_refused():
     network = make_network()
     posterior = make_posterior(network)
     with pytest.raises(ValueError, match=r"got 4 that it doesn't have of 4, first \['0.bias'"):

@@ -35,7 +35,7 @@ def posterior_of(network, precision=1e4, prior=1.0, known=lambda name: True):
 
 
 class LinearNetwork(nn.Module):
-    """x to w x + b, as the output of a task."""
+    """Maps x to w x + b as the output of a task."""
 
     def __init__(self):
         super().__init__()
@@ -122,7 +122,7 @@ def test_untrained_heads_are_reported(chest, caplog):
         inferer(image, network)
         inferer(image, network)
     assert [record.getMessage() for record in caplog.records] == [
-        "No data trained the tasks finding: the posterior equals the prior there."
+        "No data have trained the tasks finding: their posterior equals the prior."
     ]
     likelihood = inferer.trained_share()
     assert (likelihood["finding"], likelihood["pneumonia_type"], likelihood["shared"]) == (0.0, 1.0, 1.0)
@@ -150,7 +150,7 @@ def test_in_the_stock_evaluator_from_a_file(tmp_path):
     assert set(evaluator.state.output[0]["pred"]) == {"lung", "finding"}
 
 
-def test_what_does_not_fit_is_refused(chest):
+def test_a_posterior_of_another_network_is_refused(chest):
     network, image, posterior = chest
     with pytest.raises(ValueError, match="num_samples expects 2 or more, got 1"):
         PosteriorInferer(posterior, CHEST, 1)

@@ -66,5 +66,5 @@ def test_coding_a_coded_change_changes_nothing_more():
 
 
 def test_a_change_that_is_not_finite_is_refused():
-    with pytest.raises(ValueError, match="the site has diverged"):
+    with pytest.raises(ValueError, match="the client's training has diverged"):
         encode_signed(torch.tensor([torch.inf]))

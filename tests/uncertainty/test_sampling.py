@@ -44,7 +44,7 @@ def test_temperature_scales_the_same_noise():
     [
         ({"w": torch.tensor([1.0, 0.0])}, 1.0, ValueError, "parameter 'w' expects precision above 0, got 0"),
         ({"w": torch.ones(2)}, -1.0, ValueError, "temperature expects a number of 0 or more, got -1"),
-        ({"v": torch.ones(2)}, 1.0, KeyError, "have a precision and no mean"),
+        ({"v": torch.ones(2)}, 1.0, KeyError, "have a precision but no mean"),
     ],
     ids=["precision", "temperature", "unknown"],
 )

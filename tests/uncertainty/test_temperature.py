@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
-from mtmedformer_monai.uncertainty.temperature import fit_temperature, site_likelihood, summed_nll
+from mtmedformer_monai.uncertainty.temperature import fit_temperature, summed_nll, validation_nll
 
 LUNG, FINDING = SegmentationTask("lung", ["left", "right"]), ClassificationTask("finding", ["a", "b", "c"])
 LABELS = ClassificationTask("labels", ["a", "b"], "multilabel")
@@ -43,8 +43,8 @@ def test_sites_add_up_to_all_images_in_any_order():
     def predict(image, temperature):
         return {"finding": image / temperature}
 
-    sites = [site_likelihood(predict, part, [FINDING], grid) for part in parts]
-    pooled = site_likelihood(predict, [(images, {"finding": labels})], [FINDING], grid)
+    sites = [validation_nll(predict, part, [FINDING], grid) for part in parts]
+    pooled = validation_nll(predict, [(images, {"finding": labels})], [FINDING], grid)
     assert torch.allclose(torch.stack(sites).sum(dim=0), pooled)
     assert fit_temperature(sites, grid) == fit_temperature(reversed(sites), grid) == fit_temperature([pooled], grid)
     assert fit_temperature([pooled], grid) == grid[int(pooled.argmin())] == 10.0  # labels of chance: know nothing
@@ -53,8 +53,8 @@ def test_sites_add_up_to_all_images_in_any_order():
 @pytest.mark.parametrize(
     ("sites", "match"),
     [
-        ([], "finite sums of one site or more"),
-        ([torch.tensor([1.0, torch.nan])], "finite sums of one site or more"),
+        ([], "finite sums of one client or more"),
+        ([torch.tensor([1.0, torch.nan])], "finite sums of one client or more"),
         ([torch.ones(3)], "a sum for each of 2 temperatures, got 3"),
     ],
     ids=["none", "nan", "grid"],

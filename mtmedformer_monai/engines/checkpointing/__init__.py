@@ -1,1 +1,1 @@
-"""Training state, checkpoints and exact resume."""
+"""Training state, checkpoints and exact resumption."""

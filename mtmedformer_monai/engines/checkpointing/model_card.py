@@ -1,7 +1,6 @@
-"""What a network's weights were trained for, in a JSON file beside them: image size, tasks and classes.
+"""Records what a network's weights were trained for, in a JSON file beside them: image size, tasks and classes.
 
-The weights themselves stay a flat state dict, as the model zoo wants them; `model.json` belongs to `model.pt` by its
-SHA-256.
+The weights remain a flat state dict, as the model zoo requires; `model.json` refers to `model.pt` by its SHA-256.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ from mtmedformer_monai.tasks.base import Task
 _logger = logging.getLogger(__name__)
 
 _FACTS = ("classes", "structures", "kind")
-"""Attributes of tasks that give the outputs their meaning."""
+"""Attributes of tasks that define the meaning of their outputs."""
 
 
 def card_path(weights_path: str | Path) -> Path:
-    """`model.json` of `model.pt`."""
+    """Returns the path of the model card, `model.json` for `model.pt`."""
     return Path(weights_path).with_suffix(".json")
 
 
 def describe_model(tasks: Sequence[Task], image_size: Sequence[int]) -> dict[str, Any]:
-    """Image size (rows, columns) and tasks in plain Python."""
+    """Describes a model by image size (rows, columns) and tasks, as plain Python values."""
     described = []
     for task in tasks:
-        facts = {name: getattr(task, name, ()) for name in _FACTS}
-        facts = {name: fact if isinstance(fact, str) else list(fact) for name, fact in facts.items() if fact}
+        given = {name: getattr(task, name, ()) for name in _FACTS}
+        facts = {name: value if isinstance(value, str) else list(value) for name, value in given.items() if value}
         described.append({"name": task.name, "type": type(task).__name__, **facts})
     return {"image_size": [int(length) for length in image_size], "tasks": described}
 
 
 def write_card(weights_path: str | Path, model: Mapping[str, Any]) -> None:
-    """Writes the card of weights that were just written.
+    """Writes the model card of an existing file of weights.
 
     Args:
-        weights_path: of the weights.
-        model: as of `describe_model`.
+        weights_path: file of the weights.
+        model: description by `describe_model`.
     """
     path = Path(weights_path)
     content = {"weights": {"file": path.name, "sha256": file_sha256(path)}, **model}
@@ -52,40 +51,40 @@ def write_card(weights_path: str | Path, model: Mapping[str, Any]) -> None:
 
 
 def find_mismatches(card: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
-    """What weights and config disagree on, in words.
+    """Lists the differences between weights and config, as readable phrases.
 
     Args:
-        card: of the weights.
-        model: as of `describe_model`, of the config.
+        card: model card of the weights.
+        model: description of the config by `describe_model`.
     """
     found = []
     if list(card.get("image_size", [])) != list(model["image_size"]):
-        found.append(f"image_size is {card.get('image_size')} of the weights and {model['image_size']} of the config")
+        found.append(f"image_size is {card.get('image_size')} in the weights and {model['image_size']} in the config")
     trained, wanted = ({task["name"]: dict(task) for task in part.get("tasks", [])} for part in (card, model))
     if set(trained) != set(wanted):
-        found.append(f"the tasks are {sorted(trained)} of the weights and {sorted(wanted)} of the config")
+        found.append(f"the tasks are {sorted(trained)} in the weights and {sorted(wanted)} in the config")
     for name in sorted(set(trained) & set(wanted)):
         for fact in sorted({*trained[name], *wanted[name]}):
             ours, theirs = trained[name].get(fact), wanted[name].get(fact)
             if ours != theirs:
-                found.append(f"{fact} of task {name!r} is {ours} of the weights and {theirs} of the config")
+                found.append(f"{fact} of task {name!r} is {ours} in the weights and {theirs} in the config")
     return found
 
 
 class CheckWeights:
-    """Compares, before they are loaded, what weights were trained for with what the config says.
+    """Checks that weights were trained for the config's tasks and image size before they are loaded.
 
-    Put it before the handler that loads them. Weights without a card, or whose card belongs to other weights, are
-    loaded with a warning.
+    List it before the handler that loads the weights. A missing card, or a card that belongs to other weights, leads to
+    a warning.
 
     Args:
-        path: of the weights.
-        tasks: the config's.
-        image_size: (rows, columns) of the network's input, the config's.
-        on_mismatch: 'raise', or 'warn' where the difference is meant.
+        path: file of the weights.
+        tasks: tasks of the config.
+        image_size: (rows, columns) of the network's input in the config.
+        on_mismatch: 'raise', or 'warn' if differences are intended.
 
     Raises:
-        ValueError: another `on_mismatch`.
+        ValueError: if `on_mismatch` has another value.
     """
 
     def __init__(
@@ -102,18 +101,18 @@ class CheckWeights:
         self._on_mismatch = on_mismatch
 
     def attach(self, engine: Engine) -> None:
-        """Registers on an engine."""
+        """Registers the handler on an engine."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Checks.
+        """Compares weights and config.
 
         Raises:
-            FileNotFoundError: there are no weights.
-            ValueError: weights and config disagree; names both.
+            FileNotFoundError: if the file of the weights does not exist.
+            ValueError: if weights and config differ; the message contains both values.
         """
         if not self._path.is_file():
-            raise FileNotFoundError(f"no weights at {self._path}; name the file by --ckpt_path, or train first.")
+            raise FileNotFoundError(f"no weights at {self._path}; set --ckpt_path to their file, or train first.")
         card = self._read()
         mismatches = find_mismatches(card, self._model) if card is not None else []
         if not mismatches:
@@ -121,22 +120,22 @@ class CheckWeights:
         text = f"the weights {self._path} don't fit the config: {'; '.join(mismatches)}"
         if self._on_mismatch == "raise":
             raise ValueError(
-                f"{text}. Set the config's values to those of the weights, name other weights by --ckpt_path, or "
-                "accept it by --on_weights_mismatch warn."
+                f"{text}. Set the config's values to those of the weights, select other weights with --ckpt_path, or "
+                "accept the difference with --on_weights_mismatch warn."
             )
         _logger.warning("%s.", text)
 
     def _read(self) -> dict[str, Any] | None:
         path = card_path(self._path)
         if not path.is_file():
-            _logger.warning("No %s beside the weights: that they fit the config is not checked.", path.name)
+            _logger.warning("No %s beside the weights: whether they fit the config is not checked.", path.name)
             return None
         try:
             card = dict(json.loads(path.read_text(encoding="utf-8")))
             digest = card["weights"]["sha256"]
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is no description of weights ({error}); delete it, or write it anew.") from error
+            raise ValueError(f"{path} is not a model card ({error}); delete or rewrite it.") from error
         if digest != file_sha256(self._path):
-            _logger.warning("%s describes other weights than %s: it is not heeded.", path, self._path.name)
+            _logger.warning("%s describes other weights than %s and is ignored.", path, self._path.name)
             return None
         return card

@@ -1,4 +1,4 @@
-"""Writes the last and the best checkpoint at the end of each epoch."""
+"""Saves the latest training state and the best weights at the end of each epoch."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _logger = logging.getLogger(__name__)
 
 
 class SaveCheckpoints:
-    """Keeps two files: the whole state of the last epoch, to resume from, and the weights of the best one.
+    """Saves two files: the complete training state of the latest epoch, for resuming, and the best weights.
 
-    Both are written atomically, after validation and all else at the end of an epoch: a run that is killed loses the
-    epoch at hand and no more, and a half-written file never stands under either name. Process 0 writes.
+    Both files are written atomically at the end of an epoch, after validation and all other handlers. An interrupted
+    run therefore loses at most the current epoch and never leaves a partially written file. Only process 0 writes.
 
-    The best weights are a flat state dict, as MONAI's bundles want `models/model.pt`. They are written first: whenever
-    the training state says which epoch was best, its weights are on disk. `model.json` beside them says what they were
-    trained for (see `model_card.py`). Weights that stood there before the training are kept as `<name>_previous.pt`, so
-    that a training that disappoints loses nothing; MONAI Label lists them as a choice beside the new ones.
+    The best weights are a flat state dict, as MONAI bundles expect in `models/model.pt`. They are written before the
+    training state, so the weights of the best epoch that it records are always on disk. `model.json` records what the
+    weights were trained for (see `model_card.py`). Weights that exist before the training are kept as
+    `<name>_previous.pt`; MONAI Label offers them as an alternative to the new ones.
 
-    Two handlers may write one file each: the bundles' list of handlers keeps the best weights, and the command that
-    trains (`training` in train.json) attaches the one that keeps the state. A federation's client builds the same
-    trainer and runs it without that command: its rounds neither replace the checkpoint of the site's own training nor
-    leave one that a later training would resume from.
+    Two instances may write one file each: the bundles' list of handlers saves the best weights, and the training
+    command (`training` in train.json) attaches the instance that saves the training state. A federated client builds
+    the same trainer but does not use that command, so its rounds neither overwrite the checkpoint of the client's own
+    training nor leave a checkpoint from which a later training would resume.
 
     Args:
-        state: what to remember; its evaluator's key metric decides which weights are best.
-        resume_path: of the training state, such as `<output_dir>/checkpoint.pt`; None writes none.
-        weights_path: of the best weights, such as `<bundle_root>/models/model.pt`; None writes none.
-        tasks: the network's tasks, for `model.json`; without them there is none.
-        image_size: (rows, columns) of the network's input, likewise.
+        state: training state to save; the key metric of its evaluator decides which weights are best.
+        resume_path: path of the training state, such as `<output_dir>/checkpoint.pt`; None to not save it.
+        weights_path: path of the best weights, such as `<bundle_root>/models/model.pt`; None to not save them.
+        tasks: the network's tasks, for `model.json`, which is not written without them.
+        image_size: (rows, columns) of the network's input, for `model.json`.
 
     Raises:
-        ValueError: neither path is given.
+        ValueError: if neither path is given.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class SaveCheckpoints:
         self._model = describe_model(tasks, image_size) if tasks else None
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer; its place in the list of handlers doesn't matter."""
+        """Registers the handler on a trainer; its position in the list of handlers does not matter."""
         engine.add_event_handler(Events.STARTED, self._tidy)
         after_all(engine, Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Writes what the epoch brought."""
+        """Saves the training state and, if the epoch is the best so far, the weights."""
         first = self._state.best_epoch == 0
         best = self._weights_path is not None and self._state.judge(engine)
         if idist.get_rank() != 0:
@@ -92,4 +92,4 @@ class SaveCheckpoints:
         if idist.get_rank() == 0:
             for folder in {path.parent for path in (self._resume_path, self._weights_path) if path is not None}:
                 for path in remove_leftovers(folder):
-                    _logger.warning("Removed %s, half-written by a run that was killed.", path)
+                    _logger.warning("Removed %s, a partially written file of an interrupted run.", path)

@@ -1,4 +1,4 @@
-"""All that a training has to remember to go on as if it had never stopped."""
+"""The complete state of a training, from which it can be resumed exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ignite.engine import Engine
 
 FORMAT = 1
-"""Raised when a checkpoint's layout changes."""
+"""Version of the checkpoint layout."""
 
 _WRAPPERS = {"OptimizedModule": "_orig_mod", "DistributedDataParallel": "module", "DataParallel": "module"}
 
@@ -17,13 +17,14 @@ _WRAPPERS = {"OptimizedModule": "_orig_mod", "DistributedDataParallel": "module"
 class TrainingState:
     """Collects and restores the state of a trainer at the end of an epoch.
 
-    The trainer's network, optimizer, loss (if it has state, as learned balances do) and gradient scaler are found
-    by themselves, and so is the number of its epochs and iterations; the best score and its epoch are kept here.
-    Generators need no place: `SeedEachEpoch` seeds them anew.
+    The state includes the trainer's network, optimizer, loss (if it has state, as learned balances do), gradient
+    scaler, epoch and iteration, and the best score and its epoch. Random generators are not included, because
+    `SeedEachEpoch` seeds them in each epoch.
 
     Args:
-        parts: what else has `state_dict` and `load_state_dict`, by name: learning rate schedule, early stop, tracker.
-        evaluator: its key metric decides which epoch is the best; without one the latest is.
+        parts: {name: further object with `state_dict` and `load_state_dict`}, such as the learning rate schedule, early
+            stopping and the tracker.
+        evaluator: evaluator whose key metric determines the best epoch; without one, the latest epoch is the best.
     """
 
     def __init__(self, parts: Mapping[str, Any] | None = None, evaluator: Engine | None = None) -> None:
@@ -33,10 +34,10 @@ class TrainingState:
         self.best_epoch = 0
 
     def judge(self, trainer: Engine) -> bool:
-        """Whether the epoch that ends is the best so far (a first one among equals stays); remembers it.
+        """Records the score of the completed epoch and returns whether it is the best so far (the first of equals).
 
-        While validation gives no score at all (it has no images, or none that shows a structure), the latest epoch
-        is the best.
+        As long as no validation has a defined score (because there are no images, or none shows a structure), the
+        latest epoch is the best.
         """
         score = self._score(trainer)
         if math.isnan(score) and not (math.isnan(self.best_score) and self._has_validated(trainer)):
@@ -47,7 +48,7 @@ class TrainingState:
         return True
 
     def capture(self, trainer: Engine) -> dict[str, Any]:
-        """Returns tensors and plain values, to be saved."""
+        """Returns the state as tensors and plain values."""
         counters = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
         return {
             "format": FORMAT,
@@ -59,10 +60,10 @@ class TrainingState:
         }
 
     def restore(self, trainer: Engine, saved: Mapping[str, Any]) -> None:
-        """Puts back what `capture` returned; call it when the run has started.
+        """Restores a state that `capture` returned; call it after the run has started.
 
         Raises:
-            ValueError: the checkpoint is of another format, other parts or another length of an epoch.
+            ValueError: if the checkpoint has another format, other parts or another epoch length.
         """
         parts = self._all_parts(trainer)
         _check(saved, parts, trainer)
@@ -75,7 +76,7 @@ class TrainingState:
             self._evaluator.state.best_metric_epoch = self.best_epoch
 
     def _score(self, trainer: Engine) -> float:
-        """The key metric of this epoch's validation; NaN where there was none; the epoch without an evaluator."""
+        """Returns the key metric of this epoch's validation, NaN if there was none; without an evaluator, the epoch."""
         if self._evaluator is None:
             return float(trainer.state.epoch)
         state = self._evaluator.state
@@ -86,7 +87,7 @@ class TrainingState:
         return float(state.metrics[state.key_metric_name]) if state.epoch == trainer.state.epoch else float("nan")
 
     def _has_validated(self, trainer: Engine) -> bool:
-        """Whether this epoch's validation is over; one without images is skipped by MONAI."""
+        """Whether validation of this epoch is complete; MONAI skips a validation without images."""
         if self._evaluator is None:
             return True
         return self._evaluator.state.epoch == trainer.state.epoch or len(self._evaluator.data_loader) == 0
@@ -101,7 +102,7 @@ class TrainingState:
 
 
 def bare(network: Any) -> Any:
-    """The network inside `torch.compile`'s and DistributedDataParallel's wrappers, whose state has no prefixes."""
+    """Unwraps a network from `torch.compile` and DistributedDataParallel, so that its state dict has no prefixes."""
     while type(network).__name__ in _WRAPPERS:
         network = getattr(network, _WRAPPERS[type(network).__name__])
     return network
@@ -111,19 +112,19 @@ def _check(saved: Mapping[str, Any], parts: Mapping[str, Any], trainer: Engine) 
     if not isinstance(saved, Mapping) or saved.get("format") != FORMAT:
         raise ValueError(
             f"the checkpoint expects a training state of format {FORMAT}, got other content; "
-            "a file of weights alone can start a training (CheckpointLoader), but not resume one."
+            "a file of weights can initialize a training (CheckpointLoader), but not resume one."
         )
     if set(saved["parts"]) != set(parts):
         raise ValueError(
-            f"the checkpoint holds the state of {sorted(saved['parts'])}, the training has {sorted(parts)}; "
+            f"the checkpoint contains the state of {sorted(saved['parts'])}, the training has {sorted(parts)}; "
             "resume with the config that it was trained with."
         )
     if saved["epoch_length"] != trainer.state.epoch_length:
         raise ValueError(
-            f"the checkpoint counts {saved['epoch_length']} iterations an epoch, the training "
-            f"{trainer.state.epoch_length}; data, batch size and number of processes must stay to resume exactly."
+            f"the checkpoint has {saved['epoch_length']} iterations per epoch, the training "
+            f"{trainer.state.epoch_length}; resume with the same data, batch size and number of processes."
         )
     if saved["epoch"] > trainer.state.max_epochs:
         raise ValueError(
-            f"the checkpoint has {saved['epoch']} epochs, more than max_epochs {trainer.state.max_epochs}; raise it."
+            f"the checkpoint has {saved['epoch']} epochs, more than max_epochs {trainer.state.max_epochs}; increase it."
         )

@@ -1,4 +1,4 @@
-"""Gradient clipping between the stock trainer's backward pass and its step."""
+"""Gradient clipping between the backward pass and the optimizer step of the stock trainer."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from monai.engines import IterationEvents
 
 
 class ClipGradients:
-    """Scales gradients down to a joint L2 norm before each step of the optimizer (Pascanu et al., ICML 2013).
+    """Clips the total L2 norm of the gradients before each optimizer step (Pascanu et al., ICML 2013).
 
-    Works with the trainer's mixed precision (gradients are unscaled first) and with its gradient accumulation
-    (`accumulation_steps` of MONAI 1.6 on: only the sum is clipped).
+    Supports the trainer's mixed precision (gradients are unscaled first) and its gradient accumulation
+    (`accumulation_steps`, MONAI 1.6 and later; only the accumulated gradient is clipped).
 
     Args:
-        max_norm: above 0.
+        max_norm: maximum norm, above 0.
     """
 
     def __init__(self, max_norm: float) -> None:
         if max_norm <= 0:
-            raise ValueError(
-                f"max_norm expects a value above 0, got {max_norm}; leave the handler out for no clipping."
-            )
+            raise ValueError(f"max_norm expects a value above 0, got {max_norm}; omit the handler to disable clipping.")
         self._max_norm = max_norm
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer."""
+        """Registers the handler on a trainer."""
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Clips if this iteration ends in a step."""
+        """Clips the gradients if the optimizer steps in this iteration."""
         if not _steps_now(engine):
             return
         if engine.amp and engine.scaler is not None:
@@ -39,7 +37,7 @@ class ClipGradients:
 
 
 def _steps_now(engine: Engine) -> bool:
-    """Whether the stock trainer steps in this iteration: each nth one of an epoch, and its last."""
+    """Whether the stock trainer steps in this iteration: every nth and the last one of an epoch."""
     every = getattr(engine, "accumulation_steps", 1)
     length = engine.state.epoch_length
     done = engine.state.iteration if length is None else (engine.state.iteration - 1) % length + 1

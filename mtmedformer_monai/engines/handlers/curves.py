@@ -1,4 +1,4 @@
-"""Pictures of how losses and figures went, epoch by epoch."""
+"""Plots losses and metrics over the epochs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .order import after_all
 
 
 class TrainingCurves:
-    """Draws `curves.png` when the training is done: the joint loss, each task's loss, each task's primary figure.
+    """Plots the joint loss, the loss and the primary metric of each task to `curves.png` when training is completed.
 
     Args:
         tasks: the network's tasks.
-        history: attached to the same trainer, before this.
-        folder: where the picture goes.
+        history: history that is attached to the same trainer before this handler.
+        folder: folder of the picture.
     """
 
     def __init__(self, tasks: Sequence[Task], history: History, folder: str) -> None:
@@ -35,17 +35,17 @@ class TrainingCurves:
         self._path = Path(folder) / "curves.png"
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer."""
+        """Registers the handler on a trainer."""
         after_all(engine, Events.COMPLETED, self)
 
     def __call__(self) -> None:
-        """Draws, on process 0."""
+        """Draws the curves on process 0."""
         if idist.get_rank() == 0 and self._history.rows:
             draw_curves(self._history, self._tasks, self._path)
 
 
 def draw_curves(history: History, tasks: Sequence[Task], path: str | Path) -> None:
-    """Writes the picture: three panels over the epochs; training dashed, validation solid, a color a task."""
+    """Writes a picture of three panels over the epochs; training is dashed, validation solid, one color per task."""
     figure = new_figure(13, 4)
     joint, by_task, scores = figure.subplots(1, 3)
     rows = history.rows
@@ -55,12 +55,12 @@ def draw_curves(history: History, tasks: Sequence[Task], path: str | Path) -> No
     for index, task in enumerate(tasks):
         for part, label in (("train", None), ("validation", task.name)):
             _plot(by_task, rows, part, f"{LOSS}_{task.name}", color_of(index), label)
-        name = f"{task.name}_{task.primary_figure}"
-        _plot(scores, rows, "validation", name, color_of(index), f"{task.name}: {task.primary_figure}")
+        name = f"{task.name}_{task.primary_metric}"
+        _plot(scores, rows, "validation", name, color_of(index), f"{task.name}: {task.primary_metric}")
     if history.key_metric is not None:
         _plot(scores, rows, "validation", history.key_metric, INK, history.key_metric)
     _finish(by_task, "Loss by task (dashed: training)", history)
-    _finish(scores, "Validation figures", history)
+    _finish(scores, "Validation metrics", history)
     scores.set_ylim(-0.02, 1.02)
     save_figure(figure, path)
 

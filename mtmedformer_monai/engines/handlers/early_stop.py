@@ -1,4 +1,4 @@
-"""Stops a training that no longer improves."""
+"""Stops training when the key metric no longer improves."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from ignite.handlers import EarlyStopping
 
 
 class EarlyStop:
-    """Ignite's EarlyStopping on an evaluator, attached to the trainer that it stops.
+    """Early stopping on an evaluator's key metric, attached to the trainer that it stops.
 
-    MONAI's EarlyStopHandler sits on the evaluator and needs its trainer set by hand, which a config can't do (each
-    would refer to the other), and Ignite's own `attach` forgets its count with every validation. This one is given
-    to the trainer, and its count is saved and resumed as a part of `TrainingState`.
+    MONAI's EarlyStopHandler is attached to the evaluator and needs a reference to the trainer, which would be circular
+    in a config, and `attach` of Ignite's EarlyStopping resets its counter with every validation. This handler is
+    attached to the trainer, and its counter is saved and restored as a part of `TrainingState`.
 
     Args:
-        evaluator: that validates during the training; its key metric is watched, higher is better.
-        patience: validations without a better score before the training stops.
+        evaluator: evaluator of the validation during training; its key metric is monitored, higher is better.
+        patience: number of validations without improvement after which training stops.
     """
 
     def __init__(self, evaluator: Engine, patience: int) -> None:
         if patience < 1:
-            raise ValueError(f"patience expects 1 or more, got {patience}; leave the handler out for no early stop.")
+            raise ValueError(f"patience expects 1 or more, got {patience}; omit the handler to disable early stopping.")
         self._evaluator = evaluator
         self._patience = patience
         self._stopping: EarlyStopping | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Registers on the evaluator, to stop this trainer."""
+        """Registers the handler on the evaluator to stop this trainer."""
         self._stopping = EarlyStopping(self._patience, key_score, engine)
         self._evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._stopping)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best score and validations since."""
+        """Returns the best score and the number of validations since."""
         stopping = self._attached()
         return {"counter": stopping.counter, "best_score": stopping.best_score}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Puts them back."""
+        """Restores the best score and the counter."""
         stopping = self._attached()
         stopping.counter, stopping.best_score = state["counter"], state["best_score"]
 
     def _attached(self) -> EarlyStopping:
         if self._stopping is None:
-            raise RuntimeError("EarlyStop is not attached; put it into the trainer's train_handlers.")
+            raise RuntimeError("EarlyStop is not attached; add it to the trainer's train_handlers.")
         return self._stopping
 
 
 def key_score(evaluator: Engine) -> float:
-    """The evaluator's key metric; minus infinity for NaN, which would beat and be beaten by nothing."""
+    """Returns the evaluator's key metric; minus infinity instead of NaN, which cannot be compared."""
     score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
     return -math.inf if math.isnan(score) else score

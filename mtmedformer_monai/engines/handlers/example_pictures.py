@@ -1,4 +1,4 @@
-"""Keeps a few validation examples, and draws them when the run is done."""
+"""Draws a few validation examples when the run is completed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ from .order import after_all
 
 
 class ExamplePictures:
-    """Draws `examples.png`: images evenly spread over the validation list, annotated and predicted side by side.
+    """Draws `examples.png`: annotations and predictions of images that are evenly spaced over the validation list.
 
-    Attached to a trainer, the examples are those of the last validation, drawn when the training is done; attached
-    to an evaluator that runs by itself, those of that run.
-
-    Of a study (images of several views) each view is a row, with the study's classes beside it.
+    Attached to a trainer, it draws examples of the last validation when training is completed; attached to an evaluator
+    that runs on its own, it draws examples of that run. For a study (images of several views), each view is drawn in
+    its own row, with the classes of the study beside it.
 
     Args:
         tasks: the network's tasks.
-        folder: where the picture goes.
-        evaluator: that validates during the training; None where this is attached to the evaluator itself.
-        num_examples: rows of the picture.
+        folder: folder of the picture.
+        evaluator: evaluator of the validation during training; None if the handler is attached to an evaluator.
+        num_examples: number of examples.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class ExamplePictures:
         self._seen = 0
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer or an evaluator; process 0 alone draws, from its share of the images."""
+        """Registers the handler on a trainer or an evaluator; process 0 draws examples from its share of the images."""
         if idist.get_rank() != 0:
             return
         evaluator = engine if self._evaluator is None else self._evaluator
@@ -78,7 +77,7 @@ class ExamplePictures:
 
 
 def _example(images: Tensor, targets: Mapping[str, Tensor], probs: Mapping[str, Tensor], place: int) -> Example:
-    """One of the images (N, H, W); what was told of a breast or a study, fewer rows than N, stands beside each view."""
+    """Selects one of the images (N, H, W); outputs of breasts and studies, of fewer rows, apply to all their views."""
 
     def row(values: Tensor) -> Tensor:
         return _on_cpu(values[place * len(values) // len(images)])
@@ -88,7 +87,7 @@ def _example(images: Tensor, targets: Mapping[str, Tensor], probs: Mapping[str, 
 
 
 def spread(size: int, count: int) -> set[int]:
-    """At most `count` indices below `size`, evenly spaced, in the middle of equal shares.
+    """Returns at most `count` evenly spaced indices below `size`, each in the middle of an equal share.
 
     Example:
         >>> sorted(spread(10, 2)), sorted(spread(2, 5))

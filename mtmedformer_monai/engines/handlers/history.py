@@ -1,4 +1,4 @@
-"""All figures of all epochs, in a file."""
+"""Records the metrics of all epochs in a JSON file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Row = dict[str, Any]
 
 
 class History:
-    """Keeps `history.json`: a list with one entry an epoch, written anew (atomically) after each.
+    """Maintains `history.json`, a list with one entry per epoch that is rewritten atomically after each epoch.
 
-    An entry: `{"epoch": 3, "seconds": 12.5, "train": {figure: value}, "validation": {figure: value}}`; figures that
-    are not defined are null in the file, and validation is empty where the epoch had none. A resumed run goes on
-    with the file that it finds, from the epoch that it resumed.
+    An entry is `{"epoch": 3, "seconds": 12.5, "train": {metric: value}, "validation": {metric: value}}`. Undefined
+    metrics are null in the file, and `validation` is empty if the epoch was not validated. A resumed run continues the
+    existing file from the epoch at which it resumes.
 
     Args:
-        path: of the file.
-        evaluator: that validates during the training, if any.
+        path: path of the file.
+        evaluator: evaluator of the validation during training, if any.
     """
 
     def __init__(self, path: str, evaluator: Engine | None = None) -> None:
@@ -36,7 +36,7 @@ class History:
 
     @property
     def rows(self) -> list[Row]:
-        """Entries so far, oldest first; undefined figures are NaN. Before the first epoch, what the file holds."""
+        """Entries so far, oldest first, with NaN for undefined metrics; the file's content before the first epoch."""
         return read_history(self.path) if self._rows is None else list(self._rows)
 
     @property
@@ -45,18 +45,18 @@ class History:
         return None if self._evaluator is None else self._evaluator.state.key_metric_name
 
     def best(self) -> Row | None:
-        """The entry with the highest key metric (the first of equals), or the last one without validation."""
+        """Returns the entry with the highest key metric (the first of equals), or the last entry if none has one."""
         scored = [row for row in self.rows if not math.isnan(row["validation"].get(self.key_metric, math.nan))]
         if not scored:
             return self.rows[-1] if self.rows else None
         return max(scored, key=lambda row: float(row["validation"][self.key_metric]))
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer; put it before handlers that read the history."""
+        """Registers the handler on a trainer. List it before handlers that read the history."""
         after_all(engine, Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Adds the epoch that ends."""
+        """Adds the completed epoch."""
         epoch = engine.state.epoch
         if self._rows is None:
             self._rows = [row for row in read_history(self.path) if row["epoch"] < epoch] if epoch > 1 else []
@@ -73,7 +73,7 @@ class History:
 
 
 def read_history(path: str | Path) -> list[Row]:
-    """Reads the file; no file is no entry. Null becomes NaN."""
+    """Reads the entries of a history file, with NaN for null; [] if the file does not exist."""
     path = Path(path)
     if not path.exists():
         return []
@@ -85,7 +85,7 @@ def read_history(path: str | Path) -> list[Row]:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Writes JSON atomically; NaN and infinities, which JSON lacks, become null."""
+    """Writes JSON atomically. NaN and infinities, which JSON does not support, become null."""
     text = json.dumps(_without_nan(content), indent=1, allow_nan=False)
     write_atomically(path, lambda file: file.write(text.encode()))
 

@@ -1,4 +1,4 @@
-"""Mean losses of an epoch, task by task, in training and in validation."""
+"""Mean losses of each task over an epoch of training or validation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mtmedformer_monai.tasks.base import Task
 
 
 class TaskLosses:
-    """Writes the epoch's mean losses and learning rate into the metrics of a trainer.
+    """Adds the mean losses of the epoch and the learning rate to the metrics of a trainer.
 
-    `loss` is the joint loss that was minimized, `loss_<task>` a task's own, before it was weighed: a mean over the
-    batches (of all processes) in which the task was annotated, NaN without any. `learning_rate` is the first
-    parameter group's, at the end of the epoch.
+    `loss` is the minimized joint loss. `loss_<task>` is the unweighted loss of a task, averaged over the batches of all
+    processes in which the task is annotated, or NaN if there are none. `learning_rate` is that of the first parameter
+    group at the end of the epoch.
 
     Args:
         loss: the trainer's loss.
@@ -33,7 +33,7 @@ class TaskLosses:
         self._means = MeanLosses(loss.tasks)
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer. Put it before handlers that read the metrics."""
+        """Registers the handler on a trainer. List it before handlers that read the metrics."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._means.reset)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._update)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._compute)
@@ -47,10 +47,10 @@ class TaskLosses:
 
 
 class ValidationLosses:
-    """The same means on an evaluator, which has no loss of its own; names as in `TaskLosses`.
+    """Adds the mean validation losses to the metrics of an evaluator, under the names of `TaskLosses`.
 
-    The loss is put into evaluation mode meanwhile: validation never moves its weights or initial values. Batches that
-    lack a task's key are left out.
+    The loss is evaluated in evaluation mode, so validation does not change its weights or initial values. Batches
+    without a target of every task are skipped.
 
     Args:
         loss: the trainer's loss.
@@ -61,7 +61,7 @@ class ValidationLosses:
         self._means = MeanLosses(loss.tasks)
 
     def attach(self, engine: Engine) -> None:
-        """Registers on an evaluator."""
+        """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._means.reset)
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self._update)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._compute)
@@ -79,10 +79,10 @@ class ValidationLosses:
 
 
 class MeanLosses:
-    """Sums and counts of the joint loss and the tasks' losses.
+    """Accumulates the joint loss and the losses of the tasks.
 
     Args:
-        tasks: whose losses are kept.
+        tasks: tasks whose losses are accumulated.
     """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
@@ -90,11 +90,16 @@ class MeanLosses:
         self.reset()
 
     def reset(self) -> None:
-        """Starts anew."""
+        """Resets the accumulated state."""
         self._sums = torch.zeros(2, len(self._names), dtype=torch.float64)
 
     def update(self, joint: Tensor, by_task: Mapping[str, Tensor]) -> None:
-        """Adds one batch. joint: scalar, counted where any task is annotated. by_task: annotated tasks only."""
+        """Adds one batch.
+
+        Args:
+            joint: scalar; counted if any task is annotated.
+            by_task: {task: scalar loss} of the annotated tasks.
+        """
         if not by_task:
             return
         values = {LOSS: joint, **{f"{LOSS}_{task}": value for task, value in by_task.items()}}
@@ -102,7 +107,7 @@ class MeanLosses:
             self._sums[:, self._names.index(name)] += torch.tensor([float(value.detach()), 1.0], dtype=torch.float64)
 
     def compute(self) -> dict[str, float]:
-        """Means over all processes; NaN where nothing was counted."""
+        """Returns the means over all processes; NaN where nothing was counted."""
         sums = idist.all_reduce(self._sums.clone()) if idist.get_world_size() > 1 else self._sums
         return dict(zip(self._names, (sums[0] / sums[1]).tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""Tracks a run in MLflow, by MONAI's stock handler: a local SQLite file by default, a server by one override."""
+"""Tracks runs in MLflow with MONAI's handler, in a local SQLite file by default or on a server."""
 
 from __future__ import annotations
 
@@ -21,37 +21,36 @@ from mtmedformer_monai.io.sqlite_uri import sqlite_file, sqlite_uri
 from .order import after_all
 from .run_tags import KIND, PARENT, WEIGHTS_HASH, run_tags
 
-_LONGEST_PARAMETER = 6000  # characters that MLflow takes
+_MAX_PARAMETER_LENGTH = 6000  # MLflow's limit, in characters
 
 
 class MLflowTracker:
-    """One MLflow run for a training and its validations.
+    """Logs a training and its validations as one MLflow run.
 
-    Parameters and tags are logged at the start; each epoch's metrics as `train/<metric>` and `validation/<metric>` at
-    the epoch's number; artifacts (pictures, metrics, weights) at the end; then the run is closed, as failed if an
-    exception ended it. No patient attributes and no names of images are logged. Process 0 alone tracks. Put it before
-    MONAI's StatsHandler and CheckpointSaver: of the handlers of an exception, Ignite calls only the first that raises
-    it again.
+    Parameters and tags are logged at the start, the metrics of each epoch as `train/<metric>` and
+    `validation/<metric>`, and artifacts (pictures, metrics, weights) at the end. The run is then terminated, as failed
+    if an exception was raised. Patient attributes and image names are never logged. Only process 0 logs. List this
+    handler before MONAI's StatsHandler and CheckpointSaver, because Ignite stops at the first exception handler that
+    raises the exception again.
 
-    MONAI's handler does the work. What is added: metrics of both engines in one run under names that don't clash; a run
-    of its own for each training (the stock handler continues any unfinished run of the experiment); a resumed training
-    continues its run, as a part of `TrainingState`; the SHA-256 of the weights as a tag, by which the run of an
-    evaluation becomes the child of the training that made its weights.
+    This class wraps MONAI's MLFlowHandler and adds the following: the metrics of both engines are logged to one run
+    without name conflicts; each training gets its own run (the stock handler continues any unfinished run of the
+    experiment); a resumed training continues its run, whose name is a part of `TrainingState`; and the SHA-256 of the
+    weights is logged as a tag, which makes the run of an evaluation a child of the training that produced its weights.
 
     Args:
-        folder: where `mlflow.db` and, beside it, `mlruns` with the artifacts are made, unless `tracking_uri` is given.
-        tracking_uri: of a server, such as `http://tracker:5000`, or `sqlite:///...`. MLflow's own environment
-            variable MLFLOW_TRACKING_URI takes precedence.
-        experiment_name: MLflow's experiment.
-        run_name: default a name made of time and chance.
-        evaluator: that validates during the training.
+        folder: folder in which `mlflow.db` and `mlruns` (artifacts) are created, unless `tracking_uri` is given.
+        tracking_uri: URI of a server, such as `http://tracker:5000`, or `sqlite:///...`. MLflow's environment variable
+            MLFLOW_TRACKING_URI takes precedence.
+        experiment_name: name of the MLflow experiment.
+        run_name: name of the run; by default it consists of the time and random characters.
+        evaluator: evaluator of the validation during training.
         artifacts: files and folders that are logged at the end.
-        parameters: logged once, when the run begins.
-        tags: of the run, such as `{"kind": "training"}`, beside those of `run_tags`.
+        parameters: parameters, logged once when the run starts.
+        tags: tags of the run, such as `{"kind": "training"}`, in addition to those of `run_tags`.
         bundle_root: folder of the bundle, whose name and version become tags.
-        weights: file of the weights that the engine starts from and keeps (evaluation) or has written when it ends
-            (training); its SHA-256 becomes a tag.
-        iteration_interval: the loss and learning rate of every n-th iteration are logged too; 0 logs none.
+        weights: file of the weights that an evaluation uses or a training writes; its SHA-256 becomes a tag.
+        iteration_interval: loss and learning rate are also logged every n iterations; 0 disables this.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class MLflowTracker:
         self._run_name = run_name or f"{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
         self._evaluator = evaluator
         self._artifacts = [str(path) for path in artifacts]
-        self._parameters = {name: str(value)[:_LONGEST_PARAMETER] for name, value in (parameters or {}).items()}
+        self._parameters = {name: str(value)[:_MAX_PARAMETER_LENGTH] for name, value in (parameters or {}).items()}
         self._tags = run_tags(bundle_root) | dict(tags or {})
         self._weights = Path(weights) if weights else None
         self._interval = iteration_interval
@@ -83,21 +82,21 @@ class MLflowTracker:
         self._handler: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer, or on an evaluator that runs by itself (its figures are logged as `test/...`)."""
+        """Registers the handler on a trainer, or on an evaluator that runs on its own (metrics become `test/...`)."""
         if idist.get_rank() != 0:
             return
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)  # after a resume has told the run's name
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)  # after resuming has restored the run's name
         if self._interval > 0:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self._interval), self._log_iteration)
         after_all(engine, Events.EPOCH_COMPLETED, self._log_epoch)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def state_dict(self) -> dict[str, Any]:
-        """The run's name and identifier."""
+        """Returns the name and identifier of the run."""
         return {"run_name": self._run_name, "run_id": self._run_id}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues that run."""
+        """Restores the name and identifier of the run to continue."""
         self._run_name, self._run_id = state["run_name"], state["run_id"]
 
     def _start(self, engine: Engine) -> None:
@@ -106,7 +105,7 @@ class MLflowTracker:
         self._handler = self._make_handler()
         run = self._known_run()
         if run is None:
-            self._handler.experiment_param = self._parameters  # a run's parameters can't change
+            self._handler.experiment_param = self._parameters  # parameters of an existing run cannot be changed
         else:
             self._handler.client.update_run(run.info.run_id, status="RUNNING")
             self._handler.cur_run = run
@@ -116,10 +115,10 @@ class MLflowTracker:
         if not hasattr(engine, "optimizer"):
             self._link_to_training()
         if not engine.has_event_handler(self._finish, Events.COMPLETED):
-            engine.add_event_handler(Events.COMPLETED, self._finish)  # behind what draws the pictures
+            engine.add_event_handler(Events.COMPLETED, self._finish)  # after the handlers that draw pictures
 
     def _make_handler(self) -> Any:
-        from monai.handlers import MLFlowHandler  # MLflow takes seconds to import
+        from monai.handlers import MLFlowHandler  # importing MLflow takes seconds
 
         self._folder.mkdir(parents=True, exist_ok=True)
         handler = MLFlowHandler(
@@ -133,7 +132,7 @@ class MLflowTracker:
         return handler
 
     def _known_run(self) -> Any:
-        """The run that was begun before (a resumed training, a further round), if this store has it."""
+        """Returns the earlier run to continue (resumed training, next federated round), if the store contains it."""
         from mlflow.exceptions import MlflowException
 
         if self._run_id is None:
@@ -148,7 +147,7 @@ class MLflowTracker:
             self._handler.client.set_tag(self._run_id, name, value)
 
     def _link_to_training(self) -> None:
-        """Makes an evaluation the child of the latest training that wrote these weights, if the store has it."""
+        """Makes an evaluation a child of the latest training that wrote these weights, if the store contains it."""
         if self._weights is None or not self._weights.is_file():
             return
         digest = file_sha256(self._weights)
@@ -169,10 +168,10 @@ class MLflowTracker:
         from mlflow.entities import Metric
 
         epoch, now = engine.state.epoch, int(time.time() * 1000)
-        figures = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
+        values = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
         if self._evaluator is not None and self._evaluator.state.epoch == epoch:
-            figures |= _prefixed("validation", self._evaluator)
-        metrics = [Metric(name, value, now, epoch) for name, value in figures.items()]
+            values |= _prefixed("validation", self._evaluator)
+        metrics = [Metric(name, value, now, epoch) for name, value in values.items()]
         self._handler.client.log_batch(self._handler.cur_run.info.run_id, metrics=metrics)
 
     def _finish(self) -> None:
@@ -187,20 +186,20 @@ class MLflowTracker:
     def _fail(self, engine: Engine, error: Exception) -> None:
         if self._handler is not None and self._handler.cur_run is not None:
             self._handler.client.set_terminated(self._handler.cur_run.info.run_id, "FAILED")
-        raise error  # a handler that returns would swallow it
+        raise error  # returning would suppress the exception
 
 
 def _make_local_experiment(client: Any, name: str) -> None:
-    """Makes an experiment of a local store, its artifacts in `mlruns` beside the database.
+    """Creates an experiment in a local store, with its artifacts in `mlruns` next to the database.
 
-    MONAI would take the text of the URI for the folder, percent signs and all.
+    MONAI would use the percent-encoded URI as the folder name.
     """
     from mlflow.exceptions import MlflowException
 
     database = sqlite_file(client.tracking_uri)
     if database is None or client.get_experiment_by_name(name) is not None:
         return
-    with contextlib.suppress(MlflowException):  # another process was faster
+    with contextlib.suppress(MlflowException):  # another process has created it
         client.create_experiment(name, artifact_location=(database.resolve().parent / "mlruns").as_uri())
 
 
@@ -210,5 +209,5 @@ def _prefixed(prefix: str, engine: Engine) -> dict[str, float]:
 
 
 def _loss_of(output: Any) -> Any:
-    """The batch's loss, decollated or not; None in an evaluator."""
+    """Returns the loss of the batch, decollated or not; None for an evaluator."""
     return (output[0] if isinstance(output, list) else output).get(CommonKeys.LOSS)

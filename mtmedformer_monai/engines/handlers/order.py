@@ -1,4 +1,4 @@
-"""Handlers that have to run after all others, wherever they stand in a config's list."""
+"""Registers handlers that run after all others, regardless of their position in a config's list."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from ignite.engine import Engine, Events
 
 
 def after_all(engine: Engine, event: Any, handler: Callable[..., Any]) -> None:
-    """Registers a handler behind all that are registered before the run starts.
+    """Registers a handler after all handlers that are registered before the run starts.
 
-    Ignite runs an event's handlers in the order of registration. A checkpoint that is written before the validation or
-    the learning rate's step of the same epoch would not resume exactly, so such handlers register when the run
-    starts. Several of them keep their order among themselves. Further runs of the same engine register nothing more.
+    Ignite calls the handlers of an event in the order of registration. A checkpoint written before the validation or
+    the learning rate step of the same epoch could not be resumed exactly, so the handler is registered only when the
+    run starts. Several such handlers keep their relative order, and repeated runs of an engine do not register it
+    again.
 
     Args:
-        engine: to register on.
-        event: Ignite event, fired after `Events.STARTED`.
-        handler: called with the engine.
+        engine: engine to register on.
+        event: Ignite event that is fired after `Events.STARTED`.
+        handler: handler to register.
     """
 
     def register() -> None:

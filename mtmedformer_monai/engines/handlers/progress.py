@@ -1,4 +1,4 @@
-"""Says how far a run is: a bar on a terminal, a line an epoch in a log."""
+"""Reports the progress of a run: a progress bar on a terminal and one log line per epoch."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Shows batches as a bar where the error stream is a terminal, and logs one line when an epoch ends.
+    """Shows a progress bar if stderr is a terminal, and logs one line per epoch.
 
     Args:
-        evaluator: that validates during the training; its key metric joins the line.
-        figures: names of further validation figures for the line, such as `lung_dice`.
-        bar: True or False forces the bar; None looks at the terminal.
+        evaluator: evaluator of the validation during training; its key metric is added to the line.
+        metrics: names of further validation metrics to add to the line, such as `lung_dice`.
+        bar: True or False enables or disables the bar; None enables it on a terminal.
     """
 
-    def __init__(self, evaluator: Engine | None = None, figures: tuple[str, ...] = (), bar: bool | None = None) -> None:
+    def __init__(self, evaluator: Engine | None = None, metrics: tuple[str, ...] = (), bar: bool | None = None) -> None:
         self._evaluator = evaluator
-        self._figures = tuple(figures)
-        self._wants_bar = sys.stderr.isatty() if bar is None else bar
+        self._metrics = tuple(metrics)
+        self._show_bar = sys.stderr.isatty() if bar is None else bar
         self._bar: Any = None
         self._started = time.monotonic()
         self._first_epoch = 0
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer, or on an evaluator that runs by itself; process 0 alone speaks."""
+        """Registers the handler on a trainer, or on an evaluator that runs on its own; only process 0 reports."""
         if idist.get_rank() != 0:
             return
         after_all(engine, Events.EPOCH_STARTED, self._open)
@@ -45,7 +45,7 @@ class Progress:
     def _open(self, engine: Engine) -> None:
         if self._first_epoch == 0:
             self._started, self._first_epoch = time.monotonic(), engine.state.epoch
-        if self._wants_bar:
+        if self._show_bar:
             title = f"epoch {engine.state.epoch}/{engine.state.max_epochs}"
             self._bar = tqdm(total=engine.state.epoch_length, desc=title, unit="batch", leave=False, file=sys.stderr)
 
@@ -66,14 +66,14 @@ class Progress:
         parts = [f"epoch {epoch}/{last}", *_shown({"loss": engine.state.metrics.get("loss", math.nan)})]
         if self._evaluator is not None and self._evaluator.state.epoch == epoch:
             metrics = self._evaluator.state.metrics
-            names = [*self._figures, self._evaluator.state.key_metric_name]
+            names = [*self._metrics, self._evaluator.state.key_metric_name]
             parts += _shown({name: metrics.get(name, math.nan) for name in names if name})
         left = f", {duration(seconds * (last - epoch))} left" if epoch < last else ""
-        return "  ".join(parts) + f"  ({duration(seconds)} an epoch{left})"
+        return "  ".join(parts) + f"  ({duration(seconds)} per epoch{left})"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words a reader takes in at a glance.
+    """Formats a duration in seconds for readers.
 
     Example:
         >>> duration(4.2), duration(130), duration(7300)
@@ -85,5 +85,5 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _shown(figures: dict[str, float]) -> list[str]:
-    return [f"{name} {value:.3f}" for name, value in figures.items() if not math.isnan(value)]
+def _shown(metrics: dict[str, float]) -> list[str]:
+    return [f"{name} {value:.3f}" for name, value in metrics.items() if not math.isnan(value)]

@@ -1,4 +1,4 @@
-"""Ends a run: figures as a table in the log and as a file, and where the pictures lie."""
+"""Summarizes a completed run: metrics as a table in the log and as a file, and the paths of the pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ _logger = logging.getLogger(__name__)
 
 
 class RunSummary:
-    """Writes `metrics.json` and logs a table when the run is done.
+    """Writes `metrics.json` and logs a table of metrics when the run is completed.
 
-    On a trainer, with its history: the validation figures of the best epoch. On an evaluator: its figures.
+    Attached to a trainer with a history, it reports the validation metrics of the best epoch; attached to an evaluator,
+    the evaluator's metrics.
 
     Args:
         tasks: the network's tasks.
-        folder: where `metrics.json` goes; its pictures are listed.
-        history: of the training; None for an evaluator.
+        folder: folder of `metrics.json`, whose pictures are listed.
+        history: history of the training; None for an evaluator.
     """
 
     def __init__(self, tasks: Sequence[Task], folder: str, history: History | None = None) -> None:
@@ -35,33 +36,33 @@ class RunSummary:
         self._history = history
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer or an evaluator; put it behind what draws pictures."""
+        """Registers the handler on a trainer or an evaluator. List it after the handlers that draw pictures."""
         after_all(engine, Events.COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Writes and logs, on process 0."""
+        """Writes and logs the summary on process 0."""
         if idist.get_rank() != 0:
             return
         best = self._history.best() if self._history is not None else None
-        figures = dict(best["validation"] if best is not None else engine.state.metrics)
-        content = {"epoch": best["epoch"], **figures} if best is not None else figures
+        metrics = dict(best["validation"] if best is not None else engine.state.metrics)
+        content = {"epoch": best["epoch"], **metrics} if best is not None else metrics
         write_json(self._folder / "metrics.json", content)
         of_epoch = f" of epoch {best['epoch']}, the best" if best is not None else ""
-        _logger.info("Figures%s:\n%s", of_epoch, table(figures, self._tasks))
+        _logger.info("Metrics%s:\n%s", of_epoch, table(metrics, self._tasks))
         pictures = sorted(self._folder.glob("*.png"))
-        _logger.info("Figures as a file: %s", self._folder / "metrics.json")
+        _logger.info("Metrics written to %s", self._folder / "metrics.json")
         _logger.info("Pictures: %s", ", ".join(map(str, pictures)) or "none")
 
 
-def table(figures: Mapping[str, float], tasks: Sequence[str]) -> str:
-    """Lines of text: a task and its figures each, then what belongs to no task.
+def table(metrics: Mapping[str, float], tasks: Sequence[str]) -> str:
+    """Formats metrics as text: one line per task, then a line of the metrics that belong to no task.
 
     Args:
-        figures: `<task>_<figure>` and others to values; undefined ones (NaN) are shown as a dash.
-        tasks: names; of two that fit a figure, the longer one has it (`opacity_box_ap`).
+        metrics: {`<task>_<metric>` or another name: value}; undefined values (NaN) are shown as a dash.
+        tasks: task names; if several are a prefix of a metric, the longest one applies (`opacity_box_ap`).
     """
     groups: dict[str, list[str]] = {task: [] for task in [*tasks, ""]}
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if name == "loss" or name.startswith("loss_"):
             continue
         task = max((t for t in tasks if name.startswith(f"{t}_")), key=len, default="")

@@ -1,4 +1,4 @@
-"""Says by tags what made a tracked run: bundle, version of the package, commit."""
+"""Tags that record the provenance of a tracked run: bundle, package version, Git commit."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 import mtmedformer_monai
 
 KIND = "kind"
-"""Tag: training, pretraining, evaluation, federated site."""
+"""Tag with the kind of run, such as training, pretraining or evaluation."""
 
 WEIGHTS_HASH = "weights_sha256"
-"""Tag: SHA-256 of the weights that a training wrote or an evaluation used."""
+"""Tag with the SHA-256 of the weights that a training wrote or an evaluation used."""
 
 PARENT = "mlflow.parentRunId"
-"""Tag by which MLflow shows a run below another."""
+"""Tag with which MLflow nests a run below its parent."""
 
 
 def run_tags(bundle_root: str | Path | None = None) -> dict[str, str]:
-    """Tags of a run that is begun now.
+    """Returns the tags of a new run.
 
     Args:
-        bundle_root: folder of the bundle, if one runs.
+        bundle_root: folder of the bundle, if any.
 
     Returns:
-        `package_version`; `git_commit` (with `-dirty` where tracked files differ from it) if the package lies in a git
-        checkout; `bundle` and `bundle_version` if the bundle's `configs/metadata.json` names them.
+        `package_version`; `git_commit` (with `-dirty` if tracked files are modified) if the package is located in a Git
+        checkout; `bundle` and `bundle_version` if the bundle's `configs/metadata.json` contains them.
     """
     tags = {"package_version": mtmedformer_monai.__version__, "git_commit": _git_commit()}
     if bundle_root is not None:
@@ -43,7 +43,7 @@ def _bundle_tags(root: Path) -> dict[str, str]:
 
 
 def _git_commit() -> str:
-    """Empty outside a checkout of this project (an installed wheel in somebody's repository), or without git."""
+    """Returns the commit, or '' without Git or outside a checkout of this project (such as for an installed wheel)."""
     root = Path(mtmedformer_monai.__file__).parents[1]
     if not (root / ".git").exists():
         return ""

@@ -1,4 +1,4 @@
-"""Randomness that depends on the seed and the epoch alone, so that a resumed run repeats the uninterrupted one."""
+"""Random seeds that depend only on the seed and the epoch, so that a resumed run equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from monai.data.utils import set_rnd
 
 
 class SeedEachEpoch:
-    """Seeds every source of randomness at the start of each epoch of a trainer.
+    """Seeds all sources of randomness at the start of each training epoch.
 
-    Python's, NumPy's and torch's generators (all devices), the data loader's and its sampler's own generators, and the
-    random transforms in its dataset. Loader workers are started anew each epoch and take their seeds from torch's, so
-    any number of workers is repeatable. No generator's state has to be kept in a checkpoint: whatever validation or
-    other code drew meanwhile is without effect.
+    These are the generators of Python, NumPy and torch (all devices), the generators of the data loader and its
+    sampler, and the random transforms of its dataset. Data loader workers are restarted each epoch and derive their
+    seeds from torch's generator, so results are reproducible for any number of workers. Checkpoints need no generator
+    state, because random numbers drawn elsewhere, such as in validation, have no effect on the next epoch.
 
-    Processes of a distributed run get different seeds; a DistributedSampler shuffles by its own seed and epoch.
+    Processes of a distributed run get different seeds. A DistributedSampler shuffles by its own seed and epoch.
 
     Args:
         seed: 0 or more.
 
     Raises:
-        ValueError: on attaching, where the loader keeps its workers over epochs (`persistent_workers=True`): these
-            can't be seeded from outside.
+        ValueError: on attaching, if the data loader has `persistent_workers=True`, because persistent workers cannot be
+            seeded from outside.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -36,27 +36,27 @@ class SeedEachEpoch:
         self._seed = seed
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a trainer."""
+        """Registers the handler on a trainer."""
         if getattr(engine.data_loader, "persistent_workers", False):
             raise ValueError(
                 "the data loader has persistent_workers=True, whose random state can't be resumed; "
-                "set it to False, or leave SeedEachEpoch out and do without exact resume."
+                "set it to False, or omit SeedEachEpoch if exact resumption is not needed."
             )
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Seeds for the epoch that starts."""
+        """Seeds the epoch that starts."""
         seed_epoch(engine.data_loader, self._seed, engine.state.epoch, idist.get_rank())
 
 
 def seed_epoch(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
-    """Seeds every source of randomness for an epoch over a data loader.
+    """Seeds all sources of randomness for one epoch over a data loader.
 
     Args:
-        loader: whose generators and random transforms are seeded, too.
-        seed: of the training.
-        epoch: that starts.
-        rank: of the process, or of whatever else must not draw alike.
+        loader: data loader whose generators and random transforms are seeded, too.
+        seed: seed of the training.
+        epoch: number of the epoch.
+        rank: rank of the process, or another index whose values need different random numbers.
     """
     mixed = epoch_seed(seed, epoch, rank)
     random.seed(mixed)
@@ -66,7 +66,7 @@ def seed_epoch(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """Hashes seed, epoch and process into 32 bits, so that neighboring seeds share nothing."""
+    """Hashes seed, epoch and rank to 32 bits, so that the streams of neighboring seeds are independent."""
     return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
 
 

@@ -1,1 +1,1 @@
-"""From raw outputs to findings and files."""
+"""Postprocessing of raw outputs into findings and files."""

@@ -1,4 +1,4 @@
-"""`AnswerRequestd`: the label map as MONAI Label's server writes it into its answer."""
+"""`AnswerRequestd`: prepares the label map for the response of a MONAI Label server."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mtmedformer_monai.transforms.reading import sniff
 from mtmedformer_monai.transforms.request_errors import REQUEST_KEY
 
 EXTENSION_KEY = "result_extension"
-"""Key by which a client of MONAI Label, or a transform, chooses the answer's kind of file."""
+"""Key with which a MONAI Label client or a transform selects the file type of the response."""
 
 
 class AnswerRequestd(Transform):
-    """Lays the label map as the client's image file lies; the last transform of the postprocessing.
+    """Reorients the label map to match the client's image file; the last transform of the postprocessing.
 
-    MONAI Label 0.8.5 writes `pred` into a file of the image's own kind, columns first. That is right for PNG and for
-    DICOM. A NIfTI answer gets the voxel order and, where it has three axes, the affine of the image's file, so that a
-    viewer lays one on the other. JPEG would smear the numbers: such answers are PNG, unless the client asks for another
-    kind.
+    MONAI Label 0.8.5 writes `pred`, columns first, to a file of the image's type. This is correct for PNG and DICOM. A
+    NIfTI response gets the voxel order of the image file and, if the file has three axes, its affine, so that viewers
+    overlay the two correctly. Lossy JPEG compression would corrupt labels, so the response to a JPEG image is a PNG
+    file unless the client requests another type.
 
-    Outside of MONAI Label's requests, items are left as they are.
+    Items that do not belong to a MONAI Label request are returned unchanged.
 
     Args:
         pred_key: key of the label map, uint8 (W, H).
@@ -40,7 +40,7 @@ class AnswerRequestd(Transform):
         self.image_key = image_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with `pred` (W, H), or (1, X, Y, 1) for a NIfTI file of three axes."""
+        """Returns the item with `pred` (W, H), or (1, X, Y, 1) for a NIfTI file with three axes."""
         item: dict[Any, Any] = dict(data)
         path = Path(str(item.get(REQUEST_KEY) or ""))
         if not path.is_file():

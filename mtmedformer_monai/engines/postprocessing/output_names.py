@@ -1,7 +1,7 @@
-"""Names of the files that inference writes: one for each source, whatever the sources are called.
+"""Unique names of the files that inference writes, one for each source image or study.
 
-Two sources never share a name in one run or in one folder, also where the file system ignores case or Unicode form, and
-a source keeps its name when it is read again.
+No two sources share a name within a run or a folder, even if the file system ignores case or Unicode normalization, and
+a source keeps its name in later runs.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from pathlib import Path
 from typing import Any
 
 RESERVED = frozenset({"skipped"})
-"""Names of files that the bundle itself writes beside the results."""
+"""Names of files that the bundle itself writes to the folder of the results."""
 
-LONGEST = 160
-"""Bytes of a name; most file systems take 255, of which endings and the suffix of half-written files need some."""
+MAX_NAME_BYTES = 160
+"""Maximum length of a name; most file systems allow 255 bytes, including endings and the suffix of temporary files."""
 
 _ENDINGS = (".nii.gz", ".nii", ".dcm", ".dicom", ".png", ".jpeg", ".jpg")
 
 
 class OutputNames:
-    """Gives each source a name of its own.
+    """Assigns a unique name to each source.
 
-    A name is the source's own where no other source of the run has it, no file of the folder that comes from elsewhere,
-    and no input would be overwritten; else a part of the source's SHA-256 follows. A source whose result lies in the
-    folder already keeps that name.
+    A source gets its own file name unless another source of the run or an unrelated file in the folder has the name, or
+    an input would be overwritten. In these cases, part of the source's SHA-256 is appended. A source whose result
+    already exists in the folder keeps its name.
 
     Args:
-        folder: where the files go.
-        endings: of the files that are written for each name; the first is a JSON file.
-        identify: tells of which source the content of such a JSON file is; '' of none.
+        folder: output folder.
+        endings: endings of the files that are written for each name; the first belongs to a JSON file.
+        identify: returns the source that the content of such a JSON file belongs to, or '' if there is none.
         inputs: paths that must not be overwritten.
     """
 
@@ -53,14 +53,14 @@ class OutputNames:
         self._taken = {_key(name) for name in RESERVED}
 
     def __len__(self) -> int:
-        """Number of sources that have a name."""
+        """Returns the number of sources that have a name."""
         return len(self._names)
 
     def plan(self, stems: Mapping[str, str]) -> None:
-        """Names sources together, so that none of several namesakes gets the plain name because it came first.
+        """Names several sources at once, so that the names do not depend on the order of the sources.
 
         Args:
-            stems: {source: the name that it would have alone}.
+            stems: {source: preferred name}.
         """
         new = {source: _shorten(stem) for source, stem in stems.items() if source not in self._names}
         namesakes = Counter(_key(stem) for stem in new.values())
@@ -77,7 +77,7 @@ class OutputNames:
             self._take(source, next(name for name in _candidates(stem, source)[1:] if self._is_free(name)))
 
     def name(self, source: str, stem: str) -> str:
-        """The name of a source; it is planned now if it was not before."""
+        """Returns the name of a source, which is assigned now if it has none yet."""
         self.plan({source: stem})
         return self._names[source]
 
@@ -86,13 +86,13 @@ class OutputNames:
         self._taken.add(_key(name))
 
     def _is_free(self, name: str) -> bool:
-        """Whether neither another source of the run, a foreign file nor an input has the name."""
+        """Whether no other source of the run, no existing file and no input has the name."""
         if _key(name) in self._taken or self._owner(name) is not None:
             return False
         return not any(_key(absolute(self._folder / f"{name}{ending}")) in self._inputs for ending in self._endings)
 
     def _owner(self, name: str) -> str | None:
-        """The source of the result that has the name in the folder, '' if it is foreign; None where there is none."""
+        """Returns the source of the existing result with this name; '' for an unrelated file, None without a file."""
         path, *others = (self._folder / f"{name}{ending}" for ending in self._endings)
         if not path.exists():
             return "" if any(other.exists() for other in others) else None
@@ -104,7 +104,7 @@ class OutputNames:
 
 
 def stem_of(path: str) -> str:
-    """A file's name without the ending of an image.
+    """Returns a file's name without the ending of its image format.
 
     Example:
         >>> stem_of("in/IM1.nii.gz"), stem_of("1.2.840.10")
@@ -116,19 +116,19 @@ def stem_of(path: str) -> str:
 
 
 def absolute(path: str | Path) -> str:
-    """A path from the root on, without '..'; links are left as they are."""
+    """Returns the absolute path without '..'; symbolic links are not resolved."""
     return os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links
 
 
 def relative_to_given(path: str | Path, given: str | Path | Sequence[str | Path]) -> tuple[str, str]:
-    """Splits a file's path into the folder that was given for inference, and the way from there to the file.
+    """Splits a file's path into the folder that was given for inference and the relative path below it.
 
     Args:
-        path: of the file.
-        given: file, folder or several of them that were named; the file's own folder stands in where none fits.
+        path: path of the file.
+        given: file or folder, or several of them; if none contains the file, the file's own folder is the root.
 
     Returns:
-        Root (absolute), and the path from there, with slashes.
+        The absolute root and the path relative to it, with forward slashes.
     """
     whole = Path(absolute(path))
     for part in [given] if isinstance(given, (str, Path)) else given:
@@ -145,9 +145,9 @@ def _candidates(stem: str, source: str) -> list[str]:
 
 def _shorten(stem: str) -> str:
     encoded = stem.encode("utf-8", "surrogateescape")
-    return stem if len(encoded) <= LONGEST else encoded[:LONGEST].decode("utf-8", "ignore")
+    return stem if len(encoded) <= MAX_NAME_BYTES else encoded[:MAX_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def _key(text: str) -> str:
-    """Equal for what a file system that ignores case or Unicode form takes for one name."""
+    """Returns the same key for names that collide if a file system ignores case or Unicode normalization."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

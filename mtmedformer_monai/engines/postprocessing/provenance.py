@@ -1,4 +1,4 @@
-"""What every result says of the run that made it: weights, bundle and versions."""
+"""Provenance in each result: weights, bundle and package versions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .output_names import absolute
 
 
 def describe_run(weights: str | Path = "", bundle_root: str | Path = "") -> dict[str, Any]:
-    """Describes a run in plain Python.
+    """Returns the provenance of a run as plain Python values.
 
     Args:
-        weights: file of the network's weights; '' where it has none.
-        bundle_root: the bundle's folder; its `configs/metadata.json` has name and version.
+        weights: file of the network's weights; '' if there is none.
+        bundle_root: the bundle's folder, whose `configs/metadata.json` contains name and version.
 
     Returns:
         `checkpoint` ({path, sha256} or None), `bundle` ({name, version} or None) and `versions` ({package: version}).

@@ -1,4 +1,4 @@
-"""Writes what inference found, a set of files an image."""
+"""Writes the results of inference, a set of files per image."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _logger = logging.getLogger(__name__)
 
 
 ENDINGS = (".json", "_labels.png", "_overlay.png")
-"""Of the files of one image."""
+"""Endings of the files of one image."""
 
 
 class SavePredictions:
-    """Writes three files an image, named after it (see `OutputNames`).
+    """Writes three files per image, named after the image (see `OutputNames`).
 
-    `<name>.json`: findings of all tasks, boxes in the source's pixels, what the numbers of the label map mean, and what
-    traces them: file, UIDs, laterality, view, spacing, flags, weights, versions.
-    `<name>_labels.png`: the label map, 8 bit, of the source's size.
-    `<name>_overlay.png`: a picture for people.
+    `<name>.json`: findings of all tasks, with boxes in source pixels; the names of the values of the label map; and the
+    provenance: file, UIDs, laterality, view, spacing, flags, weights and versions.
+    `<name>_labels.png`: 8-bit label map of the source's size.
+    `<name>_overlay.png`: picture of the image with its predictions.
 
-    The evaluator needs the postprocessing that the bundle's inference.json has, and `decollate=True`.
+    The evaluator needs the postprocessing of the bundle's inference.json and `decollate=True`.
 
     Args:
         tasks: the network's tasks.
-        folder: where the files go.
-        overlay: also draw the picture.
-        source: what was given for inference, file, folder or several; results name their file from there.
-        weights: file of the network's weights; '' if it has none.
+        folder: output folder.
+        overlay: whether to draw the picture.
+        source: input file or folder of the inference, or several; results contain file paths relative to it.
+        weights: file of the network's weights; '' if there is none.
         bundle_root: the bundle's folder.
     """
 
@@ -71,13 +71,13 @@ class SavePredictions:
         self._names = OutputNames(self._folder, ENDINGS, _identify)
 
     def attach(self, engine: Engine) -> None:
-        """Registers on an evaluator."""
+        """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self._log)
+        engine.add_event_handler(Events.COMPLETED, self._log_summary)
 
     def _start(self, engine: Engine) -> None:
-        """Names all images of the run together, where its dataset lists them."""
+        """Assigns the names of all images of the run at once if its dataset lists them."""
         items = getattr(getattr(engine.state.dataloader, "dataset", None), "data", None) or ()
         paths = [str(item[IMAGE]) for item in items if isinstance(item, Mapping) and isinstance(item.get(IMAGE), str)]
         self._names = OutputNames(self._folder, ENDINGS, _identify, paths)
@@ -85,7 +85,7 @@ class SavePredictions:
         self._run = None
 
     def __call__(self, engine: Engine) -> None:
-        """Writes the images of the batch at hand."""
+        """Writes the results of the current batch."""
         if not isinstance(engine.state.output, list):
             raise ValueError("SavePredictions expects single images, got a batch; set the evaluator's decollate=True.")
         for item in engine.state.output:
@@ -93,10 +93,10 @@ class SavePredictions:
 
     def _write(self, item: Mapping[str, Any]) -> None:
         if RESULT not in item:
-            raise ValueError("SavePredictions expects findings under 'result'; put DescribeTasksd into postprocessing.")
+            raise ValueError("SavePredictions expects findings under 'result'; add DescribeTasksd to postprocessing.")
         image: MetaTensor = item[IMAGE]
         file = str(image.meta[MetaKey.FILENAME])
-        if not file:  # stands in for an image that could not be read
+        if not file:  # placeholder of an unreadable image
             return
         path = self._folder / self._names.name(absolute(file), stem_of(file))
         report = json.dumps(self._report(file, image, item[RESULT]), indent=2).encode()
@@ -120,28 +120,28 @@ class SavePredictions:
             **self._run,
         }
 
-    def _log(self) -> None:
+    def _log_summary(self) -> None:
         _logger.info("Predictions of %d images in %s.", len(self._names), self._folder)
 
 
 def _identify(report: Mapping[str, Any]) -> str:
-    """The image of a report that `SavePredictions` wrote."""
+    """Returns the path of the image of a report that `SavePredictions` wrote, or '' for other content."""
     root, image = report.get("root"), report.get("image")
     return absolute(Path(root) / image) if isinstance(root, str) and isinstance(image, str) else ""
 
 
 def label_names(tasks: Sequence[Task]) -> list[str]:
-    """Names of a label map's numbers: background, then the structures of all tasks."""
+    """Returns the names of a label map's values: background, then the structures of all tasks."""
     structures = [name for task in tasks for name in task.structures]
     return ["background", *structures]
 
 
 DRAWN_SIDE = 1024
-"""Longest side of the picture; larger sources are shrunk for drawing."""
+"""Maximum side of the picture in pixels; larger images are downsampled for drawing."""
 
 
 def _example(image: MetaTensor, probs: Mapping[str, Tensor]) -> Example:
-    """Image and probabilities in the source's frame, shrunk to a size that is worth drawing."""
+    """Returns the image and its predictions in the source's pixel grid, downsampled for drawing if necessary."""
     rows, columns = (int(length) for length in image.meta[MetaKey.SOURCE_SHAPE])
     to_source = np.asarray(image.meta[MetaKey.TO_SOURCE], dtype=np.float64)
     source = restore_masks(image.as_tensor().cpu().float(), to_source, (rows, columns))[0]
@@ -151,7 +151,7 @@ def _example(image: MetaTensor, probs: Mapping[str, Tensor]) -> Example:
 
 
 def _shrunk(values: Tensor, scale: float) -> Tensor:
-    """Maps (C, H, W) are resampled, boxes (A, 7 + K) scaled, class probabilities left alone."""
+    """Resamples maps (C, H, W) and scales boxes (A, 7 + K); class probabilities are returned unchanged."""
     if scale == 1.0 or values.ndim == 1:
         return values
     if values.ndim == 2:

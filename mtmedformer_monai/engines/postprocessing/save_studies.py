@@ -1,4 +1,4 @@
-"""Writes what inference found in studies: a file a study."""
+"""Writes the results of inference on studies, one file per study."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ ENDINGS = (".json",)
 
 
 class SaveStudies:
-    """Writes `study_<number>.json`: what the views that are there tell of each image, each breast, and the study.
+    """Writes `study_<number>.json` with the findings in each image, in each breast and in the whole study.
 
-    `views`: {view: what traces the image, and its own classes}; `breasts`: {R, L: fused classes}, a breast without a
-    view is left out; `fused`: classes of the whole study. Masks and boxes of single images are what inference.json
-    writes. Where a file of another study has the name, a part of the study's SHA-256 follows it (see `OutputNames`).
+    `views`: {view: provenance of the image and its classes}; `breasts`: {R, L: fused classes}, without breasts that
+    have no view; `fused`: classes of the whole study. Masks and boxes of single images are written by inference.json.
+    If a file of another study has the same name, part of the study's SHA-256 is appended (see `OutputNames`).
 
     The evaluator needs `PrepareStudyBatch`, `ActivateTasksd` and `decollate=False`.
 
     Args:
-        tasks: of single images.
-        study_tasks: that fuse views.
-        folder: where the files go.
-        source: what was given for inference, file, folder or several; results name their files from there.
-        weights: file of the network's weights; '' if it has none.
+        tasks: tasks of single images.
+        study_tasks: tasks that fuse views.
+        folder: output folder.
+        source: input file or folder of the inference, or several; results contain file paths relative to it.
+        weights: file of the network's weights; '' if there is none.
         bundle_root: the bundle's folder.
     """
 
@@ -64,13 +64,13 @@ class SaveStudies:
         self._names = OutputNames(self._folder, ENDINGS, _identify)
 
     def attach(self, engine: Engine) -> None:
-        """Registers on an evaluator."""
+        """Registers the handler on an evaluator."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self._log)
+        engine.add_event_handler(Events.COMPLETED, self._log_summary)
 
     def _start(self, engine: Engine) -> None:
-        """Numbers all studies of the run, where its dataset lists them: several processes agree on the numbers."""
+        """Numbers all studies of the run if its dataset lists them, so that several processes agree on the numbers."""
         studies = getattr(getattr(engine.state.dataloader, "dataset", None), "data", None) or ()
         ids = [str(study[STUDY_ID]) for study in studies if isinstance(study, Mapping) and STUDY_ID in study]
         self._names = OutputNames(self._folder, ENDINGS, _identify)
@@ -78,7 +78,7 @@ class SaveStudies:
         self._run = None
 
     def __call__(self, engine: Engine) -> None:
-        """Writes the studies of the batch at hand."""
+        """Writes the results of the current batch."""
         batch, probs = engine.state.batch, engine.state.output[PRED]
         if self._run is None:
             self._run = describe_run(self._weights, self._bundle_root)
@@ -93,7 +93,7 @@ class SaveStudies:
             write_atomically(self._folder / f"{name}.json", lambda file, text=text: file.write(text))  # type: ignore[misc]
 
     def _source_of(self, batch: Mapping[str, Any], place: int, index: int) -> dict[str, Any]:
-        """File, root and facts of one view."""
+        """Returns the file, its root and the metadata of one view."""
         facts = json.loads(batch["sources"][place][index]) if "sources" in batch else {}
         path = facts.pop("path", "")
         if not path:
@@ -124,10 +124,10 @@ class SaveStudies:
         fused = [each.task for each in self._study_tasks if each.level == level]
         return describe_tasks(fused, {task.name: probs[task.name][row] for task in fused})
 
-    def _log(self) -> None:
+    def _log_summary(self) -> None:
         _logger.info("Predictions of %d studies in %s.", len(self._names), self._folder)
 
 
 def _identify(report: Mapping[str, Any]) -> str:
-    """The study of a report that `SaveStudies` wrote."""
+    """Returns the study of a report that `SaveStudies` wrote, or '' for other content."""
     return str(report["study"]) if "views" in report and "study" in report else ""

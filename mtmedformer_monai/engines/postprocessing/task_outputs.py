@@ -1,4 +1,4 @@
-"""From raw outputs of one image to what people read: probabilities, findings, a label map.
+"""Converts raw outputs of one image to probabilities, findings and a label map.
 
 The order in a config: `ActivateTasksd`, `RestoreToSourced` (mtmedformer_monai.transforms), `DescribeTasksd`,
 `LabelMapd`. Axes: C structures, H and W of the source image.
@@ -19,7 +19,7 @@ from mtmedformer_monai.tasks.base import Task
 
 
 class ActivateTasksd(Transform):
-    """Turns raw outputs into probabilities: `pred` becomes {task: activated output}.
+    """Activates raw outputs: `pred` becomes {task: activated output}.
 
     Args:
         tasks: the network's tasks.
@@ -31,7 +31,7 @@ class ActivateTasksd(Transform):
         self.pred_key = pred_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with activated outputs. Works on a batch as on one image."""
+        """Returns the item, which may be one image or a batch, with activated outputs."""
         item = dict(data)
         outputs = item[self.pred_key]
         item[self.pred_key] = {
@@ -41,11 +41,11 @@ class ActivateTasksd(Transform):
 
 
 class DescribeTasksd(Transform):
-    """Writes `result`: {task: plain Python findings}, and keeps the probabilities under `probs`.
+    """Adds `result`, {task: findings as plain Python values}, and keeps the probabilities under `probs`.
 
     Args:
         tasks: the network's tasks.
-        pred_key: key of {task: activated output}, in the pixels that boxes are to be given in.
+        pred_key: key of {task: activated output}, whose pixels define the coordinates of reported boxes.
     """
 
     def __init__(self, tasks: Sequence[Task], pred_key: str = PRED) -> None:
@@ -62,12 +62,12 @@ class DescribeTasksd(Transform):
 
 
 class LabelMapd(Transform):
-    """Writes `pred` as one label map: uint8 (W, H), 0 background, then the structures of all tasks from 1 on.
+    """Converts `pred` to one label map: uint8 (W, H), 0 is background, structures of all tasks are numbered from 1.
 
-    Later structures lie on top. Columns come first, as MONAI's and ITK's writers expect of a 2D image.
+    Later structures overwrite earlier ones. Columns come first, as the writers of MONAI and ITK expect for 2D images.
 
     Args:
-        tasks: the network's tasks; those that segment take part.
+        tasks: the network's tasks; those without structures are ignored.
         pred_key: key of {task: probabilities (C, H, W)} in source pixels.
     """
 
@@ -76,14 +76,14 @@ class LabelMapd(Transform):
         self.pred_key = pred_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the item with a label map in place of the outputs."""
+        """Returns the item with the label map in place of the outputs."""
         item = dict(data)
         item[self.pred_key] = label_map(item[self.pred_key], self.tasks).T.contiguous()
         return item
 
 
 def label_map(probs: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
-    """Joins structures into one map: {task: (C, H, W)} to uint8 (H, W), numbered from 1 in the tasks' order.
+    """Returns one label map, uint8 (H, W), of all structures in {task: (C, H, W)}, numbered from 1 in task order.
 
     Example:
         >>> from mtmedformer_monai.tasks import SegmentationTask
@@ -92,10 +92,10 @@ def label_map(probs: Mapping[str, Tensor], tasks: Sequence[Task]) -> Tensor:
         [[1, 2]]
 
     Raises:
-        ValueError: no task segments.
+        ValueError: if there is no segmentation task.
     """
     if not tasks:
-        raise ValueError("a label map expects a segmentation task, got none; leave LabelMapd out of the config.")
+        raise ValueError("a label map expects a segmentation task, got none; remove LabelMapd from the config.")
     joined = torch.zeros(probs[tasks[0].name].shape[1:], dtype=torch.uint8)
     number = 0
     for task in tasks:

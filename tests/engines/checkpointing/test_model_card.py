@@ -1,4 +1,4 @@
-"""Weights say what they were trained for, and a config that says otherwise is refused."""
+"""Model cards record what weights were trained for, and configs that differ are refused."""
 
 import json
 import logging
@@ -29,7 +29,7 @@ def check(path, tasks=TASKS, size=(64, 48), **options):
     engine.run([0])
 
 
-def test_equal_ones_pass_in_silence(weights, caplog):
+def test_matching_weights_pass_without_warning(weights, caplog):
     with caplog.at_level(logging.WARNING):
         check(weights, TASKS[::-1])
     assert not caplog.records
@@ -38,19 +38,19 @@ def test_equal_ones_pass_in_silence(weights, caplog):
 @pytest.mark.parametrize(
     ("tasks", "size", "message"),
     [
-        (TASKS, (128, 128), r"image_size is \[64, 48\] of the weights and \[128, 128\] of the config"),
-        (TASKS[:1], (64, 48), r"tasks are \['finding', 'lung'\] of the weights and \['lung'\] of the config"),
+        (TASKS, (128, 128), r"image_size is \[64, 48\] in the weights and \[128, 128\] in the config"),
+        (TASKS[:1], (64, 48), r"tasks are \['finding', 'lung'\] in the weights and \['lung'\] in the config"),
         (
             [TASKS[0], ClassificationTask("finding", ["ill", "normal"], "binary")],
             (64, 48),
-            r"classes of task 'finding' is \['normal', 'ill'\] of the weights and \['ill', 'normal'\] of the config",
+            r"classes of task 'finding' is \['normal', 'ill'\] in the weights and \['ill', 'normal'\] in the config",
         ),
         ([TASKS[0], ClassificationTask("finding", ["normal", "ill"])], (64, 48), "kind of task 'finding' is binary"),
         ([SegmentationTask("lung", ["right", "left"]), TASKS[1]], (64, 48), "structures of task 'lung'"),
         ([DetectionTask("lung", ["left"]), TASKS[1]], (64, 48), "type of task 'lung' is SegmentationTask"),
     ],
 )
-def test_a_mismatch_names_both(weights, tasks, size, message, caplog):
+def test_a_mismatch_raises_or_warns_with_both_values(weights, tasks, size, message, caplog):
     with pytest.raises(ValueError, match=message) as error:
         check(weights, tasks, size)
     assert str(weights) in str(error.value)
@@ -66,24 +66,24 @@ def test_weights_without_a_card_are_loaded_with_a_warning(weights, caplog):
     assert "No model.json beside the weights" in caplog.text
 
 
-def test_the_card_of_other_weights_is_not_heeded(weights, caplog):
+def test_the_card_of_other_weights_is_ignored(weights, caplog):
     torch.save({"a": torch.ones(1)}, weights)
     check(weights, TASKS[:1])
     assert "describes other weights" in caplog.text
 
 
-def test_what_is_no_card_is_told(weights):
+def test_an_invalid_card_is_refused(weights):
     (weights.parent / "model.json").write_text("[]")
-    with pytest.raises(ValueError, match="is no description of weights"):
+    with pytest.raises(ValueError, match="is not a model card"):
         check(weights)
 
 
-def test_missing_weights_are_told_with_the_option(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no weights at .*none\.pt; name the file by --ckpt_path"):
+def test_missing_weights_raise_an_error_that_names_the_option(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*none\.pt; set --ckpt_path to their file"):
         check(tmp_path / "none.pt")
 
 
-def test_a_training_leaves_both_and_the_weights_stay_flat(tmp_path):
+def test_a_training_writes_a_card_and_a_flat_state_dict(tmp_path):
     training, path = build_training(1), tmp_path / "models/model.pt"
     SaveCheckpoints(training.state, str(tmp_path / "last.pt"), str(path), make_tasks(), [16, 16]).attach(
         training.trainer

@@ -1,4 +1,4 @@
-"""A training that was killed and resumed equals the one that was not, bit for bit."""
+"""An interrupted and resumed training equals an uninterrupted one bit for bit."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.engines.tiny_training import Training, build_training
 
 
 class KilledError(Exception):
-    """Stands for the signal."""
+    """Simulates the signal that kills the process."""
 
 
 def train(folder: Path, max_epochs: int, resume: bool = False, kill_in: int | None = None, **options) -> Training:
@@ -37,7 +37,7 @@ def kill(engine):
 
 
 def assert_equal(a, b) -> None:
-    """Bit for bit, through dicts and lists."""
+    """Compares nested dicts and lists bit for bit."""
     if isinstance(a, dict):
         assert a.keys() == b.keys()
         for key in a:
@@ -74,7 +74,7 @@ def test_epochs_differ_and_seeds_matter(tmp_path):
     assert len(set(losses)) == 4
 
 
-def test_history_goes_on(tmp_path):
+def test_a_resumed_training_continues_its_history(tmp_path):
     whole = train(tmp_path / "whole", 4)
     train(tmp_path / "parts", 4, kill_in=4)
     rows = train(tmp_path / "parts", 4, resume=True).handlers[-1].rows
@@ -84,20 +84,20 @@ def test_history_goes_on(tmp_path):
         assert mine["validation"] == pytest.approx(theirs["validation"], nan_ok=True)
 
 
-def test_a_finished_training_stays_as_it_is(tmp_path):
+def test_resuming_a_completed_training_changes_nothing(tmp_path):
     done = train(tmp_path, 2)
     again = train(tmp_path, 2, resume=True)
     assert_equal(done.network.state_dict(), again.network.state_dict())
     assert again.trainer.state.epoch == 2
 
 
-def test_more_epochs_than_asked_for_is_named(tmp_path):
+def test_a_checkpoint_beyond_max_epochs_is_refused(tmp_path):
     train(tmp_path, 3)
-    with pytest.raises(ValueError, match="has 3 epochs, more than max_epochs 2; raise it"):
+    with pytest.raises(ValueError, match="has 3 epochs, more than max_epochs 2; increase it"):
         train(tmp_path, 2, resume=True)
 
 
-def test_other_parts_are_named(tmp_path):
+def test_a_checkpoint_with_other_parts_is_refused(tmp_path):
     train(tmp_path, 1)
     other = build_training(2)
     other.attach(ResumeTraining(other.state, str(tmp_path / "checkpoint.pt")))
@@ -105,11 +105,11 @@ def test_other_parts_are_named(tmp_path):
         other.run()
 
 
-def test_weights_alone_don_t_resume(tmp_path):
+def test_weights_cannot_be_resumed_from(tmp_path):
     train(tmp_path, 1)
     other = build_training(2)
     other.attach(ResumeTraining(other.state, str(tmp_path / "model.pt")))
-    with pytest.raises(ValueError, match="a file of weights alone can start a training"):
+    with pytest.raises(ValueError, match="a file of weights can initialize a training"):
         other.run()
 
 
@@ -123,8 +123,8 @@ def test_first_start_needs_no_checkpoint(tmp_path):
         strict.run()
 
 
-def test_resuming_comes_after_weights_to_start_from_and_before_all_else(tmp_path):
-    """A trainer's handlers are attached first; a checkpoint to start from must not replace what is resumed."""
+def test_resuming_runs_after_checkpoint_loaders_and_before_other_handlers(tmp_path):
+    """Handlers of the trainer are attached first, but checkpoints they load must not replace the resumed state."""
     done = train(tmp_path, 2)
     torch.save({name: value + 1 for name, value in done.network.state_dict().items()}, tmp_path / "start.pt")
     training, seen = build_training(3, patience=50), []

@@ -11,7 +11,7 @@ SCORES = [0.3, 0.7, 0.7, 0.5]
 
 
 def train_with_scores(tmp_path, scores=SCORES):
-    """A training whose validations give these scores."""
+    """Builds a training whose validations return these scores."""
     training = build_training(len(scores))
 
     @training.evaluator.on(Events.EPOCH_COMPLETED)
@@ -38,7 +38,7 @@ def test_best_weights_are_flat_and_of_the_best_epoch(tmp_path):
     TinyNetwork().load_state_dict(best)
 
 
-def test_last_state_has_everything(tmp_path):
+def test_the_last_checkpoint_is_complete(tmp_path):
     training, weights = train_with_scores(tmp_path)
     last = load_checkpoint(tmp_path / "last.pt")
     assert (last["epoch"], last["iteration"], last["best_epoch"], last["best_score"]) == (4, 8, 2, 0.7)
@@ -94,7 +94,7 @@ def test_validation_without_images_keeps_the_latest_weights(tmp_path):
     assert all(torch.equal(kept[name], value) for name, value in training.network.state_dict().items())
 
 
-def test_weights_from_before_are_kept(tmp_path):
+def test_previous_weights_are_kept(tmp_path):
     (tmp_path / "models").mkdir()
     torch.save({"old": torch.ones(1)}, tmp_path / "models" / "model.pt")
     _, weights = train_with_scores(tmp_path, [0.3, 0.7])
@@ -120,13 +120,13 @@ def test_two_handlers_write_one_file_each(tmp_path):
         SaveCheckpoints(again.state, None, None)
 
 
-def test_leftovers_of_a_killed_run_go(tmp_path):
+def test_temporary_files_of_an_interrupted_run_are_removed(tmp_path):
     (tmp_path / "last.pt.x1.partial").write_bytes(b"half")
     train_with_scores(tmp_path, [0.1])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pt", "models"]
 
 
-def test_evaluator_without_key_metric_is_named(tmp_path):
+def test_an_evaluator_without_key_metric_is_refused(tmp_path):
     training = build_training(1)
     training.evaluator.state.key_metric_name = None
     SaveCheckpoints(training.state, str(tmp_path / "a.pt"), str(tmp_path / "b.pt")).attach(training.trainer)
@@ -134,7 +134,7 @@ def test_evaluator_without_key_metric_is_named(tmp_path):
         training.run()
 
 
-def test_wrappers_leave_no_prefix():
+def test_state_dicts_of_wrapped_networks_have_no_prefix():
     network = TinyNetwork()
     wrapped = torch.nn.DataParallel(torch.compile(network))
     assert bare(wrapped) is network

@@ -1,4 +1,4 @@
-"""Clipping, and the stock trainer's accumulation that it goes with."""
+"""Gradient clipping, alone and with the gradient accumulation of the stock trainer."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def train(batch_size: int, steps: int = 1, max_norm: float | None = None, optimi
 
 
 def step_length(**options) -> float:
-    """Of the one step of a full batch, against a step of almost no length."""
+    """Returns the length of a full-batch step, compared with a negligible step."""
     return (train(6, **options) - train(6, max_norm=1e-12)).norm().item()
 
 
@@ -36,7 +36,7 @@ def test_one_step_is_as_long_as_the_norm_allows():
     assert step_length(max_norm=0.5) == pytest.approx(0.1 * 0.5, rel=1e-4)
 
 
-def test_small_gradients_stay():
+def test_small_gradients_are_not_changed():
     assert torch.equal(train(6, max_norm=1e6), train(6))
 
 
@@ -53,6 +53,6 @@ def test_the_rest_of_an_epoch_is_clipped_too():
     assert 0 < moved <= 0.1 * 2e-3 + 1e-7
 
 
-def test_wrong_norm_is_named():
+def test_an_invalid_norm_is_refused():
     with pytest.raises(ValueError, match="max_norm expects a value above 0, got 0"):
         ClipGradients(0)

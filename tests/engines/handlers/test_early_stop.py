@@ -31,15 +31,15 @@ def test_stops_after_patience(scores, stopped_after):
     assert epochs_until_stop(scores, patience=2)[0] == stopped_after
 
 
-def test_count_goes_on_after_a_resume():
+def test_the_counter_is_resumed():
     _, state = epochs_until_stop([0.5, 0.4], patience=2)
     assert state == {"counter": 1, "best_score": 0.5}
     assert epochs_until_stop([0.4, 0.9, 0.9], patience=2, state=state)[0] == 1
 
 
-def test_misuse_is_named():
+def test_misuse_is_refused():
     training = build_training(1)
     with pytest.raises(ValueError, match="patience expects 1 or more, got 0"):
         EarlyStop(training.evaluator, 0)
-    with pytest.raises(RuntimeError, match="not attached; put it into the trainer's train_handlers"):
+    with pytest.raises(RuntimeError, match="not attached; add it to the trainer's train_handlers"):
         EarlyStop(training.evaluator, 1).state_dict()

@@ -6,7 +6,7 @@ from mtmedformer_monai.engines.handlers.history import read_history, write_json
 from tests.engines.tiny_training import build_training
 
 
-def test_one_entry_an_epoch(tmp_path):
+def test_one_entry_per_epoch(tmp_path):
     training, path = build_training(2), tmp_path / "out" / "history.json"
     history = History(str(path), training.evaluator)
     training.attach(history).run()
@@ -29,7 +29,7 @@ def test_best_is_the_first_of_equals_by_the_key_metric(tmp_path):
     assert history.best()["epoch"] == 3
 
 
-def test_undefined_figures_are_null_in_the_file(tmp_path):
+def test_undefined_metrics_are_null_in_the_file(tmp_path):
     path = tmp_path / "h.json"
     write_json(path, [{"epoch": 1, "train": {"loss": math.nan}, "validation": {"a": math.inf, "b": 1.5}}])
     assert "NaN" not in path.read_text()
@@ -46,6 +46,6 @@ def test_a_new_training_starts_a_new_history(tmp_path):
     assert [row["epoch"] for row in read_history(path)] == [1]
 
 
-def test_no_file_is_no_history(tmp_path):
+def test_a_missing_file_is_an_empty_history(tmp_path):
     assert read_history(tmp_path / "none.json") == []
     assert History(str(tmp_path / "none.json")).best() is None

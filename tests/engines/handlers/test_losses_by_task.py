@@ -32,7 +32,7 @@ def test_trainer_has_losses_and_learning_rate():
     assert metrics["learning_rate"] == training.trainer.optimizer.param_groups[0]["lr"] > 0
 
 
-def test_validation_measures_and_moves_nothing():
+def test_validation_changes_no_state():
     training = build_training(1, balance="fixed")
     before = {name: value.clone() for name, value in training.loss.state_dict().items()}
     training.evaluator.run()

@@ -1,4 +1,4 @@
-"""One store for all tests: making an SQLite store takes MLflow some seconds."""
+"""One store for all tests, because creating an SQLite store takes MLflow several seconds."""
 
 import hashlib
 
@@ -39,12 +39,12 @@ def train(store, experiment: str, max_epochs: int = 1, before=None, **options):
     return training, tracker
 
 
-def test_figures_of_both_engines_and_artifacts(store, tmp_path):
+def test_metrics_of_both_engines_and_artifacts(store, tmp_path):
     (tmp_path / "curves.png").write_bytes(b"picture")
     training, _ = train(
-        store, "figures", 2, artifacts=[str(tmp_path)], parameters={"seed": 3}, iteration_interval=1, run_name="one"
+        store, "metrics", 2, artifacts=[str(tmp_path)], parameters={"seed": 3}, iteration_interval=1, run_name="one"
     )
-    (run,) = runs(store, "figures")
+    (run,) = runs(store, "metrics")
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "one"
     assert run.data.params["seed"] == "3"
@@ -66,7 +66,7 @@ def test_each_training_has_a_run_of_its_own(store):
     assert sorted(run.info.status for run in runs(store, "own")) == ["FAILED", "FINISHED"]
 
 
-def test_resumed_training_goes_on_with_its_run(store):
+def test_a_resumed_training_continues_its_run(store):
     _, first = train(store, "resumed", parameters={"epochs": 1})
     train(
         store,
@@ -79,13 +79,13 @@ def test_resumed_training_goes_on_with_its_run(store):
     assert run.data.params["epochs"] == "1"
 
 
-def test_unknown_run_is_begun_anew(store):
+def test_an_unknown_run_is_replaced_by_a_new_one(store):
     state = {"run_name": "elsewhere", "run_id": "0" * 32}
     train(store, "moved", before=lambda _, tracker: tracker.load_state_dict(state))
     assert [run.info.run_name for run in runs(store, "moved")] == ["elsewhere"]
 
 
-def test_evaluator_by_itself(store):
+def test_an_evaluator_on_its_own(store):
     training = build_training(1)
     MLflowTracker(str(store), experiment_name="evaluation").attach(training.evaluator)
     training.evaluator.run()
@@ -111,7 +111,7 @@ def test_store_and_artifacts_lie_in_the_folder_whatever_its_name(tmp_path, monke
     assert [path.name for path in (folder / "mlruns").rglob("*") if path.is_file()] == ["curves [a]#1.png"]
 
 
-def test_tags_tell_what_ran(store, tmp_path):
+def test_tags_record_the_provenance(store, tmp_path):
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs/metadata.json").write_text('{"name": "Chest", "version": "1.2.3"}')
     train(store, "tags", tags={"kind": "training"}, bundle_root=str(tmp_path))
@@ -153,6 +153,6 @@ def test_evaluation_is_the_child_of_the_training_that_made_its_weights(store, tm
     assert found["evaluation of second"].data.tags["weights_sha256"] == digest
 
 
-def test_a_long_parameter_is_cut_where_mlflow_ends(store):
+def test_a_long_parameter_is_truncated_to_the_limit_of_mlflow(store):
     train(store, "long", parameters={"tasks": "x" * 7000})
     assert runs(store, "long")[0].data.params["tasks"] == "x" * 6000

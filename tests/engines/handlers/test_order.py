@@ -3,7 +3,7 @@ from ignite.engine import Engine, Events
 from mtmedformer_monai.engines.handlers.order import after_all
 
 
-def test_runs_behind_later_registered_handlers_in_every_run():
+def test_the_handler_runs_after_later_registered_ones_in_every_run():
     calls = []
     engine = Engine(lambda engine, batch: None)
     after_all(engine, Events.EPOCH_COMPLETED, lambda: calls.append("last"))

@@ -8,13 +8,13 @@ from mtmedformer_monai.engines.handlers.progress import duration
 from tests.engines.tiny_training import build_training
 
 
-def test_a_line_an_epoch(caplog, capsys):
+def test_one_line_per_epoch(caplog, capsys):
     training = build_training(2)
-    training.attach(Progress(training.evaluator, figures=("lung_dice",), bar=False))
+    training.attach(Progress(training.evaluator, metrics=("lung_dice",), bar=False))
     with caplog.at_level(logging.INFO, logger="mtmedformer_monai.engines.handlers.progress"):
         training.run()
     first, last = (r.getMessage() for r in caplog.records if r.name == "mtmedformer_monai.engines.handlers.progress")
-    pattern = r"epoch 1/2  loss -?\d+\.\d{3}  lung_dice \d\.\d{3}  mean_score \d\.\d{3}  \(.* an epoch, .* left\)"
+    pattern = r"epoch 1/2  loss -?\d+\.\d{3}  lung_dice \d\.\d{3}  mean_score \d\.\d{3}  \(.* per epoch, .* left\)"
     assert re.fullmatch(pattern, first)
     assert last.startswith("epoch 2/2")
     assert "left" not in last

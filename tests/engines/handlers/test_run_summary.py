@@ -8,15 +8,15 @@ from tests.engines.tiny_training import build_training
 
 
 def test_table_by_hand():
-    figures = {"lung_dice": 0.91234, "lung_box_ap": math.nan, "lung_box_froc": 0.5, "loss": 3.0, "mean_score": 0.7}
-    assert table(figures, ["lung", "lung_box"]).splitlines() == [
+    metrics = {"lung_dice": 0.91234, "lung_box_ap": math.nan, "lung_box_froc": 0.5, "loss": 3.0, "mean_score": 0.7}
+    assert table(metrics, ["lung", "lung_box"]).splitlines() == [
         "  lung      dice 0.912",
         "  lung_box  ap -   froc 0.500",
         "            mean_score 0.700",
     ]
 
 
-def test_training_ends_with_the_best_epoch_s_figures(tmp_path, caplog):
+def test_training_ends_with_the_metrics_of_the_best_epoch(tmp_path, caplog):
     training = build_training(3)
     history = History(str(tmp_path / "history.json"), training.evaluator)
     (tmp_path / "mlruns").mkdir()
@@ -30,9 +30,9 @@ def test_training_ends_with_the_best_epoch_s_figures(tmp_path, caplog):
     assert content["mean_score"] == max(scores)
     assert content["epoch"] == scores.index(max(scores)) + 1
     assert "lung_dice" in content
-    assert f"Figures of epoch {content['epoch']}, the best:\n  lung" in caplog.text
+    assert f"Metrics of epoch {content['epoch']}, the best:\n  lung" in caplog.text
     assert str(tmp_path / "curves.png") in caplog.text
-    assert "copy.png" not in caplog.text  # what MLflow keeps is no second picture
+    assert "copy.png" not in caplog.text  # copies made by MLflow are not listed
 
 
 def test_evaluation_ends_with_its_own(tmp_path):

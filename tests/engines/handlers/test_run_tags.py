@@ -9,7 +9,7 @@ from mtmedformer_monai.engines.handlers.run_tags import run_tags
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A repository with one commit, in which the package seems to lie."""
+    """A repository with one commit that appears to contain the package."""
     (tmp_path / "package").mkdir()
     source = tmp_path / "package/__init__.py"
     source.write_text("x = 1\n")
@@ -28,7 +28,7 @@ def test_commit_of_a_checkout_and_whether_it_was_changed(checkout):
     assert run_tags()["git_commit"] == f"{commit}-dirty"
 
 
-def test_a_wheel_has_its_version_alone(tmp_path, monkeypatch):
+def test_an_installed_wheel_has_only_its_version(tmp_path, monkeypatch):
     monkeypatch.setattr(module.mtmedformer_monai, "__file__", str(tmp_path / "site/mtmedformer_monai/__init__.py"))
     assert run_tags() == {"package_version": __version__}
 

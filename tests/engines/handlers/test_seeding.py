@@ -18,7 +18,7 @@ def engine(epoch: int, **options) -> SimpleNamespace:
 
 
 def draws(seed: int, epoch: int, **options) -> list[float]:
-    """What each source of randomness gives after seeding."""
+    """Returns numbers from each source of randomness after seeding."""
     here = engine(epoch, **options)
     SeedEachEpoch(seed)(here)
     batches = [float(batch.sum()) for batch in here.data_loader]
@@ -28,7 +28,7 @@ def draws(seed: int, epoch: int, **options) -> list[float]:
 @pytest.mark.parametrize(
     "options", [{}, {"num_workers": 1}, {"generator": torch.Generator()}], ids=["plain", "worker", "own generator"]
 )
-def test_epoch_and_seed_decide(options):
+def test_random_numbers_depend_on_epoch_and_seed(options):
     first = draws(1, 5, **options)
     draws(2, 9, **options)
     assert draws(1, 5, **options) == first
@@ -40,12 +40,12 @@ def test_processes_differ():
     assert len({epoch_seed(s, e, r) for s in range(3) for e in range(3) for r in range(3)}) == 27
 
 
-def test_kept_workers_are_refused():
+def test_persistent_workers_are_refused():
     here = engine(1, num_workers=1, persistent_workers=True)
     with pytest.raises(ValueError, match=r"persistent_workers=True.*set it to False"):
         SeedEachEpoch().attach(here)
 
 
-def test_negative_seed_is_named():
+def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="seed expects 0 or more, got -1"):
         SeedEachEpoch(-1)

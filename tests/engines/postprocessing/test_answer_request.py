@@ -22,8 +22,8 @@ def answer(path, labels, **request):
     "affine", [AXIAL, CORONAL, np.eye(4), CORONAL[[2, 1, 0, 3]]], ids=["axial", "coronal", "identity", "other"]
 )
 @pytest.mark.parametrize("shape", [(5, 3), (5, 3, 1)])
-def test_nifti_answer_lies_on_its_image(tmp_path, affine, shape):
-    """An image that is its own label map comes back voxel by voxel."""
+def test_a_nifti_response_is_aligned_with_its_image(tmp_path, affine, shape):
+    """An image that is its own label map is returned voxel by voxel."""
     voxels = np.arange(15, dtype=np.uint8).reshape(shape)
     nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "a.nii.gz")
     upright = read_nifti_values(tmp_path / "a.nii.gz")[0]
@@ -35,7 +35,7 @@ def test_nifti_answer_lies_on_its_image(tmp_path, affine, shape):
         np.testing.assert_allclose(item["image"].meta["original_affine"], affine, atol=1e-6)
 
 
-def test_pictures_are_answered_columns_first(tmp_path):
+def test_responses_to_pictures_have_columns_first(tmp_path):
     labels = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8)
     Image.fromarray(labels).save(tmp_path / "a.png")
     item = answer(tmp_path / "a.png", labels)
@@ -44,12 +44,12 @@ def test_pictures_are_answered_columns_first(tmp_path):
 
 
 @pytest.mark.parametrize(("asked", "expected"), [({}, ".png"), ({"result_extension": ".nrrd"}, ".nrrd")])
-def test_jpeg_is_answered_without_loss(tmp_path, asked, expected):
+def test_the_response_to_jpeg_is_lossless(tmp_path, asked, expected):
     labels = np.zeros((2, 3), dtype=np.uint8)
     Image.fromarray(labels).save(tmp_path / "a.jpg")
     assert answer(tmp_path / "a.jpg", labels, **asked)["result_extension"] == expected
 
 
-def test_items_of_no_request_stay():
+def test_items_outside_of_requests_are_unchanged():
     item = {"pred": torch.zeros(2, 3), "image": "a"}
     assert AnswerRequestd()(item) == item

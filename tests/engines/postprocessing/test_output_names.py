@@ -1,4 +1,4 @@
-"""No two sources share a name, whatever they are called, in one run or over several."""
+"""No two sources share a name, within a run and across runs."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def make(folder, paths=()):
 
 
 def named(folder, paths):
-    """The names in the order of the paths, each written as a result is."""
+    """Returns the names in the order of the paths, writing a result for each."""
     names = make(folder, paths)
     found = [names.name(absolute(path), stem_of(path)) for path in paths]
     folder.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def test_files_of_a_run_differ_also_where_case_and_unicode_form_do_not_count(tmp
     assert all("/" not in name and len(f"{name}_overlay.png.abcdefgh.partial".encode()) < 255 for name in found)
 
 
-def test_a_name_that_is_alone_is_the_sources_own(tmp_path):
+def test_a_unique_name_is_kept(tmp_path):
     assert named(tmp_path, ["/in/a/IM1.png", "/in/b/IM2.dcm"]) == ["IM1", "IM2"]
 
 
@@ -82,7 +82,7 @@ def test_a_later_run_leaves_other_results_and_overwrites_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["IM1.json", "IM1_labels.png"])
-def test_a_foreign_file_stays(tmp_path, name):
+def test_an_unrelated_file_is_not_overwritten(tmp_path, name):
     (tmp_path / name).write_text("not ours")
     assert named(tmp_path, ["/in/IM1.png"]) != ["IM1"]
     assert (tmp_path / name).read_text() == "not ours"

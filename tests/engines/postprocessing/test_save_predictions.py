@@ -1,4 +1,4 @@
-"""What is written of one image: traceable, and silent about the patient."""
+"""Result files of one image are traceable and contain no patient attributes."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ TASKS = [
 
 
 def predict(path):
-    """An item after postprocessing; its box leaves the image to the left."""
+    """Returns an item after postprocessing, whose box extends beyond the left edge of the image."""
     item = LoadRadiographd("image", rules=ChestRules())({"image": str(path)})
     height, width = item["image"].shape[1:]
     box = torch.tensor([[-156.0, 1.0, 4.0, 5.0, 2.0, 3.0, 4.0, 3.0]])
@@ -77,7 +77,7 @@ def test_boxes_stay_within_the_image(source, tmp_path):
     assert [found["box"] for found in report["findings"]["spot"]["boxes"]] == [[0.0, 1.0, 4.0, 5.0]]
 
 
-def test_a_run_without_weights_and_bundle_says_so(source, tmp_path):
+def test_a_run_without_weights_and_bundle_is_recorded_as_such(source, tmp_path):
     save(tmp_path / "out", [source], bundle_root=str(tmp_path / "none"), weights=str(tmp_path / "none.pt"))
     report = json.loads((tmp_path / "out/IM1.json").read_text())
     assert report["checkpoint"] is None
@@ -85,7 +85,7 @@ def test_a_run_without_weights_and_bundle_says_so(source, tmp_path):
     assert report["root"] == str(source.parent)
 
 
-def test_namesakes_are_kept_apart_in_one_run_and_over_several(tmp_path):
+def test_images_of_equal_names_get_different_files_within_and_across_runs(tmp_path):
     paths = []
     for number, name in enumerate(("a/IM1.png", "b/IM1.png", "IM1_2.png"), start=1):
         path = tmp_path / "in" / name
@@ -100,7 +100,7 @@ def test_namesakes_are_kept_apart_in_one_run_and_over_several(tmp_path):
         assert Image.open(tmp_path / f"out/{name}_labels.png").size[::-1] == tuple(report["size"])
 
 
-def test_the_picture_says_what_it_is_for(source, tmp_path, monkeypatch):
+def test_the_picture_shows_the_notice(source, tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
     said = []

@@ -14,9 +14,9 @@ FUSED = [
 ]
 
 
-def test_each_result_stands_where_it_belongs(tmp_path):
+def test_results_are_assigned_to_views_breasts_and_studies(tmp_path):
     image = torch.zeros(2, 4, 3, 3)
-    image[0, 1:] = torch.nan  # the first study has the right CC alone
+    image[0, 1:] = torch.nan  # the first study has only the right CC view
     chances = torch.arange(8.0)[:, None] / 10
     probs = {
         "pathology": torch.cat([1 - chances, chances], dim=1),
@@ -32,7 +32,7 @@ def test_each_result_stands_where_it_belongs(tmp_path):
     assert first["study"] == "1.2"
     assert list(first["views"]) == ["R_CC"]
     assert first["views"]["R_CC"]["file"] == "rcc.dcm"
-    assert list(first["breasts"]) == ["R"]  # nothing is said of the breast without a view
+    assert list(first["breasts"]) == ["R"]  # the breast without a view is omitted
     assert first["breasts"]["R"]["breast_pathology"]["probs"]["malignant"] == 0.1
     assert list(second["views"]) == ["R_CC", "R_MLO", "L_CC", "L_MLO"]
     assert second["views"]["L_MLO"]["findings"]["pathology"]["probs"]["malignant"] == 0.7
@@ -42,7 +42,7 @@ def test_each_result_stands_where_it_belongs(tmp_path):
 
 
 def infer(tmp_path, study, root, dataset=(), **options):
-    """One study with its right CC view, of a folder `root`."""
+    """Saves a study that has only its right CC view, from a folder `root`."""
     image = torch.full((1, 4, 3, 3), torch.nan)
     image[:, 0] = 0.0
     probs = {
@@ -72,7 +72,7 @@ def test_views_and_weights_are_traced(tmp_path):
     assert set(report["versions"]) == {"mtmedformer_monai", "monai", "torch"}
 
 
-def test_processes_agree_on_numbers_and_runs_leave_one_another_alone(tmp_path):
+def test_processes_agree_on_numbers_and_runs_do_not_overwrite_each_other(tmp_path):
     infer(tmp_path, "1.2.4", tmp_path / "in", dataset=["1.2.3", "1.2.4"])  # the second process of two
     infer(tmp_path, "1.2.3", tmp_path / "in", dataset=["1.2.3", "1.2.4"])
     infer(tmp_path, "9.9", tmp_path / "other", dataset=["9.9"])

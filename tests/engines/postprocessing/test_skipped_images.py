@@ -1,4 +1,4 @@
-"""Inference writes nothing for an image that could not be read."""
+"""Inference writes no results for unreadable images."""
 
 import logging
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from monai.data import MetaTensor
 from mtmedformer_monai.engines import SavePredictions
 
 
-def test_a_placeholder_is_not_written(tmp_path, caplog):
+def test_placeholders_are_not_written(tmp_path, caplog):
     image = MetaTensor(torch.zeros(1, 4, 4), meta={"filename_or_obj": ""})
     item = {"image": image, "pred": torch.zeros(4, 4), "probs": {}, "result": {}}
     with caplog.at_level(logging.INFO):

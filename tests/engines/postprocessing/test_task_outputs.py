@@ -1,4 +1,4 @@
-"""From raw outputs to readings, on values that can be checked by hand."""
+"""Conversion of raw outputs to findings, with values computed by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_item():
     return {"pred": {"lung": lung, "opacity": opacity, "finding": torch.tensor([0.0])}}
 
 
-def test_activation_gives_probabilities_and_leaves_the_item_alone():
+def test_activation_returns_probabilities_and_does_not_change_the_item():
     item = make_item()
     probs = ActivateTasksd(TASKS)(item)["pred"]
     assert probs["finding"].tolist() == [0.5, 0.5]
@@ -52,6 +52,6 @@ def test_label_map_numbers_structures_from_1_with_later_ones_on_top():
     assert label_names(TASKS) == ["background", "left", "right", "opacity"]
 
 
-def test_label_map_without_segmentation_names_the_remedy():
-    with pytest.raises(ValueError, match="leave LabelMapd out"):
+def test_a_label_map_without_segmentation_is_refused():
+    with pytest.raises(ValueError, match="remove LabelMapd from the config"):
         LabelMapd(TASKS[2:])({"pred": {"finding": torch.tensor([0.5, 0.5])}})

@@ -145,7 +145,7 @@ def test_goes_on_exactly_from_a_state():
     assert traffic[0].bytes == traffic[1].bytes
 
 
-def test_refuses_what_does_not_fit():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="unify_every expects 1 round or more, got 0"):
         FeSTA(plain(), settings(), unify_every=0)
     with pytest.raises(KeyError, match="no site 'c'"):

@@ -84,7 +84,7 @@ def test_goes_on_exactly_from_a_state():
     assert largest_change(straight.network("a"), resumed.network("a")) == 0.0
 
 
-def test_refuses_what_does_not_fit():
+def test_invalid_arguments_are_refused():
     with pytest.raises(TypeError, match="one width, which HierarchicalTransformer doesn't have; choose a PlainViT"):
         FeSViBS(hierarchical(), settings())
     with pytest.raises(ValueError, match=r"first and last out of 1 to 2, got \(1, 3\)"):

@@ -92,7 +92,7 @@ def test_goes_on_exactly_from_a_state(rounds):
     assert largest_change(straight.network("a"), resumed.network("a")) == 0.0
 
 
-def test_refuses_what_does_not_fit():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ValueError, match="pretraining_rounds expects 1 or more, got 0"):
         TaskAgnostic(hierarchical(), settings(), 0)
     with pytest.raises(ValueError, match="adapt expects one of frozen, norms, all, got 'half'"):

@@ -51,6 +51,6 @@ def test_background_is_not_hidden():
     [({"patch": 0}, "patch expects a side"), ({"ratio": 1.0}, "ratio expects a fraction")],
     ids=["patch", "ratio"],
 )
-def test_invalid_arguments_are_named(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         HidePatchesd(**arguments)
