@@ -40,7 +40,7 @@ NOISE = 0.05
 
 
 @dataclass
-class Figures:
+class Measurements:
     """Of one network, a value a seed."""
 
     parameters: int = 0
@@ -65,9 +65,9 @@ def noisy(state: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def measure(make_encoder: Callable[[], nn.Module], seeds: int) -> Figures:
+def measure(make_encoder: Callable[[], nn.Module], seeds: int) -> Measurements:
     """Aligns copies of one network a seed."""
-    figures = Figures()
+    figures = Measurements()
     for seed in range(seeds):
         torch.manual_seed(seed)
         network = MTMedFormer(make_encoder(), chest_tasks())
@@ -85,7 +85,7 @@ def measure(make_encoder: Callable[[], nn.Module], seeds: int) -> Figures:
     return figures
 
 
-def row(name: str, figures: Figures, seeds: int) -> str:
+def row(name: str, figures: Measurements, seeds: int) -> str:
     still, scrambled = statistics.median(figures.still), statistics.median(figures.scrambled)
     return (
         f"| {name} | {figures.parameters / 1e6:.1f} M | {figures.groups} | {still:.2f} | {seeds - figures.moved} of "

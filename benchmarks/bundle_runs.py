@@ -14,7 +14,7 @@ BUNDLES = Path(__file__).parents[1] / "bundles"
 CHEST = BUNDLES / "chest_xray_multitask"
 MAMMOGRAPHY = BUNDLES / "mammography_multitask"
 
-Figures = dict[str, float | None]
+Metrics = dict[str, float | None]
 
 
 def make_workflow(bundle: Path, configs: list[str], overrides: dict[str, Any]) -> ConfigWorkflow:
@@ -37,7 +37,7 @@ def make_workflow(bundle: Path, configs: list[str], overrides: dict[str, Any]) -
     return workflow
 
 
-def evaluate(bundle: Path, configs: list[str], overrides: dict[str, Any], folder: Path) -> Figures:
+def evaluate(bundle: Path, configs: list[str], overrides: dict[str, Any], folder: Path) -> Metrics:
     """Evaluates a trained bundle on its test list; its figures.
 
     Args:
@@ -47,7 +47,7 @@ def evaluate(bundle: Path, configs: list[str], overrides: dict[str, Any], folder
         folder: where the evaluation's files go.
     """
     make_workflow(bundle, [*configs, "evaluate"], overrides | {"evaluation_dir": str(folder)}).run()
-    figures: Figures = json.loads((folder / "metrics.json").read_text())
+    figures: Metrics = json.loads((folder / "metrics.json").read_text())
     return figures
 
 

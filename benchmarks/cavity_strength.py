@@ -1,6 +1,6 @@
 """How strong the cavity term is at PVI clients, beside their own gradients.
 
-    python benchmarks/cavity_strength.py FOLDER/pvi --step 0.005
+    python benchmarks/cavity_strength.py FOLDER/bayesian --step 0.005
 
 Reads the last round of a simulated federation with PVI and prints, by client and part of the network, medians over the
 weights, of the mean loss over images: the root mean square gradient of an image; the cavity's gradient at the global

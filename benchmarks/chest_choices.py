@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from bundle_runs import CHEST, evaluate, make_workflow, spread
 
-FIGURES = ("lung_dice", "opacity_dice", "opacity_box_ap", "finding_auc", "pneumonia_type_auc", "mean_score")
+METRICS = ("lung_dice", "opacity_dice", "opacity_box_ap", "finding_auc", "pneumonia_type_auc", "mean_score")
 
 ENCODERS = "mtmedformer_monai.networks"
 CHOICES: dict[str, dict[str, dict[str, Any]]] = {
@@ -65,7 +65,7 @@ def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> di
         make_workflow(CHEST, ["train"], common | overrides).run()
         seconds = time.process_time() - started
         figures = evaluate(CHEST, ["train"], common | overrides, Path(folder, "evaluation"))
-    return {name: figures.get(name) or float("nan") for name in FIGURES} | {"seconds": seconds}
+    return {name: figures.get(name) or float("nan") for name in METRICS} | {"seconds": seconds}
 
 
 def main() -> None:
@@ -86,9 +86,9 @@ def main() -> None:
             results[name].append(run(overrides, options, seed))
             print(f"seed {seed}, {name}: {results[name][-1]}", flush=True)
     print(f"\n{options.size} px, {options.epochs} epochs, {options.seeds} seeds\n")
-    print(f"| {options.kind} | {' | '.join(FIGURES)} | CPU s |\n|{' --- |' * (len(FIGURES) + 2)}")
+    print(f"| {options.kind} | {' | '.join(METRICS)} | CPU s |\n|{' --- |' * (len(METRICS) + 2)}")
     for name, runs in results.items():
-        cells = [spread([run[figure] for run in runs]) for figure in FIGURES]
+        cells = [spread([run[figure] for run in runs]) for figure in METRICS]
         print(f"| {name} | {' | '.join(cells)} | {statistics.median(run['seconds'] for run in runs):.0f} |")
 
 

@@ -45,7 +45,7 @@ COARSE = 8
 """Gray levels are fitted in steps of 1/128; with cleaning, which costs more, in steps of 1/16."""
 
 TASKS = [SegmentationTask("lung", ["lung"]), SegmentationTask("opacity", ["opacity"], batch_dice=True)]
-FIGURES = ("lung", "opacity", "opacity, pooled")
+METRICS = ("lung", "opacity", "opacity, pooled")
 Masks = NDArray[np.bool_]
 Section = tuple[Tensor, dict[str, Tensor]]
 Predictions = dict[str, Tensor]
@@ -254,7 +254,7 @@ def main() -> None:
         print(
             f"seed {seed}: { {name: [round(value, 3) for value in row] for name, row in runs[-1].items()} }", flush=True
         )
-    print(f"\n| {options.seeds} seeds, Dice | {' | '.join(FIGURES)} |\n| --- |{' --- |' * len(FIGURES)}")
+    print(f"\n| {options.seeds} seeds, Dice | {' | '.join(METRICS)} |\n| --- |{' --- |' * len(METRICS)}")
     for name in runs[0]:
         columns = zip(*(figures[name] for figures in runs), strict=True)
         cells = [spread(column) for column in columns]

@@ -1,6 +1,6 @@
 """Strategies of federation beside one another, on a generated cohort at heterogeneous sites.
 
-    python benchmarks/federation.py --output FOLDER --seeds 3 --ways pvi fedavg local pooled
+    python benchmarks/federation.py --output FOLDER --seeds 3 --methods bayesian fedavg local pooled
 
 Each way starts from the same weights and trains equally many epochs at its sites. Prints a Markdown table of test
 figures: mean and standard deviation over seeds of cohort, deal and training. `pooled` is one site with all images, a
@@ -15,20 +15,20 @@ import logging
 import time
 from pathlib import Path
 
-from bundle_runs import CHEST, Figures, spread
+from bundle_runs import CHEST, Metrics, spread
 
 from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.simulation import SimulationSettings, simulate
-from mtmedformer_monai.federated.simulation.bundle_parts import primary_figures
+from mtmedformer_monai.federated.simulation.bundle_parts import primary_metrics
 
-WAYS = ["pvi", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
+METHODS = ["bayesian", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
 
 
 def main() -> None:
     """Simulates over seeds, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--ways", nargs="+", default=WAYS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0, help="settings are chosen on other seeds")
     parser.add_argument("--partition", default="site", choices=("iid", "site", "labels", "tasks"))
@@ -41,10 +41,10 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     logging.getLogger("monai").setLevel(logging.ERROR)
-    columns = [*primary_figures(CHEST), "mean_score"]
-    results: dict[str, list[Figures]] = {way: [] for way in options.ways}
+    columns = [*primary_metrics(CHEST), "mean_score"]
+    results: dict[str, list[Metrics]] = {way: [] for way in options.methods}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for way in options.ways:
+        for way in options.methods:
             results[way].append(run(way, seed, options))
     print(
         f"\n{options.seeds} seeds, {options.rounds} rounds of {options.local_epochs} epochs, "
@@ -55,12 +55,12 @@ def main() -> None:
         print(f"| {way} | {' | '.join(spread([run.get(name) for run in found]) for name in columns)} |")
 
 
-def run(way: str, seed: int, options: argparse.Namespace) -> Figures:
+def run(way: str, seed: int, options: argparse.Namespace) -> Metrics:
     """One way on one seed, or what is on disk of it."""
     folder = options.output / f"seed_{seed}"
     path = folder / f"{way}.json"
     if path.is_file():
-        found: Figures = json.loads(path.read_text())
+        found: Metrics = json.loads(path.read_text())
         return found
     name, _, pairs = way.partition(":")
     settings = SimulationSettings(
@@ -69,7 +69,7 @@ def run(way: str, seed: int, options: argparse.Namespace) -> Figures:
         num_rounds=options.rounds,
         local_epochs=options.local_epochs,
         strategy=name,
-        strategy_settings=parse_pairs(pairs.split(",") if pairs else [], "--ways"),
+        strategy_settings=parse_pairs(pairs.split(",") if pairs else [], "--methods"),
         partition=options.partition,
         patients=options.patients,
         image_size=options.image_size,

@@ -28,14 +28,14 @@ from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.visualization.palette import color_of, new_figure, save_figure
 
-WAYS = {"pvi": {}, "pvi, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
+METHODS = {"bayesian": {}, "bayesian, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
 
 
 def main() -> None:
     """Runs all ways over seeds; prints the table, and draws it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--local-epochs", type=int, default=4)
@@ -45,9 +45,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.disable(logging.INFO)
-    lengths: dict[str, list[list[float]]] = {way: [] for way in options.ways}
+    lengths: dict[str, list[list[float]]] = {way: [] for way in options.methods}
     for seed in range(options.seeds):
-        for way in options.ways:
+        for way in options.methods:
             lengths[way].append(run(way, seed, options))
             print(f"seed {seed}, {way}: {[round(value, 4) for value in lengths[way][-1]]}", flush=True)
     shown = sorted({0, options.rounds // 4, options.rounds // 2, 3 * options.rounds // 4, options.rounds})
@@ -79,12 +79,12 @@ def run(way: str, seed: int, options: argparse.Namespace) -> list[float]:
     for site, path in prepare_data(settings).sites.items():
         own = {"datalist": str(path), "output_dir": str(settings.output / way / site)}
         client = BayesianMonaiAlgo(
-            str(CHEST), name, options.local_epochs, settings=WAYS[way], train_kwargs={**plain, **own}
+            str(CHEST), name, options.local_epochs, settings=METHODS[way], train_kwargs={**plain, **own}
         )
         client.initialize({"fl_client_name": site})
         clients.append(client)
     start = initial_weights(CHEST, plain, seed)
-    strategy = make_strategy(name, **WAYS[way])
+    strategy = make_strategy(name, **METHODS[way])
     server = Aggregator(strategy, start)
     for index, client in enumerate(clients):
         server.add_initial_losses(client.measure_losses(server.broadcast()), str(index))

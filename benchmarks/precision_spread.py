@@ -1,6 +1,6 @@
 """What PVI clients hold of a network: squared gradients by part and site, and the shares that follow from them.
 
-    python benchmarks/precision_spread.py FOLDER/pvi
+    python benchmarks/precision_spread.py FOLDER/bayesian
 
 Reads the sites' memories of a simulated federation with PVI (`mtmedformer federate simulate`, or
 `benchmarks/federation.py`) and prints two Markdown tables: quantiles of the mean squared gradient of an image, over the
@@ -56,7 +56,7 @@ def read_squares(site: Path) -> dict[str, Tensor]:
 
 def last_memory(site: Path) -> dict[str, Any]:
     """What a site remembers after its last round."""
-    rounds = sorted(site.glob("round_*/site.pt"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
+    rounds = sorted(site.glob("round_*/client.pt"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
     if not rounds:
         raise SystemExit(f"{site} holds no memory of a site; name the folder of one simulated federation.")
     memory: dict[str, Any] = load_checkpoint(rounds[-1])

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 import torch
-from bundle_runs import CHEST, Figures, evaluate, make_workflow, read_tasks, spread
+from bundle_runs import CHEST, Metrics, evaluate, make_workflow, read_tasks, spread
 
 from mtmedformer_monai.data import convert_dataset, join_datalists
 
 SETS = {"kermany": "kermany", "nih": "nih_chestxray14", "v7": "v7_lungs"}
 ALL = "all together"
-FIGURES = (
+METRICS = (
     "lung_dice",
     "lung_hausdorff95",
     "opacity_box_ap",
@@ -54,13 +54,13 @@ def main() -> None:
     lists[ALL] = join_datalists(dict(lists), options.output / "data/all.json")
     runs = [_run(seed, lists, options) for seed in range(options.seeds)]
     print(f"\n{options.seeds} seeds, {options.size} px, {options.epochs} epochs\n")
-    print(f"| test split of | {' | '.join(FIGURES)} |\n|{' --- |' * (len(FIGURES) + 1)}")
+    print(f"| test split of | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
     for name in lists:
-        cells = [spread([run[name].get(figure) for run in runs]) for figure in FIGURES]
+        cells = [spread([run[name].get(figure) for run in runs]) for figure in METRICS]
         print(f"| {name} | {' | '.join(cells)} |")
 
 
-def _run(seed: int, lists: dict[str, Path], options: argparse.Namespace) -> dict[str, Figures]:
+def _run(seed: int, lists: dict[str, Path], options: argparse.Namespace) -> dict[str, Metrics]:
     """One training on all sets, and its figures on each set's test split."""
     folder = options.output / f"seed_{seed}"
     common = {

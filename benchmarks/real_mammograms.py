@@ -1,6 +1,6 @@
 """Cross-validates the mammography bundle on mini-MIAS, by woman, and measures what helps where images are few.
 
-    python benchmarks/real_mammograms.py --mias FOLDER --output FOLDER --ways scratch pretrained
+    python benchmarks/real_mammograms.py --mias FOLDER --output FOLDER --methods scratch pretrained
 
 All four tasks; density by the set's own three classes. The ways, each trained and tested on the same folds:
 - `scratch`: the bundle's configuration, random weights;
@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from bundle_runs import MAMMOGRAPHY, Figures, evaluate, make_workflow, read_tasks, spread
+from bundle_runs import MAMMOGRAPHY, Metrics, evaluate, make_workflow, read_tasks, spread
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mtmedformer_monai.data import convert_dataset, load_datalist, save_datalist
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
-FIGURES = (
+METRICS = (
     "lesion_dice",
     "lesion_box_ap",
     "lesion_box_froc",
@@ -39,7 +39,7 @@ FIGURES = (
     "mias_density_accuracy",
     "mias_density_kappa",
 )
-WAYS = ("scratch", "pretrained", "synthetic", "both")
+METHODS = ("scratch", "pretrained", "synthetic", "both")
 DENSITY = {
     "_target_": "mtmedformer_monai.tasks.ClassificationTask",
     "name": "mias_density",
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mias", type=Path, required=True, help="folder of mini-MIAS")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=[192, 128])
     parser.add_argument("--epochs", type=int, default=30)
@@ -66,15 +66,15 @@ def main() -> None:
     logging.disable(logging.INFO)
     path = convert_dataset("mini_mias", options.mias, options.output / "mias.json")
     items = [item for section in ("training", "validation", "test") for item in load_datalist(path, section)]
-    results: dict[str, list[Figures]] = {way: [] for way in options.ways}
+    results: dict[str, list[Metrics]] = {way: [] for way in options.methods}
     for fold, sections in enumerate(make_folds(items, options.folds)):
-        for way in options.ways:
+        for way in options.methods:
             results[way].append(run(way, sections, options.output / way / f"fold_{fold}", options))
             print(f"fold {fold}, {way}: {results[way][-1]}", flush=True)
     print(f"\n{options.folds} folds, {options.size} px, {options.epochs} epochs\n")
-    print(f"| | {' | '.join(FIGURES)} |\n|{' --- |' * (len(FIGURES) + 1)}")
+    print(f"| | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
     for way, runs in results.items():
-        print(f"| {way} | {' | '.join(spread([run.get(name) for run in runs]) for name in FIGURES)} |")
+        print(f"| {way} | {' | '.join(spread([run.get(name) for run in runs]) for name in METRICS)} |")
 
 
 def make_folds(items: Items, folds: int) -> list[dict[str, Items]]:
@@ -95,11 +95,11 @@ def _sections(items: Items, groups: Sequence[str], classes: Sequence[str], kept:
     }
 
 
-def run(way: str, sections: dict[str, Items], folder: Path, options: argparse.Namespace) -> Figures:
+def run(way: str, sections: dict[str, Items], folder: Path, options: argparse.Namespace) -> Metrics:
     """One fold of one way, to its figures on the fold's test images."""
     metrics = folder / "evaluation/metrics.json"
     if metrics.is_file():
-        figures: Figures = json.loads(metrics.read_text())
+        figures: Metrics = json.loads(metrics.read_text())
         return figures
     settings = _settings(folder, options)
     synthetic = _synthetic(options) if way != "scratch" else []

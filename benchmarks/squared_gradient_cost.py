@@ -17,15 +17,15 @@ from monai.data import DataLoader
 from monai.engines import SupervisedTrainer
 
 from mtmedformer_monai.engines import ClipGradients, PrepareMultiTaskBatch
+from mtmedformer_monai.federated.client.local_training import LocalTrainingHandler
 from mtmedformer_monai.federated.client.ownership import own
-from mtmedformer_monai.federated.client.site_training import SiteTraining
-from mtmedformer_monai.federated.strategies.fedavg import AveragingSite
+from mtmedformer_monai.federated.strategies.fedavg import AveragingClient
 from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 
 
-class WithSquares(AveragingSite):
+class WithSquares(AveragingClient):
     """Federated averaging that estimates squared gradients, and does no more."""
 
     needs_squared_gradient = True
@@ -52,7 +52,7 @@ class Images(torch.utils.data.Dataset):
         return {"image": image, "lung": mask, "opacity": mask, "opacity_box": boxes, "finding": torch.tensor(1.0)}
 
 
-def make_trainer(settings: argparse.Namespace, rule: AveragingSite) -> SupervisedTrainer:
+def make_trainer(settings: argparse.Namespace, rule: AveragingClient) -> SupervisedTrainer:
     torch.manual_seed(0)
     tasks = [
         SegmentationTask("lung", ["lung"]),
@@ -72,7 +72,7 @@ def make_trainer(settings: argparse.Namespace, rule: AveragingSite) -> Supervise
         train_handlers=[ClipGradients(5.0)],
         decollate=False,
     )
-    SiteTraining(rule, own(trainer)).attach(trainer)
+    LocalTrainingHandler(rule, own(trainer)).attach(trainer)
     return trainer
 
 
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=12)
     settings = parser.parse_args()
-    trainers = {"plain": make_trainer(settings, AveragingSite()), "squares": make_trainer(settings, WithSquares())}
+    trainers = {"plain": make_trainer(settings, AveragingClient()), "squares": make_trainer(settings, WithSquares())}
     batch = next(iter(trainers["plain"].data_loader))
     for trainer in trainers.values():
         trainer.run()  # warms up, and starts the handlers

@@ -54,7 +54,7 @@ SCALES = {
     "sampled, curvature alone": PrecisionScale(0.0, 1.0),
 }
 CLASSES, MASKS = ("finding", "pneumonia_type"), ("lung", "opacity")
-FIGURES = ("risk", "nll", "brier", "ece", "aurc", "aurc_excess")
+METRICS = ("risk", "nll", "brier", "ece", "aurc", "aurc_excess")
 Batches = list[tuple[Tensor, dict[str, Tensor]]]
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
 Row = dict[str, float]
@@ -201,9 +201,9 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, dict[str, Row]]:
 
 def print_table(task: str, results: list[dict[str, dict[str, Row]]]) -> None:
     cases = np.mean([result["plain"][task]["cases"] for result in results])
-    print(f"\n| {task} ({cases:.0f} cases) | {' | '.join(FIGURES)} |\n|{' --- |' * (len(FIGURES) + 1)}")
+    print(f"\n| {task} ({cases:.0f} cases) | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
     for method in results[0]:
-        cells = [spread([result[method][task][figure] for result in results]) for figure in FIGURES]
+        cells = [spread([result[method][task][figure] for result in results]) for figure in METRICS]
         print(f"| {method} | {' | '.join(cells)} |")
 
 

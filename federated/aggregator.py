@@ -22,7 +22,7 @@ from torch import Tensor
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.loss_scales import LossScales
-from .client.plain_sites import PlainSites
+from .client.plain_clients import PlainClients
 from .exchange import ROUND, round_of, to_exchange, to_message, whole_number
 from .strategy import Strategy, Weights
 
@@ -38,16 +38,16 @@ class Aggregator:
 
     Attributes:
         round: rounds that are closed.
-        sites: that have sent in this round.
+        clients: that have sent in this round.
     """
 
     def __init__(self, strategy: Strategy, weights: Mapping[str, Tensor], plain_precision: float = 1.0) -> None:
         self._server = strategy.server(weights)
         self._scales = LossScales()
-        self._plain = PlainSites(plain_precision, strategy.sends_changes)
+        self._plain = PlainClients(plain_precision, strategy.sends_changes)
         self._measured: list[str] = []
         self.round = 0
-        self.sites: list[str] = []
+        self.clients: list[str] = []
 
     def broadcast(self) -> ExchangeObject:
         """What sites receive."""
@@ -57,23 +57,23 @@ class Aggregator:
         """The weights under their plain names, for stock `MonaiAlgo` clients."""
         return to_exchange(self.weights(), {ROUND: self.round})
 
-    def add_initial_losses(self, exchange: ExchangeObject, site: str) -> None:
+    def add_initial_losses(self, exchange: ExchangeObject, client: str) -> None:
         """Adds what a site measured before the first round; see `BayesianMonaiAlgo.measure_losses`.
 
         Args:
             exchange: of `measure_losses`.
-            site: its name; tells a site that sends twice.
+            client: its name; tells a site that sends twice.
 
         Raises:
             ValueError: the site has sent its losses already.
         """
-        if site in self._measured:
-            raise ValueError(f"site {site!r} has sent its initial losses already; they are measured once.")
+        if client in self._measured:
+            raise ValueError(f"client {client!r} has sent its initial losses already; they are measured once.")
         if exchange.weights:
             self._scales.add(to_message(exchange))
-        self._measured.append(site)
+        self._measured.append(client)
 
-    def add(self, exchange: ExchangeObject, site: str) -> None:
+    def add(self, exchange: ExchangeObject, client: str) -> None:
         """Adds what a site sends, whole or not at all.
 
         A plain `MonaiAlgo` client sends weights, or their difference to the broadcast ones. It counts as a Gaussian
@@ -84,7 +84,7 @@ class Aggregator:
 
         Args:
             exchange: of `get_weights`.
-            site: its name; tells a site that sends twice.
+            client: its name; tells a site that sends twice.
 
         Raises:
             ValueError: the site has sent in this round, or sends what belongs to another one; or numbers that are not
@@ -92,23 +92,23 @@ class Aggregator:
             KeyError: a tensor that the federation doesn't have.
             TypeError: something that is neither a tensor nor a number.
         """
-        self._check(exchange, site)
+        self._check(exchange, client)
         message = to_message(exchange)
-        plain = PlainSites.is_plain(message)
+        plain = PlainClients.is_plain(message)
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
-            images = _images_of(exchange, site)
-            message = self._plain.terms(site, message, self.weights() if is_difference else None, images)
+            images = _images_of(exchange, client)
+            message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
         self._server.add(message)
         if plain:
-            self._plain.accept(site)
-        self.sites.append(site)
+            self._plain.accept(client)
+        self.clients.append(client)
 
     def close_round(self) -> None:
         """Makes the next global weights."""
         self._server.close_round()
         self.round += 1
-        self.sites = []
+        self.clients = []
 
     def weights(self) -> Weights:
         """The global weights."""
@@ -117,7 +117,7 @@ class Aggregator:
     def state_dict(self) -> dict[str, Any]:
         """All that the server knows, also in the middle of a round."""
         plain = self._plain.state_dict()
-        own = {"round": self.round, "sites": list(self.sites), "scales": dict(self._scales.total), "plain": plain}
+        own = {"round": self.round, "clients": list(self.clients), "scales": dict(self._scales.total), "plain": plain}
         return {**own, "measured": list(self._measured), "server": self._server.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -125,7 +125,7 @@ class Aggregator:
         self._server.load_state_dict(state["server"])
         self._plain.load_state_dict(state["plain"])
         self._scales.total, self._measured = dict(state["scales"]), list(state["measured"])
-        self.round, self.sites = int(state["round"]), list(state["sites"])
+        self.round, self.clients = int(state["round"]), list(state["clients"])
 
     def save(self, path: str | Path) -> None:
         """Writes the state, atomically."""
@@ -135,20 +135,20 @@ class Aggregator:
         """Goes on from what `save` wrote."""
         self.load_state_dict(load_checkpoint(path))
 
-    def _check(self, exchange: ExchangeObject, site: str) -> None:
-        if site in self.sites:
-            raise ValueError(f"site {site!r} has sent in round {self.round} already; each site sends once a round.")
+    def _check(self, exchange: ExchangeObject, client: str) -> None:
+        if client in self.clients:
+            raise ValueError(f"client {client!r} has sent in round {self.round} already; each site sends once a round.")
         number = round_of(exchange)
         if number is not None and number != self.round:
             raise ValueError(
-                f"site {site!r} sends for round {number}, but round {self.round} is open; train it on the newest "
+                f"client {client!r} sends for round {number}, but round {self.round} is open; train it on the newest "
                 "broadcast, or restore it from the checkpoint of this round."
             )
 
 
-def _images_of(exchange: ExchangeObject, site: str) -> int:
+def _images_of(exchange: ExchangeObject, client: str) -> int:
     """Images of a plain client; 1 where it doesn't tell."""
     images = whole_number(exchange, FlStatistics.DATA_COUNT)
     if images is not None and images < 1:
-        raise ValueError(f"site {site!r} expects a data_count of 1 image or more, got {images}.")
+        raise ValueError(f"client {client!r} expects a data_count of 1 image or more, got {images}.")
     return 1 if images is None else images

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 STRATEGIES: Final = {
-    "pvi": ("pvi.strategy", "PVI"),
+    "bayesian": ("pvi.strategy", "PVI"),
     "fedavg": ("strategies.fedavg", "FedAvg"),
     "fedprox": ("strategies.fedprox", "FedProx"),
     "fedbn": ("strategies.fedbn", "FedBN"),

@@ -77,7 +77,7 @@ class LocalTraining:
     learning_rate: float = 0.0
 
 
-class SiteRule(ABC):
+class ClientRule(ABC):
     """A site's side, with its memory from round to round. Called in the order of its methods."""
 
     needs_squared_gradient: bool = False
@@ -169,7 +169,7 @@ class Strategy(ABC):
         >>> import torch
         >>> from mtmedformer_monai.federated.strategies import FedAvg
         >>> strategy = FedAvg()
-        >>> server, site = strategy.server({"w": torch.zeros(1)}), strategy.site()
+        >>> server, site = strategy.server({"w": torch.zeros(1)}), strategy.client()
         >>> start = site.receive(server.broadcast())
         >>> server.add(site.send(LocalTraining({"w": start["w"] + 3.0}, {"w": 10})))
         >>> server.close_round()
@@ -181,7 +181,7 @@ class Strategy(ABC):
     """Whether sites send the change of what they sent before, which stays with the server while a site is silent."""
 
     @abstractmethod
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site's side, new.
 
         Args:

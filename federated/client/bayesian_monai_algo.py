@@ -20,23 +20,23 @@ from torch import Tensor
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND, round_of, to_exchange, to_message
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, Strategy, TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy, TensorKind, Weights, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
+from .client_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
+from .client_options import ClientOptions
+from .local_training import LocalTrainingHandler
 from .loss_scales import fix_initial_losses, measure_initial_losses, split_initial_losses
 from .own_weights import groups_of, join_with_own_weights
 from .ownership import own
 from .personal import personal_weights
-from .site_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
-from .site_options import SiteOptions
-from .site_training import SiteTraining
 
 _logger = logging.getLogger(__name__)
 
 OVERLAY = "configs/federated.json"
 """What a bundle's training needs otherwise in a federation; used where the bundle has it."""
 
-MEMORY = "site.pt"
+MEMORY = "client.pt"
 """File of a site's memory."""
 
 
@@ -49,7 +49,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         bundle_root: of a bundle whose trainer is a SupervisedTrainer.
         strategy: the same as the server's, or its name.
         local_epochs: in a round.
-        options: `SiteOptions`, or their values by name.
+        options: `ClientOptions`, or their values by name.
         settings: of a strategy that is given by name.
         config_train_filename: default train.json, and federated.json where the bundle has it.
         config_evaluate_filename: of an evaluator of its own; default that of the training's config.
@@ -65,7 +65,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         bundle_root: str,
         strategy: Strategy | str,
         local_epochs: int = 1,
-        options: SiteOptions | Mapping[str, Any] | None = None,
+        options: ClientOptions | Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         config_train_filename: str | list[str] = "default",
         config_evaluate_filename: str | list[str] | None = None,
@@ -76,7 +76,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         kwargs = {name: dict(monai.pop(name, None) or {}) for name in ("train_kwargs", "eval_kwargs")}
         super().__init__(bundle_root=str(bundle_root), local_epochs=local_epochs, **files, **kwargs, **monai)
         self.strategy = strategy
-        self.options = options if isinstance(options, SiteOptions) else SiteOptions(**(options or {}))
+        self.options = options if isinstance(options, ClientOptions) else ClientOptions(**(options or {}))
         self.settings = dict(settings or {})
         self._trained_round: int | None = None
         self._joined = not self.options.start_weights
@@ -103,8 +103,8 @@ class BayesianMonaiAlgo(MonaiAlgo):
         seed_each_epoch(self.trainer, self.options.seed)
         self.ownership = own(self.trainer)
         self.rule = self._make_rule()
-        self._site_training = SiteTraining(self.rule, self.ownership)
-        self._site_training.attach(self.trainer)
+        self._training_handler = LocalTrainingHandler(self.rule, self.ownership)
+        self._training_handler.attach(self.trainer)
 
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
         """Trains a round from the server's broadcast.
@@ -130,7 +130,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
             reset_optimizer(self.trainer)
         self._join(broadcast)
         if self._run():
-            self._message = self._send(self._site_training.finish())
+            self._message = self._send(self._training_handler.finish())
             self._trained_round = number
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
@@ -230,13 +230,13 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self.rule.load_state_dict(state["rule"])
         self._trained_round, self._joined, self._message = state["trained_round"], state["joined"], None
 
-    def _make_rule(self) -> SiteRule:
+    def _make_rule(self) -> ClientRule:
         strategy = self.strategy
         if isinstance(strategy, str):
             from mtmedformer_monai.federated.strategies import make_strategy
 
             strategy = make_strategy(strategy, **self.settings)
-        return strategy.site(groups_of(self._network))
+        return strategy.client(groups_of(self._network))
 
     def _receive(
         self, data: ExchangeObject, extra: dict[str, Any] | None

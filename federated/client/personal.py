@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import SiteRule, TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule, TensorKind, Weights, pick
 
 
 def mix(
@@ -52,7 +52,7 @@ def mix(
     return mixed
 
 
-def personal_weights(rule: SiteRule, broadcast: Mapping[str, Tensor], share: float) -> Weights:
+def personal_weights(rule: ClientRule, broadcast: Mapping[str, Tensor], share: float) -> Weights:
     """What a site infers with: the weights that its rule would train from, mixed with its own factor.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, identity, quotient
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.uncertainty.precision_code import decode_signed, encode_signed
 
 from .equations import Cavity, PrecisionScale, cavity_gradient, cavity_of, likelihood_precision, new_factor
@@ -43,7 +43,7 @@ class ClientSettings:
     coded_precision: bool
 
 
-class PVIClient(SiteRule):
+class PVIClient(ClientRule):
     """Trains beside the cavity, and sends the change of its factor.
 
     Memory: natural parameters of the factor, and the average of the squared gradient, in float32.

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategies.fedavg import AveragingServer
-from mtmedformer_monai.federated.strategies.memoryless_site import MemorylessSite
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategies.memoryless_client import MemorylessClient
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .client_side import ClientSettings, PVIClient
@@ -63,9 +63,9 @@ class PVI(Strategy):
         self.prior_precision, self.sends_changes = prior_precision, memory
         self._client = ClientSettings(PrecisionScale(isotropic, curvature, power), average, rate, coded_precision)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A client without a factor yet."""
-        return PVIClient(self._client) if self.sends_changes else MemorylessSite(self._client.scale)
+        return PVIClient(self._client) if self.sends_changes else MemorylessClient(self._client.scale)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that starts from the prior."""

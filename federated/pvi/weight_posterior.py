@@ -32,7 +32,7 @@ def from_broadcast(
     if not precision:
         raise ValueError(
             "broadcast expects precisions beside the means, got none; strategies that average weights have no "
-            "posterior, choose `pvi`."
+            "posterior, choose `bayesian`."
         )
     names = [name for name, value in network.named_parameters() if value.requires_grad and name in precision]
     prior = torch.tensor(prior_precision)

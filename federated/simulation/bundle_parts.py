@@ -11,7 +11,7 @@ from torch import nn
 from mtmedformer_monai.federated.strategy import TensorKind, Weights, pick
 from mtmedformer_monai.io.config_text import config_text
 
-from .history import Figures
+from .history import Metrics
 
 CONFIGS = ("train", "federated")
 
@@ -40,7 +40,7 @@ def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> We
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def primary_figures(bundle: Path) -> list[str]:
+def primary_metrics(bundle: Path) -> list[str]:
     """Names of the figures that stand for each task."""
     tasks = read_bundle(bundle, {}).get_parsed_content("tasks")
     return [f"{task.name}_{task.primary_figure}" for task in tasks]
@@ -57,19 +57,19 @@ class Evaluation:
     def __init__(self, bundle: Path, overrides: Mapping[str, Any]) -> None:
         self._evaluator = read_bundle(bundle, overrides).get_parsed_content("validate#evaluator")
 
-    def run(self, exchange: Any) -> Figures:
-        """Figures of broadcast weights."""
+    def run(self, exchange: Any) -> Metrics:
+        """Metrics of broadcast weights."""
         self._evaluator.network.load_state_dict(pick(exchange.weights, TensorKind.MEAN))
         return self._figures()
 
-    def run_network(self, network: nn.Module) -> Figures:
-        """Figures of a network."""
+    def run_network(self, network: nn.Module) -> Metrics:
+        """Metrics of a network."""
         before, self._evaluator.network = self._evaluator.network, network.eval()
         found = self._figures()
         self._evaluator.network = before
         return found
 
-    def _figures(self) -> Figures:
+    def _figures(self) -> Metrics:
         self._evaluator.run()
         metrics = self._evaluator.state.metrics
         return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

@@ -11,9 +11,9 @@ from mtmedformer_monai.engines.handlers.history import write_json
 from mtmedformer_monai.federated.split.factory import SPLIT_SYSTEMS
 from mtmedformer_monai.federated.strategies import make_strategy
 
-from .bundle_parts import primary_figures
+from .bundle_parts import primary_metrics
 from .cohort import prepare_data
-from .history import KEY_FIGURE, Figures
+from .history import KEY_METRIC, Metrics
 from .rounds import Simulation
 from .settings import SimulationSettings
 from .split_rounds import SplitSimulation
@@ -27,7 +27,7 @@ LOCAL = "local"
 """No exchange: the mean over the sites' own models."""
 
 
-def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict[str, Figures]:
+def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict[str, Metrics]:
     """Simulates the strategy and the baselines, and writes `comparison.md` and `comparison.json`.
 
     Args:
@@ -44,7 +44,7 @@ def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict
     for way in ways:
         _settings_of(way, settings)  # a wrong one is told before the first is trained
     results = {way: simulate(way, settings) for way in ways}
-    columns = [*primary_figures(settings.bundle), KEY_FIGURE]
+    columns = [*primary_metrics(settings.bundle), KEY_METRIC]
     table = comparison_table(results, columns)
     write_json(settings.output / "comparison.json", results)
     (settings.output / "comparison.md").write_text(table + "\n", encoding="utf-8")
@@ -52,7 +52,7 @@ def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict
     return results
 
 
-def simulate(way: str, settings: SimulationSettings, name: str = "") -> Figures:
+def simulate(way: str, settings: SimulationSettings, name: str = "") -> Metrics:
     """One way, from its first round or from where it stopped; its figures on the test images of the whole cohort.
 
     Args:
@@ -87,7 +87,7 @@ PERSONAL = (LOCAL, "fedbn")
 """Ways whose sites infer with weights that they keep: their figures are means over the sites."""
 
 
-def comparison_table(results: Mapping[str, Figures], columns: Sequence[str]) -> str:
+def comparison_table(results: Mapping[str, Metrics], columns: Sequence[str]) -> str:
     """Markdown: a row a way, a column a figure; undefined figures are a dash.
 
     Example:
@@ -103,7 +103,7 @@ def comparison_table(results: Mapping[str, Figures], columns: Sequence[str]) -> 
     return "\n".join(lines)
 
 
-def mean_of_sites(by_site: Mapping[str, Figures]) -> Figures:
+def mean_of_sites(by_site: Mapping[str, Metrics]) -> Metrics:
     """Plain means over the sites for which a figure is defined."""
     names = {name for figures in by_site.values() for name in figures}
     return {name: _mean([figures.get(name, math.nan) for figures in by_site.values()]) for name in sorted(names)}

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from mtmedformer_monai.engines.handlers.history import write_json
 from mtmedformer_monai.visualization.palette import INK, color_of, new_figure, save_figure
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 Round = dict[str, Any]
 """`round`, `seconds`, `bytes_sent`, `bytes_broadcast`, `global` {figure: value}, `sites` {name: {figure: value}}."""
 
-KEY_FIGURE = "mean_score"
+KEY_METRIC = "mean_score"
 
 
 def write_rounds(rounds: Sequence[Round], path: Path) -> None:
@@ -36,7 +36,7 @@ def read_rounds(path: Path) -> list[Round]:
     return rounds
 
 
-def with_nan(figures: Mapping[str, float | None]) -> Figures:
+def with_nan(figures: Mapping[str, float | None]) -> Metrics:
     """Null, which JSON has for undefined figures, to NaN."""
     return {name: math.nan if value is None else float(value) for name, value in figures.items()}
 
@@ -54,11 +54,11 @@ def draw_rounds(rounds: Sequence[Round], primary: Sequence[str], path: Path) -> 
     numbers = [row["round"] for row in rounds]
     for index, name in enumerate(primary):
         _plot(by_task, numbers, [row["global"].get(name, math.nan) for row in rounds], color_of(index), name)
-    _plot(by_task, numbers, [row["global"].get(KEY_FIGURE, math.nan) for row in rounds], INK, KEY_FIGURE)
+    _plot(by_task, numbers, [row["global"].get(KEY_METRIC, math.nan) for row in rounds], INK, KEY_METRIC)
     for index, site in enumerate(sorted({name for row in rounds for name in row["sites"]})):
-        values = [row["sites"].get(site, {}).get(KEY_FIGURE, math.nan) for row in rounds]
+        values = [row["sites"].get(site, {}).get(KEY_METRIC, math.nan) for row in rounds]
         _plot(by_site, numbers, values, color_of(index), site)
-    for axes, title in ((by_task, "The global model on all validation images"), (by_site, f"{KEY_FIGURE} by site")):
+    for axes, title in ((by_task, "The global model on all validation images"), (by_site, f"{KEY_METRIC} by site")):
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
         axes.set_ylim(-0.02, 1.02)

@@ -21,9 +21,9 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.uncertainty.posterior_file import Provenance
 
-from .bundle_parts import initial_weights, primary_figures, read_bundle
+from .bundle_parts import initial_weights, primary_metrics, read_bundle
 from .cohort import FederatedData, count_images
-from .history import KEY_FIGURE, Figures, draw_rounds, read_rounds, write_rounds
+from .history import KEY_METRIC, Metrics, draw_rounds, read_rounds, write_rounds
 from .model_files import write_posterior, write_weights
 from .settings import SimulationSettings
 from .tracking import SimulationTracker
@@ -65,7 +65,7 @@ class Simulation:
         self._broadcast = folder / "broadcast.pt"
         self._num_samples = sum(count_images(path) for path in (sites or data.sites).values())
 
-    def run(self) -> dict[str, Figures]:
+    def run(self) -> dict[str, Metrics]:
         """All rounds that are not done yet; then test figures of the global model, and of each site's own weights.
 
         Returns:
@@ -88,7 +88,7 @@ class Simulation:
                 self._tell(row)
             found = self._test(submit)
             self._write_model(submit)
-        draw_rounds(rounds, primary_figures(self._settings.bundle), self._folder / "rounds.png")
+        draw_rounds(rounds, primary_metrics(self._settings.bundle), self._folder / "rounds.png")
         tracker.finish(self._folder / "rounds.json", self._folder / "rounds.png")
         return found
 
@@ -121,11 +121,13 @@ class Simulation:
         for name, future in by_site.items():
             self._aggregator.add_initial_losses(read_exchange(future.result()), name)
 
-    def _test(self, submit: _Submit) -> dict[str, Figures]:
+    def _test(self, submit: _Submit) -> dict[str, Metrics]:
         write_exchange(self._aggregator.broadcast(), self._broadcast)
         cohort, last = self._cohort("test"), self._settings.num_rounds
         whole = submit(None, worker.evaluate_cohort, *cohort, self._broadcast)
-        own = {spec.name: submit(spec, worker.write_site_weights, spec, last, self._broadcast) for spec in self._specs}
+        own = {
+            spec.name: submit(spec, worker.write_client_weights, spec, last, self._broadcast) for spec in self._specs
+        }
         tested = {
             spec.name: submit(spec, worker.evaluate_cohort, *cohort, own[spec.name].result()) for spec in self._specs
         }
@@ -204,10 +206,10 @@ class Simulation:
 
     def _tell(self, row: Mapping[str, Any]) -> None:
         figures = {"global": row["global"], **row["sites"]}
-        scores = "  ".join(f"{name} {found.get(KEY_FIGURE, float('nan')):.3f}" for name, found in figures.items())
+        scores = "  ".join(f"{name} {found.get(KEY_METRIC, float('nan')):.3f}" for name, found in figures.items())
         logger.info(
             "%s, round %d/%d  %s: %s  (%.0f s)",
-            self._name, row["round"], self._settings.num_rounds, KEY_FIGURE, scores, row["seconds"],
+            self._name, row["round"], self._settings.num_rounds, KEY_METRIC, scores, row["seconds"],
         )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ class SimulationSettings:
     num_sites: int = 3
     num_rounds: int = 5
     local_epochs: int = 1
-    strategy: str = "pvi"
+    strategy: str = "bayesian"
     strategy_settings: Mapping[str, Any] = field(default_factory=dict)
     partition: str = "site"
     datalist: Path | None = None

@@ -22,9 +22,9 @@ from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 from mtmedformer_monai.tasks.base import Task
 
-from .bundle_parts import Evaluation, primary_figures, read_bundle
+from .bundle_parts import Evaluation, primary_metrics, read_bundle
 from .cohort import FederatedData
-from .history import KEY_FIGURE, Figures, Round, draw_rounds, read_rounds, write_rounds
+from .history import KEY_METRIC, Metrics, Round, draw_rounds, read_rounds, write_rounds
 from .settings import SimulationSettings
 from .tracking import SimulationTracker
 
@@ -65,7 +65,7 @@ class SplitSimulation:
         local = LocalSettings(loss, epochs=settings.local_epochs)
         self._system = make_split_system(name, network, local, **settings.strategy_settings)
 
-    def run(self) -> dict[str, Figures]:
+    def run(self) -> dict[str, Metrics]:
         """All rounds that are not done yet; then test figures.
 
         Returns:
@@ -82,7 +82,7 @@ class SplitSimulation:
             )
             write_rounds(rounds, self._folder / "rounds.json")
             tracker.log(rounds[-1])
-        draw_rounds(rounds, primary_figures(self._settings.bundle), self._folder / "rounds.png")
+        draw_rounds(rounds, primary_metrics(self._settings.bundle), self._folder / "rounds.png")
         tracker.finish(self._folder / "rounds.json", self._folder / "rounds.png")
         test = self._evaluation("test")
         networks = {
@@ -104,8 +104,8 @@ class SplitSimulation:
             "bytes_sent": traffic.total(direction=UP),
             "bytes_broadcast": traffic.total(direction=DOWN),
         }
-        logger.info("%s, round %d/%d  %s %.3f  (%.0f s)", self._name, number, self._settings.num_rounds, KEY_FIGURE,
-                    row["global"][KEY_FIGURE], row["seconds"])  # fmt: skip
+        logger.info("%s, round %d/%d  %s %.3f  (%.0f s)", self._name, number, self._settings.num_rounds, KEY_METRIC,
+                    row["global"][KEY_METRIC], row["seconds"])  # fmt: skip
         return row
 
     def _restore(self, rounds: list[dict[str, Any]]) -> str | None:

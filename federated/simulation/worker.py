@@ -22,7 +22,7 @@ from mtmedformer_monai.federated.strategy import TensorKind, key, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .bundle_parts import Evaluation
-from .history import Figures
+from .history import Metrics
 from .model_files import likelihood
 
 
@@ -37,7 +37,7 @@ class SiteSpec:
         strategy: name, as of `make_strategy`.
         strategy_settings: its settings.
         local_epochs: in a round.
-        options: `SiteOptions`, by name.
+        options: `ClientOptions`, by name.
         overrides: of the bundle's config, its datalist among them.
     """
 
@@ -100,14 +100,14 @@ def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
     return path
 
 
-def evaluate_site(spec: SiteSpec, broadcast: Path) -> Figures:
-    """Figures on the site's own validation images of the weights that it would infer with."""
+def evaluate_site(spec: SiteSpec, broadcast: Path) -> Metrics:
+    """Metrics on the site's own validation images of the weights that it would infer with."""
     metrics = _client(spec).evaluate(read_exchange(broadcast)).metrics or {}
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
 
-def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path) -> Figures:
-    """Figures of broadcast weights on images that no site has to itself.
+def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path) -> Metrics:
+    """Metrics of broadcast weights on images that no site has to itself.
 
     Args:
         bundle: the bundle's folder.
@@ -120,7 +120,7 @@ def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path)
     return _EVALUATIONS[name].run(read_exchange(broadcast))
 
 
-def write_site_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
+def write_client_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
     """Writes the weights that a site infers with after a round, in a broadcast's form; path of the file."""
     client = _client(spec)
     client.restore(_state(spec, number))

@@ -62,10 +62,10 @@ class FeSViBS(SharedBodySystem):
             site: whose block of the last round to use, besides its head and tails; '' uses the last of the range.
         """
         split = copy.deepcopy(self._split)
-        split.site.load_state_dict(self._site_weights(site))
+        split.client.load_state_dict(self._client_weights(site))
         num_blocks = self.block_of(site) if site else self._range[1]
         body = copy.deepcopy(self._token_body)
-        return PseudoTokenNetwork(split.site, body, num_blocks).requires_grad_(True)
+        return PseudoTokenNetwork(split.client, body, num_blocks).requires_grad_(True)
 
     def block_of(self, site: str) -> int:
         """The block that is drawn for a site in the present round, counted from 1."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mtmedformer_monai.layers.conv_block import ConvNormAct
 
-from .split_network import PlainBlocks, SiteNetwork
+from .split_network import ClientNetwork, PlainBlocks
 
 
 class PseudoToken(nn.Module):
@@ -57,20 +57,20 @@ class PseudoTokenNetwork(nn.Module):
     """Head, some blocks, pseudo token and tails, to evaluate.
 
     Args:
-        site: head and tails.
+        client: head and tails.
         body: of the server.
         num_blocks: that it goes through.
     """
 
-    def __init__(self, site: SiteNetwork, body: PseudoTokenBody, num_blocks: int) -> None:
+    def __init__(self, client: ClientNetwork, body: PseudoTokenBody, num_blocks: int) -> None:
         super().__init__()
-        self.site, self.body, self.num_blocks = site, body, num_blocks
+        self.client, self.body, self.num_blocks = client, body, num_blocks
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """(B, 1, H, W) to {task: output}."""
-        kept = self.site.start(image)
+        kept = self.client.start(image)
         returned = with_token(kept[-1], self.body(kept[-1], self.num_blocks))
-        return self.site.finish(kept, [returned], (image.shape[2], image.shape[3]))
+        return self.client.finish(kept, [returned], (image.shape[2], image.shape[3]))
 
 
 def with_token(patches: Tensor, token: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
 from .channel import DOWN, UP, Channel, CrossingKind, Observer, Traffic
 from .server_body import ServerBody
-from .site_member import SiteMember
+from .split_client import SplitClient
 from .split_network import SplitNetwork
 from .split_step import SplitStep
 from .system import LocalSettings, Site, SplitSystem
@@ -56,7 +56,7 @@ class SharedBodySystem(SplitSystem):
         self._split = SplitNetwork(copy.deepcopy(network), head_stages)
         self._tasks_of = settings.tasks_of(self._split.whole)
         self._server = ServerBody(self._body_module(), settings)
-        self._members: dict[str, SiteMember] = {}
+        self._members: dict[str, SplitClient] = {}
         self._number = 0
 
     def round(self, sites: Sequence[Site]) -> Traffic:
@@ -78,14 +78,14 @@ class SharedBodySystem(SplitSystem):
     def network(self, site: str = "") -> nn.Module:
         """The whole network: the server's body, with a site's head and tails, or the mean of all."""
         whole = copy.deepcopy(self._split.whole)
-        whole.load_state_dict(self._site_weights(site), strict=False)
+        whole.load_state_dict(self._client_weights(site), strict=False)
         return whole.requires_grad_(True)
 
     def state_dict(self) -> dict[str, Any]:
         """The server's, and each site's."""
         state = {
             "number": self._number,
-            "unified": self._split.site.state_dict(),
+            "unified": self._split.client.state_dict(),
             "server": self._server.state_dict(),
             "sites": {name: member.state_dict() for name, member in self._members.items()},
         }
@@ -94,7 +94,7 @@ class SharedBodySystem(SplitSystem):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores both."""
         self._number = int(state["number"])
-        self._split.site.load_state_dict(state["unified"])
+        self._split.client.load_state_dict(state["unified"])
         self._server.load_state_dict(state["server"])
         self._members = {name: self._new_member() for name in state["sites"]}
         for name, each in state["sites"].items():
@@ -131,16 +131,16 @@ class SharedBodySystem(SplitSystem):
             self._members[name].step()
         self._server.step(len(batches))
 
-    def _member(self, name: str, channel: Channel) -> SiteMember:
+    def _member(self, name: str, channel: Channel) -> SplitClient:
         """The site's side; one that is new receives head and tails first."""
         if name not in self._members:
             self._members[name] = self._new_member()
-            self._members[name].receive(channel.send_all(self._split.site.state_dict(), DOWN, CrossingKind.ONCE))
+            self._members[name].receive(channel.send_all(self._split.client.state_dict(), DOWN, CrossingKind.ONCE))
         return self._members[name]
 
-    def _new_member(self) -> SiteMember:
-        part = copy.deepcopy(self._split.site)
-        return SiteMember(part, self._settings, {name: self._tasks_of[name] for name in part.state_dict()})
+    def _new_member(self) -> SplitClient:
+        part = copy.deepcopy(self._split.client)
+        return SplitClient(part, self._settings, {name: self._tasks_of[name] for name in part.state_dict()})
 
     def _unify(self, channels: Mapping[str, Channel]) -> None:
         """Sites send what they have labels for, and receive the means of just that."""
@@ -148,16 +148,18 @@ class SharedBodySystem(SplitSystem):
         for name, channel in channels.items():
             weights = {key: value for key, value in self._members[name].weights().items() if self._crosses(key)}
             sent.append((channel.send_all(weights, UP, CrossingKind.WEIGHTS), self._members[name].num_samples))
-        unified = mean_weights(sent, self._split.site.state_dict())
-        self._split.site.load_state_dict(unified)
+        unified = mean_weights(sent, self._split.client.state_dict())
+        self._split.client.load_state_dict(unified)
         for (weights, _), (name, channel) in zip(sent, channels.items(), strict=True):
             own = {key: unified[key] for key in weights}
             self._members[name].receive(channel.send_all(own, DOWN, CrossingKind.WEIGHTS))
 
-    def _site_weights(self, site: str) -> Weights:
+    def _client_weights(self, site: str) -> Weights:
         if not site:
             members = self._members.values()
-            return mean_weights([(each.weights(), each.num_samples) for each in members], self._split.site.state_dict())
+            return mean_weights(
+                [(each.weights(), each.num_samples) for each in members], self._split.client.state_dict()
+            )
         if site not in self._members:
             raise KeyError(f"no site {site!r} took part in a round, only {sorted(self._members)}.")
         return dict(self._members[site].part.state_dict())

@@ -22,7 +22,7 @@ PREFIX = "encoder."
 """Of the body's names in the network."""
 
 
-class SiteEncoder(nn.Module, ABC):
+class ClientEncoder(nn.Module, ABC):
     """The parts of an encoder that stay at the site. Maps are finest first."""
 
     @abstractmethod
@@ -34,7 +34,7 @@ class SiteEncoder(nn.Module, ABC):
         """The encoder's maps, of those that the head kept and those that the body returned."""
 
 
-class FirstStages(SiteEncoder):
+class FirstStages(ClientEncoder):
     """The first stages of a hierarchical transformer; their maps stay at the site for the pyramid."""
 
     def __init__(self, stages: nn.ModuleDict) -> None:
@@ -62,7 +62,7 @@ class LastStages(nn.Module):
         return _maps(self.stages, x)
 
 
-class PatchesAndPyramid(SiteEncoder):
+class PatchesAndPyramid(ClientEncoder):
     """The two ends of a plain transformer."""
 
     def __init__(self, encoder: PlainViT) -> None:
@@ -91,7 +91,7 @@ class PlainBlocks(nn.Module):
         return [self.body(x)]
 
 
-class SiteNetwork(nn.Module):
+class ClientNetwork(nn.Module):
     """Head and tails.
 
     Args:
@@ -99,7 +99,7 @@ class SiteNetwork(nn.Module):
         encoder: the head.
     """
 
-    def __init__(self, network: MTMedFormer, encoder: SiteEncoder) -> None:
+    def __init__(self, network: MTMedFormer, encoder: ClientEncoder) -> None:
         super().__init__()
         self.encoder, self.pyramids, self.decoders = encoder, network.pyramids, network.decoders
         frame = copy.copy(network)  # its methods, over these very modules and no body
@@ -134,7 +134,7 @@ class SplitNetwork(nn.Module):
 
     Attributes:
         whole: the network.
-        site: head and tails.
+        client: head and tails.
         body: (B, D, h, w) to a list of maps.
 
     Raises:
@@ -145,19 +145,19 @@ class SplitNetwork(nn.Module):
     def __init__(self, network: MTMedFormer, head_stages: int = 1) -> None:
         super().__init__()
         head, body = _cut(network.encoder, head_stages)
-        self.whole, self.site, self.body = network, SiteNetwork(network, head), body
+        self.whole, self.client, self.body = network, ClientNetwork(network, head), body
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Head, body and tails in turn: what the whole network computes."""
-        kept = self.site.start(image)
-        return self.site.finish(kept, self.body(kept[-1]), (image.shape[2], image.shape[3]))
+        kept = self.client.start(image)
+        return self.client.finish(kept, self.body(kept[-1]), (image.shape[2], image.shape[3]))
 
     def body_names(self) -> list[str]:
         """Names of the body's parameters and buffers in the whole network."""
         return [PREFIX + name for name in self.body.state_dict()]
 
 
-def _cut(encoder: nn.Module, head_stages: int) -> tuple[SiteEncoder, nn.Module]:
+def _cut(encoder: nn.Module, head_stages: int) -> tuple[ClientEncoder, nn.Module]:
     if isinstance(encoder, PlainViT):
         return PatchesAndPyramid(encoder), PlainBlocks(encoder)
     if isinstance(encoder, HierarchicalTransformer):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, ServerRule, SiteRule, Strategy, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
 from mtmedformer_monai.federated.wire import Wire, decode
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
@@ -27,16 +27,16 @@ class Compressed(Strategy):
         self._strategy, self._half_mean = strategy, half_mean
         self.sends_changes = strategy.sends_changes
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that encodes."""
-        return EncodingSite(self._strategy.site(groups), Wire(self._half_mean))
+        return EncodingClient(self._strategy.client(groups), Wire(self._half_mean))
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that decodes."""
         return DecodingServer(self._strategy.server(weights))
 
 
-class EncodingSite(SiteRule):
+class EncodingClient(ClientRule):
     """A site of the strategy, whose messages are encoded.
 
     Args:
@@ -44,7 +44,7 @@ class EncodingSite(SiteRule):
         wire: with what rounding took.
     """
 
-    def __init__(self, rule: SiteRule, wire: Wire) -> None:
+    def __init__(self, rule: ClientRule, wire: Wire) -> None:
         self._rule, self._wire = rule, wire
         self.needs_squared_gradient = rule.needs_squared_gradient
 

@@ -61,17 +61,17 @@ class ControlServer(ServerRule):
     Args:
         weights: to start from.
         finish: makes the next weights of the round's mean and the mean control, in float64.
-        tells_controls: whether sites receive the mean control.
+        sends_controls: whether sites receive the mean control.
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], finish: Callable[[Tensor, Tensor], Tensor], tells_controls: bool
+        self, weights: Mapping[str, Tensor], finish: Callable[[Tensor, Tensor], Tensor], sends_controls: bool
     ) -> None:
         self._weights = {name: value.detach().clone() for name, value in weights.items()}
         shapes = {name: value.shape for name, value in weights.items()}
         self._sum = RunningSum(shapes, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
         self._controls = RunningSum(shapes, kinds=(TensorKind.CONTROL,), scalars=(TensorKind.COUNT,))
-        self._finish, self._tells_controls = finish, tells_controls
+        self._finish, self._sends_controls = finish, sends_controls
 
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds one site's terms."""
@@ -95,7 +95,7 @@ class ControlServer(ServerRule):
     def broadcast(self) -> Message:
         """Weights, and the mean controls if sites use them."""
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
-        if self._tells_controls:
+        if self._sends_controls:
             message |= {key(TensorKind.CONTROL, name): value.float() for name, value in self._means().items()}
         return message
 

@@ -20,7 +20,7 @@ def make_strategy(name: str, compress: str = "", **settings: Any) -> Strategy:
     Args:
         name: of `STRATEGIES`.
         compress: '' sends tensors as they are; 'float32' and 'float16' send packets (`Compressed`), whose
-            precision-weighted means take four or two bytes per weight. For `pvi` this implies `coded_precision`.
+            precision-weighted means take four or two bytes per weight. For `bayesian` this implies `coded_precision`.
         settings: constructor arguments of its class.
 
     Raises:
@@ -33,7 +33,7 @@ def make_strategy(name: str, compress: str = "", **settings: Any) -> Strategy:
     """
     if compress not in ("", *COMPRESSIONS):
         raise ValueError(f"compress expects one of {', '.join(COMPRESSIONS)} or nothing, got {compress!r}.")
-    if compress and name == "pvi":
+    if compress and name == "bayesian":
         settings = {"coded_precision": True, **settings}
     strategy: Strategy = build_by_name("strategy", STRATEGIES, name, **settings)
     return Compressed(strategy, half_mean=compress == "float16") if compress else strategy

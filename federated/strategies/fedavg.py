@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -29,16 +29,16 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 class FedAvg(Strategy):
     """Weighted averaging, without memory at the sites."""
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that trains plainly."""
-        return AveragingSite()
+        return AveragingClient()
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that averages."""
         return AveragingServer(weights)
 
 
-class AveragingSite(SiteRule):
+class AveragingClient(ClientRule):
     """Trains from the broadcast weights, and sends its own, times its images."""
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:

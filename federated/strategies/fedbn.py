@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import FedAvg
@@ -27,9 +27,9 @@ class FedBN(Strategy):
     def __init__(self, norms: Sequence[str] = NORM_PATTERNS) -> None:
         self._strategy = KeepLocal(FedAvg(), norms)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that keeps its norms."""
-        return self._strategy.site(groups)
+        return self._strategy.client(groups)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that averages the rest."""

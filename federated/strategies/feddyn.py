@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -42,16 +42,16 @@ class FedDyn(Strategy):
             raise ValueError(f"alpha expects a number above 0, got {alpha}; for no regularization take fedavg.")
         self._alpha = alpha
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site whose linear term is 0."""
-        return DynamicSite(self._alpha)
+        return DynamicClient(self._alpha)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that takes `mean - h / alpha`."""
-        return ControlServer(weights, finish=lambda mean, h: mean - h / self._alpha, tells_controls=False)
+        return ControlServer(weights, finish=lambda mean, h: mean - h / self._alpha, sends_controls=False)
 
 
-class DynamicSite(SiteRule):
+class DynamicClient(ClientRule):
     """Adds the gradient of both terms. Memory: the linear term, as `n g_k`.
 
     Args:

@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -69,16 +69,16 @@ class FedPA(Strategy):
             raise ValueError(f"shrinkage expects 0 or more, got {shrinkage}; server_rate above 0, got {server_rate}.")
         self._settings = SamplingSettings(num_samples, burn_in, burn_in_rounds, shrinkage, server_rate)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that samples."""
-        return SamplingSite(self._settings)
+        return SamplingClient(self._settings)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that averages: sites send where their steps lead."""
         return AveragingServer(weights)
 
 
-class SamplingSite(SiteRule):
+class SamplingClient(ClientRule):
     """Samples along its training. Memory: how many rounds it has trained.
 
     Args:

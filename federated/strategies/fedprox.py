@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -37,16 +37,16 @@ class FedProx(Strategy):
             raise ValueError(f"proximal expects 0 or more, got {proximal}.")
         self._proximal = proximal
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that is held near the broadcast weights."""
-        return ProximalSite(self._proximal)
+        return ProximalClient(self._proximal)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that averages."""
         return AveragingServer(weights)
 
 
-class ProximalSite(SiteRule):
+class ProximalClient(ClientRule):
     """Adds the proximal term's gradient; no memory beyond the round.
 
     Args:

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mtmedformer_monai.federated.pvi.equations import PrecisionScale
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingServer
-from .memoryless_site import MemorylessSite
+from .memoryless_client import MemorylessClient
 
 
 class FisherMerging(Strategy):
@@ -30,9 +30,9 @@ class FisherMerging(Strategy):
             raise ValueError(f"floor expects a number above 0, got {floor}.")
         self._floor = floor
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that sends `n F w` and `n F`."""
-        return MemorylessSite(PrecisionScale(isotropic=self._floor, curvature=1.0))
+        return MemorylessClient(PrecisionScale(isotropic=self._floor, curvature=1.0))
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that takes weighted means."""

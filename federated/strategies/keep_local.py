@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, ServerRule, SiteRule, Strategy, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
@@ -32,16 +32,16 @@ class KeepLocal(Strategy):
         self._strategy, self._patterns = strategy, tuple(patterns)
         self.sends_changes = strategy.sends_changes
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that keeps its own."""
-        return KeepingSite(self._strategy.site(groups), self._patterns)
+        return KeepingClient(self._strategy.client(groups), self._patterns)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """The strategy's own server, which hears nothing of what sites keep."""
         return self._strategy.server(weights)
 
 
-class KeepingSite(SiteRule):
+class KeepingClient(ClientRule):
     """Starts each round from its own values of what it keeps, and doesn't send them.
 
     Args:
@@ -49,7 +49,7 @@ class KeepingSite(SiteRule):
         patterns: of names that stay.
     """
 
-    def __init__(self, rule: SiteRule, patterns: tuple[str, ...]) -> None:
+    def __init__(self, rule: ClientRule, patterns: tuple[str, ...]) -> None:
         self._rule, self._patterns = rule, patterns
         self._kept: Weights = {}
         self._keeps: dict[str, bool] = {}

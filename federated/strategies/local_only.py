@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import FedAvg
@@ -19,9 +19,9 @@ class LocalOnly(Strategy):
     def __init__(self) -> None:
         self._strategy = KeepLocal(FedAvg(), ["*"])
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that keeps everything."""
-        return self._strategy.site(groups)
+        return self._strategy.client(groups)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that hears nothing."""

@@ -16,10 +16,10 @@ from torch import Tensor
 from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align
 from mtmedformer_monai.federated.alignment.permutation import permute
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -40,7 +40,7 @@ class MatchedAveraging(Strategy):
     def __init__(self, damping: float = 0.02) -> None:
         self._settings = AlignmentSettings(damping=damping)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site that matches what it has trained.
 
         Raises:
@@ -50,14 +50,14 @@ class MatchedAveraging(Strategy):
             raise ValueError(
                 "matching expects a network that declares its permutation groups; see docs/permutations.md."
             )
-        return MatchingSite(groups, self._settings)
+        return MatchingClient(groups, self._settings)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that averages."""
         return AveragingServer(weights)
 
 
-class MatchingSite(SiteRule):
+class MatchingClient(ClientRule):
     """Trains plainly, and sends its units in the broadcast network's order; no memory beyond the round.
 
     Args:

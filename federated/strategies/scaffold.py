@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -34,16 +34,16 @@ from .fedavg import weighted_terms
 class Scaffold(Strategy):
     """Averaging with control variates; for SGD without momentum."""
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """A site whose control is 0."""
-        return ScaffoldSite()
+        return ScaffoldClient()
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """A server that averages weights and controls."""
-        return ControlServer(weights, finish=lambda mean, control: mean, tells_controls=True)
+        return ControlServer(weights, finish=lambda mean, control: mean, sends_controls=True)
 
 
-class ScaffoldSite(SiteRule):
+class ScaffoldClient(ClientRule):
     """Corrects each gradient by the difference of the mean control and its own. Memory: its own, `n c_k`."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from monai.fl.utils.constants import ExtraItems
 
 from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
-from tests.federated.little_bundle import write_bundle
+from tests.federated.tiny_bundle import write_bundle
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import ROUND, to_exchange
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
-from tests.federated.little_bundle import write_bundle
+from tests.federated.tiny_bundle import write_bundle
 
 START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
 

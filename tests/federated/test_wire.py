@@ -13,7 +13,7 @@ def sent_by(strategy) -> dict[str, torch.Tensor]:
     """The first message of a site with 20 000 weights."""
     generator = torch.Generator().manual_seed(0)
     start = {"w": torch.randn(100, 200, generator=generator)}
-    rule = strategy.site()
+    rule = strategy.client()
     rule.receive(strategy.server(start).broadcast())
     trained = {"w": start["w"] + 0.1 * torch.randn(100, 200, generator=generator)}
     return rule.send(LocalTraining(trained, {"w": 50}, {"w": torch.randn(100, 200, generator=generator) ** 2}))

@@ -9,14 +9,14 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND
-from mtmedformer_monai.federated.strategies.fedavg import AveragingSite, FedAvg
+from mtmedformer_monai.federated.strategies.fedavg import AveragingClient, FedAvg
 from tests.bundles.conftest import ROOT
 from tests.federated.rounds import assert_equal, run_rounds, weights_of
 
 CHEST = ROOT / "bundles/chest_xray_multitask"
 
 
-class CorrectingSite(AveragingSite):
+class CorrectingClient(AveragingClient):
     """Steps towards the broadcast, needs squared gradients, and remembers how often it trained."""
 
     needs_squared_gradient = True
@@ -42,8 +42,8 @@ class CorrectingSite(AveragingSite):
 
 
 class Correcting(FedAvg):
-    def site(self, groups=None):
-        return CorrectingSite()
+    def client(self, groups=None):
+        return CorrectingClient()
 
 
 def test_a_stock_bundle_is_averaged_by_images(stock):

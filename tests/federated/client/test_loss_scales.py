@@ -12,7 +12,7 @@ from mtmedformer_monai.federated.client.loss_scales import (
     split_initial_losses,
 )
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
-from tests.federated.little_site import make_tasks, make_trainer
+from tests.federated.tiny_client import make_tasks, make_trainer
 
 BOTH, LEFT = {"left": "yes", "right": "no"}, {"left": "no"}
 

@@ -7,7 +7,7 @@ from monai.data import Dataset
 from mtmedformer_monai.data.study_dataset import StudyDataset
 from mtmedformer_monai.federated.client.ownership import has_label, labels_of, own
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, ReconstructionTask, SegmentationTask
-from tests.federated.little_site import make_trainer
+from tests.federated.tiny_client import make_trainer
 
 BOTH, LEFT, RIGHT, NONE = {"left": "yes", "right": "no"}, {"left": "no"}, {"right": "yes"}, {}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.client.personal import mix, personal_weights
-from mtmedformer_monai.federated.strategies.fedavg import AveragingSite
+from mtmedformer_monai.federated.strategies.fedavg import AveragingClient
 
 MEAN, PRECISION = {"w": torch.tensor([1.0, 3.0])}, {"w": torch.tensor([2.0, 5.0])}
 SHIFT, OWN = {"w": torch.tensor([4.0, 0.0])}, {"w": torch.tensor([1.0, 0.0])}
@@ -39,7 +39,7 @@ def test_a_negative_share_is_refused():
         mix(MEAN, PRECISION, SHIFT, OWN, -1.0)
 
 
-class Keeping(AveragingSite):
+class Keeping(AveragingClient):
     """Keeps a head, has a factor, and counts what it was told."""
 
     told = 0

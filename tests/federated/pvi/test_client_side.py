@@ -10,7 +10,7 @@ BROADCAST = {"mean/w": torch.tensor([2.0]), "precision/w": torch.tensor([4.0])}
 
 
 def site(**settings):
-    return PVI(**{"isotropic": 0.1, "curvature": 3.0, "average": 0.5, **settings}).site()
+    return PVI(**{"isotropic": 0.1, "curvature": 3.0, "average": 0.5, **settings}).client()
 
 
 def test_the_first_round_by_hand():
@@ -44,7 +44,7 @@ def test_the_second_round_by_hand(rate, damping, factor):
 def test_the_share_of_the_precision_is_the_rate_of_each_weight():
     """Two sites that know one weight each, and nothing of the other's: both go the whole way in their own."""
     strategy = PVI(isotropic=1e-6, curvature=1.0, prior_precision=1e-6)
-    server, sites = strategy.server({"w": torch.zeros(2)}), [strategy.site(), strategy.site()]
+    server, sites = strategy.server({"w": torch.zeros(2)}), [strategy.client(), strategy.client()]
     for trained, square in (([1.0, 0.3], [1.0, 0.0]), ([0.3, 1.0], [0.0, 1.0])):
         sites[0].receive(server.broadcast())
         server.add(

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.pvi import PVI, step_guard
-from tests.federated.pvi.test_strategy import linear_site
-from tests.federated.strategies.local_training import federate
+from tests.federated.pvi.test_strategy import linear_client
+from tests.federated.strategies.exact_clients import federate
 
 
 def server(**settings):
@@ -60,7 +60,7 @@ def test_a_message_that_does_not_fit_is_refused_whole(message, error, told):
 
 
 def test_the_default_rate_is_steady_where_a_fixed_one_overshoots(caplog):
-    sites = [linear_site([1.0], [float(index)], told=[0.1]) for index in range(6)]
+    sites = [linear_client([1.0], [float(index)], told=[0.1]) for index in range(6)]
     strategy = PVI(isotropic=0.0, curvature=1.0, average=0.0, prior_precision=0.05)
     with caplog.at_level(logging.WARNING):
         reached, _ = federate(strategy, {"w": torch.zeros(1)}, sites, 30)
@@ -71,7 +71,7 @@ def test_the_default_rate_is_steady_where_a_fixed_one_overshoots(caplog):
 def overshooting(num_rounds: int) -> float:
     """The error of six sites that tell a tenth of their curvature, and so overshoot by more in each round."""
     strategy = PVI(isotropic=0.0, curvature=1.0, average=0.0, rate=0.9, prior_precision=0.05)
-    sites = [linear_site([1.0], [float(index)], told=[0.1]) for index in range(6)]
+    sites = [linear_client([1.0], [float(index)], told=[0.1]) for index in range(6)]
     reached, _ = federate(strategy, {"w": torch.zeros(1)}, sites, num_rounds)
     return abs(reached.weights()["w"].item() - 15 / 6.05)
 

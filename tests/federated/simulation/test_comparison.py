@@ -17,8 +17,8 @@ def test_means_are_over_the_sites_that_know():
 
 
 def test_the_table_has_a_row_a_way():
-    table = comparison_table({"pvi": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
-    assert table.splitlines()[2:] == ["| pvi | 0.500 | - |", "| fedavg | 0.250 | - |"]
+    table = comparison_table({"bayesian": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
+    assert table.splitlines()[2:] == ["| bayesian | 0.500 | - |", "| fedavg | 0.250 | - |"]
 
 
 def test_a_wrong_way_is_told_before_anything_is_made(tmp_path):

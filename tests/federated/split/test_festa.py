@@ -6,7 +6,7 @@ import torch
 from mtmedformer_monai.federated.split import formulas
 from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.festa import FeSTA
-from tests.federated.split.little_sites import (
+from tests.federated.split.tiny_sites import (
     TASKS,
     Listener,
     hierarchical,

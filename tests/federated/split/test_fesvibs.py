@@ -5,7 +5,7 @@ from mtmedformer_monai.federated.split import formulas
 from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.fesvibs import FeSViBS
 from mtmedformer_monai.federated.split.pseudo_token import PseudoToken
-from tests.federated.split.little_sites import (
+from tests.federated.split.tiny_sites import (
     TASKS,
     Listener,
     hierarchical,

@@ -8,7 +8,7 @@ from mtmedformer_monai.federated.split.task_agnostic import TaskAgnostic
 from mtmedformer_monai.federated.strategies.norms import norm_parameters
 from mtmedformer_monai.networks import MTMedFormer
 from mtmedformer_monai.tasks import ReconstructionTask
-from tests.federated.split.little_sites import (
+from tests.federated.split.tiny_sites import (
     hierarchical,
     largest_change,
     make_site,

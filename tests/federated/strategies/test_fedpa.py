@@ -3,11 +3,11 @@ import torch
 
 from mtmedformer_monai.federated.strategies import FedAvg, FedPA
 from mtmedformer_monai.federated.strategy import LocalTraining
-from tests.federated.strategies.local_training import (
+from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
     assert_it_goes_on_after_restoring,
     federate,
-    random_site,
+    random_client,
     three_tensors,
 )
 
@@ -50,17 +50,17 @@ def test_without_samples_it_is_federated_averaging():
 
 
 def test_what_is_not_trained_stays_bit_for_bit():
-    server, _ = federate(FedPA(), three_tensors(), [random_site(0), random_site(1)], 3)
+    server, _ = federate(FedPA(), three_tensors(), [random_client(0), random_client(1)], 3)
     assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
 
 
 def test_order_of_sites_never_matters():
-    assert_any_order_is_the_same(FedPA(), three_tensors(), [random_site(seed) for seed in range(3)])
+    assert_any_order_is_the_same(FedPA(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 def test_it_goes_on_after_restoring():
     strategy = FedPA(burn_in_rounds=2)
-    assert_it_goes_on_after_restoring(strategy, three_tensors(), [random_site(seed) for seed in range(3)])
+    assert_it_goes_on_after_restoring(strategy, three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 @pytest.mark.parametrize(

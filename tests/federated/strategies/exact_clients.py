@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from mtmedformer_monai.federated.strategy import LocalTraining, SiteRule, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Strategy
 
-Train = Callable[[SiteRule, dict[str, torch.Tensor]], LocalTraining]
+Train = Callable[[ClientRule, dict[str, torch.Tensor]], LocalTraining]
 """(the site's rule, the weights that it received) -> what it has trained."""
 
 
@@ -21,7 +21,7 @@ def fixed(weights: Mapping[str, float], count: int = 1, **more) -> Train:
 
 def federate(strategy: Strategy, start: Mapping[str, torch.Tensor], sites: Sequence[Train], num_rounds: int = 1):
     """The server after some rounds, and the rules of the sites."""
-    server, rules = strategy.server(start), [strategy.site() for _ in sites]
+    server, rules = strategy.server(start), [strategy.client() for _ in sites]
     for _ in range(num_rounds):
         play(server, rules, sites)
     return server, rules
@@ -45,7 +45,7 @@ def assert_any_order_is_the_same(strategy: Strategy, start, sites, num_rounds: i
 def assert_it_goes_on_after_restoring(strategy: Strategy, start, sites) -> None:
     """What a federation restored from state dicts does next is what the first one does, bit for bit."""
     server, rules = federate(strategy, start, sites, 2)
-    restored, others = strategy.server(start), [strategy.site() for _ in sites]
+    restored, others = strategy.server(start), [strategy.client() for _ in sites]
     restored.load_state_dict(server.state_dict())
     for other, rule in zip(others, rules, strict=True):
         other.load_state_dict(rule.state_dict())
@@ -54,10 +54,10 @@ def assert_it_goes_on_after_restoring(strategy: Strategy, start, sites) -> None:
     assert all(torch.equal(restored.broadcast()[name], value) for name, value in server.broadcast().items())
 
 
-def random_site(seed: int, names: Sequence[str] = ("encoder", "lung")) -> Train:
+def random_client(seed: int, names: Sequence[str] = ("encoder", "lung")) -> Train:
     """A site that goes a random way from where it starts, and corrects it once."""
 
-    def train(rule: SiteRule, start):
+    def train(rule: ClientRule, start):
         generator = torch.Generator().manual_seed(seed)
         count = 5 + seed
         weights = dict(start)
@@ -94,7 +94,7 @@ class Logistic:
         chance = torch.sigmoid(self.inputs @ weights)
         return (self.inputs * (chance * (1 - chance))[:, None]).T @ self.inputs / len(self.labels)
 
-    def __call__(self, rule: SiteRule, start) -> LocalTraining:
+    def __call__(self, rule: ClientRule, start) -> LocalTraining:
         count, weights = len(self.labels), start["w"].double()
         flat, ones = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
         pull = rule.correct("w", ones, flat, count) - rule.correct("w", flat, flat, count)  # what it adds is affine
@@ -105,7 +105,7 @@ class Logistic:
         return LocalTraining({"w": weights.float()}, {"w": count}, {"w": square})
 
 
-def logistic_sites(seed: int = 0) -> list[Logistic]:
+def logistic_clients(seed: int = 0) -> list[Logistic]:
     """Three heterogeneous ones."""
     generator = torch.Generator().manual_seed(seed)
     truth = torch.tensor([1.5, -1.0, 0.3], dtype=torch.float64)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 
 
-class PlainSites:
+class PlainClients:
     """Makes Gaussians of one precision out of weights.
 
     Where sites send changes of a factor that stays with the server, what a plain site sent last has to be remembered
@@ -35,12 +35,12 @@ class PlainSites:
         return bool(message) and not any("/" in name for name in message)
 
     def terms(
-        self, site: str, weights: Mapping[str, Tensor], base: Mapping[str, Tensor] | None, images: int
+        self, client: str, weights: Mapping[str, Tensor], base: Mapping[str, Tensor] | None, images: int
     ) -> Message:
         """Shifts and precisions of one client.
 
         Args:
-            site: its name.
+            client: its name.
             weights: {parameter or buffer: value, or difference}.
             base: what differences are to; None for values.
             images: of the client.
@@ -51,18 +51,18 @@ class PlainSites:
             factor[key(TensorKind.PRECISION_MEAN, name)] = images * self._precision * whole
             factor[key(TensorKind.PRECISION, name)] = torch.full_like(whole, images * self._precision)
         self._offered = factor if self._sends_changes else {}
-        before = self._factors.get(site, {})
+        before = self._factors.get(client, {})
         return {name: value - before[name] if name in before else value for name, value in factor.items()}
 
-    def accept(self, site: str) -> None:
+    def accept(self, client: str) -> None:
         """Remembers what was made last, once the server has added it."""
         if self._offered:
-            self._factors[site], self._offered = self._offered, {}
+            self._factors[client], self._offered = self._offered, {}
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered."""
-        return {site: dict(factor) for site, factor in self._factors.items()}
+        return {client: dict(factor) for client, factor in self._factors.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores it."""
-        self._factors = {site: dict(factor) for site, factor in state.items()}
+        self._factors = {client: dict(factor) for client, factor in state.items()}

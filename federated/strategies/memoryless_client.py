@@ -12,13 +12,13 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.pvi.equations import PrecisionScale, likelihood_precision
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, TensorKind, Weights, key, pick
 
 from .averaged import is_averaged
 from .fedavg import weighted_terms
 
 
-class MemorylessSite(SiteRule):
+class MemorylessClient(ClientRule):
     """Trains from the broadcast weights, and sends its own as Gaussians.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class SiteOptions:
+class ClientOptions:
     """What a site chooses for itself.
 
     Attributes:

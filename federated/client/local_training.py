@@ -23,12 +23,12 @@ from torch.optim import Optimizer
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
-from mtmedformer_monai.federated.strategy import LocalTraining, SiteRule
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
 
 from .ownership import Ownership, labels_of_batch
 
 
-class SiteTraining:
+class LocalTrainingHandler:
     """Carries a site's rule through the trainer's runs, one run a round.
 
     - Squared gradients are taken before any clipping, once a step, from the batch's mean gradient: unscaled under mixed
@@ -44,10 +44,10 @@ class SiteTraining:
         rate: of forgetting, of the running averages of gradients.
     """
 
-    def __init__(self, rule: SiteRule, ownership: Ownership, rate: float = 0.98) -> None:
+    def __init__(self, rule: ClientRule, ownership: Ownership, rate: float = 0.98) -> None:
         self._rule, self._ownership, self._rate = rule, ownership, rate
-        self._corrects = type(rule).correct is not SiteRule.correct
-        self._looks = type(rule).after_step is not SiteRule.after_step
+        self._corrects = type(rule).correct is not ClientRule.correct
+        self._looks = type(rule).after_step is not ClientRule.after_step
         self._network: Any = None
         self._owned: dict[str, Tensor] = {}
         self._still: dict[str, Tensor] = {}

@@ -11,11 +11,11 @@ from mtmedformer_monai.federated.client.ownership import labels_of_batch
 from mtmedformer_monai.federated.strategy import Weights
 
 from .head_learner import count_samples
-from .split_network import SiteNetwork
+from .split_network import ClientNetwork
 from .system import LocalSettings
 
 
-class SiteMember:
+class SplitClient:
     """Trains head and tails, and never shows a label.
 
     Args:
@@ -27,7 +27,7 @@ class SiteMember:
         num_samples: {parameter: images of the last round with a label of a task that it serves}.
     """
 
-    def __init__(self, part: SiteNetwork, settings: LocalSettings, tasks_of: Mapping[str, frozenset[str]]) -> None:
+    def __init__(self, part: ClientNetwork, settings: LocalSettings, tasks_of: Mapping[str, frozenset[str]]) -> None:
         self.part, self._settings = part, settings
         self._optimizer = settings.make_optimizer(part.parameters())
         self._tasks_of = dict(tasks_of)

@@ -11,7 +11,7 @@ from monai.data import DataLoader
 from monai.handlers import CheckpointLoader, LrScheduleHandler, ValidationHandler
 
 from mtmedformer_monai.engines import ResumeTraining, SeedEachEpoch, TrainingState
-from mtmedformer_monai.federated.client.site_memory import (
+from mtmedformer_monai.federated.client.client_memory import (
     capture_trainer,
     drop_loaders,
     registered,
@@ -20,7 +20,7 @@ from mtmedformer_monai.federated.client.site_memory import (
     seed_each_epoch,
     stateful_parts,
 )
-from tests.federated.little_site import make_trainer
+from tests.federated.tiny_client import make_trainer
 
 BOTH = {"left": "yes", "right": "no"}
 
