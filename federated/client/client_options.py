@@ -1,4 +1,4 @@
-"""What a site of a federation chooses for itself."""
+"""Options that each client chooses for itself."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """What a site chooses for itself.
+    """Options that each client chooses for itself.
 
     Attributes:
-        optimizer: 'keep' its moments between rounds, or 'reset' them.
-        start_weights: file of weights of its own to join with; empty starts from the server's.
-        personal: infer with personal weights: what the strategy keeps at the site, and its share of the precision.
-        own_share: how much more its own factor counts in personal weights; 0 is as in the global posterior.
-        seed: of the training, where the bundle sets none for each epoch.
-        loss_batches: that initial losses are measured on.
+        optimizer: 'keep' or 'reset' the optimizer's moments between rounds.
+        start_weights: file with the client's own initial weights; empty starts from the server's.
+        personal: whether to infer with personal weights: those that the strategy keeps at the client, and `own_share`.
+        own_share: additional weight of the client's own factor in personal weights; 0 is the global posterior.
+        seed: of the training, unless the bundle seeds each epoch.
+        loss_batches: maximum number of batches for measuring initial losses.
     """
 
     optimizer: str = "keep"
@@ -26,10 +26,10 @@ class ClientOptions:
     loss_batches: int = 16
 
     def __post_init__(self) -> None:
-        """Checks the choice.
+        """Validates the options.
 
         Raises:
-            ValueError: another word for the optimizer.
+            ValueError: an unknown value of `optimizer`.
         """
         if self.optimizer not in {"keep", "reset"}:
             raise ValueError(f"optimizer expects 'keep' or 'reset', got {self.optimizer!r}.")

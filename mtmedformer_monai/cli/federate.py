@@ -1,4 +1,4 @@
-"""The commands `mtmedformer federate ...`: thin, with imports only where a command needs them."""
+"""Implementation of `mtmedformer federate ...`; imports only what a command needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STRATEGIES
 
 STRATEGY_NAMES = (*STRATEGIES, *SPLIT_SYSTEMS)
-"""Strategies and split-learning baselines."""
+"""Names of strategies and split-learning baselines."""
 
 POOLED = "pooled"
 
@@ -22,9 +22,9 @@ def add_federate_commands(commands: argparse._SubParsersAction[argparse.Argument
     tools = group.add_subparsers(required=True, metavar="TOOL")
     tool = tools.add_parser(
         "simulate",
-        help="train a bundle at several simulated sites, and compare strategies",
-        description="Partitions a cohort across sites, trains every site in a process of its own, and aggregates after "
-        "each round. Run the same command again to resume.",
+        help="train a bundle at several simulated sites and compare strategies",
+        description="Partitions a cohort across sites, trains every site in its own process, and aggregates after each "
+        "round. Run the same command again to resume.",
     )
     _add_federation(tool)
     _add_data(tool)
@@ -42,12 +42,14 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         default=None,
-        help="folder for everything (default federation_output/ and the bundle's name)",
+        help="folder for all results (default: federation_output/ and the bundle's name)",
     )
     tool.add_argument("--sites", type=int, default=3, help="number of sites (default %(default)s)")
     tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
     tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
-    tool.add_argument("--strategy", choices=STRATEGY_NAMES, metavar="NAME", default="bayesian", help=_listed(STRATEGY_NAMES))
+    tool.add_argument(
+        "--strategy", choices=STRATEGY_NAMES, metavar="NAME", default="bayesian", help=_listed(STRATEGY_NAMES)
+    )
     tool.add_argument(
         "--setting",
         action="append",
@@ -61,22 +63,24 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         choices=(*STRATEGY_NAMES, POOLED),
         metavar="NAME",
         default=["fedavg", "local", POOLED],
-        help="to compare with, from the same initial weights: any strategy, 'local' (no exchange) or 'pooled' (all "
-        "images at one site) (default fedavg local pooled)",
+        help="methods to compare with, from the same initial weights: any strategy, 'local' (no exchange) or 'pooled' "
+        "(all images at one site) (default: fedavg local pooled)",
     )
     tool.add_argument(
         "--processes",
         type=int,
         default=2,
-        help="site processes at a time, about 1.5 GB of memory each (default %(default)s)",
+        help="maximum number of concurrent site processes, about 1.5 GB of memory each (default %(default)s)",
     )
-    tool.add_argument("--seed", type=int, default=0, help="of cohort, partition and training (default %(default)s)")
+    tool.add_argument(
+        "--seed", type=int, default=0, help="seed of cohort, partition and training (default %(default)s)"
+    )
     tool.add_argument(
         "--override",
         action="append",
         default=[],
         metavar="ID=VALUE",
-        help="of the bundle's config, at all sites; may be repeated",
+        help="override of the bundle's config, at all sites; may be repeated",
     )
 
 
@@ -85,13 +89,15 @@ def _add_data(tool: argparse.ArgumentParser) -> None:
         "--partition",
         choices=PARTITIONS,
         default="site",
-        help="how sites differ: not at all (iid), by the items' own site (site), in class frequencies (labels), or in "
-        "kinds of annotation (tasks) (default %(default)s)",
+        help="how sites differ: not at all (iid), by the images' original site (site), in class frequencies (labels), "
+        "or in the kinds of annotation (tasks) (default %(default)s)",
     )
     tool.add_argument(
-        "--datalist", type=Path, default=None, help="to partition across the sites (default: a generated cohort)"
+        "--datalist", type=Path, default=None, help="data to partition across the sites (default: a generated cohort)"
     )
-    tool.add_argument("--patients", type=int, default=180, help="of the generated cohort (default %(default)s)")
+    tool.add_argument(
+        "--patients", type=int, default=180, help="number of patients in the generated cohort (default %(default)s)"
+    )
     tool.add_argument(
         "--image-size", type=int, default=64, help="rows of the network's input, in pixels (default %(default)s)"
     )
@@ -133,10 +139,10 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, Any]:
-    """`NAME=VALUE` to {name: value}; values are JSON where they can be, else text.
+    """Parses `NAME=VALUE` into {name: value}; values are JSON if possible, else text.
 
     Raises:
-        ValueError: no equals sign.
+        ValueError: there is no equals sign.
 
     Example:
         >>> parse_pairs(["isotropic=0.03", "name=x"], "--setting")

@@ -58,7 +58,7 @@ def test_anything_but_numbers_is_refused_whole(server, value):
     for weights in ({"precision_mean/w": torch.ones(2), "precision/w": value}, {"w": value}):
         with pytest.raises(TypeError, match="expects a dense tensor, a numeric array or a plain number"):
             server.add(ExchangeObject(weights=weights, weight_type=WeightType.WEIGHTS), "a")
-    with pytest.raises(TypeError, match="'data_count' expects a whole number, got str"):
+    with pytest.raises(TypeError, match="'data_count' expects an integer, got str"):
         server.add(plain(3.0, **{FlStatistics.DATA_COUNT: "5"}), "a")
     with pytest.raises(ValueError, match="expects a data_count of 1 image or more, got 0"):
         server.add(plain(3.0, **{FlStatistics.DATA_COUNT: 0}), "a")
@@ -69,7 +69,7 @@ def test_anything_but_numbers_is_refused_whole(server, value):
 
 def test_terms_of_another_round_are_refused(server):
     server.close_round()
-    with pytest.raises(ValueError, match="sends for round 0, but round 1 is open"):
+    with pytest.raises(ValueError, match="sent a message for round 0, but the current round is 1"):
         server.add(terms(3.0, 1), "a")
 
 

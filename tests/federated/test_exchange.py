@@ -66,11 +66,11 @@ def test_numbers_of_every_kind_are_taken(value):
 
 
 def test_names_and_statistics_are_checked():
-    with pytest.raises(TypeError, match="expect names, got a key of type int"):
+    with pytest.raises(TypeError, match="expect strings as keys, got int"):
         to_message(ExchangeObject(weights={3: torch.ones(1)}))
     with pytest.raises(TypeError, match="expect a dict of tensors by name, got list"):
         to_message(ExchangeObject(weights=[torch.ones(1)]))
     for value in ("0", 0.5, True, Trap()):
-        with pytest.raises(TypeError, match="'round' expects a whole number"):
+        with pytest.raises(TypeError, match="'round' expects an integer"):
             round_of(ExchangeObject(statistics={ROUND: value}))
     assert round_of(ExchangeObject(statistics={ROUND: np.int64(4)})) == 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import secrets
 import time
@@ -16,12 +15,11 @@ from monai.utils import CommonKeys
 
 from mtmedformer_monai.io.config_text import warn_if_mangled
 from mtmedformer_monai.io.file_hash import file_sha256
-from mtmedformer_monai.io.sqlite_uri import sqlite_file, sqlite_uri
+from mtmedformer_monai.io.sqlite_uri import sqlite_file
 
+from .mlflow_store import ensure_experiment, log_metrics, parameter_texts, reopen_run, store_uri
 from .order import after_all
 from .run_tags import KIND, PARENT, WEIGHTS_HASH, run_tags
-
-_LONGEST_PARAMETER = 6000  # characters that MLflow takes
 
 
 class MLflowTracker:
@@ -70,12 +68,12 @@ class MLflowTracker:
     ) -> None:
         warn_if_mangled(folder)
         self._folder = Path(folder).resolve()
-        self._tracking_uri = tracking_uri or sqlite_uri(self._folder / "mlflow.db")
+        self._tracking_uri = store_uri(self._folder, tracking_uri)
         self._experiment_name = experiment_name
         self._run_name = run_name or f"{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
         self._evaluator = evaluator
         self._artifacts = [str(path) for path in artifacts]
-        self._parameters = {name: str(value)[:_LONGEST_PARAMETER] for name, value in (parameters or {}).items()}
+        self._parameters = parameter_texts(parameters or {})
         self._tags = run_tags(bundle_root) | dict(tags or {})
         self._weights = Path(weights) if weights else None
         self._interval = iteration_interval
@@ -104,11 +102,10 @@ class MLflowTracker:
         if self._handler is not None:
             return
         self._handler = self._make_handler()
-        run = self._known_run()
+        run = reopen_run(self._handler.client, self._run_id)  # of a resumed training, or of an earlier round
         if run is None:
             self._handler.experiment_param = self._parameters  # a run's parameters can't change
         else:
-            self._handler.client.update_run(run.info.run_id, status="RUNNING")
             self._handler.cur_run = run
         self._handler.start(engine)
         self._run_id = self._handler.cur_run.info.run_id
@@ -131,17 +128,6 @@ class MLflowTracker:
         )
         _make_local_experiment(handler.client, self._experiment_name)
         return handler
-
-    def _known_run(self) -> Any:
-        """The run that was begun before (a resumed training, a further round), if this store has it."""
-        from mlflow.exceptions import MlflowException
-
-        if self._run_id is None:
-            return None
-        try:
-            return self._handler.client.get_run(self._run_id)
-        except MlflowException:
-            return None
 
     def _set_tags(self, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
@@ -166,14 +152,11 @@ class MLflowTracker:
         self._handler.iteration_completed(engine)
 
     def _log_epoch(self, engine: Engine) -> None:
-        from mlflow.entities import Metric
-
-        epoch, now = engine.state.epoch, int(time.time() * 1000)
+        epoch = engine.state.epoch
         figures = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
         if self._evaluator is not None and self._evaluator.state.epoch == epoch:
             figures |= _prefixed("validation", self._evaluator)
-        metrics = [Metric(name, value, now, epoch) for name, value in figures.items()]
-        self._handler.client.log_batch(self._handler.cur_run.info.run_id, metrics=metrics)
+        log_metrics(self._handler.client, self._handler.cur_run.info.run_id, figures, epoch)
 
     def _finish(self) -> None:
         if self._handler is None:
@@ -195,13 +178,9 @@ def _make_local_experiment(client: Any, name: str) -> None:
 
     MONAI would take the text of the URI for the folder, percent signs and all.
     """
-    from mlflow.exceptions import MlflowException
-
     database = sqlite_file(client.tracking_uri)
-    if database is None or client.get_experiment_by_name(name) is not None:
-        return
-    with contextlib.suppress(MlflowException):  # another process was faster
-        client.create_experiment(name, artifact_location=(database.resolve().parent / "mlruns").as_uri())
+    if database is not None:
+        ensure_experiment(client, name, database.resolve().parent / "mlruns")
 
 
 def _prefixed(prefix: str, engine: Engine) -> dict[str, float]:

@@ -70,7 +70,7 @@ def test_all_sites_get_the_mean_of_all_batches_and_keep_it():
 
 def test_a_site_that_weighs_by_itself_is_warned(caplog):
     fix_initial_losses(HybridLoss(make_tasks()), {})
-    assert "measure_losses() before the first round" in caplog.text
+    assert "Call measure_losses() at the clients before the first round" in caplog.text
     caplog.clear()
     fix_initial_losses(HybridLoss(make_tasks(), initial={"left": 1.0, "right": 2.0}), {})
     fix_initial_losses(HybridLoss(make_tasks(), normalize=False), {})

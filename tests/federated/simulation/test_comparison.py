@@ -33,5 +33,5 @@ def test_what_can_not_be_simulated_is_told(tmp_path):
         SimulationSettings(CHEST, tmp_path, num_rounds=0)
     with pytest.raises(ValueError, match="partition expects one of iid, site, labels, tasks, got 'scanner'"):
         SimulationSettings(CHEST, tmp_path, partition="scanner")
-    with pytest.raises(FileNotFoundError, match=r"no configs/train\.json"):
+    with pytest.raises(FileNotFoundError, match=r"expects a folder with configs/train\.json"):
         SimulationSettings(tmp_path, tmp_path)

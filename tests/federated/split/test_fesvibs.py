@@ -85,7 +85,7 @@ def test_goes_on_exactly_from_a_state():
 
 
 def test_refuses_what_does_not_fit():
-    with pytest.raises(TypeError, match="one width, which HierarchicalTransformer doesn't have; choose a PlainViT"):
+    with pytest.raises(TypeError, match="blocks have the same width, got HierarchicalTransformer; use a PlainViT"):
         FeSViBS(hierarchical(), settings())
-    with pytest.raises(ValueError, match=r"first and last out of 1 to 2, got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"\(first, last\) between 1 and 2, got \(1, 3\)"):
         FeSViBS(plain(), settings(), blocks=(1, 3))

@@ -105,5 +105,5 @@ def test_goes_on_exactly_from_a_state():
 
 
 def test_refuses_a_body_that_knows_places():
-    with pytest.raises(TypeError, match="HierarchicalTransformer would notice by its convolutions; choose a PlainViT"):
+    with pytest.raises(TypeError, match="not depend on their positions, got HierarchicalTransformer; use a PlainViT"):
         PFeSTA(hierarchical(), settings())

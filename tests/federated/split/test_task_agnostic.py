@@ -97,5 +97,5 @@ def test_refuses_what_does_not_fit():
         TaskAgnostic(hierarchical(), settings(), 0)
     with pytest.raises(ValueError, match="adapt expects one of frozen, norms, all, got 'half'"):
         TaskAgnostic(hierarchical(), settings(), adapt="half")
-    with pytest.raises(KeyError, match="no site 'a' trained heads yet"):
+    with pytest.raises(KeyError, match="no site 'a' has trained heads yet"):
         TaskAgnostic(hierarchical(), settings()).network("a")
