@@ -56,7 +56,7 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
     """Simulates one method, or resumes it, and returns its metrics on the test images of the whole cohort.
 
     Args:
-        way: name of a strategy or of a split-learning baseline, `POOLED` or `LOCAL`.
+        method: name of a strategy or of a split-learning baseline, `POOLED` or `LOCAL`.
         settings: of the simulation.
         name: of its folder, if it differs from the method's name.
     """
