@@ -10,7 +10,7 @@ from tests.federated.tiny_bundle import write_bundle
 
 @pytest.fixture
 def stock(tmp_path):
-    """Builds a site of the stock bundle."""
+    """Builds a client of the stock bundle."""
     root = write_bundle(tmp_path / "bundle")
 
     def make(strategy=None, name="site_1", **others):

@@ -17,8 +17,8 @@ START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
 
 
 def terms(value, count, number=0):
-    shift, precision = torch.tensor([value, value]) * count, torch.full((2,), float(count))
-    return to_exchange({"precision_mean/w": shift, "precision/w": precision}, {ROUND: number})
+    precision_mean, precision = torch.tensor([value, value]) * count, torch.full((2,), float(count))
+    return to_exchange({"precision_mean/w": precision_mean, "precision/w": precision}, {ROUND: number})
 
 
 def plain(value, weight_type=WeightType.WEIGHTS, **statistics):
@@ -81,7 +81,7 @@ def test_what_is_refused_leaves_nothing_behind(server):
     assert server.weights()["w"].tolist() == [3.0, 3.0]
 
 
-def test_the_broadcast_tells_its_round(server):
+def test_the_broadcast_contains_its_round(server):
     assert server.broadcast().statistics == {ROUND: 0}
     server.close_round()
     assert server.broadcast().statistics == {ROUND: 1}
@@ -95,7 +95,7 @@ def test_the_broadcast_tells_its_round(server):
         (plain(7.0, data_count=2), (3.0 * 2 + 7.0 * 2) / 4),
         (plain(6.0, WeightType.WEIGHT_DIFF), (3.0 * 2 + 7.0) / 3),
     ],
-    ids=["one image", "tells its images", "sends a difference"],
+    ids=["one image", "gives its images", "sends a difference"],
 )
 def test_a_plain_client_counts_by_its_images(server, sent, expected):
     server.add(terms(3.0, 2), "a")
@@ -105,7 +105,7 @@ def test_a_plain_client_counts_by_its_images(server, sent, expected):
 
 
 class Factors(FedAvg):
-    """A server that never forgets: the next mean is that of all that ever came."""
+    """A server whose sums persist: the next mean covers all messages so far."""
 
     sends_changes = True
 
@@ -147,7 +147,7 @@ def test_a_stock_client_takes_part(tmp_path):
         torch.testing.assert_close(value, mean if value.is_floating_point() else mean.round().to(value.dtype))
 
 
-def test_a_server_goes_on_in_the_middle_of_a_round(server, tmp_path):
+def test_a_server_resumes_in_the_middle_of_a_round(server, tmp_path):
     server.close_round()
     server.add(terms(3.0, 1, number=1), "a")
     losses = to_exchange({"loss_sum/lung": torch.tensor(6.0), "loss_count/lung": torch.tensor(3.0)}, {})

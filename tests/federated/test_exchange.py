@@ -31,10 +31,10 @@ def test_a_site_may_say_nothing_but_not_leave_it_open():
 
 
 class Trap:
-    """Acts when it is taken for a number, an array or a tensor."""
+    """Raises an error when it is converted to a number, an array or a tensor."""
 
     def __array__(self, *args, **kwargs):
-        raise AssertionError("it was asked for an array")
+        raise AssertionError("converted to an array")
 
     __float__ = __int__ = __index__ = __len__ = __array__
 

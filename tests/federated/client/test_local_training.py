@@ -22,7 +22,7 @@ def sgd(parameters):
 
 
 class Looking(AveragingClient):
-    """Needs squared gradients; keeps what it sees."""
+    """Needs squared gradients; records the weights after each step."""
 
     needs_squared_gradient = True
 
@@ -35,7 +35,7 @@ class Looking(AveragingClient):
 
 
 class Correcting(AveragingClient):
-    """Replaces the gradient by the weight, so that a step of SGD takes a share of the rate off it."""
+    """Replaces the gradient by the weight, so that a step of SGD scales the weight."""
 
     def correct(self, name, weight, gradient, num_samples):
         return weight * num_samples
@@ -59,7 +59,7 @@ def test_a_plain_rule_changes_nothing_of_the_training():
     assert result.squared_gradient == {}
 
 
-def test_what_is_told_are_copies():
+def test_results_are_copies():
     trainer = make_trainer([BOTH] * 4)
     result = run(trainer, AveragingClient())
     before = result.weights["encoder.weight"].clone()
@@ -106,7 +106,7 @@ def test_the_rule_sees_the_weights_after_each_step():
 
 
 def expected_squares(labels, batch_size, name, counts):
-    """What an estimate is by hand: gradients of each batch at the weights of that step."""
+    """Returns the estimate computed from each batch's gradients at the weights of that step."""
     trainer = make_trainer(labels, batch_size, optimizer=sgd)
     squares, steps = SquaredGradient(), iter(counts)
 
@@ -140,7 +140,7 @@ def test_squared_gradient_is_taken_before_clipping():
 
 
 def test_squared_gradient_of_accumulated_batches_is_that_of_their_mean():
-    """Two batches of two, of a network without batch statistics, are a batch of four; the last step has one batch."""
+    """Without batch statistics, two batches of two equal a batch of four; the last step has one batch."""
     trainers = [
         make_trainer([BOTH] * 6, 2, optimizer=sgd, accumulation_steps=2),
         make_trainer([BOTH] * 6, 4, optimizer=sgd),
@@ -155,7 +155,7 @@ def test_squared_gradient_of_accumulated_batches_is_that_of_their_mean():
 
 
 class Scaler:
-    """A gradient scaler's face, with a scale of 8."""
+    """Minimal interface of a gradient scaler, with a scale of 8."""
 
     def get_scale(self):
         return 8.0

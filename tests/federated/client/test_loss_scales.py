@@ -68,7 +68,7 @@ def test_all_sites_get_the_mean_of_all_batches_and_keep_it():
     assert loss.num_seen.tolist() == [INITIAL_BATCHES] * 2
 
 
-def test_a_site_that_weighs_by_itself_is_warned(caplog):
+def test_a_client_that_measures_its_own_scale_is_warned(caplog):
     fix_initial_losses(HybridLoss(make_tasks()), {})
     assert "Call measure_losses() at the clients before the first round" in caplog.text
     caplog.clear()

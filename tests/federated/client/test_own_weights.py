@@ -13,7 +13,7 @@ BOTH = {"left": "yes", "right": "no"}
 
 
 class Perceptron(nn.Module):
-    """Two layers, whose hidden units may change places."""
+    """Two layers whose hidden units can be permuted."""
 
     def __init__(self):
         super().__init__()

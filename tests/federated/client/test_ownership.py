@@ -63,7 +63,7 @@ def test_a_stream_has_no_length():
     ],
     ids=["mask", "no box is there", "class", "no sign is there"],
 )
-def test_an_item_tells_its_labels_without_a_pixel(task, annotation):
+def test_labels_of_an_item_are_found_without_a_pixel(task, annotation):
     assert has_label({"image": "not_there.png", **annotation}, task)
     assert not has_label({"image": "not_there.png", "masks": {"right": None}, "boxes": {}, "labels": {}}, task)
 

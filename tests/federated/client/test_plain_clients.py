@@ -13,7 +13,7 @@ WEIGHTS = {"a.weight": torch.tensor([2.0, 4.0])}
     [(WEIGHTS, True), ({"precision_mean/a.weight": torch.zeros(1)}, False), ({}, False)],
     ids=str,
 )
-def test_names_tell(message, expected):
+def test_plain_messages_are_recognized_by_names(message, expected):
     assert PlainClients.is_plain(message) == expected
 
 

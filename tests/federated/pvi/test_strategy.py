@@ -6,7 +6,7 @@ from mtmedformer_monai.federated.strategies import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     fixed,
     logistic_clients,
@@ -17,12 +17,17 @@ from tests.federated.strategies.exact_clients import (
 )
 
 EXACT = {"isotropic": 0.0, "curvature": 1.0, "average": 0.0}
-"""A site's precision is then n times the squared gradient that it tells."""
+"""With these settings, a client's precision is n times the squared gradient that it reports."""
 
 
-def linear_client(precision: list[float], shift: list[float], told: list[float] | None = None, count: int = 10):
-    """A site with the whole loss `w' A w / 2 - b' w`, A diagonal, trained to its optimum; tells A, or what is told."""
-    curvature, offset = torch.tensor(precision, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64)
+def linear_client(
+    precision: list[float], precision_mean: list[float], reported: list[float] | None = None, count: int = 10
+):
+    """A client with the total loss `w' A w / 2 - b' w`, A diagonal, trained to its optimum.
+
+    It reports A, or the given values.
+    """
+    curvature, offset = torch.tensor(precision, dtype=torch.float64), torch.tensor(precision_mean, dtype=torch.float64)
 
     def train(rule, start):
         zero = torch.zeros_like(offset)
@@ -30,7 +35,7 @@ def linear_client(precision: list[float], shift: list[float], told: list[float] 
         constant = count * rule.correct("w", zero, zero, count)  # of the cavity's gradient, which is affine
         slope = count * rule.correct("w", ones, zero, count) - constant
         trained = (offset - constant) / (curvature + slope)
-        square = torch.tensor(told or precision) / count
+        square = torch.tensor(reported or precision) / count
         return LocalTraining({**start, "w": trained.float()}, {"w": count}, {"w": square})
 
     return train
@@ -60,9 +65,9 @@ def test_more_rounds_change_nothing_then():
     close(server.broadcast()["precision/w"], [7.5, 11.5])
 
 
-@pytest.mark.parametrize("told", [[8.0, 8.0], [3.0, 9.0]], ids=["too sure", "crooked"])
-def test_wrong_precisions_reach_the_pooled_mean_over_rounds(told):
-    sites = [linear_client([4.0, 1.0], [8.0, 0.0], told), linear_client([1.0, 2.0], [-1.0, 6.0], told)]
+@pytest.mark.parametrize("reported", [[8.0, 8.0], [3.0, 9.0]], ids=["overconfident", "distorted"])
+def test_wrong_precisions_reach_the_pooled_mean_over_rounds(reported):
+    sites = [linear_client([4.0, 1.0], [8.0, 0.0], reported), linear_client([1.0, 2.0], [-1.0, 6.0], reported)]
     strategy = PVI(**EXACT, rate=0.5, prior_precision=0.5)
     server, _ = federate(strategy, {"w": torch.ones(2)}, sites, 80)
     close(server.weights()["w"], [7.5 / 5.5, 6.5 / 3.5], 1e-4)
@@ -142,11 +147,11 @@ def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
     assert rules[0].withdraw() == {}
 
 
-def test_order_of_sites_never_matters():
+def test_order_of_clients_never_matters():
     assert_any_order_is_the_same(PVI(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_grouping_of_sites_never_matters_at_a_given_rate():
+def test_grouping_of_clients_never_matters_at_a_given_rate():
     strategy, sites = PVI(rate=0.5), [random_client(seed) for seed in range(4)]
     one, other = strategy.server(three_tensors()), strategy.server(three_tensors())
     broadcast = one.broadcast()
@@ -161,8 +166,8 @@ def test_grouping_of_sites_never_matters_at_a_given_rate():
     assert all(torch.equal(value, other.broadcast()[name]) for name, value in one.broadcast().items())
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(PVI(), three_tensors(), [random_client(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(PVI(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 def test_a_round_that_is_restored_half_way_closes_alike():

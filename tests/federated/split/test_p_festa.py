@@ -68,8 +68,8 @@ def test_the_key_never_crosses():
     key = system.state_dict()["kept"]["a"][0]["key"]
     assert all(row.sort().values.tolist() == list(range(16)) for row in key)
     assert key[0].tolist() != key[1].tolist()
-    assert not any(each.flatten().tolist() == key.flatten().tolist() for _, each in listener.heard)
-    assert all(each.is_floating_point() for _, each in listener.heard)
+    assert not any(each.flatten().tolist() == key.flatten().tolist() for _, each in listener.received)
+    assert all(each.is_floating_point() for _, each in listener.received)
     ordered = SplitNetwork(plain()).client.start(site.batches[0]["image"])[-1]
     (sent,) = [each for each in listener.of(UP, CrossingKind.ONCE) if each.shape == ordered.shape]
     assert not torch.allclose(sent, ordered, atol=1e-2)
@@ -91,7 +91,7 @@ def test_training_lowers_the_loss():
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_goes_on_exactly_from_a_state():
+def test_resumes_exactly_from_a_state():
     straight, resumed = (PFeSTA(plain(), settings(optimizer=torch.optim.AdamW)) for _ in range(2))
     straight.round([make_site()])
     resumed.load_state_dict(straight.state_dict())

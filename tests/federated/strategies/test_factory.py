@@ -25,12 +25,12 @@ def test_settings_reach_the_strategy():
     assert rule.correct("w", torch.ones(1), torch.zeros(1), 1).item() == 2.0
 
 
-def test_another_name_is_told_the_choices():
+def test_another_name_is_rejected_with_the_choices():
     with pytest.raises(ValueError, match=r"expects one of bayesian, fedavg, .*, local, got 'fedsgd'"):
         make_strategy("fedsgd")
 
 
-def test_another_setting_is_told_the_choices():
+def test_another_setting_is_rejected_with_the_choices():
     with pytest.raises(ValueError, match="'bayesian' has no setting 'alpha'; it has isotropic, curvature"):
         make_strategy("bayesian", alpha=1)
     with pytest.raises(ValueError, match="it has none"):
@@ -51,6 +51,6 @@ def test_messages_are_compressed_by_a_setting(compress, bytes_a_weight):
     assert not torch.equal(server.weights()["w"], start["w"])
 
 
-def test_another_compression_is_told_the_choices():
+def test_another_compression_is_rejected_with_the_choices():
     with pytest.raises(ValueError, match="compress expects one of float32, float16 or nothing, got 'zip'"):
         make_strategy("fedavg", compress="zip")

@@ -3,7 +3,7 @@ import torch
 from mtmedformer_monai.federated.strategies import FedAvg
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     fixed,
     random_client,
@@ -21,9 +21,9 @@ def test_weights_that_nobody_trained_stay_bit_for_bit():
     assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
 
 
-def test_order_of_sites_never_matters():
+def test_order_of_clients_never_matters():
     assert_any_order_is_the_same(FedAvg(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(FedAvg(), three_tensors(), [random_client(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(FedAvg(), three_tensors(), [random_client(seed) for seed in range(3)])

@@ -5,7 +5,7 @@ from mtmedformer_monai.federated.strategies import FedAvg, FedDyn
 from mtmedformer_monai.federated.strategy import LocalTraining
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     logistic_clients,
     play,
@@ -16,7 +16,7 @@ from tests.federated.strategies.exact_clients import (
 
 
 def quadratic(optimum: float):
-    """A site with the mean loss `(w - o)^2 / 2`, trained to where the corrected gradient is 0."""
+    """A client with the mean loss `(w - o)^2 / 2`, trained until the corrected gradient is 0."""
 
     def train(rule, start):
         zero, one = torch.zeros(1), torch.ones(1)
@@ -54,12 +54,12 @@ def test_what_is_not_trained_stays_bit_for_bit():
     assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
 
 
-def test_order_of_sites_never_matters():
+def test_order_of_clients_never_matters():
     assert_any_order_is_the_same(FedDyn(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(FedDyn(), three_tensors(), [random_client(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(FedDyn(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 def test_alpha_is_above_0():

@@ -4,7 +4,7 @@ import torch
 from mtmedformer_monai.federated.strategies import FedAvg, FedProx
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     random_client,
     three_tensors,
@@ -23,12 +23,12 @@ def test_without_the_term_it_is_federated_averaging():
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
-def test_order_of_sites_never_matters():
+def test_order_of_clients_never_matters():
     assert_any_order_is_the_same(FedProx(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(FedProx(), three_tensors(), [random_client(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(FedProx(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 def test_a_negative_term_is_refused():

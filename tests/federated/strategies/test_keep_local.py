@@ -4,7 +4,7 @@ import torch
 from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg, FedProx, KeepLocal
 from tests.federated.strategies.exact_clients import (
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     fixed,
     random_client,
@@ -60,9 +60,9 @@ def test_a_site_of_the_strategy_withdraws_through_it():
     torch.testing.assert_close(server.weights(), START, rtol=0, atol=1e-6)
 
 
-def test_it_goes_on_after_restoring():
+def test_it_resumes_after_restoring():
     strategy = KeepLocal(PVI(), ["lung"])
-    assert_it_goes_on_after_restoring(strategy, three_tensors(), [random_client(seed) for seed in range(3)])
+    assert_it_resumes_after_restoring(strategy, three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 @pytest.mark.parametrize("patterns", ["decoders.*", []], ids=["a string", "none"])

@@ -4,7 +4,7 @@ from mtmedformer_monai.federated.strategies import LocalOnly
 from tests.federated.strategies.exact_clients import federate, random_client, three_tensors
 
 
-def test_sites_go_on_from_their_own_weights_and_the_server_hears_nothing():
+def test_clients_continue_from_their_own_weights_and_the_server_receives_nothing():
     server, rules = federate(LocalOnly(), three_tensors(), [random_client(0), random_client(1)], 2)
     assert all(torch.equal(value, three_tensors()[name]) for name, value in server.weights().items())
     one, other = (rule.receive(server.broadcast()) for rule in rules)

@@ -4,7 +4,7 @@ from mtmedformer_monai.federated.strategies import Scaffold
 from mtmedformer_monai.federated.strategy import LocalTraining
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     play,
     random_client,
@@ -13,7 +13,7 @@ from tests.federated.strategies.exact_clients import (
 
 
 def quadratic(curvature: float, optimum: float, count: int = 1, steps: int = 2, rate: float = 0.1):
-    """A site with the mean loss `a (w - o)^2 / 2`, trained by plain gradient descent."""
+    """A client with the mean loss `a (w - o)^2 / 2`, trained by plain gradient descent."""
 
     def train(rule, start):
         weight = start["w"].clone()
@@ -56,9 +56,9 @@ def test_what_is_not_trained_stays_bit_for_bit_and_has_no_control():
     assert "control/opacity" not in server.broadcast()
 
 
-def test_order_of_sites_never_matters():
+def test_order_of_clients_never_matters():
     assert_any_order_is_the_same(Scaffold(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(Scaffold(), three_tensors(), [random_client(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(Scaffold(), three_tensors(), [random_client(seed) for seed in range(3)])
