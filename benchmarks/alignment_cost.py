@@ -1,22 +1,23 @@
-"""What it costs to bring a network's units into a reference's order, and whether the order is found.
+"""Measures the cost of aligning a network's units with a reference, and whether the correct order is found.
 
     OMP_NUM_THREADS=1 python benchmarks/alignment_cost.py --seeds 5
 
-prints a Markdown table, for each encoder with the tasks of the chest bundle: parameters; groups of units; CPU seconds
-(median over seeds) of an alignment that finds nothing to move (the reference's own weights with noise of a twentieth of
-each tensor's standard deviation) and of one that has all units to move (a copy permuted at random); how many of the
-copies, permuted at random, came back bit for bit.
+Prints a Markdown table with the following columns, for each encoder with the tasks of the chest bundle: number of
+parameters; number of unit groups; CPU seconds (median over seeds) of an alignment with nothing to move (the reference's
+own weights with noise of one twentieth of each tensor's standard deviation); how many of these networks stayed in
+order; CPU seconds of an alignment with all units to move (a randomly permuted copy); how many of the permuted copies
+were recovered bit for bit.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from command_line import make_parser
 from network_cost import chest_tasks
 from torch import Tensor, nn
 
@@ -41,12 +42,12 @@ NOISE = 0.05
 
 @dataclass
 class Measurements:
-    """Of one network, a value a seed."""
+    """Measurements of one network, with one value per seed."""
 
     parameters: int = 0
     groups: int = 0
-    still: list[float] = field(default_factory=list)
-    scrambled: list[float] = field(default_factory=list)
+    unchanged: list[float] = field(default_factory=list)
+    permuted: list[float] = field(default_factory=list)
     recovered: int = 0
     moved: int = 0
 
@@ -66,7 +67,7 @@ def noisy(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def measure(make_encoder: Callable[[], nn.Module], seeds: int) -> Measurements:
-    """Aligns copies of one network a seed."""
+    """Aligns copies of one network per seed."""
     measured = Measurements()
     for seed in range(seeds):
         torch.manual_seed(seed)
@@ -75,30 +76,36 @@ def measure(make_encoder: Callable[[], nn.Module], seeds: int) -> Measurements:
         measured.parameters = sum(value.numel() for value in network.parameters())
         measured.groups = len(groups.groups)
         found, seconds = timed(state, noisy(state), groups)
-        measured.still.append(seconds)
+        measured.unchanged.append(seconds)
         measured.moved += not is_identity(found)
-        scrambled = permute(state, groups, random_permutation(groups))
-        found, seconds = timed(state, scrambled, groups)
-        measured.scrambled.append(seconds)
-        back = permute(scrambled, groups, found)
+        permuted = permute(state, groups, random_permutation(groups))
+        found, seconds = timed(state, permuted, groups)
+        measured.permuted.append(seconds)
+        back = permute(permuted, groups, found)
         measured.recovered += all(torch.equal(back[name], value) for name, value in state.items())
     return measured
 
 
 def row(name: str, measured: Measurements, seeds: int) -> str:
-    still, scrambled = statistics.median(measured.still), statistics.median(measured.scrambled)
+    unchanged, permuted = statistics.median(measured.unchanged), statistics.median(measured.permuted)
     return (
-        f"| {name} | {measured.parameters / 1e6:.1f} M | {measured.groups} | {still:.2f} | {seeds - measured.moved} of "
-        f"{seeds} | {scrambled:.2f} | {measured.recovered} of {seeds} |"
+        f"| {name} | {measured.parameters / 1e6:.1f} M | {measured.groups} | {unchanged:.2f} | "
+        f"{seeds - measured.moved} of {seeds} | {permuted:.2f} | {measured.recovered} of {seeds} |"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5, help="networks of each kind")
-    parser.add_argument("--encoders", nargs="*", default=list(ENCODERS), choices=list(ENCODERS), help="default all")
+    parser = make_parser(__doc__)
+    parser.add_argument("--seeds", type=int, default=5, help="number of networks of each kind")
+    parser.add_argument(
+        "--encoders",
+        nargs="*",
+        default=list(ENCODERS),
+        choices=list(ENCODERS),
+        help="encoders to measure (default: all)",
+    )
     arguments = parser.parse_args()
-    print("| encoder | parameters | groups | common weights, s | stayed | scrambled, s | recovered |")
+    print("| encoder | parameters | groups | common weights, s | unchanged | permuted, s | recovered |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in arguments.encoders:
         print(row(name, measure(ENCODERS[name], arguments.seeds), arguments.seeds), flush=True)

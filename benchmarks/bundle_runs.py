@@ -1,10 +1,8 @@
-"""What benchmarks that train bundles share."""
+"""Training and evaluation of bundles, shared by the benchmarks."""
 
 from __future__ import annotations
 
 import json
-import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,11 @@ Metrics = dict[str, float | None]
 
 
 def make_workflow(bundle: Path, configs: list[str], overrides: dict[str, Any]) -> ConfigWorkflow:
-    """The bundle with some values overridden, ready to run.
+    """Returns an initialized workflow of a bundle with some overrides.
 
     Args:
         bundle: its folder.
-        configs: names of config files, the later wins.
+        configs: names of config files; later files take precedence.
         overrides: {id: value}.
     """
     workflow = ConfigWorkflow(
@@ -38,13 +36,13 @@ def make_workflow(bundle: Path, configs: list[str], overrides: dict[str, Any]) -
 
 
 def evaluate(bundle: Path, configs: list[str], overrides: dict[str, Any], folder: Path) -> Metrics:
-    """Evaluates a trained bundle on its test list; its figures.
+    """Evaluates a trained bundle on its test list and returns its metrics.
 
     Args:
         bundle: its folder.
         configs: those of the training.
         overrides: those of the training.
-        folder: where the evaluation's files go.
+        folder: for the files of the evaluation.
     """
     make_workflow(bundle, [*configs, "evaluate"], overrides | {"evaluation_dir": str(folder)}).run()
     metrics: Metrics = json.loads((folder / "metrics.json").read_text())
@@ -52,14 +50,29 @@ def evaluate(bundle: Path, configs: list[str], overrides: dict[str, Any], folder
 
 
 def read_tasks(bundle: Path) -> list[dict[str, Any]]:
-    """The tasks of a bundle's config."""
+    """Returns the tasks in a bundle's config."""
     tasks: list[dict[str, Any]] = json.loads((bundle / "configs/train.json").read_text())["tasks"]
     return tasks
 
 
-def spread(values: Sequence[float | None]) -> str:
-    """Mean, and the standard deviation where there are several; a dash where nothing is known."""
-    known = [value for value in values if value is not None and value == value]
-    if not known:
-        return "-"
-    return f"{statistics.fmean(known):.3f}" + (f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else "")
+def training_overrides(data: Path, folder: str, size: int, epochs: int, seed: int, val_interval: int) -> dict[str, Any]:
+    """Returns the overrides of a short training of the chest bundle.
+
+    Args:
+        data: folder with datalist.json.
+        folder: for the outputs and weights.
+        size: rows and columns of the network's input.
+        epochs: number of epochs, the first of which is a warmup.
+        seed: of the training.
+        val_interval: number of epochs between validations.
+    """
+    return {
+        "dataset_dir": str(data),
+        "output_dir": folder,
+        "ckpt_dir": f"{folder}/models",
+        "image_size": [size, size],
+        "max_epochs": epochs,
+        "warmup_epochs": 1,
+        "val_interval": val_interval,
+        "seed": seed,
+    }

@@ -1,19 +1,19 @@
-"""How strong the cavity term is at PVI clients, beside their own gradients.
+"""Compares the strength of the cavity term at PVI clients with their own gradients.
 
-    python benchmarks/cavity_strength.py FOLDER/pvi --step 0.005
+    python benchmarks/cavity_strength.py FOLDER/bayesian --step 0.005
 
-Reads the last round of a simulated federation with PVI and prints, by client and part of the network, medians over the
-weights, of the mean loss over images: the root mean square gradient of an image; the cavity's gradient at the global
-mean; and the cavity's gradient at a weight that has moved by `--step` from there (a learning rate of 0.001 moves it by
-about that in five steps of Adam).
+Reads the last round of a federation simulated with PVI. Prints, by client and part of the network, medians over the
+weights of the following gradients of the mean loss over images: the root mean square gradient of one image; the
+cavity's gradient at the global mean; and the cavity's gradient at a weight that has moved by `--step` from there (a
+learning rate of 0.001 moves it by about that much in five steps of Adam).
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
+from command_line import make_parser
 from precision_spread import last_memory, part_of, quantiles
 
 from mtmedformer_monai.federated.gaussian import Gaussian
@@ -24,11 +24,13 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 def main() -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of one federation: holds broadcast.pt, site_1, site_2, ...")
-    parser.add_argument("--isotropic", type=float, default=0.003, help="that it ran with")
-    parser.add_argument("--curvature", type=float, default=1.0, help="that it ran with")
-    parser.add_argument("--step", type=float, default=0.005)
+    parser = make_parser(__doc__)
+    parser.add_argument("folder", type=Path, help="folder of one federation, with broadcast.pt, site_1, site_2, ...")
+    parser.add_argument("--isotropic", type=float, default=0.003, help="setting of the strategy (default %(default)s)")
+    parser.add_argument("--curvature", type=float, default=1.0, help="setting of the strategy (default %(default)s)")
+    parser.add_argument(
+        "--step", type=float, default=0.005, help="distance of a weight from the mean (default %(default)s)"
+    )
     options = parser.parse_args()
     scale = PrecisionScale(options.isotropic, options.curvature)
     sent = load_checkpoint(options.folder / "broadcast.pt")["weights"]

@@ -1,24 +1,24 @@
-"""Whether the synthetic chest cohort is more than a threshold: Dice of gray levels, of a tiny CNN, of the network.
+"""Measures how difficult the synthetic chest cohort is: Dice of thresholds, of a tiny CNN and of the network.
 
     python benchmarks/cohort_difficulty.py --seeds 3
     python benchmarks/cohort_difficulty.py --seeds 3 --model bundles/chest_xray_multitask/models/model.pt
 
-Prints a Markdown table: mean and standard deviation over seeds, each with a cohort of its own, of the figures on its
-test patients. Dice is the task's own figure: the mean over the images whose true mask is not empty. `opacity, pooled`
-is Dice over the pixels of all test images, healthy ones too, so false alarms count. The ways, all on the bundle's
-preprocessing and the same images, all fitted on the training patients:
-- `threshold`: the best gray level, with what is above it or what is below;
+Prints a Markdown table: mean and standard deviation over seeds, each with its own cohort, of the metrics on its test
+patients. Dice is the task's own metric: the mean over images whose true mask is not empty. `opacity, pooled` is Dice
+over the pixels of all test images, including healthy ones, so false alarms count. All methods use the bundle's
+preprocessing and the same images, and are fitted on the training patients:
+- `threshold`: the best gray level, with the pixels above or below it;
 - `two thresholds`: the best interval of gray levels (air beside the body is darker than lungs);
-- `two thresholds, cleaned`: the best interval with opening, without what touches the frame, largest parts kept;
-- `tiny CNN`: four convolutions of 3 x 3, about 9,000 weights, no downsampling, the tasks' own losses;
-- `the bundle`: `run training` of the chest bundle, all of its tasks, from scratch, the best epoch of validation;
-- `--model`: the bundle's network with these weights, as it is. Cohorts start at seed 100, the demo's is 0.
+- `two thresholds, cleaned`: the best interval, followed by opening, removal of components that touch the image border,
+  and selection of the largest components;
+- `tiny CNN`: four 3 x 3 convolutions, about 9,000 weights, no downsampling, the tasks' own losses;
+- `the bundle`: `run training` of the chest bundle with all of its tasks, from scratch, best epoch by validation;
+- `--model`: the bundle's network with these weights, without training. Cohorts start at seed 100; the demo's is 0.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,10 +27,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bundle_runs import CHEST, make_workflow, spread
+from bundle_runs import CHEST, make_workflow, training_overrides
+from command_line import add_threads_option, make_parser, prepare_process
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from numpy.typing import NDArray
+from result_tables import print_summary
 from scipy import ndimage
 from torch import Tensor, nn
 
@@ -42,7 +44,7 @@ from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTarget
 FIRST_SEED = 100
 BINS = 128
 COARSE = 8
-"""Gray levels are fitted in steps of 1/128; with cleaning, which costs more, in steps of 1/16."""
+"""Gray levels are fitted in steps of 1/128; with cleaning, which is more expensive, in steps of 1/16."""
 
 TASKS = [SegmentationTask("lung", ["lung"]), SegmentationTask("opacity", ["opacity"], batch_dice=True)]
 METRICS = ("lung", "opacity", "opacity, pooled")
@@ -52,7 +54,7 @@ Predictions = dict[str, Tensor]
 
 
 def load(datalist: Path, section: str, size: int) -> Section:
-    """Images (N, 1, H, W), and masks of each task (N, 1, H, W)."""
+    """Returns images (N, 1, H, W) and the masks of each task (N, 1, H, W)."""
     keys = ["image", *(task.name for task in TASKS)]
     steps = [
         LoadRadiographd("image"),
@@ -67,7 +69,7 @@ def load(datalist: Path, section: str, size: int) -> Section:
 
 
 def fit_levels(image: Tensor, target: Tensor, one_sided: bool = False) -> tuple[float, float]:
-    """The interval of gray levels with the best pooled Dice; one-sided, it starts at 0 or ends at 1."""
+    """Returns the interval of gray levels with the best pooled Dice; if one-sided, it starts at 0 or ends at 1."""
     levels = (image.clamp(0, 1) * BINS).long().clamp(max=BINS - 1)
     inside = torch.bincount(levels[target > 0.5], minlength=BINS)
     total = torch.bincount(levels.flatten(), minlength=BINS)
@@ -80,12 +82,12 @@ def fit_levels(image: Tensor, target: Tensor, one_sided: bool = False) -> tuple[
 
 
 def between(image: Tensor, levels: tuple[float, float]) -> Tensor:
-    """What lies in an interval of gray levels; the last one is closed."""
+    """Returns the pixels in an interval of gray levels; the last interval is closed."""
     return (image >= levels[0]) & ((image < levels[1]) | (levels[1] >= 1.0))
 
 
 def clean(mask: Masks, parts: int) -> Masks:
-    """Opens a mask (H, W), drops what touches its frame, and keeps the largest parts."""
+    """Opens a mask (H, W), removes components that touch the border, and keeps the largest components."""
     opened = ndimage.binary_opening(mask, iterations=1)
     labels, count = ndimage.label(opened)
     if count == 0:
@@ -101,12 +103,12 @@ def clean_all(masks: Tensor, parts: int) -> Tensor:
 
 
 def pooled_dice(mask: Tensor, target: Tensor) -> float:
-    wanted = target > 0.5
-    return float(2 * (mask & wanted).sum() / (mask.sum() + wanted.sum()).clamp(min=1))
+    expected = target > 0.5
+    return float(2 * (mask & expected).sum() / (mask.sum() + expected.sum()).clamp(min=1))
 
 
 def fit_cleaned(image: Tensor, target: Tensor, images: int = 24) -> tuple[tuple[float, float], int]:
-    """Interval and number of parts with the best pooled Dice after cleaning, on the first images."""
+    """Returns interval and number of components with the best pooled Dice after cleaning, on the first images."""
     image, target = image[:images], target[:images]
     steps = [level / BINS for level in range(0, BINS + 1, COARSE)]
     best, choice = -1.0, ((0.0, 1.0), 1)
@@ -120,24 +122,24 @@ def fit_cleaned(image: Tensor, target: Tensor, images: int = 24) -> tuple[tuple[
 
 
 class TinyCNN(nn.Module):
-    """Four convolutions at full size: it sees 9 x 9 pixels."""
+    """Four convolutions at full resolution, with a receptive field of 9 x 9 pixels."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = (1, 16, 24, 24)
         layers: list[nn.Module] = []
-        for entering, leaving in pairwise(widths):
-            layers += [nn.Conv2d(entering, leaving, 3, padding=1), nn.GroupNorm(4, leaving), nn.ReLU()]
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.GroupNorm(4, outputs), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], len(TASKS), 3, padding=1))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(B, 1, H, W) to logits of the same size, a task a key."""
+        """Maps (B, 1, H, W) to {task: logits of the same size}."""
         logits = self.layers((image - 0.5) * 4.0)
         return {task.name: logits[:, index : index + 1] for index, task in enumerate(TASKS)}
 
 
 def train(network: nn.Module, section: Section, options: argparse.Namespace) -> nn.Module:
-    """Adam with one cosine, left-right flips, the tasks' own losses."""
+    """Trains with AdamW, a one-cycle schedule, left-right flips and the tasks' own losses."""
     image, target = section
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.learning_rate, total_steps=options.steps)
@@ -161,17 +163,17 @@ def predict(network: nn.Module, image: Tensor) -> Predictions:
 
 
 def score(masks: Predictions, target: dict[str, Tensor]) -> list[float]:
-    """The columns of the table."""
-    scores = []
+    """Returns the columns of the table."""
+    metrics = []
     for task in TASKS:
         metric = SegmentationMetric(task.structures, hausdorff=False)
         metric.update(masks[task.name].float(), target[task.name])
-        scores.append(metric.compute())
-    return [*(score["dice"] for score in scores), scores[-1]["dice_pooled"]]
+        metrics.append(metric.compute())
+    return [*(each["dice"] for each in metrics), metrics[-1]["dice_pooled"]]
 
 
 def load_bundle(weights: Path) -> nn.Module:
-    """The bundle's network with given weights."""
+    """Returns the bundle's network with the given weights."""
     parser = ConfigParser()
     parser.read_config(str(CHEST / "configs/train.json"))
     network: nn.Module = parser.get_parsed_content("network_def")
@@ -180,32 +182,24 @@ def load_bundle(weights: Path) -> nn.Module:
 
 
 def train_bundle(data: Path, options: argparse.Namespace, seed: int) -> nn.Module:
-    """The bundle's own training on a cohort, and the network of its best epoch."""
+    """Runs the bundle's own training on a cohort, and returns the network of its best epoch."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {
-            "dataset_dir": str(data),
-            "output_dir": folder,
-            "ckpt_dir": f"{folder}/models",
-            "image_size": [options.size, options.size],
-            "max_epochs": options.epochs,
-            "warmup_epochs": 1,
-            "val_interval": max(1, options.epochs // 5),
-            "seed": seed,
-        }
+        interval = max(1, options.epochs // 5)
+        settings = training_overrides(data, folder, options.size, options.epochs, seed, interval)
         make_workflow(CHEST, ["train"], settings).run()
         return load_bundle(Path(folder, "models/model.pt"))
 
 
 def timed(name: str, fit: Callable[[], nn.Module]) -> Callable[[Tensor], Predictions]:
-    """Fits a network, tells the time it took, and returns what predicts."""
+    """Fits a network, prints its CPU time, and returns its prediction function."""
     started = time.process_time()
     network = fit()
     print(f"fitted {name} in {time.process_time() - started:.0f} CPU seconds", flush=True)
     return lambda image: predict(network, image)
 
 
-def gray_ways(training: Section) -> dict[str, Callable[[Tensor], Predictions]]:
-    """The ways that look at gray levels alone, fitted."""
+def fit_gray_levels(training: Section) -> dict[str, Callable[[Tensor], Predictions]]:
+    """Returns the fitted methods that use only gray levels."""
     image, target = training
     single = {task.name: fit_levels(image, target[task.name], one_sided=True) for task in TASKS}
     double = {task.name: fit_levels(image, target[task.name]) for task in TASKS}
@@ -220,45 +214,42 @@ def gray_ways(training: Section) -> dict[str, Callable[[Tensor], Predictions]]:
 
 
 def run(options: argparse.Namespace, seed: int) -> dict[str, list[float]]:
-    """One cohort, all ways: row of the table to its figures."""
+    """Returns the metrics of all methods on one cohort, by row of the table."""
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         datalist = make_chest_cohort(folder, options.patients, options.size, seed=seed)
         training, test = (load(datalist, section, options.size) for section in ("training", "test"))
-        ways = gray_ways(training)
-        ways["tiny CNN"] = timed("tiny CNN", lambda: train(TinyCNN(), training, options))
-        ways["the bundle"] = timed("the bundle", lambda: train_bundle(Path(folder), options, seed))
+        methods = fit_gray_levels(training)
+        methods["tiny CNN"] = timed("tiny CNN", lambda: train(TinyCNN(), training, options))
+        methods["the bundle"] = timed("the bundle", lambda: train_bundle(Path(folder), options, seed))
     if options.model:
         bundle = load_bundle(options.model)
-        ways[f"the bundle, {options.model.name}"] = lambda image: predict(bundle, image)
-    return {name: score(way(test[0]), test[1]) for name, way in ways.items()}
+        methods[f"the bundle, {options.model.name}"] = lambda image: predict(bundle, image)
+    return {name: score(method(test[0]), test[1]) for name, method in methods.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--patients", type=int, default=150)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--epochs", type=int, default=25, help="of the bundle's training")
-    parser.add_argument("--steps", type=int, default=600, help="of the tiny CNN's training")
+    parser.add_argument("--epochs", type=int, default=25, help="epochs of the bundle's training")
+    parser.add_argument("--steps", type=int, default=600, help="steps of the tiny CNN's training")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads_option(parser)
     parser.add_argument("--model", type=Path, default=None, help="weights of the chest bundle's network")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    logging.disable(logging.INFO)
+    prepare_process(options.threads)
     runs = []
     for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
         runs.append(run(options, seed))
         print(
             f"seed {seed}: { {name: [round(value, 3) for value in row] for name, row in runs[-1].items()} }", flush=True
         )
-    print(f"\n| {options.seeds} seeds, Dice | {' | '.join(METRICS)} |\n| --- |{' --- |' * len(METRICS)}")
-    for name in runs[0]:
-        columns = zip(*(scores[name] for scores in runs), strict=True)
-        cells = [spread(column) for column in columns]
-        print(f"| {name} | {' | '.join(cells)} |")
+    print()
+    by_method = {name: [dict(zip(METRICS, run[name], strict=True)) for run in runs] for name in runs[0]}
+    print_summary(f"{options.seeds} seeds, Dice", METRICS, by_method)
 
 
 if __name__ == "__main__":

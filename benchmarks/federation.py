@@ -1,10 +1,11 @@
-"""Strategies of federation beside one another, on a generated cohort at heterogeneous sites.
+"""Compares federated strategies on a generated cohort at heterogeneous sites.
 
-    python benchmarks/federation.py --output FOLDER --seeds 3 --ways pvi fedavg local pooled
+    python benchmarks/federation.py --output FOLDER --seeds 3 --methods bayesian fedavg local pooled
 
-Each way starts from the same weights and trains equally many epochs at its sites. Prints a Markdown table of test
-figures: mean and standard deviation over seeds of cohort, partition and training. `pooled` is one site with all images,
-a bound; of `local` and `fedbn` the figures are means over the sites' own models. Started again, it goes on.
+All methods start from the same weights and train equally many epochs at their sites. Prints a Markdown table of test
+metrics: mean and standard deviation over seeds of cohort, partition and training. `pooled` is one site with all images,
+an upper bound; for `local` and `fedbn`, metrics are means over the sites' own models. Run the same command again to
+resume.
 """
 
 from __future__ import annotations
@@ -15,22 +16,29 @@ import logging
 import time
 from pathlib import Path
 
-from bundle_runs import CHEST, Metrics, spread
+from bundle_runs import CHEST, Metrics
+from command_line import make_parser
+from result_tables import print_summary
 
 from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.simulation import SimulationSettings, simulate
 from mtmedformer_monai.federated.simulation.bundle_parts import primary_metrics
 
-WAYS = ["pvi", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
+METHODS = ["bayesian", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
 
 
 def main() -> None:
-    """Simulates over seeds, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Simulates all methods over the seeds, and prints the table."""
+    parser = make_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--ways", nargs="+", default=WAYS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first-seed", type=int, default=0, help="settings are chosen on other seeds")
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        default=0,
+        help="first seed; settings were chosen on other seeds (default %(default)s)",
+    )
     parser.add_argument("--partition", default="site", choices=("iid", "site", "labels", "tasks"))
     parser.add_argument("--patients", type=int, default=240)
     parser.add_argument("--image-size", type=int, default=64)
@@ -42,34 +50,32 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     logging.getLogger("monai").setLevel(logging.ERROR)
     columns = [*primary_metrics(CHEST), "mean_score"]
-    results: dict[str, list[Metrics]] = {way: [] for way in options.ways}
+    results: dict[str, list[Metrics]] = {method: [] for method in options.methods}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for way in options.ways:
-            results[way].append(run(way, seed, options))
+        for method in options.methods:
+            results[method].append(run(method, seed, options))
     print(
         f"\n{options.seeds} seeds, {options.rounds} rounds of {options.local_epochs} epochs, "
         f"partition {options.partition}\n"
     )
-    print(f"|  | {' | '.join(columns)} |\n|{' --- |' * (len(columns) + 1)}")
-    for way, found in results.items():
-        print(f"| {way} | {' | '.join(spread([run.get(name) for run in found]) for name in columns)} |")
+    print_summary("", columns, results)
 
 
-def run(way: str, seed: int, options: argparse.Namespace) -> Metrics:
-    """One way on one seed, or what is on disk of it."""
+def run(method: str, seed: int, options: argparse.Namespace) -> Metrics:
+    """Returns the metrics of one method on one seed, from a file if it is complete."""
     folder = options.output / f"seed_{seed}"
-    path = folder / f"{way}.json"
+    path = folder / f"{method}.json"
     if path.is_file():
         found: Metrics = json.loads(path.read_text())
         return found
-    name, _, pairs = way.partition(":")
+    name, _, pairs = method.partition(":")
     settings = SimulationSettings(
         bundle=CHEST,
         output=folder,
         num_rounds=options.rounds,
         local_epochs=options.local_epochs,
         strategy=name,
-        strategy_settings=parse_pairs(pairs.split(",") if pairs else [], "--ways"),
+        strategy_settings=parse_pairs(pairs.split(",") if pairs else [], "--methods"),
         partition=options.partition,
         patients=options.patients,
         image_size=options.image_size,
@@ -78,8 +84,8 @@ def run(way: str, seed: int, options: argparse.Namespace) -> Metrics:
         overrides=parse_pairs(options.override, "--override"),
     )
     started = time.monotonic()
-    found = dict(simulate(name, settings, name=way))
-    logging.info("seed %d, %s: %.0f s, %s", seed, way, time.monotonic() - started, found)
+    found = dict(simulate(name, settings, name=method))
+    logging.info("seed %d, %s: %.0f s, %s", seed, method, time.monotonic() - started, found)
     path.write_text(json.dumps(found))
     return found
 

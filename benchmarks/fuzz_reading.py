@@ -1,15 +1,15 @@
-"""Reads damaged files by the thousand: each is read, or refused by a documented error.
+"""Reads thousands of damaged files: each must be read, or rejected with a documented error.
 
     python benchmarks/fuzz_reading.py --minutes 5 [--seed 0] [--offenders fuzz_offenders] [--memory-mb 1024]
 
-The files that it starts from are those of the tests' matrix (every transfer syntax, photometric interpretation, depth
-and LUT), mammograms FOR PROCESSING, PNG, JPEG, NIfTI and .npy. Each is damaged: bytes flipped, set to extremes, cut
-off, cut out, doubled, joined with another file's; DICOM elements set to absurd values. They are read in a process of
-its own under a limit of memory (`RLIMIT_AS`, above what the process has once it is ready) and of time, so that a
-crash, a hang or a flood of memory shows as what it is.
+The original files are those of the test matrix (every transfer syntax, photometric interpretation, depth and LUT),
+mammograms FOR PROCESSING, PNG, JPEG, NIfTI and .npy. Each is damaged: bytes are flipped, set to extreme values,
+truncated, removed, duplicated or joined with another file's; DICOM elements are set to absurd values. The files are
+read in a separate process with limits on memory (`RLIMIT_AS`, above the usage of the initialized process) and time, so
+that a crash, a hang or excessive memory usage is detected.
 
-Prints counts by outcome, and every offender: an error that is no `RadiographError`, a crash, a hang (over 30 s), an
-image that is no float32 (H, W) in [0, 1]. Offending files are kept in the folder `--offenders`.
+Prints counts by outcome, and every offender: an error other than `RadiographError`, a crash, a hang (over 30 s), an
+image that is not float32 (H, W) in [0, 1]. Offending files are kept in the folder `--offenders`.
 
 Expected: no offender.
 """
@@ -44,7 +44,7 @@ ALL_PASS = {field.name: "pass" for field in fields(MammogramRules)}
 
 
 def work(memory_mb: int) -> None:
-    """The process that reads: a path a line comes in, an outcome a line goes out. The first one is sound."""
+    """The reading process: receives one path per line and prints one outcome per line. The first file is intact."""
     for line in sys.stdin:
         start = time.process_time()
         outcome = read(Path(line.strip()))
@@ -52,12 +52,12 @@ def work(memory_mb: int) -> None:
         if memory_mb:
             used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (used + memory_mb * 2**20,) * 2)
-            memory_mb, seconds = 0, 0.0  # once, when the first file had imported what is imported late
+            memory_mb, seconds = 0, 0.0  # once, after the first file has triggered late imports
         print(outcome if seconds < SLOW_S else f"! slow, {seconds:.0f} s ({outcome})", flush=True)
 
 
 def read(path: Path) -> str:
-    """The outcome for a file; a picture may be an image or a mask."""
+    """Returns the outcome for a file; a picture may be an image or a mask."""
     try:
         if path.suffix != ".dcm":
             read_as_mask(path)
@@ -76,7 +76,7 @@ def read_as_mask(path: Path) -> None:
 
 
 class Reader:
-    """A process that reads, started again after it died or hung."""
+    """A reading process, which is restarted after a crash or a hang."""
 
     def __init__(self, sound: Path, memory_mb: int) -> None:
         self.sound = sound
@@ -84,7 +84,7 @@ class Reader:
         self.process: subprocess.Popen[str] | None = None
 
     def outcome(self, path: Path) -> str:
-        """What reading a file comes to."""
+        """Returns the outcome of reading a file."""
         if self.process is None:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -101,7 +101,7 @@ class Reader:
         return answer
 
     def _ask(self, process: subprocess.Popen[str], path: Path, seconds: float) -> str | None:
-        """The answer, empty where the process died, None where it takes longer."""
+        """Returns the answer; empty if the process died, None after a timeout."""
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the reading process has no pipes")
         process.stdin.write(f"{path}\n")
@@ -117,7 +117,7 @@ class Reader:
 
 
 def fuzz(options: argparse.Namespace, seed_folder: Path, folder: Path) -> collections.Counter[str]:
-    """Damages and reads until the time is up; counts by outcome."""
+    """Damages and reads files until the time is up; returns counts by outcome."""
     counts: collections.Counter[str] = collections.Counter()
     seeds, random = make_seeds(seed_folder), np.random.default_rng(options.seed)
     reader, end = Reader(seed_folder / "case0.dcm", options.memory_mb), time.monotonic() + 60 * options.minutes
@@ -137,11 +137,16 @@ def fuzz(options: argparse.Namespace, seed_folder: Path, folder: Path) -> collec
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Reads damaged files by the thousand.")
+    parser = argparse.ArgumentParser(description="Read thousands of damaged files.")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--offenders", type=Path, default=Path("fuzz_offenders"))
-    parser.add_argument("--memory-mb", type=int, default=1024, help="above what the process has once it is ready")
+    parser.add_argument(
+        "--memory-mb",
+        type=int,
+        default=1024,
+        help="limit of memory above the usage of the initialized process (default %(default)s)",
+    )
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:

@@ -1,17 +1,17 @@
-"""Time to the first training step, images a second and peak memory of a large cohort, beside MONAI's datasets.
+"""Compares start time, images per second and peak memory for a large cohort with MONAI's datasets.
 
     python benchmarks/large_cohort.py [--images 20000] [--size 512] [--workers 2] [--batches 60]
 
-Prints a Markdown table with one row per method: seconds from the start of the process's work to the first batch in the
-hands of the trainer, images per second over the following batches, and the peak memory of the process and its workers.
-Each method runs in a process of its own, forked after all imports (whose memory is shared), twice: from an empty
-cache, and again as a second start finds it. The cohort is generated: a few DICOM files and lung masks (PNG) of
-1,024 x 1,024 pixels, hard-linked to as many names, so that the disk holds little and the page cache is warm; the second
-label is a class. All methods use the same transforms, of the chest bundle: reading, targets, letterbox to the size,
+Prints a Markdown table with one row per method: seconds from the start of the process's work to the first batch
+delivered to the trainer, images per second over the following batches, and the peak memory of the process and its
+workers. Each method runs in a separate process, forked after all imports (whose memory is shared), twice: with an empty
+cache, and again with the cache of the first start. The cohort is generated: a few DICOM files and lung masks (PNG) of
+1,024 x 1,024 pixels, hard-linked to as many names, so that little disk space is used and the page cache is warm; the
+second label is a class. All methods use the transforms of the chest bundle: reading, targets, letterbox to the size,
 contrast; then random geometry and exposure.
 
-`CacheDataset` prepares every image before the first step. Where that exceeds the limit (`--limit` seconds or
-`--memory` GiB), the process is stopped, and its row says so.
+`CacheDataset` prepares every image before the first step. If it exceeds the limit (`--limit` seconds or `--memory`
+GiB), the process is stopped, and its row says so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from command_line import make_parser
 from monai.data import CacheDataset, DataLoader, PersistentDataset
 from monai.data.utils import pickle_hashing
 from monai.transforms import Compose
@@ -58,15 +59,17 @@ SIDE, KINDS = 1024, 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20_000, help="files of the cohort (default 20000)")
+    parser = make_parser(__doc__)
+    parser.add_argument("--images", type=int, default=20_000, help="number of files in the cohort (default 20000)")
     parser.add_argument("--size", type=int, default=512, help="side of the prepared images, in pixels (default 512)")
-    parser.add_argument("--workers", type=int, default=2, help="processes of the data loader (default 2)")
-    parser.add_argument("--batches", type=int, default=60, help="batches of 8 that are timed (default 60)")
-    parser.add_argument("--limit", type=float, default=3600, help="seconds that a method may take (default 3600)")
-    parser.add_argument("--memory", type=float, default=16, help="GiB that a method may take (default 16)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="rows (default: all)")
-    parser.add_argument("--folder", type=Path, help="where the cohort is made (default: a temporary folder)")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of the data loader (default 2)")
+    parser.add_argument("--batches", type=int, default=60, help="number of timed batches of 8 (default 60)")
+    parser.add_argument("--limit", type=float, default=3600, help="limit of a method's time in seconds (default 3600)")
+    parser.add_argument("--memory", type=float, default=16, help="limit of a method's memory in GiB (default 16)")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=METHODS, help="methods to measure (default: all)"
+    )
+    parser.add_argument("--folder", type=Path, help="folder for the cohort (default: a temporary folder)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         options.folder = Path(folder)
@@ -78,7 +81,7 @@ def main() -> None:
 
 
 def make_cohort(folder: Path, count: int) -> None:
-    """DICOM files and masks under as many names, and their datalist."""
+    """Creates DICOM files and masks under as many names, and their datalist."""
     items = []
     for kind in range(KINDS):
         values = np.random.default_rng(kind).normal(2000, 300, (SIDE, SIDE)).clip(0, 4095).astype(np.uint16)
@@ -98,7 +101,7 @@ def make_cohort(folder: Path, count: int) -> None:
 
 
 def run_apart(options: argparse.Namespace, method: str) -> str:
-    """The cells of a row: the method in a process of its own, forked after all imports."""
+    """Returns the cells of a row, measured in a separate process forked after all imports."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=measure, args=(options, method, sender))
@@ -106,7 +109,7 @@ def run_apart(options: argparse.Namespace, method: str) -> str:
     sender.close()
     try:
         result = receiver.recv() if receiver.poll(options.limit) else None
-    except EOFError:  # the process ended without a result: above the limit of memory
+    except EOFError:  # the process exceeded the limit of memory and ended without a result
         return f"more than {options.memory:g} GiB | - | -"
     finally:
         process.kill()
@@ -117,7 +120,7 @@ def run_apart(options: argparse.Namespace, method: str) -> str:
 
 
 def measure(options: argparse.Namespace, method: str, sender: Any) -> None:
-    """Runs one method in this process, and sends its figures."""
+    """Runs one method in this process, and sends its results."""
     set_determinism(0)
     torch.set_num_threads(1)
     watch_memory(options.memory)
@@ -134,7 +137,7 @@ def measure(options: argparse.Namespace, method: str, sender: Any) -> None:
 
 
 def make_dataset(options: argparse.Namespace, method: str) -> Any:
-    """The cohort through one of the methods."""
+    """Returns the cohort as one method's dataset."""
     tasks = [SegmentationTask("lung", ["lung"]), ClassificationTask("finding", ["normal", "pneumonia"], kind="binary")]
     keys = ["image", "lung"]
     fit = [Letterboxd(keys, (options.size, options.size)), StretchContrastd("image")]
@@ -154,7 +157,7 @@ PEAK = [0.0]
 
 
 def watch_memory(limit: float) -> None:
-    """Samples the memory of this process and its workers (proportional set size), and stops above a limit in GiB."""
+    """Samples the memory of this process and its workers (proportional set size); exits above a limit in GiB."""
 
     def watch() -> None:
         while True:
@@ -174,7 +177,7 @@ def children() -> list[int]:
 
 
 def proportional_set(process: int) -> int:
-    """In KiB; 0 of a process that has ended."""
+    """Returns the size in KiB; 0 for a process that has ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:

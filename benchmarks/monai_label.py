@@ -2,13 +2,12 @@
 
     python benchmarks/monai_label.py --environment .monai_label
 
-The first run installs MONAI Label into that folder (3 GB). Each later run takes about 5 minutes on 2 cores. Prints what
-was checked, and exits with 1 if anything failed. `--picture FILE.png` also draws one of the server's masks.
+The first run installs MONAI Label into that folder (3 GB). Later runs take about 5 minutes on 2 cores. Prints all
+checks, and exits with status 1 if any of them failed. `--picture FILE.png` also draws one of the server's masks.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from bundle_runs import BUNDLES
+from command_line import make_parser
 from monai.bundle import run as run_bundle
 from monai_label_answers import overlay, read_answer, to_file_grid
 from monai_label_server import Server, build_environment, make_app, run_server
@@ -30,19 +30,19 @@ from mtmedformer_monai.transforms import read_label_map
 
 NUM_LABELS = 6
 START_REACH = 0.3
-"""Relative distance from the weights before a training of an epoch; from new weights it is above 1."""
+"""Relative distance from the weights before a training of one epoch; from new weights it is above 1."""
 
 Weights = dict[str, torch.Tensor]
 
 
 class Table:
-    """What was checked, printed as it comes."""
+    """Prints checks as they complete, and counts failures."""
 
     def __init__(self) -> None:
         self.num_checks = self.num_failed = 0
 
     def check(self, name: str, test: Callable[[], tuple[bool, Any]]) -> None:
-        """Runs one check: it gives whether it passed, and what to print beside it. An error is a failure."""
+        """Runs one check, which returns whether it passed and a detail to print. An exception is a failure."""
         try:
             passed, detail = test()
         except Exception as error:
@@ -53,7 +53,7 @@ class Table:
 
 
 def infer_ourselves(bundle: Path, studies: Sequence[Study], weights: Path, folder: Path) -> dict[str, Any]:
-    """Our own inference: {study: (findings, label map (H, W))}."""
+    """Runs our own inference; returns {study: (findings, label map (H, W))}."""
     found = {}
     for study in studies:
         output = folder / study.name
@@ -75,7 +75,7 @@ def infer_ourselves(bundle: Path, studies: Sequence[Study], weights: Path, folde
 
 
 def check_info(table: Table, server: Server, bundle: Path) -> None:
-    """The labels are those of the metadata."""
+    """Checks that the labels are those of the metadata."""
     metadata = json.loads((bundle / "configs/metadata.json").read_text())
     defined = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
     expected = {name: int(number) for number, name in defined.items() if name != "background"}
@@ -84,7 +84,7 @@ def check_info(table: Table, server: Server, bundle: Path) -> None:
 
 
 def check_answers(table: Table, server: Server, studies: Sequence[Study], ours: dict[str, Any]) -> None:
-    """Findings and label maps of every study equal our own."""
+    """Checks that findings and label maps of every study equal our own."""
     for study in studies:
         findings, labels = ours[study.name]
 
@@ -106,7 +106,7 @@ def check_answers(table: Table, server: Server, studies: Sequence[Study], ours: 
 
 
 def check_uploads(table: Table, server: Server, study: Study, labels: Any, refused: Path) -> None:
-    """Files that are no studies: answered as asked for, a JPEG without loss, a refused one by our message."""
+    """Checks uploads: answers in the requested format, a lossless answer to a JPEG, our message for a rejected file."""
 
     def uploaded() -> tuple[bool, Any]:
         values = read_answer(server.infer(study.path, "image", result_extension=".nrrd")).values.T
@@ -131,7 +131,7 @@ def check_uploads(table: Table, server: Server, study: Study, labels: Any, refus
 def check_training(
     table: Table, server: Server, bundle: Path, studies: Sequence[Study], ours: Callable[[], dict[str, Any]]
 ) -> None:
-    """Labels are kept and learned from, the start is pretrained, every request trains, answers follow the weights."""
+    """Checks that labels are used, training starts from the last weights, and answers use the new weights."""
     path = bundle / "models/model.pt"
     for number, request in enumerate(("first", "second"), start=1):
         drawn = studies[: NUM_LABELS + number]
@@ -185,7 +185,7 @@ def draw_picture(server: Server, image: Path, path: Path) -> None:
 
 
 def check_bundle(table: Table, python: Path, name: str, folder: Path, picture: Path | None) -> None:
-    """All checks of one bundle."""
+    """Runs all checks of one bundle."""
     print(f"\n{name}", flush=True)
     app = make_app(python, BUNDLES / name, folder / "app")
     bundle = app / "model" / name
@@ -215,7 +215,7 @@ def _load(path: Path) -> Weights:
 
 
 def _distance(before: Weights, after: Weights) -> float:
-    """Of all floating point weights, relative to their norm before."""
+    """Returns the distance of all floating point weights, relative to their norm before."""
     names = [name for name, value in before.items() if value.is_floating_point()]
     moved = sum(float((after[name] - before[name]).square().sum()) for name in names)
     return (moved / sum(float(before[name].square().sum()) for name in names)) ** 0.5
@@ -223,11 +223,14 @@ def _distance(before: Weights, after: Weights) -> float:
 
 def main() -> int:
     """Returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument(
-        "--environment", type=Path, default=Path(".monai_label"), help="folder of MONAI Label's own venv"
+        "--environment",
+        type=Path,
+        default=Path(".monai_label"),
+        help="folder of MONAI Label's virtual environment (default %(default)s)",
     )
-    parser.add_argument("--work", type=Path, help="folder for studies, app and logs; a temporary one where left out")
+    parser.add_argument("--work", type=Path, help="folder for studies, app and logs (default: a temporary folder)")
     parser.add_argument("--bundle", action="append", help="name of a bundle; may be repeated (default: all)")
     parser.add_argument("--picture", type=Path, help="PNG to draw the first bundle's answer into")
     options = parser.parse_args()

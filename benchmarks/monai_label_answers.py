@@ -1,4 +1,4 @@
-"""Label maps in MONAI Label's answers, and a picture of one."""
+"""Label maps in MONAI Label's answers, and a picture of one of them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from PIL import Image
 from mtmedformer_monai.transforms import read_radiograph
 
 COLORS = np.array([[0, 0, 0], [64, 160, 255], [255, 128, 32]], dtype=np.float32)
-"""Of background and the first two structures."""
+"""Colors of the background and the first two structures."""
 
 OPACITY, PICTURE_WIDTH = 0.4, 384
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A label map as an answer's file holds it.
+    """A label map, as stored in an answer's file.
 
     Attributes:
         name: of the file.
-        values: (H, W) of pictures and DICOM, (X, Y) or (X, Y, 1) of volumes.
+        values: (H, W) for pictures and DICOM, (X, Y) or (X, Y, 1) for volumes.
         affine: of a NIfTI file.
     """
 
@@ -38,14 +38,14 @@ class Answer:
     affine: NDArray[Any] | None = None
 
     def is_placed_on(self, image: Path) -> bool:
-        """Whether a NIfTI answer of three axes has the affine of its image; others have none to compare."""
+        """Returns whether a NIfTI answer with three axes has the affine of its image; true for other answers."""
         if self.affine is None or self.values.ndim < 3:
             return True
         return np.allclose(self.affine, nibabel.load(image).affine, atol=1e-4)
 
 
 def read_answer(response: requests.Response) -> Answer:
-    """The label map of an answer."""
+    """Reads the label map of an answer."""
     response.raise_for_status()
     name = response.headers["content-disposition"].split("filename=")[-1].strip('"')
     with tempfile.TemporaryDirectory() as folder:
@@ -61,9 +61,9 @@ def read_answer(response: requests.Response) -> Answer:
 
 
 def to_file_grid(image: Path, labels: NDArray[Any]) -> NDArray[Any]:
-    """Our upright label map (H, W) as a client of this image's file expects it.
+    """Converts our upright label map (H, W) to the grid that a client expects for this image file.
 
-    By rules of the studies' own, not by the package's code.
+    Uses rules of these studies, independent of the package's code.
     """
     if not image.name.endswith(".nii.gz"):
         return labels

@@ -1,4 +1,4 @@
-"""MONAI Label's environment, apart from ours, and its server with one bundle."""
+"""A separate environment for MONAI Label, and its server with one bundle."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PACKAGES = (
     "numpy<2",
     "pydicom<3",
     "dicomweb-client<0.61",
-    # What our package needs beside them.
+    # Further dependencies of our package.
     "nibabel>=5.2",
     "itk>=5.4",
     "lazy-loader>=0.4",
@@ -54,19 +54,19 @@ if importlib.util.find_spec("torch"):
 '''
 
 IMAGE_FILES = ["*.nii.gz", "*.nii", "*.nrrd", "*.png", "*.jpg", "*.dcm"]
-"""The server lists no .dcm of its own accord."""
+"""File patterns of images; by default, the server does not list .dcm files."""
 
 START_SECONDS, TRAIN_SECONDS = 240, 900
 
 
 def build_environment(folder: Path) -> Path:
-    """Makes the environment, or takes the one that an earlier call with equal packages made.
+    """Creates the environment, or reuses one that was created with the same packages.
 
     Args:
-        folder: of the environment. An environment with the packages that was made by hand is taken too.
+        folder: of the environment. An existing environment with the packages is used, too.
 
     Returns:
-        Its Python.
+        The path of its Python interpreter.
     """
     folder = folder.resolve()
     python, stamp = folder / "bin/python", folder / ".mtmedformer"
@@ -88,7 +88,7 @@ def build_environment(folder: Path) -> Path:
 
 
 def make_app(python: Path, bundle: Path, folder: Path) -> Path:
-    """Copies MONAI Label's app `monaibundle`, and the bundle into it. Returns the app's folder."""
+    """Copies MONAI Label's app `monaibundle`, and the bundle into it; returns the app's folder."""
     shutil.copytree(python.parents[1] / "monailabel/sample-apps/monaibundle", folder, dirs_exist_ok=True)
     shutil.copytree(bundle, folder / "model" / bundle.name, dirs_exist_ok=True)
     return folder
@@ -100,7 +100,7 @@ class Server:
 
     Attributes:
         url: its address.
-        model: name of its one bundle.
+        model: name of its bundle.
         process: of the server.
     """
 
@@ -109,16 +109,16 @@ class Server:
     process: subprocess.Popen[bytes]
 
     def info(self) -> dict[str, Any]:
-        """What the server says of itself."""
+        """Returns the server's description of itself."""
         return _json(requests.get(f"{self.url}/info/", timeout=60))
 
     def infer(self, source: str | Path, output: str, **params: Any) -> requests.Response:
-        """Asks for an inference.
+        """Requests an inference.
 
         Args:
-            source: name of a study, or the path of a file to upload.
+            source: name of a study, or path of a file to upload.
             output: 'json' for the findings, 'image' for the label map.
-            params: as clients send them.
+            params: as sent by clients.
         """
         asked = {"params": json.dumps({"device": "cpu", **params})}
         url = f"{self.url}/infer/{self.model}?output={output}"
@@ -128,13 +128,13 @@ class Server:
             return requests.post(url, data=asked, files={"file": (source.name, file)}, timeout=300)
 
     def submit_label(self, study: str, path: Path) -> dict[str, Any]:
-        """Saves what an annotator has drawn."""
+        """Uploads a label map drawn by an annotator."""
         with path.open("rb") as file:
             url = f"{self.url}/datastore/label?image={study}&tag=final"
             return _json(requests.put(url, files={"label": (path.name, file)}, timeout=60))
 
     def list_labeled(self) -> list[dict[str, str]]:
-        """Items as a training request gets them."""
+        """Returns the items that a training request uses."""
         response = requests.get(f"{self.url}/datastore/?output=train", timeout=60)
         response.raise_for_status()
         items: list[dict[str, str]] = response.json()
@@ -147,7 +147,7 @@ class Server:
         return response.text.splitlines()
 
     def train(self, **params: Any) -> dict[str, Any]:
-        """Trains in the background, as clients do, and waits. Returns the task with its status and last lines."""
+        """Trains in the background, as clients do, and waits; returns the task with its status and last lines."""
         asked = {"device": "cpu", **params}
         task = _json(requests.post(f"{self.url}/train/{self.model}", json=asked, timeout=60))
         end = time.monotonic() + TRAIN_SECONDS
@@ -159,14 +159,14 @@ class Server:
 
 @contextmanager
 def run_server(python: Path, app: Path, model: str, studies: Path, log: Path) -> Iterator[Server]:
-    """Starts MONAI Label on the loopback interface, and stops it with all that it started.
+    """Starts MONAI Label on the loopback interface, and stops it with all its child processes.
 
     Args:
         python: of the environment.
         app: folder of the app.
         model: name of the bundle.
         studies: folder of the images.
-        log: file for what the server writes.
+        log: file for the server's output.
     """
     port = _free_port()
     command = [python, "-m", "monailabel.main", "start_server", "--app", app, "--studies", studies]
@@ -186,7 +186,7 @@ def run_server(python: Path, app: Path, model: str, studies: Path, log: Path) ->
 
 
 def _variables(python: Path) -> Mapping[str, str]:
-    """The environment's own programs come first; its packages are not ours."""
+    """Returns the environment variables: the environment's own programs come first, without our packages."""
     return {
         **os.environ,
         "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",

@@ -1,4 +1,4 @@
-"""Images of every kind that is read, none of them square, with what an annotator would draw on them."""
+"""Images of every supported file format, none of them square, with label maps that an annotator would draw."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mtmedformer_monai.transforms import read_radiograph
 from mtmedformer_monai.transforms.read_mask import read_mask
 
 AXIAL = np.diag([-0.4, -0.3, 1.0, 1.0])
-"""What ITK and Slicer write of a picture: columns to the left, rows to the back."""
+"""Affine that ITK and Slicer write for a picture: columns to the left, rows to the back."""
 
 CORONAL = np.array([[0.0, 0.4, 0.0, 5.0], [0.0, 0.0, 1.0, 0.0], [0.3, 0.0, 0.0, -7.0], [0.0, 0.0, 0.0, 1.0]])
-"""Voxels run from feet to head first, then from the patient's left to the right: the upright picture is turned."""
+"""Voxels run from feet to head, then from the patient's left to right: the upright picture is rotated."""
 
 KINDS = ("dicom", "png", "nifti", "dicom", "nifti_volume", "png", "nifti_coronal", "dicom")
 
@@ -45,16 +45,16 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The server's name of it."""
+        """Name of the study at the server."""
         return self.path.name.split(".")[0]
 
 
 def make_studies(bundle: Path, folder: Path, image_size: int = 128) -> list[Study]:
-    """Makes a cohort of the bundle's kind, and of its annotated images one study of each of `KINDS`.
+    """Generates a cohort for the bundle, and one study of each of `KINDS` from its annotated images.
 
     Args:
         bundle: its folder.
-        folder: for all files; `folder/studies` holds the images alone.
+        folder: for all files; `folder/studies` contains only images.
         image_size: of the cohort.
     """
     kind = json.loads((bundle / "configs/demo.json").read_text())["cohort"]["kind"]
@@ -71,7 +71,7 @@ def make_studies(bundle: Path, folder: Path, image_size: int = 128) -> list[Stud
 
 
 def make_shown(bundle: Path, folder: Path, image_size: int = 384) -> Path:
-    """One larger DICOM file, with findings in all structures, for a picture."""
+    """Generates one larger DICOM file for a picture, with findings in all structures."""
     kind = json.loads((bundle / "configs/demo.json").read_text())["cohort"]["kind"]
     datalist = make_cohort(kind, folder / "shown", 10, image_size, seed=11)
     items = load_datalist(datalist, "training")
@@ -79,7 +79,7 @@ def make_shown(bundle: Path, folder: Path, image_size: int = 384) -> Path:
 
 
 def make_refused(study: Study, path: Path) -> Path:
-    """A CT slice by its header, which no bundle here admits."""
+    """Writes a file whose header declares a CT slice, which no bundle here accepts."""
     data = dcmread(study.path)
     data.Modality = "CT"
     data.save_as(path)
@@ -88,7 +88,7 @@ def make_refused(study: Study, path: Path) -> Path:
 
 def _make_study(item: Any, structures: list[str], kind: str, folder: Path, name: str) -> Study:
     masks = [read_mask(item["masks"][structure]) for structure in structures]
-    rows = masks[0].shape[0] * 3 // 4 + 1  # a mask that is transposed by mistake fits nowhere
+    rows = masks[0].shape[0] * 3 // 4 + 1  # so that a wrongly transposed mask does not fit
     drawn = np.zeros(masks[0].shape, dtype=np.uint8)
     for number, mask in enumerate(masks, start=1):
         drawn[mask] = number
@@ -112,7 +112,7 @@ def _make_study(item: Any, structures: list[str], kind: str, folder: Path, name:
 
 
 def _save_as_client(path: Path, drawn: NDArray[Any], as_nrrd: bool) -> Path:
-    """As 3D Slicer saves what was drawn on a picture: one slice, by its setting NIfTI or NRRD."""
+    """Writes a label map as 3D Slicer saves one drawn on a picture: one slice, as NIfTI or NRRD."""
     if not as_nrrd:
         _save_nifti(path, drawn.T[:, :, None], AXIAL)
         return path
@@ -122,7 +122,7 @@ def _save_as_client(path: Path, drawn: NDArray[Any], as_nrrd: bool) -> Path:
 
 
 def _as_voxels(values: NDArray[Any], kind: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Upright pixels (H, W) as the file's voxels, and its affine."""
+    """Returns upright pixels (H, W) as the file's voxels, and its affine."""
     if kind == "nifti":
         return values.T, AXIAL
     if kind == "nifti_volume":

@@ -1,14 +1,14 @@
-"""What the multi-task network costs beside the single-task networks that it replaces, and beside MONAI's.
+"""Compares the cost of the multi-task network with the single-task networks that it replaces, and with MONAI's.
 
     OMP_NUM_THREADS=1 python benchmarks/network_cost.py --size 224 --batch 8 --repeats 7
 
-prints a Markdown table: parameters, CPU time of a training step (forward, hybrid loss, backward, AdamW) and of an
-inference batch, and the memory that each adds to the process at its peak. Every repeat visits all networks in turn,
-so that a busy machine slows all of them alike; times are medians over repeats of the process's CPU time, and ratios
-are medians of the ratios within a repeat. Memory is the rise of the peak resident size in a process of its own, forked
-before anything is computed.
+Prints a Markdown table: parameters, CPU time of a training step (forward, hybrid loss, backward, AdamW) and of an
+inference batch, and the memory that each adds to the peak of the process. All networks are measured alternately in
+every repeat, so that load on the machine affects all of them alike; times are medians over repeats of the process's CPU
+time, and ratios are medians of the ratios within a repeat. Memory is the increase of the peak resident size in a
+separate process, forked before any computation.
 
-Expected, by the project's own bound: at most 1.35 times one single-task network of the same encoder.
+Expected, by the project's own bound: at most 1.35 times the cost of one single-task network with the same encoder.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from multiprocessing.connection import Connection
 
 import torch
 from bundle_runs import CHEST
+from command_line import add_threads_option, make_parser
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNETR, SwinUNETR
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ KINDS = {"train_s": "Training", "infer_s": "Inference"}
 
 
 def chest_tasks() -> list[Task]:
-    """The tasks of the chest bundle."""
+    """Returns the tasks of the chest bundle."""
     parser = ConfigParser()
     parser.read_config(str(CHEST / "configs/train.json"))
     tasks: list[Task] = parser.get_parsed_content("tasks")
@@ -46,14 +47,14 @@ def chest_tasks() -> list[Task]:
 
 
 class AsDict(nn.Module):
-    """A segmentation network of MONAI's, with the output that the loss expects."""
+    """Wraps a segmentation network of MONAI, and returns the dict that the loss expects."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(B, 1, H, W) to {'lung': logits}."""
+        """Maps (B, 1, H, W) to {'lung': logits}."""
         return {"lung": self.network(image)}
 
 
@@ -67,7 +68,7 @@ def unetr(size: int) -> nn.Module:
 
 
 def make_contenders(encoder: str, size: int) -> dict[str, tuple[Callable[[], nn.Module], list[Task]]]:
-    """Name to how the network is made, and its tasks."""
+    """Returns {name: (function that creates the network, its tasks)}."""
     tasks = chest_tasks()
 
     def ours(some: list[Task]) -> Callable[[], nn.Module]:
@@ -82,7 +83,7 @@ def make_contenders(encoder: str, size: int) -> dict[str, tuple[Callable[[], nn.
 
 @dataclass
 class Work:
-    """A network at work on one batch."""
+    """Training and inference of a network on one batch."""
 
     network: nn.Module
     tasks: list[Task]
@@ -96,14 +97,14 @@ class Work:
         self.optimizer = torch.optim.AdamW(self.network.parameters())
 
     def train(self) -> None:
-        """One training step."""
+        """Runs one training step."""
         self.network.train()
         self.optimizer.zero_grad()
         self.loss(self.network(self.image), self.targets).backward()
         self.optimizer.step()
 
     def infer(self) -> None:
-        """One inference batch, to probabilities."""
+        """Runs inference on one batch, up to probabilities."""
         self.network.eval()
         with torch.inference_mode():
             outputs = self.network(self.image)
@@ -111,7 +112,7 @@ class Work:
                 task.activate(outputs[task.name])
 
     def measure(self) -> None:
-        """Notes the CPU seconds of one of each."""
+        """Records the CPU seconds of one training step and one inference."""
         for run, seconds in ((self.train, self.train_s), (self.infer, self.infer_s)):
             start = time.process_time()
             run()
@@ -119,7 +120,7 @@ class Work:
 
 
 def make_batch(size: int, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Noise, with targets for all tasks."""
+    """Returns noise images with targets for all tasks."""
     torch.manual_seed(0)
     mask = (torch.rand(batch, 1, size, size) > 0.7).float()
     boxes = torch.full((batch, 16, 5), -1.0)
@@ -130,24 +131,24 @@ def make_batch(size: int, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def peak_mib() -> float:
-    """Highest resident size of this process so far."""
+    """Returns the peak resident size of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def report_memory(make: Callable[[], nn.Module], tasks: list[Task], args: argparse.Namespace, to: Connection) -> None:
-    """In a process of its own: sends what inference, then training, add to its peak, in MiB."""
+    """Runs in a separate process: sends the increases of its peak by training and inference, in MiB."""
     torch.set_num_threads(args.threads)
     before = peak_mib()
     work = Work(make(), tasks, *make_batch(args.size, args.batch))
     work.infer()
     inference = peak_mib() - before
-    for _ in range(2):  # the optimizer's state comes with the first step
+    for _ in range(2):  # the first step creates the optimizer's state
         work.train()
     to.send((peak_mib() - before, inference))
 
 
 def measure_memory(make: Callable[[], nn.Module], tasks: list[Task], args: argparse.Namespace) -> tuple[float, float]:
-    """Peak MiB of training and of inference."""
+    """Returns the peak MiB of training and of inference."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
     process = context.Process(target=report_memory, args=(make, tasks, args, there))
@@ -159,7 +160,7 @@ def measure_memory(make: Callable[[], nn.Module], tasks: list[Task], args: argpa
 
 
 def summed(works: list[Work], kind: str) -> list[float]:
-    """Seconds of several networks together, by repeat; kind: 'train_s' or 'infer_s'."""
+    """Returns the total seconds of several networks by repeat; kind: 'train_s' or 'infer_s'."""
     return [sum(each) for each in zip(*(getattr(work, kind) for work in works), strict=True)]
 
 
@@ -195,11 +196,11 @@ def print_bound(works: dict[str, Work]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--size", type=int, default=224, help="rows and columns; a multiple of 32")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads_option(parser)
     parser.add_argument("--encoder", default="tiny", help="size of the encoder: tiny, small or base")
     args = parser.parse_args()
     contenders = make_contenders(args.encoder, args.size)

@@ -1,22 +1,23 @@
-"""Whether a federation comes to rest where the pooled data would: the pooled gradient at the global mean, by round.
+"""Measures the pooled gradient at the global mean by round: does the federation converge to a pooled optimum?
 
     python benchmarks/pooled_gradient.py --output FOLDER --seeds 2
 
-The chest bundle at three sites that hold different annotations. Augmentation, dropout and weight decay are off, so that
-what sites train is what is measured: the length of the gradient of the mean loss over all sites' training images, with
-the prior's where the strategy has one. Prints a Markdown table, mean and standard deviation over seeds, and draws
-`pooled_gradient.png`. All ways share weights, batches and the learning rate's schedule.
+Trains the chest bundle at three sites with different annotations. Augmentation, dropout and weight decay are off, so
+that the sites train exactly the objective that is measured: the norm of the gradient of the mean loss over all sites'
+training images, including the prior's if the strategy has one. Prints a Markdown table with mean and standard deviation
+over seeds, and draws `pooled_gradient.png`. All methods share weights, batches and the learning rate schedule.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 from pathlib import Path
 from typing import Any
 
 import torch
-from bundle_runs import CHEST, read_tasks, spread
+from bundle_runs import CHEST, read_tasks
+from command_line import add_threads_option, make_parser, prepare_process
+from result_tables import summarize, table_header, table_row
 from torch import Tensor
 
 from mtmedformer_monai.federated.aggregator import Aggregator
@@ -28,37 +29,36 @@ from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.visualization.palette import color_of, new_figure, save_figure
 
-WAYS = {"pvi": {}, "pvi, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
+METHODS = {"bayesian": {}, "bayesian, isotropic": {"isotropic": 0.1, "curvature": 0.0}, "fedavg": {}, "fisher": {}}
 
 
 def main() -> None:
-    """Runs all ways over seeds; prints the table, and draws it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Runs all methods over the seeds; prints and draws the results."""
+    parser = make_parser(__doc__)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--local-epochs", type=int, default=4)
     parser.add_argument("--patients", type=int, default=120)
     parser.add_argument("--image-size", type=int, default=48)
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads_option(parser)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    logging.disable(logging.INFO)
-    lengths: dict[str, list[list[float]]] = {way: [] for way in options.ways}
+    prepare_process(options.threads)
+    norms: dict[str, list[list[float]]] = {method: [] for method in options.methods}
     for seed in range(options.seeds):
-        for way in options.ways:
-            lengths[way].append(run(way, seed, options))
-            print(f"seed {seed}, {way}: {[round(value, 4) for value in lengths[way][-1]]}", flush=True)
+        for method in options.methods:
+            norms[method].append(run(method, seed, options))
+            print(f"seed {seed}, {method}: {[round(value, 4) for value in norms[method][-1]]}", flush=True)
     shown = sorted({0, options.rounds // 4, options.rounds // 2, 3 * options.rounds // 4, options.rounds})
-    print(f"\n| after round | {' | '.join(map(str, shown))} |\n|{' --- |' * (len(shown) + 1)}")
-    for way, runs in lengths.items():
-        print(f"| {way} | {' | '.join(spread([each[number] for each in runs]) for number in shown)} |")
-    draw(lengths, options.output / "pooled_gradient.png")
+    print("\n" + table_header("after round", [str(number) for number in shown]))
+    for method, runs in norms.items():
+        print(table_row(method, [summarize([each[number] for each in runs]) for number in shown]))
+    draw(norms, options.output / "pooled_gradient.png")
 
 
-def run(way: str, seed: int, options: argparse.Namespace) -> list[float]:
-    """The gradient's length before the first round and after each."""
+def run(method: str, seed: int, options: argparse.Namespace) -> list[float]:
+    """Returns the gradient's norm before the first round and after each round."""
     settings = SimulationSettings(
         CHEST, options.output / f"seed_{seed}", partition="tasks", patients=options.patients,
         image_size=options.image_size, seed=seed,
@@ -74,17 +74,17 @@ def run(way: str, seed: int, options: argparse.Namespace) -> list[float]:
         "train#random_transforms": [],
         "train#handlers_with_state": "$[@train#history]",
     }
-    name = way.partition(",")[0]
+    name = method.partition(",")[0]
     clients = []
     for site, path in prepare_data(settings).sites.items():
-        own = {"datalist": str(path), "output_dir": str(settings.output / way / site)}
+        own = {"datalist": str(path), "output_dir": str(settings.output / method / site)}
         client = BayesianMonaiAlgo(
-            str(CHEST), name, options.local_epochs, settings=WAYS[way], train_kwargs={**plain, **own}
+            str(CHEST), name, options.local_epochs, settings=METHODS[method], train_kwargs={**plain, **own}
         )
         client.initialize({"fl_client_name": site})
         clients.append(client)
     start = initial_weights(CHEST, plain, seed)
-    strategy = make_strategy(name, **WAYS[way])
+    strategy = make_strategy(name, **METHODS[method])
     server = Aggregator(strategy, start)
     for index, client in enumerate(clients):
         server.add_initial_losses(client.measure_losses(server.broadcast()), str(index))
@@ -104,7 +104,7 @@ def run(way: str, seed: int, options: argparse.Namespace) -> list[float]:
 
 
 def pooled_gradient(clients: list[Any], mean: dict[str, Tensor], start: dict[str, Tensor], prior: float) -> float:
-    """Length of the gradient of the mean loss over all sites' images, and of the prior's share of it."""
+    """Returns the norm of the gradient of the mean loss over all sites' images, including the prior."""
     total: dict[str, Tensor] = {}
     num_images = sum(len(client.trainer.data_loader.dataset) for client in clients)
     for client in clients:
@@ -118,7 +118,7 @@ def pooled_gradient(clients: list[Any], mean: dict[str, Tensor], start: dict[str
             (loss(network(image), targets) * len(image)).backward()
             for name, parameter in network.named_parameters():
                 if parameter.grad is not None:
-                    counted = client.ownership.num_samples[name] / count  # the site's whole loss, as it trains it
+                    counted = client.ownership.num_samples[name] / count  # the site's total loss, as in training
                     total[name] = total.get(name, 0.0) + counted * parameter.grad.double()
         network.train()
     for name in total:
@@ -126,16 +126,16 @@ def pooled_gradient(clients: list[Any], mean: dict[str, Tensor], start: dict[str
     return float(torch.stack([value.square().sum() for value in total.values()]).sum().sqrt() / num_images)
 
 
-def draw(lengths: dict[str, list[list[float]]], path: Path) -> None:
-    """A curve a way and seed."""
+def draw(norms: dict[str, list[list[float]]], path: Path) -> None:
+    """Draws one curve per method and seed."""
     figure = new_figure(6, 4)
     axes = figure.subplots()
-    for index, (way, runs) in enumerate(lengths.items()):
+    for index, (method, runs) in enumerate(norms.items()):
         for number, each in enumerate(runs):
-            axes.plot(range(len(each)), each, color=color_of(index), label=None if number else way)
+            axes.plot(range(len(each)), each, color=color_of(index), label=None if number else method)
     axes.set_yscale("log")
     axes.set_xlabel("round")
-    axes.set_title("Length of the pooled gradient at the global mean", fontsize=10)
+    axes.set_title("Norm of the pooled gradient at the global mean", fontsize=10)
     axes.legend(fontsize=8, frameon=False)
     save_figure(figure, path)
 

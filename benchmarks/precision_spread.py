@@ -1,20 +1,20 @@
-"""What PVI clients hold of a network: squared gradients by part and site, and the shares that follow from them.
+"""Shows the spread of PVI clients' squared gradients by part and site, and the resulting shares of the precision.
 
-    python benchmarks/precision_spread.py FOLDER/pvi
+    python benchmarks/precision_spread.py FOLDER/bayesian
 
-Reads the sites' memories of a simulated federation with PVI (`mtmedformer federate simulate`, or
-`benchmarks/federation.py`) and prints two Markdown tables: quantiles of the mean squared gradient of an image, over the
-weights of each part of the network; and for the weights that all sites train how far from equal the sites' shares of
-the precision are, by `isotropic`, if all had equally many images.
+Reads the sites' states of a federation simulated with PVI (`mtmedformer federate simulate`, or
+`benchmarks/federation.py`) and prints two Markdown tables: quantiles of the mean squared gradient of an image over the
+weights of each part of the network; and, for the weights that all sites train, the largest site's share of the
+precision by `isotropic`, if all sites had equally many images.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import torch
+from command_line import make_parser
 from torch import Tensor
 
 from mtmedformer_monai.io.atomic_files import load_checkpoint
@@ -25,8 +25,8 @@ ISOTROPIC = (0.03, 0.01, 0.001, 0.0001, 0.0)
 
 def main() -> None:
     """Prints both tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of one federation: holds site_1, site_2, ...")
+    parser = make_parser(__doc__)
+    parser.add_argument("folder", type=Path, help="folder of one federation, with site_1, site_2, ...")
     squares = {path.name: read_squares(path) for path in sorted(parser.parse_args().folder.glob("site_*"))}
     print(f"| part | site | weights | {' | '.join(f'{each:g}' for each in QUANTILES)} |")
     print(f"|{' --- |' * (3 + len(QUANTILES))}")
@@ -47,30 +47,30 @@ def main() -> None:
 
 
 def read_squares(site: Path) -> dict[str, Tensor]:
-    """{parameter: mean squared gradient} of a site's last round."""
+    """Returns {parameter: mean squared gradient} of a site's last round."""
     found: dict[str, Tensor] = last_memory(site)["rule"].get("squares", {})
     if not found:
-        raise SystemExit(f"{site} holds no squared gradients; name a federation by PVI.")
+        raise SystemExit(f"{site} has no squared gradients; choose a federation simulated with PVI.")
     return found
 
 
 def last_memory(site: Path) -> dict[str, Any]:
-    """What a site remembers after its last round."""
-    rounds = sorted(site.glob("round_*/site.pt"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
+    """Returns the state of a site's client after its last round."""
+    rounds = sorted(site.glob("round_*/client.pt"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
     if not rounds:
-        raise SystemExit(f"{site} holds no memory of a site; name the folder of one simulated federation.")
+        raise SystemExit(f"{site} has no state of a client; choose the folder of one simulated federation.")
     memory: dict[str, Any] = load_checkpoint(rounds[-1])
     return memory
 
 
 def part_of(name: str) -> str:
-    """The encoder, a shared part, or a task's decoder."""
+    """Returns the encoder, a shared part, or a task's decoder."""
     parts = name.split(".")
     return parts[0] if parts[0] == "encoder" else ".".join(parts[:2])
 
 
 def quantiles(values: Tensor, at: tuple[float, ...]) -> list[float]:
-    """Quantiles by sorting; `torch.quantile` takes no more than 16 million values."""
+    """Returns quantiles by sorting, as `torch.quantile` accepts at most 16 million values."""
     ordered = values.sort().values
     return [float(ordered[round(each * (len(ordered) - 1))]) for each in at]
 

@@ -1,14 +1,14 @@
-"""Whether a folder's DICOM files read as pydicom's own functions show them.
+"""Checks that a folder's DICOM files are read as pydicom's own functions display them.
 
     python benchmarks/reading_agreement.py FOLDER
 
-prints a Markdown table, a row a file: the largest absolute difference between our image and the reference, in [0, 1],
-or the error that we raise. The reference decodes by pydicom (by dcmdjpeg of DCMTK where pydicom has no decoder and
-DCMTK is installed) and applies `pydicom.pixels.apply_modality_lut` and `apply_voi_lut`, polarity and padding, as
-`tests/transforms/independent_reading.py` says. Images FOR PROCESSING are read with `for_processing="raw"`: pydicom
-knows no other way to show them. Every modality and every kind of mammogram is admitted.
+Prints a Markdown table with one row per file: the largest absolute difference between our image and the reference, in
+[0, 1], or the error that we raise. The reference decodes with pydicom (with DCMTK's dcmdjpeg if pydicom has no decoder
+and DCMTK is installed) and applies `pydicom.pixels.apply_modality_lut` and `apply_voi_lut`, polarity and padding, as in
+`tests/transforms/independent_reading.py`. Images FOR PROCESSING are read with `for_processing="raw"`, the only
+rendering that pydicom supports. All modalities and all kinds of mammograms are accepted.
 
-Expected: at most 1e-6, rounding of float32.
+Expected: at most 1e-6, the rounding of float32.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ ALL_PASS = {field.name: "pass" for field in fields(MammogramRules)}
 
 
 def show(path: Path) -> NDArray[np.float64]:
-    """The reference, (H, W) in [0, 1]."""
+    """Returns the reference, (H, W) in [0, 1]."""
     header, stored = decode(path)
-    if stored.ndim == 3:  # pydicom gives RGB
+    if stored.ndim == 3:  # pydicom returns RGB
         return stored @ np.array([0.299, 0.587, 0.114]) / (2.0**header.BitsStored - 1.0)
     return show_by_pydicom(header, stored)
 
 
 def decode(path: Path) -> tuple[pydicom.Dataset, NDArray[np.integer]]:
-    """Header and stored values by pydicom, else by DCMTK."""
+    """Decodes header and stored values with pydicom, else with DCMTK."""
     header = pydicom.dcmread(path)
     try:
         return header, header.pixel_array
@@ -59,7 +59,7 @@ def decode(path: Path) -> tuple[pydicom.Dataset, NDArray[np.integer]]:
 
 
 def compare(path: Path) -> str:
-    """One cell: the difference, or the error."""
+    """Returns one table cell: the difference, or the error."""
     try:
         ours, _ = read_radiograph(path, "any", for_processing="raw", rules=ALL_PASS)
     except RadiographError as error:
@@ -72,7 +72,7 @@ def compare(path: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Whether DICOM files read as pydicom's own functions show them.")
+    parser = argparse.ArgumentParser(description="Compare DICOM reading with pydicom's own functions.")
     parser.add_argument("folder", type=Path, help="searched for .dcm files, subfolders too")
     folder = parser.parse_args().folder
     warnings.simplefilter("ignore")

@@ -1,10 +1,10 @@
-"""Trains the chest bundle on real images of three public sets together, and evaluates it on each set's test split.
+"""Trains the chest bundle on three public sets of real images together, and evaluates it on each test split.
 
     python benchmarks/real_chest.py --kermany FOLDER --nih FOLDER --v7 FOLDER --output FOLDER
 
-The sets carry different labels (Kermany: finding and type; NIH: finding and boxes; V7: finding and lung masks), none
-has opacity masks, so that task is left out. Prints a Markdown table: a row a set, and all together; mean and standard
-deviation over seeds of the training (the split stays). Started again, it goes on where it stopped.
+The sets have different labels (Kermany: finding and type; NIH: finding and boxes; V7: finding and lung masks). None has
+opacity masks, so that task is omitted. Prints a Markdown table with one row per set and one for all sets together: mean
+and standard deviation over seeds of the training (the split is fixed). Run the same command again to resume.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 
 import torch
-from bundle_runs import CHEST, Metrics, evaluate, make_workflow, read_tasks, spread
+from bundle_runs import CHEST, Metrics, evaluate, make_workflow, read_tasks
+from command_line import add_threads_option, make_parser
+from result_tables import print_summary
 
 from mtmedformer_monai.data import convert_dataset, join_datalists
 
@@ -36,14 +38,14 @@ METRICS = (
 
 def main() -> None:
     """Converts, joins, trains, evaluates, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     for name in SETS:
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"folder of {SETS[name]}")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -54,14 +56,11 @@ def main() -> None:
     lists[ALL] = join_datalists(dict(lists), options.output / "data/all.json")
     runs = [_run(seed, lists, options) for seed in range(options.seeds)]
     print(f"\n{options.seeds} seeds, {options.size} px, {options.epochs} epochs\n")
-    print(f"| test split of | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
-    for name in lists:
-        cells = [spread([run[name].get(metric) for run in runs]) for metric in METRICS]
-        print(f"| {name} | {' | '.join(cells)} |")
+    print_summary("test split of", METRICS, {name: [run[name] for run in runs] for name in lists})
 
 
 def _run(seed: int, lists: dict[str, Path], options: argparse.Namespace) -> dict[str, Metrics]:
-    """One training on all sets, and its figures on each set's test split."""
+    """Trains once on all sets; returns the metrics on each set's test split."""
     folder = options.output / f"seed_{seed}"
     common = {
         "output_dir": str(folder),

@@ -1,29 +1,29 @@
-"""Cross-validates the mammography bundle on mini-MIAS, by patient, and measures what helps where images are few.
+"""Cross-validates the mammography bundle on mini-MIAS, by woman, and measures what helps where images are few.
 
-    python benchmarks/real_mammograms.py --mias FOLDER --output FOLDER --ways scratch pretrained
+    python benchmarks/real_mammograms.py --mias FOLDER --output FOLDER --methods scratch pretrained
 
-All four tasks; density by the set's own three classes. The ways, each trained and tested on the same folds:
+All four tasks; density by the set's own three classes. The methods, each trained and tested on the same folds:
 - `scratch`: the bundle's configuration, random weights;
-- `pretrained`: first, `configs/pretrain.json` on the fold's training images without their labels (and on the
-  synthetic cohort's), then as `scratch` from these weights;
+- `pretrained`: `configs/pretrain.json` on the training images of the fold and of the synthetic cohort, without labels;
+  then as `scratch`, starting from these weights;
 - `synthetic`: the fold's training images and a synthetic cohort, joined into one training list;
 - `both`: pretrained, then joined.
-A fold's test images are seen by no step of it. Prints a Markdown table: mean and standard deviation over folds.
-Started again, it goes on where it stopped.
+No step uses a fold's test images. Prints a Markdown table: mean and standard deviation over folds. Run the same command
+again to resume.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from bundle_runs import MAMMOGRAPHY, Metrics, evaluate, make_workflow, read_tasks, spread
+from bundle_runs import MAMMOGRAPHY, Metrics, evaluate, make_workflow, read_tasks
+from command_line import add_threads_option, make_parser, prepare_process
+from result_tables import print_summary
 from sklearn.model_selection import StratifiedGroupKFold
 
 from mtmedformer_monai.data import convert_dataset, load_datalist, save_datalist
@@ -39,7 +39,7 @@ METRICS = (
     "mias_density_accuracy",
     "mias_density_kappa",
 )
-WAYS = ("scratch", "pretrained", "synthetic", "both")
+METHODS = ("scratch", "pretrained", "synthetic", "both")
 DENSITY = {
     "_target_": "mtmedformer_monai.tasks.ClassificationTask",
     "name": "mias_density",
@@ -50,35 +50,32 @@ Items = list[dict[str, Any]]
 
 
 def main() -> None:
-    """Makes the folds, runs every way on each, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Creates the folds, runs every method on each of them, and prints the table."""
+    parser = make_parser(__doc__)
     parser.add_argument("--mias", type=Path, required=True, help="folder of mini-MIAS")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--size", type=int, nargs=2, default=[192, 128])
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--pretraining-epochs", type=int, default=60)
     parser.add_argument("--synthetic-patients", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads_option(parser)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    logging.disable(logging.INFO)
+    prepare_process(options.threads)
     path = convert_dataset("mini_mias", options.mias, options.output / "mias.json")
     items = [item for section in ("training", "validation", "test") for item in load_datalist(path, section)]
-    results: dict[str, list[Metrics]] = {way: [] for way in options.ways}
+    results: dict[str, list[Metrics]] = {method: [] for method in options.methods}
     for fold, sections in enumerate(make_folds(items, options.folds)):
-        for way in options.ways:
-            results[way].append(run(way, sections, options.output / way / f"fold_{fold}", options))
-            print(f"fold {fold}, {way}: {results[way][-1]}", flush=True)
+        for method in options.methods:
+            results[method].append(run(method, sections, options.output / method / f"fold_{fold}", options))
+            print(f"fold {fold}, {method}: {results[method][-1]}", flush=True)
     print(f"\n{options.folds} folds, {options.size} px, {options.epochs} epochs\n")
-    print(f"| | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
-    for way, runs in results.items():
-        print(f"| {way} | {' | '.join(spread([run.get(name) for run in runs]) for name in METRICS)} |")
+    print_summary("", METRICS, results)
 
 
 def make_folds(items: Items, folds: int) -> list[dict[str, Items]]:
-    """Sections of each fold: no patient in two of them; an eighth of the training is for validation."""
+    """Sections of each fold: no woman in two of them; an eighth of the training is for validation."""
     groups = [item["patient_id"] for item in items]
     classes = [item["labels"]["pathology"] for item in items]
     splits = StratifiedGroupKFold(folds, shuffle=True, random_state=0).split(items, classes, groups)
@@ -95,19 +92,19 @@ def _sections(items: Items, groups: Sequence[str], classes: Sequence[str], kept:
     }
 
 
-def run(way: str, sections: dict[str, Items], folder: Path, options: argparse.Namespace) -> Metrics:
-    """One fold of one way, to its figures on the fold's test images."""
-    metrics = folder / "evaluation/metrics.json"
-    if metrics.is_file():
-        found: Metrics = json.loads(metrics.read_text())
-        return found
+def run(method: str, sections: dict[str, Items], folder: Path, options: argparse.Namespace) -> Metrics:
+    """Runs one method on one fold; returns the metrics on the fold's test images."""
+    path = folder / "evaluation/metrics.json"
+    if path.is_file():
+        metrics: Metrics = json.loads(path.read_text())
+        return metrics
     settings = _settings(folder, options)
-    synthetic = _synthetic(options) if way != "scratch" else []
+    synthetic = _synthetic(options) if method != "scratch" else []
     weights = ""
-    if way in ("pretrained", "both"):
+    if method in ("pretrained", "both"):
         unlabeled = {**sections, "training": sections["training"] + synthetic}
         weights = str(_pretrain(unlabeled, folder, options))
-    extra = synthetic if way in ("synthetic", "both") else []
+    extra = synthetic if method in ("synthetic", "both") else []
     datalist = save_datalist({**sections, "training": sections["training"] + extra}, folder / "datalist.json")
     settings |= {"datalist": str(datalist), "start_from": weights, "tasks": _tasks()}
     make_workflow(MAMMOGRAPHY, ["train"], settings).run()
@@ -127,21 +124,21 @@ def _settings(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _tasks() -> list[dict[str, Any]]:
-    """The bundle's tasks, with the set's density beside BI-RADS's, which only synthetic images carry."""
+    """Returns the bundle's tasks, with the set's density in addition to BI-RADS's, which only synthetic images have."""
     return [*read_tasks(MAMMOGRAPHY), DENSITY]
 
 
 def _pretrain(sections: dict[str, Items], folder: Path, options: argparse.Namespace) -> Path:
-    """Masked image modeling on the training images; the weights of its best epoch."""
-    place = folder / "pretraining"
-    datalist = save_datalist(sections, place / "datalist.json")
-    settings = _settings(place, options) | {"datalist": str(datalist), "max_epochs": options.pretraining_epochs}
+    """Runs masked image modeling on the training images; returns the weights of its best epoch."""
+    output = folder / "pretraining"
+    datalist = save_datalist(sections, output / "datalist.json")
+    settings = _settings(output, options) | {"datalist": str(datalist), "max_epochs": options.pretraining_epochs}
     make_workflow(MAMMOGRAPHY, ["train", "pretrain"], settings).run()
-    return place / "models/model.pt"
+    return output / "models/model.pt"
 
 
 def _synthetic(options: argparse.Namespace) -> Items:
-    """Training images of a synthetic cohort, made once."""
+    """Returns the training images of a synthetic cohort, which is generated once."""
     folder = options.output / "synthetic"
     datalist = folder / "datalist.json"
     if not datalist.is_file():

@@ -1,10 +1,10 @@
-"""What a site sends and receives in a round of each split-learning baseline, measured beside the papers' formulas.
+"""Measures a site's traffic per round for each split-learning baseline, compared with the papers' formulas.
 
     python benchmarks/split_traffic.py [--image 128] [--images 8] [--batch 4] [--epochs 1] [--unify 2]
 
-One site, the chest bundle's tasks, images of noise, a single training step a batch: the bytes depend on shapes alone.
-A line is printed for each system and cut: bytes a round (the mean over two rounds, without what crosses once), what
-crossed once, the formula's bytes, and their ratio. A table is in docs/split_learning.md. Takes a minute on one core.
+One site, the chest bundle's tasks, images of noise, one training step per batch: the bytes depend only on shapes.
+Prints one row for each system and cut: bytes per round (mean over two rounds, without traffic that occurs once), the
+formula's bytes, their ratio, and bytes sent once. docs/split_learning.md has a table. Takes a minute on one core.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from command_line import make_parser
 
 from mtmedformer_monai.federated.split import formulas
 from mtmedformer_monai.federated.split.factory import make_split_system
@@ -27,7 +28,7 @@ TAILS = ("pyramids.", "decoders.")
 
 
 class Row(NamedTuple):
-    """A system, its network, its settings, and the numbers that its formula gives."""
+    """A system, its network, its settings, and the count of numbers by its formula."""
 
     label: str
     name: str
@@ -77,7 +78,7 @@ def count(network: MTMedFormer, *prefixes: str) -> int:
 def rows(options: argparse.Namespace) -> list[Row]:
     loads = {
         stride: formulas.Load(options.epochs, options.images, (options.image // stride) ** 2, width, options.unify)
-        for stride, width in ((4, 32), (8, 64), (16, 192))  # of the maps that cross
+        for stride, width in ((4, 32), (8, 64), (16, 192))  # of the feature maps that are sent
     }
     first, second = (TAILS + tuple(f"encoder.stages.{stage}." for stage in range(depth)) for depth in (1, 2))
     ends = (*TAILS, "encoder.patches.", "encoder.pyramid.")
@@ -100,7 +101,7 @@ def rows(options: argparse.Namespace) -> list[Row]:
 
 
 def measure(row: Row, site: Site, options: argparse.Namespace) -> tuple[float, int]:
-    """Bytes a round, and bytes once."""
+    """Returns bytes per round, and bytes sent once."""
     local = LocalSettings(HybridLoss(make_tasks(), normalize=False), epochs=options.epochs)
     system = make_split_system(row.name, row.network(), local, **row.settings)
     rounds = [system.round([site]) for _ in range(2 * options.unify)]
@@ -111,13 +112,13 @@ def measure(row: Row, site: Site, options: argparse.Namespace) -> tuple[float, i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     for name, default in (("image", 128), ("images", 8), ("batch", 4), ("epochs", 1), ("unify", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     torch.manual_seed(0)
     site = make_site(options)
-    print("| system | bytes a round | of which formula | ratio | bytes once |\n| --- | --- | --- | --- | --- |")
+    print("| system | bytes per round | formula's bytes | ratio | bytes once |\n| --- | --- | --- | --- | --- |")
     for row in rows(options):
         measured, once = measure(row, site, options)
         formula = FLOAT32 * row.formula

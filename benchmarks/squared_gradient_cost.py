@@ -1,9 +1,9 @@
-"""What squared gradients cost in training: seconds of a step with and without squared gradients, in turns.
+"""Measures the cost of squared gradients in training: CPU time of steps with and without them, alternately.
 
     python benchmarks/squared_gradient_cost.py [--size tiny] [--image 128] [--batch 16] [--steps 12]
 
-Prints the median of each, and their ratio, which has to stay below 1.15. Tiny network, 128 x 128, batch 16, one thread
-of a shared CPU: see docs/results.md.
+Prints the median of each, and their ratio, which must be below 1.15. For results with the tiny network, 128 x 128,
+batch size 16 and one thread of a shared CPU, see docs/results.md.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from monai.data import DataLoader
 from monai.engines import SupervisedTrainer
 
 from mtmedformer_monai.engines import ClipGradients, PrepareMultiTaskBatch
+from mtmedformer_monai.federated.client.local_training import LocalTrainingHandler
 from mtmedformer_monai.federated.client.ownership import own
-from mtmedformer_monai.federated.client.site_training import SiteTraining
-from mtmedformer_monai.federated.strategies.fedavg import AveragingSite
+from mtmedformer_monai.federated.strategies.fedavg import AveragingClient
 from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 
 
-class WithSquares(AveragingSite):
-    """Federated averaging that estimates squared gradients, and does no more."""
+class WithSquares(AveragingClient):
+    """Federated averaging that estimates squared gradients without using them."""
 
     needs_squared_gradient = True
 
 
 class Images(torch.utils.data.Dataset):
-    """Noise with a label of every task."""
+    """Noise images with labels for all tasks."""
 
     def __init__(self, count: int, size: int) -> None:
         self.data = [
@@ -52,7 +52,7 @@ class Images(torch.utils.data.Dataset):
         return {"image": image, "lung": mask, "opacity": mask, "opacity_box": boxes, "finding": torch.tensor(1.0)}
 
 
-def make_trainer(settings: argparse.Namespace, rule: AveragingSite) -> SupervisedTrainer:
+def make_trainer(settings: argparse.Namespace, rule: AveragingClient) -> SupervisedTrainer:
     torch.manual_seed(0)
     tasks = [
         SegmentationTask("lung", ["lung"]),
@@ -72,7 +72,7 @@ def make_trainer(settings: argparse.Namespace, rule: AveragingSite) -> Supervise
         train_handlers=[ClipGradients(5.0)],
         decollate=False,
     )
-    SiteTraining(rule, own(trainer)).attach(trainer)
+    LocalTrainingHandler(rule, own(trainer)).attach(trainer)
     return trainer
 
 
@@ -90,17 +90,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=12)
     settings = parser.parse_args()
-    trainers = {"plain": make_trainer(settings, AveragingSite()), "squares": make_trainer(settings, WithSquares())}
+    trainers = {"plain": make_trainer(settings, AveragingClient()), "squares": make_trainer(settings, WithSquares())}
     batch = next(iter(trainers["plain"].data_loader))
     for trainer in trainers.values():
-        trainer.run()  # warms up, and starts the handlers
+        trainer.run()  # warmup; starts the handlers
     seconds: dict[str, list[float]] = {name: [] for name in trainers}
     for _ in range(settings.steps):
         for name, trainer in trainers.items():
             seconds[name].append(seconds_of_a_step(trainer, batch))
     medians = {name: statistics.median(each) for name, each in seconds.items()}
     for name, value in medians.items():
-        print(f"{name:10s} {1000 * value:8.1f} ms CPU a step, median of {settings.steps}")
+        print(f"{name:10s} {1000 * value:8.1f} ms CPU per step, median of {settings.steps}")
     print(f"ratio      {medians['squares'] / medians['plain']:8.3f}")
 
 

@@ -1,10 +1,10 @@
-"""Whether fusing the views of a study tells more than its images one by one, on the generated cohort.
+"""Compares fusing the views of a study with predictions for single images, on the generated cohort.
 
     python benchmarks/study_fusion.py --seeds 3
 
 For each seed: a cohort, the mammography bundle's image training, then its study training from those weights. All rows
-come from the network after the study training, so that they have seen the same images equally often: `one view` takes
-each image by itself, `mean` and `largest` combine the image decoder's probabilities over a breast's (a study's) views,
+use the network after the study training, so all have seen the same images equally often: `one view` classifies each
+image separately, `mean` and `largest` combine the image decoder's probabilities over a breast's (a study's) views,
 `attention` is the study tasks' own output. Prints a Markdown table of AUC on test patients, mean and standard deviation
 over seeds: of the three classes (mean of one against the rest), and of malignant against the rest.
 """
@@ -12,15 +12,16 @@ over seeds: of the three classes (mean of one against the rest), and of malignan
 from __future__ import annotations
 
 import argparse
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from bundle_runs import MAMMOGRAPHY, make_workflow, spread
+from bundle_runs import MAMMOGRAPHY, make_workflow
+from command_line import add_threads_option, make_parser, prepare_process
 from numpy.typing import NDArray
+from result_tables import print_summary
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -32,49 +33,46 @@ CONFIGS = ["train", "study_train"]
 
 def main() -> None:
     """Trains over the seeds, and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--patients", type=int, default=200)
     parser.add_argument("--size", type=int, nargs=2, default=[192, 128])
-    parser.add_argument("--epochs", type=int, default=16, help="of the image training")
+    parser.add_argument("--epochs", type=int, default=16, help="epochs of the image training")
     parser.add_argument("--study-epochs", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads_option(parser)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    logging.disable(logging.INFO)
+    prepare_process(options.threads)
     runs: list[dict[str, list[float]]] = []
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             runs.append(score(*train(seed, Path(folder), options)))
         print(f"seed {seed}: {runs[-1]}", flush=True)
     print(f"\n{options.seeds} seeds, {options.patients} patients, {options.size} px\n")
-    print(f"| AUC | {' | '.join(COLUMNS)} |\n|{' --- |' * (len(COLUMNS) + 1)}")
-    for way in runs[0]:
-        cells = [spread(values) for values in zip(*(run[way] for run in runs), strict=True)]
-        print(f"| {way} | {' | '.join(cells)} |")
+    by_method = {name: [dict(zip(COLUMNS, run[name], strict=True)) for run in runs] for name in runs[0]}
+    print_summary("AUC", COLUMNS, by_method)
 
 
 def train(seed: int, folder: Path, options: argparse.Namespace) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Image and study training; outputs and targets of the test studies."""
+    """Trains on images, then on studies; returns outputs and targets of the test studies."""
     make_cohort("mammography", folder / "data", options.patients, 2 * options.size[0], seed)
     common = {"dataset_dir": str(folder / "data"), "image_size": list(options.size), "seed": seed, "val_interval": 4}
-    image = _places(folder / "image") | {"max_epochs": options.epochs, "batch_size": 8}
+    image = _output_folders(folder / "image") | {"max_epochs": options.epochs, "batch_size": 8}
     make_workflow(MAMMOGRAPHY, ["train"], common | image).run()
     weights = str(folder / "image/models/model.pt")
-    study = _places(folder / "study") | {"max_epochs": options.study_epochs, "image_weights": weights}
+    study = _output_folders(folder / "study") | {"max_epochs": options.study_epochs, "image_weights": weights}
     make_workflow(MAMMOGRAPHY, CONFIGS, common | study).run()
     workflow = make_workflow(MAMMOGRAPHY, [*CONFIGS, "evaluate"], common | study)
     workflow.run()
     return _predict(workflow.parser)
 
 
-def _places(folder: Path) -> dict[str, Any]:
+def _output_folders(folder: Path) -> dict[str, Any]:
     return {"output_dir": str(folder), "ckpt_dir": str(folder / "models")}
 
 
 @torch.no_grad()
 def _predict(parser: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Probabilities of image and study tasks, and their targets, of all test studies; the network is loaded."""
+    """Returns probabilities of image and study tasks, and their targets, for all test studies."""
     network = parser.get_parsed_content("network").eval()
     prepare = parser.get_parsed_content("prepare_batch")
     probs: dict[str, list[Tensor]] = {}
@@ -92,7 +90,7 @@ def _predict(parser: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def score(probs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, list[float]]:
-    """Row of the table to its columns."""
+    """Returns {row of the table: its columns}."""
     rows: dict[str, list[float]] = {"one view": [], "mean": [], "largest": [], "attention": []}
     for level, views in (("breast", 2), ("study", 4)):
         target = targets[f"{level}_pathology"]
@@ -106,7 +104,7 @@ def score(probs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, lis
 
 
 def _auc(probs: Tensor, target: Tensor) -> list[float]:
-    """AUC over classes, and of malignant; rows without target or prediction are left out."""
+    """Returns the mean AUC over classes, and that of malignant; rows without target or prediction are omitted."""
     known = ~(target.isnan() | probs.isnan().any(dim=1) | (probs < 0).any(dim=1))
     scores: NDArray[np.float64] = probs[known].double().numpy()
     classes = target[known].long().numpy()

@@ -1,11 +1,11 @@
-"""Measures what a posterior over the weights adds: calibration and selective prediction beside the plain network.
+"""Measures calibration and selective prediction with a posterior over the weights, compared with the plain network.
 
     mtmedformer cohort COHORT --patients 500 --image-size 96 --seed 3
     python benchmarks/uncertainty.py --data COHORT --size 64 --seeds 2
 
-Each seed trains the chest bundle's network from scratch (or takes `--weights`), sums squared gradients sample by
-sample over the training list, fits one temperature on the validation list, and measures on the test list. Prints
-Markdown tables: mean and standard deviation over seeds.
+Each seed trains the chest bundle's network from scratch (or loads `--weights`), sums squared gradients sample by sample
+over the training list, fits one temperature on the validation list, and evaluates on the test list. Prints Markdown
+tables: mean and standard deviation over seeds.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from bundle_runs import CHEST, make_workflow, spread
+from bundle_runs import CHEST, make_workflow, training_overrides
+from command_line import make_parser
 from monai.bundle import ConfigWorkflow
 from monai.data import DataLoader
+from result_tables import print_summary
 from torch import Tensor, nn
 
 from mtmedformer_monai.data import RadiographDataset, load_datalist
@@ -61,17 +62,8 @@ Row = dict[str, float]
 
 
 def train(options: argparse.Namespace, seed: int, folder: str) -> ConfigWorkflow:
-    """The bundle's training, done (or not needed); its parser holds network, loss and transforms."""
-    overrides: dict[str, Any] = {
-        "dataset_dir": str(options.data),
-        "output_dir": folder,
-        "ckpt_dir": f"{folder}/models",
-        "image_size": [options.size, options.size],
-        "max_epochs": options.epochs,
-        "warmup_epochs": 1,
-        "val_interval": options.epochs,
-        "seed": seed,
-    }
+    """Runs the bundle's training unless weights are given; the workflow's parser has network, loss and transforms."""
+    overrides = training_overrides(options.data, folder, options.size, options.epochs, seed, options.epochs)
     workflow = make_workflow(CHEST, ["train"], overrides)
     if not options.weights:
         workflow.run()
@@ -79,7 +71,7 @@ def train(options: argparse.Namespace, seed: int, folder: str) -> ConfigWorkflow
 
 
 def batches_of(workflow: ConfigWorkflow, data: Path, section: str, batch_size: int = 64) -> Batches:
-    """A section of the datalist, loaded once, without augmentation."""
+    """Returns a section of the datalist, loaded once, without augmentation."""
     parser = workflow.parser
     items = load_datalist(str(data / "datalist.json"), section)
     dataset = RadiographDataset(items, parser.get_parsed_content("validate#preprocessing"))
@@ -88,7 +80,7 @@ def batches_of(workflow: ConfigWorkflow, data: Path, section: str, batch_size: i
 
 
 def posteriors_of(network: nn.Module, loss: nn.Module, singles: Batches, prior: float) -> dict[str, WeightPosterior]:
-    """Prior and likelihood precision of the training list, as clients would send it, squared gradients exact."""
+    """Returns posteriors from the training list as clients would send them, with exact squared gradients."""
 
     def loss_of(network: nn.Module, index: Tensor) -> Tensor:
         image, targets = singles[int(index)]
@@ -102,14 +94,14 @@ def posteriors_of(network: nn.Module, loss: nn.Module, singles: Batches, prior: 
     for method, scale in SCALES.items():
         found: dict[str, Tensor] = {}
         for name, square in squares.items():
-            count = counts[task_of(name)]  # squares are means over all images, with a label of the task or without
+            count = counts[task_of(name)]  # squares are means over all images, labeled or not
             found[name] = likelihood_precision(square * len(singles) / max(count, 1), count, scale)
         posteriors[method] = WeightPosterior(found, {name: torch.tensor(prior) for name in found})
     return posteriors
 
 
 def fit(name: str, make: Callable[[float], Predict], batches: Batches, tasks: list[Task]) -> float:
-    """The temperature, from one site's sums."""
+    """Fits the temperature from the sums of one site."""
     grid = LAST_LAYER_TEMPERATURES if name == "last layer" else TEMPERATURES
     predictors = {temperature: make(temperature) for temperature in grid}
     sums = validation_nll(lambda image, value: predictors[value](image), batches, tasks, grid)
@@ -118,7 +110,7 @@ def fit(name: str, make: Callable[[float], Predict], batches: Batches, tasks: li
 
 
 def scale_logits(network: nn.Module, batches: Batches, tasks: list[Task]) -> Predict:
-    """Temperature scaling of the plain network, a scale a task (Guo et al., ICML 2017): what costs nothing."""
+    """Applies temperature scaling to the plain network, with one scale per task (Guo et al., ICML 2017)."""
     outputs = [(network(image), targets) for image, targets in batches]
     best = {}
     for task in tasks:
@@ -134,7 +126,7 @@ def scale_logits(network: nn.Module, batches: Batches, tasks: list[Task]) -> Pre
 
 
 def measure(predict: Predict, batches: Batches, tasks: list[Task]) -> dict[str, Row]:
-    """{task: figures} on the test list."""
+    """Returns {task: metrics} on the test list."""
     outputs = [predict(image) for image, _ in batches]
     rows: dict[str, Row] = {}
     for task in tasks:
@@ -164,7 +156,7 @@ def _metrics(task: Task, probs: Tensor, target: Tensor) -> Row:
 
 
 def run(options: argparse.Namespace, seed: int) -> dict[str, dict[str, Row]]:
-    """{method: {task: figures}} of one seed."""
+    """Returns {method: {task: metrics}} of one seed."""
     with tempfile.TemporaryDirectory() as folder:
         started = time.process_time()
         workflow = train(options, seed, folder)
@@ -201,17 +193,16 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, dict[str, Row]]:
 
 def print_table(task: str, results: list[dict[str, dict[str, Row]]]) -> None:
     cases = np.mean([result["plain"][task]["cases"] for result in results])
-    print(f"\n| {task} ({cases:.0f} cases) | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}")
-    for method in results[0]:
-        cells = [spread([result[method][task][metric] for result in results]) for metric in METRICS]
-        print(f"| {method} | {' | '.join(cells)} |")
+    print()
+    by_method = {method: [result[method][task] for result in results] for method in results[0]}
+    print_summary(f"{task} ({cases:.0f} cases)", METRICS, by_method)
 
 
 def main() -> None:
     """Runs all seeds, and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with datalist.json")
-    parser.add_argument("--weights", type=Path, help="model.pt of the chest bundle, instead of a training")
+    parser.add_argument("--weights", type=Path, help="model.pt of the chest bundle, used instead of a training")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=12)

@@ -1,12 +1,13 @@
-"""The server of a federation, whatever carries its messages: it adds what sites send as it arrives.
+"""The server of a federation, independent of transport: aggregates client messages as they arrive.
 
     aggregator = Aggregator(strategy, network.state_dict())
-    for site in sites:  # in any order, one after another or as they come
-        site.train(aggregator.broadcast())
-        aggregator.add(site.get_weights(), "site_1")
+    for client in clients:  # in any order, sequentially or concurrently
+        client.train(aggregator.broadcast())
+        aggregator.add(client.get_weights(), "client_1")
     aggregator.close_round()
 
-Memory: the strategy's running sums, whatever the number of sites. Plain `MonaiAlgo` clients may take part, see `add`.
+Memory: the strategy's running sums, independent of the number of clients. Stock `MonaiAlgo` clients can take part, see
+`Aggregator.add`.
 """
 
 from __future__ import annotations
@@ -22,133 +23,136 @@ from torch import Tensor
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.loss_scales import LossScales
-from .client.plain_sites import PlainSites
+from .client.plain_clients import PlainClients
 from .exchange import ROUND, round_of, to_exchange, to_message, whole_number
 from .strategy import Strategy, Weights
 
 
 class Aggregator:
-    """Adds, closes rounds, broadcasts.
+    """Adds client messages to the strategy's running sums, closes rounds and broadcasts the global weights.
 
     Args:
-        strategy: the same as the sites'.
-        weights: all parameters and buffers of the network, to start from.
-        plain_precision: of an image of a plain client, in every weight. 1 makes it an image among images for averages;
-            for posteriors take the strategy's isotropic precision of an image.
+        strategy: the strategy that all clients use.
+        weights: all parameters and buffers of the initial network.
+        plain_precision: precision that each image of a stock `MonaiAlgo` client adds to every weight. For averaging
+            strategies, 1 weighs its images like those of other clients; for posteriors, use the strategy's isotropic
+            precision.
 
     Attributes:
-        round: rounds that are closed.
-        sites: that have sent in this round.
+        round: number of closed rounds.
+        clients: names of the clients that have sent a message in the current round.
     """
 
     def __init__(self, strategy: Strategy, weights: Mapping[str, Tensor], plain_precision: float = 1.0) -> None:
         self._server = strategy.server(weights)
         self._scales = LossScales()
-        self._plain = PlainSites(plain_precision, strategy.sends_changes)
+        self._plain = PlainClients(plain_precision, strategy.sends_changes)
         self._measured: list[str] = []
         self.round = 0
-        self.sites: list[str] = []
+        self.clients: list[str] = []
 
     def broadcast(self) -> ExchangeObject:
-        """What sites receive."""
+        """Returns the message for all clients."""
         return to_exchange({**self._server.broadcast(), **self._scales.broadcast()}, {ROUND: self.round})
 
     def broadcast_plain(self) -> ExchangeObject:
-        """The weights under their plain names, for stock `MonaiAlgo` clients."""
+        """Returns the weights under their plain names, for stock `MonaiAlgo` clients."""
         return to_exchange(self.weights(), {ROUND: self.round})
 
-    def add_initial_losses(self, exchange: ExchangeObject, site: str) -> None:
-        """Adds what a site measured before the first round; see `BayesianMonaiAlgo.measure_losses`.
+    def add_initial_losses(self, exchange: ExchangeObject, client: str) -> None:
+        """Adds the losses that a client measured before the first round; see `BayesianMonaiAlgo.measure_losses`.
 
         Args:
-            exchange: of `measure_losses`.
-            site: its name; tells a site that sends twice.
+            exchange: returned by `measure_losses`.
+            client: name of the client, used to detect duplicates.
 
         Raises:
-            ValueError: the site has sent its losses already.
+            ValueError: the client has already sent its losses.
         """
-        if site in self._measured:
-            raise ValueError(f"site {site!r} has sent its initial losses already; they are measured once.")
+        if client in self._measured:
+            raise ValueError(f"client {client!r} has sent its initial losses already; they are measured once.")
         if exchange.weights:
             self._scales.add(to_message(exchange))
-        self._measured.append(site)
+        self._measured.append(client)
 
-    def add(self, exchange: ExchangeObject, site: str) -> None:
-        """Adds what a site sends, whole or not at all.
+    def add(self, exchange: ExchangeObject, client: str) -> None:
+        """Adds a client's message. A rejected message leaves the state unchanged.
 
-        A plain `MonaiAlgo` client sends weights, or their difference to the broadcast ones. It counts as a Gaussian
-        around its weights, of one precision in all of them: `plain_precision` times its images, which it tells as
-        `data_count` in its statistics, else 1. For an average that is its share. Beside PVI clients it is a guess
-        of what the client knows, all weights alike; as it isn't told what others believe, and forgets its part from
-        round to round, the fixed point is that of an average for it, not of the pooled data.
+        A stock `MonaiAlgo` client sends weights, or their difference from the broadcast weights. They are treated as
+        the mean of a Gaussian with the same precision for every weight: `plain_precision` times the number of images,
+        which is `data_count` in the client's statistics, or 1 if missing. For averages, this is the client's share.
+        Next to PVI clients, it is only a guess of how certain the client is. Such a client neither receives the cavity
+        nor keeps a factor between rounds, so for it the fixed point is that of averaging, not of the pooled data.
 
         Args:
-            exchange: of `get_weights`.
-            site: its name; tells a site that sends twice.
+            exchange: returned by `get_weights`.
+            client: name of the client, used to detect duplicates.
 
         Raises:
-            ValueError: the site has sent in this round, or sends what belongs to another one; or numbers that are not
-                finite, or of other shapes.
-            KeyError: a tensor that the federation doesn't have.
-            TypeError: something that is neither a tensor nor a number.
+            ValueError: the client has already sent a message in this round, the message belongs to another round, or
+                its numbers are not finite or have other shapes.
+            KeyError: a tensor that the federation does not have.
+            TypeError: a value that is neither a tensor nor a number.
         """
-        self._check(exchange, site)
+        self._check(exchange, client)
         message = to_message(exchange)
-        plain = PlainSites.is_plain(message)
+        plain = PlainClients.is_plain(message)
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
-            images = _images_of(exchange, site)
-            message = self._plain.terms(site, message, self.weights() if is_difference else None, images)
+            images = _images_of(exchange, client)
+            message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
         self._server.add(message)
         if plain:
-            self._plain.accept(site)
-        self.sites.append(site)
+            self._plain.accept(client)
+        self.clients.append(client)
 
     def close_round(self) -> None:
-        """Makes the next global weights."""
+        """Computes the next global weights."""
         self._server.close_round()
         self.round += 1
-        self.sites = []
+        self.clients = []
 
     def weights(self) -> Weights:
-        """The global weights."""
+        """Returns the global weights."""
         return self._server.weights()
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the server knows, also in the middle of a round."""
+        """Returns the complete server state, which may be saved in the middle of a round."""
         plain = self._plain.state_dict()
-        own = {"round": self.round, "sites": list(self.sites), "scales": dict(self._scales.total), "plain": plain}
+        own = {"round": self.round, "clients": list(self.clients), "scales": dict(self._scales.total), "plain": plain}
         return {**own, "measured": list(self._measured), "server": self._server.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores it."""
+        """Restores the server state."""
         self._server.load_state_dict(state["server"])
         self._plain.load_state_dict(state["plain"])
         self._scales.total, self._measured = dict(state["scales"]), list(state["measured"])
-        self.round, self.sites = int(state["round"]), list(state["sites"])
+        self.round, self.clients = int(state["round"]), list(state["clients"])
 
     def save(self, path: str | Path) -> None:
-        """Writes the state, atomically."""
+        """Writes the state to a file atomically."""
         save_checkpoint(self.state_dict(), path)
 
     def restore(self, path: str | Path) -> None:
-        """Goes on from what `save` wrote."""
+        """Resumes from a file written by `save`."""
         self.load_state_dict(load_checkpoint(path))
 
-    def _check(self, exchange: ExchangeObject, site: str) -> None:
-        if site in self.sites:
-            raise ValueError(f"site {site!r} has sent in round {self.round} already; each site sends once a round.")
+    def _check(self, exchange: ExchangeObject, client: str) -> None:
+        if client in self.clients:
+            raise ValueError(
+                f"client {client!r} has sent in round {self.round} already; a client sends one message per round."
+            )
         number = round_of(exchange)
         if number is not None and number != self.round:
             raise ValueError(
-                f"site {site!r} sends for round {number}, but round {self.round} is open; train it on the newest "
-                "broadcast, or restore it from the checkpoint of this round."
+                f"client {client!r} sent a message for round {number}, but the current round is {self.round}; train it "
+                "on the latest broadcast, or restore it from the checkpoint of this round."
             )
 
 
-def _images_of(exchange: ExchangeObject, site: str) -> int:
-    """Images of a plain client; 1 where it doesn't tell."""
+def _images_of(exchange: ExchangeObject, client: str) -> int:
+    """Returns the number of images of a stock client; 1 if it is not given."""
     images = whole_number(exchange, FlStatistics.DATA_COUNT)
     if images is not None and images < 1:
-        raise ValueError(f"site {site!r} expects a data_count of 1 image or more, got {images}.")
+        raise ValueError(f"client {client!r} expects a data_count of 1 image or more, got {images}.")
     return 1 if images is None else images

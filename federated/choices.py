@@ -1,11 +1,11 @@
-"""Names that a command line may choose from. Light: nothing is imported that a list of names doesn't need."""
+"""Names for command-line choices. This module imports nothing heavy, so that `--help` is fast."""
 
 from __future__ import annotations
 
 from typing import Final
 
 STRATEGIES: Final = {
-    "pvi": ("pvi.strategy", "PVI"),
+    "bayesian": ("pvi.strategy", "PVI"),
     "fedavg": ("strategies.fedavg", "FedAvg"),
     "fedprox": ("strategies.fedprox", "FedProx"),
     "fedbn": ("strategies.fedbn", "FedBN"),
@@ -16,7 +16,9 @@ STRATEGIES: Final = {
     "fedpa": ("strategies.fedpa", "FedPA"),
     "local": ("strategies.local_only", "LocalOnly"),
 }
-"""{strategy: (module, class)}. To add one: a file, and a line here and in `strategies/__init__.pyi`."""
+"""{strategy: (module, class)}. To add a strategy, add its file, an entry here and an entry in
+`strategies/__init__.pyi`.
+"""
 
 SPLIT_SYSTEMS: Final = {
     "festa": ("split.festa", "FeSTA"),
@@ -24,7 +26,7 @@ SPLIT_SYSTEMS: Final = {
     "fesvibs": ("split.fesvibs", "FeSViBS"),
     "task_agnostic": ("split.task_agnostic", "TaskAgnostic"),
 }
-"""{split-learning baseline: (module, class)}. To add one: a file, and a line here."""
+"""{split-learning baseline: (module, class)}. To add a baseline, add its file and an entry here."""
 
 PARTITIONS: Final = ("iid", "site", "labels", "tasks")
-"""How simulated sites differ; see `mtmedformer_monai.data.sites.partition_across_sites`."""
+"""Ways to partition a cohort across simulated sites; see `mtmedformer_monai.data.sites.partition_across_sites`."""

@@ -1,4 +1,4 @@
-"""Builds an object by the name of its class, as a command line or a config names it."""
+"""Builds objects of classes that a command line or a config names."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Choices = Mapping[str, tuple[str, str]]
 
 
 def build_by_name(kind: str, choices: Choices, name: str, *arguments: Any, **settings: Any) -> Any:
-    """Imports the class and calls it.
+    """Imports a class by name and returns an instance.
 
     Args:
-        kind: what is chosen, for messages, such as 'strategy'.
-        choices: the classes that there are.
-        name: of one of them.
-        arguments: positional, of the constructor.
-        settings: further arguments by name.
+        kind: what is built, for error messages, such as 'strategy'.
+        choices: available classes.
+        name: name of one of them.
+        arguments: positional arguments of the constructor.
+        settings: keyword arguments of the constructor.
 
     Raises:
-        ValueError: an unknown name, or a setting that the class doesn't have; the message lists the choices.
+        ValueError: an unknown name or setting; the message lists the choices.
     """
     if name not in choices:
         raise ValueError(f"{kind} expects one of {', '.join(choices)}, got {name!r}.")

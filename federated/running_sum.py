@@ -1,4 +1,4 @@
-"""Sums of messages as they arrive, and weighted means out of them."""
+"""Running sums of messages, and the weighted means that follow from them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .strategy import TensorKind, Weights, key
 
 
 class RunningSum:
-    """Adds messages, in float64.
+    """Sums messages in float64.
 
-    Sites send float32: their sum is then exact, and so the same in any order and grouping, as long as the terms of a
-    weight lie within a factor of 2^28 of one another. Memory: one number a weight and kind, whatever the number of
-    sites.
+    Clients send float32. The sum is therefore exact, and the same for any order and grouping, as long as the terms of a
+    weight lie within a factor of 2^28 of one another. Memory: one number per weight and kind, independent of the number
+    of clients.
 
     Args:
         shapes: {parameter: shape} of the federation's network.
-        kinds: that sites send, of the parameters' shapes.
-        scalars: kinds that sites send as one number a parameter.
+        kinds: kinds of tensors with the parameters' shapes.
+        scalars: kinds of tensors with one number per parameter.
 
     Attributes:
-        total: {`kind/parameter`: float64}, of what came so far.
+        total: {`kind/parameter`: float64 sum of the messages so far}.
     """
 
     def __init__(self, shapes: Mapping[str, torch.Size], kinds: tuple[str, ...], scalars: tuple[str, ...] = ()) -> None:
@@ -32,11 +32,11 @@ class RunningSum:
         self.total: dict[str, Tensor] = {}
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds one message, whole or not at all.
+        """Adds a message. A rejected message leaves the sum unchanged.
 
         Raises:
-            KeyError: a tensor that the federation doesn't have.
-            ValueError: numbers that are not finite, or another shape.
+            KeyError: a tensor that the federation does not have.
+            ValueError: numbers that are not finite, or a wrong shape.
         """
         self.check(message)
         for name, value in message.items():
@@ -44,23 +44,25 @@ class RunningSum:
             self.total[name] = term.add_(self.total[name]) if name in self.total else term
 
     def check(self, message: Mapping[str, Tensor]) -> None:
-        """Refuses what `add` would refuse, and adds nothing."""
+        """Raises the errors of `add` without adding anything."""
         for name, value in message.items():
             self._check(name, value)
 
     def clear(self) -> None:
-        """Starts from nothing."""
+        """Resets the sum."""
         self.total = {}
 
     def names(self) -> set[str]:
-        """Parameters that any term came for."""
+        """Returns the names of all parameters in the sum."""
         return {name.partition("/")[2] for name in self.total}
 
     def weighted_means(self, before: Mapping[str, Tensor]) -> Weights:
-        """Sum of precision-weighted means over sum of precisions; without any, what was there before, bit for bit.
+        """Returns the sums of precision-weighted means divided by the sums of precisions.
+
+        Where the total precision is zero, the previous value is returned bit for bit.
 
         Args:
-            before: {parameter: value}, of the dtype that comes back; integers (counters) are rounded.
+            before: {parameter: previous value}; its dtype is kept, and integers (counters) are rounded.
         """
         return {name: self._mean(name, value) for name, value in before.items()}
 
@@ -75,9 +77,9 @@ class RunningSum:
 
     def _check(self, name: str, value: Tensor) -> None:
         if name not in self._shapes:
-            raise KeyError(f"the federation has no tensor {name!r}; the site's network or strategy is another one.")
+            raise KeyError(f"the federation has no tensor {name!r}; the client uses another network or strategy.")
         if value.shape != self._shapes[name]:
             expected, got = tuple(self._shapes[name]), tuple(value.shape)
-            raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the site's network is another one.")
+            raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the client uses another network.")
         if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"{name!r} came with numbers that are not finite; the site has diverged.")
+            raise ValueError(f"{name!r} has numbers that are not finite; the client's training diverged.")

@@ -1,10 +1,10 @@
-"""What makes a federation: a rule for the clients and a rule for the server, chosen together by one option.
+"""The interface of federated strategies: a rule for the clients and a rule for the server.
 
-All that a client sends is a term of a sum. The server adds terms as they arrive, so that the order of clients never
-matters, secure sums apply, and its memory is that of the running sum, whatever the number of clients.
+Every client message is a term of a sum. The server adds terms as they arrive, so the order of clients never matters,
+secure aggregation applies, and the server's memory is that of the running sum, independent of the number of clients.
 
-Names of tensors in a message are `kind/parameter`, with the kinds of `TensorKind`; a client sends only the parameters
-that it trains.
+Tensors in a message are named `kind/parameter`, with a kind of `TensorKind`. A client sends only the parameters that it
+trains.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 Weights = dict[str, Tensor]
 """{parameter or buffer: tensor}."""
 Message = dict[str, Tensor]
-"""{`kind/parameter`: tensor}: what the server broadcasts, or what a site sends to be added."""
+"""{`kind/parameter`: tensor}: the server's broadcast, or a client's terms of the sums."""
 
 
 class TensorKind:
     """Kinds of tensors in messages."""
 
     MEAN: Final = "mean"
-    """Broadcast: the weights to start from."""
+    """Broadcast: the global weights, from which training starts."""
     PRECISION_MEAN: Final = "precision_mean"
-    """Sent: precision times mean, or its change; of a plain average, weight times value."""
+    """Sent: precision times mean, or its change; for plain averages, weight times value."""
     PRECISION: Final = "precision"
-    """Sent: precision, or its change; of a plain average, the weight. Broadcast: the posterior's."""
+    """Sent: precision, or its change; for plain averages, the weight. Broadcast: precision of the posterior."""
     CONTROL: Final = "control"
     """Sent and broadcast: control variates and other corrections, or their change."""
     COUNT: Final = "count"
-    """Sent: images behind a control, or their change; one number a parameter."""
+    """Sent: number of images behind a control variate, or its change; one number per parameter."""
     SETTING: Final = "setting"
-    """Broadcast: a scalar that all sites follow in this round."""
+    """Broadcast: a scalar setting of the round, common to all clients."""
 
 
 def key(kind: str, name: str) -> str:
-    """The name of a tensor in a message.
+    """Returns the name of a tensor in a message.
 
     Example:
         >>> key(TensorKind.MEAN, "encoder.weight")
@@ -52,21 +52,21 @@ def key(kind: str, name: str) -> str:
 
 
 def pick(message: Mapping[str, Tensor], kind: str) -> Weights:
-    """{parameter: tensor} of one kind."""
+    """Returns {parameter: tensor} of one kind."""
     return {name[len(kind) + 1 :]: value for name, value in message.items() if name.startswith(f"{kind}/")}
 
 
 @dataclass(frozen=True)
 class LocalTraining:
-    """What a site has at the end of its local training.
+    """The result of a client's local training.
 
     Attributes:
-        weights: {parameter or buffer: tensor}, trained; float32 on the CPU, no live views.
-        num_samples: {parameter or buffer: training images with a label of a task that uses it}; 0 or left out: the site
-            doesn't train it, and doesn't send it.
-        squared_gradient: {parameter: mean over samples of the squared gradient of a sample's loss}; empty unless the
-            site's strategy asks for it.
-        num_steps: of the optimizer, in this round.
+        weights: {parameter or buffer: trained tensor}; float32 copies on the CPU.
+        num_samples: {parameter or buffer: number of training images with a label of a task that uses it}; if 0 or
+            missing, the client neither trains nor sends it.
+        squared_gradient: {parameter: mean over samples of the squared gradient of one sample's loss}; empty unless the
+            strategy needs it.
+        num_steps: number of optimizer steps in this round.
         learning_rate: mean over these steps.
     """
 
@@ -77,121 +77,128 @@ class LocalTraining:
     learning_rate: float = 0.0
 
 
-class SiteRule(ABC):
-    """A site's side, with its memory from round to round. Called in the order of its methods."""
+class ClientRule(ABC):
+    """The client's side of a strategy, with its state between rounds. The methods are listed in calling order."""
 
     needs_squared_gradient: bool = False
-    """Whether `LocalTraining.squared_gradient` has to be estimated."""
+    """Whether `LocalTraining.squared_gradient` must be estimated."""
 
     @abstractmethod
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Takes what the server broadcasts; returns the weights to train from."""
+        """Processes the server's broadcast and returns the weights from which training starts."""
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """The gradient to step along, instead of that of the site's loss. In every step, for every trained parameter.
+        """Returns the gradient for the optimizer. Called in every step, for every trained parameter.
 
         Args:
             name: of the parameter.
             weight: its value.
             gradient: of the mean loss over a batch.
-            num_samples: the site's training images that the parameter learns from: the mean loss times this number is
-                the site's whole loss.
+            num_samples: number of the client's training images that train the parameter; the mean loss times this
+                number is the client's total loss.
         """
         return gradient
 
     def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:  # noqa: B027 optional
-        """Sees the weights after an optimizer step.
+        """Called with the weights after each optimizer step.
 
         Args:
-            weights: {parameter: value}, live: copy what is kept.
-            step: from 1 on.
-            num_steps: of the round.
+            weights: {parameter: value}, live references; copy what must be kept.
+            step: number of the step, starting at 1.
+            num_steps: number of steps in the round.
         """
 
     @abstractmethod
     def send(self, training: LocalTraining) -> Message:
-        """What the site tells: terms of the server's sums. Updates the memory."""
+        """Returns the client's terms of the server's sums, and updates the state."""
 
     def own_factor(self) -> Message:
-        """The site's own factor of the global posterior, as shifts and precisions; nothing where there is none."""
+        """Returns the client's factor of the global posterior; empty if there is none.
+
+        Its tensors are precision-weighted means and precisions.
+        """
         return {}
 
     def withdraw(self) -> Message:
-        """What takes the site's part out of the server's sums, to be added by it; nothing where it keeps none."""
+        """Returns the message that removes the client's contribution from the server's sums.
+
+        It is empty if the server keeps none.
+        """
         return {}
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """The memory: nested dicts, lists, tensors and numbers."""
+        """Returns the state as nested dicts, lists, tensors and numbers."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the memory."""
+        """Restores the state."""
 
 
 class ServerRule(ABC):
-    """The server's side: adds messages as they arrive, and closes the round."""
+    """The server's side of a strategy: adds messages as they arrive and closes rounds."""
 
     @abstractmethod
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds what one site sent.
+        """Adds a client's message.
 
         Raises:
-            KeyError: a parameter that the federation's network doesn't have.
-            ValueError: numbers that are not finite, or another shape; nothing of the message is added.
+            KeyError: a parameter that the federation's network does not have.
+            ValueError: numbers that are not finite, or a wrong shape; nothing of the message is added.
         """
 
     @abstractmethod
     def close_round(self) -> None:
-        """Makes the next global weights out of what was added; without any message they stay, bit for bit."""
+        """Computes the next global weights; without any message, they stay unchanged bit for bit."""
 
     @abstractmethod
     def broadcast(self) -> Message:
-        """What all sites receive, now."""
+        """Returns the current message for all clients."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All that the server knows: nested dicts, lists, tensors and numbers."""
+        """Returns the state as nested dicts, lists, tensors and numbers."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores it."""
+        """Restores the state."""
 
     def weights(self) -> Weights:
-        """The global weights, float32."""
+        """Returns the global weights, float32."""
         return pick(self.broadcast(), TensorKind.MEAN)
 
 
 class Strategy(ABC):
-    """A way to federate: builds both sides. Its settings are constructor arguments.
+    """A federated strategy: builds the client's and the server's side. Its settings are constructor arguments.
 
     Example:
         >>> import torch
         >>> from mtmedformer_monai.federated.strategies import FedAvg
         >>> strategy = FedAvg()
-        >>> server, site = strategy.server({"w": torch.zeros(1)}), strategy.site()
-        >>> start = site.receive(server.broadcast())
-        >>> server.add(site.send(LocalTraining({"w": start["w"] + 3.0}, {"w": 10})))
+        >>> server, client = strategy.server({"w": torch.zeros(1)}), strategy.client()
+        >>> start = client.receive(server.broadcast())
+        >>> server.add(client.send(LocalTraining({"w": start["w"] + 3.0}, {"w": 10})))
         >>> server.close_round()
         >>> server.weights()
         {'w': tensor([3.])}
     """
 
     sends_changes: bool = False
-    """Whether sites send the change of what they sent before, which stays with the server while a site is silent."""
+    """Whether clients send changes since their previous message, so the server keeps absent clients' contributions."""
 
     @abstractmethod
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site's side, new.
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a new client side.
 
         Args:
-            groups: of the network, for strategies that match units; None where the network declares none.
+            groups: permutation groups of the network, for strategies that match units; None if the network declares
+                none.
         """
 
     @abstractmethod
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """The server's side.
+        """Returns a new server side.
 
         Args:
-            weights: all parameters and buffers of the network, to start from.
+            weights: all parameters and buffers of the initial network.
         """

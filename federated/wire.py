@@ -1,12 +1,12 @@
-"""Compressed messages, for PVI clients whose changes of precision are rounded (`coded_precision`).
+"""Compressed messages, for PVI clients that round changes of precision (`coded_precision`).
 
 A change of precision takes one byte per weight (`precision_code.encode_signed`), a precision-weighted mean four bytes
-or two, and a constant tensor, such as the images of a plain average, four bytes in all. The rounding error stays at the
-client and is added to the next message (error feedback: Seide et al., Interspeech 2014), so that nothing is lost in the
-long run.
+or two, and a constant tensor, such as the number of images in a plain average, four bytes in total. The rounding error
+is kept by the client and added to the next message (error feedback: Seide et al., Interspeech 2014), so that nothing is
+lost in the long run.
 
-Logarithms don't add: the server decodes what it receives, then adds. For sums of coded numbers (secure aggregation) use
-fixed point instead.
+Codes are logarithms and cannot be added: the server decodes a message before adding it. To sum encoded numbers (secure
+aggregation), use a fixed-point encoding instead.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from mtmedformer_monai.uncertainty.precision_code import PrecisionCode, decode_s
 from .strategy import Message, TensorKind
 
 Packet = dict[str, Tensor]
-"""{`form:kind/parameter`: tensor}: a message as it is sent."""
+"""{`form:kind/parameter`: tensor}: a message as it is transmitted."""
 
 PLAIN: Final = "plain"
-"""Form: as it was."""
+"""Form: the unchanged tensor."""
 CODES: Final = "codes"
 """Form: signed logarithms, int8."""
 HALF: Final = "half"
 """Form: float16, in units of a power of two."""
 SCALE: Final = "scale"
-"""Beside CODES, float64 (2,): least logarithm and step. Beside HALF, float32 (1,): the unit."""
+"""With CODES, float64 (2,): smallest logarithm and step. With HALF, float32 (1,): the unit."""
 REPEATED: Final = "repeated"
-"""Form: the one number of a tensor, (1,)."""
+"""Form: the single value of a constant tensor, (1,)."""
 SHAPE: Final = "shape"
-"""Beside REPEATED, int64: the tensor's shape."""
+"""With REPEATED, int64: shape of the tensor."""
 
 
 class Wire:
-    """A site's end: encodes, and keeps what rounding took.
+    """The client's encoder, which keeps the rounding error between messages.
 
     Args:
         half_mean: whether precision-weighted means take two bytes instead of four.
@@ -50,10 +50,10 @@ class Wire:
         self._residual: Message = {}
 
     def encode(self, message: Mapping[str, Tensor]) -> Packet:
-        """A message with what is left of earlier ones.
+        """Encodes a message together with the rounding error of earlier messages.
 
         Args:
-            message: terms of sums, finite.
+            message: finite terms of sums.
         """
         packet: Packet = {}
         for name, value in message.items():
@@ -66,18 +66,18 @@ class Wire:
         return packet
 
     def encode_last(self, message: Mapping[str, Tensor]) -> Packet:
-        """A message with all that is left, unrounded: after it, nothing of the site is missing at the server."""
+        """Encodes a final message without rounding, including all remaining rounding error."""
         names = [*message, *(name for name in self._residual if name not in message)]
         packet = {f"{PLAIN}:{name}": message.get(name, 0.0) + self._residual.get(name, 0.0) for name in names}
         self._residual = {}
         return {name: torch.as_tensor(value) for name, value in packet.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """What is left."""
+        """Returns the rounding error."""
         return {"residual": dict(self._residual)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores it."""
+        """Restores the rounding error."""
         self._residual = dict(state["residual"])
 
     def _encode(self, name: str, value: Tensor) -> Packet:
@@ -96,10 +96,10 @@ class Wire:
 
 
 def decode(packet: Mapping[str, Tensor]) -> Message:
-    """The message that a packet stands for: what a server adds.
+    """Returns the message of a packet, for the server to add.
 
     Raises:
-        ValueError: no packet.
+        ValueError: not a packet.
 
     Example:
         >>> sent = {"precision_mean/w": torch.tensor([1.0, 2.0]), "precision/w": torch.tensor([8.0, 8.0])}
@@ -124,12 +124,12 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
 
 
 def num_bytes(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of the numbers of a packet or a message, without names."""
+    """Returns the size in bytes of all tensors in a packet or message, without names."""
     return sum(value.numel() * value.element_size() for value in tensors.values())
 
 
 def _unit(value: Tensor) -> Tensor:
-    """The power of two that brings the largest number to 1 or little below, float32 (1,)."""
+    """Returns the power of two that scales the largest absolute value to between 0.5 and 1, float32 (1,)."""
     largest = float(value.abs().max()) if value.numel() else 0.0
     exponent = torch.tensor([largest]).log2().ceil() if largest > 0 else torch.zeros(1)
     return torch.exp2(exponent)

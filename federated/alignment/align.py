@@ -1,12 +1,13 @@
-"""Brings the units of a network into the order of a reference, by their weights alone.
+"""Permutes the units of a network into the order of a reference network, using the weights alone.
 
-Weight matching (Ainsworth et al., Git Re-Basin, ICLR 2023, section 3.2): of all orders of its units, the one in which a
-network's weights lie nearest to the reference's. Group by group this is an assignment problem. The order in which
-groups are visited decides: from the input on, each by those weights alone whose other axes are settled, so that nothing
-is matched against a jumble; then all groups again by all weights, until nothing moves.
+Weight matching (Ainsworth et al., Git Re-Basin, ICLR 2023, section 3.2): among all orders of its units, find the one
+for which the network's weights are nearest to the reference's. For each group of units, this is an assignment problem.
+The result depends on the order in which groups are visited: starting from the input, each group is first matched using
+only weights whose other axes are settled, so that nothing is compared with units in arbitrary order; then all groups
+are visited again using all weights, until nothing moves.
 
-Units stay where they are unless a move brings them nearer by more than a share of what they are: from common weights
-nothing moves, and one look at all weights tells that nothing could.
+Units keep their positions unless a move reduces the distance by more than a share of their squared lengths. For
+networks with common initial weights, nothing moves, and one pass over the weights suffices to prove it.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from .permutation import Permutation, compose, identity_permutation, permute
 from .similarity import Similarity, UnitComparison, metric_of
 
 ROUNDING = 1e-6
-"""Share of squared lengths that float32 may make up: no reason to move."""
+"""Share of the squared lengths that may be due to float32 rounding; smaller gains are no reason to move."""
 
 
 @dataclass(frozen=True)
 class AlignmentSettings:
-    """How units are matched.
+    """Settings of the matching.
 
     Attributes:
-        damping: in favor of the order that a network came with: units of a group move if that lowers their squared
+        damping: preference for the order that a network came with: units of a group move if that lowers their squared
             distance by more than this share of the squared lengths of both networks' units (from the units' mean).
-        precision_share: of the precision, where there is one, in the metric; the rest weighs all weights alike.
-        max_sweeps: over the groups, after the first.
+        precision_share: share of the precision, if given, in the metric; the rest weights all weights equally.
+        max_sweeps: maximum number of passes over the groups after the first.
     """
 
     damping: float = 0.02
@@ -52,28 +53,28 @@ def align(
     precision: Mapping[str, Tensor] | None = None,
     settings: AlignmentSettings | None = None,
 ) -> Permutation:
-    """Finds the permutation that brings a network's units into the order of a reference.
+    """Finds the permutation of a network's units into the order of a reference.
 
     Args:
-        reference: {parameter: tensor}, such as the broadcast mean of a federation; buffers may be among them.
-        weights: the same of the network that joins. Names that only one of the two has tell nothing.
-        groups: of the network that joins.
-        precision: diagonal, of the reference's weights; a parameter that it leaves out has the plain metric.
+        reference: {parameter: tensor}, such as the broadcast mean of a federation; may include buffers.
+        weights: the same for the network to align. Names that only one of the two has are ignored.
+        groups: permutation groups of the network to align.
+        precision: diagonal precision of the reference's weights; missing parameters use the plain metric.
         settings: of the matching.
 
     Returns:
-        To apply by `permute` to the network that joins, its precision, and its optimizer's state. The identity,
-        exactly, where no move is worth it.
+        The permutation, to apply with `permute` to the network, its precision and its optimizer's state. Exactly the
+        identity if no move is worthwhile.
 
     Raises:
-        ValueError: a parameter of different shapes.
+        ValueError: a parameter has different shapes.
     """
     names = [name for name, axes in groups.axes.items() if any(axes) and name in reference and name in weights]
     for name in names:
         if reference[name].shape != weights[name].shape:
             ours, theirs = tuple(reference[name].shape), tuple(weights[name].shape)
             raise ValueError(
-                f"{name!r} expects the reference's shape {ours}, got {theirs}; align networks of one make."
+                f"{name!r} expects the reference's shape {ours}, got {theirs}; align networks of the same architecture."
             )
     chosen = settings or AlignmentSettings()
     known = {name: precision[name] for name in names if name in precision} if precision else {}
@@ -82,7 +83,7 @@ def align(
 
 
 class _Matching:
-    """A network on its way to the reference's order."""
+    """The state of one alignment."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class _Matching:
         self._permutation = self._identity
 
     def run(self) -> Permutation:
-        """Settles what can't move, then the rest from the input on, then sweeps."""
+        """Settles groups that cannot move, matches the others starting from the input, then sweeps."""
         everything = set(self._slots.trees)
         settled = {root for root in everything if self._stays(self._similarity(root, everything))}
         waiting = [root for root in self._slots.trees if root not in settled]
@@ -111,17 +112,17 @@ class _Matching:
         return self._permutation
 
     def _sweep(self, unsettled: set[str], everything: Set[str]) -> None:
-        """Visits groups by all their weights until none moves."""
+        """Visits groups, using all their weights, until none moves."""
         for _ in range(self._settings.max_sweeps):
             for root in [each for each in self._slots.trees if each in unsettled]:
                 unsettled.discard(root)
                 unsettled |= self._improve(root, everything)
 
     def _improve(self, root: str, settled: Set[str]) -> Set[str]:
-        """Brings the units of a tree into their best order by what is settled.
+        """Moves the units of a tree of groups into their best order given the settled trees.
 
         Returns:
-            Roots of trees whose comparison that changes; none if nothing moved.
+            Roots of trees whose comparison changes; empty if nothing moved.
         """
         similarity = self._similarity(root, settled)
         if self._stays(similarity):
@@ -142,9 +143,10 @@ class _Matching:
         }
 
     def _stays(self, similarity: Mapping[str, Similarity]) -> bool:
-        """Whether no order can be worth a move, told without comparing all pairs of units.
+        """Returns whether no order can be worth a move, without comparing all pairs of units.
 
-        No match costs less than 0, so units that change slots can't come nearer by more than their distances now.
+        No match costs less than 0, so units that change slots cannot reduce the distance by more than its present
+        value.
         """
         for label, each in similarity.items():
             at_home = self._permutation[label] == self._identity[label]
@@ -154,7 +156,7 @@ class _Matching:
         return True
 
     def _best(self, similarity: Mapping[str, Similarity], settled: Set[str]) -> Permutation:
-        """The order that is worth most; the one that the network came with, or has now, if that is worth about it."""
+        """Returns the best order; keeps the original or the present order if the gain is too small."""
         values = {
             label: self._comparison.values(self._current, self._slots.usable(label, settled), len(each.ours)).numpy()
             for label, each in similarity.items()
@@ -169,7 +171,7 @@ class _Matching:
 
 
 def _gain(values: Mapping[str, Values], one: Permutation, other: Permutation) -> float:
-    """By how much the summed squared distance is less in another order."""
+    """Returns the reduction of the summed squared distance from one order to another."""
     total = 0.0
     for label, each in values.items():
         slots = np.arange(len(each))
@@ -179,7 +181,7 @@ def _gain(values: Mapping[str, Values], one: Permutation, other: Permutation) ->
 
 
 def _lengths(similarity: Mapping[str, Similarity], one: Permutation, other: Permutation) -> float:
-    """Summed squared lengths, in both networks, of the units in slots where two orders differ."""
+    """Returns the summed squared lengths, in both networks, of the units in slots where two orders differ."""
     total = 0.0
     for label, each in similarity.items():
         differ = one[label] != other[label]
@@ -188,5 +190,5 @@ def _lengths(similarity: Mapping[str, Similarity], one: Permutation, other: Perm
 
 
 def _plain(tensors: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """Some of the tensors in float32, on the CPU."""
+    """Returns the named tensors in float32 on the CPU."""
     return {name: tensors[name].detach().float().cpu() for name in names}

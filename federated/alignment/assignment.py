@@ -1,11 +1,11 @@
-"""The best order of units that are held together in blocks, by assignments within assignments.
+"""Optimal order of units that are grouped into blocks, by nested assignment problems.
 
-What two blocks are worth to one another is the best that their units can do within them; so blocks are assigned by
-these values, and then the units of each pair of blocks that came together. The optimum over all permutations that keep
-blocks whole, as the terms of blocks are independent.
+The value of matching two blocks is the best value that their units can reach within them. Blocks are assigned by these
+values, then the units within each matched pair of blocks. The result is optimal over all permutations that keep blocks
+whole, as the terms of different blocks are independent.
 """
 
-# n units of a group, b blocks
+# n number of units in a group, b number of blocks
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 Values = NDArray[np.floating]
-"""(n, n): what it is worth to have at slot i the unit that is at slot j now."""
+"""(n, n): value of moving the unit at slot j to slot i."""
 
 Order = NDArray[np.int64]
-"""(n,): the unit that comes to each slot."""
+"""(n,): the unit that moves to each slot."""
 
 
 def assign(values: Mapping[str, Values], within: Mapping[str, str]) -> dict[str, Order]:
-    """The orders of a tree of groups with the largest sum of values.
+    """Returns the orders of a tree of groups with the largest sum of values.
 
     Args:
         values: {label: values} of all groups of the tree, blocks before their units.
-        within: {label: the label of its blocks}; '' for the outermost.
+        within: {label: label of its blocks}; '' for the outermost group.
 
     Example:
         >>> units = np.zeros((4, 4))
-        >>> units[0, 3] = units[1, 2] = 1.0  # the first block wants the second's units, turned round
+        >>> units[0, 3] = units[1, 2] = 1.0  # the first block matches the second block's units in reverse order
         >>> orders = assign({"blocks": np.zeros((2, 2)), "units": units}, {"blocks": "", "units": "blocks"})
         >>> orders["blocks"].tolist(), orders["units"].tolist()
         ([1, 0], [3, 2, 0, 1])
@@ -51,15 +51,15 @@ def assign(values: Mapping[str, Values], within: Mapping[str, str]) -> dict[str,
 
 
 def _values_of_blocks(units: Values, count: int) -> Values:
-    """(n, n) values of units to (b, b) of blocks: the best assignment within each pair."""
+    """Reduces values of units (n, n) to values of blocks (b, b): the best assignment within each pair."""
     length = len(units) // count
     if length == 1:
         return units
     pairs = units.reshape(count, length, count, length).transpose(0, 2, 1, 3)
-    return np.array([[_worth(pair) for pair in row] for row in pairs])
+    return np.array([[_best_value(pair) for pair in row] for row in pairs])
 
 
-def _worth(values: Values) -> float:
+def _best_value(values: Values) -> float:
     return float(values[np.arange(len(values)), _best(values)].sum())
 
 

@@ -1,6 +1,6 @@
-"""Where the tensors of a network list its groups of units, and which of these slots tell of a group."""
+"""Positions of a network's unit groups in its tensors, and which of them can be used to match a group."""
 
-# n units of a group, F features
+# n number of units in a group, F number of features
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
 class AxisSlot(NamedTuple):
-    """Where a tensor lists a group: its units, from `start` on, along `axis`."""
+    """Position of a group in a tensor: its units along `axis`, beginning at index `start`."""
 
     name: str
     axis: int
@@ -22,22 +22,22 @@ class AxisSlot(NamedTuple):
     size: int
 
     def features(self, tensor: Tensor) -> Tensor:
-        """The tensor as (n, F): a row a unit, all numbers that belong to it."""
+        """Reshapes the tensor to (n, F): one row per unit, with all numbers that belong to it."""
         return tensor.narrow(self.axis, self.start, self.size).movedim(self.axis, 0).reshape(self.size, -1)
 
 
 class AxisSlots:
-    """All slots of some tensors.
+    """All axis slots of some tensors.
 
-    Groups that hold one another's units together are a tree, told by its outermost group, its root.
+    Groups whose blocks contain one another form a tree, identified by its outermost group, the root.
 
     Args:
-        groups: of the network.
-        shapes: {parameter or buffer: shape}, of those that are looked at.
+        groups: permutation groups of the network.
+        shapes: {parameter or buffer: shape} of the tensors to consider.
 
     Attributes:
         trees: {root: labels of the tree, the root first}, in the order in which the network declares them.
-        neighbors: {root: roots of the other trees that a tensor lists along with it}.
+        neighbors: {root: roots of the other trees that share a tensor with it}.
     """
 
     def __init__(self, groups: PermutationGroups, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -55,20 +55,21 @@ class AxisSlots:
         self.neighbors = {root: self._neighbors(root) for root in self.trees}
 
     def usable(self, label: str, settled: Set[str]) -> list[AxisSlot]:
-        """AxisSlots of a group in tensors whose other axes list settled trees alone.
+        """Returns a group's slots in tensors whose other axes list only settled trees.
 
-        A tensor that lists a tree along two axes doesn't tell of it: its two orders would have to be found at once.
+        A tensor that lists a tree along two axes cannot be used to match it: both orders would have to be found at
+        once.
         """
         allowed = settled - {self._roots[label]}
         return [slot for slot in self._slots[label] if self._others(slot) <= allowed]
 
     def is_anchored(self, root: str, settled: Set[str]) -> bool:
-        """Whether a tensor tells of a tree's units by more than a number each: by inputs, or units that are settled."""
+        """Returns whether any usable tensor has more than one number per unit, from inputs or settled units."""
         slots = [slot for label in self.trees[root] for slot in self.usable(label, settled)]
         return any(math.prod(self._shapes[slot.name]) > self._shapes[slot.name][slot.axis] for slot in slots)
 
     def _others(self, slot: AxisSlot) -> set[str]:
-        """Roots of what the other axes of a tensor list."""
+        """Returns the roots of the trees on the tensor's other axes."""
         axes = enumerate(self._axes[slot.name])
         return {self._roots[label] for index, axis in axes for label in axis if index != slot.axis}
 

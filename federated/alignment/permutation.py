@@ -1,11 +1,11 @@
-"""Permutations of a network's units: drawn, applied, undone, composed.
+"""Permutations of a network's units: sampling, application, inversion and composition.
 
-A permutation says for each group of units which unit comes to each slot: `new[i] = old[permutation[label][i]]`.
-Applied to all tensors that list the group, it leaves what the network computes as it was. It moves numbers and computes
-none, so that a diagonal precision, its logarithms' codes, shifts and an optimizer's moments move along exactly.
+A permutation gives, for each group of units, the unit that moves to each slot: `new[i] = old[permutation[label][i]]`.
+Applied to all tensors that list the group, it leaves the network's function unchanged. It only moves numbers, so a
+diagonal precision, its logarithmic codes, precision-weighted means and an optimizer's moments are permuted exactly.
 """
 
-# n units of a group
+# n number of units in a group
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from torch import Tensor, nn
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 Permutation = dict[str, Tensor]
-"""{label of a group: int64 (n,), which of its units comes to each slot}."""
+"""{label of a group: int64 (n,), index of the unit that moves to each slot}."""
 
 
 def identity_permutation(groups: PermutationGroups) -> Permutation:
-    """All units where they are."""
+    """Returns the permutation that moves no unit."""
     return {label: torch.arange(group.size) for label, group in groups.groups.items()}
 
 
 def random_permutation(groups: PermutationGroups, generator: torch.Generator | None = None) -> Permutation:
-    """All units anywhere: blocks as a whole, and units within their block.
+    """Samples a permutation of blocks, and of units within their blocks.
 
     Args:
-        groups: of the network.
-        generator: to draw with; default torch's own.
+        groups: permutation groups of the network.
+        generator: random generator; default torch's global one.
     """
     drawn: Permutation = {}
     for label, group in groups.groups.items():
@@ -42,17 +42,17 @@ def random_permutation(groups: PermutationGroups, generator: torch.Generator | N
 
 
 def is_identity(permutation: Permutation) -> bool:
-    """Whether no unit moves."""
+    """Returns whether no unit moves."""
     return all(bool((each == torch.arange(len(each))).all()) for each in permutation.values())
 
 
 def invert(permutation: Permutation) -> Permutation:
-    """The permutation that undoes another."""
+    """Returns the inverse permutation."""
     return {label: each.argsort() for label, each in permutation.items()}
 
 
 def compose(first: Permutation, then: Permutation) -> Permutation:
-    """The permutation that does one, then another.
+    """Returns the permutation that applies one permutation, then another.
 
     Example:
         >>> compose({"a": torch.tensor([1, 2, 0])}, {"a": torch.tensor([1, 0, 2])})
@@ -62,22 +62,22 @@ def compose(first: Permutation, then: Permutation) -> Permutation:
 
 
 def permute(tensors: Mapping[str, Tensor], groups: PermutationGroups, permutation: Permutation) -> dict[str, Tensor]:
-    """Permutes a state dict, or any tensors that are keyed and shaped like one.
+    """Permutes a state dict, or other tensors with its names and shapes.
 
     Args:
-        tensors: {parameter or buffer: tensor}; some may be left out.
-        groups: of the network.
+        tensors: {parameter or buffer: tensor}; a subset is allowed.
+        groups: permutation groups of the network.
         permutation: of its groups.
 
     Returns:
-        The same names; tensors that no unit moves in are those that came, not copies.
+        {name: permuted tensor}; tensors in which no unit moves are returned without a copy.
 
     Raises:
-        KeyError: a name that the network doesn't have.
+        KeyError: a name that the network does not have.
     """
     unknown = sorted(set(tensors) - set(groups.axes))
     if unknown:
-        raise KeyError(f"tensors {unknown} are not in the network that declared its groups; leave them out.")
+        raise KeyError(f"tensors {unknown} are not in the network that declared its groups; remove them.")
     moving = {label for label, each in permutation.items() if not is_identity({label: each})}
     return {name: _permute_tensor(tensor, name, groups, permutation, moving) for name, tensor in tensors.items()}
 
@@ -85,9 +85,9 @@ def permute(tensors: Mapping[str, Tensor], groups: PermutationGroups, permutatio
 def permute_optimizer(
     optimizer: torch.optim.Optimizer, network: nn.Module, groups: PermutationGroups, permutation: Permutation
 ) -> None:
-    """Permutes what an optimizer remembers of a network's parameters (moments, momentum), in slot.
+    """Permutes an optimizer's state of a network's parameters (moments, momentum) in place.
 
-    Counters and other numbers that are not of a parameter's shape stay.
+    Counters and other values without the parameter's shape are unchanged.
     """
     for name, parameter in network.named_parameters():
         state = optimizer.state.get(parameter, {})

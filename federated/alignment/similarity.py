@@ -1,12 +1,12 @@
-"""What the weights of two networks tell of which units are alike.
+"""Similarity of units between two networks, from their weights.
 
-A unit is known by its features: all numbers that belong to it in the tensors that list its group. With features a of
-one of the reference's units and b of one of the other network's, their squared distance is what a match of the two
-costs. What it is worth is `a'b - b'b / 2`: half of the distance, less terms that all orders share, and turned round;
-with a metric W, `a'Wb - b'Wb / 2`.
+A unit's features are all numbers that belong to it in the tensors that list its group. With features a of a unit of the
+reference and b of a unit of the other network, the cost of matching them is their squared distance. The value of the
+match is `a'b - b'b / 2`: half the negative squared distance, up to terms that are the same for all orders. With a
+metric W, it is `a'Wb - b'Wb / 2`.
 """
 
-# n units of a group, F features
+# n number of units in a group, F number of features
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .axis_slots import AxisSlot
 
 
 class Similarity(NamedTuple):
-    """Of the units of two networks that stand in the same slots.
+    """Comparison of the units of two networks in the same slots.
 
-    Lengths are taken from the mean of the reference's units: what all units share, such as the ones of a norm, doesn't
-    make them alike.
+    Lengths are measured from the mean of the reference's units: values common to all units, such as the ones of a norm
+    layer, do not make them similar.
 
     Attributes:
-        distance: (n,) squared, between the two.
+        distance: (n,) squared distance between the two units.
         ours: (n,) squared length of the reference's unit.
-        theirs: (n,) squared length of the other network's.
+        theirs: (n,) squared length of the other network's unit.
     """
 
     distance: Tensor
@@ -41,7 +41,7 @@ class UnitComparison:
 
     Args:
         reference: {parameter: float32 tensor}.
-        metric: {parameter: what its squared differences count}; 1 where it is left out.
+        metric: {parameter: weights of the squared differences}; 1 if missing.
     """
 
     def __init__(self, reference: Mapping[str, Tensor], metric: Mapping[str, Tensor]) -> None:
@@ -49,11 +49,11 @@ class UnitComparison:
         self._metric = metric
 
     def similarity(self, current: Mapping[str, Tensor], slots: Sequence[AxisSlot], size: int) -> Similarity:
-        """How alike the units are that stand in the same slots.
+        """Compares the units in the same slots.
 
         Args:
-            current: the other network, as it is ordered now.
-            slots: to look at.
+            current: the other network in its present order.
+            slots: slots to use.
             size: n.
         """
         distance, one, two = torch.zeros(3, size)
@@ -65,11 +65,11 @@ class UnitComparison:
         return Similarity(distance, one.clamp(min=0.0), two.clamp(min=0.0))
 
     def values(self, current: Mapping[str, Tensor], slots: Sequence[AxisSlot], size: int) -> Tensor:
-        """(n, n): what it is worth to have at slot i the unit that stands at slot j in the other network."""
+        """Returns (n, n): the value of moving the other network's unit from slot j to slot i."""
         values = torch.zeros(size, size)
         for ours, theirs, weight in self._features(current, slots):
             if weight is None:
-                values.addmm_(ours, theirs.T)  # all orders share the sum of squares
+                values.addmm_(ours, theirs.T)  # the sum of squares is the same for all orders
             else:
                 values.addmm_(weight * ours, theirs.T).addmm_(weight, (theirs**2).T, alpha=-0.5)
         return values
@@ -77,7 +77,7 @@ class UnitComparison:
     def _features(
         self, current: Mapping[str, Tensor], slots: Sequence[AxisSlot]
     ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """Features of both networks, and the metric's: each (n, F)."""
+        """Yields the features of both networks and of the metric: each (n, F)."""
         for slot in slots:
             weight = self._metric.get(slot.name)
             yield (
@@ -88,14 +88,14 @@ class UnitComparison:
 
 
 def metric_of(precision: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """A metric from a diagonal precision: mixed with the identity, and of mean 1 in every tensor.
+    """Returns a metric from a diagonal precision, mixed with the identity, with mean 1 in every tensor.
 
-    Precision spans orders of magnitude within a tensor and between tensors: taken as it is, a few weights would decide
-    where all units go.
+    Precision spans orders of magnitude within a tensor and between tensors: without mixing, a few weights would decide
+    where all units move.
 
     Args:
         precision: of the reference.
-        share: of the precision in the metric, from 0 (the plain distance) to 1.
+        share: share of the precision in the metric, from 0 (the plain distance) to 1.
     """
     least = torch.finfo(torch.float32).tiny
     return {
@@ -105,7 +105,7 @@ def metric_of(precision: Mapping[str, Tensor], share: float) -> dict[str, Tensor
 
 
 def _squared_lengths(values: Tensor, mean: Tensor, weight: Tensor | None) -> Tensor:
-    """(n, F), from a mean (F,), to (n,); multiplied out, as subtracting the mean would copy all weights."""
+    """Returns the squared lengths of (n, F) from a mean (F,), as (n,), expanded to avoid a copy of all weights."""
     if weight is None:
         return (values * values).sum(dim=1) - 2.0 * (values @ mean) + mean @ mean
     weighted = weight * values

@@ -1,1 +1,1 @@
-"""Clients of a federation: MONAI FL, local training, ownership of parameters."""
+"""Federated clients: MONAI FL, local training, and the parameters that a client trains."""

@@ -1,8 +1,8 @@
-"""A site of a federation as MONAI FL's client: any strategy, on our bundles and on stock ones.
+"""MONAI FL client for any strategy, for our bundles and stock bundles.
 
-MONAI FL's `MonaiAlgo` is the base, and this is what is otherwise here: trainer and evaluator are built from one config
-and share network and images; what is sent are copies; the data's statistics are told; an interrupted run doesn't go on
-with other weights; the schedule runs over all rounds; and a site that is killed goes on exactly where it was.
+It extends MONAI FL's `MonaiAlgo` as follows: trainer and evaluator are built from one config and share network and
+images; messages hold copies of the weights; statistics of the data are sent along; an interrupted run does not resume
+with other weights; the learning rate schedule spans all rounds; and a client that was killed resumes exactly.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ from torch import Tensor
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND, round_of, to_exchange, to_message
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, Strategy, TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy, TensorKind, Weights, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
+from .client_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
+from .client_options import ClientOptions
+from .local_training import LocalTrainingHandler
 from .loss_scales import fix_initial_losses, measure_initial_losses, split_initial_losses
 from .own_weights import groups_of, join_with_own_weights
 from .ownership import own
 from .personal import personal_weights
-from .site_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
-from .site_options import SiteOptions
-from .site_training import SiteTraining
 
 _logger = logging.getLogger(__name__)
 
 OVERLAY = "configs/federated.json"
-"""What a bundle's training needs otherwise in a federation; used where the bundle has it."""
+"""Config overlay of a bundle's training for federated learning; applied if the bundle has it."""
 
-MEMORY = "site.pt"
-"""File of a site's memory."""
+MEMORY = "client.pt"
+"""File name of a client's state."""
 
 
 class BayesianMonaiAlgo(MonaiAlgo):
-    """Trains where the server's broadcast says, and returns terms of the server's sums: a posterior's, for one.
+    """Trains from the server's broadcast, and returns terms of the server's sums, such as those of a posterior.
 
-    A round: `train(broadcast)`, `get_weights()`; `evaluate(broadcast)` at any time.
+    A round consists of `train(broadcast)` and `get_weights()`; `evaluate(broadcast)` may be called at any time.
 
     Args:
-        bundle_root: of a bundle whose trainer is a SupervisedTrainer.
-        strategy: the same as the server's, or its name.
-        local_epochs: in a round.
-        options: `SiteOptions`, or their values by name.
-        settings: of a strategy that is given by name.
-        config_train_filename: default train.json, and federated.json where the bundle has it.
-        config_evaluate_filename: of an evaluator of its own; default that of the training's config.
-        monai: other arguments of MonaiAlgo, such as `train_kwargs` with what to override in the config.
+        bundle_root: folder of a bundle whose trainer is a SupervisedTrainer.
+        strategy: the server's strategy, or its name.
+        local_epochs: number of epochs per round.
+        options: `ClientOptions`, or their values by name.
+        settings: settings of a strategy given by name.
+        config_train_filename: default train.json, with federated.json if the bundle has it.
+        config_evaluate_filename: config of a separate evaluator; default the evaluator of the training config.
+        monai: further arguments of MonaiAlgo, such as `train_kwargs` with overrides of the config.
     """
 
     config_train_filename: Any
@@ -65,18 +65,18 @@ class BayesianMonaiAlgo(MonaiAlgo):
         bundle_root: str,
         strategy: Strategy | str,
         local_epochs: int = 1,
-        options: SiteOptions | Mapping[str, Any] | None = None,
+        options: ClientOptions | Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         config_train_filename: str | list[str] = "default",
         config_evaluate_filename: str | list[str] | None = None,
         **monai: Any,
     ) -> None:
         files = {"config_train_filename": config_train_filename, "config_evaluate_filename": config_evaluate_filename}
-        # copies: MonaiAlgo writes the run's name into them
+        # copies, because MonaiAlgo adds the run's name to them
         kwargs = {name: dict(monai.pop(name, None) or {}) for name in ("train_kwargs", "eval_kwargs")}
         super().__init__(bundle_root=str(bundle_root), local_epochs=local_epochs, **files, **kwargs, **monai)
         self.strategy = strategy
-        self.options = options if isinstance(options, SiteOptions) else SiteOptions(**(options or {}))
+        self.options = options if isinstance(options, ClientOptions) else ClientOptions(**(options or {}))
         self.settings = dict(settings or {})
         self._trained_round: int | None = None
         self._joined = not self.options.start_weights
@@ -84,10 +84,10 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self._aborted = False
 
     def initialize(self, extra: dict[str, Any] | None = None) -> None:
-        """Builds trainer and evaluator.
+        """Builds the trainer and the evaluator.
 
         Args:
-            extra: MONAI FL's, with the client's name and the root of the bundle's path.
+            extra: of MONAI FL, with the client's name and the parent folder of the bundle.
         """
         if self.config_train_filename == "default":
             overlay = Path((extra or {}).get(ExtraItems.APP_ROOT, "")) / self.bundle_root / OVERLAY
@@ -103,21 +103,22 @@ class BayesianMonaiAlgo(MonaiAlgo):
         seed_each_epoch(self.trainer, self.options.seed)
         self.ownership = own(self.trainer)
         self.rule = self._make_rule()
-        self._site_training = SiteTraining(self.rule, self.ownership)
-        self._site_training.attach(self.trainer)
+        self._training_handler = LocalTrainingHandler(self.rule, self.ownership)
+        self._training_handler.attach(self.trainer)
 
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
-        """Trains a round from the server's broadcast.
+        """Trains one round from the server's broadcast.
 
-        A training that ends in numbers that are not finite is withheld, whatever the strategy: `get_weights` then sends
-        nothing, and the next round starts from the broadcast with fresh moments.
+        If the trained weights are not finite, the update is withheld, whatever the strategy: `get_weights` then returns
+        an empty message, and the next round starts from the broadcast with a reset optimizer.
 
         Args:
-            data: of `Aggregator.broadcast`.
-            extra: for the filters.
+            data: returned by `Aggregator.broadcast`.
+            extra: passed to the filters.
 
         Raises:
-            ValueError: the site has trained this round or a later one: its memory and the server's don't fit.
+            ValueError: the client has already trained this round or a later one, so its state does not match the
+                server's.
         """
         self._set_cuda_device()
         self._message = None
@@ -130,42 +131,46 @@ class BayesianMonaiAlgo(MonaiAlgo):
             reset_optimizer(self.trainer)
         self._join(broadcast)
         if self._run():
-            self._message = self._send(self._site_training.finish())
+            self._message = self._send(self._training_handler.finish())
             self._trained_round = number
 
     def get_weights(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """What the last round brought; asked again, the same.
+        """Returns the message of the last round; repeated calls return the same message.
 
         Args:
-            extra: with MODEL_TYPE, a checkpoint of the bundle, as MonaiAlgo gives it.
+            extra: with MODEL_TYPE, a checkpoint of the bundle is returned, as by MonaiAlgo.
 
         Raises:
-            RuntimeError: no round was trained to its end.
+            RuntimeError: no round was completed.
         """
         if ExtraItems.MODEL_TYPE in (extra or {}):
             return super().get_weights(extra)
         self.phase = FlPhase.GET_WEIGHTS
         if self._message is None:
-            raise RuntimeError("the site has nothing to send; call train() first, and let it end.")
+            raise RuntimeError("the client has nothing to send; call train() first and let it complete.")
         executed = self.trainer.state.iteration - self.iter_of_start_time
-        told = {**self.trainer.get_stats(), FlStatistics.NUM_EXECUTED_ITERATIONS: executed, **self._data_statistics()}
+        statistics = {
+            **self.trainer.get_stats(),
+            FlStatistics.NUM_EXECUTED_ITERATIONS: executed,
+            **self._data_statistics(),
+        }
         if self._trained_round is not None:
-            told[ROUND] = self._trained_round
-        exchange = to_exchange(dict(self._message), told)
+            statistics[ROUND] = self._trained_round
+        exchange = to_exchange(dict(self._message), statistics)
         return self._filtered(exchange, self.post_weight_filters, extra)
 
     def evaluate(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """Figures of the broadcast weights, or of personal ones, on the site's validation images.
+        """Returns metrics of the broadcast weights, or of personal weights, on the client's validation images.
 
-        Nothing of the site's training changes.
+        The training state does not change.
 
         Args:
-            data: of `Aggregator.broadcast`.
-            extra: for the filters.
+            data: returned by `Aggregator.broadcast`.
+            extra: passed to the filters.
         """
         self._set_cuda_device()
         if self.evaluator is None:
-            raise ValueError("evaluate expects a bundle with validate#evaluator; name the file that defines it.")
+            raise ValueError("evaluate expects a bundle with validate#evaluator; set config_evaluate_filename.")
         broadcast, scales, _ = self._receive(data, extra)
         self.phase = FlPhase.EVALUATE
         if scales:
@@ -181,38 +186,38 @@ class BayesianMonaiAlgo(MonaiAlgo):
         return self._filtered(found, self.post_evaluate_filters, extra)
 
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The weights that this site infers with: the broadcast mean, or personal ones by option."""
+        """Returns the weights for inference at this client: the broadcast mean, or personal weights if chosen."""
         if not self.options.personal:
             return pick(broadcast, TensorKind.MEAN)
         return personal_weights(self.rule, broadcast, self.options.own_share)
 
     def measure_losses(self, data: ExchangeObject) -> ExchangeObject:
-        """Terms of the tasks' initial losses at the broadcast weights, for the server's `add_initial_losses`."""
+        """Returns the tasks' initial losses at the broadcast weights, for `Aggregator.add_initial_losses`."""
         broadcast, _, _ = self._receive(data, None)
         self._load(pick(broadcast, TensorKind.MEAN))
         return to_exchange(measure_initial_losses(self.trainer, self.options.loss_batches), self._data_statistics())
 
     def withdraw(self) -> ExchangeObject:
-        """What takes this site's factor out of the federation, for the server to add; the site starts anew.
+        """Returns the message that removes this client's factor from the federation, and resets the client.
 
-        Empty where the strategy leaves nothing with the server, as averages do.
+        It is empty for strategies that leave nothing at the server, such as averaging.
         """
         return to_exchange(self.rule.withdraw(), {})
 
     def get_data_stats(self, extra: dict[str, Any] | None = None) -> ExchangeObject:
-        """How many training images the site has, in all and with a label of each task."""
+        """Returns the number of training images, in total and with a label of each task."""
         self.phase = FlPhase.GET_DATA_STATS
         return self._filtered(ExchangeObject(statistics=self._data_statistics()), self.post_statistics_filters, extra)
 
     def abort(self, extra: dict[str, Any] | None = None) -> None:
-        """Ends the run at hand after its batch; the next round starts a new epoch, not the rest of this one."""
+        """Stops the current run after the current batch; the next round starts with a new epoch."""
         self._aborted = True
         for engine in (self.trainer, self.evaluator):
             if engine is not None:
                 engine.terminate()
 
     def save(self, folder: str | Path) -> Path:
-        """Writes all that the site has to remember, atomically; call it between rounds. Returns the path."""
+        """Writes the client's state atomically and returns the path; call it between rounds."""
         state = {
             "trained_round": self._trained_round,
             "joined": self._joined,
@@ -224,48 +229,48 @@ class BayesianMonaiAlgo(MonaiAlgo):
         return path
 
     def restore(self, folder: str | Path) -> None:
-        """Goes on from what `save` wrote: what follows equals what would have followed, bit for bit on a CPU."""
+        """Restores the state from `save`, so that training resumes bit for bit on a CPU."""
         state = load_checkpoint(Path(folder) / MEMORY)
         restore_trainer(self.trainer, state["trainer"])
         self.rule.load_state_dict(state["rule"])
         self._trained_round, self._joined, self._message = state["trained_round"], state["joined"], None
 
-    def _make_rule(self) -> SiteRule:
+    def _make_rule(self) -> ClientRule:
         strategy = self.strategy
         if isinstance(strategy, str):
             from mtmedformer_monai.federated.strategies import make_strategy
 
             strategy = make_strategy(strategy, **self.settings)
-        return strategy.site(groups_of(self._network))
+        return strategy.client(groups_of(self._network))
 
     def _receive(
         self, data: ExchangeObject, extra: dict[str, Any] | None
     ) -> tuple[Message, dict[str, float], int | None]:
-        """The broadcast behind the filters, the tasks' initial losses, and the round."""
+        """Returns the filtered broadcast, the tasks' initial losses and the round."""
         data = self._filtered(data, self.pre_filters, extra)
         return *split_initial_losses(to_message(data)), round_of(data)
 
     def _check_round(self, number: int | None) -> None:
         if number is not None and self._trained_round is not None and number <= self._trained_round:
             raise ValueError(
-                f"train expects a round after {self._trained_round}, which this site has trained, got {number}; "
-                "where the server went back to a checkpoint, restore the sites from the same round."
+                f"train expects a round after {self._trained_round}, which this client has trained, got {number}; "
+                "if the server was restored from a checkpoint, restore the clients from the same round."
             )
 
     def _load(self, weights: Weights) -> None:
-        """Puts weights into the network; those that are not among them stay."""
+        """Loads weights into the network; other weights are unchanged."""
         unknown = sorted(set(weights) - set(self._network.state_dict()))
         if unknown:
-            raise KeyError(f"the site's network has no {unknown[:3]}; build it from the server's config.")
+            raise KeyError(f"the client's network has no {unknown[:3]}; build it from the server's config.")
         self._network.load_state_dict(weights, strict=False)
 
     def _send(self, training: LocalTraining) -> Message:
-        """What the rule tells of a training; nothing of one that has diverged."""
+        """Returns the strategy's message; empty if the training has diverged."""
         if all(bool(torch.isfinite(value).all()) for value in training.weights.values()):
             return self.rule.send(training)
         _logger.warning(
-            "Training gave weights that are not finite: this round's update is withheld, and the optimizer starts "
-            "afresh. If this comes again, lower the learning rate."
+            "Training produced weights that are not finite: this round's update is withheld, and the optimizer is "
+            "reset. If this happens again, lower the learning rate."
         )
         reset_optimizer(self.trainer)
         return {}
@@ -278,10 +283,10 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self._joined = True
 
     def _run(self) -> bool:
-        """The round's epochs, after those of earlier rounds; whether nobody aborted them."""
+        """Runs the round's epochs; returns whether they were completed without an abort."""
         self._aborted = False
         state = self.trainer.state
-        state.iteration = state.epoch * (state.epoch_length or 0)  # an aborted epoch is not gone on with
+        state.iteration = state.epoch * (state.epoch_length or 0)  # an aborted epoch is not resumed
         state.max_epochs = state.epoch + self.local_epochs
         self.iter_of_start_time = state.iteration
         self.trainer.run()

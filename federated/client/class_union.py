@@ -1,23 +1,22 @@
-"""Sites that know different classes train one network: its classes are the union of theirs.
+"""Training one network at clients that know different classes: the network's classes are their union.
 
-The federation's tasks list the union, in one config for all. A site says by name what it knows of a task
-(`known_classes` in federated.json); what it doesn't know neither adds to its loss nor gets a gradient from it:
+The tasks of the federation list the union, in one config for all clients. A client names the classes that it knows
+(`known_classes` in federated.json). Unknown classes neither contribute to its loss nor receive gradients from it:
 
-- masks: a structure that an item lacks is a NaN channel already; nothing has to be said.
-- boxes: the focal loss of classes that the site doesn't annotate is left out. A site whose boxes are of an unknown
-  class has to leave them out, too.
+- masks: a structure that an image lacks is already a NaN channel, so nothing has to be set.
+- boxes: the focal loss of classes that the client does not annotate is left out. Boxes of unknown classes must be left
+  out of its datalist, too.
 - multi-label classes: unknown labels count as not annotated.
-- classes that exclude one another: the loss is that of the class given that it is one of the known ones: the
-  probability of each is divided by that of all known. A site that calls only normal and benign says nothing about
-  how many are malignant elsewhere, and doesn't push that class down. A site that knows one class alone learns nothing:
-  the task counts as not annotated there.
+- mutually exclusive classes: the loss conditions on the known classes, so the probability of each is divided by the
+  total probability of the known classes. A client that distinguishes only normal and benign thus does not lower the
+  probability of malignant. With a single known class, nothing can be learned, and the task counts as not annotated.
 
-Knowing a class is a matter of what the site looks for, not of what it has found: a site that looks for pneumonia, and
-has seen none, knows it.
+A class is known if the client looks for it, even if it has found no case: a client that looks for pneumonia and has
+seen none knows it.
 
-Unknown classes share tensors with known ones (rows of the last layer). A client sends whole tensors: in averages
-these rows come back as they were broadcast, but for weight decay, and slow the others' steps down; the fixed point
-stays.
+Unknown and known classes share tensors (rows of the last layer), and a client sends whole tensors. In averages, the
+rows of unknown classes return as they were broadcast, apart from weight decay, and slow down the other clients'
+progress; the fixed point does not change.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from mtmedformer_monai.tasks.base import Task
 
 
 def restrict_tasks(tasks: Sequence[Task], known: Mapping[str, Sequence[str]]) -> list[Task]:
-    """A site's tasks, for its loss: those of which it knows only some classes are restricted to them.
+    """Returns a client's tasks for its loss, restricted to the classes that it knows.
 
     Args:
         tasks: of the federation.
-        known: {task: classes that the site knows}; a task that is left out is known whole.
+        known: {task: classes that the client knows}; a missing task is fully known.
 
     Raises:
-        ValueError: no such task or class, or a task that has no classes to know.
+        ValueError: an unknown task or class, or a task without classes.
     """
     unknown = sorted(set(known) - {task.name for task in tasks})
     if unknown:

@@ -1,13 +1,13 @@
-"""One scale of the hybrid loss for all sites.
+"""A common scale of the hybrid loss for all clients.
 
-The hybrid loss divides each task's loss by its initial value. If each site measured its own, a task would weigh more at
-one site than at another, and gradients, squared gradients and what is made of them could not be added. So each site
-measures at the common weights, without a step, and tells sums and counts; the server broadcasts their quotients; from
-then on they stay.
+The hybrid loss divides each task's loss by its initial value. If each client measured its own initial values, tasks
+would be weighted differently at each client, and neither gradients nor squared gradients could be added. Therefore,
+each client measures its losses at the common weights, without an optimizer step, and sends sums and counts. The server
+broadcasts the means, which remain fixed.
 
-Three more things have to be alike at all sites, by the config that they share: the tasks' weights; the balance, which
-has to be 'fixed' (the others learn weights from each site's own losses); and the weight decay. It shrinks weights in
-each step, at each site anew, and is no part of the loss: with a strategy that has a prior, which the server counts
+Three more settings have to be equal at all clients, by the shared config: the tasks' weights; the balance, which must
+be 'fixed' (other balances learn weights from each client's losses); and the weight decay. Weight decay shrinks weights
+in each step, at each client, and is not part of the loss. With a strategy that has a prior, which the server counts
 once, set `weight_decay` to 0.
 """
 
@@ -25,25 +25,25 @@ from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 
 SUM, COUNT = "loss_sum", "loss_count"
-"""Kinds of tensors that a site tells."""
+"""Kinds of tensors that a client sends."""
 
 INITIAL = key(TensorKind.SETTING, "initial_loss/")
-"""What names of the broadcast scales begin with."""
+"""Prefix of the names of the broadcast scales."""
 
 _logger = logging.getLogger(__name__)
 
 
 class LossScales:
-    """The server's side: sums of what the sites tell."""
+    """The server's side: sums of the clients' initial losses."""
 
     def __init__(self) -> None:
         self.total: dict[str, Tensor] = {}
 
     def add(self, terms: Mapping[str, Tensor]) -> None:
-        """Adds what one site measured.
+        """Adds the losses that one client measured.
 
         Raises:
-            ValueError: something else than sums and counts of losses, or not finite.
+            ValueError: tensors other than sums and counts of losses, or numbers that are not finite.
         """
         for name, value in terms.items():
             if not name.startswith((f"{SUM}/", f"{COUNT}/")) or value.ndim > 0 or not bool(torch.isfinite(value)):
@@ -52,18 +52,18 @@ class LossScales:
             self.total[name] = self.total.get(name, torch.zeros((), dtype=torch.float64)) + value.double()
 
     def broadcast(self) -> Message:
-        """{setting/initial_loss/task: mean}, of the tasks that any site has a label of."""
+        """Returns {setting/initial_loss/task: mean} of the tasks that any client has labels for."""
         tasks = [name.removeprefix(f"{SUM}/") for name in self.total if name.startswith(f"{SUM}/")]
         means = {task: self.total[key(SUM, task)] / self.total[key(COUNT, task)] for task in tasks}
         return {f"{INITIAL}{task}": mean.float() for task, mean in means.items()}
 
 
 def measure_initial_losses(trainer: Any, num_batches: int) -> Message:
-    """Terms of the tasks' initial losses over a few training batches; nothing of the training changes.
+    """Measures the tasks' initial losses over a few training batches, without changing the training.
 
     Args:
-        trainer: a SupervisedTrainer; another loss than a `HybridLoss` has no scales, and gives nothing.
-        num_batches: at most.
+        trainer: a SupervisedTrainer; the result is empty unless its loss is a `HybridLoss`.
+        num_batches: maximum number of batches.
     """
     if not isinstance(trainer.loss_function, HybridLoss):
         return {}
@@ -82,13 +82,13 @@ def loss_terms(
     predict: Callable[[Tensor], Mapping[str, Tensor]],
     batches: Iterable[tuple[Tensor, Mapping[str, Tensor]]],
 ) -> Message:
-    """Sums and counts of the tasks' losses over batches, in evaluation mode.
+    """Returns sums and counts of the tasks' losses over batches, in evaluation mode.
 
     Args:
-        loss: whose tasks are measured; it stays as it is.
-        network: of `predict`; its mode is restored.
-        predict: image to outputs.
-        batches: of image and targets.
+        loss: hybrid loss of the tasks; it does not change.
+        network: used by `predict`; its mode is restored.
+        predict: maps an image to outputs.
+        batches: pairs of image and targets.
     """
     terms: Message = {}
     modes = {module: module.training for module in (network, loss)}
@@ -105,25 +105,25 @@ def loss_terms(
 
 
 def split_initial_losses(broadcast: Mapping[str, Tensor]) -> tuple[Message, dict[str, float]]:
-    """A broadcast without the scales, and {task: initial loss}."""
+    """Splits a broadcast into the message without scales, and {task: initial loss}."""
     scales = {name.removeprefix(INITIAL): float(value) for name, value in broadcast.items() if name.startswith(INITIAL)}
     return {name: value for name, value in broadcast.items() if not name.startswith(INITIAL)}, scales
 
 
 def fix_initial_losses(loss: Any, scales: Mapping[str, float]) -> None:
-    """Sets the initial losses of a hybrid loss for good; a task that the federation has no label of counts plainly.
+    """Fixes the initial losses of a hybrid loss; tasks without a label in the federation are not scaled.
 
     Args:
-        loss: of the trainer; another than a `HybridLoss` has none.
-        scales: {task: initial loss}; empty leaves the loss to measure its own, with a warning.
+        loss: of the trainer; ignored unless it is a `HybridLoss`.
+        scales: {task: initial loss}; if empty, the loss measures its own values, with a warning.
     """
     if not isinstance(loss, HybridLoss) or not loss.normalize:
         return
     if not scales:
         if bool((loss.num_seen < INITIAL_BATCHES).any()):
             _logger.warning(
-                "The server broadcasts no initial losses: the site's tasks are weighed by its own. Let the sites "
-                "measure_losses() before the first round, or give the loss `initial`."
+                "The server broadcasts no initial losses, so each client scales its tasks by its own values. Call "
+                "measure_losses() at the clients before the first round, or set `initial` of the loss."
             )
         return
     values = [scales.get(task.name, float("nan")) for task in loss.tasks]

@@ -1,4 +1,4 @@
-"""A site that joins with weights of its own brings its units into the order of what the server broadcasts."""
+"""Alignment of a client that joins with its own weights to the broadcast network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 def groups_of(network: nn.Module) -> PermutationGroups | None:
-    """What a network declares; None where a module of it declares nothing, as in stock networks."""
+    """Returns a network's permutation groups; None if any module declares none, as in stock networks."""
     try:
         return permutation_groups(network)
     except (TypeError, ValueError):
@@ -29,14 +29,15 @@ def groups_of(network: nn.Module) -> PermutationGroups | None:
 def join_with_own_weights(
     path: str | Path, trainer: Any, network: nn.Module, reference: Mapping[str, Tensor], precision: Mapping[str, Tensor]
 ) -> None:
-    """Loads a site's own weights into its network, in the order of the reference.
+    """Loads a client's own weights into its network, permuted into the reference's order of units.
 
     Args:
-        path: of a flat state dict, or of a training state (`SaveCheckpoints`), whose optimizer joins likewise.
-        trainer: whose optimizer it is.
-        network: of the trainer, without wrappers. Tensors that the file lacks stay.
+        path: file of a flat state dict, or of a training state (`SaveCheckpoints`), whose optimizer state is permuted,
+            too.
+        trainer: whose optimizer is restored.
+        network: of the trainer, without wrappers. Tensors missing in the file keep their values.
         reference: the broadcast mean.
-        precision: of the broadcast posterior, if there is one.
+        precision: of the broadcast posterior; empty if there is none.
     """
     content = load_checkpoint(path)
     parts = content.get("parts") if isinstance(content.get("parts"), Mapping) else None
@@ -46,10 +47,11 @@ def join_with_own_weights(
         trainer.optimizer.load_state_dict(parts["optimizer"])
     groups = groups_of(network)
     if groups is None:
-        _logger.warning("The network declares no permutation groups: its own weights join in the order they have.")
+        _logger.warning("The network declares no permutation groups, so the client's own weights are not aligned.")
         return
     own = {name: value for name, value in network.state_dict().items() if name in groups.axes}
     permutation = align(reference, own, groups, dict(precision) or None)
     network.load_state_dict(permute(own, groups, permutation), strict=False)
     permute_optimizer(trainer.optimizer, network, groups, permutation)
-    _logger.info("Joined with own weights: %s", "units moved" if not is_identity(permutation) else "no unit moved")
+    outcome = "units were not permuted" if is_identity(permutation) else "units were permuted"
+    _logger.info("Joined with own weights: %s.", outcome)

@@ -1,10 +1,10 @@
-"""Which tasks a parameter serves, and how many of a site's training images have a label of them.
+"""Which tasks train each parameter, and how many of a client's training images have their labels.
 
-A client sends what it has trained: the encoder by all images with any label, a task's decoder by the images
-with that task's label. A network of a stock bundle has no such parts: all of it learns from all images.
+A client sends only what it has trained: the encoder from all images with any label, a task's decoder from the images
+with that task's label. In networks of stock bundles, which have no such parts, all parameters learn from all images.
 """
 
-# N training images, B images of a batch
+# N number of training images, B batch size
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from .task_tensors import tasks_of_tensors as tasks_of_tensors
 from .task_tensors import tasks_reached
 
 ALL = "all"
-"""Stands for the one task of a network that isn't ours."""
+"""Name of the single task of a stock network."""
 
 Labels = Mapping[str, Tensor]
-"""{task: bool (N,), images with a label}."""
+"""{task: bool (N,), whether each image has a label}."""
 
 
 class Ownership:
-    """What the tensors of a network learn from.
+    """Maps each tensor of a network to its tasks and its number of training images.
 
     Args:
         tasks_of: {parameter or buffer: names of the tasks that it serves}.
-        labels: of all training images; a task that is left out has none.
+        labels: of all training images; a missing task has none.
 
     Attributes:
-        images_by_task: {task: images with its label}.
-        num_samples: {parameter or buffer: images with a label of any of its tasks}.
+        images_by_task: {task: number of images with its label}.
+        num_samples: {parameter or buffer: number of images with a label of any of its tasks}.
     """
 
     def __init__(self, tasks_of: Mapping[str, frozenset[str]], labels: Labels) -> None:
@@ -49,7 +49,7 @@ class Ownership:
         self.num_samples = {name: counts[tasks] for name, tasks in self.tasks_of.items()}
 
     def batch_counts(self, labels: Labels) -> dict[frozenset[str], int]:
-        """{tasks that a parameter may serve: images of a batch with a label of any of them}.
+        """Returns {set of tasks: number of images in a batch with a label of any of them}.
 
         Args:
             labels: {task: bool (B,)}.
@@ -58,19 +58,19 @@ class Ownership:
 
 
 def own(trainer: Any) -> Ownership:
-    """What a trainer's network learns from: by task if its loss is a `HybridLoss`, else all from all.
+    """Returns the ownership of a trainer's network: by task for a `HybridLoss`, else all tensors from all images.
 
-    Parameters that are frozen, or that the optimizer doesn't have, are trained by no image.
+    Parameters that are frozen, or that the optimizer does not update, are trained by no image.
 
     Args:
         trainer: MONAI's SupervisedTrainer.
 
     Raises:
-        ValueError: the training data have no length.
+        ValueError: the training dataset has no length.
     """
     dataset = trainer.data_loader.dataset
     if not hasattr(dataset, "__len__"):
-        raise ValueError("a site expects training data with a length, got a stream; give its images as a Dataset.")
+        raise ValueError("a client expects training data with a length, got a stream; use a map-style Dataset.")
     network, tasks = bare(trainer.network), trained_tasks(trainer.loss_function)
     if not tasks:
         labels = {ALL: torch.ones(len(dataset), dtype=torch.bool)}
@@ -82,24 +82,24 @@ def own(trainer: Any) -> Ownership:
 
 
 def _trained_only(trainer: Any, tasks_of: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """No task for parameters that stay whatever the tasks say."""
+    """Removes all tasks from parameters that are not trained."""
     trained = {id(each) for group in trainer.optimizer.param_groups for each in group["params"] if each.requires_grad}
     still = {name for name, each in bare(trainer.network).named_parameters() if id(each) not in trained}
     return {name: frozenset() if name in still else tasks for name, tasks in tasks_of.items()}
 
 
 def trained_tasks(loss: Any) -> list[Task]:
-    """The tasks of a hybrid loss that count in it; none of any other loss."""
+    """Returns the tasks of a hybrid loss with nonzero weight; empty for any other loss."""
     return [task for task in loss.tasks if task.weight > 0] if isinstance(loss, HybridLoss) else []
 
 
 def labels_of(dataset: Any, tasks: Sequence[Task], network: nn.Module | None = None) -> dict[str, Tensor]:
-    """Which items of a dataset have a label, told from their datalist's entries: no pixel is loaded.
+    """Returns which items of a dataset have labels, from their datalist entries without loading pixels.
 
     Args:
-        dataset: with its datalist's items in `data`, as ours and MONAI's have, or a `StudyDataset`.
-        tasks: asked about. A study's task (`StudyTask`) has a label where its source has.
-        network: of studies, which knows the sources.
+        dataset: with its datalist's items in `data`, as in MONAI's datasets and ours, or a `StudyDataset`.
+        tasks: to look up. A study task (`StudyTask`) has a label if its source task has one.
+        network: of studies, which knows the source tasks.
     """
     if not isinstance(dataset, StudyDataset):
         return {task.name: torch.tensor([has_label(item, task) for item in dataset.data]) for task in tasks}
@@ -115,7 +115,7 @@ def labels_of(dataset: Any, tasks: Sequence[Task], network: nn.Module | None = N
 
 
 def has_label(item: Mapping[str, Any], task: Task) -> bool:
-    """Whether an item of a datalist is annotated for a task. What a task hides by itself, every image has."""
+    """Returns whether a datalist item is annotated for a task; always true for self-supervised tasks."""
     if task.self_supervised:
         return True
     pixel = torch.zeros(1, 1)
@@ -125,11 +125,13 @@ def has_label(item: Mapping[str, Any], task: Task) -> bool:
 
 
 def labels_of_batch(loss: Any, targets: Any, num_images: int) -> dict[str, Tensor]:
-    """{task: bool (B,)} of a batch; rows of several views or breasts of a study are one.
+    """Returns {task: bool (B,)}, whether each image or study of a batch has a label.
+
+    Several rows of one study (views or breasts) are combined.
 
     Args:
         loss: of the trainer.
-        targets: as it is given them.
+        targets: as passed to the loss.
         num_images: B.
     """
     tasks = trained_tasks(loss)
@@ -139,12 +141,12 @@ def labels_of_batch(loss: Any, targets: Any, num_images: int) -> dict[str, Tenso
 
 
 def count_any(labels: Labels, tasks: frozenset[str]) -> int:
-    """How many images have a label of any of these tasks."""
+    """Returns the number of images with a label of any of these tasks."""
     known = [labels[task] for task in sorted(tasks) if task in labels]
     return int(torch.stack(known).any(dim=0).sum()) if known else 0
 
 
 def _sources(network: nn.Module | None) -> dict[str, str]:
-    """{study task: image task whose labels it gathers}."""
+    """Returns {study task: image task whose labels it combines}."""
     fusions = getattr(network, "fusions", None)
     return {name: str(fusion.source) for name, fusion in fusions.items()} if fusions is not None else {}

@@ -1,9 +1,10 @@
-"""Weights that a site infers with for itself.
+"""Personal weights for inference at one client.
 
-What the strategy keeps at the site (norms, heads) is personal already. Beyond that a site may let its own factor
-count more than in the global posterior, whose factor of the site is in it once: the Gaussian product with the site's
-factor raised to the power 1 + w has the mean `(Lambda mu + w eta_k) / (Lambda + w Lambda_k)`. At w = 0 it is the global
-mean; as w grows it goes to what the site's own images say, weight by weight as far as they say anything.
+Parameters that the strategy keeps at the client (norms, heads) are already personal. Beyond that, a client may give its
+own factor more weight than in the global posterior, which contains it once: the product of the posterior with the
+factor raised to the power w is a Gaussian with mean `(Lambda mu + w eta_k) / (Lambda + w Lambda_k)`. At w = 0 this is
+the global mean; as w grows, each weight approaches the mean of the client's own factor, as far as the client's images
+determine it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import SiteRule, TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule, TensorKind, Weights, pick
 
 
 def mix(
@@ -24,17 +25,17 @@ def mix(
     own_precision: Mapping[str, Tensor],
     share: float,
 ) -> Weights:
-    """Means of the global posterior times a power of the site's own factor.
+    """Returns the means of the global posterior times a power of the client's own factor.
 
     Args:
-        mean: {weight: mu}, of the global posterior.
-        precision: {weight: Lambda}; a weight that is left out stays at its mean.
-        own_precision_mean: {weight: eta_k}; left out where the site says nothing.
+        mean: {weight: mu} of the global posterior.
+        precision: {weight: Lambda}; missing weights keep their mean.
+        own_precision_mean: {weight: eta_k}; missing where the client has no factor.
         own_precision: {weight: Lambda_k}.
         share: w, 0 or more.
 
     Raises:
-        ValueError: a share below 0.
+        ValueError: `share` is negative.
 
     Example:
         >>> one, two, four = (torch.tensor([value]) for value in (1.0, 2.0, 4.0))
@@ -52,14 +53,14 @@ def mix(
     return mixed
 
 
-def personal_weights(rule: SiteRule, broadcast: Mapping[str, Tensor], share: float) -> Weights:
-    """What a site infers with: the weights that its rule would train from, mixed with its own factor.
+def personal_weights(rule: ClientRule, broadcast: Mapping[str, Tensor], share: float) -> Weights:
+    """Returns the client's weights for inference: those it would train from, mixed with its own factor.
 
     Args:
-        rule: of the site; it stays as it is.
-        broadcast: of the server.
-        share: of the site's own factor; without any, or with a strategy that has no posterior, what the rule keeps
-            is all that is personal.
+        rule: of the client; it does not change.
+        broadcast: from the server.
+        share: additional weight of the client's own factor. If it is 0, or the strategy has no posterior, only the
+            parameters that the rule keeps are personal.
     """
     copied = copy.deepcopy(rule)
     weights = copied.receive(broadcast)

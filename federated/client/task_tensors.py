@@ -1,4 +1,4 @@
-"""Which tasks the tensors of a multi-task network serve: told by their names, or by the graph of an image."""
+"""Which tasks each tensor of a multi-task network serves, by name or by the computation graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 
 def tasks_of_tensors(network: nn.Module, tasks: Sequence[str]) -> dict[str, frozenset[str]]:
-    """{parameter or buffer: tasks that it serves}: an entry of a ModuleDict under a task's name serves that task alone.
+    """Returns {parameter or buffer: tasks that it serves}.
+
+    An entry of a ModuleDict under a task's name serves only that task.
 
     Example:
         >>> network = nn.ModuleDict({"encoder": nn.Linear(1, 1, bias=False)})
@@ -29,13 +31,13 @@ def tasks_of_tensors(network: nn.Module, tasks: Sequence[str]) -> dict[str, froz
 
 
 def tasks_reached(network: nn.Module, image: Tensor, tasks: Sequence[str]) -> dict[str, frozenset[str]]:
-    """{parameter or buffer: tasks that it serves}: those whose output a parameter reaches in the graph of one image.
+    """Returns {parameter or buffer: tasks whose output depends on it in the computation graph of one image}.
 
-    Of a shared pyramid, say, a task uses some levels. A buffer serves what the parameters of its module serve, or all
-    tasks where there are none.
+    For example, a task uses only some levels of a shared pyramid. A buffer serves the tasks of its module's parameters,
+    or all tasks if there are none.
 
     Args:
-        network: gives {task: output}. Nothing of it changes.
+        network: returns {task: output}. It does not change.
         image: (1, ...), any.
         tasks: names.
     """
@@ -57,7 +59,7 @@ def tasks_reached(network: nn.Module, image: Tensor, tasks: Sequence[str]) -> di
 
 
 def _beside(buffer: str, reached: Mapping[str, set[str]], tasks: Sequence[str]) -> set[str]:
-    """Tasks of the parameters of a buffer's module."""
+    """Returns the tasks of the parameters in a buffer's module."""
     module = buffer.rpartition(".")[0]
     beside = [found for name, found in reached.items() if name.rpartition(".")[0] == module]
     return set().union(*beside) if beside else set(tasks)

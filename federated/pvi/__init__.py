@@ -1,4 +1,4 @@
-"""Partitioned variational inference: mathematics, client side and server side.
+"""Partitioned variational inference: equations, client side and server side.
 
 Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
 """

@@ -1,4 +1,4 @@
-"""The client's side of partitioned variational inference: its factor of the posterior, and its round."""
+"""The client's side of partitioned variational inference: its factor of the posterior and its rounds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, identity, quotient
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.uncertainty.precision_code import decode_signed, encode_signed
 
 from .equations import Cavity, PrecisionScale, cavity_gradient, cavity_of, likelihood_precision, new_factor
@@ -22,18 +22,18 @@ from .server_side import DAMPING
 _logger = logging.getLogger(__name__)
 
 LARGEST_FALL: Final = 0.9
-"""Share of its precision that a factor may lose in a round, where changes are rounded (by up to 5 per cent)."""
+"""Largest share of its precision that a factor may lose in one round if changes are rounded (by up to 5 percent)."""
 
 
 @dataclass(frozen=True)
 class ClientSettings:
-    """How a client makes its factor.
+    """Settings of a client's factor.
 
     Attributes:
         scale: of the factor's precision.
-        average: share of the squared gradient that is remembered from earlier rounds.
+        average: weight of earlier rounds in the moving average of the squared gradient.
         rate: share of the step to the new factor; None: the client's share of the precision.
-        coded_precision: whether changes of precision are rounded to what a byte holds; the precision-weighted mean is
+        coded_precision: whether changes of precision are rounded to one-byte codes; the precision-weighted mean is
             computed for the rounded precision.
     """
 
@@ -43,10 +43,10 @@ class ClientSettings:
     coded_precision: bool
 
 
-class PVIClient(SiteRule):
-    """Trains beside the cavity, and sends the change of its factor.
+class PVIClient(ClientRule):
+    """Trains with the cavity's gradient, and sends the change of its factor.
 
-    Memory: natural parameters of the factor, and the average of the squared gradient, in float32.
+    State: natural parameters of the factor, and the moving average of the squared gradient, in float32.
 
     Args:
         settings: of the factor.
@@ -61,7 +61,7 @@ class PVIClient(SiteRule):
         self.needs_squared_gradient = settings.scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Returns the posterior's mean, and keeps the cavity: the posterior without the client's own factor."""
+        """Returns the posterior mean, and stores the cavity: the posterior without the client's own factor."""
         mean, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
         self._cavities = {
             name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
@@ -70,7 +70,7 @@ class PVIClient(SiteRule):
         return mean
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """Adds the cavity's gradient, divided by the images: `gradient + (g + C (theta - mu)) / n`."""
+        """Adds the cavity's gradient divided by the number of images: `gradient + (g + C (theta - mu)) / n`."""
         if name not in self._cavities or num_samples <= 0:
             return gradient
         cavity = self._cavities[name]
@@ -79,7 +79,7 @@ class PVIClient(SiteRule):
         return cavity_gradient(weight.detach(), cavity).div_(num_samples).add_(gradient)
 
     def send(self, training: LocalTraining) -> Message:
-        """The change of the factor; nothing, with a warning, where the training has diverged."""
+        """Returns the change of the factor; empty, with a warning, if the training has diverged."""
         squares = self._averaged_squares(training)
         new: Factor = {}
         for name, count in training.num_samples.items():
@@ -90,33 +90,33 @@ class PVIClient(SiteRule):
                 new[name] = self._new_factor(name, training.weights[name], squares.get(name), count)
         message = _change(new, self._own)
         if not all(bool(torch.isfinite(value).all()) for value in message.values()):
-            _logger.warning("Training gave numbers that are not finite: this round's update is withheld.")
+            _logger.warning("Training produced numbers that are not finite: this round's update is withheld.")
             return {}
         self._own.update(new)
         self._squares.update(squares)
         return message
 
     def withdraw(self) -> Message:
-        """The change that removes this client's factor from the federation; the client starts anew."""
+        """Returns the change that removes this client's factor from the federation, and resets the client."""
         message = _change({name: identity(value.precision_mean) for name, value in self._own.items()}, self._own)
         self._own, self._squares, self._cavities = {}, {}, {}
         return message
 
     def own_factor(self) -> Message:
-        """The factor."""
+        """Returns the client's factor."""
         return _change(self._own, {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Factor and squared gradients."""
+        """Returns the factor and the squared gradients."""
         return {"own": {name: list(value) for name, value in self._own.items()}, "squares": dict(self._squares)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores both."""
+        """Restores the factor and the squared gradients."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
         self._squares = dict(state["squares"])
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
-        """{parameter: moving average of its squared gradient}, of those that have one in this round."""
+        """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""
         share = self._settings.average
         found = {name: value.float() for name, value in training.squared_gradient.items()}
         return {
@@ -125,7 +125,7 @@ class PVIClient(SiteRule):
         }
 
     def _new_factor(self, name: str, trained: Tensor, square: Tensor | None, count: int) -> Gaussian:
-        """`equations.new_factor` in float64, kept in float32."""
+        """Computes `equations.new_factor` in float64 and returns it in float32."""
         cavity = Cavity(*(each.cpu().double() for each in self._cavities[name]))
         known = torch.zeros_like(cavity.mean) if square is None else square.double()
         precision = likelihood_precision(known, count, self._settings.scale)
@@ -136,7 +136,7 @@ class PVIClient(SiteRule):
 
 
 def _rounded(own: Gaussian | None, new: Tensor) -> Tensor:
-    """The precision whose change one byte can hold; rounding never brings a factor below 0."""
+    """Returns the precision whose change fits a one-byte code; rounding never makes a factor's precision negative."""
     if not bool(torch.isfinite(new).all()):
         return new
     old = torch.zeros_like(new) if own is None else own.precision.double()
@@ -145,7 +145,7 @@ def _rounded(own: Gaussian | None, new: Tensor) -> Tensor:
 
 
 def _change(new: Mapping[str, Gaussian], old: Mapping[str, Gaussian]) -> Message:
-    """New divided by old, as a message: the change of the natural parameters."""
+    """Returns the quotient of two factors, the change of their natural parameters, as a message."""
     message: Message = {}
     for name, value in new.items():
         change = quotient(value, old[name]) if name in old else value

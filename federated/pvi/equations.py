@@ -1,11 +1,11 @@
-"""The equations of partitioned variational inference (PVI) with Gaussian factors: what a client computes in a round.
+"""Equations of partitioned variational inference (PVI) with Gaussian factors, for one round at a client.
 
-PVI: Ashman et al., arXiv 2202.12275, algorithm 1; as federated learning: FedEP, Guo et al., ICLR 2023, algorithm 1. A
-client trains beside the cavity, the posterior without its own factor, and replaces its factor by a Laplace
-approximation at the weights that it reached. The server multiplies the factors (`posterior.Accumulator`).
+PVI: Ashman et al., arXiv 2202.12275, algorithm 1; for federated learning: FedEP, Guo et al., ICLR 2023, algorithm 1. A
+client trains with the cavity as its prior, which is the posterior without its own factor, and replaces its factor by a
+Laplace approximation at the trained weights. The server multiplies the factors (`posterior.Accumulator`).
 
 Symbols: posterior mean mu and precision Lambda; the client's factor with precision Lambda_k and precision-weighted mean
-eta_k; trained weights m. All functions work on the tensor of one parameter.
+eta_k; trained weights m. All functions operate on the tensor of one parameter.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mtmedformer_monai.federated.gaussian import Gaussian
 
 @dataclass(frozen=True)
 class PrecisionScale:
-    """How a squared gradient becomes precision: `num_samples * (isotropic + curvature * squared_gradient ** power)`.
+    """Maps a squared gradient to precision: `num_samples * (isotropic + curvature * squared_gradient ** power)`.
 
     Attributes:
         isotropic: precision that each sample adds to every weight; keeps weights with a flat loss from drifting.
         curvature: factor of the mean squared gradient, the diagonal of the empirical Fisher information.
-        power: of the mean squared gradient; 1 is the Laplace approximation, 0.5 the preconditioner of Adam.
+        power: exponent of the mean squared gradient; 1 is the Laplace approximation, 0.5 the preconditioner of Adam.
     """
 
     isotropic: float
@@ -35,14 +35,14 @@ class PrecisionScale:
 
 
 def likelihood_precision(squared_gradient: Tensor, num_samples: int, scale: PrecisionScale) -> Tensor:
-    """Precision H of a client's approximate likelihood.
+    """Returns the precision H of a client's approximate likelihood.
 
-    The diagonal of the empirical Fisher information stands for the Hessian of the summed loss (Martens, JMLR 2020,
-    section 11), with an isotropic term beside it.
+    The diagonal of the empirical Fisher information approximates the Hessian of the summed loss (Martens, JMLR 2020,
+    section 11); an isotropic term is added.
 
     Args:
-        squared_gradient: mean over samples of the squared gradient of one sample's loss, of the parameter's shape.
-        num_samples: the client's training images with a label of a task that uses the parameter.
+        squared_gradient: mean over samples of the squared gradient of one sample's loss; the parameter's shape.
+        num_samples: number of the client's training images with a label of a task that uses the parameter.
         scale: of the precision.
 
     Example:
@@ -53,14 +53,14 @@ def likelihood_precision(squared_gradient: Tensor, num_samples: int, scale: Prec
 
 
 class Cavity(NamedTuple):
-    """The posterior without one client's factor, expanded around the posterior's mean.
+    """The posterior without one client's factor, expanded around the posterior mean.
 
-    Its negative log density has the gradient `C theta - e`, with `C = Lambda - Lambda_k` and
-    `e = Lambda mu - eta_k`. It is kept as `g + C (theta - mu)`: the difference of the large numbers `C theta` and `e`
-    would be lost to float32.
+    Its negative log density has the gradient `C theta - e`, with `C = Lambda - Lambda_k` and `e = Lambda mu - eta_k`.
+    It is stored as `g + C (theta - mu)`, because the difference of the large numbers `C theta` and `e` would be lost in
+    float32.
 
     Attributes:
-        mean: mu, the posterior's.
+        mean: mu, the posterior mean.
         precision: C.
         gradient: g = eta_k - Lambda_k mu, the gradient of the negative log density at mu.
     """
@@ -71,12 +71,12 @@ class Cavity(NamedTuple):
 
 
 def cavity_of(mean: Tensor, precision: Tensor, own: Gaussian | None) -> Cavity:
-    """The cavity of a client (Ashman et al., algorithm 1, local update; Guo et al., algorithm 1).
+    """Returns the cavity of a client (Ashman et al., algorithm 1, local update; Guo et al., algorithm 1).
 
     Args:
-        mean: mu, the posterior's.
-        precision: Lambda, the posterior's.
-        own: the client's factor in it; None if it has none yet.
+        mean: mu, of the posterior.
+        precision: Lambda, of the posterior.
+        own: the client's factor in the posterior; None if it has none yet.
     """
     if own is None:
         return Cavity(mean, precision, torch.zeros_like(mean))
@@ -85,7 +85,7 @@ def cavity_of(mean: Tensor, precision: Tensor, own: Gaussian | None) -> Cavity:
 
 
 def cavity_gradient(value: Tensor, cavity: Cavity) -> Tensor:
-    """Gradient of the cavity's negative log density at a value: `g + C (theta - mu)`.
+    """Returns the gradient of the cavity's negative log density: `g + C (theta - mu)`.
 
     Example:
         >>> cavity_gradient(torch.tensor([3.0]), Cavity(torch.tensor([2.0]), torch.tensor([4.0]), torch.tensor([5.0])))
@@ -97,18 +97,18 @@ def cavity_gradient(value: Tensor, cavity: Cavity) -> Tensor:
 def new_factor(
     trained: Tensor, cavity: Cavity, precision: Tensor, rate: float | None = None, damping: float = 1.0
 ) -> Gaussian:
-    """A client's factor after its training.
+    """Returns a client's factor after local training.
 
-    At the trained weights m the gradient of the client's own loss and that of the cavity cancel. The factor is the
-    quadratic of precision H with the loss's gradient at m: `eta = (C + H) m - e`. Around mu this is
-    `eta = H mu + g + (C + H) (m - mu)`. Simultaneous updates overshoot, so a client applies only a share of the last
-    term (damping: Ashman et al., section 4); the new precision is taken at once.
+    At the trained weights m, the gradients of the client's own loss and of the cavity cancel. The factor is the
+    quadratic of precision H with the loss's gradient at m: `eta = (C + H) m - e`. Around mu, this is `eta = H mu + g +
+    (C + H) (m - mu)`. Simultaneous updates overshoot, so a client applies only a share of the last term (damping:
+    Ashman et al., section 4); the new precision takes effect immediately.
 
     Args:
         trained: m.
-        cavity: that the client trained beside.
+        cavity: used during training.
         precision: H, of the new factor.
-        rate: share in (0, 1]; None takes the client's share H / (C + H) of each weight's precision.
+        rate: share in (0, 1]; None uses the client's share H / (C + H) of each weight's precision.
         damping: factor of the share, below 1 after divergence.
     """
     step = trained - cavity.mean

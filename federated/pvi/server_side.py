@@ -21,13 +21,13 @@ DAMPING: Final = key(TensorKind.SETTING, "damping")
 
 
 class PVIServer(ServerRule):
-    """Adds the changes of factors; factors stay while their clients are silent.
+    """Adds changes of factors; the factors of absent clients are kept.
 
-    Statistics (`is_averaged`) are sums of the same kind, without a prior.
+    Statistics (`is_averaged`) are summed in the same way, without a prior.
 
     Args:
-        weights: to start from: the prior's mean.
-        prior_precision: the prior's, counted once.
+        weights: initial weights, which are the prior's mean.
+        prior_precision: precision of the prior, counted once.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], prior_precision: float) -> None:
@@ -43,7 +43,7 @@ class PVIServer(ServerRule):
         self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds one client's changes."""
+        """Adds the changes of one client."""
         factor = _factor(message, self._precision)
         others = {name: value for name, value in message.items() if name.partition("/")[2] not in factor}
         self._posterior.check(factor)
@@ -52,7 +52,7 @@ class PVIServer(ServerRule):
         self._touched |= set(factor)
 
     def close_round(self) -> None:
-        """Takes the product's mean where changes came, and looks for divergence."""
+        """Updates the mean of all weights with changes, and checks for divergence."""
         self._weights = self._statistics.weighted_means(self._weights)
         posterior = self._posterior.posterior() if self._touched else {}
         touched = {name: posterior[name] for name in sorted(self._touched)}
@@ -67,17 +67,17 @@ class PVIServer(ServerRule):
         self._touched = set()
 
     def broadcast(self) -> Message:
-        """Mean, precision and damping."""
+        """Returns mean, precision and damping."""
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
         message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
         return {**message, DAMPING: torch.tensor(self._guard.rate)}
 
     def weights(self) -> Weights:
-        """The posterior's mean."""
+        """Returns the posterior mean."""
         return dict(self._weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """Posterior, prior, statistics, guard, and what was added since the last round."""
+        """Returns the posterior, the prior, the statistics, the step guard and the messages added in this round."""
         return {
             "weights": dict(self._weights),
             "precision": dict(self._precision),
@@ -88,7 +88,7 @@ class PVIServer(ServerRule):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores the state."""
         self._weights, self._precision = dict(state["weights"]), dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])
         self._statistics.total = dict(state["statistics"])
@@ -97,7 +97,7 @@ class PVIServer(ServerRule):
 
 
 def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Gaussian]:
-    """Natural parameters of the weights that have a posterior.
+    """Returns the natural parameters of the weights that have a posterior.
 
     Raises:
         KeyError: a precision-weighted mean without a precision, or the reverse.

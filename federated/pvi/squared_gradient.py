@@ -1,8 +1,8 @@
-"""The mean squared gradient of a sample, estimated online from the gradients of mini-batches.
+"""The mean squared gradient of a single sample, estimated online from mini-batch gradients.
 
-It is the diagonal of the empirical Fisher information: what a client's precision is made of. Mini-batches are what a
-training has at hand; a pass over single samples would cost many times more (`exact_squared_gradient` makes one, for
-tests and benchmarks).
+It is the diagonal of the empirical Fisher information, from which a client's precision is computed. Mini-batch
+gradients are available during training; a pass over single samples would cost many times more (`exact_squared_gradient`
+makes one, for tests and benchmarks).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 
 class SquaredGradient:
-    """Running averages of mini-batch gradients, and what they tell of single samples.
+    """Running averages of mini-batch gradients, and the per-sample estimate that follows from them.
 
     The gradient g of a batch of B samples is a mean, so `E[g^2] = mu^2 + s^2 / B` with the samples' mean mu and
-    variance s^2. With the running average m of g, whose own noise adds `c s^2 / B` to m^2 (c depends on the rate and
-    the number of steps alone), both are solved for; the estimate is `mu^2 + s^2`.
+    variance s^2. The running average m of g has noise of its own, which adds `c s^2 / B` to m^2 (c depends only on the
+    rate and the number of steps). Both equations are solved for mu^2 and s^2; the estimate is `mu^2 + s^2`.
 
     Args:
-        rate: of forgetting; 0.98 looks back at about 50 steps.
+        rate: decay rate; 0.98 averages over about 50 steps.
     """
 
     def __init__(self, rate: float = 0.98) -> None:
@@ -39,8 +39,8 @@ class SquaredGradient:
         """Adds the gradients of one batch.
 
         Args:
-            gradients: {weight: gradient of the batch's mean loss}; a weight without a gradient is left out.
-            num_samples: B, samples in the batch.
+            gradients: {weight: gradient of the batch's mean loss}; omit weights without a gradient.
+            num_samples: B, number of samples in the batch.
         """
         for name, gradient in gradients.items():
             if name not in self._mean:
@@ -54,7 +54,7 @@ class SquaredGradient:
             self._samples[name] = self._rate * self._samples[name] + share * num_samples
 
     def estimate(self) -> dict[str, Tensor]:
-        """{weight: mean squared gradient of a sample}; of two steps or more."""
+        """Returns {weight: mean squared gradient of a sample}; needs at least two steps."""
         return {name: self._estimate(name) for name in self._mean}
 
     def _estimate(self, name: str) -> Tensor:
@@ -70,12 +70,12 @@ class SquaredGradient:
 def exact_squared_gradient(
     network: nn.Module, samples: Iterable[Tensor], loss: Callable[[nn.Module, Tensor], Tensor]
 ) -> dict[str, Tensor]:
-    """The mean over samples of the squared gradient, sample by sample.
+    """Returns the mean over samples of the squared gradient, computed sample by sample.
 
     Args:
-        network: whose trainable weights are asked about.
-        samples: each of them as a batch of one.
-        loss: of network and sample, a scalar.
+        network: squared gradients are computed for its trainable weights.
+        samples: batches of one sample.
+        loss: function of network and sample that returns a scalar.
     """
     weights = {name: value for name, value in network.named_parameters() if value.requires_grad}
     total = {name: torch.zeros_like(value) for name, value in weights.items()}

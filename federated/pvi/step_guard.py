@@ -1,4 +1,4 @@
-"""Notices that a federation diverges, and damps it."""
+"""Detects divergence of a federation and damps it."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Any, Final
 _logger = logging.getLogger(__name__)
 
 GROWTH: Final = 4.0
-"""Of the step's squared length over what it was: so much is divergence."""
+"""Factor of growth of the squared step length that counts as divergence."""
 
 DRIFT: Final = 1.25
-"""What the step is compared with follows shorter steps at once, and longer ones by this factor a round at most."""
+"""The reference step length follows shorter steps at once, and longer ones by at most this factor per round."""
 
 RECOVERY: Final = 1.03
 """Factor of the rate after a round without alarm."""
 
 ROUNDING: Final = 1e-10
-"""Share of the mean's squared length below which steps are all alike: float32 rounds them."""
+"""Share of the mean's squared length below which steps are treated as equal, as float32 rounds them."""
 
 LEAST: Final = 1.0 / 64.0
-"""Share of the chosen rate that is always left."""
+"""Smallest share of the configured rate."""
 
 
 class StepGuard:
-    """Halves the rate when the global mean takes longer and longer steps; recovers it slowly.
+    """Halves the rate when the steps of the global mean grow longer, and restores it slowly.
 
-    Alarm: a step that is much longer than usual, and longer than the last, which was already longer than usual. A site
-    that joins late or leaves makes one long step, and no alarm.
+    An alarm is raised for a step that is much longer than usual, and longer than the previous one, which was already
+    longer than usual. A client that joins late or leaves causes a single long step, which raises no alarm.
 
     Args:
-        rate: that is chosen; never exceeded.
+        rate: configured rate; never exceeded.
 
     Attributes:
-        rate: of the next round.
+        rate: rate for the next round.
     """
 
     def __init__(self, rate: float) -> None:
@@ -42,11 +42,12 @@ class StepGuard:
         self._usual = self._last = 0.0
 
     def see(self, squared_step: float, squared_mean: float = 0.0) -> None:
-        """Takes note of a round's step.
+        """Records the step of a round.
 
         Args:
-            squared_step: length of the mean's step, in the metric of the posterior's precision; 0: nothing came.
-            squared_mean: length of the mean itself, beside which a step may be rounding alone.
+            squared_step: squared length of the mean's step, in the metric of the posterior precision; 0 if no message
+                arrived.
+            squared_mean: squared length of the mean itself, relative to which a step may be mere rounding.
         """
         if squared_step <= 0.0:
             return
@@ -59,11 +60,11 @@ class StepGuard:
         self._last = squared_length
 
     def state_dict(self) -> dict[str, Any]:
-        """Rate, and what steps were like."""
+        """Returns the rate and the step lengths."""
         return {"rate": self.rate, "usual": self._usual, "last": self._last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores the rate and the step lengths."""
         self.rate, self._usual, self._last = (float(state[name]) for name in ("rate", "usual", "last"))
 
     def _is_alarming(self, squared_length: float) -> bool:
@@ -72,8 +73,8 @@ class StepGuard:
     def _damp(self, squared_length: float) -> None:
         self.rate = max(LEAST * self._chosen, 0.5 * self.rate)
         _logger.warning(
-            "The global mean's squared step grew from about %.3g to %.3g: the federation may diverge; the rate is now "
-            "times %.3g. If this comes again, lower `rate` or raise `isotropic`.",
+            "The squared step of the global mean grew from about %.3g to %.3g: the federation may diverge. The rate is "
+            "now multiplied by %.3g. If this happens again, lower `rate` or raise `isotropic`.",
             self._usual,
             squared_length,
             self.rate,

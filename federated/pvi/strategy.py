@@ -1,9 +1,9 @@
 """Partitioned variational inference (PVI): a Gaussian over the weights, as a prior times one factor per client.
 
 Ashman et al., arXiv 2202.12275, algorithm 1; FedEP: Guo et al., ICLR 2023, algorithm 1. Each factor is a damped Laplace
-approximation with a diagonal precision (`equations.py`). At a fixed point all clients train to the global mean, where
-the sum of their gradients and the prior's is 0: a stationary point of the pooled objective, whatever the precisions.
-Its duality with the method of multipliers: arXiv 2501.17325 and 2506.13150.
+approximation with a diagonal precision (`equations.py`). At a fixed point, the training of every client ends at the
+global mean, where the sum of their gradients and the prior's is 0: a stationary point of the pooled objective, whatever
+the precisions. For the duality with the method of multipliers, see arXiv 2501.17325 and 2506.13150.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategies.fedavg import AveragingServer
-from mtmedformer_monai.federated.strategies.memoryless_site import MemorylessSite
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategies.memoryless_client import MemorylessClient
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .client_side import ClientSettings, PVIClient
@@ -23,10 +23,10 @@ from .server_side import PVIServer
 
 
 class PVI(Strategy):
-    """The posterior of all clients' data, from clients that each keep their own factor of it.
+    """Posterior of all clients' data; each client keeps its own factor of it.
 
-    A client's precision is `n (isotropic + curvature F ** power)`, with its n images and their mean squared gradient F.
-    F is not estimated where curvature is 0, and counts as 0 where it is missing.
+    A client's precision is `n (isotropic + curvature F ** power)`, with its number of images n and their mean squared
+    gradient F. F is not estimated if curvature is 0, and counts as 0 if it is missing.
 
     Simultaneous updates overshoot, so each client applies only a share of its update (damping). By default this is its
     share H / (C + H) of each weight's precision: the global mean then moves to the precision-weighted mean of the
@@ -35,17 +35,17 @@ class PVI(Strategy):
     client trains takes the whole step.
 
     Args:
-        isotropic: precision that each image adds to each weight. Higher is slower and steadier.
+        isotropic: precision that each image adds to each weight. Higher is slower and more stable.
         curvature: factor of the squared gradient.
-        power: of the squared gradient, in (0, 1].
-        average: share of the squared gradient that is remembered from earlier rounds, in [0, 1).
-        rate: in (0, 1]; None: each client's share of the precision. Higher, up to 1, where few clients take part in
-            a round, or where precisions are exact. Halved on divergence.
-        prior_precision: of the prior around the initial weights, above 0; counted once, at the server. It should stay
-            small beside the isotropic precision of all images, or it holds every weight back.
+        power: exponent of the squared gradient, in (0, 1].
+        average: weight of earlier rounds in the moving average of the squared gradient, in [0, 1).
+        rate: in (0, 1]; None: each client's share of the precision. Use a higher rate, up to 1, if few clients take
+            part in a round, or if precisions are exact. Halved on divergence.
+        prior_precision: precision of the prior around the initial weights, above 0; counted once, at the server. It
+            should be small compared to the isotropic precision of all images; otherwise it holds every weight back.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if
-            curvature is 0, Fisher merging if not.
-        coded_precision: whether clients round changes of precision to what a byte holds (`federated/wire.py`).
+            curvature is 0, Fisher merging otherwise.
+        coded_precision: whether clients round changes of precision to one-byte codes (`federated/wire.py`).
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class PVI(Strategy):
         self.prior_precision, self.sends_changes = prior_precision, memory
         self._client = ClientSettings(PrecisionScale(isotropic, curvature, power), average, rate, coded_precision)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A client without a factor yet."""
-        return PVIClient(self._client) if self.sends_changes else MemorylessSite(self._client.scale)
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client without a factor."""
+        return PVIClient(self._client) if self.sends_changes else MemorylessClient(self._client.scale)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that starts from the prior."""
+        """Returns a server that starts from the prior."""
         if not self.sends_changes:
             return AveragingServer(weights)
         return PVIServer(weights, self.prior_precision)
@@ -77,7 +77,7 @@ class PVI(Strategy):
 def _check(
     isotropic: float, curvature: float, power: float, average: float, rate: float | None, prior_precision: float
 ) -> None:
-    """Refuses settings that make no posterior."""
+    """Validates the settings."""
     if isotropic < 0 or curvature < 0 or isotropic + curvature == 0:
         raise ValueError(
             f"isotropic and curvature expect 0 or more, one of them above 0, got {isotropic}, {curvature}."

@@ -1,4 +1,4 @@
-"""The global posterior out of what the server broadcasts."""
+"""Conversion of the server's broadcast into a posterior over weights."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def from_broadcast(
     network: nn.Module,
     provenance: Provenance | None = None,
 ) -> WeightPosterior:
-    """What a server knows at the end, as a posterior to go with the model.
+    """Returns the global posterior, to be saved with the model.
 
     Args:
-        broadcast: of a strategy that has a posterior: means and precisions.
-        prior_precision: as the strategy counted it.
-        network: tells what is trained: a frozen parameter has no spread.
+        broadcast: of a strategy that has a posterior, with means and precisions.
+        prior_precision: of the strategy.
+        network: determines which parameters are trained; frozen parameters have no variance.
         provenance: of the federation.
 
     Raises:
-        ValueError: a broadcast without precision.
+        ValueError: a broadcast without precisions.
     """
     precision = pick(broadcast, TensorKind.PRECISION)
     if not precision:
         raise ValueError(
-            "broadcast expects precisions beside the means, got none; strategies that average weights have no "
-            "posterior, choose `pvi`."
+            "broadcast expects precisions in addition to means, got none; strategies that average weights have no "
+            "posterior, choose the strategy `bayesian`."
         )
     names = [name for name, value in network.named_parameters() if value.requires_grad and name in precision]
     prior = torch.tensor(prior_precision)

@@ -1,4 +1,4 @@
-"""A federation simulated on one machine: a cohort partitioned across sites, each site in a process, and what comes out.
+"""Simulation of a federation on one machine: a cohort partitioned across sites, with each site in its own process.
 
 Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
 """

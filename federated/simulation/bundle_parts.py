@@ -1,4 +1,4 @@
-"""What a simulation takes out of a bundle besides its trainer: the network to start from, and an evaluation."""
+"""Parts of a bundle that a simulation needs besides its trainer: the initial network and an evaluation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CONFIGS = ("train", "federated")
 
 
 def read_bundle(bundle: Path, overrides: Mapping[str, Any]) -> Any:
-    """The parser of a bundle's training in a federation.
+    """Returns the config parser of a bundle's federated training.
 
     Args:
-        bundle: the bundle's folder.
+        bundle: folder of the bundle.
         overrides: {id: value}.
     """
     from monai.bundle import ConfigParser
@@ -32,7 +32,7 @@ def read_bundle(bundle: Path, overrides: Mapping[str, Any]) -> Any:
 
 
 def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> Weights:
-    """All parameters and buffers of a bundle's new network."""
+    """Returns all parameters and buffers of a bundle's initial network."""
     from monai.utils import set_determinism
 
     set_determinism(seed)
@@ -41,35 +41,35 @@ def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> We
 
 
 def primary_metrics(bundle: Path) -> list[str]:
-    """Names of the figures that stand for each task."""
+    """Returns the name of each task's primary metric."""
     tasks = read_bundle(bundle, {}).get_parsed_content("tasks")
-    return [f"{task.name}_{task.primary_metric}" for task in tasks]
+    return [f"{task.name}_{task.primary_figure}" for task in tasks]
 
 
 class Evaluation:
     """The bundle's own evaluator on some images.
 
     Args:
-        bundle: the bundle's folder.
-        overrides: of its config, the datalist and its section among them.
+        bundle: folder of the bundle.
+        overrides: of its config, including the datalist and its section.
     """
 
     def __init__(self, bundle: Path, overrides: Mapping[str, Any]) -> None:
         self._evaluator = read_bundle(bundle, overrides).get_parsed_content("validate#evaluator")
 
     def run(self, exchange: Any) -> Metrics:
-        """Figures of broadcast weights."""
+        """Returns metrics of broadcast weights."""
         self._evaluator.network.load_state_dict(pick(exchange.weights, TensorKind.MEAN))
-        return self._metrics()
+        return self._evaluate()
 
     def run_network(self, network: nn.Module) -> Metrics:
-        """Figures of a network."""
+        """Returns metrics of a network."""
         before, self._evaluator.network = self._evaluator.network, network.eval()
-        found = self._metrics()
+        found = self._evaluate()
         self._evaluator.network = before
         return found
 
-    def _metrics(self) -> Metrics:
+    def _evaluate(self) -> Metrics:
         self._evaluator.run()
         metrics = self._evaluator.state.metrics
         return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}

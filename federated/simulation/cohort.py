@@ -1,4 +1,4 @@
-"""The data of a simulated federation: a cohort, partitioned across sites, as datalists on disk."""
+"""The data of a simulated federation: a cohort partitioned across sites, as datalists on disk."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .settings import SimulationSettings
 
 @dataclass(frozen=True)
 class FederatedData:
-    """Paths of datalists.
+    """Paths of the datalists of a federation.
 
     Attributes:
         sites: {name of a site: its datalist}.
-        pooled: all that the sites have, as one site would hold it.
-        everything: the whole cohort with all its annotations, to measure on.
+        pooled: the data of all sites, as a single site would hold them.
+        everything: the whole cohort with all its annotations, for evaluation.
     """
 
     sites: dict[str, Path]
@@ -31,10 +31,10 @@ class FederatedData:
 
 
 def prepare_data(settings: SimulationSettings) -> FederatedData:
-    """Makes or takes the cohort, and writes the datalists; what is there already stays.
+    """Generates or reads the cohort, and writes the datalists; an existing generated cohort is reused.
 
     Raises:
-        ValueError: the cohort can't be partitioned as asked.
+        ValueError: the cohort cannot be partitioned as requested.
     """
     folder = settings.output / "data"
     source = settings.datalist or _generate(settings, folder / "cohort")
@@ -53,7 +53,7 @@ def prepare_data(settings: SimulationSettings) -> FederatedData:
 
 
 def count_images(datalist: Path) -> int:
-    """Training images of a datalist."""
+    """Returns the number of training images in a datalist."""
     return len(read_datalist(datalist)["training"])
 
 
@@ -72,6 +72,6 @@ def _with_absolute_paths(datalist: dict[str, Any], folder: Path) -> dict[str, An
 
 
 def _first_label(datalist: dict[str, Any]) -> str:
-    """The task whose classes are partitioned: the one that most images have."""
+    """Returns the task whose classes define the partition: the one with the most labeled images."""
     names = [name for section in SECTIONS for item in datalist[section] for name in item.get("labels") or {}]
     return max(sorted(set(names)), key=names.count, default="")

@@ -1,4 +1,4 @@
-"""Several ways to learn from the same sites, from the same weights, and the table at the end."""
+"""Comparison of several methods on the same sites, from the same initial weights."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from .split_rounds import SplitSimulation
 logger = logging.getLogger("mtmedformer")
 
 POOLED = "pooled"
-"""All images at one site: the bound that a federation tries to reach."""
+"""All images at one site: the upper bound of a federation."""
 
 LOCAL = "local"
-"""No exchange: the mean over the sites' own models."""
+"""No exchange: mean over the sites' own models."""
 
 
 def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict[str, Metrics]:
     """Simulates the strategy and the baselines, and writes `comparison.md` and `comparison.json`.
 
     Args:
-        settings: of the simulation; its output folder gets one folder a way.
-        baselines: names of strategies, `POOLED` or `LOCAL`.
+        settings: of the simulation; each method gets a subfolder of its output folder.
+        baselines: names of strategies or of split-learning baselines, `POOLED` or `LOCAL`.
 
     Returns:
-        {way: figures on the test images of the whole cohort}.
+        {method: metrics on the test images of the whole cohort}.
 
     Raises:
-        ValueError: a setting or a baseline that is not known.
+        ValueError: an unknown setting or baseline.
     """
-    ways = list(dict.fromkeys([settings.strategy, *baselines]))
-    for way in ways:
-        _settings_of(way, settings)  # a wrong one is told before the first is trained
-    results = {way: simulate(way, settings) for way in ways}
+    methods = list(dict.fromkeys([settings.strategy, *baselines]))
+    for method in methods:
+        _settings_of(method, settings)  # raises an error before the first method is trained
+    results = {method: simulate(method, settings) for method in methods}
     columns = [*primary_metrics(settings.bundle), KEY_METRIC]
     table = comparison_table(results, columns)
     write_json(settings.output / "comparison.json", results)
@@ -52,43 +52,43 @@ def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict
     return results
 
 
-def simulate(way: str, settings: SimulationSettings, name: str = "") -> Metrics:
-    """One way, from its first round or from where it stopped; its figures on the test images of the whole cohort.
+def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metrics:
+    """Simulates one method, or resumes it, and returns its metrics on the test images of the whole cohort.
 
     Args:
-        way: name of a strategy or of a split-learning baseline, `POOLED` or `LOCAL`.
+        method: name of a strategy or of a split-learning baseline, `POOLED` or `LOCAL`.
         settings: of the simulation.
-        name: of its folder, where another than the way.
+        name: of its folder, if it differs from the method's name.
     """
     data = prepare_data(settings)
-    if way in SPLIT_SYSTEMS:
-        chosen = _settings_of(way, settings)
-        return SplitSimulation(way, chosen, data, settings.output / (name or way)).run()["global"]
-    sites = {POOLED: data.pooled} if way == POOLED else None
-    keeps, folder = way in PERSONAL, settings.output / (name or way)
-    found = Simulation(_settings_of(way, settings), data, folder, name or way, sites, personal=keeps).run()
+    if method in SPLIT_SYSTEMS:
+        chosen = _settings_of(method, settings)
+        return SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]
+    sites = {POOLED: data.pooled} if method == POOLED else None
+    personal, folder = method in PERSONAL, settings.output / (name or method)
+    found = Simulation(_settings_of(method, settings), data, folder, name or method, sites, personal=personal).run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
-    return mean_of_sites(by_site) if keeps else found["global"]
+    return mean_of_sites(by_site) if personal else found["global"]
 
 
-def _settings_of(way: str, settings: SimulationSettings) -> SimulationSettings:
-    """The settings of a way, whose strategy can be built."""
-    own = settings.strategy_settings if way == settings.strategy else {}
-    strategy = "fedavg" if way == POOLED else way
-    if way not in SPLIT_SYSTEMS:
+def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
+    """Returns the settings of a method, after checking that its strategy can be built."""
+    own = settings.strategy_settings if method == settings.strategy else {}
+    strategy = "fedavg" if method == POOLED else method
+    if method not in SPLIT_SYSTEMS:
         try:
             make_strategy(strategy, **own)
         except ValueError as error:
-            raise ValueError(f"{error} Neighbors' systems: {', '.join(SPLIT_SYSTEMS)}.") from error
+            raise ValueError(f"{error} Split-learning baselines: {', '.join(SPLIT_SYSTEMS)}.") from error
     return dataclasses.replace(settings, strategy=strategy, strategy_settings=own)
 
 
 PERSONAL = (LOCAL, "fedbn")
-"""Ways whose sites infer with weights that they keep: their figures are means over the sites."""
+"""Methods whose sites infer with weights of their own: their metrics are means over the sites."""
 
 
 def comparison_table(results: Mapping[str, Metrics], columns: Sequence[str]) -> str:
-    """Markdown: a row a way, a column a figure; undefined figures are a dash.
+    """Returns a Markdown table with one row per method and one column per metric; undefined metrics are dashes.
 
     Example:
         >>> print(comparison_table({"fedavg": {"lung_dice": 0.91234}}, ["lung_dice", "finding_auc"]))
@@ -104,7 +104,7 @@ def comparison_table(results: Mapping[str, Metrics], columns: Sequence[str]) -> 
 
 
 def mean_of_sites(by_site: Mapping[str, Metrics]) -> Metrics:
-    """Plain means over the sites for which a figure is defined."""
+    """Returns means over the sites for which a metric is defined."""
     names = {name for metrics in by_site.values() for name in metrics}
     return {name: _mean([metrics.get(name, math.nan) for metrics in by_site.values()]) for name in sorted(names)}
 

@@ -1,4 +1,4 @@
-"""What a simulation measured, round by round: a file, and a picture."""
+"""Metrics of a simulation by round: a file and a figure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mtmedformer_monai.visualization.palette import INK, color_of, new_figure, s
 
 Metrics = dict[str, float]
 Round = dict[str, Any]
-"""`round`, `seconds`, `bytes_sent`, `bytes_broadcast`, `global` {figure: value}, `sites` {name: {figure: value}}."""
+"""`round`, `seconds`, `bytes_sent`, `bytes_broadcast`, `global` {metric: value}, `sites` {name: {metric: value}}."""
 
 KEY_METRIC = "mean_score"
 
 
 def write_rounds(rounds: Sequence[Round], path: Path) -> None:
-    """Writes all rounds so far, atomically."""
+    """Writes all rounds so far atomically."""
     write_json(path, list(rounds))
 
 
 def read_rounds(path: Path) -> list[Round]:
-    """Reads them; no file is no round. Undefined figures are NaN."""
+    """Reads the rounds; without a file, there are none. Undefined metrics are NaN."""
     if not path.is_file():
         return []
     rounds: list[Round] = json.loads(path.read_text(encoding="utf-8"))
@@ -37,17 +37,17 @@ def read_rounds(path: Path) -> list[Round]:
 
 
 def with_nan(metrics: Mapping[str, float | None]) -> Metrics:
-    """Null, which JSON has for undefined figures, to NaN."""
+    """Replaces null, which stands for undefined metrics in JSON, by NaN."""
     return {name: math.nan if value is None else float(value) for name, value in metrics.items()}
 
 
 def draw_rounds(rounds: Sequence[Round], primary: Sequence[str], path: Path) -> None:
-    """Writes a picture of two panels over the rounds: the global model by task, and at each site.
+    """Draws metrics by round in two panels: the global model's metric for each task, and the mean score at each site.
 
     Args:
-        rounds: what was measured on validation images.
-        primary: names of the tasks' figures.
-        path: of a PNG.
+        rounds: with metrics on validation images.
+        primary: names of the tasks' primary metrics.
+        path: of the PNG file.
     """
     figure = new_figure(11, 4)
     by_task, by_site = figure.subplots(1, 2)

@@ -1,4 +1,4 @@
-"""What a federation ends with: the weights, and the posterior around them, with one temperature for all sites."""
+"""Final results of a federation: the weights and their posterior, with one temperature for all sites."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mtmedformer_monai.uncertainty.temperature import fit_temperature, validatio
 
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-6, 1))
 NUM_DRAWS = 4
-"""For the temperature alone."""
+"""Number of samples for fitting the temperature."""
 
 
 def write_weights(broadcast: Mapping[str, Tensor], folder: Path) -> Path:
-    """Writes `model.pt`, a flat state dict; returns its path."""
+    """Writes `model.pt`, a flat state dict, and returns its path."""
     path = folder / "model.pt"
     save_checkpoint(pick(broadcast, TensorKind.MEAN), path)
     return path
@@ -37,18 +37,18 @@ def write_posterior(
     likelihoods: Callable[[Path], Sequence[Sequence[float]]],
     folder: Path,
 ) -> Path:
-    """Writes `posterior.pt`, with the temperature at which the sites' validation images are likeliest.
+    """Writes `posterior.pt`, with the temperature that maximizes the likelihood of the sites' validation images.
 
     Args:
-        broadcast: of the server, with precisions.
-        prior_precision: as the strategy counted it.
-        network: of the bundle; its weights are of no matter.
+        broadcast: from the server, with precisions.
+        prior_precision: of the strategy.
+        network: of the bundle; its weights do not matter.
         provenance: of the federation.
-        likelihoods: of the file, asks every site for `likelihood`.
-        folder: where it goes.
+        likelihoods: function of the posterior's path that returns `likelihood` of every site.
+        folder: for the file.
 
     Returns:
-        Its path.
+        The path of the file.
     """
     path = folder / "posterior.pt"
     posterior = from_broadcast(broadcast, prior_precision, network, provenance)
@@ -60,13 +60,13 @@ def write_posterior(
 
 @torch.no_grad()
 def likelihood(evaluator: Any, tasks: Sequence[Any], network: nn.Module, posterior: Path) -> list[float]:
-    """A site's summed negative log-likelihoods over its validation images, one a temperature.
+    """Returns a site's summed negative log-likelihood over its validation images for each temperature.
 
     Args:
-        evaluator: whose images and batches these are.
+        evaluator: provides the images and their batches.
         tasks: of the network.
-        network: with the weights that the posterior lies around.
-        posterior: file.
+        network: with the posterior mean as its weights.
+        posterior: path of the file.
     """
     network.eval()
     inferers = {value: PosteriorInferer(posterior, tasks, NUM_DRAWS, temperature=value) for value in TEMPERATURES}

@@ -1,4 +1,4 @@
-"""The rounds of a simulated federation: sites in processes of their own, the server in this one."""
+"""Rounds of a simulated federation: sites run in their own processes, the server in this one."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ logger = logging.getLogger("mtmedformer")
 
 
 class Simulation:
-    """One federation, from its first round or from where it stopped.
+    """One simulated federation, which resumes after its last completed round.
 
-    Files in its folder: `rounds.json` and `rounds.png` (figures by round), `server.pt` (the server's state after the
-    last whole round), `model.pt`, `posterior.pt`, `broadcast.pt`, a folder a site, `mlflow.db`.
+    Files in its folder: `rounds.json` and `rounds.png` (metrics by round), `server.pt` (state of the server after the
+    last completed round), `model.pt`, `posterior.pt`, `broadcast.pt`, one folder per site, `mlflow.db`.
 
     Args:
         settings: of the simulation.
@@ -44,7 +44,7 @@ class Simulation:
         folder: for its files.
         name: for logs and tracking.
         sites: {name: datalist}; default those of the data.
-        personal: sites infer with what they keep to themselves.
+        personal: whether sites infer with personal weights.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class Simulation:
         self._num_samples = sum(count_images(path) for path in (sites or data.sites).values())
 
     def run(self) -> dict[str, Metrics]:
-        """All rounds that are not done yet; then test figures of the global model, and of each site's own weights.
+        """Runs the remaining rounds, then returns test metrics of the global model and of each site's own weights.
 
         Returns:
-            {'global', name of a site: figures on the test images of the whole cohort}.
+            {'global' or name of a site: metrics on the test images of the whole cohort}.
         """
         run_id = self._restore()
         rounds = read_rounds(self._folder / "rounds.json")[: self._aggregator.round]
@@ -125,26 +125,28 @@ class Simulation:
         write_exchange(self._aggregator.broadcast(), self._broadcast)
         cohort, last = self._cohort("test"), self._settings.num_rounds
         whole = submit(None, worker.evaluate_cohort, *cohort, self._broadcast)
-        own = {spec.name: submit(spec, worker.write_site_weights, spec, last, self._broadcast) for spec in self._specs}
+        own = {
+            spec.name: submit(spec, worker.write_client_weights, spec, last, self._broadcast) for spec in self._specs
+        }
         tested = {
             spec.name: submit(spec, worker.evaluate_cohort, *cohort, own[spec.name].result()) for spec in self._specs
         }
         return {"global": whole.result(), **{name: future.result() for name, future in tested.items()}}
 
     def _write_model(self, submit: _Submit) -> None:
-        """The global weights, and with a strategy that has one the posterior around them."""
+        """Writes the global weights and, if the strategy has one, their posterior."""
         sent = self._aggregator.broadcast().weights
         write_weights(sent, self._folder)
         if not pick(sent, TensorKind.PRECISION):
             return
 
-        def ask(path: Path) -> list[list[float]]:
+        def likelihoods(path: Path) -> list[list[float]]:
             asked = [submit(spec, worker.posterior_likelihood, spec, self._broadcast, path) for spec in self._specs]
             return [future.result() for future in asked]
 
         network = read_bundle(self._settings.bundle, self._overrides({})).get_parsed_content("network_def")
         provenance = Provenance(len(self._specs), self._aggregator.round, self._num_samples)
-        write_posterior(sent, self._strategy.prior_precision, network, provenance, ask, self._folder)
+        write_posterior(sent, self._strategy.prior_precision, network, provenance, likelihoods, self._folder)
 
     @contextmanager
     def _processes(self) -> Iterator[_Submit]:
@@ -170,7 +172,7 @@ class Simulation:
             return None
         saved = load_checkpoint(path)
         self._aggregator.load_state_dict(saved["server"])
-        logger.info("%s goes on after round %d.", self._name, self._aggregator.round)
+        logger.info("%s resumes after round %d.", self._name, self._aggregator.round)
         return str(saved["run_id"])
 
     def _spec(self, site: str, datalist: Path, personal: bool) -> SiteSpec:
@@ -184,11 +186,11 @@ class Simulation:
             settings.strategy_settings,
             settings.local_epochs,
             {"personal": personal, "seed": settings.seed},
-            overrides | {"train#handlers_with_state": "$[@train#history]"},  # the simulation tracks all sites itself
+            overrides | {"train#handlers_with_state": "$[@train#history]"},  # the simulation itself tracks all sites
         )
 
     def _cohort(self, section: str) -> tuple[Path, dict[str, Any]]:
-        """What evaluates the whole cohort: bundle and overrides."""
+        """Returns bundle and overrides for evaluation on the whole cohort."""
         lists = {"datalist": config_text(self._data.everything), "output_dir": config_text(self._folder)}
         return self._settings.bundle, self._overrides({**lists, "validate#dataset#data#section": section})
 
@@ -215,5 +217,5 @@ _Submit = Callable[..., "Future[Any]"]
 
 
 def _size(exchange: Any) -> int:
-    """Bytes of the tensors."""
+    """Returns the size of the tensors in bytes."""
     return sum(value.numel() * value.element_size() for value in exchange.weights.values())

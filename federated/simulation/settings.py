@@ -1,4 +1,4 @@
-"""What a simulated federation is made of."""
+"""Settings of a simulated federation."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from mtmedformer_monai.federated.choices import PARTITIONS
 
 @dataclass(frozen=True)
 class SimulationSettings:
-    """A bundle, a cohort, its partition across sites, and how they train.
+    """Settings of a simulated federation: bundle, cohort, partition across sites, and training.
 
     Attributes:
-        bundle: the bundle's folder.
-        output: folder for everything; an interrupted simulation there is resumed.
-        num_sites: of the federation.
-        num_rounds: of training and aggregation.
-        local_epochs: of a site in a round.
-        strategy: name, as of `make_strategy`.
-        strategy_settings: its settings.
+        bundle: folder of the bundle.
+        output: folder for all results; an interrupted simulation is resumed from it.
+        num_sites: number of sites.
+        num_rounds: number of rounds of training and aggregation.
+        local_epochs: number of epochs per site and round.
+        strategy: name, as in `make_strategy`.
+        strategy_settings: settings of the strategy.
         partition: how the sites differ, one of `PARTITIONS`; see `partition_across_sites`.
-        datalist: to partition across the sites; None generates a cohort.
-        patients: of the generated cohort.
+        datalist: data to partition across the sites; None generates a cohort.
+        patients: number of patients in the generated cohort.
         image_size: rows of the network's input.
         seed: of cohort, partition, initial weights and training.
-        num_processes: site processes at a time.
+        num_processes: maximum number of concurrent site processes.
         overrides: of the bundle's config, at all sites: {id: value}.
     """
 
@@ -37,7 +37,7 @@ class SimulationSettings:
     num_sites: int = 3
     num_rounds: int = 5
     local_epochs: int = 1
-    strategy: str = "pvi"
+    strategy: str = "bayesian"
     strategy_settings: Mapping[str, Any] = field(default_factory=dict)
     partition: str = "site"
     datalist: Path | None = None
@@ -48,11 +48,11 @@ class SimulationSettings:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses what can't be simulated.
+        """Validates the settings.
 
         Raises:
             ValueError: a number below 1, or an unknown partition.
-            FileNotFoundError: the folder is no bundle that can be federated.
+            FileNotFoundError: the folder is not a bundle with a federated config.
         """
         for name in ("num_sites", "num_rounds", "local_epochs", "num_processes"):
             if getattr(self, name) < 1:
@@ -62,11 +62,12 @@ class SimulationSettings:
         for name in ("train.json", "evaluate.json", "federated.json"):
             if not (self.bundle / "configs" / name).is_file():
                 raise FileNotFoundError(
-                    f"{self.bundle} has no configs/{name}; run from the root of the repository, or name one."
+                    f"bundle expects a folder with configs/{name}, got {self.bundle}; run from the root of the "
+                    "repository, or set the bundle's path."
                 )
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """Rows and columns of the network's input, in the bundle's aspect."""
+        """Rows and columns of the network's input, with the bundle's aspect ratio."""
         rows, columns = json.loads((self.bundle / "configs/train.json").read_text())["image_size"]
         return self.image_size, round(self.image_size * columns / rows)

@@ -1,4 +1,4 @@
-"""The rounds of a split-learning baseline on the same sites, in this process."""
+"""Rounds of a split-learning baseline on the same sites, in this process."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from .tracking import SimulationTracker
 logger = logging.getLogger("mtmedformer")
 
 PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainViT"}}
-"""Of systems whose server works on tokens of one resolution: the bundle's encoder is replaced."""
+"""Overrides for systems whose server needs tokens of one resolution: they replace the bundle's encoder."""
 
 NEEDS_PLAIN = ("p_festa", "fesvibs")
 
 
 class SplitSimulation:
-    """One system, from its first round or from where it stopped; files as those of `Simulation`.
+    """One split-learning baseline, which resumes after its last completed round; files as in `Simulation`.
 
     Args:
-        name: of the system, as of `make_split_system`.
-        settings: of the simulation; `strategy_settings` are the system's.
+        name: of the system, as in `make_split_system`.
+        settings: of the simulation; `strategy_settings` are those of the system.
         data: datalists of all sites.
         folder: for its files.
     """
@@ -66,10 +66,10 @@ class SplitSimulation:
         self._system = make_split_system(name, network, local, **settings.strategy_settings)
 
     def run(self) -> dict[str, Metrics]:
-        """All rounds that are not done yet; then test figures.
+        """Runs the remaining rounds, then returns test metrics.
 
         Returns:
-            {'global', name of a site: figures on the test images of the whole cohort}.
+            {'global' or name of a site: metrics on the test images of the whole cohort}.
         """
         rounds = read_rounds(self._folder / "rounds.json")
         run_id = self._restore(rounds)
@@ -133,11 +133,11 @@ class SplitSimulation:
 
 
 def scaled_loss(network: nn.Module, tasks: Sequence[Task], sites: Sequence[Site]) -> HybridLoss:
-    """The hybrid loss with one scale for all sites: means over their first batches at the common weights.
+    """Returns the hybrid loss with a common scale: mean initial losses over the sites' first batches.
 
     Args:
-        network: to start from.
-        tasks: of the network; one that no site has a label of counts plainly.
+        network: initial network.
+        tasks: of the network; tasks without a label at any site are not scaled.
         sites: whose batches are measured.
     """
     scales, prepare = LossScales(), PrepareMultiTaskBatch(tasks, keep_meta=False)

@@ -1,7 +1,7 @@
-"""What runs in a site's process: a client a site, built once, with all that it must not forget on disk.
+"""Code of the site processes: one client per site, built once, with its complete state on disk.
 
-Before each round a client is put back to where the round before left it, so that a simulation that is killed goes on
-exactly, in whatever process.
+Before each round, a client is restored from the state after the previous round, so a simulation that was killed resumes
+exactly, in any process.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class SiteSpec:
 
     Attributes:
         name: of the site.
-        bundle: the bundle's folder.
-        folder: for its state and its messages.
-        strategy: name, as of `make_strategy`.
-        strategy_settings: its settings.
-        local_epochs: in a round.
-        options: `SiteOptions`, by name.
-        overrides: of the bundle's config, its datalist among them.
+        bundle: folder of the bundle.
+        folder: for its state and messages.
+        strategy: name, as in `make_strategy`.
+        strategy_settings: settings of the strategy.
+        local_epochs: number of epochs per round.
+        options: `ClientOptions`, by name.
+        overrides: of the bundle's config, including its datalist.
     """
 
     name: str
@@ -53,11 +53,11 @@ class SiteSpec:
 
 _CLIENTS: dict[Path, Any] = {}
 _EVALUATIONS: dict[str, Evaluation] = {}
-"""Of this process: images are read once, not once a round."""
+"""Cached in this process, so that images are read once rather than once per round."""
 
 
 def start_process(num_threads: int) -> None:
-    """What a process does first: takes its share of the cores, keeps quiet, and sees to it that it ends."""
+    """Initializes a process: sets its number of threads, silences logging and ends it with its parent."""
     import warnings
 
     import torch
@@ -69,7 +69,7 @@ def start_process(num_threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that started it is gone: a killed simulation leaves none behind."""
+    """Ends this process when its parent has ended, so that a killed simulation leaves no processes behind."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
@@ -77,18 +77,18 @@ def _end_with_parent() -> None:
 
 
 def measure_losses(spec: SiteSpec, broadcast: Path) -> Path:
-    """A site's initial losses at the common weights; path of its message."""
+    """Measures a site's initial losses at the common weights; returns the path of its message."""
     exchange = _client(spec).measure_losses(read_exchange(broadcast))
     return _write(exchange, spec.folder / "initial_losses.pt")
 
 
 def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
-    """One round of a site; path of its message.
+    """Trains one round at a site; returns the path of its message.
 
     Args:
         spec: the site.
-        number: of the round, from 1 on; what the round before left is taken up.
-        broadcast: file of what the server sent.
+        number: of the round, starting at 1; the client resumes from the state after the previous round.
+        broadcast: file of the server's broadcast.
     """
     client = _client(spec)
     if number > 1:
@@ -101,18 +101,18 @@ def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
 
 
 def evaluate_site(spec: SiteSpec, broadcast: Path) -> Metrics:
-    """Figures on the site's own validation images of the weights that it would infer with."""
+    """Returns metrics of the site's inference weights on its own validation images."""
     metrics = _client(spec).evaluate(read_exchange(broadcast)).metrics or {}
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
 
 def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path) -> Metrics:
-    """Figures of broadcast weights on images that no site has to itself.
+    """Returns metrics of broadcast weights on images of the whole cohort.
 
     Args:
-        bundle: the bundle's folder.
-        overrides: of its config, the datalist among them.
-        broadcast: file of what the server sent, or of weights.
+        bundle: folder of the bundle.
+        overrides: of its config, including the datalist.
+        broadcast: file of the server's broadcast, or of weights.
     """
     name = repr(sorted(overrides.items(), key=repr))
     if name not in _EVALUATIONS:
@@ -120,8 +120,8 @@ def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path)
     return _EVALUATIONS[name].run(read_exchange(broadcast))
 
 
-def write_site_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
-    """Writes the weights that a site infers with after a round, in a broadcast's form; path of the file."""
+def write_client_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
+    """Writes a site's inference weights after a round in the form of a broadcast; returns the path."""
     client = _client(spec)
     client.restore(_state(spec, number))
     weights = client.inference_weights(read_exchange(broadcast).weights or {})
@@ -131,7 +131,7 @@ def write_site_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
 
 
 def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> list[float]:
-    """What a site's validation images say of the posterior's temperature; see `model_files`."""
+    """Returns the site's validation likelihood for each temperature of the posterior; see `model_files.likelihood`."""
     from mtmedformer_monai.engines.checkpointing.training_state import bare
 
     client = _client(spec)
@@ -145,15 +145,15 @@ def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> li
 
 
 def read_exchange(path: Path) -> Any:
-    """The ExchangeObject of a file."""
+    """Reads an ExchangeObject from a file."""
     content = load_checkpoint(path)
     return to_exchange(content["weights"], content.get("statistics", {}))
 
 
 def write_exchange(exchange: Any, path: Path) -> Path:
     """Writes an ExchangeObject as plain tensors and numbers."""
-    told = {str(getattr(name, "value", name)): value for name, value in (exchange.statistics or {}).items()}
-    save_checkpoint({"weights": dict(exchange.weights or {}), "statistics": told}, path)
+    statistics = {str(getattr(name, "value", name)): value for name, value in (exchange.statistics or {}).items()}
+    save_checkpoint({"weights": dict(exchange.weights or {}), "statistics": statistics}, path)
     return path
 
 

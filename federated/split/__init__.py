@@ -1,1 +1,1 @@
-"""Systems of split and task-agnostic federated learning, on the same networks and bundles."""
+"""Split learning and task-agnostic federated learning, on the same networks and bundles."""

@@ -1,7 +1,8 @@
-"""What crosses between a site and the server, and how many bytes of it.
+"""Traffic between sites and the server, with byte counts.
 
-Site and server are objects of one process; all that one gives the other goes through a `Channel`, which counts it and
-cuts it off from the graph that made it, as a wire would: gradients come back only where they are sent.
+Sites and server are objects in one process. Everything that one sends to the other passes through a `Channel`, which
+counts the bytes and detaches tensors from the autograd graph, as a network connection would: gradients flow back only
+if they are sent.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ DOWN: Final = "down"
 
 
 class CrossingKind:
-    """What tensors that cross are."""
+    """Kinds of transmitted tensors."""
 
     FEATURES: Final = "features"
     GRADIENTS: Final = "gradients"
     WEIGHTS: Final = "weights"
-    """Of parts that are averaged."""
+    """Weights of averaged parts."""
     ONCE: Final = "once"
-    """What a site and the server tell each other when the site joins: first weights, features to be kept."""
+    """Sent once when a site joins: initial weights, or features that the server stores."""
 
 
 class Crossing(NamedTuple):
-    """One direction and kind of one site's traffic."""
+    """Direction and kind of one site's traffic."""
 
     site: str
     direction: str
@@ -38,17 +39,17 @@ class Crossing(NamedTuple):
 
 
 class Traffic:
-    """Bytes by site, direction and kind.
+    """Byte counts by site, direction and kind.
 
     Attributes:
-        bytes: {crossing: bytes}.
+        bytes: {crossing: number of bytes}.
     """
 
     def __init__(self) -> None:
         self.bytes: Counter[Crossing] = Counter()
 
     def total(self, site: str = "", direction: str = "", kind: str = "") -> int:
-        """Bytes of a site, a direction and a kind; '' is all of them."""
+        """Returns the bytes of a site, a direction and a kind; '' selects all."""
         wanted = (site, direction, kind)
         return sum(
             count
@@ -57,21 +58,21 @@ class Traffic:
         )
 
     def each_round(self, site: str = "") -> int:
-        """Bytes without those that cross once."""
+        """Returns the bytes without those that are sent only once."""
         return self.total(site) - self.total(site, kind=CrossingKind.ONCE)
 
 
 Observer = Callable[[Crossing, Tensor], None]
-"""Sees every tensor that crosses."""
+"""Called with every transmitted tensor."""
 
 
 class Channel:
-    """One site's wire.
+    """Connection between one site and the server.
 
     Args:
-        site: name.
-        traffic: to count into.
-        observer: called with all that crosses, as someone who listens to the wire would see it.
+        site: its name.
+        traffic: to which bytes are added.
+        observer: called with all transmitted tensors, like an eavesdropper on the connection.
 
     Example:
         >>> import torch
@@ -85,7 +86,7 @@ class Channel:
         self.site, self.traffic, self._observer = site, traffic, observer
 
     def send(self, tensor: Tensor, direction: str, kind: str) -> Tensor:
-        """What arrives: a copy, without the graph."""
+        """Returns a detached copy of the tensor, as received."""
         crossing, arrived = Crossing(self.site, direction, kind), tensor.detach().clone()
         self.traffic.bytes[crossing] += arrived.numel() * arrived.element_size()
         if self._observer is not None:
@@ -93,5 +94,5 @@ class Channel:
         return arrived
 
     def send_all(self, tensors: Mapping[str, Tensor], direction: str, kind: str) -> dict[str, Tensor]:
-        """Several, by name."""
+        """Sends several named tensors."""
         return {name: self.send(tensor, direction, kind) for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""A split-learning baseline by its name."""
+"""Construction of split-learning baselines by name."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def make_split_system(name: str, network: MTMedFormer, local: LocalSettings, **s
     """Builds a split-learning baseline.
 
     Args:
-        name: of `SPLIT_SYSTEMS`.
-        network: to start from; copied.
-        local: how clients and server train.
+        name: one of `SPLIT_SYSTEMS`.
+        network: initial network; copied.
+        local: training settings of sites and server.
         settings: further constructor arguments of its class.
 
     Raises:
-        ValueError: an unknown name, or a setting that the baseline doesn't have; the message lists the choices.
+        ValueError: an unknown name or setting; the message lists the choices.
     """
     system: SplitSystem = build_by_name("split-learning baseline", SPLIT_SYSTEMS, name, network, local, **settings)
     return system

@@ -1,8 +1,8 @@
-"""FeSTA: heads and tails at the sites, one transformer body at the server.
+"""FeSTA: heads and tails at the sites, a shared transformer body at the server.
 
 Park, Kim, Kim, Kim and Ye, "Federated Split Task-Agnostic Vision Transformer for COVID-19 CXR Diagnosis", NeurIPS 2021
-(arXiv 2111.01338), algorithm 1. The server sees features and gradients, and no label. What differs is told in
-docs/split_learning.md.
+(arXiv 2111.01338), algorithm 1. The server receives features and gradients, but no labels. docs/split_learning.md lists
+the differences.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from .system import LocalSettings
 
 
 class FeSTA(SharedBodySystem):
-    """A batch goes head, body, tails; gradients come back the same way.
+    """Passes a batch through head, body and tails; gradients flow back the same way.
 
-    In each step the body moves along the mean of all sites' gradients, and heads and tails along their own. Every U
-    rounds heads and tails are averaged, a tail over the sites that have labels of its task.
+    In each step, the body is updated with the mean gradient over the sites, and heads and tails with their own
+    gradients. Every U rounds, heads and tails are averaged, each tail over the sites that have labels of its task.
 
     Args:
-        network: to start from.
+        network: initial network.
         settings: of the training.
         unify_every: U.
-        alternate: odd rounds train heads and tails with the body held fixed, even rounds the body with heads and tails
-            held fixed; else all train in every round, and one site's step is that of the whole network.
-        head_stages: stages of a hierarchical encoder that stay at the sites.
-        observer: sees all that crosses.
+        alternate: whether odd rounds train heads and tails with a frozen body, and even rounds the body with frozen
+            heads and tails. Otherwise all parts train in every round, and the step of a single site equals that of the
+            whole network.
+        head_stages: number of stages of a hierarchical encoder that remain at the sites.
+        observer: called with all transmitted tensors.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""FeSViBS: one token comes back from the server, made of a block that is drawn anew each round.
+"""FeSViBS: the server returns one token, computed from a block that is sampled in each round.
 
 Almalik, Alkhunaizi, Almakky and Nandakumar, "FeSViBS: Federated Split Learning of Vision Transformer with Block
-Sampling", MICCAI 2023 (arXiv 2306.14638), and its public code for how blocks are drawn: one a client and round, evenly
-among the first half. Its optional noise on the features is left out: it is added without bounding the features first,
-so it guarantees no privacy whatever its size. What else differs is told in docs/split_learning.md.
+Sampling", MICCAI 2023 (arXiv 2306.14638). The sampling follows its public code: one block per client and round,
+uniformly from the first half. The optional noise on the features is omitted: it is added without bounding the features
+first, so it guarantees no privacy at any scale. docs/split_learning.md lists further differences.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .system import LocalSettings
 
 
 class FeSViBS(SharedBodySystem):
-    """The body is left after the drawn block, whose tokens become one pseudo class token for the site's tails.
+    """Exits the body after the sampled block; its tokens become one pseudo class token for the site's tails.
 
     Args:
-        network: to start from, with a `PlainViT`.
+        network: initial network, with a `PlainViT`.
         settings: of the training.
         unify_every: U, of heads and tails.
-        blocks: first and last of the blocks to draw from, counted from 1; default from 1 to half of them.
-        seed: of the draws.
-        observer: sees all that crosses.
+        blocks: first and last block of the sampling range, starting at 1; default 1 to half the depth.
+        seed: of the sampling.
+        observer: called with all transmitted tensors.
 
     Raises:
-        TypeError: an encoder whose blocks have different widths.
-        ValueError: blocks that the body doesn't have.
+        TypeError: the encoder's blocks have different widths.
+        ValueError: blocks that the body does not have.
     """
 
     def __init__(
@@ -52,30 +52,30 @@ class FeSViBS(SharedBodySystem):
         depth = len(self._token_body.blocks.body.blocks)
         self._range = blocks or (1, max(depth // 2, 1))
         if not 1 <= self._range[0] <= self._range[1] <= depth:
-            raise ValueError(f"blocks expects first and last out of 1 to {depth}, got {self._range}.")
+            raise ValueError(f"blocks expects (first, last) between 1 and {depth}, got {self._range}.")
         self._seed = seed
 
     def network(self, site: str = "") -> nn.Module:
-        """Also with the projection.
+        """Returns a copy of the network, including the projection.
 
         Args:
-            site: whose block of the last round to use, besides its head and tails; '' uses the last of the range.
+            site: whose head, tails and block of the last round to use; '' uses the last block of the range.
         """
         split = copy.deepcopy(self._split)
-        split.site.load_state_dict(self._site_weights(site))
+        split.client.load_state_dict(self._client_weights(site))
         num_blocks = self.block_of(site) if site else self._range[1]
         body = copy.deepcopy(self._token_body)
-        return PseudoTokenNetwork(split.site, body, num_blocks).requires_grad_(True)
+        return PseudoTokenNetwork(split.client, body, num_blocks).requires_grad_(True)
 
     def block_of(self, site: str) -> int:
-        """The block that is drawn for a site in the present round, counted from 1."""
+        """Returns the block sampled for a site in the current round, starting at 1."""
         return random.Random(f"{self._seed}/{self._number}/{site}").randint(*self._range)
 
     def _body_module(self) -> nn.Module:
         body, encoder = self._split.body, self._split.whole.encoder
         if not isinstance(body, PlainBlocks):
             raise TypeError(
-                f"fesvibs draws among blocks of one width, which {type(encoder).__name__} doesn't have; choose a "
+                f"fesvibs expects an encoder whose blocks have the same width, got {type(encoder).__name__}; use a "
                 "PlainViT as the encoder."
             )
         self._token_body = PseudoTokenBody(body, body.body.norm.normalized_shape[0])

@@ -1,4 +1,4 @@
-"""A site that trains heads of its own on an encoder that was learned before."""
+"""Training of a site's own heads on a pretrained encoder."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .system import Batches, LocalSettings
 
 
 class HeadLearner:
-    """Trains pyramids and decoders, and of the encoder what is named.
+    """Trains pyramids and decoders, and selected parameters of the encoder.
 
     Args:
         network: the site's own.
         settings: of its training.
-        adapted: names of the encoder's parameters that go on learning.
+        adapted: names of the encoder's parameters that are trained.
 
     Attributes:
-        network: as it stands.
-        num_samples: {parameter: images of the last round with a label of a task that it serves}.
+        network: in its current state.
+        num_samples: {parameter: number of images of the last round with a label of a task that it serves}.
     """
 
     def __init__(self, network: MTMedFormer, settings: LocalSettings, adapted: Collection[str]) -> None:
@@ -37,9 +37,9 @@ class HeadLearner:
         self.num_samples: dict[str, int] = {}
 
     def train(self, batches: Batches) -> float:
-        """One round; the mean loss."""
+        """Trains one round; returns the mean loss."""
         self.network.train()
-        self.network.encoder.train(bool(self._adapted))  # a frozen encoder drops nothing
+        self.network.encoder.train(bool(self._adapted))  # no dropout in a frozen encoder
         losses: list[float] = []
         labels: list[dict[str, Tensor]] = []
         for _ in range(self._settings.epochs):
@@ -54,11 +54,11 @@ class HeadLearner:
         return sum(losses) / max(len(losses), 1)
 
     def weights(self) -> Weights:
-        """Of all parameters and buffers."""
+        """Returns all parameters and buffers."""
         return {name: value.detach() for name, value in self.network.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimizer and counts."""
+        """Returns weights, optimizer state and counts."""
         return {
             "weights": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -66,7 +66,7 @@ class HeadLearner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores weights, optimizer state and counts."""
         self.network.load_state_dict(state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.num_samples = dict(state["num_samples"])
@@ -75,12 +75,12 @@ class HeadLearner:
 def count_samples(
     tasks_of: Mapping[str, frozenset[str]], labels: list[dict[str, Tensor]], epochs: int
 ) -> dict[str, int]:
-    """{parameter: images of an epoch with a label of any task that it serves}.
+    """Returns {parameter: number of images per epoch with a label of any task that it serves}.
 
     Args:
         tasks_of: {parameter: tasks that it serves}.
         labels: of each batch of all epochs, {task: bool (B,)}.
-        epochs: how many.
+        epochs: number of epochs.
     """
     names = labels[0] if labels else {}
     known = {name: torch.cat([each[name] for each in labels]) for name in names}

@@ -1,4 +1,4 @@
-"""Hiding patches of a whole batch, for sites whose batches come without a puzzle."""
+"""Hiding of patches in a whole batch, for sites whose batches have no reconstruction task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mtmedformer_monai.transforms.augmentation.hide_patches import HIDDEN, hide_
 
 
 def hide_batch(image: Tensor, patch: int, ratio: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """As `HidePatchesd` does it, image by image.
+    """Hides random patches of each image, like `HidePatchesd`.
 
     Args:
         image: (B, 1, H, W) in [0, 1].
@@ -18,7 +18,7 @@ def hide_batch(image: Tensor, patch: int, ratio: float, generator: torch.Generat
         generator: on the CPU.
 
     Returns:
-        The images with patches at gray, and what was there: both (B, 1, H, W), the latter NaN elsewhere.
+        Images with hidden patches in gray, and the hidden pixels: both (B, 1, H, W), the latter NaN elsewhere.
     """
     rows, columns = (-(-length // patch) for length in image.shape[2:])
     hidden = []

@@ -1,9 +1,9 @@
-"""p-FeSTA: features sent once, in an order that only the site knows.
+"""p-FeSTA: features are sent once, in a patch order known only to the site.
 
 Park and Ye, "Multi-Task Distributed Learning using Vision Transformer with Random Patch Permutation", IEEE TMI 2023
-(arXiv 2204.03500). The head is a fixed patch embedding, so its features never change: a site sends them once, their
-patches shuffled, and the server keeps them. The body treats patches alike, so what it returns is shuffled the same way;
-the site puts it back in order before its pyramid and decoders. What differs is told in docs/split_learning.md.
+(arXiv 2204.03500). The head is a fixed patch embedding, so its features never change: a site sends them once, with
+permuted patches, and the server stores them. The body treats all patches alike, so its outputs are permuted in the same
+way; the site restores the order before its pyramid and decoders. docs/split_learning.md lists the differences.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from .split_step import SplitStep
 from .system import LocalSettings, Site
 
 HEAD = "encoder.patches."
-"""Of the names of the fixed head."""
+"""Prefix of the fixed head's names."""
 
 
 class PFeSTA(SharedBodySystem):
-    """Only body and tails learn. Batches are those of a site's first round, whatever its loader would give later.
+    """Trains only body and tails, on the batches of each site's first round.
 
     Args:
-        network: to start from, with a `PlainViT`.
+        network: initial network, with a `PlainViT`.
         settings: of the training.
         unify_every: U, of the tails.
-        seed: of the keys, which each site draws for itself.
-        observer: sees all that crosses.
+        seed: of the keys, which each site samples for itself.
+        observer: called with all transmitted tensors.
 
     Raises:
-        TypeError: an encoder whose body tells patches apart by their place.
+        TypeError: the encoder's body depends on the positions of patches.
     """
 
     def __init__(
@@ -54,24 +54,24 @@ class PFeSTA(SharedBodySystem):
         super().__init__(network, settings, unify_every, observer=observer)
         if not isinstance(self._split.body, PlainBlocks):
             raise TypeError(
-                f"p_festa permutes patches, which {type(network.encoder).__name__} would notice by its convolutions; "
-                "choose a PlainViT as the encoder."
+                "p_festa permutes patches, so the encoder's body must not depend on their positions, got "
+                f"{type(network.encoder).__name__}; use a PlainViT as the encoder."
             )
         self._seed = seed
         self._stored: dict[str, list[Tensor]] = {}
         self._kept: dict[str, list[dict[str, Any]]] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Also what the server stores (features) and what the sites keep to themselves (keys, targets)."""
+        """Also returns the features stored by the server, and the keys and targets of the sites."""
         return {**super().state_dict(), **copy.deepcopy({"stored": self._stored, "kept": self._kept})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores all of it."""
+        """Restores the complete state."""
         super().load_state_dict(state)
         self._stored, self._kept = dict(state["stored"]), dict(state["kept"])
 
     def _batches(self, site: Site, channel: Channel) -> Iterator[Batch]:
-        """Numbers of the stored batches, with the site's targets."""
+        """Yields indices of the stored batches with the site's targets."""
         if site.name not in self._stored:
             self._store(site, channel)
         for number, kept in enumerate(self._kept[site.name]):
@@ -92,7 +92,7 @@ class PFeSTA(SharedBodySystem):
 
     @torch.no_grad()
     def _store(self, site: Site, channel: Channel) -> None:
-        """Embeds all images, and sends their patches in an order drawn for each image."""
+        """Embeds all images, and sends their patches in a random order per image."""
         generator = torch.Generator().manual_seed(self._seed + zlib.crc32(site.name.encode()))
         self._stored[site.name], self._kept[site.name] = [], []
         for image, targets in self._settings.prepared(site.batches):

@@ -1,4 +1,4 @@
-"""Orders of patches: drawn, applied and taken back.
+"""Random patch orders: sampling, application and inversion.
 
 Axes: B batch, D width, h and w of the grid of patches, N = h * w.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def draw_key(patches: Tensor, generator: torch.Generator) -> Tensor:
-    """An order for each image: (B, N), each row all of 0..N-1.
+    """Samples a patch order for each image: (B, N), each row a permutation of 0..N-1.
 
     Args:
         patches: (B, D, h, w).
@@ -22,7 +22,7 @@ def draw_key(patches: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shuffle(patches: Tensor, key: Tensor) -> Tensor:
-    """Patch `key[b, n]` comes to place n.
+    """Permutes patches: patch `key[b, n]` moves to position n.
 
     Args:
         patches: (B, D, h, w).
@@ -36,7 +36,7 @@ def shuffle(patches: Tensor, key: Tensor) -> Tensor:
 
 
 def unshuffle(patches: Tensor, key: Tensor) -> Tensor:
-    """Undoes `shuffle`.
+    """Inverts `shuffle`.
 
     Example:
         >>> patches = torch.arange(6.0).reshape(1, 1, 2, 3)

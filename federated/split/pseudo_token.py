@@ -1,7 +1,7 @@
-"""A token for a whole image, made of the tokens of any block.
+"""One pseudo class token per image, computed from the tokens of any block.
 
-Almalik et al., MICCAI 2023, section 2: the projection network that all blocks share, a residual convolution and a mean
-over patches. Group norm stands for its batch norm, whose statistics would mix the sites.
+Almalik et al., MICCAI 2023, section 2: the projection network shared by all blocks, a residual convolution and a mean
+over patches. Group norm replaces its batch norm, whose statistics would mix the sites.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from mtmedformer_monai.layers.conv_block import ConvNormAct
 
-from .split_network import PlainBlocks, SiteNetwork
+from .split_network import ClientNetwork, PlainBlocks
 
 
 class PseudoToken(nn.Module):
-    """(B, D, h, w) to (B, D, 1, 1).
+    """Projects (B, D, h, w) to (B, D, 1, 1).
 
     Args:
         width: D, a multiple of 8.
@@ -26,12 +26,12 @@ class PseudoToken(nn.Module):
         self.convolution = ConvNormAct(width)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The mean over patches of what the convolution made of them."""
+        """Returns the mean over patches after the residual convolution."""
         return F.gelu(features + self.convolution(features)).mean(dim=(2, 3), keepdim=True)
 
 
 class PseudoTokenBody(nn.Module):
-    """Some blocks of a plain transformer, and the token of what they give.
+    """The first blocks of a plain transformer, and the token of their output.
 
     Args:
         blocks: the whole body.
@@ -43,39 +43,39 @@ class PseudoTokenBody(nn.Module):
         self.blocks, self.projection = blocks, PseudoToken(width)
 
     def forward(self, patches: Tensor, num_blocks: int) -> Tensor:
-        """(B, D, h, w) to (B, D, 1, 1).
+        """Maps (B, D, h, w) to (B, D, 1, 1).
 
         Args:
             patches: of the head.
-            num_blocks: how many blocks to go through.
+            num_blocks: number of blocks to apply.
         """
         token: Tensor = self.projection(self.blocks.body(patches, num_blocks))
         return token
 
 
 class PseudoTokenNetwork(nn.Module):
-    """Head, some blocks, pseudo token and tails, to evaluate.
+    """Head, first blocks, pseudo token and tails, for evaluation.
 
     Args:
-        site: head and tails.
+        client: head and tails.
         body: of the server.
-        num_blocks: that it goes through.
+        num_blocks: number of its blocks to apply.
     """
 
-    def __init__(self, site: SiteNetwork, body: PseudoTokenBody, num_blocks: int) -> None:
+    def __init__(self, client: ClientNetwork, body: PseudoTokenBody, num_blocks: int) -> None:
         super().__init__()
-        self.site, self.body, self.num_blocks = site, body, num_blocks
+        self.client, self.body, self.num_blocks = client, body, num_blocks
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """(B, 1, H, W) to {task: output}."""
-        kept = self.site.start(image)
+        """Maps (B, 1, H, W) to {task: output}."""
+        kept = self.client.start(image)
         returned = with_token(kept[-1], self.body(kept[-1], self.num_blocks))
-        return self.site.finish(kept, [returned], (image.shape[2], image.shape[3]))
+        return self.client.finish(kept, [returned], (image.shape[2], image.shape[3]))
 
 
 def with_token(patches: Tensor, token: Tensor) -> Tensor:
-    """What tails look at: the site's own patches (B, D, h, w), each with the image's token (B, D, 1, 1) added.
+    """Returns the tails' input: the site's own patches (B, D, h, w) plus the image's token (B, D, 1, 1).
 
-    Decoders of masks and boxes need a place for what they say, which one token doesn't have.
+    Decoders of masks and boxes need spatial positions, which a single token does not have.
     """
     return patches + token

@@ -1,4 +1,4 @@
-"""The server's side of a split system: the body that all sites share."""
+"""The server's side of split learning: the body shared by all sites."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .system import LocalSettings
 
 
 class ServerBody:
-    """Gathers the gradients of a step's sites, and steps along their mean.
+    """Accumulates the gradients of all sites in a step, and updates the body with their mean.
 
     Args:
         module: the body.
-        settings: whose optimizer to make.
+        settings: with the optimizer to create.
     """
 
     def __init__(self, module: nn.Module, settings: LocalSettings) -> None:
@@ -26,12 +26,12 @@ class ServerBody:
         """Starts a round.
 
         Args:
-            trains: the body learns in it.
+            trains: whether the body is trained in it.
         """
         self.module.train().requires_grad_(trains)
 
     def step(self, num_sites: int) -> None:
-        """One step, along the mean over so many sites; a site that a parameter didn't serve counts as a zero."""
+        """Updates the body with the mean gradient over the sites; a missing gradient counts as zero."""
         for parameter in self.module.parameters():
             if parameter.grad is not None:
                 parameter.grad /= num_sites
@@ -39,10 +39,10 @@ class ServerBody:
         self._optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and optimizer."""
+        """Returns weights and optimizer state."""
         return {"weights": self.module.state_dict(), "optimizer": self._optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores weights and optimizer state."""
         self.module.load_state_dict(state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])

@@ -1,11 +1,11 @@
-"""Cutting a multi-task network: head and tails to the sites, body to the server.
+"""Splits a multi-task network into head and tails for the sites, and a body for the server.
 
-The head is what comes first (the patches, or the first stages), the body the transformer behind it, and a tail what
-makes outputs of its maps: the pyramid, and a decoder a task. All parts are the network's own modules, under its names:
-what trains the one trains the other.
+The head consists of the first layers (the patch embedding, or the first stages), the body is the transformer after it,
+and the tails are the pyramid and one decoder per task. All parts are modules of the network under their original names:
+training a part trains the network.
 """
 
-# B batch, D width, h and w of a map
+# B batch size, D width, h and w of a feature map
 
 from __future__ import annotations
 
@@ -19,123 +19,123 @@ from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 from mtmedformer_monai.networks.plain_vit import PlainViT
 
 PREFIX = "encoder."
-"""Of the body's names in the network."""
+"""Prefix of the body's names in the network."""
 
 
-class SiteEncoder(nn.Module, ABC):
-    """The parts of an encoder that stay at the site. Maps are finest first."""
+class ClientEncoder(nn.Module, ABC):
+    """The parts of an encoder that remain at the site. The finest feature map comes first."""
 
     @abstractmethod
     def start(self, x: Tensor) -> list[Tensor]:
-        """The image, as `MTMedFormer.prepare` gives it, to maps; the last one goes to the body."""
+        """Maps the image, as returned by `MTMedFormer.prepare`, to feature maps; the last one is sent to the body."""
 
     @abstractmethod
     def finish(self, kept: list[Tensor], returned: list[Tensor]) -> list[Tensor]:
-        """The encoder's maps, of those that the head kept and those that the body returned."""
+        """Returns the encoder's feature maps from those of the head and those of the body."""
 
 
-class FirstStages(SiteEncoder):
-    """The first stages of a hierarchical transformer; their maps stay at the site for the pyramid."""
+class FirstStages(ClientEncoder):
+    """The first stages of a hierarchical transformer; their feature maps remain at the site for the pyramid."""
 
     def __init__(self, stages: nn.ModuleDict) -> None:
         super().__init__()
         self.stages = stages
 
     def start(self, x: Tensor) -> list[Tensor]:
-        """A map a stage."""
+        """Returns one feature map per stage."""
         return _maps(self.stages, x)
 
     def finish(self, kept: list[Tensor], returned: list[Tensor]) -> list[Tensor]:
-        """One after another."""
+        """Concatenates the lists of feature maps."""
         return [*kept, *returned]
 
 
 class LastStages(nn.Module):
-    """The other stages of a hierarchical transformer."""
+    """The remaining stages of a hierarchical transformer."""
 
     def __init__(self, stages: nn.ModuleDict) -> None:
         super().__init__()
         self.stages = stages
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, D, h, w) to a map a stage."""
+        """Maps (B, D, h, w) to one feature map per stage."""
         return _maps(self.stages, x)
 
 
-class PatchesAndPyramid(SiteEncoder):
-    """The two ends of a plain transformer."""
+class PatchesAndPyramid(ClientEncoder):
+    """Patch embedding and pyramid of a plain transformer."""
 
     def __init__(self, encoder: PlainViT) -> None:
         super().__init__()
         self.patches, self.pyramid = encoder.patches, encoder.pyramid
 
     def start(self, x: Tensor) -> list[Tensor]:
-        """One map of patches."""
+        """Returns one map of embedded patches."""
         return [self.patches(x)]
 
     def finish(self, kept: list[Tensor], returned: list[Tensor]) -> list[Tensor]:
-        """The pyramid of what the body made of them."""
+        """Returns the pyramid of the body's output."""
         maps: list[Tensor] = self.pyramid(returned[0])
         return maps
 
 
 class PlainBlocks(nn.Module):
-    """The blocks of a plain transformer, which don't know in which order tokens are listed."""
+    """The blocks of a plain transformer, which are equivariant to permutations of tokens."""
 
     def __init__(self, encoder: PlainViT) -> None:
         super().__init__()
         self.body = encoder.body
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, D, h, w) to one map of the same shape."""
+        """Maps (B, D, h, w) to one feature map of the same shape."""
         return [self.body(x)]
 
 
-class SiteNetwork(nn.Module):
+class ClientNetwork(nn.Module):
     """Head and tails.
 
     Args:
-        network: whose pyramids and decoders these are.
+        network: provides pyramids and decoders.
         encoder: the head.
     """
 
-    def __init__(self, network: MTMedFormer, encoder: SiteEncoder) -> None:
+    def __init__(self, network: MTMedFormer, encoder: ClientEncoder) -> None:
         super().__init__()
         self.encoder, self.pyramids, self.decoders = encoder, network.pyramids, network.decoders
-        frame = copy.copy(network)  # its methods, over these very modules and no body
-        frame._modules = {"pyramids": network.pyramids, "decoders": network.decoders}
-        self._frame = [frame]  # in a list: its parameters are this module's already
+        methods = copy.copy(network)  # methods of the network on these modules, without a body
+        methods._modules = {"pyramids": network.pyramids, "decoders": network.decoders}
+        self._methods = [methods]  # in a list, as its parameters are already registered in this module
 
     def start(self, image: Tensor) -> list[Tensor]:
-        """The head: (B, 1, H, W) in [0, 1] to its maps; the last one goes to the body."""
-        return self.encoder.start(self._frame[0].prepare(image))
+        """Applies the head: (B, 1, H, W) in [0, 1] to its feature maps; the last one is sent to the body."""
+        return self.encoder.start(self._methods[0].prepare(image))
 
     def finish(self, kept: list[Tensor], returned: list[Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
-        """The tails.
+        """Applies the tails.
 
         Args:
-            kept: of `start`.
-            returned: of the body.
+            kept: returned by `start`.
+            returned: by the body.
             size: (H, W) of the image.
 
         Returns:
-            {task: output}, as the whole network gives them.
+            {task: output}, as the whole network returns it.
         """
         features = self.encoder.finish(kept, returned)
-        return self._frame[0].decode(features, self._frame[0].spread(features), size)
+        return self._methods[0].decode(features, self._methods[0].spread(features), size)
 
 
 class SplitNetwork(nn.Module):
-    """A network and its parts, of one set of parameters.
+    """A network and its parts, which share their parameters.
 
     Args:
         network: with a `HierarchicalTransformer` or a `PlainViT`.
-        head_stages: stages of a hierarchical transformer that stay at the site, from 1 on.
+        head_stages: number of stages of a hierarchical transformer that remain at the site, at least 1.
 
     Attributes:
         whole: the network.
-        site: head and tails.
-        body: (B, D, h, w) to a list of maps.
+        client: head and tails.
+        body: (B, D, h, w) to a list of feature maps.
 
     Raises:
         TypeError: another encoder.
@@ -145,19 +145,19 @@ class SplitNetwork(nn.Module):
     def __init__(self, network: MTMedFormer, head_stages: int = 1) -> None:
         super().__init__()
         head, body = _cut(network.encoder, head_stages)
-        self.whole, self.site, self.body = network, SiteNetwork(network, head), body
+        self.whole, self.client, self.body = network, ClientNetwork(network, head), body
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Head, body and tails in turn: what the whole network computes."""
-        kept = self.site.start(image)
-        return self.site.finish(kept, self.body(kept[-1]), (image.shape[2], image.shape[3]))
+        """Applies head, body and tails; equals the whole network."""
+        kept = self.client.start(image)
+        return self.client.finish(kept, self.body(kept[-1]), (image.shape[2], image.shape[3]))
 
     def body_names(self) -> list[str]:
-        """Names of the body's parameters and buffers in the whole network."""
+        """Returns the names of the body's parameters and buffers in the whole network."""
         return [PREFIX + name for name in self.body.state_dict()]
 
 
-def _cut(encoder: nn.Module, head_stages: int) -> tuple[SiteEncoder, nn.Module]:
+def _cut(encoder: nn.Module, head_stages: int) -> tuple[ClientEncoder, nn.Module]:
     if isinstance(encoder, PlainViT):
         return PatchesAndPyramid(encoder), PlainBlocks(encoder)
     if isinstance(encoder, HierarchicalTransformer):
@@ -169,8 +169,8 @@ def _cut(encoder: nn.Module, head_stages: int) -> tuple[SiteEncoder, nn.Module]:
             nn.ModuleDict(dict(stages[head_stages:]))
         )
     raise TypeError(
-        f"cutting a network expects a HierarchicalTransformer or a PlainViT, got {type(encoder).__name__}; choose one "
-        "of them as the encoder."
+        f"split learning expects a HierarchicalTransformer or a PlainViT, got {type(encoder).__name__}; use one of "
+        "them as the encoder."
     )
 
 

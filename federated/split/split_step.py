@@ -1,7 +1,8 @@
-"""One batch through head, body and tails, forward and back, with all that crosses on the wire.
+"""Forward and backward pass of one batch through head, body and tails, with all traffic.
 
-Vepakomma et al., "Split learning for health", arXiv 1812.00564, in its U shape: labels stay where the images are.
-The graph is cut at each crossing, and the chain rule put together from the gradients that are sent.
+Vepakomma et al., "Split learning for health", arXiv 1812.00564, in its U-shaped configuration: labels remain where the
+images are. The autograd graph is cut at each transmission, and the chain rule is assembled from the gradients that are
+sent.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import Tensor
 from .channel import DOWN, UP, Channel, CrossingKind
 
 Body = Callable[[Tensor], list[Tensor]]
-"""(B, D, h, w) at the server to maps."""
+"""Maps (B, D, h, w) at the server to feature maps."""
 
 
 @dataclass(frozen=True)
 class SplitStep:
-    """A batch's way; all gradients are added to what parameters have.
+    """Training step of one batch; gradients are accumulated in the parameters.
 
     Attributes:
         channel: of the site.
@@ -31,11 +32,11 @@ class SplitStep:
     body: Body
 
     def run(self, maps: list[Tensor], loss_of: Callable[[list[Tensor], list[Tensor]], Tensor]) -> None:
-        """From the head's maps to the head's gradients.
+        """Runs from the head's feature maps to the head's gradients.
 
         Args:
-            maps: of the head, with their graph; the last one is sent.
-            loss_of: the site's loss, of the maps that it kept and those that the body returned.
+            maps: feature maps of the head, with their graph; the last one is sent.
+            loss_of: the site's loss, a function of the feature maps that it kept and those that the body returned.
         """
         kept = [each.detach().requires_grad_(each.requires_grad) for each in maps]
         features = self.channel.send(maps[-1], UP, CrossingKind.FEATURES).requires_grad_(maps[-1].requires_grad)
@@ -49,11 +50,11 @@ class SplitStep:
         _backward(maps, gradients)
 
     def from_server(self, features: Tensor, loss_of: Callable[[list[Tensor]], Tensor]) -> None:
-        """From features at the server to the gradients of tails and body, and of the features where they want one.
+        """Computes gradients of tails and body, and of the server's features if they require one.
 
         Args:
             features: (B, D, h, w).
-            loss_of: the site's loss, of the maps that the body returned.
+            loss_of: the site's loss, a function of the feature maps that the body returned.
         """
         made = self.body(features)
         returned = [
@@ -72,7 +73,7 @@ class SplitStep:
 
 
 def _backward(tensors: list[Tensor], gradients: list[Tensor | None]) -> None:
-    """Goes back from those that have a gradient."""
+    """Backpropagates through all tensors with a gradient."""
     pairs = [(tensor, gradient) for tensor, gradient in zip(tensors, gradients, strict=True) if gradient is not None]
     if pairs:
         torch.autograd.backward([tensor for tensor, _ in pairs], [gradient for _, gradient in pairs])

@@ -1,4 +1,4 @@
-"""What a system of sites and a server is: rounds that train it, a network to evaluate, and a state to go on from."""
+"""Interface of split-learning systems: rounds of training, a network to evaluate, and a state to resume from."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 from .channel import Traffic
 
 Batches = Iterable[Mapping[str, Any]]
-"""Collated batches with `image` and a target of each task, as of a bundle's `DataLoader`; anew each time."""
+"""Collated batches with `image` and a target for each task, such as a bundle's `DataLoader`; iterated repeatedly."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """A site's data.
+    """Data of a site.
 
     Attributes:
         name: of the site.
@@ -36,19 +36,19 @@ class Site:
 
 
 def default_optimizer(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """AdamW, as the bundles train with."""
+    """Returns AdamW with the settings of the bundles."""
     return torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.05)
 
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """How sites and server train.
+    """Training settings of sites and server.
 
     Attributes:
-        loss: of all tasks; one for all sites, so it has to be fixed: weights balanced by site would make the sites'
-            gradients incommensurable.
-        make_optimizer: from parameters; a site's and the server's each have their own.
-        epochs: over a site's batches, a round.
+        loss: of all tasks, common to all sites. It must be fixed: if each site balanced its tasks, the sites' gradients
+            would not be comparable.
+        make_optimizer: creates an optimizer for parameters; each site and the server have their own.
+        epochs: number of epochs over a site's batches per round.
     """
 
     loss: HybridLoss
@@ -56,10 +56,10 @@ class LocalSettings:
     epochs: int = 1
 
     def __post_init__(self) -> None:
-        """Checks that nothing about the loss is learned at a site.
+        """Checks that no part of the loss is learned at a site.
 
         Raises:
-            ValueError: a loss with parameters or with scales to be measured, or no epoch.
+            ValueError: the loss has parameters or scales to be measured, or epochs is below 1.
         """
         if list(self.loss.parameters()):
             raise ValueError("loss expects balance='fixed', got one with parameters, which would differ by site.")
@@ -72,11 +72,11 @@ class LocalSettings:
             raise ValueError(f"epochs expects 1 or more, got {self.epochs}.")
 
     def tasks_of(self, network: MTMedFormer) -> dict[str, frozenset[str]]:
-        """{parameter or buffer: tasks that it serves}."""
+        """Returns {parameter or buffer: tasks that it serves}."""
         return tasks_of_tensors(network, [task.name for task in self.loss.tasks])
 
     def prepared(self, batches: Batches) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-        """Image (B, 1, H, W) and targets of each batch."""
+        """Yields image (B, 1, H, W) and targets of each batch."""
         prepare = PrepareMultiTaskBatch(self.loss.tasks, keep_meta=False)
         for batch in batches:
             yield prepare(batch)
@@ -94,27 +94,28 @@ class SplitSystem(ABC):
 
     @abstractmethod
     def round(self, sites: Sequence[Site]) -> Traffic:
-        """One round of all these sites; a site that is new joins.
+        """Runs one round with these sites; new sites join.
 
         Returns:
-            What crossed.
+            The traffic of the round.
         """
 
     @abstractmethod
     def network(self, site: str = "") -> nn.Module:
-        """A copy of the network as it stands, to evaluate: image (B, 1, H, W) to {task: output}.
+        """Returns a copy of the current network for evaluation: image (B, 1, H, W) to {task: output}.
 
         Args:
-            site: whose own parts to use; '' averages those of all sites. It costs no traffic, and changes nothing.
+            site: whose own parts to use; '' averages those of all sites, without traffic and without changing any of
+                them.
 
         Raises:
-            KeyError: a site that took part in no round.
+            KeyError: the site has not taken part in any round.
         """
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All of it, what sites know included: nested dicts, lists, tensors and numbers; copied."""
+        """Returns a copy of the complete state, including the sites': nested dicts, lists, tensors and numbers."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a state, of a system built with the same arguments."""
+        """Resumes from the state of a system with the same constructor arguments."""

@@ -1,8 +1,8 @@
-"""Task-agnostic federated learning: one encoder learned from images alone, then each site its own heads.
+"""Task-agnostic federated learning: an encoder pretrained without labels, then heads for each site.
 
 Yao, Nguyen, Srivastava and Ambite, "Task-Agnostic Federated Learning", 2024 (arXiv 2406.17235): masked image modeling
-by federated averaging, so that neither server nor other sites learn which tasks a site has, then light adaptation at
-each site. What differs is told in docs/split_learning.md.
+by federated averaging, so neither the server nor other sites learn which tasks a site has, followed by lightweight
+adaptation at each site. docs/split_learning.md lists the differences.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from .system import LocalSettings, Site, SplitSystem
 from .unify import mean_weights
 
 ADAPTED: Final = ("frozen", "norms", "all")
-"""What of the encoder goes on learning at a site: nothing, scales and shifts of its norms, or all of it."""
+"""Trained part of the encoder at a site: none, scales and shifts of its norm layers, or all of it."""
 
 
 class TaskAgnostic(SplitSystem):
-    """Pretraining rounds average the encoder and a decoder of hidden pixels; later rounds send nothing.
+    """Pretraining rounds average the encoder and a reconstruction decoder; later rounds send nothing.
 
     Args:
-        network: to start from; its encoder is pretrained.
+        network: initial network, whose encoder is pretrained.
         settings: of the training.
-        pretraining_rounds: how many.
-        adapt: of `ADAPTED`.
+        pretraining_rounds: number of pretraining rounds.
+        adapt: one of `ADAPTED`.
         hidden: side of a hidden patch in pixels, and the share of patches to hide.
         seed: of the patches to hide.
-        observer: sees all that crosses.
+        observer: called with all transmitted tensors.
 
     Raises:
-        ValueError: no pretraining round, or another way to adapt.
+        ValueError: no pretraining round, or an unknown value of `adapt`.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class TaskAgnostic(SplitSystem):
         self._settings, self._rounds, self._adapt = settings, pretraining_rounds, adapt
         self._hidden, self._seed, self._observer = hidden, seed, observer
         self._network = copy.deepcopy(network)
-        self._puzzle = ReconstructionTask()
-        self._pretraining = MTMedFormer(self._network.encoder, [self._puzzle])
+        self._reconstruction = ReconstructionTask()
+        self._pretraining = MTMedFormer(self._network.encoder, [self._reconstruction])
         self._learners: dict[str, HeadLearner] = {}
         self._number = 0
 
     def round(self, sites: Sequence[Site]) -> Traffic:
-        """Pretraining first, then heads."""
+        """Runs a pretraining round, or trains the heads after pretraining."""
         traffic, self._number = Traffic(), self._number + 1
         channels = [Channel(site.name, traffic, self._observer) for site in sites]
         if self._number <= self._rounds:
@@ -85,9 +85,9 @@ class TaskAgnostic(SplitSystem):
         return traffic
 
     def network(self, site: str = "") -> nn.Module:
-        """The shared encoder with a site's heads, or with the mean of the heads of the sites that share a task."""
+        """Returns the shared encoder with a site's heads, or with the mean heads of the sites that share a task."""
         if site and site not in self._learners:
-            raise KeyError(f"no site {site!r} trained heads yet, only {sorted(self._learners)}.")
+            raise KeyError(f"no site {site!r} has trained heads yet; known sites: {sorted(self._learners)}.")
         if site:
             return copy.deepcopy(self._learners[site].network)
         whole = copy.deepcopy(self._network)
@@ -96,7 +96,7 @@ class TaskAgnostic(SplitSystem):
         return whole
 
     def state_dict(self) -> dict[str, Any]:
-        """Pretraining's network, and each site's."""
+        """Returns the state of the pretraining and of each site."""
         state = {
             "number": self._number,
             "network": self._network.state_dict(),
@@ -106,7 +106,7 @@ class TaskAgnostic(SplitSystem):
         return copy.deepcopy(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores the state of the pretraining and of each site."""
         self._number = int(state["number"])
         self._network.load_state_dict(state["network"])
         self._pretraining.load_state_dict(state["pretraining"])
@@ -119,18 +119,18 @@ class TaskAgnostic(SplitSystem):
         for site, channel in zip(sites, channels, strict=True):
             network = copy.deepcopy(self._pretraining)
             network.load_state_dict(channel.send_all(self._pretraining.state_dict(), DOWN, CrossingKind.WEIGHTS))
-            count = self._solve_puzzles(network, site)
+            count = self._reconstruct(network, site)
             weights = channel.send_all(network.state_dict(), UP, CrossingKind.WEIGHTS)
             sent.append((weights, dict.fromkeys(weights, count)))
         self._pretraining.load_state_dict(mean_weights(sent, self._pretraining.state_dict()))
 
-    def _solve_puzzles(self, network: MTMedFormer, site: Site) -> int:
-        """Trains a site's copy, with an optimizer of this round; how many images it saw."""
+    def _reconstruct(self, network: MTMedFormer, site: Site) -> int:
+        """Trains a site's copy with a new optimizer; returns the number of images."""
         optimizer, losses, count = self._settings.make_optimizer(network.parameters()), [], 0
-        loss_of = HybridLoss([self._puzzle], normalize=False)
+        loss_of = HybridLoss([self._reconstruction], normalize=False)
         network.train()
-        for image, target in self._puzzles(site):
-            loss = loss_of(network(image), {self._puzzle.name: target})
+        for image, target in self._hidden_batches(site):
+            loss = loss_of(network(image), {self._reconstruction.name: target})
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -139,8 +139,8 @@ class TaskAgnostic(SplitSystem):
         self.losses[site.name] = sum(losses) / max(len(losses), 1)
         return count
 
-    def _puzzles(self, site: Site) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images with hidden patches, and what was there; no label is looked at."""
+    def _hidden_batches(self, site: Site) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields images with hidden patches, and the hidden pixels, without using labels."""
         seed = zlib.crc32(f"{self._seed}/{self._number}/{site.name}".encode())
         generator = torch.Generator().manual_seed(seed)
         for _ in range(self._settings.epochs):
@@ -148,7 +148,7 @@ class TaskAgnostic(SplitSystem):
                 yield hide_batch(batch[IMAGE].as_subclass(Tensor), *self._hidden, generator)
 
     def _learner(self, name: str, channel: Channel) -> HeadLearner:
-        """A site's; one that is new receives the encoder first."""
+        """Returns the learner of a site; a new one first receives the encoder."""
         if name not in self._learners:
             self._learners[name] = self._new_learner()
             encoder = channel.send_all(self._network.encoder.state_dict(), DOWN, CrossingKind.ONCE)

@@ -1,4 +1,4 @@
-"""The unified head and tails: averages over the sites that share a task, by their images."""
+"""Averaging of heads and tails over the sites that share a task, weighted by images."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mtmedformer_monai.federated.strategy import LocalTraining, Weights
 def mean_weights(
     contributions: Iterable[tuple[Mapping[str, Tensor], Mapping[str, int]]], before: Mapping[str, Tensor]
 ) -> Weights:
-    """Weighted means (McMahan et al., AISTATS 2017, algorithm 1), tensor by tensor.
+    """Returns weighted means (McMahan et al., AISTATS 2017, algorithm 1), tensor by tensor.
 
     Args:
-        contributions: of each site, {parameter: value} and {parameter: images that it learned from}; a site is left out
-            of the means of parameters that it doesn't name or learned from no image.
-        before: what stays, bit for bit, where no site contributes.
+        contributions: for each site, {parameter: value} and {parameter: number of images that trained it}; a site does
+            not contribute to parameters that it omits or that no image trained.
+        before: previous values, returned bit for bit if no site contributes.
 
     Example:
         >>> import torch

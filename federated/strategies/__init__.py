@@ -1,4 +1,4 @@
-"""Strategies of federation, a file each, all behind `mtmedformer_monai.federated.strategy.Strategy`.
+"""Federated strategies, one file each, with the interface of `mtmedformer_monai.federated.strategy.Strategy`.
 
 Names load on first use: importing this package imports neither MONAI nor torch. `__init__.pyi` lists them.
 """

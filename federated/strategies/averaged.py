@@ -1,7 +1,7 @@
-"""Which tensors of a network are averaged plainly, whatever a strategy does with parameters.
+"""Tensors that are plainly averaged, whatever a strategy does with parameters.
 
-No gradient reaches counters and batch norm's running statistics: nothing that acts on gradients can hold them, and a
-posterior of them means nothing.
+Counters and batch norm's running statistics receive no gradients: corrections of gradients do not affect them, and a
+posterior over them is meaningless.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Final
 from torch import Tensor
 
 STATISTICS: Final = ("*running_mean", "*running_var", "*num_batches_tracked")
-"""Names of batch norm's buffers."""
+"""Name patterns of batch norm's buffers."""
 
 
 def is_averaged(name: str, value: Tensor) -> bool:
-    """Whether a tensor is a counter or a running statistic.
+    """Returns whether a tensor is a counter or a running statistic.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Any strategy, with messages in few bytes on their way to the server."""
+"""Compression of client messages, for any strategy."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, ServerRule, SiteRule, Strategy, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
 from mtmedformer_monai.federated.wire import Wire, decode
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
 class Compressed(Strategy):
-    """A strategy whose sites send packets (`federated/wire.py`).
+    """Wraps a strategy; its clients send compressed packets (`federated/wire.py`).
 
-    Precision other than a constant takes a byte: give PVI `coded_precision=True`, so that their means are
-    made for it.
+    Precisions that are not constant take one byte per weight. For PVI, set `coded_precision=True`, so that the means
+    match the rounded precisions.
 
     Args:
-        strategy: whose messages are sent.
+        strategy: to wrap.
         half_mean: whether precision-weighted means take two bytes instead of four.
     """
 
@@ -27,87 +27,87 @@ class Compressed(Strategy):
         self._strategy, self._half_mean = strategy, half_mean
         self.sends_changes = strategy.sends_changes
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that encodes."""
-        return EncodingSite(self._strategy.site(groups), Wire(self._half_mean))
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that encodes its messages."""
+        return EncodingClient(self._strategy.client(groups), Wire(self._half_mean))
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that decodes."""
+        """Returns a server that decodes messages."""
         return DecodingServer(self._strategy.server(weights))
 
 
-class EncodingSite(SiteRule):
-    """A site of the strategy, whose messages are encoded.
+class EncodingClient(ClientRule):
+    """A client of the wrapped strategy whose messages are encoded.
 
     Args:
-        rule: of the strategy.
-        wire: with what rounding took.
+        rule: client of the wrapped strategy.
+        wire: encoder, with its rounding error.
     """
 
-    def __init__(self, rule: SiteRule, wire: Wire) -> None:
+    def __init__(self, rule: ClientRule, wire: Wire) -> None:
         self._rule, self._wire = rule, wire
         self.needs_squared_gradient = rule.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """As the strategy does."""
+        """Delegates to the wrapped strategy."""
         return self._rule.receive(broadcast)
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """As the strategy does."""
+        """Delegates to the wrapped strategy."""
         return self._rule.correct(name, weight, gradient, num_samples)
 
     def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
-        """As the strategy does."""
+        """Delegates to the wrapped strategy."""
         self._rule.after_step(weights, step, num_steps)
 
     def send(self, training: LocalTraining) -> Message:
-        """The strategy's message, encoded."""
+        """Returns the strategy's message, encoded."""
         return self._wire.encode(self._rule.send(training))
 
     def own_factor(self) -> Message:
-        """The strategy's."""
+        """Delegates to the wrapped strategy."""
         return self._rule.own_factor()
 
     def withdraw(self) -> Message:
-        """The strategy's, unrounded, with what rounding took before."""
+        """Returns the strategy's message without rounding, including earlier rounding errors."""
         return self._wire.encode_last(self._rule.withdraw())
 
     def state_dict(self) -> dict[str, Any]:
-        """The strategy's memory, and what rounding took."""
+        """Returns the state of the strategy and the rounding error."""
         return {"rule": self._rule.state_dict(), "wire": self._wire.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores both."""
+        """Restores the state and the rounding error."""
         self._rule.load_state_dict(state["rule"])
         self._wire.load_state_dict(state["wire"])
 
 
 class DecodingServer(ServerRule):
-    """The strategy's server behind the decoder.
+    """The wrapped strategy's server, which receives decoded messages.
 
     Args:
-        rule: of the strategy.
+        rule: server of the wrapped strategy.
     """
 
     def __init__(self, rule: ServerRule) -> None:
         self._rule = rule
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Decodes and adds one site's packet."""
+        """Decodes a client's packet and adds it."""
         self._rule.add(decode(message))
 
     def close_round(self) -> None:
-        """As the strategy does."""
+        """Delegates to the wrapped strategy."""
         self._rule.close_round()
 
     def broadcast(self) -> Message:
-        """As the strategy does; not encoded."""
+        """Delegates to the wrapped strategy; the broadcast is not compressed."""
         return self._rule.broadcast()
 
     def state_dict(self) -> dict[str, Any]:
-        """The strategy's."""
+        """Delegates to the wrapped strategy."""
         return self._rule.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores it."""
+        """Delegates to the wrapped strategy."""
         self._rule.load_state_dict(state)

@@ -1,6 +1,7 @@
-"""Control variates: what each site adds to its gradients, and their mean over sites, by images.
+"""Control variates: corrections of each client's gradients, and their mean over clients, weighted by images.
 
-Sites send the change of `n c` and of `n`, so that the server's mean is over all sites that ever spoke, present or not.
+Clients send the changes of `n c` and `n`, so the server's mean covers all clients that ever took part, present or
+absent.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind
 
 
 class OwnControls:
-    """A site's control variates, kept as `n c`."""
+    """A client's control variates, stored as `n c`."""
 
     def __init__(self) -> None:
         self._scaled: Weights = {}
         self._counts: dict[str, int] = {}
 
     def get(self, name: str, like: Tensor) -> Tensor:
-        """c; 0 before it was ever set."""
+        """Returns c; 0 if it was never set."""
         if name not in self._scaled:
             return torch.zeros_like(like)
         if self._scaled[name].device != like.device:
@@ -31,7 +32,7 @@ class OwnControls:
         return self._scaled[name] / self._counts[name]
 
     def replace(self, controls: Mapping[str, Tensor], counts: Mapping[str, int]) -> Message:
-        """Sets some, and returns the changes to send.
+        """Sets some control variates, and returns the changes to send.
 
         Args:
             controls: {parameter: c}.
@@ -47,34 +48,34 @@ class OwnControls:
         return message
 
     def state_dict(self) -> dict[str, Any]:
-        """All of them."""
+        """Returns all control variates."""
         return {"scaled": {name: value.cpu() for name, value in self._scaled.items()}, "counts": dict(self._counts)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores the control variates."""
         self._scaled, self._counts = dict(state["scaled"]), dict(state["counts"])
 
 
 class ControlServer(ServerRule):
-    """Weighted means of weights in each round, and of control variates over all rounds.
+    """Computes weighted means of the weights in each round, and of the control variates over all rounds.
 
     Args:
-        weights: to start from.
-        finish: makes the next weights of the round's mean and the mean control, in float64.
-        tells_controls: whether sites receive the mean control.
+        weights: initial weights.
+        finish: computes the next weights from the round's mean and the mean control variate, in float64.
+        sends_controls: whether the mean control variates are broadcast.
     """
 
     def __init__(
-        self, weights: Mapping[str, Tensor], finish: Callable[[Tensor, Tensor], Tensor], tells_controls: bool
+        self, weights: Mapping[str, Tensor], finish: Callable[[Tensor, Tensor], Tensor], sends_controls: bool
     ) -> None:
         self._weights = {name: value.detach().clone() for name, value in weights.items()}
         shapes = {name: value.shape for name, value in weights.items()}
         self._sum = RunningSum(shapes, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
         self._controls = RunningSum(shapes, kinds=(TensorKind.CONTROL,), scalars=(TensorKind.COUNT,))
-        self._finish, self._tells_controls = finish, tells_controls
+        self._finish, self._sends_controls = finish, sends_controls
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds one site's terms."""
+        """Adds the terms of one client."""
         kinds = (f"{TensorKind.CONTROL}/", f"{TensorKind.COUNT}/")
         mine = {name: value for name, value in message.items() if name.startswith(kinds)}
         others = {name: value for name, value in message.items() if name not in mine}
@@ -83,7 +84,7 @@ class ControlServer(ServerRule):
         self._controls.add(mine)
 
     def close_round(self) -> None:
-        """Takes the means, and what follows from the controls."""
+        """Computes the means and applies `finish`."""
         before = {name: value.double() if value.is_floating_point() else value for name, value in self._weights.items()}
         means, controls, trained = self._sum.weighted_means(before), self._means(), self._sum.names()
         for name, value in self._weights.items():
@@ -93,24 +94,24 @@ class ControlServer(ServerRule):
         self._sum.clear()
 
     def broadcast(self) -> Message:
-        """Weights, and the mean controls if sites use them."""
+        """Returns the weights, and the mean control variates if clients use them."""
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
-        if self._tells_controls:
+        if self._sends_controls:
             message |= {key(TensorKind.CONTROL, name): value.float() for name, value in self._means().items()}
         return message
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, controls, and what was added since the last round."""
+        """Returns the weights, the control variates and the messages added in this round."""
         controls, total = dict(self._controls.total), dict(self._sum.total)
         return {"weights": dict(self._weights), "controls": controls, "total": total}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores the state."""
         self._weights, self._sum.total = dict(state["weights"]), dict(state["total"])
         self._controls.total = dict(state["controls"])
 
     def _means(self) -> Weights:
-        """{parameter: sum of n c over sum of n}, float64."""
+        """Returns {parameter: sum of n c divided by the sum of n}, float64."""
         total = self._controls.total
         return {
             name: total[key(TensorKind.CONTROL, name)] / total[key(TensorKind.COUNT, name)]

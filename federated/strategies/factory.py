@@ -1,4 +1,4 @@
-"""A strategy by its name."""
+"""Construction of strategies by name."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ def make_strategy(name: str, compress: str = "", **settings: Any) -> Strategy:
     """Builds a strategy.
 
     Args:
-        name: of `STRATEGIES`.
-        compress: '' sends tensors as they are; 'float32' and 'float16' send packets (`Compressed`), whose
-            precision-weighted means take four or two bytes per weight. For `pvi` this implies `coded_precision`.
+        name: one of `STRATEGIES`.
+        compress: '' sends tensors unchanged; 'float32' and 'float16' send packets (`Compressed`), whose
+            precision-weighted means take four or two bytes per weight. For `bayesian` this implies `coded_precision`.
         settings: constructor arguments of its class.
 
     Raises:
-        ValueError: an unknown name or compression, or a setting that the strategy doesn't have; the message lists the
-            choices.
+        ValueError: an unknown name, compression or setting; the message lists the choices.
 
     Example:
         >>> type(make_strategy("fedprox", proximal=0.1)).__name__
@@ -33,7 +32,7 @@ def make_strategy(name: str, compress: str = "", **settings: Any) -> Strategy:
     """
     if compress not in ("", *COMPRESSIONS):
         raise ValueError(f"compress expects one of {', '.join(COMPRESSIONS)} or nothing, got {compress!r}.")
-    if compress and name == "pvi":
+    if compress and name == "bayesian":
         settings = {"coded_precision": True, **settings}
     strategy: Strategy = build_by_name("strategy", STRATEGIES, name, **settings)
     return Compressed(strategy, half_mean=compress == "float16") if compress else strategy

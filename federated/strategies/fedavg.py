@@ -1,6 +1,6 @@
-"""Federated averaging (McMahan et al., AISTATS 2017, algorithm 1): the mean of the sites' weights, by their images.
+"""Federated averaging (McMahan et al., AISTATS 2017, algorithm 1): the clients' mean weights, weighted by images.
 
-An average is a Gaussian product whose precisions are the numbers of images: sites send `n w` and `n`.
+An average is a Gaussian product whose precisions are the numbers of images: clients send `n w` and `n`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -27,38 +27,38 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
 class FedAvg(Strategy):
-    """Weighted averaging, without memory at the sites."""
+    """Weighted averaging; clients keep no state."""
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that trains plainly."""
-        return AveragingSite()
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client without corrections."""
+        return AveragingClient()
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that averages."""
+        """Returns a server that averages."""
         return AveragingServer(weights)
 
 
-class AveragingSite(SiteRule):
-    """Trains from the broadcast weights, and sends its own, times its images."""
+class AveragingClient(ClientRule):
+    """Trains from the broadcast weights, and sends its weights multiplied by its number of images."""
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The broadcast weights."""
+        """Returns the broadcast weights."""
         return pick(broadcast, TensorKind.MEAN)
 
     def send(self, training: LocalTraining) -> Message:
-        """`n w` and `n`."""
+        """Returns `n w` and `n`."""
         return weighted_terms(training)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """Returns an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        """Does nothing, as there is no state."""
 
 
 def weighted_terms(training: LocalTraining) -> Message:
-    """`n w` and `n` of all weights that the site trains: terms of a weighted average."""
+    """Returns `n w` and `n` of all trained weights: terms of a weighted average."""
     message: Message = {}
     for name, count in training.num_samples.items():
         if count > 0:
@@ -69,10 +69,10 @@ def weighted_terms(training: LocalTraining) -> Message:
 
 
 class AveragingServer(ServerRule):
-    """Weighted means of what arrives; weights that nobody trained stay, bit for bit.
+    """Computes weighted means; weights that no client trained are unchanged bit for bit.
 
     Args:
-        weights: to start from.
+        weights: initial weights.
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
@@ -83,22 +83,22 @@ class AveragingServer(ServerRule):
         )
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds one site's terms."""
+        """Adds the terms of one client."""
         self._sum.add(message)
 
     def close_round(self) -> None:
-        """Takes the means."""
+        """Computes the means."""
         self._weights = self._sum.weighted_means(self._weights)
         self._sum.clear()
 
     def broadcast(self) -> Message:
-        """The weights."""
+        """Returns the weights."""
         return {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, and what was added since the last round."""
+        """Returns the weights and the messages added in this round."""
         return {"weights": dict(self._weights), "total": dict(self._sum.total)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores both."""
+        """Restores the state."""
         self._weights, self._sum.total = dict(state["weights"]), dict(state["total"])

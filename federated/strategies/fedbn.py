@@ -1,6 +1,6 @@
-"""FedBN (Li et al., ICLR 2021, algorithm 1): averaging, with each site's norms its own.
+"""FedBN (Li et al., ICLR 2021, algorithm 1): averaging with local norm layers.
 
-The paper keeps batch norms, parameters and statistics; here whatever norms a network has.
+The paper keeps parameters and statistics of batch norms at the clients; here this applies to any kind of norm layer.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import FedAvg
@@ -18,19 +18,19 @@ from .norms import NORM_PATTERNS
 
 
 class FedBN(Strategy):
-    """Federated averaging of all but the norms.
+    """Federated averaging of everything except norm layers.
 
     Args:
-        norms: names, or patterns of names; `norm_parameters(network)` lists those of any network.
+        norms: names or name patterns; `norm_parameters(network)` lists those of any network.
     """
 
     def __init__(self, norms: Sequence[str] = NORM_PATTERNS) -> None:
         self._strategy = KeepLocal(FedAvg(), norms)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that keeps its norms."""
-        return self._strategy.site(groups)
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that keeps its norm layers."""
+        return self._strategy.client(groups)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that averages the rest."""
+        """Returns a server that averages the rest."""
         return self._strategy.server(weights)

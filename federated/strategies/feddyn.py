@@ -1,9 +1,9 @@
-"""FedDyn (Acar et al., ICLR 2021, algorithm 1): sites add a linear and a quadratic term that make their optima agree.
+"""FedDyn (Acar et al., ICLR 2021, algorithm 1): linear and quadratic terms that make the clients' optima agree.
 
-A site minimizes `L_k(w) - g_k . w + alpha / 2 |w - w_global|^2`, then `g_k <- g_k - alpha (w_k - w_global)`, which is
-the gradient of its loss there. With h the mean of all g_k, the server's next weights are the mean of the round's w_k
-less `h / alpha`. Here means count sites by their images; with equal images and all sites present from the first round
-it is the paper's algorithm.
+A client minimizes `L_k(w) - g_k . w + alpha / 2 |w - w_global|^2`, then sets `g_k <- g_k - alpha (w_k - w_global)`,
+which is the gradient of its loss there. With h the mean of all g_k, the server's next weights are the mean of the
+round's w_k minus `h / alpha`. Here means are weighted by images; with equal numbers of images and all clients present
+from the first round, it is the paper's algorithm.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -34,28 +34,28 @@ class FedDyn(Strategy):
     """Averaging with dynamic regularization.
 
     Args:
-        alpha: of the quadratic term, of the mean loss over samples; lower is faster and less steady.
+        alpha: weight of the quadratic term, relative to the mean loss over samples; lower is faster and less stable.
     """
 
     def __init__(self, alpha: float = 0.1) -> None:
         if alpha <= 0:
-            raise ValueError(f"alpha expects a number above 0, got {alpha}; for no regularization take fedavg.")
+            raise ValueError(f"alpha expects a number above 0, got {alpha}; for no regularization use fedavg.")
         self._alpha = alpha
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site whose linear term is 0."""
-        return DynamicSite(self._alpha)
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client whose linear term is 0."""
+        return DynamicClient(self._alpha)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that takes `mean - h / alpha`."""
-        return ControlServer(weights, finish=lambda mean, h: mean - h / self._alpha, tells_controls=False)
+        """Returns a server that computes `mean - h / alpha`."""
+        return ControlServer(weights, finish=lambda mean, h: mean - h / self._alpha, sends_controls=False)
 
 
-class DynamicSite(SiteRule):
-    """Adds the gradient of both terms. Memory: the linear term, as `n g_k`.
+class DynamicClient(ClientRule):
+    """Adds the gradients of both terms. State: the linear term, as `n g_k`.
 
     Args:
-        alpha: of the quadratic term.
+        alpha: weight of the quadratic term.
     """
 
     def __init__(self, alpha: float) -> None:
@@ -64,32 +64,32 @@ class DynamicSite(SiteRule):
         self._start: Weights = {}
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The broadcast weights."""
+        """Returns the broadcast weights."""
         weights = pick(broadcast, TensorKind.MEAN)
         self._start = {name: value.clone() for name, value in weights.items() if not is_averaged(name, value)}
         return weights
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """`gradient - g_k + alpha (w - w_global)`."""
+        """Returns `gradient - g_k + alpha (w - w_global)`."""
         weight = weight.detach()
         if self._start[name].device != weight.device:
             self._start[name] = self._start[name].to(weight.device)
         return gradient - self._own.get(name, weight) + self._alpha * (weight - self._start[name])
 
     def send(self, training: LocalTraining) -> Message:
-        """`n w` and `n`, and the changes of `n g_k` and `n`."""
+        """Returns `n w` and `n`, and the changes of `n g_k` and `n`."""
         counts = {name: count for name, count in training.num_samples.items() if count > 0 and name in self._start}
         linear = {name: self._moved(name, training.weights[name]) for name in counts}
         return {**weighted_terms(training), **self._own.replace(linear, counts)}
 
     def state_dict(self) -> dict[str, Any]:
-        """The linear term."""
+        """Returns the linear term."""
         return self._own.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores it."""
+        """Restores the linear term."""
         self._own.load_state_dict(state)
 
     def _moved(self, name: str, trained: Tensor) -> Tensor:
-        """`g_k - alpha (w_k - w_global)`."""
+        """Returns `g_k - alpha (w_k - w_global)`."""
         return self._own.get(name, trained) - self._alpha * (trained - self._start[name].cpu())

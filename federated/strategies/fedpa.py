@@ -1,7 +1,8 @@
-"""FedPA (Al-Shedivat et al., ICLR 2021, algorithms 1 to 3): sites send steps that are weighted by their covariance.
+"""FedPA (Al-Shedivat et al., ICLR 2021, algorithms 1 to 3): client updates preconditioned by posterior covariance.
 
-A site samples its posterior along its training and sends `delta = S^-1 (w_global - mean)`; the server goes
-`w <- w - rate * mean of deltas`, by images. With one sample that is averaging of averaged iterates. Made for SGD.
+A client samples its posterior during training and sends `delta = S^-1 (w_global - mean)`; the server updates `w <- w -
+rate * mean of deltas`, weighted by images. With a single sample, this is averaging of averaged iterates. Designed for
+SGD.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -31,7 +32,7 @@ from .iterate_samples import IterateSamples, posterior_delta
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How a site samples; see `FedPA`."""
+    """Settings of a client's sampling; see `FedPA`."""
 
     num_samples: int
     burn_in: float
@@ -44,11 +45,11 @@ class FedPA(Strategy):
     """Federated posterior averaging.
 
     Args:
-        num_samples: of a round.
+        num_samples: number of samples per round.
         burn_in: share of a round's steps before the first sample.
-        burn_in_rounds: a site's first rounds, which are plain averaging.
-        shrinkage: of the covariance towards the identity; 0 takes the identity.
-        server_rate: of the server's step.
+        burn_in_rounds: number of a client's first rounds that use plain averaging.
+        shrinkage: of the covariance towards the identity; 0 uses the identity.
+        server_rate: learning rate of the server's step.
     """
 
     def __init__(
@@ -69,20 +70,20 @@ class FedPA(Strategy):
             raise ValueError(f"shrinkage expects 0 or more, got {shrinkage}; server_rate above 0, got {server_rate}.")
         self._settings = SamplingSettings(num_samples, burn_in, burn_in_rounds, shrinkage, server_rate)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that samples."""
-        return SamplingSite(self._settings)
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that samples."""
+        return SamplingClient(self._settings)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that averages: sites send where their steps lead."""
+        """Returns a server that averages; clients send the weights after their preconditioned step."""
         return AveragingServer(weights)
 
 
-class SamplingSite(SiteRule):
-    """Samples along its training. Memory: how many rounds it has trained.
+class SamplingClient(ClientRule):
+    """Samples the posterior during training. State: the number of rounds it has trained.
 
     Args:
-        settings: of the samples.
+        settings: of the sampling.
     """
 
     def __init__(self, settings: SamplingSettings) -> None:
@@ -92,19 +93,19 @@ class SamplingSite(SiteRule):
         self._num_rounds = 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The broadcast weights."""
+        """Returns the broadcast weights."""
         weights = pick(broadcast, TensorKind.MEAN)
         self._start = {name: value.cpu().clone() for name, value in weights.items() if not is_averaged(name, value)}
         self._samples.clear()
         return weights
 
     def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
-        """Adds the iterate to its sample, past the burn-in."""
+        """Adds the weights to the current sample after the burn-in."""
         if self._num_rounds >= self._settings.burn_in_rounds:
             self._samples.add(weights, step, num_steps)
 
     def send(self, training: LocalTraining) -> Message:
-        """`n (w_global - rate * delta)` and `n`; plain weights where there are no samples."""
+        """Returns `n (w_global - rate * delta)` and `n`; the plain weights if there are no samples."""
         samples = self._samples.samples()
         self._num_rounds += 1
         self._samples.clear()
@@ -116,13 +117,13 @@ class SamplingSite(SiteRule):
             if training.num_samples.get(name, 0) > 0 and all(name in sample for sample in samples)
         }
         delta = posterior_delta(start, samples, self._settings.shrinkage)
-        led = {name: value - self._settings.server_rate * delta[name] for name, value in start.items()}
-        return weighted_terms(replace(training, weights={**training.weights, **led}))
+        stepped = {name: value - self._settings.server_rate * delta[name] for name, value in start.items()}
+        return weighted_terms(replace(training, weights={**training.weights, **stepped}))
 
     def state_dict(self) -> dict[str, Any]:
-        """Rounds so far."""
+        """Returns the number of rounds."""
         return {"num_rounds": self._num_rounds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores the number of rounds."""
         self._num_rounds = int(state["num_rounds"])

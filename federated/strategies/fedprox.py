@@ -1,6 +1,6 @@
-"""FedProx (Li et al., MLSys 2020, algorithm 2): averaging, with each site held near the broadcast weights.
+"""FedProx (Li et al., MLSys 2020, algorithm 2): averaging with a proximal term at each client.
 
-A site minimizes `L_k(w) + mu / 2 |w - w_global|^2` (eq. 2), so that its gradient is `grad L_k(w) + mu (w - w_global)`.
+A client minimizes `L_k(w) + mu / 2 |w - w_global|^2` (eq. 2), so its gradient is `grad L_k(w) + mu (w - w_global)`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -26,10 +26,10 @@ from .fedavg import AveragingServer, weighted_terms
 
 
 class FedProx(Strategy):
-    """Weighted averaging of sites with a proximal term.
+    """Weighted averaging of clients with a proximal term.
 
     Args:
-        proximal: mu, of the mean loss over samples; 0 is federated averaging.
+        proximal: mu, relative to the mean loss over samples; 0 is federated averaging.
     """
 
     def __init__(self, proximal: float = 0.01) -> None:
@@ -37,17 +37,17 @@ class FedProx(Strategy):
             raise ValueError(f"proximal expects 0 or more, got {proximal}.")
         self._proximal = proximal
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that is held near the broadcast weights."""
-        return ProximalSite(self._proximal)
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client with a proximal term."""
+        return ProximalClient(self._proximal)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that averages."""
+        """Returns a server that averages."""
         return AveragingServer(weights)
 
 
-class ProximalSite(SiteRule):
-    """Adds the proximal term's gradient; no memory beyond the round.
+class ProximalClient(ClientRule):
+    """Adds the gradient of the proximal term; keeps no state between rounds.
 
     Args:
         proximal: mu.
@@ -58,23 +58,23 @@ class ProximalSite(SiteRule):
         self._reference: Weights = {}
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The broadcast weights, which the round is held near."""
+        """Returns the broadcast weights, the center of the proximal term."""
         self._reference = {name: value.clone() for name, value in pick(broadcast, TensorKind.MEAN).items()}
         return pick(broadcast, TensorKind.MEAN)
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """`gradient + mu (w - w_global)`."""
+        """Returns `gradient + mu (w - w_global)`."""
         if self._reference[name].device != weight.device:
             self._reference[name] = self._reference[name].to(weight.device)
         return gradient + self._proximal * (weight.detach() - self._reference[name])
 
     def send(self, training: LocalTraining) -> Message:
-        """`n w` and `n`."""
+        """Returns `n w` and `n`."""
         return weighted_terms(training)
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """Returns an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        """Does nothing, as there is no state."""

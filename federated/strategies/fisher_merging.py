@@ -1,7 +1,7 @@
-"""Fisher-weighted merging (Matena and Raffel, NeurIPS 2022, eq. 2): a mean by each weight's Fisher information.
+"""Fisher-weighted merging (Matena and Raffel, NeurIPS 2022, eq. 2): mean weighted by Fisher information.
 
-`theta = sum_k n_k F_k theta_k / sum_k n_k F_k`, with the diagonal F of the mean squared gradient of a sample; sites
-count by their images.
+`theta = sum_k n_k F_k theta_k / sum_k n_k F_k`, with the diagonal F of the mean squared gradient of a sample; clients
+are weighted by their numbers of images.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from mtmedformer_monai.federated.pvi.equations import PrecisionScale
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingServer
-from .memoryless_site import MemorylessSite
+from .memoryless_client import MemorylessClient
 
 
 class FisherMerging(Strategy):
-    """Merges every round's networks by their Fisher information, without memory at the sites.
+    """Merges the clients' networks by Fisher information in each round; clients keep no state.
 
     Args:
-        floor: added to F, so that weights with a flat loss at all sites have a mean: their plain one.
+        floor: added to F, so that weights with a flat loss at all clients are plainly averaged.
     """
 
     def __init__(self, floor: float = 1e-8) -> None:
@@ -30,10 +30,10 @@ class FisherMerging(Strategy):
             raise ValueError(f"floor expects a number above 0, got {floor}.")
         self._floor = floor
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that sends `n F w` and `n F`."""
-        return MemorylessSite(PrecisionScale(isotropic=self._floor, curvature=1.0))
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that sends `n F w` and `n F`."""
+        return MemorylessClient(PrecisionScale(isotropic=self._floor, curvature=1.0))
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that takes weighted means."""
+        """Returns a server that computes weighted means."""
         return AveragingServer(weights)

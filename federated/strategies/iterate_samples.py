@@ -1,10 +1,10 @@
-"""Posterior samples out of a local training, and what they make of a step.
+"""Posterior samples from local training, and the preconditioned update computed from them.
 
 Iterate-averaged stochastic gradient (Al-Shedivat et al., FedPA, ICLR 2021, section 3.2 and algorithm 3; Mandt et al.,
-JMLR 2017): averages of the iterates over stretches of SGD are taken for samples of the site's posterior.
+JMLR 2017): averages of the iterates over segments of SGD serve as samples of the client's posterior.
 """
 
-# L samples, D weights
+# L number of samples, D number of weights
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from mtmedformer_monai.federated.strategy import Weights
 
 
 class IterateSamples:
-    """Averages of the iterates over stretches of equal length, after a burn-in.
+    """Averages of the iterates over segments of equal length, after a burn-in.
 
     Args:
-        num_samples: stretches of a round; fewer where there are fewer steps.
-        burn_in: share of the round's steps before the first stretch.
+        num_samples: number of segments per round; fewer if there are fewer steps.
+        burn_in: share of the round's steps before the first segment.
     """
 
     def __init__(self, num_samples: int, burn_in: float) -> None:
@@ -39,15 +39,15 @@ class IterateSamples:
 
         Args:
             weights: {parameter: value} after the step; copied.
-            step: from 1 on.
-            num_steps: of the round.
+            step: number of the step, starting at 1.
+            num_steps: number of steps in the round.
         """
         skipped = int(self._burn_in * num_steps)
         if not skipped < step <= num_steps:
             return
-        stretch = (step - skipped - 1) * min(self._num_samples, num_steps - skipped) // (num_steps - skipped)
-        self._lengths[stretch] = self._lengths.get(stretch, 0) + 1
-        sums = self._sums.setdefault(stretch, {})
+        segment = (step - skipped - 1) * min(self._num_samples, num_steps - skipped) // (num_steps - skipped)
+        self._lengths[segment] = self._lengths.get(segment, 0) + 1
+        sums = self._sums.setdefault(segment, {})
         for name, value in weights.items():
             if name in sums:
                 sums[name] += value.detach().float().cpu()
@@ -55,24 +55,24 @@ class IterateSamples:
                 sums[name] = value.detach().to("cpu", torch.float32, copy=True)
 
     def samples(self) -> list[Weights]:
-        """The averages."""
+        """Returns the averages."""
         return [
-            {name: value / self._lengths[stretch] for name, value in sums.items()}
-            for stretch, sums in sorted(self._sums.items())
+            {name: value / self._lengths[segment] for name, value in sums.items()}
+            for segment, sums in sorted(self._sums.items())
         ]
 
 
 def posterior_delta(start: Mapping[str, Tensor], samples: Sequence[Mapping[str, Tensor]], shrinkage: float) -> Weights:
-    """`S^-1 (start - mean)` of the samples' mean and shrinkage covariance, in O(L^2 D), without a matrix.
+    """Returns `S^-1 (start - mean)` for the samples' mean and shrinkage covariance, in O(L^2 D), without a matrix.
 
     `S = r I + (1 - r) C`, with the sample covariance C and `r = 1 / (1 + (L - 1) shrinkage)` (FedPA, eq. 6). The
-    dynamic programme (theorem 3) adds sample by sample: `S / r` grows by `shrinkage (l - 1) / l u u'`, u the sample's
-    distance from the mean so far, and its inverse follows by Sherman and Morrison.
+    dynamic program (theorem 3) adds one sample at a time: `S / r` grows by `shrinkage (l - 1) / l u u'`, where u is the
+    sample's difference from the mean so far, and its inverse follows from the Sherman-Morrison formula.
 
     Args:
-        start: {parameter: value that the site started from}; all parameters are one vector.
-        samples: of the site's posterior, one or more.
-        shrinkage: 0 takes the mean alone; higher trusts the covariance more.
+        start: {parameter: value from which the client started}; all parameters form one vector.
+        samples: one or more samples of the client's posterior.
+        shrinkage: 0 uses only the mean; a higher value gives the covariance more weight.
 
     Example:
         >>> one, three = {"w": torch.tensor([1.0])}, {"w": torch.tensor([3.0])}

@@ -1,7 +1,7 @@
-"""Personal parts: parameters that stay at their site, whatever the strategy does with the rest.
+"""Personal layers: parameters that stay at their client, for any strategy.
 
 Local heads and representations as in FedPer (Arivazhagan et al., arXiv 1912.00818) and FedRep (Collins et al., ICML
-2021); local norms are FedBN (`fedbn.py`); all of it is a site on its own.
+2021); local norm layers are FedBN (`fedbn.py`); keeping all parameters local is training without exchange.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, ServerRule, SiteRule, Strategy, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
 class KeepLocal(Strategy):
-    """A strategy whose sites keep some parameters and buffers for themselves.
+    """Wraps a strategy; clients keep some parameters and buffers local.
 
     Args:
-        strategy: of the rest.
-        patterns: of names, as of a shell: "decoders.lung.*", "*norm*"; plain names match themselves.
+        strategy: for all other parameters.
+        patterns: shell-style patterns of names, such as "decoders.lung.*" or "*norm*"; plain names match themselves.
     """
 
     def __init__(self, strategy: Strategy, patterns: Sequence[str]) -> None:
@@ -32,44 +32,44 @@ class KeepLocal(Strategy):
         self._strategy, self._patterns = strategy, tuple(patterns)
         self.sends_changes = strategy.sends_changes
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that keeps its own."""
-        return KeepingSite(self._strategy.site(groups), self._patterns)
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that keeps its local parameters."""
+        return KeepingClient(self._strategy.client(groups), self._patterns)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """The strategy's own server, which hears nothing of what sites keep."""
+        """Returns the wrapped strategy's server, which receives nothing about local parameters."""
         return self._strategy.server(weights)
 
 
-class KeepingSite(SiteRule):
-    """Starts each round from its own values of what it keeps, and doesn't send them.
+class KeepingClient(ClientRule):
+    """Starts each round from its own values of local parameters, and does not send them.
 
     Args:
-        rule: of the rest.
-        patterns: of names that stay.
+        rule: client of the wrapped strategy.
+        patterns: of the local names.
     """
 
-    def __init__(self, rule: SiteRule, patterns: tuple[str, ...]) -> None:
+    def __init__(self, rule: ClientRule, patterns: tuple[str, ...]) -> None:
         self._rule, self._patterns = rule, patterns
         self._kept: Weights = {}
         self._keeps: dict[str, bool] = {}
         self.needs_squared_gradient = rule.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """What the strategy would start from, with what the site keeps; in its first round, as broadcast."""
+        """Returns the strategy's weights with the local parameters; in the first round, those are as broadcast."""
         received = self._rule.receive(broadcast)
         return {name: self._kept.get(name, value) for name, value in received.items()}
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """The strategy's correction of what is shared; none of what is kept."""
+        """Delegates shared parameters to the strategy; gradients of local parameters are unchanged."""
         return gradient if self._is_kept(name) else self._rule.correct(name, weight, gradient, num_samples)
 
     def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
-        """Shows the strategy what is shared."""
+        """Passes shared parameters to the strategy."""
         self._rule.after_step(self._shared(weights), step, num_steps)
 
     def send(self, training: LocalTraining) -> Message:
-        """What the strategy tells of the rest. Values that are not finite are not kept."""
+        """Returns the strategy's message for shared parameters. Local values that are not finite are not stored."""
         kept = {name: value for name, value in training.weights.items() if self._is_kept(name)}
         if all(bool(torch.isfinite(value).all()) for value in kept.values()):
             self._kept = {name: value.clone() for name, value in kept.items()}
@@ -82,19 +82,19 @@ class KeepingSite(SiteRule):
         return self._rule.send(shared)
 
     def own_factor(self) -> Message:
-        """The strategy's."""
+        """Delegates to the wrapped strategy."""
         return self._rule.own_factor()
 
     def withdraw(self) -> Message:
-        """The strategy's."""
+        """Delegates to the wrapped strategy."""
         return self._rule.withdraw()
 
     def state_dict(self) -> dict[str, Any]:
-        """What is kept, and the strategy's memory."""
+        """Returns the local parameters and the strategy's state."""
         return {"kept": dict(self._kept), "rule": self._rule.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores both."""
+        """Restores the local parameters and the strategy's state."""
         self._kept = dict(state["kept"])
         self._rule.load_state_dict(state["rule"])
 

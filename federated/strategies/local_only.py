@@ -1,4 +1,4 @@
-"""Each site on its own: nothing is exchanged but the initial weights. What a federation has to be better than."""
+"""Local training without exchange, except for the initial weights: the baseline of every federation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ServerRule, SiteRule, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import FedAvg
@@ -14,15 +14,15 @@ from .keep_local import KeepLocal
 
 
 class LocalOnly(Strategy):
-    """Sites go on from their own weights; the server's stay as they are."""
+    """Clients continue from their own weights; the server's weights never change."""
 
     def __init__(self) -> None:
         self._strategy = KeepLocal(FedAvg(), ["*"])
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that keeps everything."""
-        return self._strategy.site(groups)
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that keeps all parameters local."""
+        return self._strategy.client(groups)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that hears nothing."""
+        """Returns a server that receives no terms."""
         return self._strategy.server(weights)

@@ -1,8 +1,8 @@
-"""Averaging of matched networks: each site brings its units into the broadcast network's order, then FedAvg.
+"""Averaging of matched networks: each client aligns its units with the broadcast network before FedAvg.
 
-The matching of federated matched averaging (Wang et al., FedMA, ICLR 2020), by weights and against one reference
-(Ainsworth et al., Git Re-Basin, ICLR 2023) instead of a Bayesian nonparametric model of all sites' units: sums stay
-sums, and the number of units stays.
+This is the matching of federated matched averaging (Wang et al., FedMA, ICLR 2020), but by weights and against one
+reference (Ainsworth et al., Git Re-Basin, ICLR 2023) instead of a Bayesian nonparametric model of all clients' units:
+messages remain terms of sums, and the number of units is fixed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor
 from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align
 from mtmedformer_monai.federated.alignment.permutation import permute
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -31,17 +31,17 @@ from .fedavg import AveragingServer, weighted_terms
 
 
 class MatchedAveraging(Strategy):
-    """Weighted averaging of networks whose units were matched to the broadcast ones.
+    """Weighted averaging of networks whose units are matched to the broadcast network's.
 
     Args:
-        damping: in favor of the units' order as it is: `AlignmentSettings.damping`.
+        damping: preference for the present order of the units: `AlignmentSettings.damping`.
     """
 
     def __init__(self, damping: float = 0.02) -> None:
         self._settings = AlignmentSettings(damping=damping)
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site that matches what it has trained.
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that matches its trained network.
 
         Raises:
             ValueError: the network declares no groups.
@@ -50,18 +50,18 @@ class MatchedAveraging(Strategy):
             raise ValueError(
                 "matching expects a network that declares its permutation groups; see docs/permutations.md."
             )
-        return MatchingSite(groups, self._settings)
+        return MatchingClient(groups, self._settings)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that averages."""
+        """Returns a server that averages."""
         return AveragingServer(weights)
 
 
-class MatchingSite(SiteRule):
-    """Trains plainly, and sends its units in the broadcast network's order; no memory beyond the round.
+class MatchingClient(ClientRule):
+    """Trains without corrections, and sends its units in the broadcast network's order; keeps no state between rounds.
 
     Args:
-        groups: of the network.
+        groups: permutation groups of the network.
         settings: of the matching.
     """
 
@@ -70,20 +70,20 @@ class MatchingSite(SiteRule):
         self._reference: Weights = {}
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The broadcast weights, which the trained ones will be matched to."""
+        """Returns the broadcast weights, the reference of the matching."""
         self._reference = {name: value.clone() for name, value in pick(broadcast, TensorKind.MEAN).items()}
         return pick(broadcast, TensorKind.MEAN)
 
     def send(self, training: LocalTraining) -> Message:
-        """`n w` and `n`, units in the reference's order."""
+        """Returns `n w` and `n`, with units in the reference's order."""
         known = {name: value for name, value in training.weights.items() if name in self._groups.axes}
         permutation = align(self._reference, known, self._groups, settings=self._settings)
         matched = permute(known, self._groups, permutation)
         return weighted_terms(replace(training, weights={**training.weights, **matched}))
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """Returns an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        """Does nothing, as there is no state."""

@@ -1,4 +1,4 @@
-"""Names of a network's norms."""
+"""Names of a network's norm layers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 from torch import nn
 
 NORM_PATTERNS: Final = ("*norm*", "bn[0-9]*", "*.bn[0-9]*", "*downsample.1.*", "*.N.*")
-"""Patterns that the norms of our networks, of MONAI's (`N` is that of its blocks) and of torchvision's are named by."""
+"""Name patterns of norm layers in our networks, in MONAI's (`N` is that of its blocks) and in torchvision's."""
 
 
 def norm_parameters(network: nn.Module) -> list[str]:
-    """Parameters and buffers of all norms: of every module whose class is named for one.
+    """Returns parameters and buffers of all norm layers, which are modules with "Norm" in their class name.
 
     Example:
         >>> norm_parameters(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))

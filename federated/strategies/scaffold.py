@@ -1,10 +1,11 @@
-"""SCAFFOLD (Karimireddy et al., ICML 2020, algorithm 1, option II): averaging, with the sites' drift taken out.
+"""SCAFFOLD (Karimireddy et al., ICML 2020, algorithm 1, option II): averaging with correction of client drift.
 
-Sites step along `gradient - c_k + c`; after K steps of rate lr from x to y, `c_k+ = c_k - c + (x - y) / (K lr)`. The
-server's c is the mean of all c_k. Here means count sites by their images, and sites that never spoke have no c_k yet;
-with equal images and all sites present from the first round it is the paper's algorithm with a server rate of 1.
+Clients step along `gradient - c_k + c`; after K steps of rate lr from x to y, `c_k+ = c_k - c + (x - y) / (K lr)`. The
+server's c is the mean of all c_k. Here means are weighted by images, and clients that never took part have no c_k yet;
+with equal numbers of images and all clients present from the first round, it is the paper's algorithm with a server
+rate of 1.
 
-Option II takes (x - y) / (K lr) for the mean gradient: true of plain SGD, and not of Adam or momentum.
+Option II uses (x - y) / (K lr) as the mean gradient, which is correct for plain SGD, but not for Adam or momentum.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import (
+    ClientRule,
     LocalTraining,
     Message,
     ServerRule,
-    SiteRule,
     Strategy,
     TensorKind,
     Weights,
@@ -34,17 +35,20 @@ from .fedavg import weighted_terms
 class Scaffold(Strategy):
     """Averaging with control variates; for SGD without momentum."""
 
-    def site(self, groups: PermutationGroups | None = None) -> SiteRule:
-        """A site whose control is 0."""
-        return ScaffoldSite()
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client whose control variate is 0."""
+        return ScaffoldClient()
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """A server that averages weights and controls."""
-        return ControlServer(weights, finish=lambda mean, control: mean, tells_controls=True)
+        """Returns a server that averages weights and control variates."""
+        return ControlServer(weights, finish=lambda mean, control: mean, sends_controls=True)
 
 
-class ScaffoldSite(SiteRule):
-    """Corrects each gradient by the difference of the mean control and its own. Memory: its own, `n c_k`."""
+class ScaffoldClient(ClientRule):
+    """Corrects each gradient by the difference of the mean control variate and its own.
+
+    State: its own control variate, as `n c_k`.
+    """
 
     def __init__(self) -> None:
         self._own = OwnControls()
@@ -52,7 +56,7 @@ class ScaffoldSite(SiteRule):
         self._corrections: Weights = {}
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The broadcast weights."""
+        """Returns the broadcast weights."""
         self._start, mean = {}, pick(broadcast, TensorKind.CONTROL)
         for name, value in pick(broadcast, TensorKind.MEAN).items():
             if not is_averaged(name, value):
@@ -62,13 +66,16 @@ class ScaffoldSite(SiteRule):
         return pick(broadcast, TensorKind.MEAN)
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """`gradient - c_k + c`."""
+        """Returns `gradient - c_k + c`."""
         if self._corrections[name].device != weight.device:
             self._corrections[name] = self._corrections[name].to(weight.device)
         return gradient + self._corrections[name]
 
     def send(self, training: LocalTraining) -> Message:
-        """`n w` and `n`, and the changes of `n c_k` and `n`; without a step or a rate, the controls stay."""
+        """Returns `n w` and `n`, and the changes of `n c_k` and `n`.
+
+        Without a step or with a learning rate of 0, the control variates do not change.
+        """
         length = training.num_steps * training.learning_rate
         counts = {name: count for name, count in training.num_samples.items() if count > 0 and name in self._start}
         if length <= 0:
@@ -77,13 +84,13 @@ class ScaffoldSite(SiteRule):
         return {**weighted_terms(training), **self._own.replace(controls, counts)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Its control."""
+        """Returns its control variate."""
         return self._own.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores it."""
+        """Restores its control variate."""
         self._own.load_state_dict(state)
 
     def _drift(self, name: str, trained: Tensor, length: float) -> Tensor:
-        """`c_k - c + (x - y) / (K lr)`."""
+        """Returns `c_k - c + (x - y) / (K lr)`."""
         return (self._start[name] - trained) / length - self._corrections[name].cpu()

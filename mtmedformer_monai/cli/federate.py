@@ -47,7 +47,9 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
     tool.add_argument("--sites", type=int, default=3, help="number of sites (default %(default)s)")
     tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
     tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
-    tool.add_argument("--strategy", choices=STRATEGY_NAMES, metavar="NAME", default="pvi", help=_listed(STRATEGY_NAMES))
+    tool.add_argument(
+        "--strategy", choices=STRATEGY_NAMES, metavar="NAME", default="bayesian", help=_listed(STRATEGY_NAMES)
+    )
     tool.add_argument(
         "--setting",
         action="append",

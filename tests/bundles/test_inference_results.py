@@ -111,7 +111,7 @@ def test_shipped_weights_carry_the_configs_tasks(bundle, tmp_path, caplog):
     with pytest.raises(RuntimeError) as error:
         infer(bundle, tmp_path / "out", str(tmp_path / "a.png"), image_size=[64, 64])
     assert "image_size is [" in error_line(error.value)
-    assert "[64, 64] of the config" in error_line(error.value)
+    assert "[64, 64] in the config" in error_line(error.value)
     state = torch.load(bundle / "models/model.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in state.values())
 

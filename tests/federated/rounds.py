@@ -1,4 +1,4 @@
-"""Rounds of a federation of few sites in one process, and their networks' weights."""
+"""Rounds of a federation with a few clients in one process, and comparison of weights."""
 
 from __future__ import annotations
 

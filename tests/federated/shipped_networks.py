@@ -1,4 +1,4 @@
-"""Every network that we ship, small where its size may be chosen, with weights that no unit shares with another."""
+"""Every network of the package, small if its size is configurable, with distinct weights for each unit."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 class FourMaps(nn.Module):
-    """Stands for a model of timm's, which tests don't install."""
+    """Replaces a timm model, as timm is not installed for tests."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,5 +79,5 @@ def make(name: str) -> nn.Module:
         network = NETWORKS[name]().eval()
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))  # biases and norms start alike
+            parameter.add_(0.05 * torch.randn_like(parameter))  # biases and norms have equal initial values
     return network

@@ -11,14 +11,14 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import ROUND, to_exchange
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
-from tests.federated.little_bundle import write_bundle
+from tests.federated.tiny_bundle import write_bundle
 
 START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
 
 
 def terms(value, count, number=0):
-    shift, precision = torch.tensor([value, value]) * count, torch.full((2,), float(count))
-    return to_exchange({"precision_mean/w": shift, "precision/w": precision}, {ROUND: number})
+    precision_mean, precision = torch.tensor([value, value]) * count, torch.full((2,), float(count))
+    return to_exchange({"precision_mean/w": precision_mean, "precision/w": precision}, {ROUND: number})
 
 
 def plain(value, weight_type=WeightType.WEIGHTS, **statistics):
@@ -58,7 +58,7 @@ def test_anything_but_numbers_is_refused_whole(server, value):
     for weights in ({"precision_mean/w": torch.ones(2), "precision/w": value}, {"w": value}):
         with pytest.raises(TypeError, match="expects a dense tensor, a numeric array or a plain number"):
             server.add(ExchangeObject(weights=weights, weight_type=WeightType.WEIGHTS), "a")
-    with pytest.raises(TypeError, match="'data_count' expects a whole number, got str"):
+    with pytest.raises(TypeError, match="'data_count' expects an integer, got str"):
         server.add(plain(3.0, **{FlStatistics.DATA_COUNT: "5"}), "a")
     with pytest.raises(ValueError, match="expects a data_count of 1 image or more, got 0"):
         server.add(plain(3.0, **{FlStatistics.DATA_COUNT: 0}), "a")
@@ -69,7 +69,7 @@ def test_anything_but_numbers_is_refused_whole(server, value):
 
 def test_terms_of_another_round_are_refused(server):
     server.close_round()
-    with pytest.raises(ValueError, match="sends for round 0, but round 1 is open"):
+    with pytest.raises(ValueError, match="sent a message for round 0, but the current round is 1"):
         server.add(terms(3.0, 1), "a")
 
 
@@ -81,7 +81,7 @@ def test_what_is_refused_leaves_nothing_behind(server):
     assert server.weights()["w"].tolist() == [3.0, 3.0]
 
 
-def test_the_broadcast_tells_its_round(server):
+def test_the_broadcast_contains_its_round(server):
     assert server.broadcast().statistics == {ROUND: 0}
     server.close_round()
     assert server.broadcast().statistics == {ROUND: 1}
@@ -95,7 +95,7 @@ def test_the_broadcast_tells_its_round(server):
         (plain(7.0, data_count=2), (3.0 * 2 + 7.0 * 2) / 4),
         (plain(6.0, WeightType.WEIGHT_DIFF), (3.0 * 2 + 7.0) / 3),
     ],
-    ids=["one image", "tells its images", "sends a difference"],
+    ids=["one image", "gives its images", "sends a difference"],
 )
 def test_a_plain_client_counts_by_its_images(server, sent, expected):
     server.add(terms(3.0, 2), "a")
@@ -105,7 +105,7 @@ def test_a_plain_client_counts_by_its_images(server, sent, expected):
 
 
 class Factors(FedAvg):
-    """A server that never forgets: the next mean is that of all that ever came."""
+    """A server whose sums persist: the next mean covers all messages so far."""
 
     sends_changes = True
 
@@ -147,7 +147,7 @@ def test_a_stock_client_takes_part(tmp_path):
         torch.testing.assert_close(value, mean if value.is_floating_point() else mean.round().to(value.dtype))
 
 
-def test_a_server_goes_on_in_the_middle_of_a_round(server, tmp_path):
+def test_a_server_resumes_in_the_middle_of_a_round(server, tmp_path):
     server.close_round()
     server.add(terms(3.0, 1, number=1), "a")
     losses = to_exchange({"loss_sum/lung": torch.tensor(6.0), "loss_count/lung": torch.tensor(3.0)}, {})

@@ -31,10 +31,10 @@ def test_a_site_may_say_nothing_but_not_leave_it_open():
 
 
 class Trap:
-    """Acts when it is taken for a number, an array or a tensor."""
+    """Raises an error when it is converted to a number, an array or a tensor."""
 
     def __array__(self, *args, **kwargs):
-        raise AssertionError("it was asked for an array")
+        raise AssertionError("converted to an array")
 
     __float__ = __int__ = __index__ = __len__ = __array__
 
@@ -66,11 +66,11 @@ def test_numbers_of_every_kind_are_taken(value):
 
 
 def test_names_and_statistics_are_checked():
-    with pytest.raises(TypeError, match="expect names, got a key of type int"):
+    with pytest.raises(TypeError, match="expect strings as keys, got int"):
         to_message(ExchangeObject(weights={3: torch.ones(1)}))
     with pytest.raises(TypeError, match="expect a dict of tensors by name, got list"):
         to_message(ExchangeObject(weights=[torch.ones(1)]))
     for value in ("0", 0.5, True, Trap()):
-        with pytest.raises(TypeError, match="'round' expects a whole number"):
+        with pytest.raises(TypeError, match="'round' expects an integer"):
             round_of(ExchangeObject(statistics={ROUND: value}))
     assert round_of(ExchangeObject(statistics={ROUND: np.int64(4)})) == 4

@@ -29,7 +29,7 @@ def test_product_is_the_product_of_densities():
     left, right = random_gaussian(0), random_gaussian(1)
     x = torch.randn(50, 5, dtype=torch.float64)
     difference = log_density(x, left) + log_density(x, right) - log_density(x, product(left, right))
-    torch.testing.assert_close(difference, difference[:1].expand(50))  # a constant: the normalisation
+    torch.testing.assert_close(difference, difference[:1].expand(50))  # constant: the normalization
 
 
 def test_quotient_undoes_product():
@@ -71,7 +71,7 @@ def test_linear_regression_over_sites_equals_the_pooled_posterior():
 
 @pytest.mark.parametrize("value", [0.0, -1.0], ids=["zero", "negative"])
 def test_a_mean_without_precision_is_an_error_with_the_remedy(value):
-    with pytest.raises(ValueError, match="count the prior in"):
+    with pytest.raises(ValueError, match="include the prior"):
         mean_of(Gaussian(torch.ones(2), torch.tensor([1.0, value])))
     with pytest.raises(ValueError, match="positive definite"):
         mean_of(Gaussian(torch.ones(2), torch.tensor([[1.0, 0.0], [0.0, value]])))

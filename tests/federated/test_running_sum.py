@@ -12,8 +12,8 @@ def running_sum() -> RunningSum:
     return RunningSum(SHAPES, kinds=("precision_mean", "precision"))
 
 
-def terms(shift: float, precision: float) -> dict[str, torch.Tensor]:
-    return {"precision_mean/w": torch.full((2,), shift), "precision/w": torch.full((2,), precision)}
+def terms(precision_mean: float, precision: float) -> dict[str, torch.Tensor]:
+    return {"precision_mean/w": torch.full((2,), precision_mean), "precision/w": torch.full((2,), precision)}
 
 
 def test_a_weighted_mean_by_hand():
@@ -23,7 +23,7 @@ def test_a_weighted_mean_by_hand():
     assert total.weighted_means({"w": torch.zeros(2)})["w"].tolist() == [2.0, 2.0]  # (10 + 6) / 8
 
 
-def test_what_nobody_speaks_of_stays_bit_for_bit():
+def test_what_nobody_sends_stays_bit_for_bit():
     total, before = running_sum(), torch.tensor([0.1, torch.pi])
     assert total.weighted_means({"w": before})["w"] is before
     total.add({"precision_mean/w": torch.tensor([3.0, 0.0]), "precision/w": torch.tensor([2.0, 0.0])})
@@ -81,7 +81,7 @@ def test_clearing_starts_anew():
 
 
 @pytest.mark.parametrize(
-    ("message", "error", "told"),
+    ("message", "error", "match"),
     [
         ({"precision_mean/v": torch.ones(2)}, KeyError, "no tensor 'precision_mean/v'"),
         ({"mean/w": torch.ones(2)}, KeyError, "no tensor 'mean/w'"),
@@ -90,8 +90,8 @@ def test_clearing_starts_anew():
     ],
     ids=["name", "kind", "shape", "not finite"],
 )
-def test_what_does_not_fit_is_refused_whole(message, error, told):
+def test_what_does_not_fit_is_refused_whole(message, error, match):
     total = running_sum()
-    with pytest.raises(error, match=told):
+    with pytest.raises(error, match=match):
         total.add({"precision/w": torch.ones(2), **message})
     assert total.total == {}

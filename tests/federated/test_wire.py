@@ -10,18 +10,16 @@ SIZE = 20_000
 
 
 def sent_by(strategy) -> dict[str, torch.Tensor]:
-    """The first message of a site with 20 000 weights."""
+    """Returns the first message of a client with 20 000 weights."""
     generator = torch.Generator().manual_seed(0)
     start = {"w": torch.randn(100, 200, generator=generator)}
-    rule = strategy.site()
+    rule = strategy.client()
     rule.receive(strategy.server(start).broadcast())
     trained = {"w": start["w"] + 0.1 * torch.randn(100, 200, generator=generator)}
     return rule.send(LocalTraining(trained, {"w": 50}, {"w": torch.randn(100, 200, generator=generator) ** 2}))
 
 
-@pytest.mark.parametrize(
-    ("half_mean", "expected"), [(False, 1.25), (True, 0.75)], ids=["float32 shift", "float16 shift"]
-)
+@pytest.mark.parametrize(("half_mean", "expected"), [(False, 1.25), (True, 0.75)], ids=["float32 mean", "float16 mean"])
 def test_bytes_beside_federated_averaging(half_mean, expected):
     upload_of_fedavg = 4 * SIZE  # its float32 weights
     packet = Wire(half_mean).encode(sent_by(PVI(coded_precision=True)))
@@ -35,7 +33,7 @@ def test_federated_averaging_takes_its_float32_weights_and_loses_nothing():
     assert all(torch.equal(value, message[name]) for name, value in decode(packet).items())
 
 
-@pytest.mark.parametrize("half_mean", [False, True], ids=["float32 shift", "float16 shift"])
+@pytest.mark.parametrize("half_mean", [False, True], ids=["float32 mean", "float16 mean"])
 def test_a_rounded_change_arrives_as_it_was_made(half_mean):
     message = sent_by(PVI(coded_precision=True))
     arrived = decode(Wire(half_mean).encode(message))
@@ -73,7 +71,7 @@ def test_signs_zeros_and_small_tensors():
         torch.testing.assert_close(arrived[name], value, rtol=1e-6, atol=0)
 
 
-def test_it_goes_on_after_restoring():
+def test_it_resumes_after_restoring():
     wire, other = Wire(half_mean=True), Wire(half_mean=True)
     message = sent_by(PVI(coded_precision=True))
     wire.encode(message)

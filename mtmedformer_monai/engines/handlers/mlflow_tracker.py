@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import secrets
 import time
@@ -16,12 +15,11 @@ from monai.utils import CommonKeys
 
 from mtmedformer_monai.io.config_text import warn_if_mangled
 from mtmedformer_monai.io.file_sha256 import file_sha256
-from mtmedformer_monai.io.sqlite_uri import sqlite_file, sqlite_uri
+from mtmedformer_monai.io.sqlite_uri import sqlite_file
 
+from .mlflow_store import ensure_experiment, log_metrics, parameter_texts, reopen_run, store_uri
 from .order import after_all
 from .run_tags import KIND, PARENT, WEIGHTS_HASH, run_tags
-
-_MAX_PARAMETER_LENGTH = 6000  # MLflow's limit, in characters
 
 
 class MLflowTracker:
@@ -69,12 +67,12 @@ class MLflowTracker:
     ) -> None:
         warn_if_mangled(folder)
         self._folder = Path(folder).resolve()
-        self._tracking_uri = tracking_uri or sqlite_uri(self._folder / "mlflow.db")
+        self._tracking_uri = store_uri(self._folder, tracking_uri)
         self._experiment_name = experiment_name
         self._run_name = run_name or f"{time.strftime('%Y%m%d_%H%M%S')}_{secrets.token_hex(3)}"
         self._evaluator = evaluator
         self._artifacts = [str(path) for path in artifacts]
-        self._parameters = {name: str(value)[:_MAX_PARAMETER_LENGTH] for name, value in (parameters or {}).items()}
+        self._parameters = parameter_texts(parameters or {})
         self._tags = run_tags(bundle_root) | dict(tags or {})
         self._weights = Path(weights) if weights else None
         self._interval = iteration_interval
@@ -82,32 +80,31 @@ class MLflowTracker:
         self._handler: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Registers the handler on a trainer, or on an evaluator that runs on its own (metrics become `test/...`)."""
+        """Registers on a trainer, or on an evaluator that runs by itself (its figures are logged as `test/...`)."""
         if idist.get_rank() != 0:
             return
-        engine.add_event_handler(Events.EPOCH_STARTED, self._start)  # after resuming has restored the run's name
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)  # after a resume has told the run's name
         if self._interval > 0:
             engine.add_event_handler(Events.ITERATION_COMPLETED(every=self._interval), self._log_iteration)
         after_all(engine, Events.EPOCH_COMPLETED, self._log_epoch)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the name and identifier of the run."""
+        """The run's name and identifier."""
         return {"run_name": self._run_name, "run_id": self._run_id}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the name and identifier of the run to continue."""
+        """Continues that run."""
         self._run_name, self._run_id = state["run_name"], state["run_id"]
 
     def _start(self, engine: Engine) -> None:
         if self._handler is not None:
             return
         self._handler = self._make_handler()
-        run = self._known_run()
+        run = reopen_run(self._handler.client, self._run_id)  # of a resumed training, or of an earlier round
         if run is None:
-            self._handler.experiment_param = self._parameters  # parameters of an existing run cannot be changed
+            self._handler.experiment_param = self._parameters  # a run's parameters can't change
         else:
-            self._handler.client.update_run(run.info.run_id, status="RUNNING")
             self._handler.cur_run = run
         self._handler.start(engine)
         self._run_id = self._handler.cur_run.info.run_id
@@ -115,10 +112,10 @@ class MLflowTracker:
         if not hasattr(engine, "optimizer"):
             self._link_to_training()
         if not engine.has_event_handler(self._finish, Events.COMPLETED):
-            engine.add_event_handler(Events.COMPLETED, self._finish)  # after the handlers that draw pictures
+            engine.add_event_handler(Events.COMPLETED, self._finish)  # behind what draws the pictures
 
     def _make_handler(self) -> Any:
-        from monai.handlers import MLFlowHandler  # importing MLflow takes seconds
+        from monai.handlers import MLFlowHandler  # MLflow takes seconds to import
 
         self._folder.mkdir(parents=True, exist_ok=True)
         handler = MLFlowHandler(
@@ -131,23 +128,12 @@ class MLflowTracker:
         _make_local_experiment(handler.client, self._experiment_name)
         return handler
 
-    def _known_run(self) -> Any:
-        """Returns the earlier run to continue (resumed training, next federated round), if the store contains it."""
-        from mlflow.exceptions import MlflowException
-
-        if self._run_id is None:
-            return None
-        try:
-            return self._handler.client.get_run(self._run_id)
-        except MlflowException:
-            return None
-
     def _set_tags(self, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
             self._handler.client.set_tag(self._run_id, name, value)
 
     def _link_to_training(self) -> None:
-        """Makes an evaluation a child of the latest training that wrote these weights, if the store contains it."""
+        """Makes an evaluation the child of the latest training that wrote these weights, if the store has it."""
         if self._weights is None or not self._weights.is_file():
             return
         digest = file_sha256(self._weights)
@@ -165,14 +151,11 @@ class MLflowTracker:
         self._handler.iteration_completed(engine)
 
     def _log_epoch(self, engine: Engine) -> None:
-        from mlflow.entities import Metric
-
-        epoch, now = engine.state.epoch, int(time.time() * 1000)
-        values = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
+        epoch = engine.state.epoch
+        figures = _prefixed("train" if hasattr(engine, "optimizer") else "test", engine)
         if self._evaluator is not None and self._evaluator.state.epoch == epoch:
-            values |= _prefixed("validation", self._evaluator)
-        metrics = [Metric(name, value, now, epoch) for name, value in values.items()]
-        self._handler.client.log_batch(self._handler.cur_run.info.run_id, metrics=metrics)
+            figures |= _prefixed("validation", self._evaluator)
+        log_metrics(self._handler.client, self._handler.cur_run.info.run_id, figures, epoch)
 
     def _finish(self) -> None:
         if self._handler is None:
@@ -186,21 +169,17 @@ class MLflowTracker:
     def _fail(self, engine: Engine, error: Exception) -> None:
         if self._handler is not None and self._handler.cur_run is not None:
             self._handler.client.set_terminated(self._handler.cur_run.info.run_id, "FAILED")
-        raise error  # returning would suppress the exception
+        raise error  # a handler that returns would swallow it
 
 
 def _make_local_experiment(client: Any, name: str) -> None:
-    """Creates an experiment in a local store, with its artifacts in `mlruns` next to the database.
+    """Makes an experiment of a local store, its artifacts in `mlruns` beside the database.
 
-    MONAI would use the percent-encoded URI as the folder name.
+    MONAI would take the text of the URI for the folder, percent signs and all.
     """
-    from mlflow.exceptions import MlflowException
-
     database = sqlite_file(client.tracking_uri)
-    if database is None or client.get_experiment_by_name(name) is not None:
-        return
-    with contextlib.suppress(MlflowException):  # another process has created it
-        client.create_experiment(name, artifact_location=(database.resolve().parent / "mlruns").as_uri())
+    if database is not None:
+        ensure_experiment(client, name, database.resolve().parent / "mlruns")
 
 
 def _prefixed(prefix: str, engine: Engine) -> dict[str, float]:
@@ -209,5 +188,5 @@ def _prefixed(prefix: str, engine: Engine) -> dict[str, float]:
 
 
 def _loss_of(output: Any) -> Any:
-    """Returns the loss of the batch, decollated or not; None for an evaluator."""
+    """The batch's loss, decollated or not; None in an evaluator."""
     return (output[0] if isinstance(output, list) else output).get(CommonKeys.LOSS)

@@ -21,7 +21,7 @@ CASES += [("pyramids_apart", 0), ("study", 0), ("resnet10", 0), ("resnet18", 0)]
 
 
 def perturbed(state, share):
-    """With noise of a share of each tensor's standard deviation."""
+    """Adds noise of a share of each tensor's standard deviation."""
     generator = torch.Generator().manual_seed(7)
     return {
         name: value + share * value.std(correction=0) * torch.randn(value.shape, generator=generator)
@@ -38,7 +38,7 @@ def squared_distance(one, other):
 @pytest.mark.parametrize(("name", "seed"), CASES, ids=str)
 def test_a_scrambled_copy_is_recovered_exactly(name, seed):
     torch.manual_seed(seed)
-    network = NETWORKS[name]()  # as it starts: norms of ones, biases of zeros
+    network = NETWORKS[name]()  # initial weights: norms of ones, biases of zeros
     state, groups = network.state_dict(), permutation_groups(network)
     scrambled = permute(state, groups, random_permutation(groups))
     found = permute(scrambled, groups, align(state, scrambled, groups))

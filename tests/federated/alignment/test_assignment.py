@@ -7,7 +7,7 @@ from mtmedformer_monai.federated.alignment.assignment import assign
 
 
 def all_orders(lengths):
-    """Every order of a tree of blocks, by brute force: lengths are the branches at each level, outermost first."""
+    """Enumerates all orders of a tree of blocks; lengths are the numbers of children per level, outermost first."""
     if not lengths:
         yield [0]
         return
@@ -18,7 +18,7 @@ def all_orders(lengths):
             yield [block * size + unit for block, order in zip(blocks, chosen, strict=True) for unit in order]
 
 
-def worth(values, order):
+def value(values, order):
     return values[np.arange(len(order)), order].sum()
 
 
@@ -33,16 +33,16 @@ def test_finds_the_best_of_all_orders_that_keep_blocks(lengths, seed):
 
     def total(units):
         blocks = [sizes[-1] // size for size in sizes]  # units in a block of each level
-        return sum(worth(values[label], units[::block] // block) for label, block in zip(labels, blocks, strict=True))
+        return sum(value(values[label], units[::block] // block) for label, block in zip(labels, blocks, strict=True))
 
     best = max(total(np.array(order)) for order in all_orders(lengths))
     assert total(orders[labels[-1]]) == pytest.approx(best)
-    assert sum(worth(values[label], orders[label]) for label in labels) == pytest.approx(best)
+    assert sum(value(values[label], orders[label]) for label in labels) == pytest.approx(best)
 
 
 def test_two_groups_within_the_same_blocks_move_with_them():
     keys, values = np.zeros((4, 4)), np.zeros((6, 6))
-    keys[0, 3] = keys[2, 0] = 1.0  # head 0 wants head 1's keys, turned round, and head 1 those of head 0
+    keys[0, 3] = keys[2, 0] = 1.0  # head 0 matches head 1's keys in reverse order, and head 1 those of head 0
     values[0:3, 3:6] = values[3:6, 0:3] = np.eye(3)[::-1]
     orders = assign(
         {"heads": np.zeros((2, 2)), "keys": keys, "values": values}, {"heads": "", "keys": "heads", "values": "heads"}

@@ -34,7 +34,7 @@ def test_trees_and_what_tensors_they_share():
     assert slots.neighbors == {"in": {"heads"}, "heads": {"in", "out"}, "out": {"heads"}}
 
 
-def test_a_place_tells_of_a_group_once_the_other_axes_are_settled():
+def test_a_slot_is_usable_for_a_group_once_the_other_axes_are_settled():
     slots = AxisSlots(GROUPS, SHAPES)
     assert slots.usable("in", set()) == [FIRST, BIAS]
     assert slots.usable("keys", set()) == []
@@ -43,11 +43,11 @@ def test_a_place_tells_of_a_group_once_the_other_axes_are_settled():
     assert slots.usable("heads", set()) == [TABLE]
 
 
-def test_a_tensor_that_lists_a_group_along_two_axes_does_not_tell_of_it():
+def test_a_tensor_that_lists_a_group_along_two_axes_is_not_usable_for_it():
     assert AxisSlots(GROUPS, SHAPES).usable("in", {"in", "heads", "out"}) == [FIRST, BIAS]
 
 
-def test_a_tensor_that_is_left_out_tells_nothing():
+def test_a_missing_tensor_is_not_used():
     assert AxisSlots(GROUPS, {"bias": (2,)}).usable("in", set()) == [BIAS]
 
 

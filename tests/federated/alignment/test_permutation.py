@@ -106,7 +106,7 @@ def test_the_identity_hands_on_what_came():
     assert permute({"w": value}, TREE, identity_permutation(TREE))["w"] is value
 
 
-def test_training_goes_on_as_if_nothing_had_moved():
+def test_training_continues_as_if_nothing_had_moved():
     plain, moved = small_network().double(), small_network().double()
     image = torch.rand(1, 1, 64, 64, dtype=torch.float64)
     optimizers = [torch.optim.AdamW(network.parameters()) for network in (plain, moved)]

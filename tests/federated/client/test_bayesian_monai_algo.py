@@ -9,15 +9,15 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND
-from mtmedformer_monai.federated.strategies.fedavg import AveragingSite, FedAvg
+from mtmedformer_monai.federated.strategies.fedavg import AveragingClient, FedAvg
 from tests.bundles.conftest import ROOT
 from tests.federated.rounds import assert_equal, run_rounds, weights_of
 
 CHEST = ROOT / "bundles/chest_xray_multitask"
 
 
-class CorrectingSite(AveragingSite):
-    """Steps towards the broadcast, needs squared gradients, and remembers how often it trained."""
+class CorrectingClient(AveragingClient):
+    """Steps towards the broadcast, needs squared gradients, and counts its rounds."""
 
     needs_squared_gradient = True
     rounds = 0
@@ -42,8 +42,8 @@ class CorrectingSite(AveragingSite):
 
 
 class Correcting(FedAvg):
-    def site(self, groups=None):
-        return CorrectingSite()
+    def client(self, groups=None):
+        return CorrectingClient()
 
 
 def test_a_stock_bundle_is_averaged_by_images(stock):
@@ -84,7 +84,7 @@ def test_trainer_and_evaluator_share_one_network_and_evaluating_leaves_no_trace(
     assert_equal(weights_of(site), before)
 
 
-def test_rounds_go_on_with_epochs_and_schedule(stock):
+def test_rounds_continue_epochs_and_schedule(stock):
     site = stock(local_epochs=2)
     run_rounds(Aggregator(FedAvg(), weights_of(site)), [site], 2)
     assert (site.trainer.state.epoch, site.trainer.state.iteration) == (4, 8)
@@ -98,7 +98,7 @@ def test_the_optimizer_is_kept_or_reset(stock, optimizer, steps):
     assert {int(state["step"]) for state in site.trainer.optimizer.state.values()} == {steps}
 
 
-def test_a_killed_site_goes_on_bit_for_bit(stock, tmp_path):
+def test_a_killed_client_resumes_bit_for_bit(stock, tmp_path):
     site = stock(Correcting())
     start = weights_of(site)
     server = Aggregator(Correcting(), start)
@@ -162,7 +162,7 @@ def test_a_checkpoint_of_the_bundle_does_not_replace_the_broadcast(stock, tmp_pa
     assert_equal(weights_of(loading), weights_of(plain))
 
 
-def test_a_network_of_another_make_is_told(stock):
+def test_a_network_of_another_architecture_is_rejected(stock):
     site = stock()
     with pytest.raises(KeyError, match="has no \\['other'\\]"):
         site.train(Aggregator(FedAvg(), {"other": torch.zeros(1)}).broadcast())

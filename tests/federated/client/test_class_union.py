@@ -32,6 +32,6 @@ def detection(classes):
     ],
     ids=["task", "class", "none", "masks"],
 )
-def test_what_nobody_has_is_told(known, message):
+def test_unknown_classes_are_rejected(known, message):
     with pytest.raises(ValueError, match=message):
         restrict_tasks([ClassificationTask("pathology", CLASSES), SegmentationTask("lung", ["lung"])], known)

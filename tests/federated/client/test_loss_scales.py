@@ -12,7 +12,7 @@ from mtmedformer_monai.federated.client.loss_scales import (
     split_initial_losses,
 )
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
-from tests.federated.little_site import make_tasks, make_trainer
+from tests.federated.tiny_client import make_tasks, make_trainer
 
 BOTH, LEFT = {"left": "yes", "right": "no"}, {"left": "no"}
 
@@ -68,9 +68,9 @@ def test_all_sites_get_the_mean_of_all_batches_and_keep_it():
     assert loss.num_seen.tolist() == [INITIAL_BATCHES] * 2
 
 
-def test_a_site_that_weighs_by_itself_is_warned(caplog):
+def test_a_client_that_measures_its_own_scale_is_warned(caplog):
     fix_initial_losses(HybridLoss(make_tasks()), {})
-    assert "measure_losses() before the first round" in caplog.text
+    assert "Call measure_losses() at the clients before the first round" in caplog.text
     caplog.clear()
     fix_initial_losses(HybridLoss(make_tasks(), initial={"left": 1.0, "right": 2.0}), {})
     fix_initial_losses(HybridLoss(make_tasks(), normalize=False), {})

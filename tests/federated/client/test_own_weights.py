@@ -7,13 +7,13 @@ from torch import nn
 from mtmedformer_monai.engines import TrainingState
 from mtmedformer_monai.federated.alignment.permutation import permute, permute_optimizer, random_permutation
 from mtmedformer_monai.federated.client.own_weights import groups_of, join_with_own_weights
-from tests.federated.little_site import make_trainer
+from tests.federated.tiny_client import make_trainer
 
 BOTH = {"left": "yes", "right": "no"}
 
 
 class Perceptron(nn.Module):
-    """Two layers, whose hidden units may change places."""
+    """Two layers whose hidden units can be permuted."""
 
     def __init__(self):
         super().__init__()

@@ -7,7 +7,7 @@ from monai.data import Dataset
 from mtmedformer_monai.data.study_dataset import StudyDataset
 from mtmedformer_monai.federated.client.ownership import has_label, labels_of, own
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, ReconstructionTask, SegmentationTask
-from tests.federated.little_site import make_trainer
+from tests.federated.tiny_client import make_trainer
 
 BOTH, LEFT, RIGHT, NONE = {"left": "yes", "right": "no"}, {"left": "no"}, {"right": "yes"}, {}
 
@@ -63,7 +63,7 @@ def test_a_stream_has_no_length():
     ],
     ids=["mask", "no box is there", "class", "no sign is there"],
 )
-def test_an_item_tells_its_labels_without_a_pixel(task, annotation):
+def test_labels_of_an_item_are_found_without_a_pixel(task, annotation):
     assert has_label({"image": "not_there.png", **annotation}, task)
     assert not has_label({"image": "not_there.png", "masks": {"right": None}, "boxes": {}, "labels": {}}, task)
 

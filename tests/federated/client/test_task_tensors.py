@@ -9,7 +9,7 @@ from monai.bundle import ConfigParser
 from mtmedformer_monai.federated.client.task_tensors import tasks_of_tensors, tasks_reached
 from mtmedformer_monai.tasks import SegmentationTask
 from tests.bundles.conftest import BUNDLES
-from tests.federated.little_site import TwoDecoders
+from tests.federated.tiny_client import TwoDecoders
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)

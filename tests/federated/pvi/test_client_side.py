@@ -10,7 +10,7 @@ BROADCAST = {"mean/w": torch.tensor([2.0]), "precision/w": torch.tensor([4.0])}
 
 
 def site(**settings):
-    return PVI(**{"isotropic": 0.1, "curvature": 3.0, "average": 0.5, **settings}).site()
+    return PVI(**{"isotropic": 0.1, "curvature": 3.0, "average": 0.5, **settings}).client()
 
 
 def test_the_first_round_by_hand():
@@ -42,9 +42,9 @@ def test_the_second_round_by_hand(rate, damping, factor):
 
 
 def test_the_share_of_the_precision_is_the_rate_of_each_weight():
-    """Two sites that know one weight each, and nothing of the other's: both go the whole way in their own."""
+    """Two clients that each determine a different weight: each applies its full step to its own weight."""
     strategy = PVI(isotropic=1e-6, curvature=1.0, prior_precision=1e-6)
-    server, sites = strategy.server({"w": torch.zeros(2)}), [strategy.site(), strategy.site()]
+    server, sites = strategy.server({"w": torch.zeros(2)}), [strategy.client(), strategy.client()]
     for trained, square in (([1.0, 0.3], [1.0, 0.0]), ([0.3, 1.0], [0.0, 1.0])):
         sites[0].receive(server.broadcast())
         server.add(
@@ -82,7 +82,7 @@ def test_a_training_that_diverged_is_withheld_and_the_factor_kept(training, capl
     assert "withheld" in caplog.text
 
 
-def test_what_a_site_does_not_train_it_does_not_speak_of():
+def test_a_client_sends_only_what_it_trains():
     rule = site()
     rule.receive({**BROADCAST, "mean/v": torch.zeros(1), "precision/v": torch.ones(1)})
     sent = rule.send(LocalTraining({"w": torch.tensor([3.0]), "v": torch.zeros(1)}, {"w": 10, "v": 0}))
@@ -91,7 +91,7 @@ def test_what_a_site_does_not_train_it_does_not_speak_of():
     assert rule.correct("v", torch.tensor([3.0]), gradient, 0) is gradient
 
 
-def test_coded_precision_is_what_a_byte_tells_and_the_mean_is_made_for_it():
+def test_coded_precision_fits_a_byte_and_the_mean_is_made_for_it():
     """Alone and without a cavity term, the factor's mean is the trained weight, however its precision was rounded."""
     rule = site(isotropic=0.0, curvature=1.0, coded_precision=True)
     squares, weights = torch.rand(100).exp(), torch.randn(100)

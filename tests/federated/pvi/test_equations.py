@@ -17,13 +17,13 @@ PRIOR_PRECISION = 0.5
 
 
 def make_sites(seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Logistic data of three heterogeneous sites: inputs (N, 3), labels (N,)."""
+    """Returns logistic data of three heterogeneous sites: inputs (N, 3), labels (N,)."""
     generator = torch.Generator().manual_seed(seed)
     truth = torch.tensor([1.5, -1.0, 0.3], dtype=torch.float64)
     sites = []
     for index, size in enumerate(SIZES):
         inputs = torch.randn(size, 3, generator=generator, dtype=torch.float64) * (1 + index) * 0.7
-        inputs[:, 0] += index - 1  # each site sees another part of the inputs
+        inputs[:, 0] += index - 1  # each site has a different range of inputs
         chance = torch.sigmoid(inputs @ truth)
         sites.append((inputs, (torch.rand(size, generator=generator, dtype=torch.float64) < chance).double()))
     return sites
@@ -41,7 +41,7 @@ def curvature(weights: torch.Tensor, site) -> torch.Tensor:
 
 
 def train(site, cavity: Cavity) -> torch.Tensor:
-    """The client's optimum beside the cavity, by Newton's method."""
+    """Returns the client's optimum with the cavity as prior, by Newton's method."""
     weights = cavity.mean.clone()
     for _ in range(8):
         gradient = loss_gradient(weights, site) + cavity_gradient(weights, cavity)
@@ -88,7 +88,7 @@ def test_the_fixed_point_is_the_pooled_optimum_whatever_the_precisions(precision
 
 
 def test_averaging_without_memory_stalls_elsewhere():
-    """What the clients' memory is for: each trained alone, averaged by its number of samples (FedAvg)."""
+    """Clients without state converge elsewhere: trained alone, weighted by numbers of samples (FedAvg)."""
     sites, zeros = make_sites(), torch.zeros(3, dtype=torch.float64)
     trained = [train(site, cavity_of(zeros, torch.full_like(zeros, 1e-6), None)) for site in sites]
     average = sum(size * weights for size, weights in zip(SIZES, trained, strict=True)) / sum(SIZES)

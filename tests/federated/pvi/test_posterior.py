@@ -21,7 +21,7 @@ def prior(names=("encoder", "lung", "opacity")) -> dict[str, Gaussian]:
 
 
 def negative(factor) -> dict[str, Gaussian]:
-    """The change that takes a factor out."""
+    """Returns the change that removes a factor."""
     return {name: Gaussian(-value.precision_mean, -value.precision) for name, value in factor.items()}
 
 
@@ -96,7 +96,7 @@ def test_precision_below_the_priors_falls_back_to_the_last_sane_mean():
     [
         ({"heart": factor(0)["lung"]}, KeyError, "'heart' is not in the posterior"),
         ({"lung": Gaussian(torch.ones(2), torch.ones(2))}, ValueError, r"expects the shape \(3, 2\), got \(2,\)"),
-        ({"lung": Gaussian(torch.full((3, 2), torch.nan), torch.ones(3, 2))}, ValueError, "has diverged"),
+        ({"lung": Gaussian(torch.full((3, 2), torch.nan), torch.ones(3, 2))}, ValueError, "training diverged"),
     ],
     ids=["unknown", "shape", "not finite"],
 )
@@ -108,7 +108,7 @@ def test_a_change_that_does_not_fit_is_refused_whole(change, error, message):
     assert_same(accumulator.posterior(), before)
 
 
-def test_it_goes_on_after_restoring():
+def test_it_resumes_after_restoring():
     accumulator, other = Accumulator(prior()), Accumulator(prior())
     accumulator.add(factor(0))
     accumulator.posterior()
@@ -119,7 +119,7 @@ def test_it_goes_on_after_restoring():
 
 
 def test_any_prior_leaves_the_order_without_effect():
-    """The prior's numbers need not be float32's: they are added once, to the sum of factors."""
+    """The prior need not be representable in float32: it is added once, to the sum of factors."""
     center = {"encoder": from_moments(torch.randn(3, 2).double(), torch.full((3, 2), 0.05, dtype=torch.float64))}
     changes, results = [factor(seed, ("encoder",)) for seed in range(4)], []
     for order in itertools.permutations(changes):
@@ -132,7 +132,7 @@ def test_any_prior_leaves_the_order_without_effect():
 
 
 def test_precision_that_rounding_left_missing_is_no_reason_to_fall_back():
-    """All sites have left: the prior's mean is back, though a little too much was subtracted."""
+    """After all clients have withdrawn, the prior's mean is restored, though slightly too much was subtracted."""
     accumulator = Accumulator(prior())
     accumulator.add(factor(0))
     accumulator.posterior()

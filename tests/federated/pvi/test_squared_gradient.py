@@ -39,7 +39,7 @@ def test_constant_gradients_have_no_variance():
     assert estimator.estimate()["w"].item() == pytest.approx(9.0, rel=1e-5)
 
 
-def test_one_step_tells_the_square_alone():
+def test_one_step_gives_only_the_square():
     estimator = SquaredGradient()
     estimator.update({"w": torch.tensor([-2.0])}, num_samples=16)
     assert estimator.estimate()["w"].item() == pytest.approx(4.0)

@@ -56,7 +56,7 @@ def test_some_rate_is_always_left():
     assert guard.rate == 0.5 / 64
 
 
-def test_it_goes_on_after_restoring():
+def test_it_resumes_after_restoring():
     other = StepGuard(0.5)
     other.load_state_dict(alarmed().state_dict())
     other.see(7.0)

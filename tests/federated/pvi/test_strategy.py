@@ -4,25 +4,30 @@ import torch
 from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
-from tests.federated.strategies.local_training import (
+from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     fixed,
-    logistic_sites,
+    logistic_clients,
     play,
     pooled_optimum,
-    random_site,
+    random_client,
     three_tensors,
 )
 
 EXACT = {"isotropic": 0.0, "curvature": 1.0, "average": 0.0}
-"""A site's precision is then n times the squared gradient that it tells."""
+"""With these settings, a client's precision is n times the squared gradient that it reports."""
 
 
-def linear_site(precision: list[float], shift: list[float], told: list[float] | None = None, count: int = 10):
-    """A site with the whole loss `w' A w / 2 - b' w`, A diagonal, trained to its optimum; tells A, or what is told."""
-    curvature, offset = torch.tensor(precision, dtype=torch.float64), torch.tensor(shift, dtype=torch.float64)
+def linear_client(
+    precision: list[float], precision_mean: list[float], reported: list[float] | None = None, count: int = 10
+):
+    """A client with the total loss `w' A w / 2 - b' w`, A diagonal, trained to its optimum.
+
+    It reports A, or the given values.
+    """
+    curvature, offset = torch.tensor(precision, dtype=torch.float64), torch.tensor(precision_mean, dtype=torch.float64)
 
     def train(rule, start):
         zero = torch.zeros_like(offset)
@@ -30,17 +35,17 @@ def linear_site(precision: list[float], shift: list[float], told: list[float] | 
         constant = count * rule.correct("w", zero, zero, count)  # of the cavity's gradient, which is affine
         slope = count * rule.correct("w", ones, zero, count) - constant
         trained = (offset - constant) / (curvature + slope)
-        square = torch.tensor(told or precision) / count
+        square = torch.tensor(reported or precision) / count
         return LocalTraining({**start, "w": trained.float()}, {"w": count}, {"w": square})
 
     return train
 
 
-def three_linear_sites():
+def three_linear_clients():
     return [
-        linear_site([4.0, 1.0], [8.0, 0.0]),
-        linear_site([1.0, 2.0], [-1.0, 6.0]),
-        linear_site([2.0, 8.0], [3.0, 4.0]),
+        linear_client([4.0, 1.0], [8.0, 0.0]),
+        linear_client([1.0, 2.0], [-1.0, 6.0]),
+        linear_client([2.0, 8.0], [3.0, 4.0]),
     ]
 
 
@@ -49,20 +54,20 @@ def close(actual: torch.Tensor, expected, tolerance: float = 1e-6) -> None:
 
 
 def test_exact_curvature_gives_the_pooled_posterior_in_one_round():
-    server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_sites())
+    server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_clients())
     close(server.broadcast()["precision/w"], [7.5, 11.5])  # 4 + 1 + 2 and the prior's, once
     close(server.weights()["w"], [10.5 / 7.5, 10.5 / 11.5])  # (8 - 1 + 3 + 0.5 * 1) / 7.5
 
 
 def test_more_rounds_change_nothing_then():
-    server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_sites(), 4)
+    server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, three_linear_clients(), 4)
     close(server.weights()["w"], [10.5 / 7.5, 10.5 / 11.5])
     close(server.broadcast()["precision/w"], [7.5, 11.5])
 
 
-@pytest.mark.parametrize("told", [[8.0, 8.0], [3.0, 9.0]], ids=["too sure", "crooked"])
-def test_wrong_precisions_reach_the_pooled_mean_over_rounds(told):
-    sites = [linear_site([4.0, 1.0], [8.0, 0.0], told), linear_site([1.0, 2.0], [-1.0, 6.0], told)]
+@pytest.mark.parametrize("reported", [[8.0, 8.0], [3.0, 9.0]], ids=["overconfident", "distorted"])
+def test_wrong_precisions_reach_the_pooled_mean_over_rounds(reported):
+    sites = [linear_client([4.0, 1.0], [8.0, 0.0], reported), linear_client([1.0, 2.0], [-1.0, 6.0], reported)]
     strategy = PVI(**EXACT, rate=0.5, prior_precision=0.5)
     server, _ = federate(strategy, {"w": torch.ones(2)}, sites, 80)
     close(server.weights()["w"], [7.5 / 5.5, 6.5 / 3.5], 1e-4)
@@ -80,21 +85,21 @@ def test_wrong_precisions_reach_the_pooled_mean_over_rounds(told):
     ids=["diagonal of the Hessian", "isotropic", "mixed", "root"],
 )
 def test_logistic_sites_reach_the_pooled_optimum(settings, rate, num_rounds):
-    sites = logistic_sites()
+    sites = logistic_clients()
     strategy = PVI(**settings, prior_precision=0.5, rate=rate)
     server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, num_rounds)
     close(server.weights()["w"], pooled_optimum(sites, 0.5), 2e-5)  # messages are float32
 
 
 def test_coded_precision_reaches_it_too():
-    sites = logistic_sites()
+    sites = logistic_clients()
     strategy = PVI(isotropic=0.03, curvature=2.0, prior_precision=0.5, rate=0.5, coded_precision=True)
     server, _ = federate(strategy, {"w": torch.zeros(3)}, sites, 70)
     close(server.weights()["w"], pooled_optimum(sites, 0.5), 2e-5)
 
 
 def test_without_memory_isotropic_is_federated_averaging_bit_for_bit():
-    sites = [random_site(seed) for seed in range(3)]
+    sites = [random_client(seed) for seed in range(3)]
     strategy = PVI(isotropic=1.0, curvature=0.0, memory=False)
     reached, expected = (federate(each, three_tensors(), sites, 3)[0].weights() for each in (strategy, FedAvg()))
     assert all(torch.equal(reached[name], expected[name]) for name in expected)
@@ -102,28 +107,28 @@ def test_without_memory_isotropic_is_federated_averaging_bit_for_bit():
 
 def test_the_prior_is_not_multiplied_by_the_sites():
     for num_sites in (1, 4):
-        sites = [linear_site([1.0], [0.0])] * num_sites
+        sites = [linear_client([1.0], [0.0])] * num_sites
         server, _ = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.zeros(1)}, sites)
         close(server.broadcast()["precision/w"], [num_sites + 0.5])
 
 
 def test_an_untrained_task_keeps_weights_and_prior_precision_bit_for_bit():
     start = three_tensors()
-    server, _ = federate(PVI(prior_precision=0.05), start, [random_site(0), random_site(1)], 3)
+    server, _ = federate(PVI(prior_precision=0.05), start, [random_client(0), random_client(1)], 3)
     assert torch.equal(server.weights()["opacity"], start["opacity"])
     assert torch.equal(server.broadcast()["precision/opacity"], torch.full((3, 2), 0.05))
     assert (server.broadcast()["precision/lung"] > 0.05).all()
 
 
 def test_a_round_without_messages_changes_nothing():
-    server, _ = federate(PVI(), three_tensors(), [random_site(0)], 2)
+    server, _ = federate(PVI(), three_tensors(), [random_client(0)], 2)
     before = server.broadcast()
     server.close_round()
     assert all(torch.equal(value, before[name]) for name, value in server.broadcast().items())
 
 
 def test_an_absent_sites_factor_persists():
-    sites = three_linear_sites()
+    sites = three_linear_clients()
     server, rules = federate(PVI(**EXACT, rate=1.0, prior_precision=0.5), {"w": torch.ones(2)}, sites)
     play(server, rules[1:], sites[1:])
     close(server.weights()["w"], [10.5 / 7.5, 10.5 / 11.5])
@@ -131,10 +136,10 @@ def test_an_absent_sites_factor_persists():
 
 def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
     strategy = PVI(**EXACT, rate=1.0, prior_precision=0.5)
-    server, rules = federate(strategy, {"w": torch.ones(2)}, three_linear_sites(), 2)
+    server, rules = federate(strategy, {"w": torch.ones(2)}, three_linear_clients(), 2)
     server.add(rules[0].withdraw())
     server.close_round()
-    without, _ = federate(strategy, {"w": torch.ones(2)}, three_linear_sites()[1:], 2)
+    without, _ = federate(strategy, {"w": torch.ones(2)}, three_linear_clients()[1:], 2)
     for name, value in without.broadcast().items():
         close(server.broadcast()[name], value)
     assert server.broadcast()["setting/damping"] == 1.0  # no alarm
@@ -142,15 +147,15 @@ def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
     assert rules[0].withdraw() == {}
 
 
-def test_order_of_sites_never_matters():
-    assert_any_order_is_the_same(PVI(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_order_of_clients_never_matters():
+    assert_any_order_is_the_same(PVI(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_grouping_of_sites_never_matters_at_a_given_rate():
-    strategy, sites = PVI(rate=0.5), [random_site(seed) for seed in range(4)]
+def test_grouping_of_clients_never_matters_at_a_given_rate():
+    strategy, sites = PVI(rate=0.5), [random_client(seed) for seed in range(4)]
     one, other = strategy.server(three_tensors()), strategy.server(three_tensors())
     broadcast = one.broadcast()
-    rules = [strategy.site() for _ in sites]
+    rules = [strategy.client() for _ in sites]
     messages = [rule.send(site(rule, rule.receive(broadcast))) for rule, site in zip(rules, sites, strict=True)]
     for message in messages:
         one.add(message)
@@ -161,13 +166,13 @@ def test_grouping_of_sites_never_matters_at_a_given_rate():
     assert all(torch.equal(value, other.broadcast()[name]) for name, value in one.broadcast().items())
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(PVI(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(PVI(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 def test_a_round_that_is_restored_half_way_closes_alike():
-    strategy, site = PVI(), random_site(0)
-    server, rule = strategy.server(three_tensors()), strategy.site()
+    strategy, site = PVI(), random_client(0)
+    server, rule = strategy.server(three_tensors()), strategy.client()
     server.add(rule.send(site(rule, rule.receive(server.broadcast()))))
     restored = strategy.server(three_tensors())
     restored.load_state_dict(server.state_dict())
@@ -177,7 +182,7 @@ def test_a_round_that_is_restored_half_way_closes_alike():
 
 
 def test_the_site_and_the_server_hold_the_same_factors():
-    server, rules = federate(PVI(prior_precision=0.05), three_tensors(), [random_site(0), random_site(1)], 30)
+    server, rules = federate(PVI(prior_precision=0.05), three_tensors(), [random_client(0), random_client(1)], 30)
     own = [rule.own_factor() for rule in rules]
     for name in ("encoder", "lung"):
         total = sum(each[f"precision/{name}"].double() for each in own) + 0.05
@@ -218,5 +223,5 @@ def test_settings_that_make_no_posterior_are_refused(settings, message):
 
 
 def test_squared_gradients_are_asked_for_where_they_count():
-    assert PVI().site().needs_squared_gradient
-    assert not PVI(curvature=0.0).site().needs_squared_gradient
+    assert PVI().client().needs_squared_gradient
+    assert not PVI(curvature=0.0).client().needs_squared_gradient

@@ -16,22 +16,22 @@ def test_means_are_over_the_sites_that_know():
     assert math.isnan(found["ap"])
 
 
-def test_the_table_has_a_row_a_way():
-    table = comparison_table({"pvi": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
-    assert table.splitlines()[2:] == ["| pvi | 0.500 | - |", "| fedavg | 0.250 | - |"]
+def test_the_table_has_a_row_per_method():
+    table = comparison_table({"bayesian": {"dice": 0.5}, "fedavg": {"dice": 0.25, "auc": math.nan}}, ["dice", "auc"])
+    assert table.splitlines()[2:] == ["| bayesian | 0.500 | - |", "| fedavg | 0.250 | - |"]
 
 
-def test_a_wrong_way_is_told_before_anything_is_made(tmp_path):
+def test_an_unknown_method_is_rejected_before_anything_is_created(tmp_path):
     settings = SimulationSettings(CHEST, tmp_path / "out")
     with pytest.raises(ValueError, match="strategy expects one of"):
         compare(settings, ["fedmagic"])
     assert not (tmp_path / "out").exists()
 
 
-def test_what_can_not_be_simulated_is_told(tmp_path):
+def test_invalid_simulation_settings_are_rejected(tmp_path):
     with pytest.raises(ValueError, match="num_rounds expects 1 or more, got 0"):
         SimulationSettings(CHEST, tmp_path, num_rounds=0)
     with pytest.raises(ValueError, match="partition expects one of iid, site, labels, tasks, got 'scanner'"):
         SimulationSettings(CHEST, tmp_path, partition="scanner")
-    with pytest.raises(FileNotFoundError, match=r"no configs/train\.json"):
+    with pytest.raises(FileNotFoundError, match=r"expects a folder with configs/train\.json"):
         SimulationSettings(tmp_path, tmp_path)

@@ -1,4 +1,4 @@
-"""A whole federation, small: its rounds, what it writes, and that a killed one goes on exactly."""
+"""A small federation: its rounds, its files, and exact resumption after a kill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mtmedformer_monai.uncertainty.posterior_file import load_posterior
 
 @pytest.fixture
 def here(monkeypatch):
-    """Sites take turns in this process, which forgets them when a simulation ends, as processes do."""
+    """Runs all sites in this process, which clears its caches when a simulation ends, as processes do."""
 
     @contextmanager
     def processes(self):
@@ -43,7 +43,7 @@ def run(chosen, folder):
     return Simulation(chosen, prepare_data(chosen), folder).run()
 
 
-def test_a_federation_writes_what_it_measured_and_goes_on_exactly_after_a_kill(settings, here, tmp_path, monkeypatch):
+def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(settings, here, tmp_path, monkeypatch):
     chosen = settings()
     whole = run(chosen, tmp_path / "whole")
     assert set(whole) == {"global", "site_1", "site_2"}
@@ -70,7 +70,7 @@ def test_a_federation_writes_what_it_measured_and_goes_on_exactly_after_a_kill(s
         run(chosen, tmp_path / "stopped")
     monkeypatch.setattr(rounds.worker, "train", real)
     resumed = run(chosen, tmp_path / "stopped")
-    assert json.dumps(resumed) == json.dumps(whole)  # NaN is no figure's equal
+    assert json.dumps(resumed) == json.dumps(whole)  # as text, because NaN does not equal itself
     ours, theirs = (torch.load(tmp_path / name / "broadcast.pt")["weights"] for name in ("stopped", "whole"))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 

@@ -16,7 +16,7 @@ def simulation(chosen, folder, name="festa"):
     return SplitSimulation(name, chosen, prepare_data(chosen), folder)
 
 
-def test_a_system_trains_and_goes_on_exactly_after_a_kill(settings, tmp_path, monkeypatch):
+def test_a_system_trains_and_resumes_exactly_after_a_kill(settings, tmp_path, monkeypatch):
     chosen = settings(partition="iid")
     whole = simulation(chosen, tmp_path / "whole").run()
     assert set(whole) == {"global", "site_1", "site_2"}

@@ -1,7 +1,7 @@
 import torch
 
 from mtmedformer_monai.federated.split.channel import DOWN, UP, Channel, CrossingKind, Traffic
-from tests.federated.split.little_sites import Listener
+from tests.federated.split.tiny_sites import Listener
 
 
 def test_counts_by_site_direction_and_kind():

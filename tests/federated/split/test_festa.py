@@ -6,7 +6,7 @@ import torch
 from mtmedformer_monai.federated.split import formulas
 from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.festa import FeSTA
-from tests.federated.split.little_sites import (
+from tests.federated.split.tiny_sites import (
     TASKS,
     Listener,
     hierarchical,
@@ -113,11 +113,11 @@ def test_no_label_and_no_image_crosses():
     listener, site = Listener(), make_site()
     FeSTA(plain(), settings(), alternate=False, observer=listener).round([site])
     secrets = {(tuple(each.shape), float(each.sum())) for each in site.batches[0].values()}
-    assert not secrets & {(tuple(each.shape), float(each.sum())) for _, each in listener.heard}
+    assert not secrets & {(tuple(each.shape), float(each.sum())) for _, each in listener.received}
     assert {tuple(each.shape) for each in listener.of(UP, CrossingKind.FEATURES)} == {(2, 32, 4, 4)}
 
 
-def test_a_site_with_more_batches_goes_on_alone():
+def test_a_site_with_more_batches_continues_alone():
     sites = [make_site("a"), make_site("b", [(2, TASKS)] * 3)]
     traffic = FeSTA(plain(), settings(), alternate=False).round(sites)
     assert 3 * traffic.total("a", UP, CrossingKind.FEATURES) == traffic.total("b", UP, CrossingKind.FEATURES)
@@ -133,7 +133,7 @@ def test_training_lowers_the_loss():
 
 
 @torch.no_grad()
-def test_goes_on_exactly_from_a_state():
+def test_resumes_exactly_from_a_state():
     sites = [make_site("a"), make_site("b", seed=5)]
     straight = FeSTA(hierarchical(), settings(optimizer=torch.optim.AdamW), unify_every=2, alternate=False)
     resumed = FeSTA(hierarchical(), settings(optimizer=torch.optim.AdamW), unify_every=2, alternate=False)

@@ -5,7 +5,7 @@ from mtmedformer_monai.federated.split import formulas
 from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.fesvibs import FeSViBS
 from mtmedformer_monai.federated.split.pseudo_token import PseudoToken
-from tests.federated.split.little_sites import (
+from tests.federated.split.tiny_sites import (
     TASKS,
     Listener,
     hierarchical,
@@ -34,7 +34,7 @@ def test_blocks_are_drawn_for_each_site_and_round_out_of_the_range():
         system.round([])
         drawn.add((system.block_of("a"), system.block_of("b")))
     assert {block for pair in drawn for block in pair} == {2, 3, 4}
-    assert len(drawn) > 3  # sites don't draw together
+    assert len(drawn) > 3  # sites sample independently
 
 
 def test_blocks_behind_the_drawn_one_stay_as_they_are():
@@ -61,7 +61,7 @@ def test_one_token_comes_down():
 def test_a_pseudo_token_by_hand():
     token = PseudoToken(8).eval()
     token.convolution.norm.weight.zero_()
-    token.convolution.norm.bias.zero_()  # what is left: the mean over patches of GELU
+    token.convolution.norm.bias.zero_()  # leaves the mean over patches of GELU
     features = torch.randn(2, 8, 3, 5)
     expected = torch.nn.functional.gelu(features).mean(dim=(2, 3), keepdim=True)
     assert torch.allclose(token(features), expected)
@@ -75,7 +75,7 @@ def test_training_lowers_the_loss():
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_goes_on_exactly_from_a_state():
+def test_resumes_exactly_from_a_state():
     straight, resumed = (FeSViBS(plain(4), settings(optimizer=torch.optim.AdamW), blocks=(1, 4)) for _ in range(2))
     straight.round([make_site()])
     resumed.load_state_dict(straight.state_dict())
@@ -84,8 +84,8 @@ def test_goes_on_exactly_from_a_state():
     assert largest_change(straight.network("a"), resumed.network("a")) == 0.0
 
 
-def test_invalid_arguments_are_refused():
-    with pytest.raises(TypeError, match="one width, which HierarchicalTransformer doesn't have; choose a PlainViT"):
+def test_refuses_what_does_not_fit():
+    with pytest.raises(TypeError, match="blocks have the same width, got HierarchicalTransformer; use a PlainViT"):
         FeSViBS(hierarchical(), settings())
-    with pytest.raises(ValueError, match=r"first and last out of 1 to 2, got \(1, 3\)"):
+    with pytest.raises(ValueError, match=r"\(first, last\) between 1 and 2, got \(1, 3\)"):
         FeSViBS(plain(), settings(), blocks=(1, 3))

@@ -11,4 +11,4 @@ def test_hides_the_share_of_patches_and_keeps_them_as_the_target():
     assert torch.equal(target[where], image[where])
     assert (hidden[where] == 0.5).all()
     assert torch.equal(hidden[~where], image[~where])
-    assert not torch.equal(where[0], where[1])  # a puzzle for each image
+    assert not torch.equal(where[0], where[1])  # different patches for each image

@@ -6,7 +6,7 @@ from mtmedformer_monai.federated.split.channel import DOWN, UP, CrossingKind
 from mtmedformer_monai.federated.split.p_festa import PFeSTA
 from mtmedformer_monai.federated.split.patch_key import draw_key, shuffle, unshuffle
 from mtmedformer_monai.federated.split.split_network import SplitNetwork
-from tests.federated.split.little_sites import (
+from tests.federated.split.tiny_sites import (
     TASKS,
     Listener,
     hierarchical,
@@ -25,12 +25,12 @@ TAILS = ("encoder.pyramid.", "pyramids.", "decoders.")
 @torch.no_grad()
 def test_shuffling_before_the_body_and_back_after_it_changes_no_output():
     split, image = SplitNetwork(plain().eval()), torch.rand(2, 1, 64, 96)
-    patches = split.site.start(image)[-1]
+    patches = split.client.start(image)[-1]
     key = draw_key(patches, torch.Generator().manual_seed(0))
     returned = split.body(shuffle(patches, key))
     ordered = [unshuffle(each, key) for each in returned]
-    assert largest_difference(split.site.finish([], ordered, (64, 96)), split(image)) < 1e-4  # boxes are in pixels
-    wrong = split.site.finish([], returned, (64, 96))
+    assert largest_difference(split.client.finish([], ordered, (64, 96)), split(image)) < 1e-4  # boxes are in pixels
+    wrong = split.client.finish([], returned, (64, 96))
     assert largest_difference(wrong, split(image)) > 1e-2
 
 
@@ -68,9 +68,9 @@ def test_the_key_never_crosses():
     key = system.state_dict()["kept"]["a"][0]["key"]
     assert all(row.sort().values.tolist() == list(range(16)) for row in key)
     assert key[0].tolist() != key[1].tolist()
-    assert not any(each.flatten().tolist() == key.flatten().tolist() for _, each in listener.heard)
-    assert all(each.is_floating_point() for _, each in listener.heard)
-    ordered = SplitNetwork(plain()).site.start(site.batches[0]["image"])[-1]
+    assert not any(each.flatten().tolist() == key.flatten().tolist() for _, each in listener.received)
+    assert all(each.is_floating_point() for _, each in listener.received)
+    ordered = SplitNetwork(plain()).client.start(site.batches[0]["image"])[-1]
     (sent,) = [each for each in listener.of(UP, CrossingKind.ONCE) if each.shape == ordered.shape]
     assert not torch.allclose(sent, ordered, atol=1e-2)
     assert torch.allclose(unshuffle(sent, key), ordered)
@@ -91,7 +91,7 @@ def test_training_lowers_the_loss():
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_goes_on_exactly_from_a_state():
+def test_resumes_exactly_from_a_state():
     straight, resumed = (PFeSTA(plain(), settings(optimizer=torch.optim.AdamW)) for _ in range(2))
     straight.round([make_site()])
     resumed.load_state_dict(straight.state_dict())
@@ -105,5 +105,5 @@ def test_goes_on_exactly_from_a_state():
 
 
 def test_refuses_a_body_that_knows_places():
-    with pytest.raises(TypeError, match="HierarchicalTransformer would notice by its convolutions; choose a PlainViT"):
+    with pytest.raises(TypeError, match="not depend on their positions, got HierarchicalTransformer; use a PlainViT"):
         PFeSTA(hierarchical(), settings())

@@ -5,7 +5,7 @@ import torch
 
 from mtmedformer_monai.federated.split.split_network import SplitNetwork
 from mtmedformer_monai.networks import MTMedFormer, ResNetEncoder
-from tests.federated.split.little_sites import hierarchical, make_tasks, plain
+from tests.federated.split.tiny_sites import hierarchical, make_tasks, plain
 from tests.networks.small import largest_difference
 
 CUTS = pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_the_parts_compute_what_the_whole_does(make, stages):
 @CUTS
 def test_every_parameter_is_in_one_part_under_its_name(make, stages):
     split = SplitNetwork(make(), stages)
-    site, body = list(split.site.state_dict()), split.body_names()
+    site, body = list(split.client.state_dict()), split.body_names()
     assert sorted(site + body) == sorted(split.whole.state_dict())
 
 
@@ -34,7 +34,7 @@ def test_parameters_are_shared_both_ways(make, stages):
     split = SplitNetwork(make().eval(), stages)
     image = torch.rand(1, 1, 64, 64)
     before = split(image)
-    for part in (split.site, split.body):
+    for part in (split.client, split.body):
         for parameter in part.parameters():
             parameter.mul_(1.1)
     assert largest_difference(split(image), before) > 0.0
@@ -46,8 +46,8 @@ def test_parameters_are_shared_both_ways(make, stages):
 @torch.no_grad()
 def test_a_copied_site_has_parameters_of_its_own():
     split = SplitNetwork(hierarchical().eval())
-    site, image = copy.deepcopy(split.site), torch.rand(1, 1, 64, 64)
-    for parameter in split.site.parameters():
+    site, image = copy.deepcopy(split.client), torch.rand(1, 1, 64, 64)
+    for parameter in split.client.parameters():
         parameter.zero_()
     kept = site.start(image)
     outputs = site.finish(kept, split.body(kept[-1]), (64, 64))

@@ -4,7 +4,7 @@ from torch import nn
 from mtmedformer_monai.federated.split.factory import SPLIT_SYSTEMS, make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, SplitSystem
 from mtmedformer_monai.losses.hybrid import HybridLoss
-from tests.federated.split.little_sites import largest_change, make_site, make_tasks, plain, settings
+from tests.federated.split.tiny_sites import largest_change, make_site, make_tasks, plain, settings
 
 UNFIT = [
     (HybridLoss(make_tasks(), balance="uncertainty", normalize=False), 1, "balance='fixed', got one with parameters"),

@@ -8,7 +8,7 @@ from mtmedformer_monai.federated.split.task_agnostic import TaskAgnostic
 from mtmedformer_monai.federated.strategies.norms import norm_parameters
 from mtmedformer_monai.networks import MTMedFormer
 from mtmedformer_monai.tasks import ReconstructionTask
-from tests.federated.split.little_sites import (
+from tests.federated.split.tiny_sites import (
     hierarchical,
     largest_change,
     make_site,
@@ -49,7 +49,7 @@ def test_two_alike_sites_pretrain_as_one():
 
 
 @pytest.mark.parametrize("adapt", ["frozen", "norms", "all"])
-def test_what_of_the_encoder_goes_on_learning(adapt):
+def test_which_part_of_the_encoder_is_trained(adapt):
     system = TaskAgnostic(hierarchical(), settings(optimizer=torch.optim.AdamW), 1, adapt)
     system.round([make_site()])
     before = system.network().encoder.state_dict()
@@ -82,7 +82,7 @@ def test_heads_lower_the_loss():
 
 
 @pytest.mark.parametrize("rounds", [1, 2], ids=["before heads", "with heads"])
-def test_goes_on_exactly_from_a_state(rounds):
+def test_resumes_exactly_from_a_state(rounds):
     straight, resumed = (TaskAgnostic(hierarchical(), settings(optimizer=torch.optim.AdamW), 1) for _ in range(2))
     for _ in range(rounds):
         straight.round([make_site()])
@@ -97,5 +97,5 @@ def test_invalid_arguments_are_refused():
         TaskAgnostic(hierarchical(), settings(), 0)
     with pytest.raises(ValueError, match="adapt expects one of frozen, norms, all, got 'half'"):
         TaskAgnostic(hierarchical(), settings(), adapt="half")
-    with pytest.raises(KeyError, match="no site 'a' trained heads yet"):
+    with pytest.raises(KeyError, match="no site 'a' has trained heads yet"):
         TaskAgnostic(hierarchical(), settings()).network("a")

@@ -3,13 +3,13 @@ import torch
 
 from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import Compressed, FedAvg
-from tests.federated.strategies.local_training import (
+from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
-    logistic_sites,
+    logistic_clients,
     pooled_optimum,
-    random_site,
+    random_client,
     three_tensors,
 )
 
@@ -18,22 +18,22 @@ def strategy(half_mean: bool = True, **settings) -> Compressed:
     return Compressed(PVI(coded_precision=True, **settings), half_mean)
 
 
-@pytest.mark.parametrize("half_mean", [False, True], ids=["float32 shift", "float16 shift"])
+@pytest.mark.parametrize("half_mean", [False, True], ids=["float32 mean", "float16 mean"])
 def test_logistic_sites_reach_the_pooled_optimum_through_few_bytes(half_mean):
-    sites = logistic_sites()
+    sites = logistic_clients()
     chosen = strategy(half_mean, isotropic=0.3, curvature=0.5, prior_precision=0.5, rate=0.5)
     server, _ = federate(chosen, {"w": torch.zeros(3)}, sites, 70)
     torch.testing.assert_close(server.weights()["w"].double(), pooled_optimum(sites, 0.5), rtol=0, atol=5e-5)
 
 
 def test_federated_averaging_is_the_same_bit_for_bit():
-    sites = [random_site(seed) for seed in range(3)]
+    sites = [random_client(seed) for seed in range(3)]
     one, other = (federate(each, three_tensors(), sites, 2)[0].weights() for each in (Compressed(FedAvg()), FedAvg()))
     assert all(torch.equal(one[name], other[name]) for name in other)
 
 
 def test_a_site_that_withdraws_leaves_nothing_behind():
-    server, rules = federate(strategy(prior_precision=0.05), three_tensors(), [random_site(0)], 5)
+    server, rules = federate(strategy(prior_precision=0.05), three_tensors(), [random_client(0)], 5)
     server.add(rules[0].withdraw())
     server.close_round()
     for name, value in three_tensors().items():
@@ -41,9 +41,9 @@ def test_a_site_that_withdraws_leaves_nothing_behind():
         torch.testing.assert_close(server.broadcast()[f"precision/{name}"], torch.full((3, 2), 0.05))
 
 
-def test_order_of_sites_never_matters():
-    assert_any_order_is_the_same(strategy(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_order_of_clients_never_matters():
+    assert_any_order_is_the_same(strategy(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(strategy(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(strategy(), three_tensors(), [random_client(seed) for seed in range(3)])

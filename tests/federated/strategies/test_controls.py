@@ -5,7 +5,7 @@ from mtmedformer_monai.federated.strategies.controls import ControlServer, OwnCo
 
 
 def server() -> ControlServer:
-    return ControlServer({"w": torch.zeros(1)}, finish=lambda mean, control: mean - control, tells_controls=True)
+    return ControlServer({"w": torch.zeros(1)}, finish=lambda mean, control: mean - control, sends_controls=True)
 
 
 def test_the_mean_control_is_by_images_and_of_sites_that_are_silent_too():

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from mtmedformer_monai.federated.strategies import FedBN, norm_parameters
-from tests.federated.strategies.local_training import assert_it_goes_on_after_restoring, federate, fixed, random_site
+from tests.federated.strategies.exact_clients import assert_it_resumes_after_restoring, federate, fixed, random_client
 
 START = {"conv.weight": torch.zeros(1), "norm1.weight": torch.ones(1), "3.bias": torch.zeros(1)}
 SITES = [
@@ -30,12 +30,12 @@ def test_norms_of_any_network_by_their_names():
         "1.running_var",
         "1.num_batches_tracked",
     ]
-    rule = FedBN(norm_parameters(network)).site()
+    rule = FedBN(norm_parameters(network)).client()
     start = rule.receive({f"mean/{name}": value for name, value in network.state_dict().items()})
     message = rule.send(fixed(dict.fromkeys(start, 1.0))(rule, start))
     assert {name.partition("/")[2] for name in message} == {"0.weight", "0.bias"}
 
 
-def test_it_goes_on_after_restoring():
-    sites = [random_site(seed, ("conv.weight", "norm1.weight")) for seed in range(2)]
-    assert_it_goes_on_after_restoring(FedBN(), START, sites)
+def test_it_resumes_after_restoring():
+    sites = [random_client(seed, ("conv.weight", "norm1.weight")) for seed in range(2)]
+    assert_it_resumes_after_restoring(FedBN(), START, sites)

@@ -3,20 +3,20 @@ import torch
 
 from mtmedformer_monai.federated.strategies import FedAvg, FedDyn
 from mtmedformer_monai.federated.strategy import LocalTraining
-from tests.federated.strategies.local_training import (
+from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
-    logistic_sites,
+    logistic_clients,
     play,
     pooled_optimum,
-    random_site,
+    random_client,
     three_tensors,
 )
 
 
 def quadratic(optimum: float):
-    """A site with the mean loss `(w - o)^2 / 2`, trained to where the corrected gradient is 0."""
+    """A client with the mean loss `(w - o)^2 / 2`, trained until the corrected gradient is 0."""
 
     def train(rule, start):
         zero, one = torch.zeros(1), torch.ones(1)
@@ -40,7 +40,7 @@ def test_two_rounds_by_hand():
 
 
 def test_logistic_sites_reach_the_pooled_optimum_where_averaging_stalls():
-    sites = logistic_sites()
+    sites = logistic_clients()
     reached, averaged = (
         federate(each, {"w": torch.zeros(3)}, sites, 30)[0].weights()["w"].double()
         for each in (FedDyn(alpha=0.1), FedAvg())
@@ -50,16 +50,16 @@ def test_logistic_sites_reach_the_pooled_optimum_where_averaging_stalls():
 
 
 def test_what_is_not_trained_stays_bit_for_bit():
-    server, _ = federate(FedDyn(), three_tensors(), [random_site(0), random_site(1)], 3)
+    server, _ = federate(FedDyn(), three_tensors(), [random_client(0), random_client(1)], 3)
     assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
 
 
-def test_order_of_sites_never_matters():
-    assert_any_order_is_the_same(FedDyn(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_order_of_clients_never_matters():
+    assert_any_order_is_the_same(FedDyn(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(FedDyn(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(FedDyn(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 def test_alpha_is_above_0():

@@ -3,17 +3,17 @@ import torch
 
 from mtmedformer_monai.federated.strategies import FedAvg, FedPA
 from mtmedformer_monai.federated.strategy import LocalTraining
-from tests.federated.strategies.local_training import (
+from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
-    random_site,
+    random_client,
     three_tensors,
 )
 
 
 def path(*iterates: float, count: int = 1):
-    """A site whose training goes this way."""
+    """A client whose training follows these iterates."""
 
     def train(rule, start):
         for step, value in enumerate(iterates, start=1):
@@ -50,23 +50,23 @@ def test_without_samples_it_is_federated_averaging():
 
 
 def test_what_is_not_trained_stays_bit_for_bit():
-    server, _ = federate(FedPA(), three_tensors(), [random_site(0), random_site(1)], 3)
+    server, _ = federate(FedPA(), three_tensors(), [random_client(0), random_client(1)], 3)
     assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
 
 
-def test_order_of_sites_never_matters():
-    assert_any_order_is_the_same(FedPA(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_order_of_clients_never_matters():
+    assert_any_order_is_the_same(FedPA(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
+def test_it_resumes_after_restoring():
     strategy = FedPA(burn_in_rounds=2)
-    assert_it_goes_on_after_restoring(strategy, three_tensors(), [random_site(seed) for seed in range(3)])
+    assert_it_resumes_after_restoring(strategy, three_tensors(), [random_client(seed) for seed in range(3)])
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [({"num_samples": 0}, "num_samples"), ({"burn_in": 1.0}, "burn_in"), ({"shrinkage": -1.0}, "shrinkage")],
 )
-def test_settings_that_sample_nothing_are_refused(settings, told):
-    with pytest.raises(ValueError, match=f"{told} expects"):
+def test_settings_that_sample_nothing_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"{message} expects"):
         FedPA(**settings)

@@ -1,11 +1,11 @@
 import torch
 
 from mtmedformer_monai.federated.strategies import LocalOnly
-from tests.federated.strategies.local_training import federate, random_site, three_tensors
+from tests.federated.strategies.exact_clients import federate, random_client, three_tensors
 
 
-def test_sites_go_on_from_their_own_weights_and_the_server_hears_nothing():
-    server, rules = federate(LocalOnly(), three_tensors(), [random_site(0), random_site(1)], 2)
+def test_clients_continue_from_their_own_weights_and_the_server_receives_nothing():
+    server, rules = federate(LocalOnly(), three_tensors(), [random_client(0), random_client(1)], 2)
     assert all(torch.equal(value, three_tensors()[name]) for name, value in server.weights().items())
     one, other = (rule.receive(server.broadcast()) for rule in rules)
     generator = torch.Generator().manual_seed(0)

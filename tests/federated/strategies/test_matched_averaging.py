@@ -18,7 +18,7 @@ def weights(seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 def send(strategy, trained: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    rule = strategy.site(GROUPS)
+    rule = strategy.client(GROUPS)
     rule.receive(strategy.server(weights()).broadcast())
     return rule.send(LocalTraining(trained, dict.fromkeys(trained, 4)))
 
@@ -43,4 +43,4 @@ def test_tensors_without_groups_are_averaged_as_they_are():
 
 def test_a_network_without_groups_is_refused():
     with pytest.raises(ValueError, match="declares its permutation groups"):
-        MatchedAveraging().site()
+        MatchedAveraging().client()

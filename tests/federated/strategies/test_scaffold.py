@@ -2,18 +2,18 @@ import torch
 
 from mtmedformer_monai.federated.strategies import Scaffold
 from mtmedformer_monai.federated.strategy import LocalTraining
-from tests.federated.strategies.local_training import (
+from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
-    assert_it_goes_on_after_restoring,
+    assert_it_resumes_after_restoring,
     federate,
     play,
-    random_site,
+    random_client,
     three_tensors,
 )
 
 
 def quadratic(curvature: float, optimum: float, count: int = 1, steps: int = 2, rate: float = 0.1):
-    """A site with the mean loss `a (w - o)^2 / 2`, trained by plain gradient descent."""
+    """A client with the mean loss `a (w - o)^2 / 2`, trained by plain gradient descent."""
 
     def train(rule, start):
         weight = start["w"].clone()
@@ -45,20 +45,20 @@ def test_drift_is_taken_out_where_averaging_stalls():
 
 
 def test_without_steps_controls_stay():
-    rule = Scaffold().site()
+    rule = Scaffold().client()
     rule.receive({"mean/w": torch.zeros(1)})
     assert set(rule.send(LocalTraining({"w": torch.ones(1)}, {"w": 3}))) == {"precision_mean/w", "precision/w"}
 
 
 def test_what_is_not_trained_stays_bit_for_bit_and_has_no_control():
-    server, _ = federate(Scaffold(), three_tensors(), [random_site(0), random_site(1)], 3)
+    server, _ = federate(Scaffold(), three_tensors(), [random_client(0), random_client(1)], 3)
     assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
     assert "control/opacity" not in server.broadcast()
 
 
-def test_order_of_sites_never_matters():
-    assert_any_order_is_the_same(Scaffold(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_order_of_clients_never_matters():
+    assert_any_order_is_the_same(Scaffold(), three_tensors(), [random_client(seed) for seed in range(3)])
 
 
-def test_it_goes_on_after_restoring():
-    assert_it_goes_on_after_restoring(Scaffold(), three_tensors(), [random_site(seed) for seed in range(3)])
+def test_it_resumes_after_restoring():
+    assert_it_resumes_after_restoring(Scaffold(), three_tensors(), [random_client(seed) for seed in range(3)])

@@ -1,7 +1,7 @@
-"""A site without memory: trains plainly, and sends its weights times their precision.
+"""A client without state, which sends its weights multiplied by their precision.
 
-By precision `n (isotropic + curvature F)`: federated averaging where curvature is 0, Fisher-weighted merging where it
-is not.
+With precision `n (isotropic + curvature F)`, this is federated averaging if curvature is 0, and Fisher-weighted merging
+otherwise.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.pvi.equations import PrecisionScale, likelihood_precision
-from mtmedformer_monai.federated.strategy import LocalTraining, Message, SiteRule, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, TensorKind, Weights, key, pick
 
 from .averaged import is_averaged
 from .fedavg import weighted_terms
 
 
-class MemorylessSite(SiteRule):
-    """Trains from the broadcast weights, and sends its own as Gaussians.
+class MemorylessClient(ClientRule):
+    """Trains from the broadcast weights, and sends its weights as Gaussians.
 
     Args:
         scale: of the precision.
@@ -30,11 +30,11 @@ class MemorylessSite(SiteRule):
         self.needs_squared_gradient = scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """The broadcast weights."""
+        """Returns the broadcast weights."""
         return pick(broadcast, TensorKind.MEAN)
 
     def send(self, training: LocalTraining) -> Message:
-        """`H w` and `H` of all weights that the site trains; statistics by their images alone."""
+        """Returns `H w` and `H` of all trained weights; statistics are weighted only by images."""
         message = weighted_terms(training)
         for name, square in self._squares(training).items():
             precision = likelihood_precision(square.float(), training.num_samples[name], self._scale)
@@ -43,15 +43,15 @@ class MemorylessSite(SiteRule):
         return message
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing."""
+        """Returns an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to restore."""
+        """Does nothing, as there is no state."""
 
     @staticmethod
     def _squares(training: LocalTraining) -> Weights:
-        """{trained parameter: squared gradient}; 0 where none was estimated."""
+        """Returns {trained parameter: squared gradient}; 0 if none was estimated."""
         return {
             name: training.squared_gradient.get(name, training.weights[name].new_zeros(()).expand_as(value))
             for name, value in training.weights.items()

@@ -11,7 +11,7 @@ from monai.data import DataLoader
 from monai.handlers import CheckpointLoader, LrScheduleHandler, ValidationHandler
 
 from mtmedformer_monai.engines import ResumeTraining, SeedEachEpoch, TrainingState
-from mtmedformer_monai.federated.client.site_memory import (
+from mtmedformer_monai.federated.client.client_memory import (
     capture_trainer,
     drop_loaders,
     registered,
@@ -20,13 +20,13 @@ from mtmedformer_monai.federated.client.site_memory import (
     seed_each_epoch,
     stateful_parts,
 )
-from tests.federated.little_site import make_trainer
+from tests.federated.tiny_client import make_trainer
 
 BOTH = {"left": "yes", "right": "no"}
 
 
 class Counter:
-    """Counts epochs, behind a filter of the event."""
+    """Counts epochs in a filtered event."""
 
     def __init__(self):
         self.count = 0
@@ -57,13 +57,13 @@ def test_parts_are_what_handlers_remember_but_metrics():
     assert set(stateful_parts(scheduled(counter))) == {"Counter_0", "ExponentialLR_0"}
 
 
-def test_a_trainer_built_anew_goes_on():
+def test_a_new_trainer_resumes():
     counters = Counter(), Counter()
     trainer, again = scheduled(counters[0]), scheduled(counters[1])
     for epochs in (1, 2):
         trainer.state.max_epochs = epochs
         trainer.run()
-    saved = copy.deepcopy(capture_trainer(trainer))  # as a file is a copy
+    saved = copy.deepcopy(capture_trainer(trainer))  # a file would also be a copy
     restore_trainer(again, saved)
     assert counters[1].count == 2
     for each in (trainer, again):

@@ -1,4 +1,4 @@
-"""Sites that hold different tasks of the chest bundle."""
+"""Clients with different tasks of the chest bundle."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_all_bundles_federate_alike():
 
 @pytest.fixture(scope="module")
 def chest_data(tmp_path_factory):
-    """Two sites: one has all annotations, one the classes alone."""
+    """Data of two sites: one has all annotations, one only classes."""
     path = make_cohort("chest", tmp_path_factory.mktemp("chest"), 12, image_size=64, seed=3)
     datalist = read_datalist(path)
     save_datalist(datalist, path.parent / "site_all.json")
@@ -46,7 +46,7 @@ def chest_data(tmp_path_factory):
 
 @pytest.fixture
 def chest(chest_data, tmp_path):
-    """Builds a site of the chest bundle."""
+    """Builds a client of the chest bundle."""
 
     def make(name, known_classes=None, **options):
         over = {
@@ -113,7 +113,7 @@ def test_a_site_that_knows_one_of_two_classes_learns_nothing_of_them(chest):
 
 
 def test_a_site_aligns_its_own_weights_to_the_broadcast(chest, tmp_path):
-    """A copy of the broadcast network with its units shuffled is the broadcast network again."""
+    """A copy of the broadcast network with permuted units is aligned to the broadcast network exactly."""
     plain = chest("site_labels")
     server = Aggregator(FedAvg(), weights_of(plain))
     groups = permutation_groups(plain.trainer.network)

@@ -1,4 +1,4 @@
-"""A site small enough for calculations by hand: a linear encoder, and a linear decoder for each of two tasks."""
+"""A client small enough for calculations by hand: a linear encoder, and a linear decoder for each of two tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ("left", "right")
 
 
 class TwoDecoders(nn.Module):
-    """(B, 3) to {task: logit (B, 1)}."""
+    """Maps (B, 3) to {task: logit (B, 1)}."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +29,7 @@ class TwoDecoders(nn.Module):
 
 
 class Items(torch.utils.data.Dataset):
-    """Datalist items, and the tensors that they stand for."""
+    """Datalist items and their tensors."""
 
     def __init__(self, labels, seed=0):
         self.data = [{"image": f"{i}.png", "labels": each} for i, each in enumerate(labels)]
@@ -49,7 +49,7 @@ def make_tasks():
 
 
 def make_trainer(labels, batch_size=4, handlers=(), optimizer=None, seed=0, **others):
-    """A stock trainer over items with these labels, such as [{'left': 'yes'}, {}]."""
+    """Returns a stock trainer for items with these labels, such as [{'left': 'yes'}, {}]."""
     torch.manual_seed(seed)
     network, tasks = TwoDecoders(), make_tasks()
     make_optimizer = optimizer or (lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1))

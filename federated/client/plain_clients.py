@@ -1,4 +1,4 @@
-"""Stock MONAI FL clients, which send weights and no precision, as terms of the server's sums."""
+"""Conversion of weights from stock MONAI FL clients, which send no precision, into terms of the server's sums."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 
 
-class PlainSites:
-    """Makes Gaussians of one precision out of weights.
+class PlainClients:
+    """Turns weights into Gaussians with a constant precision.
 
-    Where sites send changes of a factor that stays with the server, what a plain site sent last has to be remembered
-    for it, here: one posterior a plain site.
+    If the strategy's clients send changes of factors that the server keeps, the last factor of each stock client must
+    be remembered here: one posterior in memory per stock client.
 
     Args:
-        precision: of an image.
-        sends_changes: as the strategy's sites do.
+        precision: per image.
+        sends_changes: `Strategy.sends_changes`.
     """
 
     def __init__(self, precision: float, sends_changes: bool) -> None:
@@ -31,19 +31,19 @@ class PlainSites:
 
     @staticmethod
     def is_plain(message: Mapping[str, Tensor]) -> bool:
-        """Whether names are those of weights, without a kind before them. Nothing at all is no plain site's."""
+        """Returns whether a message has plain weight names, without kinds. An empty message is not plain."""
         return bool(message) and not any("/" in name for name in message)
 
     def terms(
-        self, site: str, weights: Mapping[str, Tensor], base: Mapping[str, Tensor] | None, images: int
+        self, client: str, weights: Mapping[str, Tensor], base: Mapping[str, Tensor] | None, images: int
     ) -> Message:
-        """Shifts and precisions of one client.
+        """Returns precision-weighted means and precisions of one client.
 
         Args:
-            site: its name.
+            client: its name.
             weights: {parameter or buffer: value, or difference}.
-            base: what differences are to; None for values.
-            images: of the client.
+            base: weights to which differences are added; None for values.
+            images: number of the client's images.
         """
         factor: Message = {}
         for name, value in weights.items():
@@ -51,18 +51,18 @@ class PlainSites:
             factor[key(TensorKind.PRECISION_MEAN, name)] = images * self._precision * whole
             factor[key(TensorKind.PRECISION, name)] = torch.full_like(whole, images * self._precision)
         self._offered = factor if self._sends_changes else {}
-        before = self._factors.get(site, {})
+        before = self._factors.get(client, {})
         return {name: value - before[name] if name in before else value for name, value in factor.items()}
 
-    def accept(self, site: str) -> None:
-        """Remembers what was made last, once the server has added it."""
+    def accept(self, client: str) -> None:
+        """Stores the factor of the last call of `terms`, after the server has added it."""
         if self._offered:
-            self._factors[site], self._offered = self._offered, {}
+            self._factors[client], self._offered = self._offered, {}
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered."""
-        return {site: dict(factor) for site, factor in self._factors.items()}
+        """Returns the stored factors."""
+        return {client: dict(factor) for client, factor in self._factors.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores it."""
-        self._factors = {site: dict(factor) for site, factor in state.items()}
+        """Restores the stored factors."""
+        self._factors = {client: dict(factor) for client, factor in state.items()}

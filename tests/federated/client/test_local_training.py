@@ -8,11 +8,11 @@ from ignite.engine import Events
 from monai.engines import IterationEvents
 
 from mtmedformer_monai.engines import ClipGradients
+from mtmedformer_monai.federated.client.local_training import LocalTrainingHandler
 from mtmedformer_monai.federated.client.ownership import own
-from mtmedformer_monai.federated.client.site_training import SiteTraining
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
-from mtmedformer_monai.federated.strategies.fedavg import AveragingSite
-from tests.federated.little_site import make_trainer
+from mtmedformer_monai.federated.strategies.fedavg import AveragingClient
+from tests.federated.tiny_client import make_trainer
 
 BOTH, LEFT, NONE = {"left": "yes", "right": "no"}, {"left": "yes"}, {}
 
@@ -21,8 +21,8 @@ def sgd(parameters):
     return torch.optim.SGD(parameters, lr=0.1)
 
 
-class Looking(AveragingSite):
-    """Needs squared gradients; keeps what it sees."""
+class Looking(AveragingClient):
+    """Needs squared gradients; records the weights after each step."""
 
     needs_squared_gradient = True
 
@@ -34,15 +34,15 @@ class Looking(AveragingSite):
         self.seen.append({name: value.clone() for name, value in weights.items()})
 
 
-class Correcting(AveragingSite):
-    """Replaces the gradient by the weight, so that a step of SGD takes a share of the rate off it."""
+class Correcting(AveragingClient):
+    """Replaces the gradient by the weight, so that a step of SGD scales the weight."""
 
     def correct(self, name, weight, gradient, num_samples):
         return weight * num_samples
 
 
 def run(trainer, rule):
-    training = SiteTraining(rule, own(trainer))
+    training = LocalTrainingHandler(rule, own(trainer))
     training.attach(trainer)
     trainer.run()
     return training.finish()
@@ -51,7 +51,7 @@ def run(trainer, rule):
 def test_a_plain_rule_changes_nothing_of_the_training():
     plain, federated = make_trainer([BOTH] * 8), make_trainer([BOTH] * 8)
     plain.run()
-    result = run(federated, AveragingSite())
+    result = run(federated, AveragingClient())
     for name, value in plain.network.state_dict().items():
         torch.testing.assert_close(result.weights[name], value, rtol=0, atol=0)
     assert result.num_steps == 2
@@ -59,9 +59,9 @@ def test_a_plain_rule_changes_nothing_of_the_training():
     assert result.squared_gradient == {}
 
 
-def test_what_is_told_are_copies():
+def test_results_are_copies():
     trainer = make_trainer([BOTH] * 4)
-    result = run(trainer, AveragingSite())
+    result = run(trainer, AveragingClient())
     before = result.weights["encoder.weight"].clone()
     with torch.no_grad():
         trainer.network.encoder.weight.add_(1.0)
@@ -106,7 +106,7 @@ def test_the_rule_sees_the_weights_after_each_step():
 
 
 def expected_squares(labels, batch_size, name, counts):
-    """What an estimate is by hand: gradients of each batch at the weights of that step."""
+    """Returns the estimate computed from each batch's gradients at the weights of that step."""
     trainer = make_trainer(labels, batch_size, optimizer=sgd)
     squares, steps = SquaredGradient(), iter(counts)
 
@@ -140,7 +140,7 @@ def test_squared_gradient_is_taken_before_clipping():
 
 
 def test_squared_gradient_of_accumulated_batches_is_that_of_their_mean():
-    """Two batches of two, of a network without batch statistics, are a batch of four; the last step has one batch."""
+    """Without batch statistics, two batches of two equal a batch of four; the last step has one batch."""
     trainers = [
         make_trainer([BOTH] * 6, 2, optimizer=sgd, accumulation_steps=2),
         make_trainer([BOTH] * 6, 4, optimizer=sgd),
@@ -155,7 +155,7 @@ def test_squared_gradient_of_accumulated_batches_is_that_of_their_mean():
 
 
 class Scaler:
-    """A gradient scaler's face, with a scale of 8."""
+    """Minimal interface of a gradient scaler, with a scale of 8."""
 
     def get_scale(self):
         return 8.0
@@ -164,7 +164,7 @@ class Scaler:
 @pytest.mark.parametrize("overflows", [False, True], ids=["finite", "overflows"])
 def test_squared_gradient_is_unscaled_under_mixed_precision(overflows):
     trainer, rule = make_trainer([BOTH] * 4, optimizer=sgd), Looking()
-    training = SiteTraining(rule, own(trainer))
+    training = LocalTrainingHandler(rule, own(trainer))
     training.attach(trainer)
     gradients = {}
 
@@ -189,7 +189,7 @@ def test_squared_gradient_is_unscaled_under_mixed_precision(overflows):
 
 def test_each_run_is_a_round_of_its_own():
     trainer, rule = make_trainer([BOTH] * 8), Looking()
-    training = SiteTraining(rule, own(trainer))
+    training = LocalTrainingHandler(rule, own(trainer))
     training.attach(trainer)
     trainer.run()
     trainer.state.max_epochs = 3

@@ -1,4 +1,4 @@
-"""Networks, sites and batches small enough for hand counts."""
+"""Networks, sites and batches small enough for calculations by hand."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def hierarchical():
 
 
 def plain(depth=2):
-    """4 x 4 patches of width 32 for an image of 64 x 64."""
+    """Returns a network with 4 x 4 patches of width 32 for an image of 64 x 64."""
     torch.manual_seed(0)
     return MTMedFormer(PlainViT(32, depth=depth, heads=2, drop_path=0.0), make_tasks(), 16)
 
 
 def make_batch(num_images, labeled=TASKS, seed=0):
-    """A bright square to find, with labels of some tasks."""
+    """Returns images of a bright square, with labels of some tasks."""
     generator = torch.Generator().manual_seed(seed)
     image = 0.3 * torch.rand(num_images, 1, SIDE, SIDE, generator=generator)
     image[:, :, 16:40, 8:40] += 0.6
@@ -53,7 +53,7 @@ def make_batch(num_images, labeled=TASKS, seed=0):
 
 
 def make_site(name="a", batches=((2, TASKS),), seed=0):
-    """A site of batches, each a number of images and the tasks that they have labels of."""
+    """Returns a site with batches, each given by a number of images and its labeled tasks."""
     return Site(name, [make_batch(count, labeled, seed + index) for index, (count, labeled) in enumerate(batches)])
 
 
@@ -63,7 +63,7 @@ def settings(rate=0.1, epochs=1, optimizer=torch.optim.SGD):
 
 
 def plain_step(network, batch, rate=0.1):
-    """The network after one step of SGD on a batch."""
+    """Returns the network after one step of SGD on a batch."""
     optimizer = torch.optim.SGD(network.parameters(), lr=rate)
     targets = {name: each for name, each in batch.items() if name != "image"}
     HybridLoss(make_tasks(), normalize=False)(network.train()(batch["image"]), targets).backward()
@@ -72,7 +72,7 @@ def plain_step(network, batch, rate=0.1):
 
 
 def largest_change(one, other):
-    """Over all parameters of two networks, or two states."""
+    """Returns the largest difference between the parameters of two networks or states."""
     one, other = ({**each} if isinstance(each, dict) else each.state_dict() for each in (one, other))
     assert set(one) == set(other)
     return max((one[name] - other[name]).abs().max().item() for name in one)
@@ -83,13 +83,13 @@ def num_weights(network, *prefixes):
 
 
 class Listener:
-    """Remembers all that crosses."""
+    """Records all transmitted tensors."""
 
     def __init__(self):
-        self.heard = []
+        self.received = []
 
     def __call__(self, crossing, tensor):
-        self.heard.append((crossing, tensor))
+        self.received.append((crossing, tensor))
 
     def of(self, direction, kind):
-        return [each for crossing, each in self.heard if (crossing.direction, crossing.kind) == (direction, kind)]
+        return [each for crossing, each in self.received if (crossing.direction, crossing.kind) == (direction, kind)]

@@ -1,4 +1,4 @@
-"""Strategies at sites that train a stock bundle."""
+"""Strategies at clients that train a stock bundle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_strategy_trains_a_stock_bundle(stock, name):
     assert 0.0 <= float(personal["val_dice"]) <= 1.0
 
 
-def test_matching_wants_a_network_that_declares_its_groups(stock):
+def test_matching_needs_a_network_that_declares_its_groups(stock):
     with pytest.raises(ValueError, match="declares its permutation groups"):
         stock("matching")
 
@@ -46,10 +46,10 @@ def test_personal_weights_are_those_of_the_site(stock):
 
 
 def test_a_site_withdraws_its_factor(stock):
-    """With both sites' factors taken out the prior is left."""
-    sites = [stock("pvi"), stock("pvi", train_kwargs={"seed": 1})]
+    """When both clients have withdrawn their factors, only the prior remains."""
+    sites = [stock("bayesian"), stock("bayesian", train_kwargs={"seed": 1})]
     start = weights_of(sites[0])
-    server = Aggregator(make_strategy("pvi"), start)
+    server = Aggregator(make_strategy("bayesian"), start)
     run_rounds(server, sites, 2)
     for index, site in enumerate(sites):
         server.add(site.withdraw(), str(index))
@@ -58,7 +58,7 @@ def test_a_site_withdraws_its_factor(stock):
         torch.testing.assert_close(server.weights()[name], start[name], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["fedavg", "scaffold", "pvi"])
+@pytest.mark.parametrize("name", ["fedavg", "scaffold", "bayesian"])
 def test_a_training_that_diverged_is_withheld_whatever_the_strategy(stock, name, caplog):
     site = stock(make_strategy(name))
     server = Aggregator(make_strategy(name), site.trainer.network.state_dict())

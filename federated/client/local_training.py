@@ -1,12 +1,12 @@
-"""What a federation adds to a site's local training, as a handler of MONAI's stock trainer.
+"""Handler that adds federated learning to MONAI's stock trainer.
 
-Between the backward pass and the optimizer's step, squared gradients are estimated, the strategy corrects gradients,
-and parameters that the site has no label for are kept as they are; after the step the strategy sees the weights.
-Squared gradients cost a few passes over the gradients and none over the data: `benchmarks/squared_gradient_cost.py`
-prints how much.
+Between the backward pass and the optimizer step, it estimates squared gradients, lets the strategy correct gradients,
+and protects parameters for which the client has no labels; after the step, it passes the weights to the strategy.
+Squared gradients cost a few passes over the gradients and none over the data; `benchmarks/squared_gradient_cost.py`
+measures the cost.
 """
 
-# B images of a batch
+# B batch size
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ from torch.optim import Optimizer
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
-from mtmedformer_monai.federated.strategy import LocalTraining, SiteRule
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
 
 from .ownership import Ownership, labels_of_batch
 
 
-class SiteTraining:
-    """Carries a site's rule through the trainer's runs, one run a round.
+class LocalTrainingHandler:
+    """Applies a client rule to the trainer's runs; each run is one round.
 
-    - Squared gradients are taken before any clipping, once a step, from the batch's mean gradient: unscaled under mixed
-      precision, and over all batches of an accumulated step.
-    - The rule corrects after clipping, in a hook of the optimizer: clipped is what the data say, not what the
-      federation adds.
-    - Parameters without any labeled image at the site get no gradient: momentum and weight decay leave them as they
-      are, bit for bit. Their buffers are put back when the run is done.
+    - Squared gradients are computed before any clipping, once per step, from the batch's mean gradient: unscaled under
+      mixed precision, and over all batches of an accumulated step.
+    - The rule corrects gradients after clipping, in a hook of the optimizer: clipping applies to the gradients of the
+      data, not to the correction.
+    - Parameters without labeled images at the client get no gradient, so momentum and weight decay leave them unchanged
+      bit for bit. Their buffers are restored at the end of the run.
 
     Args:
-        rule: of the site.
-        ownership: what the network learns from at the site.
-        rate: of forgetting, of the running averages of gradients.
+        rule: of the client.
+        ownership: which images train each parameter.
+        rate: decay rate of the running averages of gradients.
     """
 
-    def __init__(self, rule: SiteRule, ownership: Ownership, rate: float = 0.98) -> None:
+    def __init__(self, rule: ClientRule, ownership: Ownership, rate: float = 0.98) -> None:
         self._rule, self._ownership, self._rate = rule, ownership, rate
-        self._corrects = type(rule).correct is not SiteRule.correct
-        self._looks = type(rule).after_step is not SiteRule.after_step
+        self._corrects = type(rule).correct is not ClientRule.correct
+        self._observes_steps = type(rule).after_step is not ClientRule.after_step
         self._network: Any = None
         self._owned: dict[str, Tensor] = {}
-        self._still: dict[str, Tensor] = {}
+        self._untrained: dict[str, Tensor] = {}
         self._reset(0)
 
     def attach(self, engine: Engine) -> None:
-        """Registers on a SupervisedTrainer, behind its own handlers."""
+        """Registers on a SupervisedTrainer, after its own handlers."""
         self._network = bare(engine.network)
         counts = self._ownership.num_samples
         for name, parameter in self._network.named_parameters():
-            (self._owned if counts[name] > 0 else self._still)[name] = parameter
+            (self._owned if counts[name] > 0 else self._untrained)[name] = parameter
         self._live = {name: parameter.detach() for name, parameter in self._owned.items()}
         engine.add_event_handler(Events.STARTED, self._start)
         if self._rule.needs_squared_gradient:
             engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._observe)
             handlers = engine._event_handlers[IterationEvents.BACKWARD_COMPLETED]
-            handlers.insert(0, handlers.pop())  # Ignite knows no order but that of registration
+            handlers.insert(0, handlers.pop())  # Ignite calls handlers in registration order
         engine.optimizer.register_step_pre_hook(self._before_step)
         engine.optimizer.register_step_post_hook(self._after_step)
-        engine.add_event_handler(Events.COMPLETED, self._put_back)
+        engine.add_event_handler(Events.COMPLETED, self._restore_buffers)
 
     def finish(self) -> LocalTraining:
-        """What the last run brought; tensors are copies."""
+        """Returns the result of the last run; tensors are copies."""
         weights = {name: copy_to_cpu(value) for name, value in self._network.state_dict().items()}
         counts = {name: count for name, count in self._ownership.num_samples.items() if count > 0}
         squares = {name: value.cpu() for name, value in self._squares.estimate().items()}
@@ -92,7 +92,7 @@ class SiteTraining:
                 self._buffers[name] = value.clone()
 
     def _observe(self, engine: Engine) -> None:
-        """Counts the batch; before a step, adds the gradient of all batches since the last one."""
+        """Counts the batch's images and, before a step, adds the gradient of all batches since the last step."""
         output = engine.state.output
         num_images = len(output[CommonKeys.IMAGE])
         labels = labels_of_batch(engine.loss_function, output[CommonKeys.LABEL], num_images)
@@ -107,10 +107,10 @@ class SiteTraining:
 
     @torch.no_grad()
     def _add_squares(self, factor: float, check: bool) -> None:
-        """Adds each parameter's gradient with the number of images that it comes from; none where there are none."""
+        """Adds each parameter's gradient with its number of labeled images; parameters without any are skipped."""
         gradients = {name: each.grad for name, each in self._owned.items() if each.grad is not None}
         if check and not all(bool(torch.isfinite(value).all()) for value in gradients.values()):
-            return  # mixed precision overflowed: the scaler skips this step
+            return  # overflow in mixed precision: the scaler skips this step
         by_tasks: dict[frozenset[str], dict[str, Tensor]] = {}
         for name, value in gradients.items():
             by_tasks.setdefault(self._ownership.tasks_of[name], {})[name] = value if factor == 1.0 else value * factor
@@ -120,11 +120,11 @@ class SiteTraining:
 
     @torch.no_grad()
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
-        for parameter in self._still.values():
+        for parameter in self._untrained.values():
             parameter.grad = None
         if not self._corrects:
             return
-        scale = getattr(optimizer, "grad_scale", None)  # of fused optimizers, which unscale by themselves
+        scale = getattr(optimizer, "grad_scale", None)  # set by fused optimizers, which unscale gradients themselves
         for name, parameter in self._owned.items():
             if parameter.grad is not None:
                 gradient = parameter.grad if scale is None else parameter.grad / scale
@@ -136,21 +136,21 @@ class SiteTraining:
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:
         self._step += 1
         self._rate_sum += float(optimizer.param_groups[0]["lr"])
-        if self._looks:
+        if self._observes_steps:
             self._rule.after_step(self._live, self._step, self._num_steps)
 
-    def _put_back(self) -> None:
+    def _restore_buffers(self) -> None:
         self._network.load_state_dict(self._buffers, strict=False)
 
 
 def steps_now(engine: Engine) -> bool:
-    """Whether the stock trainer steps in this iteration: each nth one of an epoch, and its last."""
+    """Returns whether the stock trainer steps in this iteration: every n-th of an epoch, and its last."""
     every, length = getattr(engine, "accumulation_steps", 1), engine.state.epoch_length
     done = engine.state.iteration if length is None else (engine.state.iteration - 1) % length + 1
     return bool(done % every == 0 or done == length)
 
 
 def copy_to_cpu(value: Tensor) -> Tensor:
-    """A copy in float32 on the CPU; integers (counters) stay integers."""
+    """Returns a float32 copy on the CPU; integers (counters) keep their dtype."""
     value = value.detach()
     return value.to("cpu", torch.float32 if value.is_floating_point() else value.dtype, copy=True)

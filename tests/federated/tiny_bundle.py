@@ -1,4 +1,4 @@
-"""A stock MONAI bundle: BasicUNet with batch norm and dropout, Dice loss, random transforms, a schedule, no more."""
+"""A minimal stock MONAI bundle: BasicUNet with batch norm and dropout, Dice loss, random transforms, a schedule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a site has to remember between rounds, to go on after a kill as if it had never stopped."""
+"""A client's training state between rounds, from which an interrupted client resumes exactly."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mtmedformer_monai.engines.handlers.seeding import SeedEachEpoch
 
 
 def capture_trainer(trainer: Any) -> dict[str, Any]:
-    """Network, optimizer, loss, schedules and other handlers with a state, and counters, after a run."""
-    trainer.scaler = None  # each run of the stock trainer makes a new one
+    """Returns the state of network, optimizer, loss, schedules, other stateful handlers and counters after a run."""
+    trainer.scaler = None  # the stock trainer creates a new one for each run
     return TrainingState(stateful_parts(trainer)).capture(trainer)
 
 
 def restore_trainer(trainer: Any, saved: dict[str, Any]) -> None:
-    """Puts it back into a trainer that was built from the same config."""
+    """Restores the state of a trainer built from the same config."""
     trainer.state.max_epochs = max(trainer.state.max_epochs, saved["epoch"])
     TrainingState(stateful_parts(trainer)).restore(trainer, saved)
 
 
 def stateful_parts(engine: Engine) -> dict[str, Any]:
-    """Handlers with `state_dict` and `load_state_dict`, and learning rate schedules, in the order of registration."""
+    """Returns handlers with `state_dict` and `load_state_dict`, and learning rate schedules, in registration order."""
     found: dict[str, Any] = {}
     seen: Counter[str] = Counter()
     for handler in registered(engine):
@@ -40,16 +40,16 @@ def stateful_parts(engine: Engine) -> dict[str, Any]:
 
 
 def _has_state(part: Any) -> bool:
-    """Metrics start anew in each epoch, and engines are kept apart."""
+    """Returns whether to save an object; metrics are reset in each epoch, and engines are saved separately."""
     if isinstance(part, (Metric, Engine)):
         return False
     return hasattr(part, "state_dict") and hasattr(part, "load_state_dict")
 
 
 def registered(engine: Engine) -> list[Any]:
-    """Objects behind an engine's handlers: of methods, whose they are; of filtered events, what is behind the filter.
+    """Returns the objects behind an engine's handlers: owners of methods, and handlers behind event filters.
 
-    Sorted by event, so that the order of registering different events doesn't matter.
+    They are sorted by event, so the order of registration of different events does not matter.
     """
     events = sorted(engine._event_handlers, key=lambda event: str(getattr(event, "value", event)))
     handlers = [handler for event in events for handler, *_ in engine._event_handlers[event]]
@@ -58,7 +58,7 @@ def registered(engine: Engine) -> list[Any]:
 
 
 def drop_loaders(*engines: Engine | None) -> None:
-    """Takes handlers away that would load a checkpoint when a run starts: the server's weights rule, in each round."""
+    """Removes handlers that load a checkpoint at the start of a run, since each round uses the server's weights."""
     for engine in engines:
         for handler in registered(engine) if engine is not None else []:
             if isinstance(handler, (CheckpointLoader, ResumeTraining)):
@@ -66,12 +66,15 @@ def drop_loaders(*engines: Engine | None) -> None:
 
 
 def seed_each_epoch(trainer: Any, seed: int) -> None:
-    """Makes randomness depend on the epoch alone, where the bundle doesn't; a loader that keeps its workers can't."""
+    """Makes randomness depend only on the epoch, unless the bundle does so already.
+
+    This does not apply to data loaders with persistent workers.
+    """
     is_seeded = any(isinstance(handler, SeedEachEpoch) for handler in registered(trainer))
     if not is_seeded and not getattr(trainer.data_loader, "persistent_workers", False):
         SeedEachEpoch(seed).attach(trainer)
 
 
 def reset_optimizer(trainer: Any) -> None:
-    """Forgets moments and momentum; learning rates stay."""
+    """Clears the optimizer's moments and momentum; learning rates are unchanged."""
     trainer.optimizer.state.clear()

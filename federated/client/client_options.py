@@ -1,0 +1,35 @@
+"""Options that each client chooses for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ClientOptions:
+    """Options that each client chooses for itself.
+
+    Attributes:
+        optimizer: 'keep' or 'reset' the optimizer's moments between rounds.
+        start_weights: file with the client's own initial weights; empty starts from the server's.
+        personal: whether to infer with personal weights: those that the strategy keeps at the client, and `own_share`.
+        own_share: additional weight of the client's own factor in personal weights; 0 is the global posterior.
+        seed: of the training, unless the bundle seeds each epoch.
+        loss_batches: maximum number of batches for measuring initial losses.
+    """
+
+    optimizer: str = "keep"
+    start_weights: str = ""
+    personal: bool = False
+    own_share: float = 0.0
+    seed: int = 0
+    loss_batches: int = 16
+
+    def __post_init__(self) -> None:
+        """Validates the options.
+
+        Raises:
+            ValueError: an unknown value of `optimizer`.
+        """
+        if self.optimizer not in {"keep", "reset"}:
+            raise ValueError(f"optimizer expects 'keep' or 'reset', got {self.optimizer!r}.")
