@@ -31,13 +31,11 @@ class Vocabulary:
 
 
 def vocabulary_of(tasks: Sequence[EncodesTarget]) -> Vocabulary:
-    """Returns the names that tasks use: `classes` of detection and classification, `structures` of segmentation."""
-    from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
-
+    """Returns the names that tasks use: classes of whole images, structures of masks, and classes of boxes."""
     return Vocabulary(
-        {task.name: task.classes for task in tasks if isinstance(task, ClassificationTask)},
-        [name for task in tasks if isinstance(task, SegmentationTask) for name in task.structures],
-        [name for task in tasks if isinstance(task, DetectionTask) for name in task.classes],
+        {task.name: getattr(task, "classes", ()) for task in tasks if getattr(task, "describes_image", False)},
+        [name for task in tasks for name in getattr(task, "structures", ())],
+        [name for task in tasks if getattr(task, "has_boxes", False) for name in getattr(task, "classes", ())],
         tuple(tasks),
     )
 

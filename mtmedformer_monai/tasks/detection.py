@@ -256,7 +256,11 @@ def soft_focal(logits: Tensor, target: Tensor, gamma: float = 2.0) -> Tensor:
 
 
 def generalized_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Returns the generalized IoU of pairs of xyxy boxes (..., 4), (...) in [-1, 1] (Rezatofighi et al., CVPR 2019)."""
+    """Returns the generalized IoU of pairs of xyxy boxes (..., 4), (...) in [-1, 1] (Rezatofighi et al., CVPR 2019).
+
+    Agrees with `monai.data.box_utils.box_pair_giou`, which raises on NaN: the rows of images without annotation are NaN
+    here, and the loss ignores them. There is no synchronization with the device either.
+    """
     low = torch.maximum(boxes[..., :2], others[..., :2])
     high = torch.minimum(boxes[..., 2:], others[..., 2:])
     overlap = (high - low).clamp(min=0).prod(dim=-1)
