@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.keys import IMAGE, MASKS
+from mtmedformer_monai.keys import IMAGE, LABEL_MAP, MASKS
 
 Item = dict[str, Any]
 Datalist = dict[str, Any]
@@ -93,11 +93,14 @@ def resolve_paths(item: Mapping[str, Any], folder: Path, place: str = "item") ->
 
 
 def resolve_masks(item: Mapping[str, Any], folder: Path) -> Item:
-    """Copies an item, makes its mask paths absolute, and drops null masks."""
-    if not isinstance(item.get(MASKS), Mapping):
-        return dict(item)
-    masks = {name: mask for name, mask in item[MASKS].items() if mask is not None}
-    return dict(item) | {MASKS: {n: str(folder / m) if isinstance(m, (str, Path)) else m for n, m in masks.items()}}
+    """Copies an item, makes the paths of its masks and its label map absolute, and drops null masks."""
+    resolved = dict(item)
+    if isinstance(item.get(LABEL_MAP), (str, Path)):
+        resolved[LABEL_MAP] = str(folder / item[LABEL_MAP])
+    if isinstance(item.get(MASKS), Mapping):
+        masks = {name: mask for name, mask in item[MASKS].items() if mask is not None}
+        resolved[MASKS] = {n: str(folder / m) if isinstance(m, (str, Path)) else m for n, m in masks.items()}
+    return resolved
 
 
 def list_some(lines: Sequence[str], most: int = 20) -> str:

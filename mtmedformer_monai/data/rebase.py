@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.keys import IMAGE, MASKS
+from mtmedformer_monai.keys import IMAGE, LABEL_MAP, MASKS
 
 from .datalist import Datalist, Item, resolve_paths
 
@@ -25,7 +25,9 @@ def rebase_item(item: Mapping[str, Any], base: Path, folder: Path) -> Item:
     """
     folder = folder.resolve()
     moved = resolve_paths(item, base.resolve())
-    moved[IMAGE] = _place(moved[IMAGE], folder)
+    for key in (IMAGE, LABEL_MAP):
+        if moved.get(key):
+            moved[key] = _place(moved[key], folder)
     if moved.get(MASKS):
         moved[MASKS] = {name: _place(mask, folder) for name, mask in moved[MASKS].items()}
     return moved

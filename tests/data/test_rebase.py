@@ -18,9 +18,15 @@ def test_relative_folders_are_accepted(tmp_path, monkeypatch):
 
 
 def test_rebasing_back_restores_the_datalist(tmp_path):
-    datalist = {"training": [{"image": "x/a.png", "masks": {"lung": "m.png"}}], "test": [], "name": "set", "n": [1]}
+    datalist = {
+        "training": [{"image": "x/a.png", "masks": {"lung": "m.png"}, "label": "l.png"}],
+        "test": [],
+        "name": "set",
+        "n": [1],
+    }
     there = rebase_datalist(datalist, tmp_path / "a", tmp_path / "b" / "c")
     assert there["training"][0]["image"] == str(tmp_path / "a" / "x" / "a.png")
+    assert there["training"][0]["label"] == str(tmp_path / "a" / "l.png")
     assert rebase_datalist(there, tmp_path / "b" / "c", tmp_path / "a") == datalist
 
 
