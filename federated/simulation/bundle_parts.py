@@ -43,7 +43,7 @@ def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> We
 def primary_metrics(bundle: Path) -> list[str]:
     """Returns the name of each task's primary metric."""
     tasks = read_bundle(bundle, {}).get_parsed_content("tasks")
-    return [f"{task.name}_{task.primary_figure}" for task in tasks]
+    return [f"{task.name}_{task.primary_metric}" for task in tasks]
 
 
 class Evaluation:

@@ -70,7 +70,7 @@ def test_likelihood_precision_is_what_clients_add_to_the_prior():
 
 
 def test_plain_averages_have_no_posterior():
-    with pytest.raises(ValueError, match="broadcast expects precisions beside the means, got none"):
+    with pytest.raises(ValueError, match="broadcast expects precisions in addition to means, got none"):
         from_broadcast({"mean/0.weight": torch.ones(8, 6)}, 0.1, make_network())
 
 
