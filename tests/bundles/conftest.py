@@ -12,6 +12,10 @@ ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path for path in (ROOT / "bundles").iterdir() if (path / "configs").is_dir())
 
 
+one_bundle = pytest.mark.parametrize("bundle", BUNDLES[:1], ids=lambda path: path.name, indirect=True)
+"""For cases that do not depend on the bundle."""
+
+
 @pytest.fixture(params=BUNDLES, ids=lambda path: path.name)
 def bundle(request):
     return request.param

@@ -18,7 +18,7 @@ from pydicom import dcmread
 
 from mtmedformer_monai.data import load_datalist
 from mtmedformer_monai.io.sqlite_uri import sqlite_uri
-from tests.bundles.conftest import ROOT
+from tests.bundles.conftest import ROOT, one_bundle
 
 NO_KNOBS = {"experiment_name", "run_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
 """What comes before the paths in train.json and says where a run is tracked."""
@@ -65,6 +65,7 @@ def test_starts_from_what_images_alone_have_taught(bundle, run_bundle, tmp_path,
         torch.testing.assert_close(trained[name], pretrained[name])
 
 
+@one_bundle
 def test_trains_from_inside_its_folder(bundle, run_bundle, monkeypatch):
     monkeypatch.chdir(bundle)
     output = run_bundle("training", ["train"], ".")
@@ -72,6 +73,7 @@ def test_trains_from_inside_its_folder(bundle, run_bundle, monkeypatch):
     assert not (bundle / "eval").exists()
 
 
+@one_bundle
 def test_a_killed_training_goes_on_with_the_same_command(bundle, run_bundle, monkeypatch):
     monkeypatch.chdir(ROOT)
     output = run_bundle("training", ["train"], bundle, max_epochs=2, warmup_epochs=1)
@@ -100,6 +102,7 @@ def test_a_killed_training_goes_on_with_the_same_command(bundle, run_bundle, mon
         torch.testing.assert_close(resumed["parts"]["network"][name], value, rtol=0, atol=0)
 
 
+@one_bundle
 def test_an_unreadable_image_is_skipped_and_listed(bundle, run_bundle, cohort, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     spoiled = tmp_path / "spoiled"
@@ -157,6 +160,7 @@ def test_every_knob_is_a_parameter_of_the_tracked_run(bundle):
     assert {name: f"@{name}" for name in knobs} == {name: logged.get(name) for name in knobs}
 
 
+@one_bundle
 def test_two_processes_train_one_network(bundle, cohort, tracking_uri, tmp_path):
     configs = [str(bundle / f"configs/{name}.json") for name in ("train", "multi_gpu_train")]
     sizes = ["--image_size", "[64,64]", "--max_epochs", "2", "--batch_size", "4", "--num_workers", "0"]
@@ -207,6 +211,7 @@ def installed_wheel(tmp_path_factory):
     return folder / "site"
 
 
+@one_bundle
 def test_a_copy_elsewhere_infers_by_the_wheel_beside_a_decoy(bundle, installed_wheel, cohort, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(bundle, elsewhere)

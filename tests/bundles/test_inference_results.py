@@ -13,7 +13,7 @@ from monai.bundle import run as bundle_run
 from PIL import Image
 
 from mtmedformer_monai.io.error_line import error_line
-from tests.bundles.conftest import ROOT
+from tests.bundles.conftest import ROOT, one_bundle
 
 
 def infer(bundle, output, image, **overrides):
@@ -123,6 +123,7 @@ def test_a_mistyped_option_ends_the_run_at_once(bundle, run_bundle, configs):
     assert error_line(error.value).startswith("error: no option is called 'output_dri': nothing reads it; did you mean")
 
 
+@one_bundle
 def test_a_bundle_is_left_as_it_is_where_the_output_goes_elsewhere(bundle, cohort, tracking_uri, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     before, output = files_below(bundle), tmp_path / "own"

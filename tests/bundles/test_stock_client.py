@@ -13,6 +13,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.data import load_datalist
 from mtmedformer_monai.io.atomic_files import load_checkpoint
+from tests.bundles.conftest import one_bundle
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def broadcast_of(client):
     return {name: value + 0.5 for name, value in client.trainer.network.state_dict().items()}
 
 
+@one_bundle
 def test_the_broadcast_counts_and_not_an_old_checkpoint(bundle, run_bundle, stock_client, tmp_path):
     output = run_bundle("training", ["train"], bundle, max_epochs=2, warmup_epochs=1)
     before = (output / "checkpoint.pt").read_bytes()
@@ -49,6 +51,7 @@ def test_the_broadcast_counts_and_not_an_old_checkpoint(bundle, run_bundle, stoc
     assert epochs[-1] == 3
 
 
+@one_bundle
 def test_a_stock_client_leaves_nothing_to_resume_from(stock_client, tmp_path):
     stock_client.train(ExchangeObject(weights=broadcast_of(stock_client)))
     assert (tmp_path / "output/models/model.pt").is_file()
