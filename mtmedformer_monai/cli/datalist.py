@@ -107,7 +107,7 @@ def _check(options: argparse.Namespace) -> int:
     problems = check_datalist(options.datalist, decode=not options.headers_only, **known)
     for problem in problems:
         logger.info("%s", problem)
-    logger.info("%d problems in %s", len(problems), options.datalist)
+    logger.info("Number of problems in %s: %d", options.datalist, len(problems))
     return int(bool(problems))
 
 

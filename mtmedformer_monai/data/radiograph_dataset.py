@@ -217,12 +217,12 @@ def _raise_all(items: Sequence[dict[str, Any]], findings: Sequence[Sequence[Find
     ]
     if lines and kind == ANNOTATION:
         raise ValueError(
-            f"{len(lines):,} annotations are wrong:\n{list_some(lines)}\nfix the datalist (mtmedformer datalist check "
+            f"wrong annotations: {len(lines):,}\n{list_some(lines)}\nFix the datalist (mtmedformer datalist check "
             "lists all problems), or train without these images with on_wrong_label='skip'."
         )
     if lines:
         raise ValueError(
-            f"{len(lines):,} files cannot be read:\n{list_some(lines)}\nfix or remove them, or train without "
+            f"unreadable files: {len(lines):,}\n{list_some(lines)}\nFix or remove them, or train without "
             "these images with on_unreadable='skip'."
         )
 

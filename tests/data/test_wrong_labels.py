@@ -111,7 +111,7 @@ def test_all_wrong_labels_are_listed_before_the_start(folder):
         {"image": "0.png", "labels": {"finding": "normal"}},
     ]
     data = load_datalist(save_datalist({"training": items}, folder / "wrong.json"), "training")
-    with pytest.raises(ValueError, match="4 annotations are wrong") as error:
+    with pytest.raises(ValueError, match="wrong annotations: 4") as error:
         RadiographDataset(data, read())
     for text in ("'pneumonitis'", "x1 < x2", "has 4 x 6 rows x columns, its image 8 x 12", "at most 2 boxes"):
         assert text in str(error.value)
@@ -123,7 +123,7 @@ def test_all_wrong_labels_are_listed_before_the_start(folder):
 
 def test_a_renamed_class_of_many_images_is_listed_in_part(folder):
     data = [{"image": str(folder / "0.png"), "labels": {"finding": "pneumonitis"}}] * 500
-    with pytest.raises(ValueError, match="500 annotations are wrong") as error:
+    with pytest.raises(ValueError, match="wrong annotations: 500") as error:
         RadiographDataset(data, read())
     assert "... and 480 more" in str(error.value)
     assert len(str(error.value).splitlines()) < 30

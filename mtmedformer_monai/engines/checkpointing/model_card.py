@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ignite.engine import Engine, Events
+from torch import Tensor, nn
 
-from mtmedformer_monai.io.atomic_files import write_atomically
+from mtmedformer_monai.io.atomic_files import load_checkpoint, write_atomically
 from mtmedformer_monai.io.file_sha256 import file_sha256
 from mtmedformer_monai.tasks.base import Task
+
+from .training_state import bare
 
 _logger = logging.getLogger(__name__)
 
@@ -114,7 +117,11 @@ class CheckWeights:
         if not self._path.is_file():
             raise FileNotFoundError(f"no weights at {self._path}; set --ckpt_path to their file, or train first.")
         card = self._read()
-        mismatches = find_mismatches(card, self._model) if card is not None else []
+        self._report(find_mismatches(card, self._model) if card is not None else [])
+        self._check_network(getattr(engine, "network", None))
+
+    def _report(self, mismatches: Sequence[str]) -> None:
+        """Raises an error or warns, as `on_mismatch` says."""
         if not mismatches:
             return
         text = f"the weights {self._path} don't fit the config: {'; '.join(mismatches)}"
@@ -124,6 +131,24 @@ class CheckWeights:
                 "accept the difference with --on_weights_mismatch warn."
             )
         _logger.warning("%s.", text)
+
+    def _check_network(self, network: nn.Module | None) -> None:
+        """Raises an error if the weights belong to another architecture; without names and shapes they cannot load."""
+        weights = load_checkpoint(self._path)
+        if network is None or not isinstance(weights, Mapping):
+            return
+        found = {name: tuple(value.shape) for name, value in weights.items() if isinstance(value, Tensor)}
+        wanted = {name: tuple(value.shape) for name, value in bare(network).state_dict().items()}
+        differing = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+        if found and differing:
+            first = differing[0]
+            raise ValueError(
+                f"the weights {self._path} belong to another network than the config: {len(differing)} of "
+                f"{len(wanted)} tensors differ, such as {first!r} of shape {found.get(first)} in the weights and "
+                f"{wanted.get(first)} in the config. Repeat the network options of the training "
+                "(--network_def#encoder, --network_def#encoder#size, --tasks), or select other weights with "
+                "--ckpt_path."
+            )
 
     def _read(self) -> dict[str, Any] | None:
         path = card_path(self._path)

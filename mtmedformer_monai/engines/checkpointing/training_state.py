@@ -63,12 +63,18 @@ class TrainingState:
         """Restores a state that `capture` returned; call it after the run has started.
 
         Raises:
-            ValueError: if the checkpoint has another format, other parts or another epoch length.
+            ValueError: if the checkpoint has another format, other parts, another network or another epoch length.
         """
         parts = self._all_parts(trainer)
         _check(saved, parts, trainer)
-        for name, part in parts.items():
-            part.load_state_dict(saved["parts"][name])
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(saved["parts"][name])
+        except RuntimeError as error:  # torch lists every tensor that differs
+            raise ValueError(
+                "the checkpoint was written by a training of another network; repeat the network options of that "
+                "training, choose another output_dir, or set --resume false to start anew."
+            ) from error
         trainer.state.epoch, trainer.state.iteration = saved["epoch"], saved["iteration"]
         self.best_score, self.best_epoch = saved["best_score"], saved["best_epoch"]
         if self._evaluator is not None and not math.isnan(self.best_score):

@@ -97,3 +97,17 @@ def test_a_training_writes_a_card_and_a_flat_state_dict(tmp_path):
     check(path, make_tasks(), [16, 16])
     with pytest.raises(ValueError, match="image_size"):
         check(path, make_tasks(), [32, 32])
+
+
+def test_weights_of_another_network_are_refused_with_the_remedy(tmp_path):
+    path, engine = tmp_path / "model.pt", Engine(lambda *_: None)
+    torch.save(torch.nn.Linear(2, 3).state_dict(), path)
+    CheckWeights(str(path), [], [16, 16]).attach(engine)
+    engine.network = torch.nn.Linear(2, 3)
+    engine.run([0])
+    engine.network = torch.nn.Linear(4, 3)
+    with pytest.raises(
+        ValueError, match=r"1 of 2 tensors differ, such as 'weight' of shape \(3, 2\) .* \(3, 4\)"
+    ) as error:
+        engine.run([0])
+    assert "--network_def#encoder" in str(error.value)

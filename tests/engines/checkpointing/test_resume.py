@@ -135,3 +135,13 @@ def test_resuming_runs_after_checkpoint_loaders_and_before_other_handlers(tmp_pa
     )
     training.attach(ResumeTraining(training.state, str(tmp_path / "checkpoint.pt"))).run()
     assert seen == [2, True]
+
+
+def test_a_checkpoint_of_another_network_is_refused_with_the_remedy(tmp_path):
+    train(tmp_path, 1)
+    content = load_checkpoint(tmp_path / "checkpoint.pt")
+    name = next(iter(content["parts"]["network"]))
+    content["parts"]["network"][name] = torch.zeros(1, 2, 3)
+    torch.save(content, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="another network; repeat the network options"):
+        train(tmp_path, 2, resume=True)
