@@ -51,7 +51,7 @@ def test_check_reports_problems_by_its_exit_code(datalist, bundle, logged):
     assert main(["datalist", "check", str(datalist)]) == 0
     assert main(["datalist", "check", str(datalist), "--bundle", str(bundle)]) == 1
     assert "training[1] 1.png: label 'finding' expects one of ['normal', 'mass'], got 'pneumonia'" in logged.text
-    assert "5 problems" in logged.text
+    assert "datalist.json: 5" in logged.text
 
 
 def test_check_uses_structures_and_box_classes_of_the_bundle(datalist, bundle, logged):
