@@ -34,26 +34,6 @@ def list_files(folder: str | Path) -> list[Path]:
     return sorted(walk.files)
 
 
-def glob_files(folder: str | Path, pattern: str) -> list[Path]:
-    """Like `Path.glob`, but returns files only, follows linked folders in `**`, and excludes hidden files.
-
-    Args:
-        folder: root folder.
-        pattern: relative glob pattern with at most one `**`.
-
-    Raises:
-        ValueError: the pattern contains more than one `**`.
-    """
-    root, deep, tail = pattern.partition("**/")
-    if "**" in root or "**" in tail:
-        raise ValueError(f"pattern expects at most one '**/', got {pattern!r}.")
-    if not deep:
-        found = Path(folder).glob(pattern)
-        return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
-    starts = [Path(folder)] if not root else [path for path in Path(folder).glob(root.rstrip("/")) if path.is_dir()]
-    return sorted({file for start in starts for file in list_files(start) if file.relative_to(start).match(tail)})
-
-
 class _Walk:
     """State of a traversal: files found, links to folders not followed yet, and paths that could not be listed."""
 

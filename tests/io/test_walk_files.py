@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mtmedformer_monai.io.walk_files import glob_files, list_files
+from mtmedformer_monai.io.walk_files import list_files
 
 
 @pytest.fixture
@@ -83,34 +83,3 @@ def test_unreadable_folders_are_logged(tree, caplog, monkeypatch):
 def test_nothing_is_logged_without_problems(tree, caplog):
     list_files(tree("a.png", "b/c.png"))
     assert not caplog.text
-
-
-@pytest.mark.parametrize(
-    ("pattern", "found"),
-    [
-        ("*.png", ["1.png"]),
-        ("a/*.png", ["a/2.png"]),
-        ("**/*.png", ["1.png", "a/2.png", "a/b/3.png", "l/x/5.png", "m/s/6.png"]),
-        ("a/**/*.png", ["a/2.png", "a/b/3.png"]),
-        ("**/b/*.png", ["a/b/3.png"]),
-        ("?/**/x/*.png", ["l/x/5.png"]),
-        ("l/*/*.png", ["l/x/5.png"]),
-        ("m*/**/*.png", ["m/s/6.png"]),
-    ],
-)
-def test_patterns(tree, pattern, found):
-    root = tree("in/1.png", "in/a/2.png", "in/a/b/3.png", "in/a/b/4.txt", "store/x/5.png", "in/l -> store", "in/.7.png")
-    tree("in/m/s/6.png")
-    assert names(root / "in", glob_files(root / "in", pattern)) == found
-
-
-def test_patterns_without_links_agree_with_pathlib(tree):
-    root = tree("1.png", "a/2.png", "a/b/3.png", "c/b/4.txt")
-    for pattern in ("*", "**/*", "a/**/*.png", "**/b/*", "*/b/*.png"):
-        expected = sorted(path for path in root.glob(pattern) if path.is_file())
-        assert glob_files(root, pattern) == expected
-
-
-def test_more_than_one_recursive_part_is_rejected(tmp_path):
-    with pytest.raises(ValueError, match="at most one '\\*\\*/'"):
-        glob_files(tmp_path, "**/a/**/b")

@@ -134,8 +134,10 @@ class CheckWeights:
 
     def _check_network(self, network: nn.Module | None) -> None:
         """Raises an error if the weights belong to another architecture; without names and shapes they cannot load."""
+        if network is None:
+            return
         weights = load_checkpoint(self._path)
-        if network is None or not isinstance(weights, Mapping):
+        if not isinstance(weights, Mapping):
             return
         found = {name: tuple(value.shape) for name, value in weights.items() if isinstance(value, Tensor)}
         wanted = {name: tuple(value.shape) for name, value in bare(network).state_dict().items()}
