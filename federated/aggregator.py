@@ -1,9 +1,9 @@
 """The server of a federation, independent of transport: aggregates client messages as they arrive.
 
     aggregator = Aggregator(strategy, network.state_dict())
-    for client in clients:  # in any order, sequentially or concurrently
-        client.train(aggregator.broadcast())
-        aggregator.add(client.get_weights(), "client_1")
+    for name, client in clients.items():  # in any order, sequentially or concurrently
+        client.train(aggregator.broadcast(name))
+        aggregator.add(client.get_weights(), name)
     aggregator.close_round()
 
 Memory: the strategy's running sums, independent of the number of clients. Stock `MonaiAlgo` clients can take part, see
@@ -24,7 +24,7 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
-from .exchange import ROUND, round_of, to_exchange, to_message, whole_number
+from .exchange import ROUND, round_of, tasks_of, to_exchange, to_message, whole_number
 from .strategy import Strategy, Weights
 
 
@@ -48,12 +48,20 @@ class Aggregator:
         self._scales = LossScales()
         self._plain = PlainClients(plain_precision, strategy.sends_changes)
         self._measured: list[str] = []
+        self._tasks: dict[str, list[str]] = {}
         self.round = 0
         self.clients: list[str] = []
 
-    def broadcast(self) -> ExchangeObject:
-        """Returns the message for all clients."""
-        return to_exchange({**self._server.broadcast(), **self._scales.broadcast()}, {ROUND: self.round})
+    def broadcast(self, client: str | None = None) -> ExchangeObject:
+        """Returns the message for a client.
+
+        Args:
+            client: name of the client, whose group's weights are sent if the strategy has groups; its tasks are known
+                from its first message. None: the global weights.
+        """
+        tasks = self._tasks.get(client or "")
+        sent = self._server.broadcast() if tasks is None else self._server.broadcast_for(tasks)
+        return to_exchange({**sent, **self._scales.broadcast()}, {ROUND: self.round})
 
     def broadcast_plain(self) -> ExchangeObject:
         """Returns the weights under their plain names, for stock `MonaiAlgo` clients."""
@@ -71,9 +79,11 @@ class Aggregator:
         """
         if client in self._measured:
             raise ValueError(f"client {client!r} has sent its initial losses already; they are measured once.")
+        tasks = tasks_of(exchange)
         if exchange.weights:
             self._scales.add(to_message(exchange))
         self._measured.append(client)
+        self._remember(client, tasks)
 
     def add(self, exchange: ExchangeObject, client: str) -> None:
         """Adds a client's message. A rejected message leaves the state unchanged.
@@ -95,7 +105,7 @@ class Aggregator:
             TypeError: a value that is neither a tensor nor a number.
         """
         self._check(exchange, client)
-        message = to_message(exchange)
+        tasks, message = tasks_of(exchange), to_message(exchange)
         plain = PlainClients.is_plain(message)
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
@@ -104,6 +114,7 @@ class Aggregator:
         self._server.add(message)
         if plain:
             self._plain.accept(client)
+        self._remember(client, tasks)
         self.clients.append(client)
 
     def close_round(self) -> None:
@@ -120,6 +131,7 @@ class Aggregator:
         """Returns the complete server state, which may be saved in the middle of a round."""
         plain = self._plain.state_dict()
         own = {"round": self.round, "clients": list(self.clients), "scales": dict(self._scales.total), "plain": plain}
+        own["tasks"] = {client: list(tasks) for client, tasks in self._tasks.items()}
         return {**own, "measured": list(self._measured), "server": self._server.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -127,6 +139,7 @@ class Aggregator:
         self._server.load_state_dict(state["server"])
         self._plain.load_state_dict(state["plain"])
         self._scales.total, self._measured = dict(state["scales"]), list(state["measured"])
+        self._tasks = {client: list(tasks) for client, tasks in state["tasks"].items()}
         self.round, self.clients = int(state["round"]), list(state["clients"])
 
     def save(self, path: str | Path) -> None:
@@ -136,6 +149,10 @@ class Aggregator:
     def restore(self, path: str | Path) -> None:
         """Resumes from a file written by `save`."""
         self.load_state_dict(load_checkpoint(path))
+
+    def _remember(self, client: str, tasks: list[str] | None) -> None:
+        if tasks is not None:
+            self._tasks[client] = tasks
 
     def _check(self, exchange: ExchangeObject, client: str) -> None:
         if client in self.clients:

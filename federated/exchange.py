@@ -53,6 +53,22 @@ def round_of(exchange: ExchangeObject) -> int | None:
     return whole_number(exchange, ROUND)
 
 
+def tasks_of(exchange: ExchangeObject) -> list[str] | None:
+    """Returns the sorted names of the tasks for which a client has labels; None if its statistics do not tell.
+
+    Raises:
+        TypeError: the statistic is not a dict of integers by name.
+    """
+    counts = (exchange.statistics or {}).get(IMAGES_BY_TASK) if isinstance(exchange.statistics, Mapping) else None
+    if counts is None:
+        return None
+    if not isinstance(counts, Mapping) or not all(
+        isinstance(name, str) and isinstance(count, numbers.Integral) for name, count in counts.items()
+    ):
+        raise TypeError(f"the statistic {IMAGES_BY_TASK!r} expects a number of images by task.")
+    return sorted(name for name, count in counts.items() if count > 0)
+
+
 def whole_number(exchange: ExchangeObject, name: str) -> int | None:
     """Returns an integer from the statistics; None if it is missing.
 

@@ -10,7 +10,7 @@ trains.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,6 +39,12 @@ class TensorKind:
     """Sent: number of images behind a control variate, or its change; one number per parameter."""
     SETTING: Final = "setting"
     """Broadcast: a scalar setting of the round, common to all clients."""
+    GROUP: Final = "group"
+    """Sent: 1 for each task that the client trains, named by the task; these tasks are its group."""
+    MOMENTS: Final = "moments"
+    """Sent: a few sums per parameter, from which the variances between clients and groups are estimated."""
+    WITHIN: Final = "within"
+    """Broadcast: one number per parameter, the variance of clients' weights around their group's mean."""
 
 
 def key(kind: str, name: str) -> str:
@@ -68,6 +74,7 @@ class LocalTraining:
             strategy needs it.
         num_steps: number of optimizer steps in this round.
         learning_rate: mean over these steps.
+        images_by_task: {task: number of training images with its label}; empty where tasks are unknown.
     """
 
     weights: Mapping[str, Tensor]
@@ -75,6 +82,7 @@ class LocalTraining:
     squared_gradient: Mapping[str, Tensor] = field(default_factory=dict)
     num_steps: int = 0
     learning_rate: float = 0.0
+    images_by_task: Mapping[str, int] = field(default_factory=dict)
 
 
 class ClientRule(ABC):
@@ -153,7 +161,17 @@ class ServerRule(ABC):
 
     @abstractmethod
     def broadcast(self) -> Message:
-        """Returns the current message for all clients."""
+        """Returns the current message for all clients, with the global weights."""
+
+    def broadcast_for(self, tasks: Collection[str]) -> Message:
+        """Returns the current message for clients that train certain tasks.
+
+        It has the same tensors as `broadcast`, unless the strategy keeps a mean for each such group of clients.
+
+        Args:
+            tasks: names of all tasks for which the client has labels.
+        """
+        return self.broadcast()
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

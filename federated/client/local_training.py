@@ -74,7 +74,8 @@ class LocalTrainingHandler:
         weights = {name: copy_to_cpu(value) for name, value in self._network.state_dict().items()}
         counts = {name: count for name, count in self._ownership.num_samples.items() if count > 0}
         squares = {name: value.cpu() for name, value in self._squares.estimate().items()}
-        return LocalTraining(weights, counts, squares, self._step, self._rate_sum / max(self._step, 1))
+        rate, tasks = self._rate_sum / max(self._step, 1), self._ownership.images_by_task
+        return LocalTraining(weights, counts, squares, self._step, rate, tasks)
 
     def _reset(self, num_steps: int) -> None:
         self._num_steps, self._step, self._rate_sum = num_steps, 0, 0.0

@@ -15,9 +15,21 @@ from mtmedformer_monai.federated.strategies.averaged import is_averaged
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.uncertainty.precision_code import decode_signed, encode_signed
 
-from .equations import Cavity, PrecisionScale, cavity_gradient, cavity_of, likelihood_precision, new_factor
+from .equations import (
+    Cavity,
+    PrecisionScale,
+    cavity_gradient,
+    cavity_of,
+    for_client,
+    implied_step,
+    likelihood_precision,
+    new_factor,
+    sent_precision,
+)
+from .iterate_mean import IterateMean
+from .messages import DAMPING, group_tags, tasks_with_images
 from .posterior import Factor
-from .server_side import DAMPING
+from .variance_components import moments
 
 _logger = logging.getLogger(__name__)
 
@@ -35,18 +47,21 @@ class ClientSettings:
         rate: share of the step to the new factor; None: the client's share of the precision.
         coded_precision: whether changes of precision are rounded to one-byte codes; the precision-weighted mean is
             computed for the rounded precision.
+        average_iterates: share of a round's last steps whose weights are averaged.
     """
 
     scale: PrecisionScale
     average: float
     rate: float | None
     coded_precision: bool
+    average_iterates: float
 
 
 class PVIClient(ClientRule):
-    """Trains with the cavity's gradient, and sends the change of its factor.
+    """Trains with the cavity's gradient, and sends the change of its factor of the group's mean.
 
-    State: natural parameters of the factor, and the moving average of the squared gradient, in float32.
+    State: natural parameters of the factor, and the moving average of the squared gradient, in float32; the numbers of
+    images by task, which determine its group.
 
     Args:
         settings: of the factor.
@@ -56,8 +71,12 @@ class PVIClient(ClientRule):
         self._settings = settings
         self._own: Factor = {}
         self._squares: Weights = {}
+        self._images_by_task: dict[str, int] = {}
         self._cavities: dict[str, Cavity] = {}
+        self._priors: dict[str, Cavity] = {}
+        self._within: dict[str, float] = {}
         self._damping = 1.0
+        self._iterates = IterateMean(settings.average_iterates)
         self.needs_squared_gradient = settings.scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
@@ -66,29 +85,42 @@ class PVIClient(ClientRule):
         self._cavities = {
             name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
         }
+        self._within = {name: float(value) for name, value in pick(broadcast, TensorKind.WITHIN).items()}
+        self._priors = {
+            name: for_client(cavity, self._within.get(name, 0.0)) for name, cavity in self._cavities.items()
+        }
         self._damping = float(broadcast.get(DAMPING, 1.0))
+        self._iterates.clear()
         return mean
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Adds the cavity's gradient divided by the number of images: `gradient + (g + C (theta - mu)) / n`."""
-        if name not in self._cavities or num_samples <= 0:
+        if name not in self._priors or num_samples <= 0:
             return gradient
-        cavity = self._cavities[name]
-        if cavity.mean.device != weight.device:
-            cavity = self._cavities[name] = Cavity(*(each.to(weight.device) for each in cavity))
-        return cavity_gradient(weight.detach(), cavity).div_(num_samples).add_(gradient)
+        prior = self._priors[name]
+        if prior.mean.device != weight.device:
+            prior = self._priors[name] = Cavity(*(each.to(weight.device) for each in prior))
+        return cavity_gradient(weight.detach(), prior).div_(num_samples).add_(gradient)
+
+    def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
+        """Averages the weights over the last steps of the round."""
+        self._iterates.add(weights, step, num_steps)
 
     def send(self, training: LocalTraining) -> Message:
         """Returns the change of the factor; empty, with a warning, if the training has diverged."""
-        squares = self._averaged_squares(training)
-        new: Factor = {}
+        squares, trained = self._averaged_squares(training), {**training.weights, **self._iterates.means()}
+        spread, new, terms = self._iterates.variances(), Factor(), Message()
         for name, count in training.num_samples.items():
             if count > 0 and is_averaged(name, training.weights[name]):
                 total = count * training.weights[name].float()
                 new[name] = Gaussian(total, torch.full_like(total, count))
             elif count > 0:
-                new[name] = self._new_factor(name, training.weights[name], squares.get(name), count)
-        message = _change(new, self._own)
+                new[name], terms[key(TensorKind.MOMENTS, name)] = self._new_factor(
+                    name, trained[name], squares.get(name), count, spread.get(name, 0.0)
+                )
+        self._iterates.clear()
+        self._images_by_task = dict(training.images_by_task)
+        message = {**_change(new, self._own), **terms, **group_tags(tasks_with_images(self._images_by_task))}
         if not all(bool(torch.isfinite(value).all()) for value in message.values()):
             _logger.warning("Training produced numbers that are not finite: this round's update is withheld.")
             return {}
@@ -99,7 +131,8 @@ class PVIClient(ClientRule):
     def withdraw(self) -> Message:
         """Returns the change that removes this client's factor from the federation, and resets the client."""
         message = _change({name: identity(value.precision_mean) for name, value in self._own.items()}, self._own)
-        self._own, self._squares, self._cavities = {}, {}, {}
+        message |= group_tags(tasks_with_images(self._images_by_task))
+        self._own, self._squares, self._cavities, self._priors = {}, {}, {}, {}
         return message
 
     def own_factor(self) -> Message:
@@ -107,13 +140,14 @@ class PVIClient(ClientRule):
         return _change(self._own, {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the factor and the squared gradients."""
-        return {"own": {name: list(value) for name, value in self._own.items()}, "squares": dict(self._squares)}
+        """Returns the factor, the squared gradients, and the number of images of each task."""
+        own = {name: list(value) for name, value in self._own.items()}
+        return {"own": own, "squares": dict(self._squares), "images_by_task": dict(self._images_by_task)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the factor and the squared gradients."""
+        """Restores the factor, the squared gradients, and the number of images of each task."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
-        self._squares = dict(state["squares"])
+        self._squares, self._images_by_task = dict(state["squares"]), dict(state["images_by_task"])
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
         """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""
@@ -124,15 +158,25 @@ class PVIClient(ClientRule):
             for name, value in found.items()
         }
 
-    def _new_factor(self, name: str, trained: Tensor, square: Tensor | None, count: int) -> Gaussian:
-        """Computes `equations.new_factor` in float64 and returns it in float32."""
+    def _new_factor(
+        self, name: str, trained: Tensor, square: Tensor | None, count: int, spread: float
+    ) -> tuple[Gaussian, Tensor]:
+        """Computes `equations.new_factor` in float64; returns it in float32, and the tensor's `moments`."""
         cavity = Cavity(*(each.cpu().double() for each in self._cavities[name]))
+        within = self._within.get(name, 0.0)
         known = torch.zeros_like(cavity.mean) if square is None else square.double()
         precision = likelihood_precision(known, count, self._settings.scale)
         if self._settings.coded_precision:
-            precision = _rounded(self._own.get(name), precision)
-        factor = new_factor(trained.double(), cavity, precision, self._settings.rate, self._damping)
-        return Gaussian(factor.precision_mean.float(), factor.precision.float())
+            precision = _unsent(_rounded(self._own.get(name), sent_precision(precision, within)), within)
+        factor = new_factor(trained.double(), cavity, precision, self._settings.rate, self._damping, within)
+        step = implied_step(trained.double(), cavity, precision, within)
+        found = moments(float(factor.precision.mean()), float(precision.mean()), spread, float(step.square().mean()))
+        return Gaussian(factor.precision_mean.float(), factor.precision.float()), found
+
+
+def _unsent(sent: Tensor, within: float) -> Tensor:
+    """Returns the likelihood's precision whose `sent_precision` is given."""
+    return sent if within == 0.0 else sent / (1.0 - within * sent).clamp(min=1e-6)
 
 
 def _rounded(own: Gaussian | None, new: Tensor) -> Tensor:

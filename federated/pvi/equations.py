@@ -94,23 +94,68 @@ def cavity_gradient(value: Tensor, cavity: Cavity) -> Tensor:
     return torch.addcmul(cavity.gradient, cavity.precision, value - cavity.mean)
 
 
-def new_factor(
-    trained: Tensor, cavity: Cavity, precision: Tensor, rate: float | None = None, damping: float = 1.0
-) -> Gaussian:
-    """Returns a client's factor after local training.
+def for_client(cavity: Cavity, within: float) -> Cavity:
+    """Returns the prior of a client's own weights, which scatter around the group's mean: `N(c, 1 / C + within)`.
 
-    At the trained weights m, the gradients of the client's own loss and of the cavity cancel. The factor is the
-    quadratic of precision H with the loss's gradient at m: `eta = (C + H) m - e`. Around mu, this is `eta = H mu + g +
-    (C + H) (m - mu)`. Simultaneous updates overshoot, so a client applies only a share of the last term (damping:
-    Ashman et al., section 4); the new precision takes effect immediately.
+    Args:
+        cavity: of the group's mean.
+        within: variance of a client's weights around it; 0 returns the cavity itself.
+    """
+    if within == 0.0:
+        return cavity
+    factor = 1.0 + within * cavity.precision
+    return Cavity(cavity.mean, cavity.precision / factor, cavity.gradient / factor)
+
+
+def new_factor(
+    trained: Tensor,
+    cavity: Cavity,
+    precision: Tensor,
+    rate: float | None = None,
+    damping: float = 1.0,
+    within: float = 0.0,
+) -> Gaussian:
+    """Returns a client's factor of its group's mean after local training.
+
+    At the trained weights m, the gradients of the client's own loss and of its prior (`for_client`) cancel. Its
+    likelihood is the quadratic of precision H with the loss's gradient at m, `eta = (C + H) m - e`; without the
+    client's own weights, which scatter around the group's mean with the variance `within`, its precision is `H / (1 +
+    within H)`. Simultaneous updates overshoot, so a client applies only a share of the step that its factor implies
+    for the group's mean (damping: Ashman et al., section 4); the new precision takes effect immediately.
 
     Args:
         trained: m.
-        cavity: used during training.
-        precision: H, of the new factor.
+        cavity: of the group's mean.
+        precision: H, of the client's likelihood.
         rate: share in (0, 1]; None uses the client's share H / (C + H) of each weight's precision.
         damping: factor of the share, below 1 after divergence.
+        within: variance of a client's weights around its group's mean; 0 if they are the same weights.
+    """
+    step, sent = implied_step(trained, cavity, precision, within), sent_precision(precision, within)
+    change = sent * step if rate is None else rate * (cavity.precision + sent) * step
+    return Gaussian(sent * cavity.mean + cavity.gradient + damping * change, sent)
+
+
+def sent_precision(precision: Tensor, within: float) -> Tensor:
+    """Returns the precision of a client's factor of its group's mean: `H / (1 + within H)`."""
+    return precision if within == 0.0 else precision / (1.0 + within * precision)
+
+
+def implied_step(trained: Tensor, cavity: Cavity, precision: Tensor, within: float = 0.0) -> Tensor:
+    """Returns the step of the group's mean if only this client updated its factor, at rate 1.
+
+    It is `m - mu` if the client's weights are the group's.
+
+    Args:
+        trained: m.
+        cavity: of the group's mean.
+        precision: H, of the client's likelihood.
+        within: variance of a client's weights around its group's mean.
     """
     step = trained - cavity.mean
-    change = precision * step if rate is None else rate * (cavity.precision + precision) * step
-    return Gaussian(precision * cavity.mean + cavity.gradient + damping * change, precision)
+    if within == 0.0:
+        return step
+    own = for_client(cavity, within)
+    factor = 1.0 + within * precision
+    change = (own.gradient + (own.precision + precision) * step) / factor - cavity.gradient
+    return change / (cavity.precision + precision / factor)

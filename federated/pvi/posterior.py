@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, guard, mean_of, product
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product
+from mtmedformer_monai.federated.strategy import Weights
+
+from .hierarchy import group_posteriors
 
 Factor = dict[str, Gaussian]
 """{weight: natural parameters}. A missing weight has a constant factor."""
@@ -34,12 +37,12 @@ ROUNDING = 0.01
 
 
 class Accumulator:
-    """The server's running sum of the clients' changes, and the prior, counted once.
+    """The server's running sums of the clients' changes, one per group of clients, and the prior, counted once.
 
     Multiplying Gaussian factors adds their natural parameters (Ashman et al., arXiv 2202.12275, algorithm 1, server
     update). Sums are in float64. Clients send float32: the sum is therefore exact, and the same for any order and
-    grouping, as long as the contributions to a weight lie within a factor of 2^28 of one another. Memory: prior and
-    posterior, independent of the number of clients.
+    grouping, as long as the contributions to a weight lie within a factor of 2^28 of one another. Memory: the prior
+    and one Gaussian per group, independent of the number of clients.
 
     Args:
         prior: with a diagonal precision.
@@ -47,19 +50,20 @@ class Accumulator:
 
     def __init__(self, prior: Mapping[str, Gaussian]) -> None:
         self._prior = {name: _double(value) for name, value in prior.items()}
-        self._sum: Factor = {}
-        self._valid = {name: mean_of(value) for name, value in self._prior.items()}
+        self._sums: dict[str, Factor] = {}
+        self._valid: dict[str, Weights] = {}
 
-    def add(self, change: Mapping[str, Gaussian]) -> None:
-        """Adds the change of a client's factor.
+    def add(self, change: Mapping[str, Gaussian], group: str = "") -> None:
+        """Adds the change of the factor of a client of a group.
 
         Raises:
             KeyError: a weight that the prior does not have.
             ValueError: numbers that are not finite, or a wrong shape; nothing of the change is added.
         """
         self.check(change)
+        total = self._sums.setdefault(group, {})
         for name, value in change.items():
-            self._sum[name] = product(self._sum[name], _double(value)) if name in self._sum else _double(value)
+            total[name] = product(total[name], _double(value)) if name in total else _double(value)
 
     def check(self, change: Mapping[str, Gaussian]) -> None:
         """Raises the errors of `add` without adding anything."""
@@ -77,35 +81,77 @@ class Accumulator:
             if not bool(torch.isfinite(value.precision_mean).all() and torch.isfinite(value.precision).all()):
                 raise ValueError(f"weight {name!r} has numbers that are not finite; the client's training diverged.")
 
+    def prior(self, name: str) -> Gaussian:
+        """Returns the prior of a tensor."""
+        return self._prior[name]
+
     def state_dict(self) -> dict[str, Any]:
-        """Returns the prior, the sum of factors, and the last valid means."""
-        parts = {"prior": self._prior, "sum": self._sum}
-        state: dict[str, Any] = {part: {name: list(value) for name, value in parts[part].items()} for part in parts}
-        return {**state, "sane": dict(self._valid)}
+        """Returns the prior, the sums of factors, and the last valid means."""
+        sums = {group: _lists(total) for group, total in self._sums.items()}
+        valid = {group: dict(means) for group, means in self._valid.items()}
+        return {"prior": _lists(self._prior), "sums": sums, "valid": valid}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
-        self._prior = {name: Gaussian(*value) for name, value in state["prior"].items()}
-        self._sum = {name: Gaussian(*value) for name, value in state["sum"].items()}
-        self._valid = dict(state["sane"])
+        self._prior = _gaussians(state["prior"])
+        self._sums = {group: _gaussians(total) for group, total in state["sums"].items()}
+        self._valid = {group: dict(means) for group, means in state["valid"].items()}
 
     def posterior(self) -> Factor:
-        """Returns the prior times all factors.
+        """Returns the prior times all factors of all groups.
 
         Weights whose precision is below the prior's get the prior's precision and their last valid mean.
         """
-        whole = multiply(self._prior, {name: self._lift(name, value) for name, value in self._sum.items()})
-        guarded = {name: guard(value, self._prior[name].precision, self._valid[name]) for name, value in whole.items()}
-        self._valid = {name: mean_of(value) for name, value in guarded.items()}
-        return guarded
+        names = sorted({name for total in self._sums.values() for name in total})
+        pooled = {name: product(*(total[name] for total in self._sums.values() if name in total)) for name in names}
+        return {**self._prior, **{name: self._posteriors(name, {ALL: pooled[name]}, 0.0)[ALL] for name in names}}
 
-    def _lift(self, name: str, total: Gaussian) -> Gaussian:
-        """Clamps precisions to 0 that are negative only because of rounding."""
-        least = -ROUNDING * self._prior[name].precision
-        return Gaussian(
-            total.precision_mean, torch.where(total.precision >= least, total.precision.clamp(min=0.0), total.precision)
-        )
+    def group_posteriors(self, name: str, share: float) -> dict[str, Gaussian]:
+        """Returns the posterior of one tensor for each group with evidence of it (`hierarchy.group_posteriors`).
+
+        Where a group's evidence is negative, it gets the prior's precision and its last valid mean.
+
+        Args:
+            name: of the tensor.
+            share: of the prior's variance that lies between groups.
+        """
+        evidence = {group: total[name] for group, total in sorted(self._sums.items()) if name in total}
+        return self._posteriors(name, evidence, share)
+
+    def _posteriors(self, name: str, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
+        prior = self._prior[name]
+        negative = {group: value.precision < -ROUNDING * prior.precision for group, value in evidence.items()}
+        lifted = {group: _without_negative(value, negative[group]) for group, value in evidence.items()}
+        posteriors = group_posteriors(prior, lifted, share)
+        for group, value in posteriors.items():
+            valid = self._valid.setdefault(group, {})
+            mean = torch.where(negative[group], valid.get(name, mean_of(prior)), mean_of(value))
+            precision = torch.where(negative[group], prior.precision, value.precision)
+            posteriors[group] = value if not bool(negative[group].any()) else from_moments(mean, precision)
+            valid[name] = mean
+        return posteriors
+
+
+ALL: Final = "*"
+"""Key of the product of all groups among the last valid means."""
+
+
+def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:
+    """Returns evidence without the weights whose precision is negative; tiny negative precisions become 0."""
+    zero = torch.zeros_like(evidence.precision)
+    return Gaussian(
+        torch.where(negative, zero, evidence.precision_mean),
+        torch.where(negative, zero, evidence.precision.clamp(min=0)),
+    )
 
 
 def _double(value: Gaussian) -> Gaussian:
     return Gaussian(value.precision_mean.double(), value.precision.double())
+
+
+def _lists(factor: Mapping[str, Gaussian]) -> dict[str, list[Tensor]]:
+    return {name: list(value) for name, value in factor.items()}
+
+
+def _gaussians(lists: Mapping[str, Any]) -> Factor:
+    return {name: Gaussian(*value) for name, value in lists.items()}

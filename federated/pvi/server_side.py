@@ -1,36 +1,38 @@
-"""The server's side of partitioned variational inference: the prior times the factors of all clients."""
+"""The server's side of partitioned variational inference: the prior times the factors of all clients, by group."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key
+from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick
 
-from .posterior import Accumulator, means
+from .messages import DAMPING, group_name, split_group
+from .pooling import Pooling, PoolingSettings
+from .posterior import Accumulator, Factor
 from .step_guard import StepGuard
-
-DAMPING: Final = key(TensorKind.SETTING, "damping")
-"""Broadcast: factor of the clients' rates, below 1 after divergence."""
 
 
 class PVIServer(ServerRule):
     """Adds changes of factors; the factors of absent clients are kept.
 
-    Statistics (`is_averaged`) are summed in the same way, without a prior.
+    Clients that train the same tasks form a group, and each group has a mean of its own (`hierarchy.py`). The global
+    weights are the mean of the groups' means, weighted by the precision of their evidence. Statistics (`is_averaged`)
+    are summed over all groups, without a prior.
 
     Args:
         weights: initial weights, which are the prior's mean.
-        prior_precision: precision of the prior, counted once.
+        prior_precision: precision of the prior of every group's mean, counted once per group.
+        pooling: how far groups and clients share their weights.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], prior_precision: float) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], prior_precision: float, pooling: PoolingSettings) -> None:
         self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         learned = {name: value for name, value in self._weights.items() if not is_averaged(name, value)}
         counted = {name: value.shape for name, value in self._weights.items() if name not in learned}
@@ -39,42 +41,66 @@ class PVIServer(ServerRule):
         self._precision = {name: torch.full(value.shape, prior_precision) for name, value in learned.items()}
         self._posterior = Accumulator(prior)
         self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
+        self._pooling = Pooling(pooling, prior_precision, self._precision)
+        self._groups: dict[str, Factor] = {}
         self._guard = StepGuard(1.0)
         self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds the changes of one client."""
-        factor = _factor(message, self._precision)
-        others = {name: value for name, value in message.items() if name.partition("/")[2] not in factor}
+        """Adds the changes of one client to its group."""
+        group, rest = split_group(message)
+        moments = pick(rest, TensorKind.MOMENTS)
+        rest = {name: value for name, value in rest.items() if not name.startswith(f"{TensorKind.MOMENTS}/")}
+        factor = _factor(rest, self._precision)
+        others = {name: value for name, value in rest.items() if name.partition("/")[2] not in factor}
         self._posterior.check(factor)
+        self._pooling.check(moments, factor)
         self._statistics.add(others)
-        self._posterior.add(factor)
+        self._pooling.add(group, moments, factor)
+        self._posterior.add(factor, group)
         self._touched |= set(factor)
 
     def close_round(self) -> None:
-        """Updates the mean of all weights with changes, and checks for divergence."""
+        """Updates the means of all weights with changes, and checks for divergence."""
         self._weights = self._statistics.weighted_means(self._weights)
-        posterior = self._posterior.posterior() if self._touched else {}
-        touched = {name: posterior[name] for name in sorted(self._touched)}
         squared_step = squared_mean = 0.0
-        for name, mean in means(touched).items():
-            step = mean - self._weights[name].double()
-            squared_step += float((touched[name].precision * step.square()).sum())
-            squared_mean += float((touched[name].precision * mean.square()).sum())
-            self._weights[name] = mean.to(self._weights[name].dtype)
-            self._precision[name] = touched[name].precision.float()
+        for name in sorted(self._touched):
+            starts = {group: self._start(group, name) for group in self._pooling.groups(name)}
+            self._pooling.update(name, starts, self._guard.rate)
+            found = self._posterior.group_posteriors(name, self._pooling.share(name))
+            for group, value in found.items():
+                mean, before = mean_of(value), self._start(group, name)
+                squared_step += float((value.precision * (mean - before).square()).sum())
+                squared_mean += float((value.precision * mean.square()).sum())
+                self._groups.setdefault(group, {})[name] = value
+            pooled = _pooled(list(found.values()), self._posterior.prior(name))
+            self._weights[name] = mean_of(pooled).to(self._weights[name].dtype)
+            self._precision[name] = pooled.precision.float()
+        self._pooling.clear()
         self._guard.see(squared_step, squared_mean)
         self._touched = set()
 
     def broadcast(self) -> Message:
-        """Returns mean, precision and damping."""
+        """Returns the global mean and precision, the variance within groups, and damping."""
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
         message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
-        return {**message, DAMPING: torch.tensor(self._guard.rate)}
+        return {**message, **self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
+
+    def broadcast_for(self, tasks: Collection[str]) -> Message:
+        """Returns the mean and the precision of a group instead of the global ones, where the group has evidence."""
+        message = self.broadcast()
+        for name, value in self._groups.get(group_name(tasks), {}).items():
+            message[key(TensorKind.MEAN, name)] = mean_of(value).to(self._weights[name].dtype)
+            message[key(TensorKind.PRECISION, name)] = value.precision.float()
+        return message
 
     def weights(self) -> Weights:
-        """Returns the posterior mean."""
+        """Returns the global mean."""
         return dict(self._weights)
+
+    def shares(self) -> dict[str, float]:
+        """Returns {parameter: share of the prior's variance that lies between groups}: 0 pools fully, 1 not at all."""
+        return {name: self._pooling.share(name) for name in self._precision}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the posterior, the prior, the statistics, the step guard and the messages added in this round."""
@@ -82,6 +108,10 @@ class PVIServer(ServerRule):
             "weights": dict(self._weights),
             "precision": dict(self._precision),
             "posterior": self._posterior.state_dict(),
+            "groups": {
+                group: {name: list(value) for name, value in factor.items()} for group, factor in self._groups.items()
+            },
+            "pooling": self._pooling.state_dict(),
             "statistics": dict(self._statistics.total),
             "guard": self._guard.state_dict(),
             "touched": sorted(self._touched),
@@ -91,9 +121,30 @@ class PVIServer(ServerRule):
         """Restores the state."""
         self._weights, self._precision = dict(state["weights"]), dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])
+        self._groups = {
+            group: {name: Gaussian(*value) for name, value in factor.items()}
+            for group, factor in state["groups"].items()
+        }
+        self._pooling.load_state_dict(state["pooling"])
         self._statistics.total = dict(state["statistics"])
         self._guard.load_state_dict(state["guard"])
         self._touched = set(state["touched"])
+
+    def _start(self, group: str, name: str) -> Tensor:
+        """Returns the weights of a tensor from which the clients of a group started this round, in float64."""
+        value = self._groups.get(group, {}).get(name)
+        return (mean_of(value) if value is not None else self._weights[name]).to(self._weights[name].dtype).double()
+
+
+def _pooled(groups: list[Gaussian], prior: Gaussian) -> Gaussian:
+    """Returns the global posterior of one tensor: the groups' means, weighted by the precision of their evidence."""
+    if len(groups) == 1 or all(value is groups[0] for value in groups):
+        return groups[0]
+    evidence = [(value.precision - prior.precision).clamp(min=0.0) for value in groups]
+    total = sum(evidence[1:], evidence[0])
+    weighted = sum((each * mean_of(value) for each, value in zip(evidence, groups, strict=True)), torch.zeros(()))
+    mean = torch.where(total > 0, weighted / total, mean_of(groups[0]))
+    return from_moments(mean, prior.precision + total)
 
 
 def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Gaussian]:

@@ -19,6 +19,7 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .client_side import ClientSettings, PVIClient
 from .equations import PrecisionScale
+from .pooling import PoolingSettings
 from .server_side import PVIServer
 
 
@@ -43,6 +44,13 @@ class PVI(Strategy):
             part in a round, or if precisions are exact. Halved on divergence.
         prior_precision: precision of the prior around the initial weights, above 0; counted once, at the server. It
             should be small compared to the isotropic precision of all images; otherwise it holds every weight back.
+        between: share of the prior's variance that lies between groups of clients with different tasks, in [0, 1]: 0
+            is one mean for all (full pooling), 1 one federation per group (no pooling). None estimates it per tensor
+            in each round (`variance_components.py`).
+        within: variance of the clients' weights around their group's mean, in units of the inverse precision of an
+            image; 0: clients share the group's weights. None estimates it.
+        average_iterates: share of a round's last steps whose weights are averaged for the client's mean, in [0, 1].
+            Their spread is the noise in the estimates of `between` and `within`.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if
             curvature is 0, Fisher merging otherwise.
         coded_precision: whether clients round changes of precision to one-byte codes (`federated/wire.py`).
@@ -51,17 +59,26 @@ class PVI(Strategy):
     def __init__(
         self,
         isotropic: float = 0.003,
-        curvature: float = 1.0,
+        curvature: float = 0.0,
         power: float = 1.0,
         average: float = 0.5,
         rate: float | None = None,
         prior_precision: float = 0.001,
+        between: float | None = None,
+        within: float | None = None,
+        average_iterates: float = 0.5,
         memory: bool = True,
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, power, average, rate, prior_precision)
+        _check_pooling(between, within, average_iterates)
         self.prior_precision, self.sends_changes = prior_precision, memory
-        self._client = ClientSettings(PrecisionScale(isotropic, curvature, power), average, rate, coded_precision)
+        scale = PrecisionScale(isotropic, curvature, power)
+        self._client = ClientSettings(scale, average, rate, coded_precision, average_iterates)
+        estimates = rate is None  # with a rate, the sums do not tell the clients' steps
+        self._pooling = PoolingSettings(
+            0.0 if between is None and not estimates else between, 0.0 if within is None and not estimates else within
+        )
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client without a factor."""
@@ -71,7 +88,7 @@ class PVI(Strategy):
         """Returns a server that starts from the prior."""
         if not self.sends_changes:
             return AveragingServer(weights)
-        return PVIServer(weights, self.prior_precision)
+        return PVIServer(weights, self.prior_precision, self._pooling)
 
 
 def _check(
@@ -90,3 +107,13 @@ def _check(
         raise ValueError(f"rate expects a share above 0 and up to 1, got {rate}.")
     if prior_precision <= 0:
         raise ValueError(f"prior_precision expects a number above 0, got {prior_precision}.")
+
+
+def _check_pooling(between: float | None, within: float | None, average_iterates: float) -> None:
+    """Validates the settings of pooling."""
+    if between is not None and not 0.0 <= between <= 1.0:
+        raise ValueError(f"between expects a share from 0 to 1, or None to estimate it, got {between}.")
+    if within is not None and within < 0.0:
+        raise ValueError(f"within expects a variance of 0 or more, or None to estimate it, got {within}.")
+    if not 0.0 <= average_iterates <= 1.0:
+        raise ValueError(f"average_iterates expects a share from 0 to 1, got {average_iterates}.")

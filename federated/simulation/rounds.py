@@ -94,17 +94,16 @@ class Simulation:
 
     def _round(self, number: int, submit: _Submit) -> dict[str, Any]:
         started = time.monotonic()
-        write_exchange(self._aggregator.broadcast(), self._broadcast)
-        waiting = {submit(spec, worker.train, spec, number, self._broadcast): spec for spec in self._specs}
+        sent = self._write_broadcasts()
+        waiting = {submit(spec, worker.train, spec, number, sent[spec.name]): spec for spec in self._specs}
         num_bytes = 0
         for future in as_completed(waiting):
             message = read_exchange(future.result())
             num_bytes += _size(message)
             self._aggregator.add(message, waiting[future].name)
         self._aggregator.close_round()
-        sent = self._aggregator.broadcast()
-        write_exchange(sent, self._broadcast)
-        by_site = {spec.name: submit(spec, worker.evaluate_site, spec, self._broadcast) for spec in self._specs}
+        sent = self._write_broadcasts()
+        by_site = {spec.name: submit(spec, worker.evaluate_site, spec, sent[spec.name]) for spec in self._specs}
         whole = submit(None, worker.evaluate_cohort, *self._cohort("validation"), self._broadcast)
         return {
             "round": number,
@@ -112,8 +111,16 @@ class Simulation:
             "sites": {name: future.result() for name, future in by_site.items()},
             "seconds": round(time.monotonic() - started, 1),
             "bytes_sent": num_bytes,
-            "bytes_broadcast": _size(sent) * len(self._specs),
+            "bytes_broadcast": _size(self._aggregator.broadcast()) * len(self._specs),
         }
+
+    def _write_broadcasts(self) -> dict[str, Path]:
+        """Writes the global broadcast and each site's; returns {site: path}."""
+        write_exchange(self._aggregator.broadcast(), self._broadcast)
+        paths = {spec.name: spec.folder / "broadcast.pt" for spec in self._specs}
+        for site, path in paths.items():
+            write_exchange(self._aggregator.broadcast(site), path)
+        return paths
 
     def _measure_losses(self, submit: _Submit) -> None:
         write_exchange(self._aggregator.broadcast(), self._broadcast)
@@ -122,11 +129,10 @@ class Simulation:
             self._aggregator.add_initial_losses(read_exchange(future.result()), name)
 
     def _test(self, submit: _Submit) -> dict[str, Metrics]:
-        write_exchange(self._aggregator.broadcast(), self._broadcast)
-        cohort, last = self._cohort("test"), self._settings.num_rounds
+        sent, cohort, last = self._write_broadcasts(), self._cohort("test"), self._settings.num_rounds
         whole = submit(None, worker.evaluate_cohort, *cohort, self._broadcast)
         own = {
-            spec.name: submit(spec, worker.write_client_weights, spec, last, self._broadcast) for spec in self._specs
+            spec.name: submit(spec, worker.write_client_weights, spec, last, sent[spec.name]) for spec in self._specs
         }
         tested = {
             spec.name: submit(spec, worker.evaluate_cohort, *cohort, own[spec.name].result()) for spec in self._specs

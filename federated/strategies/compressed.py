@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -103,6 +103,10 @@ class DecodingServer(ServerRule):
     def broadcast(self) -> Message:
         """Delegates to the wrapped strategy; the broadcast is not compressed."""
         return self._rule.broadcast()
+
+    def broadcast_for(self, tasks: Collection[str]) -> Message:
+        """Delegates to the wrapped strategy."""
+        return self._rule.broadcast_for(tasks)
 
     def state_dict(self) -> dict[str, Any]:
         """Delegates to the wrapped strategy."""

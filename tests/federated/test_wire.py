@@ -19,10 +19,14 @@ def sent_by(strategy) -> dict[str, torch.Tensor]:
     return rule.send(LocalTraining(trained, {"w": 50}, {"w": torch.randn(100, 200, generator=generator) ** 2}))
 
 
-@pytest.mark.parametrize(("half_mean", "expected"), [(False, 1.25), (True, 0.75)], ids=["float32 mean", "float16 mean"])
-def test_bytes_beside_federated_averaging(half_mean, expected):
+@pytest.mark.parametrize(
+    ("half_mean", "curvature", "expected"),
+    [(False, 1.0, 1.25), (True, 1.0, 0.75), (False, 0.0, 1.0), (True, 0.0, 0.5)],
+    ids=["float32 mean", "float16 mean", "float32 mean, isotropic", "float16 mean, isotropic"],
+)
+def test_bytes_beside_federated_averaging(half_mean, curvature, expected):
     upload_of_fedavg = 4 * SIZE  # its float32 weights
-    packet = Wire(half_mean).encode(sent_by(PVI(coded_precision=True)))
+    packet = Wire(half_mean).encode(sent_by(PVI(coded_precision=True, curvature=curvature)))
     assert num_bytes(packet) / upload_of_fedavg == pytest.approx(expected, abs=1e-3)
 
 
@@ -35,7 +39,7 @@ def test_federated_averaging_takes_its_float32_weights_and_loses_nothing():
 
 @pytest.mark.parametrize("half_mean", [False, True], ids=["float32 mean", "float16 mean"])
 def test_a_rounded_change_arrives_as_it_was_made(half_mean):
-    message = sent_by(PVI(coded_precision=True))
+    message = sent_by(PVI(coded_precision=True, curvature=1.0))
     arrived = decode(Wire(half_mean).encode(message))
     torch.testing.assert_close(arrived["precision/w"], message["precision/w"], rtol=1e-5, atol=0)
     largest = message["precision_mean/w"].abs().max().item()
@@ -73,7 +77,7 @@ def test_signs_zeros_and_small_tensors():
 
 def test_it_resumes_after_restoring():
     wire, other = Wire(half_mean=True), Wire(half_mean=True)
-    message = sent_by(PVI(coded_precision=True))
+    message = sent_by(PVI(coded_precision=True, curvature=1.0))
     wire.encode(message)
     other.load_state_dict(wire.state_dict())
     assert all(torch.equal(value, other.encode(message)[name]) for name, value in wire.encode(message).items())

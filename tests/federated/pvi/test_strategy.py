@@ -215,6 +215,9 @@ def test_statistics_are_averaged_by_images_and_have_no_posterior():
         ({"power": 0.0}, "power expects a number above 0"),
         ({"rate": 0.0}, "rate expects a share above 0"),
         ({"prior_precision": 0.0}, "prior_precision expects a number above 0"),
+        ({"between": 1.5}, "between expects a share"),
+        ({"within": -1.0}, "within expects a variance"),
+        ({"average_iterates": 2.0}, "average_iterates expects a share"),
     ],
 )
 def test_settings_that_make_no_posterior_are_refused(settings, message):
@@ -223,5 +226,5 @@ def test_settings_that_make_no_posterior_are_refused(settings, message):
 
 
 def test_squared_gradients_are_asked_for_where_they_count():
-    assert PVI().client().needs_squared_gradient
+    assert PVI(curvature=1.0).client().needs_squared_gradient
     assert not PVI(curvature=0.0).client().needs_squared_gradient

@@ -1,0 +1,67 @@
+"""The mean and the spread of the weights during the last steps of a round.
+
+Averaged iterates of stochastic gradient descent estimate the mean of a client's posterior, and their spread its
+variance (Mandt et al., JMLR 2017, section 5; Al-Shedivat et al., FedPA, ICLR 2021, section 3.2; SWAG: Maddox et al.,
+NeurIPS 2019).
+"""
+
+# D number of weights in a tensor, N number of steps
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.strategy import Weights
+
+
+class IterateMean:
+    """Running mean of the iterates over the last steps of a round, and their spread per tensor.
+
+    Memory: one copy of the trained weights, and one number per tensor.
+
+    Args:
+        share: of the round's steps that are averaged, in [0, 1]; 0 averages nothing.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self.clear()
+
+    def clear(self) -> None:
+        """Starts a round."""
+        self._means: Weights = {}
+        self._squares: dict[str, Tensor] = {}
+        self._count = 0
+
+    @torch.no_grad()
+    def add(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
+        """Adds the weights after a step.
+
+        Args:
+            weights: {parameter: value}, on any device.
+            step: starting at 1.
+            num_steps: of the round.
+        """
+        if step <= num_steps - max(1, round(self._share * num_steps)) or self._share == 0.0:
+            return
+        self._count += 1
+        if self._count == 1:
+            self._means = {name: value.detach().float().clone() for name, value in weights.items()}
+            self._squares = {name: value.new_zeros((), dtype=torch.float32) for name, value in weights.items()}
+            return
+        for name, mean in self._means.items():
+            difference = weights[name].detach().float() - mean
+            mean.add_(difference, alpha=1.0 / self._count)
+            self._squares[name] += difference.square().mean() * ((self._count - 1) / self._count)  # Welford (1962)
+
+    def means(self) -> Weights:
+        """Returns {parameter: mean of its iterates}, on the CPU; empty if nothing was averaged."""
+        return {name: value.cpu() for name, value in self._means.items()}
+
+    def variances(self) -> dict[str, float]:
+        """Returns {parameter: mean over its weights of the iterates' variance}; 0 for a single iterate."""
+        spare = max(self._count - 1, 1)
+        return {name: float(value) / spare for name, value in self._squares.items()}

@@ -1,0 +1,50 @@
+"""Messages of partitioned variational inference, beyond those of all strategies: groups and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick
+
+DAMPING: Final = key(TensorKind.SETTING, "damping")
+"""Broadcast: factor of the clients' rates, below 1 after divergence."""
+
+
+def group_tags(tasks: Iterable[str]) -> Message:
+    """Returns the tensors that name a client's group.
+
+    Example:
+        >>> group_tags(["lung"])
+        {'group/lung': tensor(1.)}
+    """
+    return {key(TensorKind.GROUP, task): torch.tensor(1.0) for task in tasks}
+
+
+def tasks_with_images(images_by_task: Mapping[str, int]) -> list[str]:
+    """Returns the sorted names of the tasks for which a client has labels.
+
+    Example:
+        >>> tasks_with_images({"opacity": 3, "lung": 7, "finding": 0})
+        ['lung', 'opacity']
+    """
+    return sorted(task for task, count in images_by_task.items() if count > 0)
+
+
+def group_name(tasks: Collection[str]) -> str:
+    """Returns the name of the group of clients that train these tasks.
+
+    Example:
+        >>> group_name({"opacity", "lung"})
+        'lung+opacity'
+    """
+    return "+".join(sorted(tasks))
+
+
+def split_group(message: Mapping[str, Tensor]) -> tuple[str, Message]:
+    """Returns the name of the sender's group, and the message without its tags."""
+    tags = pick(message, TensorKind.GROUP)
+    return group_name(tags), {name: value for name, value in message.items() if not name.startswith("group/")}

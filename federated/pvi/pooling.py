@@ -1,0 +1,144 @@
+"""How far clients and groups share each weight tensor: given, or estimated in each round by empirical Bayes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.gaussian import Gaussian, product
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key
+
+from .variance_components import NUM_MOMENTS, GroupMoments, estimate
+
+
+@dataclass(frozen=True)
+class PoolingSettings:
+    """How far weights are shared.
+
+    Attributes:
+        between: share of the prior's variance that lies between groups, in [0, 1]; None estimates it per tensor.
+        within: variance of clients' weights around their group's mean, in units of the inverse precision of one image;
+            None estimates it per tensor.
+    """
+
+    between: float | None
+    within: float | None
+
+
+class Pooling:
+    """Sums the moments of a round, and keeps the current shares and variances of all tensors.
+
+    Args:
+        settings: given values.
+        prior_precision: of the prior of every group's mean; the largest variance between groups is its inverse.
+        names: of all tensors.
+    """
+
+    def __init__(self, settings: PoolingSettings, prior_precision: float, names: Collection[str]) -> None:
+        self._settings, self._prior_precision, self._names = settings, prior_precision, names
+        self._between: dict[str, float] = {}
+        self._within: dict[str, float] = {}
+        self._noise: dict[str, float] = {}
+        self._sums: dict[str, dict[str, tuple[Tensor, Gaussian]]] = {}
+
+    def check(self, moments: Mapping[str, Tensor], names: Mapping[str, Gaussian]) -> None:
+        """Checks a client's moments.
+
+        Raises:
+            KeyError: moments of a tensor that the message does not change.
+            ValueError: a wrong shape, or numbers that are not finite.
+        """
+        for name, value in moments.items():
+            if name not in names:
+                raise KeyError(f"moments of {name!r} expect a change of the same tensor in the message.")
+            if value.shape != (NUM_MOMENTS,) or not bool(torch.isfinite(value).all()):
+                raise ValueError(f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, got {value.tolist()}.")
+
+    def add(self, group: str, moments: Mapping[str, Tensor], changes: Mapping[str, Gaussian]) -> None:
+        """Adds a client's moments and the changes of its factor.
+
+        Args:
+            group: of the client.
+            moments: {tensor: `variance_components.moments`}.
+            changes: {tensor: change of the factor}.
+        """
+        for name, value in moments.items():
+            change = Gaussian(*(each.double() for each in changes[name]))
+            known = self._sums.setdefault(name, {}).get(group)
+            summed = (value.double(), change) if known is None else (known[0] + value, product(known[1], change))
+            self._sums[name][group] = summed
+
+    def update(self, name: str, starts: Mapping[str, Tensor], damping: float) -> None:
+        """Estimates the shares of a tensor from this round's sums, where they are not given.
+
+        Without the moments of a second client in any group, or of a second group, earlier estimates stay.
+
+        Args:
+            name: of the tensor.
+            starts: {group: weights from which its clients started this round}.
+            damping: factor by which clients have damped their steps.
+        """
+        groups = {
+            group: GroupMoments(sums, starts[group], weighted_step(change, starts[group]) / damping)
+            for group, (sums, change) in self._sums.get(name, {}).items()
+        }
+        if not groups:
+            return
+        found = estimate(groups)
+        self._noise[name] = found.noise
+        if sum(float(each.sums[0]) for each in groups.values()) > len(groups):
+            self._within[name] = found.within
+        if len(groups) > 1:
+            self._between[name] = min(1.0, self._prior_precision * found.between)
+
+    def groups(self, name: str) -> list[str]:
+        """Returns the groups with moments of a tensor in this round."""
+        return list(self._sums.get(name, {}))
+
+    def clear(self) -> None:
+        """Starts the next round."""
+        self._sums = {}
+
+    def share(self, name: str) -> float:
+        """Returns the share of the prior's variance of a tensor that lies between groups."""
+        given = self._settings.between
+        return self._between.get(name, 0.0) if given is None else given
+
+    def broadcast(self) -> Message:
+        """Returns the variance within groups of each tensor where it is above 0."""
+        given = self._settings.within
+        values = self._within if given is None else dict.fromkeys(self._names, given)
+        return {key(TensorKind.WITHIN, name): torch.tensor(value) for name, value in values.items() if value > 0}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the estimates and the sums of this round."""
+        sums = {
+            name: {group: [moments, *change] for group, (moments, change) in groups.items()}
+            for name, groups in self._sums.items()
+        }
+        return {"between": dict(self._between), "within": dict(self._within), "noise": dict(self._noise), "sums": sums}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the state."""
+        self._between, self._within, self._noise = dict(state["between"]), dict(state["within"]), dict(state["noise"])
+        self._sums = {
+            name: {group: (moments, Gaussian(*change)) for group, (moments, *change) in groups.items()}
+            for name, groups in state["sums"].items()
+        }
+
+
+def weighted_step(change: Gaussian, start: Tensor) -> Tensor:
+    """Returns the sum over clients of weight times damped step, which the changes of their factors contain.
+
+    By `equations.new_factor`, the precision-weighted mean of a factor changes by the change of its precision times the
+    start, plus weight times step.
+
+    Args:
+        change: sum over the clients of the changes of their factors.
+        start: the weights from which they started, the group's mean.
+    """
+    return change.precision_mean - change.precision * start

@@ -1,0 +1,121 @@
+"""Estimates of how much clients and groups differ, per weight tensor: empirical Bayes by the method of moments.
+
+Three variances are told apart, as in a nested random-effects analysis of variance (Searle, Casella and McCulloch,
+Variance Components, 1992, chapter 3; with unequal weights: DerSimonian and Laird, Controlled Clinical Trials 1986):
+
+    step_k = mean step of its group + client effect (variance `within`) + noise (variance `noise / H_k`),
+    group mean = global mean + group effect (variance `between`),
+
+with the precision H_k that a client reports. The noise is what a client's weights fluctuate by during the last part of
+its local training: the stationary spread of stochastic gradient descent around the mode approximates the posterior
+(Mandt et al., JMLR 2017; SWAG: Maddox et al., NeurIPS 2019). `noise` is therefore the temperature at which the
+reported precisions hold, and both other variances are given in units of it.
+
+Everything is computed from sums over the clients of a group (`moments`), and from the sums of the posterior.
+"""
+
+# D number of weights in a tensor, K number of clients, G number of groups
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+NUM_MOMENTS: Final = 7
+
+
+@dataclass(frozen=True)
+class GroupMoments:
+    """What is known of the round of one group, for one tensor.
+
+    Attributes:
+        sums: (7,), sum of `moments` over the clients of the group.
+        start: (D,), the weights from which they started.
+        weighted_step: (D,), sum over the clients of weight times step.
+    """
+
+    sums: Tensor
+    start: Tensor
+    weighted_step: Tensor
+
+
+@dataclass(frozen=True)
+class Components:
+    """Estimated variances of a tensor's weights, in units of `noise`.
+
+    Attributes:
+        noise: temperature of the reported precisions.
+        within: variance between the clients of a group.
+        between: variance between the means of groups.
+    """
+
+    noise: float
+    within: float
+    between: float
+
+
+def moments(weight: float, precision: float, noise_variance: float, squared_step: float) -> Tensor:
+    """Returns one client's terms of the sums.
+
+    Args:
+        weight: of the client in its group's mean: the precision of its message.
+        precision: H_k, of its factor; both are means over the tensor's weights.
+        noise_variance: mean over the weights of the variance of the iterates around their mean.
+        squared_step: mean over the weights of the squared step.
+    """
+    if weight <= 0.0 or precision <= 0.0:
+        return torch.zeros(NUM_MOMENTS)
+    return torch.tensor(
+        [1.0, weight, weight**2, weight / precision, weight**2 / precision, precision * noise_variance,
+         weight * squared_step]
+    )  # fmt: skip
+
+
+def estimate(groups: Mapping[str, GroupMoments]) -> Components:
+    """Returns the variance components of one tensor.
+
+    A variance that cannot be estimated is 0: `within` if every group has a single client, `between` if there is one
+    group. Without fluctuations of the iterates (`noise_variance` 0 at all clients), differences between the clients of
+    a group count as noise, and if no group has two clients, the reported precisions are taken at their word.
+
+    Args:
+        groups: {group: moments of this round}; groups without messages are left out.
+    """
+    active = [each for each in groups.values() if float(each.sums[1]) > 0]
+    within_square = sum(_squares_within(each) for each in active)
+    spare = sum(float(each.sums[0]) for each in active) - len(active)
+    noise = sum(float(each.sums[5]) for each in active) / max(sum(float(each.sums[0]) for each in active), 1.0)
+    noise_factor = sum(float(each.sums[3] - each.sums[4] / each.sums[1]) for each in active)
+    if noise <= 0.0 or not math.isfinite(noise):
+        known = spare > 0 and within_square > 0.0
+        return Components(1.0, 0.0, _between(active, within_square / noise_factor if known else 1.0, 0.0))
+    within = 0.0
+    if spare > 0:
+        effect = sum(float(each.sums[1] - each.sums[2] / each.sums[1]) for each in active)
+        within = max(0.0, (within_square - noise * noise_factor) / effect) / noise if effect > 0 else 0.0
+    return Components(noise, within, _between(active, noise, within))
+
+
+def _squares_within(group: GroupMoments) -> float:
+    """Returns the weighted mean square of the steps around the group's mean step."""
+    mean_square = float(group.weighted_step.double().square().mean() / group.sums[1])
+    return max(0.0, float(group.sums[6]) - mean_square)
+
+
+def _between(groups: list[GroupMoments], noise: float, within: float) -> float:
+    """Returns the variance between groups, in units of the noise (DerSimonian and Laird, eq. 8)."""
+    if len(groups) < 2:
+        return 0.0
+    means = [each.start.double() + each.weighted_step.double() / each.sums[1] for each in groups]
+    variances = [float((each.sums[4] + within * each.sums[2]) / each.sums[1] ** 2) * noise for each in groups]
+    weights = [1.0 / variance for variance in variances]
+    total = sum(weights)
+    center = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / total
+    squares = sum(weight * float((mean - center).square().mean()) for weight, mean in zip(weights, means, strict=True))
+    spread = total - sum(weight**2 for weight in weights) / total
+    return max(0.0, squares - (len(groups) - 1)) / spread / noise
