@@ -24,7 +24,8 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
-from .exchange import ROUND, round_of, tasks_of, to_exchange, to_message, whole_number
+from .exchange import ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
+from .pvi.messages import tasks_with_images
 from .strategy import Strategy, Weights
 
 
@@ -41,6 +42,7 @@ class Aggregator:
     Attributes:
         round: number of closed rounds.
         clients: names of the clients that have sent a message in the current round.
+        images_by_task: {client: {task: number of training images with its label}}, as far as clients have told.
     """
 
     def __init__(self, strategy: Strategy, weights: Mapping[str, Tensor], plain_precision: float = 1.0) -> None:
@@ -48,7 +50,7 @@ class Aggregator:
         self._scales = LossScales()
         self._plain = PlainClients(plain_precision, strategy.sends_changes)
         self._measured: list[str] = []
-        self._tasks: dict[str, list[str]] = {}
+        self.images_by_task: dict[str, dict[str, int]] = {}
         self.round = 0
         self.clients: list[str] = []
 
@@ -59,8 +61,8 @@ class Aggregator:
             client: name of the client, whose group's weights are sent if the strategy has groups; its tasks are known
                 from its first message. None: the global weights.
         """
-        tasks = self._tasks.get(client or "")
-        sent = self._server.broadcast() if tasks is None else self._server.broadcast_for(tasks)
+        counts = self.images_by_task.get(client or "")
+        sent = self._server.broadcast() if counts is None else self._server.broadcast_for(tasks_with_images(counts))
         return to_exchange({**sent, **self._scales.broadcast()}, {ROUND: self.round})
 
     def broadcast_plain(self) -> ExchangeObject:
@@ -79,11 +81,11 @@ class Aggregator:
         """
         if client in self._measured:
             raise ValueError(f"client {client!r} has sent its initial losses already; they are measured once.")
-        tasks = tasks_of(exchange)
+        counts = images_by_task_of(exchange)
         if exchange.weights:
             self._scales.add(to_message(exchange))
         self._measured.append(client)
-        self._remember(client, tasks)
+        self._remember(client, counts)
 
     def add(self, exchange: ExchangeObject, client: str) -> None:
         """Adds a client's message. A rejected message leaves the state unchanged.
@@ -105,7 +107,7 @@ class Aggregator:
             TypeError: a value that is neither a tensor nor a number.
         """
         self._check(exchange, client)
-        tasks, message = tasks_of(exchange), to_message(exchange)
+        counts, message = images_by_task_of(exchange), to_message(exchange)
         plain = PlainClients.is_plain(message)
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
@@ -114,7 +116,7 @@ class Aggregator:
         self._server.add(message)
         if plain:
             self._plain.accept(client)
-        self._remember(client, tasks)
+        self._remember(client, counts)
         self.clients.append(client)
 
     def close_round(self) -> None:
@@ -131,7 +133,7 @@ class Aggregator:
         """Returns the complete server state, which may be saved in the middle of a round."""
         plain = self._plain.state_dict()
         own = {"round": self.round, "clients": list(self.clients), "scales": dict(self._scales.total), "plain": plain}
-        own["tasks"] = {client: list(tasks) for client, tasks in self._tasks.items()}
+        own["images_by_task"] = {client: dict(counts) for client, counts in self.images_by_task.items()}
         return {**own, "measured": list(self._measured), "server": self._server.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -139,7 +141,7 @@ class Aggregator:
         self._server.load_state_dict(state["server"])
         self._plain.load_state_dict(state["plain"])
         self._scales.total, self._measured = dict(state["scales"]), list(state["measured"])
-        self._tasks = {client: list(tasks) for client, tasks in state["tasks"].items()}
+        self.images_by_task = {client: dict(counts) for client, counts in state["images_by_task"].items()}
         self.round, self.clients = int(state["round"]), list(state["clients"])
 
     def save(self, path: str | Path) -> None:
@@ -150,9 +152,9 @@ class Aggregator:
         """Resumes from a file written by `save`."""
         self.load_state_dict(load_checkpoint(path))
 
-    def _remember(self, client: str, tasks: list[str] | None) -> None:
-        if tasks is not None:
-            self._tasks[client] = tasks
+    def _remember(self, client: str, counts: dict[str, int] | None) -> None:
+        if counts is not None:
+            self.images_by_task[client] = counts
 
     def _check(self, exchange: ExchangeObject, client: str) -> None:
         if client in self.clients:

@@ -53,20 +53,20 @@ def round_of(exchange: ExchangeObject) -> int | None:
     return whole_number(exchange, ROUND)
 
 
-def tasks_of(exchange: ExchangeObject) -> list[str] | None:
-    """Returns the sorted names of the tasks for which a client has labels; None if its statistics do not tell.
+def images_by_task_of(exchange: ExchangeObject) -> dict[str, int] | None:
+    """Returns a client's number of training images by task; None if its statistics do not tell.
 
     Raises:
         TypeError: the statistic is not a dict of integers by name.
     """
-    counts = (exchange.statistics or {}).get(IMAGES_BY_TASK) if isinstance(exchange.statistics, Mapping) else None
+    counts = exchange.statistics.get(IMAGES_BY_TASK) if isinstance(exchange.statistics, Mapping) else None
     if counts is None:
         return None
     if not isinstance(counts, Mapping) or not all(
         isinstance(name, str) and isinstance(count, numbers.Integral) for name, count in counts.items()
     ):
         raise TypeError(f"the statistic {IMAGES_BY_TASK!r} expects a number of images by task.")
-    return sorted(name for name, count in counts.items() if count > 0)
+    return {str(name): int(count) for name, count in counts.items()}
 
 
 def whole_number(exchange: ExchangeObject, name: str) -> int | None:

@@ -24,7 +24,7 @@ POOLED = "pooled"
 """All images at one site: the upper bound of a federation."""
 
 LOCAL = "local"
-"""No exchange: mean over the sites' own models."""
+"""No exchange: each site trains alone."""
 
 
 def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict[str, Metrics]:
@@ -66,9 +66,10 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
         return SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]
     sites = {POOLED: data.pooled} if method == POOLED else None
     personal, folder = method in PERSONAL, settings.output / (name or method)
-    found = Simulation(_settings_of(method, settings), data, folder, name or method, sites, personal=personal).run()
+    simulation = Simulation(_settings_of(method, settings), data, folder, name or method, sites, personal=personal)
+    found = simulation.run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
-    return mean_of_sites(by_site) if personal else found["global"]
+    return served_by_owners(by_site, simulation.images_by_task()) if personal else found["global"]
 
 
 def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
@@ -83,8 +84,8 @@ def _settings_of(method: str, settings: SimulationSettings) -> SimulationSetting
     return dataclasses.replace(settings, strategy=strategy, strategy_settings=own)
 
 
-PERSONAL = (LOCAL, "fedbn")
-"""Methods whose sites infer with weights of their own: their metrics are means over the sites."""
+PERSONAL = (LOCAL, "fedbn", "bayesian")
+"""Methods whose sites infer with weights of their own, or of their group: each task is served by its owners."""
 
 
 def comparison_table(results: Mapping[str, Metrics], columns: Sequence[str]) -> str:
@@ -103,15 +104,34 @@ def comparison_table(results: Mapping[str, Metrics], columns: Sequence[str]) -> 
     return "\n".join(lines)
 
 
-def mean_of_sites(by_site: Mapping[str, Metrics]) -> Metrics:
-    """Returns means over the sites for which a metric is defined."""
-    names = {name for metrics in by_site.values() for name in metrics}
-    return {name: _mean([metrics.get(name, math.nan) for metrics in by_site.values()]) for name in sorted(names)}
+def served_by_owners(by_site: Mapping[str, Metrics], images_by_task: Mapping[str, Mapping[str, int]]) -> Metrics:
+    """Returns each task's metrics as served by the sites that have labels of it: means weighted by these images.
 
+    Metrics that belong to no task, such as the mean score, are plain means over the sites. Undefined metrics are
+    ignored.
 
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return sum(known) / len(known) if known else math.nan
+    Args:
+        by_site: {site: metrics, those of a task named `TASK_METRIC`}.
+        images_by_task: {site: {task: number of training images with its label}}.
+
+    Example:
+        >>> by_site = {"a": {"lung_dice": 0.9}, "b": {"lung_dice": 0.6}, "c": {"lung_dice": 0.0}}
+        >>> served_by_owners(by_site, {"a": {"lung": 20}, "b": {"lung": 10}, "c": {"lung": 0}})
+        {'lung_dice': 0.8}
+    """
+    names = sorted({name for metrics in by_site.values() for name in metrics})
+    tasks = {task for counts in images_by_task.values() for task in counts}
+    found = {}
+    for name in names:
+        owner = max((task for task in tasks if name.startswith(f"{task}_")), key=len, default=None)
+        pairs = [
+            (metrics.get(name, math.nan), 1 if owner is None else images_by_task.get(site, {}).get(owner, 0))
+            for site, metrics in by_site.items()
+        ]
+        known = [(value, weight) for value, weight in pairs if weight > 0 and math.isfinite(value)]
+        total = sum(weight for _, weight in known)
+        found[name] = sum(value * weight for value, weight in known) / total if known else math.nan
+    return found
 
 
 def _cell(value: float) -> str:

@@ -92,6 +92,10 @@ class Simulation:
         tracker.finish(self._folder / "rounds.json", self._folder / "rounds.png")
         return found
 
+    def images_by_task(self) -> dict[str, dict[str, int]]:
+        """Returns {site: {task: number of training images with its label}}, known after the first round."""
+        return self._aggregator.images_by_task
+
     def _round(self, number: int, submit: _Submit) -> dict[str, Any]:
         started = time.monotonic()
         sent = self._write_broadcasts()

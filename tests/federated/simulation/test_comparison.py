@@ -3,17 +3,30 @@ import math
 import pytest
 
 from mtmedformer_monai.federated.simulation import SimulationSettings, compare
-from mtmedformer_monai.federated.simulation.comparison import comparison_table, mean_of_sites
+from mtmedformer_monai.federated.simulation.comparison import comparison_table, served_by_owners
 from tests.bundles.conftest import ROOT
 
 CHEST = ROOT / "bundles/chest_xray_multitask"
 
 
-def test_means_are_over_the_sites_that_know():
-    found = mean_of_sites({"a": {"dice": 0.5, "auc": math.nan}, "b": {"dice": 0.7, "auc": 0.9}, "c": {"ap": math.nan}})
-    assert found["dice"] == pytest.approx(0.6)
-    assert found["auc"] == pytest.approx(0.9)
-    assert math.isnan(found["ap"])
+def test_a_task_is_served_by_its_owners_weighted_by_their_images():
+    by_site = {
+        "a": {"lung_dice": 0.9, "finding_auc": math.nan, "mean_score": 0.5},
+        "b": {"lung_dice": 0.5, "finding_auc": 0.8, "mean_score": 0.7},
+        "c": {"lung_dice": 0.1, "finding_auc": 0.6, "box_ap": 0.2},
+    }
+    images = {"a": {"lung": 30}, "b": {"lung": 10, "finding": 0}, "c": {"lung": 0, "finding": 4, "box": 0}}
+    found = served_by_owners(by_site, images)
+    assert found["lung_dice"] == pytest.approx((30 * 0.9 + 10 * 0.5) / 40)
+    assert found["finding_auc"] == pytest.approx(0.6)
+    assert math.isnan(found["box_ap"])
+    assert found["mean_score"] == pytest.approx(0.6)
+
+
+def test_a_metric_belongs_to_the_task_with_the_longest_matching_name():
+    images = {"a": {"opacity": 1, "opacity_box": 0}, "b": {"opacity": 0, "opacity_box": 1}}
+    found = served_by_owners({"a": {"opacity_box_ap": 0.1}, "b": {"opacity_box_ap": 0.7}}, images)
+    assert found == {"opacity_box_ap": pytest.approx(0.7)}
 
 
 def test_the_table_has_a_row_per_method():
