@@ -1,93 +1,175 @@
-"""Compares federated strategies on a generated cohort at heterogeneous sites.
+"""Study of federated strategies where sites differ: trains in one process per run, on the package's own parts.
 
-    python benchmarks/federation.py --output FOLDER --seeds 3 --methods bayesian fedavg local pooled
+    python benchmarks/federation.py --output FOLDER --regimes generated_tasks real_chest --data FOLDER --tune
+    python benchmarks/federation.py --output FOLDER --regimes generated_tasks real_chest --data FOLDER --seeds 5
 
-All methods start from the same weights and train equally many epochs at their sites. Prints a Markdown table of test
-metrics: mean and standard deviation over seeds of cohort, partition and training. `pooled` is one site with all images,
-an upper bound; for `local` and `fedbn`, metrics are means over the sites' own models. Run the same command again to
-resume.
+The first command chooses a learning rate per regime and method, on seeds 100 and up and on validation images; the
+second one trains with these, and prints tables. All methods start from the same weights and train equally many epochs
+per site, `--epochs`, split over the rounds. Regimes: `federation_worlds.py` and `federation_public.py`; methods:
+`federation_methods.py`. Each run is one line of `results.jsonl`; run the same command again to resume, or with
+`--report` to print the tables only.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import json
 import logging
-import time
+import multiprocessing
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bundle_runs import CHEST, Metrics
 from command_line import make_parser
-from result_tables import print_summary
+from federation_methods import METHODS, parse_method
+from federation_tables import print_tables
+from federation_tuning import GRIDS, choose_rates, read_rates
 
-from mtmedformer_monai.cli.federate import parse_pairs
-from mtmedformer_monai.federated.simulation import SimulationSettings, simulate
-from mtmedformer_monai.federated.simulation.bundle_parts import primary_metrics
+REGIMES = ("generated_tasks", "generated_scanner", "generated_shares", "real_chest", "real_mammograms")
+RESULTS, TRIALS, RATES = "results.jsonl", "trials.jsonl", "learning_rates.json"
 
-METHODS = ["bayesian", "fedavg", "fedprox", "fedbn", "fisher", "feddyn", "fedpa", "matching", "local", "pooled"]
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the study; all fields together are its key.
+
+    Attributes:
+        on: 'test' for results, 'validation' for the choice of the learning rate.
+    """
+
+    regime: str
+    image_size: int
+    seed: int
+    method: str
+    rounds: int
+    local_epochs: int
+    batch_size: int
+    lr: float
+    on: str = "test"
 
 
 def main() -> None:
-    """Simulates all methods over the seeds, and prints the table."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=METHODS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--first-seed",
-        type=int,
-        default=0,
-        help="first seed; settings were chosen on other seeds (default %(default)s)",
-    )
-    parser.add_argument("--partition", default="site", choices=("iid", "site", "labels", "tasks"))
-    parser.add_argument("--patients", type=int, default=240)
-    parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--local-epochs", type=int, default=2)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--override", action="append", default=["batch_size=8"], metavar="ID=VALUE")
-    options = parser.parse_args()
+    """Runs the missing cells in parallel processes, and prints the tables."""
+    options = _parse()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     logging.getLogger("monai").setLevel(logging.ERROR)
-    columns = [*primary_metrics(CHEST), "mean_score"]
-    results: dict[str, list[Metrics]] = {method: [] for method in options.methods}
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for method in options.methods:
-            results[method].append(run(method, seed, options))
-    print(
-        f"\n{options.seeds} seeds, {options.rounds} rounds of {options.local_epochs} epochs, "
-        f"partition {options.partition}\n"
-    )
-    print_summary("", columns, results)
+    options.output.mkdir(parents=True, exist_ok=True)
+    name = TRIALS if options.tune else RESULTS
+    if not options.report:
+        _run_all(list(_cells(options)), options.output / name, options)
+    records = read_results(options.output / name)
+    if options.tune:
+        print(json.dumps(choose_rates(records, options.output / RATES, options.criterion), indent=2))
+    else:
+        print_tables(records, options.reference)
 
 
-def run(method: str, seed: int, options: argparse.Namespace) -> Metrics:
-    """Returns the metrics of one method on one seed, from a file if it is complete."""
-    folder = options.output / f"seed_{seed}"
-    path = folder / f"{method}.json"
-    if path.is_file():
-        found: Metrics = json.loads(path.read_text())
-        return found
-    name, _, pairs = method.partition(":")
-    settings = SimulationSettings(
-        bundle=CHEST,
-        output=folder,
-        num_rounds=options.rounds,
-        local_epochs=options.local_epochs,
-        strategy=name,
-        strategy_settings=parse_pairs(pairs.split(",") if pairs else [], "--methods"),
-        partition=options.partition,
-        patients=options.patients,
-        image_size=options.image_size,
-        seed=seed,
-        num_processes=options.processes,
-        overrides=parse_pairs(options.override, "--override"),
+def _parse() -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--regimes", nargs="+", default=["generated_tasks"], choices=REGIMES)
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="NAME, or NAME:SETTING=VALUE,SETTING=VALUE")
+    parser.add_argument("--reference", default="bayesian", help="method that all others are compared with")
+    parser.add_argument("--rounds", nargs="+", type=int, default=[3])
+    parser.add_argument("--epochs", type=int, default=30, help="of each site, over all rounds (default %(default)s)")
+    parser.add_argument("--seeds", type=int, help="number of seeds (default 5; with --tune 2)")
+    parser.add_argument("--first-seed", type=int, help="default 0; with --tune 100")
+    parser.add_argument("--image-size", nargs="+", type=int, default=[64])
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--lr", type=float, help="instead of the chosen learning rates")
+    parser.add_argument("--tune", action="store_true", help="choose the learning rate of each regime and method")
+    parser.add_argument("--criterion", default="dice", choices=("dice", "score", "loss"), help="of the choice")
+    parser.add_argument("--data", type=Path, help="folder of the public sets, for real regimes")
+    parser.add_argument("--cache", type=Path, help="folder of prepared images (default: in the output folder)")
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default %(default)s)")
+    parser.add_argument("--report", action="store_true", help="print the tables of the finished runs only")
+    options = parser.parse_args()
+    options.cache = options.cache or options.output / "cache"
+    options.seeds = options.seeds or (2 if options.tune else 5)
+    options.first_seed = (100 if options.tune else 0) if options.first_seed is None else options.first_seed
+    return options
+
+
+def _cells(options: argparse.Namespace) -> Iterable[Cell]:
+    rates = read_rates(options.output / RATES)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    settings = itertools.product(options.regimes, options.image_size, options.rounds, seeds, options.methods)
+    for regime, size, rounds, seed, text in settings:
+        method = parse_method(text)
+        epochs, rest = divmod(options.epochs, rounds)
+        if rest:
+            raise ValueError(f"--rounds expects divisors of {options.epochs} epochs, got {rounds}; change --epochs.")
+        chosen = options.lr or method.lr or rates.get(f"{regime}/{text}")
+        candidates: Sequence[float] = GRIDS[method.optimizer]
+        if not options.tune:
+            candidates = [chosen or candidates[len(candidates) // 2]]
+        for lr in candidates:
+            on = "validation" if options.tune else "test"
+            yield Cell(regime, size, seed, text, rounds, epochs, options.batch_size, lr, on)
+
+
+def _run_all(cells: Sequence[Cell], path: Path, options: argparse.Namespace) -> None:
+    """Runs the cells without a result, and appends each result as soon as it is there."""
+    finished = {_cell_of(record) for record in read_results(path)}
+    missing = [cell for cell in cells if cell not in finished]
+    logging.info("%d of %d runs are missing", len(missing), len(cells))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, context, _start_process) as pool:
+        running = {pool.submit(run_cell, cell, options.cache, options.data): cell for cell in missing}
+        for number, future in enumerate(as_completed(running), start=1):
+            record = dataclasses.asdict(running[future]) | future.result()
+            with path.open("a") as lines:
+                lines.write(json.dumps(record) + "\n")
+            cell, dice, seconds = running[future], record["dice"], record["wall_seconds"]
+            logging.info("%d/%d %s: dice %.3f, %.0f s", number, len(missing), cell, dice, seconds)
+
+
+def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
+    """Trains one cell in this process; returns its metrics."""
+    from federation_runs import run
+    from federation_training import Plan
+    from federation_worlds import make_world
+
+    world = make_world(cell.regime, cell.seed, cell.image_size, cache, data)
+    method = parse_method(cell.method)
+    plan = Plan(
+        cell.rounds,
+        cell.local_epochs,
+        cell.lr,
+        optimizer=method.optimizer,
+        batch_size=cell.batch_size,
+        seed=cell.seed,
     )
-    started = time.monotonic()
-    found = dict(simulate(name, settings, name=method))
-    logging.info("seed %d, %s: %.0f s, %s", seed, method, time.monotonic() - started, found)
-    path.write_text(json.dumps(found))
-    return found
+    return run(world, method, plan, cell.on)
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Returns the records of a file, without a last line that was cut off."""
+    records = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            logging.warning("%s has an incomplete line, which is ignored", path)
+    return records
+
+
+def _cell_of(record: dict[str, Any]) -> Cell:
+    return Cell(**{each.name: record[each.name] for each in dataclasses.fields(Cell)})
+
+
+def _start_process() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    logging.disable(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""Methods of the federation study: strategies of the package, and controls.
+
+A method is written NAME or NAME:SETTING=VALUE,SETTING=VALUE. Names are those of `make_strategy` and of `CONTROLS`.
+Settings are fields of `Method`, or arguments of the strategy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from mtmedformer_monai.cli.federate import parse_pairs
+from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train networks from the data of several sites.
+
+    Attributes:
+        strategy: name, as in `make_strategy`.
+        settings: of the strategy.
+        sites: 'all'; 'owners': one federation per segmentation task, of the sites that annotate it, which serves this
+            task only; 'pooled': one site with all images.
+        personal: whether each site infers with its own network, and a task is served by its owners' networks.
+        equal: whether sites are weighted equally in averages, not by their number of images.
+        optimizer: 'adamw' or 'sgd'.
+        lr: learning rate; 0: the one that was chosen for the method.
+    """
+
+    strategy: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sites: str = "all"
+    personal: bool = False
+    equal: bool = False
+    optimizer: str = "adamw"
+    lr: float = 0.0
+
+    def make(self) -> Strategy:
+        """Builds the strategy."""
+        strategy = make_strategy(self.strategy, **self.settings)
+        return EqualWeights(strategy) if self.equal else strategy
+
+
+CONTROLS: dict[str, Method] = {
+    "fedavg_equal": Method("fedavg", equal=True),
+    "owners": Method("fedavg", sites="owners"),
+    "pooled": Method("fedavg", sites="pooled"),
+    "local": Method("local", personal=True),
+    "fedbn": Method("fedbn", personal=True),
+    "hierarchical": Method("hierarchical", personal=True),
+    "scaffold": Method("scaffold", optimizer="sgd"),
+    "fedavg_sgd": Method("fedavg", optimizer="sgd"),
+}
+"""Methods that are more than a strategy with its defaults."""
+
+METHODS = (
+    "fedavg",
+    "fedavg_equal",
+    "owners",
+    "fedprox",
+    "fedbn",
+    "feddyn",
+    "scaffold",
+    "fisher",
+    "fedpa",
+    "matching",
+    "bayesian",
+    "local",
+    "pooled",
+)
+"""The methods of the study."""
+
+CHOICES = {"sites": ("all", "owners", "pooled"), "optimizer": ("adamw", "sgd")}
+
+
+def parse_method(text: str) -> Method:
+    """Parses a method.
+
+    Raises:
+        ValueError: a setting is not NAME=VALUE, or not one of its choices.
+
+    Example:
+        >>> parse_method("fedprox:proximal=0.1,equal=true")
+        Method(strategy='fedprox', settings={'proximal': 0.1}, sites='all', personal=False, equal=True, ...)
+    """
+    name, _, pairs = text.partition(":")
+    base = CONTROLS.get(name, Method(name))
+    given = parse_pairs(pairs.split(",") if pairs else [], "--methods")
+    own = {each.name for each in dataclasses.fields(Method)} - {"strategy", "settings"}
+    for setting, choices in CHOICES.items():
+        if given.get(setting, choices[0]) not in choices:
+            raise ValueError(f"--methods expects {setting} to be one of {choices}, got {given[setting]!r}.")
+    settings = {**base.settings, **{key: value for key, value in given.items() if key not in own}}
+    changes = {key: value for key, value in given.items() if key in own}
+    return dataclasses.replace(base, settings=settings, **changes)
+
+
+class EqualWeights(Strategy):
+    """Control: clients count as one image each, whatever their number of images. For averages only.
+
+    Args:
+        strategy: to wrap.
+    """
+
+    def __init__(self, strategy: Strategy) -> None:
+        self._strategy, self.sends_changes = strategy, strategy.sends_changes
+
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client that claims one image."""
+        return _EqualClient(self._strategy.client(groups))
+
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """Returns the strategy's server."""
+        return self._strategy.server(weights)
+
+
+class _EqualClient(ClientRule):
+    def __init__(self, rule: ClientRule) -> None:
+        self._rule, self.needs_squared_gradient = rule, rule.needs_squared_gradient
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Delegates to the strategy, as all methods but `correct` and `send` do."""
+        return self._rule.receive(broadcast)
+
+    def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
+        """Delegates with one image."""
+        return self._rule.correct(name, weight, gradient, 1)
+
+    def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
+        self._rule.after_step(weights, step, num_steps)
+
+    def send(self, training: LocalTraining) -> Message:
+        """Sends with one image for each parameter that was trained."""
+        counts = {name: 1 for name, count in training.num_samples.items() if count > 0}
+        return self._rule.send(dataclasses.replace(training, num_samples=counts))
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._rule.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._rule.load_state_dict(state)

@@ -1,0 +1,190 @@
+"""One run of the federation study: sites, server and rounds in one process, by the package's own strategies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from federation_data import Data, join
+from federation_methods import Method
+from federation_metrics import Evaluation, combine, evaluate, flatten
+from federation_training import Plan, Site, predict
+from federation_worlds import Images, World
+from torch import Tensor
+
+from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
+from mtmedformer_monai.federated.client.own_weights import groups_of
+from mtmedformer_monai.federated.client.personal import personal_weights
+from mtmedformer_monai.federated.client.task_tensors import tasks_reached
+from mtmedformer_monai.federated.strategy import Message
+from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
+from mtmedformer_monai.tasks import SegmentationTask
+from mtmedformer_monai.tasks.base import Task
+
+ALL = "all sites"
+LOSS_IMAGES = 64
+"""Number of images per site from which the initial losses are measured."""
+
+
+def run(world: World, method: Method, plan: Plan, on: str = "test") -> dict[str, Any]:
+    """Trains by a method, and returns its metrics.
+
+    Args:
+        world: sites and images.
+        method: strategy or control.
+        plan: of the training, equal for all methods.
+        on: 'validation' or 'test', the images that are measured.
+
+    Returns:
+        Metrics (`federation_metrics.flatten`), megabytes that were sent up and down, and seconds.
+    """
+    images = world.validation if on == "validation" else world.test
+    owners = owners_of(world.tasks, world.sites)
+    found, traffic, seconds = [], [0, 0], [0.0, 0.0]
+    for names, tasks in _groups(method, owners, world):
+        started = time.process_time(), time.monotonic()
+        federation = Federation(world.tasks, _sites(method, world, names), method, plan)
+        for _ in range(plan.rounds):
+            federation.run_round()
+        seconds = [seconds[0] + time.process_time() - started[0], seconds[1] + time.monotonic() - started[1]]
+        found.append((tasks, federation.evaluate(images, owners, list(world.sites))))
+        traffic = [one + other for one, other in zip(traffic, federation.traffic, strict=True)]
+    merged = _merge(found)
+    return flatten(merged, owners) | {
+        "megabytes_up": traffic[0] / 1e6,
+        "megabytes_down": traffic[1] / 1e6,
+        "cpu_seconds": seconds[0],
+        "wall_seconds": seconds[1],
+    }
+
+
+class Federation:
+    """Server and sites, which train in turns in one network.
+
+    Args:
+        tasks: of the network.
+        sites: {site: its training data}.
+        method: strategy and its settings.
+        plan: of the training; its seed draws the initial weights.
+
+    Attributes:
+        traffic: bytes of the messages up and down; a tensor with one value throughout counts as one number.
+    """
+
+    def __init__(self, tasks: Sequence[Task], sites: Mapping[str, Data], method: Method, plan: Plan) -> None:
+        self.network = make_network(tasks, plan.seed)
+        self.traffic = [0, 0]
+        self._method = method
+        strategy, groups = method.make(), groups_of(self.network)
+        self.server = strategy.server(self.network.state_dict())
+        self.scales = measure_scales(self.network, tasks, sites)
+        self._tasks = [task for task in tasks if task.name in self.scales]
+        names = [task.name for task in self._tasks]
+        reached = tasks_reached(self.network, next(iter(sites.values())).image[:1], names)
+        self.sites = {
+            name: Site(self.network, tasks, data, strategy.client(groups), reached, self.scales, plan, number)
+            for number, (name, data) in enumerate(sites.items())
+        }
+
+    def run_round(self) -> None:
+        """Trains all sites from one broadcast, and aggregates their messages."""
+        broadcast = self.server.broadcast()
+        for site in self.sites.values():
+            self.traffic[1] += size_of(broadcast)
+            self.network.load_state_dict(site.rule.receive(broadcast), strict=False)
+            training = site.train()
+            if all(bool(torch.isfinite(value).all()) for value in training.weights.values()):
+                message = site.rule.send(training)
+                self.traffic[0] += size_of(message)
+                self.server.add(message)
+        self.server.close_round()
+
+    def evaluate(self, images: Images, owners: Mapping[str, Mapping[str, int]], names: Sequence[str]) -> Evaluation:
+        """Measures the global network, or the sites' own ones.
+
+        Args:
+            images: of the world.
+            owners: {task: {site: number of images}}.
+            names: of all sites of the world, which the global network serves.
+        """
+        if not self._method.personal:
+            self.network.load_state_dict(self.server.weights(), strict=False)
+            return evaluate(self.network, self._tasks, images, self.scales, names)
+        broadcast, parts = self.server.broadcast(), {}
+        for name, site in self.sites.items():
+            self.network.load_state_dict(personal_weights(site.rule, broadcast, 0.0), strict=False)
+            parts[name] = evaluate(self.network, self._tasks, images, self.scales, [name])
+        return combine(parts, owners)
+
+
+def make_network(tasks: Sequence[Task], seed: int) -> MTMedFormer:
+    """Builds the bundles' network, without stochastic depth."""
+    torch.manual_seed(seed)
+    return MTMedFormer(HierarchicalTransformer("tiny", drop_path=0.0), tasks)
+
+
+def measure_scales(network: MTMedFormer, tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, float]:
+    """Returns {task: initial loss} over all sites, as the package's server does; tasks without any annotation lack."""
+    server = LossScales()
+    for data in sites.values():
+        own = [task for task in tasks if task.name in data.labels(tasks)]
+        batches = [data.take(rows) for rows in torch.arange(min(LOSS_IMAGES, len(data))).split(8)]
+        pairs = [(batch.image, batch.targets) for batch in batches]
+        names = [task.name for task in own]
+
+        def outputs(image: Tensor, names: Sequence[str] = names) -> dict[str, Tensor]:
+            return predict(network, image, names)
+
+        server.add(loss_terms(HybridLoss(own), network, outputs, pairs))
+    return split_initial_losses(server.broadcast())[1]
+
+
+def owners_of(tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, dict[str, int]]:
+    """Returns {task: {site: number of its annotated images}}, without sites and tasks that have none."""
+    counts: dict[str, dict[str, int]] = {}
+    for site, data in sites.items():
+        for task, annotated in data.labels(tasks).items():
+            counts.setdefault(task, {})[site] = int(annotated.sum())
+    return {task.name: counts[task.name] for task in tasks if task.name in counts}
+
+
+def size_of(message: Message) -> int:
+    """Returns the bytes of a message; a tensor with one value throughout counts as one number."""
+    return sum(
+        value.element_size() * (1 if value.numel() and bool((value == value.flatten()[0]).all()) else value.numel())
+        for value in message.values()
+    )
+
+
+def _sites(method: Method, world: World, names: Sequence[str]) -> dict[str, Data]:
+    if method.sites == "pooled":
+        return {ALL: join(list(world.sites.values()))}
+    return {name: world.sites[name] for name in names}
+
+
+def _groups(
+    method: Method, owners: Mapping[str, Mapping[str, int]], world: World
+) -> list[tuple[Sequence[str], Sequence[str]]]:
+    """Returns the federations of a method, each with its sites and the tasks that it serves."""
+    if method.sites != "owners":
+        return [(list(world.sites), list(owners))]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for task in world.tasks:
+        if isinstance(task, SegmentationTask) and task.name in owners:
+            groups.setdefault(tuple(owners[task.name]), []).append(task.name)
+    return list(groups.items())
+
+
+def _merge(found: Sequence[tuple[Sequence[str], Evaluation]]) -> Evaluation:
+    """Returns each task's metrics from the federation that serves it."""
+    merged = Evaluation({}, {}, {})
+    for tasks, each in found:
+        merged.tasks.update({task: each.tasks[task] for task in tasks})
+        merged.images.update({task: each.images[task] for task in tasks if task in each.images})
+        merged.best.update(each.best)
+        for site, scores in each.sites.items():
+            merged.sites.setdefault(site, {}).update({task: scores[task] for task in tasks})
+    return merged

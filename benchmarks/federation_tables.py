@@ -1,0 +1,143 @@
+"""Markdown tables of the federation study, with paired tests against one method."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from result_tables import summarize, table_header, table_row
+from scipy.stats import ttest_rel, wilcoxon
+
+Record = Mapping[str, Any]
+Runs = dict[int, Record]
+"""{seed: its run}."""
+
+ALONE = "local"
+"""Method whose networks are those of the sites alone."""
+BEST_OWNER = "best owner alone"
+OTHERS = ("loss", "score", "ece", "nll", "megabytes_up", "megabytes_down", "cpu_seconds", "wall_seconds")
+
+
+def print_tables(records: Sequence[Record], reference: str) -> None:
+    """Prints two tables per regime, image size and number of rounds: segmentation with tests, and everything else.
+
+    Args:
+        records: runs.
+        reference: method that all others are compared with.
+    """
+    for group in sorted({_group(record) for record in records}):
+        runs: dict[str, Runs] = {}
+        for record in records:
+            if _group(record) == group:
+                runs.setdefault(str(record["method"]), {})[record["seed"]] = record
+        regime, size, rounds, epochs = group
+        seeds = sorted({seed for each in runs.values() for seed in each})
+        print(f"\n### {regime}, {size} px, {rounds} rounds of {epochs} epochs, seeds {seeds}\n")
+        print("\n".join(segmentation_table(runs, reference)), end="\n\n")
+        print("\n".join(other_table(runs)))
+
+
+def segmentation_table(runs: Mapping[str, Runs], reference: str) -> list[str]:
+    """Returns the lines of the table of mean Dice over segmentation tasks.
+
+    The difference is that of the reference from the method, so positive numbers speak for the reference. P values are
+    corrected over the methods by Holm: of the t-test over seeds, and of the signed-rank test over seeds and images.
+    """
+    lines = [table_header("method", ["lr", "Dice", f"{reference} minus method", "p (seeds)", "p (seeds and images)"])]
+    ours = runs.get(reference, {})
+    pairs = {name: _pairs(ours, each) for name, each in runs.items() if name != reference}
+    by_seed = holm({name: t_test(each) for name, each in pairs.items()})
+    by_image = holm({name: signed_rank(image_pairs(each)) for name, each in pairs.items()})
+    for name, each in runs.items():
+        gaps = [float(a["dice"]) - float(b["dice"]) for a, b in pairs.get(name, [])]
+        tests = [_p(by_seed.get(name)), _p(by_image.get(name))]
+        rates = ", ".join(f"{lr:g}" for lr in sorted({run["lr"] for run in each.values()}))
+        lines.append(table_row(name, [rates, _summary(each, "dice"), _signed(gaps), *tests]))
+    if ALONE in runs:
+        lines.append(table_row(BEST_OWNER, ["", _summary(runs[ALONE], "best_owner_dice"), "", "", ""]))
+    return lines
+
+
+def other_table(runs: Mapping[str, Runs]) -> list[str]:
+    """Returns the lines of the table of all other metrics; differences from alone are those of the worst site."""
+    scores = sorted({key for each in runs.values() for run in each.values() for key in run if key.endswith("_score")})
+    lines = [table_header("method", [*scores, "worst site", "worst site minus alone", *OTHERS])]
+    for name, each in runs.items():
+        worst = [min(_known(run["site_scores"].values()), default=None) for run in each.values()]
+        apart = [_worst_gap(run, runs.get(ALONE, {}).get(seed)) for seed, run in each.items()]
+        cells = [_summary(each, key) for key in (*scores, *OTHERS)]
+        cells[len(scores) : len(scores)] = [summarize(worst), summarize(apart)]
+        lines.append(table_row(name, cells))
+    return lines
+
+
+def t_test(pairs: Sequence[tuple[Record, Record]]) -> float:
+    """Returns the p value of the paired t-test over seeds; NaN for fewer than two seeds, or without any difference."""
+    gaps = [float(a["dice"]) - float(b["dice"]) for a, b in pairs]
+    if len(gaps) < 2 or len(set(gaps)) == 1:
+        return float("nan")
+    return float(ttest_rel([a["dice"] for a, _ in pairs], [b["dice"] for _, b in pairs]).pvalue)
+
+
+def signed_rank(gaps: Sequence[float]) -> float:
+    """Returns the p value of Wilcoxon's signed-rank test; NaN if all differences are 0."""
+    return float(wilcoxon(gaps).pvalue) if any(gaps) else float("nan")
+
+
+def image_pairs(pairs: Iterable[tuple[Record, Record]]) -> list[float]:
+    """Returns the differences in Dice of all images with a structure, over seeds and segmentation tasks."""
+    gaps: list[float] = []
+    for one, other in pairs:
+        for task in sorted(set(one["image_dice"]) & set(other["image_dice"])):
+            values = np.array(one["image_dice"][task]) - np.array(other["image_dice"][task])
+            gaps += values[~np.isnan(values)].tolist()
+    return gaps
+
+
+def holm(values: Mapping[str, float]) -> dict[str, float]:
+    """Returns p values corrected for their number (Holm, Scand. J. Stat. 6, 1979); NaN stays and does not count.
+
+    Example:
+        >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+        {'a': 0.03, 'c': 0.06, 'b': 0.06}
+    """
+    known = sorted((value, name) for name, value in values.items() if value == value)
+    corrected, highest = {}, 0.0
+    for rank, (value, name) in enumerate(known):
+        highest = max(highest, min(1.0, (len(known) - rank) * value))
+        corrected[name] = highest
+    return corrected | {name: value for name, value in values.items() if value != value}
+
+
+def _group(record: Record) -> tuple[str, int, int, int]:
+    return str(record["regime"]), int(record["image_size"]), int(record["rounds"]), int(record["local_epochs"])
+
+
+def _pairs(ours: Runs, theirs: Runs) -> list[tuple[Record, Record]]:
+    return [(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
+
+
+def _worst_gap(run: Record, alone: Record | None) -> float | None:
+    """Returns the smallest difference of a site's score from its score alone."""
+    if alone is None:
+        return None
+    common = set(run["site_scores"]) & set(alone["site_scores"])
+    return min(_known(run["site_scores"][site] - alone["site_scores"][site] for site in common), default=None)
+
+
+def _known(values: Iterable[float]) -> list[float]:
+    return [value for value in values if value == value]
+
+
+def _summary(runs: Runs, key: str) -> str:
+    return summarize([run.get(key) for run in runs.values()])
+
+
+def _signed(gaps: Sequence[float]) -> str:
+    return f"{statistics.fmean(gaps):+.3f}" if gaps else ""
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.2g}"

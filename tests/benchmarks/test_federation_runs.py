@@ -1,0 +1,95 @@
+"""The in-process federation: one round by hand, controls, and figures of every kind of method."""
+
+from __future__ import annotations
+
+import math
+
+import federation_training
+import pytest
+import torch
+from federation_methods import parse_method
+from federation_runs import Federation, make_network, measure_scales, owners_of, run, size_of
+from federation_training import Plan, predict
+from federation_worlds import World
+
+ONE_STEP = Plan(rounds=1, local_epochs=1, lr=0.05, optimizer="sgd", batch_size=16, max_norm=1e9)
+
+
+@pytest.fixture
+def unmoved(monkeypatch):
+    """Leaves out the augmentation, so that a step can be computed by hand."""
+    monkeypatch.setattr(federation_training, "augment", lambda image, targets, generator: (image, dict(targets)))
+
+
+def _stepped(world: World, site: str, lr: float):
+    """Returns the weights after one step of gradient descent on the scaled losses of a site; None if not trained."""
+    network = make_network(world.tasks, ONE_STEP.seed)
+    scales = measure_scales(network, world.tasks, world.sites)
+    data = world.sites[site]
+    tasks = [task for task in world.tasks if not bool(torch.isnan(data.targets[task.name]).all())]
+    network.train()
+    outputs = network(data.image)
+    sum(task.loss(outputs[task.name], data.targets[task.name]) / scales[task.name] for task in tasks).backward()
+    return {
+        name: None if value.grad is None else (value - lr * value.grad).detach()
+        for name, value in network.named_parameters()
+    }
+
+
+@pytest.mark.parametrize(("method", "share"), [("fedavg", 6 / 8), ("fedavg:equal=true", 1 / 2)])
+def test_one_round_is_the_mean_of_the_sites_steps(world, unmoved, method, share):
+    federation = Federation(world.tasks, world.sites, parse_method(method), ONE_STEP)
+    federation.run_round()
+    found = federation.server.weights()
+    one, other = (_stepped(world, site, ONE_STEP.lr) for site in ("masks", "labels"))
+    for name in one:
+        expected = one[name] if other[name] is None else share * one[name] + (1 - share) * other[name]
+        torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-6, msg=name)
+    assert other["decoders.lung.logits.weight"] is None
+
+
+def test_sites_alone_keep_their_own_steps(world, unmoved):
+    federation = Federation(world.tasks, world.sites, parse_method("local"), ONE_STEP)
+    federation.run_round()
+    for site in world.sites:
+        weights = federation.sites[site].rule.receive(federation.server.broadcast())
+        for name, expected in _stepped(world, site, ONE_STEP.lr).items():
+            if expected is None:
+                expected = make_network(world.tasks, ONE_STEP.seed).state_dict()[name]
+            torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(
+    "method", ["fedavg", "owners", "pooled", "local", "fedbn", "scaffold", "bayesian", "fisher", "fedprox:proximal=0.1"]
+)
+def test_every_kind_of_method_runs(world, method):
+    parsed = parse_method(method)
+    plan = Plan(rounds=2, local_epochs=1, lr=1e-3, optimizer=parsed.optimizer, batch_size=4)
+    found = run(world, parsed, plan)
+    assert 0 <= found["dice"] <= 1
+    assert found["dice"] == pytest.approx(found["lung_score"])
+    assert len(found["image_dice"]["lung"]) == 4
+    assert math.isnan(found["ece"]) == (method == "owners")  # it serves masks only
+    assert set(found["site_scores"]) == set(world.sites)
+    assert found["megabytes_down"] > 0
+
+
+def test_federation_of_owners_is_the_owner_alone_if_there_is_one(world):
+    plan = Plan(rounds=2, local_epochs=1, lr=1e-3, batch_size=4)
+    owners, alone = (run(world, parse_method(name), plan) for name in ("owners", "local"))
+    assert owners["lung_loss"] == pytest.approx(alone["lung_loss"], rel=1e-5)
+    assert alone["best_owner_dice"] == pytest.approx(owners["dice"])
+
+
+def test_owners_are_counted_by_annotated_images(world):
+    assert owners_of(world.tasks, world.sites) == {"lung": {"masks": 6}, "finding": {"masks": 6, "labels": 2}}
+
+
+def test_outputs_of_some_tasks_are_those_of_all(world):
+    network = make_network(world.tasks, 0).eval()
+    image = world.test.data.image
+    torch.testing.assert_close(predict(network, image, ["finding"])["finding"], network(image)["finding"])
+
+
+def test_constant_tensors_count_as_one_number():
+    assert size_of({"mean/w": torch.tensor([1.0, 2.0, 3.0]), "precision/w": torch.full((3,), 6.0)}) == 16

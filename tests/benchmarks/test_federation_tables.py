@@ -1,0 +1,81 @@
+"""Statistics of the study by hand, the choice of learning rates, and unfinished files."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from federation import read_results
+from federation_methods import Method, parse_method
+from federation_tables import holm, image_pairs, other_table, segmentation_table, signed_rank, t_test
+from federation_tuning import choose_rates, read_rates
+
+
+def _record(method: str, seed: int, dice: float, sites: dict[str, float]) -> dict:
+    return {
+        **{"method": method, "seed": seed, "dice": dice, "lr": 0.001, "loss": 1.0},
+        **{"image_dice": {"lung": [dice, math.nan]}, "site_scores": sites, "lung_score": dice},
+    }
+
+
+def test_holm_by_hand():
+    found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": math.nan})
+    assert found == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06, "d": math.nan}, nan_ok=True)
+    assert holm({"a": 0.7, "b": 0.6}) == {"b": 1.0, "a": 1.0}
+
+
+def test_paired_t_test_by_hand():
+    ours, theirs = [0.7, 0.8, 0.9], [0.6, 0.6, 0.6]
+    pairs = [({"dice": a}, {"dice": b}) for a, b in zip(ours, theirs, strict=True)]
+    # differences .1, .2, .3: t = .2 / (.1 / sqrt 3) = 3.4641; with 2 degrees of freedom p = 1 - t / sqrt(2 + t^2)
+    assert t_test(pairs) == pytest.approx(1 - 12**0.5 / 14**0.5)
+    assert math.isnan(t_test(pairs[:1]))
+
+
+def test_signed_rank_by_hand():
+    assert signed_rank([0.1, 0.2, 0.3, 0.4]) == pytest.approx(2 / 2**4)  # all signs equal, two-sided
+    assert math.isnan(signed_rank([0.0, 0.0]))
+
+
+def test_images_without_a_structure_are_left_out():
+    one, other = _record("a", 0, 0.75, {}), _record("b", 0, 0.5, {})
+    assert image_pairs([(one, other)]) == [0.25]
+
+
+def test_tables():
+    runs = {
+        "bayesian": {s: _record("bayesian", s, 0.7 + 0.1 * s, {"x": 0.6, "y": 0.5}) for s in range(2)},
+        "local": {s: _record("local", s, 0.6, {"x": 0.7, "y": 0.3}) for s in range(2)},
+    }
+    lines = "\n".join(segmentation_table(runs, "bayesian")).splitlines()
+    assert lines[2].startswith("| bayesian | 0.001 | 0.750 ± 0.071 |  |")
+    assert lines[3].startswith("| local | 0.001 | 0.600 ± 0.000 | +0.150 | 0.2 |")  # t = 3, 1 degree of freedom
+    titles, _, ours, _ = (line.split(" | ") for line in "\n".join(other_table(runs)).splitlines())
+    assert ours[titles.index("worst site")] == "0.500 ± 0.000"
+    assert ours[titles.index("worst site minus alone")] == "-0.100 ± 0.000"
+
+
+def test_learning_rates_with_the_best_mean_are_chosen(tmp_path):
+    def trial(method: str, lr: float, seed: int, dice: float) -> dict:
+        return {"regime": "r", "method": method, "lr": lr, "seed": seed, "dice": dice}
+
+    trials = [trial("a", 0.1, 0, 0.5), trial("a", 0.1, 1, 0.7), trial("a", 0.2, 0, 0.9), trial("a", 0.2, 1, 0.1)]
+    trials += [trial("a", 0.3, 0, 0.99)]  # one seed is missing
+    path = tmp_path / "rates.json"
+    path.write_text('{"r/b": 0.4}')
+    assert choose_rates(trials, path) == read_rates(path) == {"r/a": 0.1, "r/b": 0.4}
+
+
+def test_a_line_that_was_cut_off_is_ignored(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({"seed": 1}) + '\n{"seed": 2, "di')
+    assert read_results(path) == [{"seed": 1}]
+    assert read_results(tmp_path / "none.jsonl") == []
+
+
+def test_methods_are_parsed():
+    assert parse_method("fedavg_sgd:lr=0.1") == Method("fedavg", optimizer="sgd", lr=0.1)
+    assert parse_method("fedprox:proximal=0.5,equal=true") == Method("fedprox", {"proximal": 0.5}, equal=True)
+    with pytest.raises(ValueError, match="sites to be one of"):
+        parse_method("fedavg:sites=some")
