@@ -13,6 +13,8 @@ STRATEGIES: Final = {
     "feddyn": ("strategies.feddyn", "FedDyn"),
     "fisher": ("strategies.fisher_merging", "FisherMerging"),
     "matching": ("strategies.matched_averaging", "MatchedAveraging"),
+    "kronecker": ("strategies.kronecker", "KroneckerMerging"),
+    "pfnm": ("strategies.pfnm", "PFNM"),
     "fedpa": ("strategies.fedpa", "FedPA"),
     "local": ("strategies.local_only", "LocalOnly"),
 }
