@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -35,7 +36,8 @@ Layers = dict[str, nn.Module]
 def gram_layers(network: nn.Module, max_inputs: int) -> Layers:
     """Returns the linear layers and ungrouped 2D convolutions with at most `max_inputs` inputs.
 
-    Layers that share their weight with another are left out.
+    Layers that share their weight with another are left out. Layers whose weights the network uses without calling
+    them never receive inputs, and thus have no matrix.
 
     Example:
         >>> sorted(gram_layers(nn.Sequential(nn.Linear(3, 2), nn.Conv2d(4, 4, 3, groups=4), nn.Linear(9, 1)), 8))
@@ -47,7 +49,7 @@ def gram_layers(network: nn.Module, max_inputs: int) -> Layers:
     return {
         name: each
         for name, each in layers.items()
-        if uses[id(each.weight)] == 1 and getattr(each, "groups", 1) == 1 and each.weight[0].numel() <= max_inputs  # type: ignore[index, union-attr]
+        if uses[id(each.weight)] == 1 and getattr(each, "groups", 1) == 1 and each.weight[0].numel() <= max_inputs
     }
 
 
@@ -162,7 +164,7 @@ def measure_input_gram(trainer: Any, ownership: Ownership, request: GramRequest)
         for batch in trainer.data_loader:
             image, targets = trainer.prepare_batch(batch, trainer.state.device, False)[:2]
             labels = labels_of_batch(trainer.loss_function, targets, len(image))
-            grams.observe(lambda image=image: trainer.inferer(image, network), labels)
+            grams.observe(partial(trainer.inferer, image, network), labels)
             seen += len(image)
             if seen >= PASSES * request.max_images or grams.is_complete(counts):
                 break

@@ -41,7 +41,7 @@ class UnitPrior:
 def match_units(
     networks: Sequence[Units], counts: Sequence[float], max_units: int, prior: UnitPrior, max_sweeps: int = 20
 ) -> list[Slots]:
-    """Returns the global unit of every unit of every network.
+    """Returns the global unit of every unit of every network; those of the first network are numbered in its order.
 
     Args:
         networks: features of their units.
@@ -66,7 +66,7 @@ def match_units(
             slots[index] = _assign(networks, precisions, slots, index, max_units, prior)
         if all(np.array_equal(one, other) for one, other in zip(before, slots, strict=True)):
             break
-    return _without_gaps(slots)
+    return _by_appearance(slots)
 
 
 def costs(
@@ -131,7 +131,9 @@ def _assign(
     return np.concatenate([used, free])[order]
 
 
-def _without_gaps(slots: Sequence[Slots]) -> list[Slots]:
-    """Renumbers the global units in use, keeping their order."""
-    used = np.unique(np.concatenate(slots))
-    return [np.searchsorted(used, each) for each in slots]
+def _by_appearance(slots: Sequence[Slots]) -> list[Slots]:
+    """Renumbers the global units in the order in which they appear: the first network's units, then new ones."""
+    used, first = np.unique(np.concatenate(slots), return_index=True)
+    number = np.empty(int(used.max()) + 1, dtype=np.int64)
+    number[used[np.argsort(first)]] = np.arange(len(used))
+    return [number[each] for each in slots]

@@ -1,7 +1,7 @@
 """Kronecker-factored merging: each layer's weights are averaged with the Gram matrix of the client's inputs.
 
 In directions in which one client's inputs vary and another's do not, the first client decides; the plain mean would
-halve its change. This is the merge of RegMean (Jin et al., ICLR 2023, section 3), as a Gaussian product in sums: with
+halve its change. This is the merge of RegMean (Jin et al., ICLR 2023, eq. 3), as a Gaussian product in sums: with
 the broadcast weights ref, a client's trained weights m_k, its n_k images and the Gram matrix A_k of its inputs at m_k,
 
     W = ref + (sum_k n_k (m_k - ref) A_k + lam dbar) (S + lam I)^-1,  S = sum_k n_k A_k,
@@ -112,11 +112,12 @@ class KroneckerClient(ClientRule):
         return len(training.input_gram[layer.weight]) == layer.matrix(training.weights).shape[1]
 
     def _terms(self, layer: Layer, training: LocalTraining) -> Message:
-        count, gram = training.num_samples[layer.weight], shrink(training.input_gram[layer.weight], self._shrinkage)
-        change = count * (layer.matrix(training.weights).float() - layer.matrix(self._reference).float())
+        count = training.num_samples[layer.weight]
+        gram = shrink(training.input_gram[layer.weight].double(), self._shrinkage)
+        change = count * (layer.matrix(training.weights).double() - layer.matrix(self._reference))
         return {
-            key(TensorKind.GRAM, layer.weight): count * pack(gram),
-            key(TensorKind.GRAM_MEAN, layer.weight): change @ gram,
-            key(TensorKind.CHANGE, layer.weight): change,
+            key(TensorKind.GRAM, layer.weight): (count * pack(gram)).float(),
+            key(TensorKind.GRAM_MEAN, layer.weight): (change @ gram).float(),
+            key(TensorKind.CHANGE, layer.weight): change.float(),
             key(TensorKind.COUNT, layer.weight): torch.tensor(float(count)),
         }

@@ -26,7 +26,7 @@ class LayerSums(NamedTuple):
     gram: Tensor
     gram_mean: Tensor
     change: Tensor
-    count: Tensor
+    images: Tensor
 
 
 class KroneckerServer(ServerRule):
@@ -59,7 +59,8 @@ class KroneckerServer(ServerRule):
             matrix = layer.matrix(self._weights).double() + self._change(layer)
             merged |= layer.tensors(matrix, self._weights)
         self._weights = merged
-        self._plain.clear(), self._layers.clear()
+        self._plain.clear()
+        self._layers.clear()
 
     def broadcast(self) -> Message:
         """Returns the weights."""
@@ -78,7 +79,7 @@ class KroneckerServer(ServerRule):
     def _change(self, layer: Layer) -> Tensor:
         """Returns the merged change of a layer, float64 (O, D)."""
         sums = self._with_plain(layer, LayerSums(*(self._layers.total[key(kind, layer.weight)] for kind in GRAM_KINDS)))
-        return merge(sums.gram, sums.gram_mean, sums.change / sums.count, self._ridge)
+        return merge(sums.gram, sums.gram_mean, sums.change / sums.images, self._ridge)
 
     def _with_plain(self, layer: Layer, sums: LayerSums) -> LayerSums:
         """Adds clients without a Gram matrix, such as stock clients, as if theirs were the mean of the others."""
@@ -93,9 +94,9 @@ class KroneckerServer(ServerRule):
         change = layer.matrix(
             {name: _change_of(self._weights[name], precision_mean[name], value) for name, value in precision.items()}
         )
-        mean, more = sums.gram / sums.count, max(counts)
+        mean, more = sums.gram / sums.images, max(counts)
         return LayerSums(
-            sums.gram + more * mean, sums.gram_mean + change @ mean, sums.change + change, sums.count + more
+            sums.gram + more * mean, sums.gram_mean + change @ mean, sums.change + change, sums.images + more
         )
 
 
@@ -110,8 +111,10 @@ def _shapes_of_layers(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     """Returns {`kind/weight`: shape} of the terms of all tensors that could be a layer's weight."""
     shapes: dict[str, torch.Size] = {}
     for name, value in weights.items():
-        if value.ndim in (2, 4) and name.rpartition(".")[2] == "weight":
-            outputs, inputs = Layer.of(name, weights).matrix(weights).shape
+        layer = Layer.of(name, weights)
+        fits = not layer.bias or weights[layer.bias].shape == value.shape[:1]  # false for transposed convolutions
+        if value.ndim in (2, 4) and name.rpartition(".")[2] == "weight" and fits:
+            outputs, inputs = layer.matrix(weights).shape
             shapes[key(TensorKind.GRAM, name)] = torch.Size([inputs * (inputs + 1) // 2])
             shapes[key(TensorKind.GRAM_MEAN, name)] = torch.Size([outputs, inputs])
             shapes[key(TensorKind.CHANGE, name)] = torch.Size([outputs, inputs])

@@ -137,6 +137,7 @@ class PFNMServer(ServerRule):
         units = pick(message, TensorKind.UNITS)
         terms = {name: value for name, value in message.items() if not name.startswith(f"{TensorKind.UNITS}/")}
         self._sum.check(terms)
+        _check_weighted(terms)
         slots = {name: self._slot(name, value) for name, value in units.items()}
         self._slots |= slots
         if terms:
@@ -177,7 +178,8 @@ class PFNMServer(ServerRule):
         if name not in self._weights:
             raise KeyError(f"the federation has no tensor {name!r}; the client uses another network or strategy.")
         axes = self._weights[name].ndim
-        if value.shape != (2,) or value.is_floating_point() or not (0 <= int(value[1]) < axes and int(value[0]) >= 0):
+        whole = value.shape == (2,) and bool((value == value.round()).all())
+        if not whole or not (0 <= int(value[1]) < axes and int(value[0]) >= 0):
             raise ValueError(f"units of {name!r} expect a group and an axis below {axes}, got {value.tolist()}.")
         slot = (int(value[0]), int(value[1]))
         if self._slots.get(name, slot) != slot:
@@ -196,12 +198,24 @@ class PFNMServer(ServerRule):
         features = [_features(message, axes) for message in whole]
         counts = [_images(message, next(iter(axes))) for message in whole]
         found = match_units(features, counts, max_units=next(iter(sizes)), prior=UnitPrior())
-        home = torch.from_numpy(found[0])
         for message, slots in zip(whole, found, strict=True):
-            order = torch.from_numpy(slots).argsort()[home]  # the units of the first client stay in place
+            order = torch.from_numpy(slots).argsort()  # each slot has one unit; those of the first client stay in place
             for name, axis in axes.items():
                 term = key(TensorKind.PRECISION_MEAN, name)
                 message[term] = message[term].index_select(axis, order)
+
+
+def _check_weighted(terms: Message) -> None:
+    """Raises an error unless every tensor has a mean and weights above 0."""
+    means, weights = pick(terms, TensorKind.PRECISION_MEAN), pick(terms, TensorKind.PRECISION)
+    incomplete = sorted(set(means) ^ set(weights))
+    if incomplete:
+        raise KeyError(f"{incomplete[0]!r} expects precision_mean and precision, got one of them.")
+    for name, value in weights.items():
+        if bool((value <= 0).any()):
+            raise ValueError(
+                f"the precision of {name!r} expects numbers of images above 0, got {float(value.min()):g}."
+            )
 
 
 def _features(message: Message, axes: Mapping[str, int]) -> Any:
