@@ -117,7 +117,9 @@ def _assign(
 ) -> Slots:
     """Returns the best slots of one network's units given those of all others that have slots."""
     others = [each for each in range(len(slots)) if each != index]
-    used = np.unique(np.concatenate([slots[each] for each in others])) if others else np.zeros(0, dtype=np.int64)
+    if not others:
+        return np.arange(len(networks[index]))  # all units are new, in any order
+    used = np.unique(np.concatenate([slots[each] for each in others]))
     sums, total, popularity = np.zeros((max_units, networks[index].shape[1])), np.zeros(max_units), np.zeros(max_units)
     for each in others:
         sums[slots[each]] += precisions[each] * networks[each]

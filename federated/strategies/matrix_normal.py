@@ -1,9 +1,9 @@
 """Equations of matrix-normal merging: each layer's weights W (O, D) as a Gaussian with precision A in every row.
 
 A is the Gram matrix of the layer's inputs. Products of such Gaussians are sums of natural parameters, `n A` and
-`n W A`; the mean solves a linear system with one matrix for all rows (RegMean: Jin et al., ICLR 2023, eq. 3). This is K-FAC's
-approximation of the posterior (Martens and Grosse, ICML 2015; Ritter et al., ICLR 2018) without its second factor, of
-the gradients of the outputs.
+`n W A`; the mean solves a linear system with one matrix for all rows (RegMean: Jin et al., ICLR 2023, eq. 3). This is
+K-FAC's approximation of the posterior (Martens and Grosse, ICML 2015; Ritter et al., ICLR 2018) without its second
+factor, that of the gradients of the outputs.
 """
 
 # O outputs of a layer, D inputs, with 1 for the bias

@@ -27,6 +27,10 @@ def weights_of(simulation) -> dict[str, dict[str, torch.Tensor]]:
     return {site: torch.load(each.path) for site, each in simulation._pretrained.items()}
 
 
+def weights_in(simulation) -> list:
+    return [each.path for each in simulation._pretrained.values()]
+
+
 def assert_equal(one, other):
     assert set(one) == set(other)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
@@ -45,7 +49,9 @@ def test_the_site_with_most_images_is_the_largest(tmp_path):
 def test_all_sites_start_from_the_largest_sites_weights(settings, here, tmp_path, monkeypatch):
     """Without exchange, the server's weights stay those from which the sites start."""
     chosen = settings(num_rounds=1, strategy="local", start="largest", pretrain_epochs=1, partition="iid")
-    common = simulate(settings(num_rounds=1, strategy="local", partition="iid"), tmp_path / "common")
+    common = Simulation(settings(strategy="local", partition="iid"), prepare_data(chosen), tmp_path / "common")
+    with common._processes() as submit:
+        common._measure_losses(submit)
     simulation = simulate(chosen, tmp_path / "largest")
     pretrained = weights_of(simulation)
     assert_equal(torch.load(tmp_path / "largest/model.pt"), pretrained[largest_site(simulation._datalists)])
@@ -59,14 +65,15 @@ def test_all_sites_start_from_the_largest_sites_weights(settings, here, tmp_path
     assert scales[0]
     assert_equal(*scales)  # the tasks' losses are scaled as from common weights
 
+    def others(**changes):
+        again = settings(num_rounds=1, start="largest", partition="iid", **changes)
+        return weights_in(Simulation(again, prepare_data(again), tmp_path / "again"))
+
+    assert others(strategy="fedavg", pretrain_epochs=1) == weights_in(simulation)  # methods share the files
+    assert not set(others(pretrain_epochs=2)) & set(weights_in(simulation))
     monkeypatch.setattr(pretraining, "make_client", lambda _: pytest.fail("trained alone again"))
-    simulate(
-        settings(num_rounds=1, strategy="fedavg", start="largest", pretrain_epochs=1, partition="iid"), tmp_path / "b"
-    )
-    longer = Simulation(
-        settings(start="largest", pretrain_epochs=2, partition="iid"), prepare_data(chosen), tmp_path / "c"
-    )
-    assert not any(each.path.exists() for each in longer._pretrained.values())
+    for spec in simulation._specs:
+        pretraining.pretrain(spec, simulation._pretrained[spec.name], simulation._broadcast)
 
 
 def test_own_weights_are_aligned_with_the_largest_sites(settings, here, tmp_path):
