@@ -13,6 +13,8 @@ STRATEGIES: Final = {
     "feddyn": ("strategies.feddyn", "FedDyn"),
     "fisher": ("strategies.fisher_merging", "FisherMerging"),
     "matching": ("strategies.matched_averaging", "MatchedAveraging"),
+    "kronecker": ("strategies.kronecker", "KroneckerMerging"),
+    "pfnm": ("strategies.pfnm", "PFNM"),
     "fedpa": ("strategies.fedpa", "FedPA"),
     "local": ("strategies.local_only", "LocalOnly"),
 }
@@ -27,6 +29,11 @@ SPLIT_SYSTEMS: Final = {
     "task_agnostic": ("split.task_agnostic", "TaskAgnostic"),
 }
 """{split-learning baseline: (module, class)}. To add a baseline, add its file and an entry here."""
+
+STARTS: Final = ("common", "own", "largest")
+"""Weights from which simulated sites start: common initial weights; weights of their own, trained alone before the
+federation and aligned when they join; or those of the site with the most training images.
+"""
 
 PARTITIONS: Final = ("iid", "site", "labels", "tasks")
 """Ways to partition a cohort across simulated sites; see `mtmedformer_monai.data.sites.partition_across_sites`."""

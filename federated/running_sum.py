@@ -31,6 +31,17 @@ class RunningSum:
         self._shapes |= {key(kind, name): torch.Size() for kind in scalars for name in shapes}
         self.total: dict[str, Tensor] = {}
 
+    @classmethod
+    def of_shapes(cls, shapes: Mapping[str, torch.Size]) -> RunningSum:
+        """Returns a sum of tensors with shapes of their own.
+
+        Args:
+            shapes: {`kind/parameter`: shape}.
+        """
+        found = cls({}, kinds=())
+        found._shapes = dict(shapes)
+        return found
+
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds a message. A rejected message leaves the sum unchanged.
 

@@ -2,6 +2,7 @@
 
 Every client message is a term of a sum. The server adds terms as they arrive, so the order of clients never matters,
 secure aggregation applies, and the server's memory is that of the running sum, independent of the number of clients.
+`Strategy.sends_sums` is False for the exceptions, whose server has to see each client's weights.
 
 Tensors in a message are named `kind/parameter`, with a kind of `TensorKind`. A client sends only the parameters that it
 trains.
@@ -36,7 +37,16 @@ class TensorKind:
     CONTROL: Final = "control"
     """Sent and broadcast: control variates and other corrections, or their change."""
     COUNT: Final = "count"
-    """Sent: number of images behind a control variate, or its change; one number per parameter."""
+    """Sent: number of images behind a control variate, or its change, or behind a Gram matrix; one number per
+    parameter."""
+    GRAM: Final = "gram"
+    """Sent: Gram matrix of a layer's inputs, times the number of images; upper triangle, under its weight's name."""
+    GRAM_MEAN: Final = "gram_mean"
+    """Sent: change of a layer's weight and bias, times its Gram matrix and the number of images."""
+    CHANGE: Final = "change"
+    """Sent: change of a layer's weight and bias, times the number of images."""
+    UNITS: Final = "units"
+    """Sent: number of the group of hidden units that a parameter lists, and the axis; int64 (2,)."""
     SETTING: Final = "setting"
     """Broadcast: a scalar setting of the round, common to all clients."""
     GROUP: Final = "group"
@@ -63,6 +73,20 @@ def pick(message: Mapping[str, Tensor], kind: str) -> Weights:
 
 
 @dataclass(frozen=True)
+class GramRequest:
+    """Which Gram matrices of the layers' inputs a strategy needs after training, and how much they may cost.
+
+    Attributes:
+        max_inputs: layers with more inputs per output have no Gram matrix; for convolutions, inputs are channels times
+            kernel positions.
+        max_images: maximum number of training images behind each Gram matrix.
+    """
+
+    max_inputs: int
+    max_images: int
+
+
+@dataclass(frozen=True)
 class LocalTraining:
     """The result of a client's local training.
 
@@ -75,6 +99,8 @@ class LocalTraining:
         num_steps: number of optimizer steps in this round.
         learning_rate: mean over these steps.
         images_by_task: {task: number of training images with its label}; empty where tasks are unknown.
+        input_gram: {weight of a layer: mean of x x' over the inputs x of the trained layer, (D, D)}; D counts a last
+            input of 1 if the layer has a bias. Empty unless the strategy needs it.
     """
 
     weights: Mapping[str, Tensor]
@@ -83,6 +109,7 @@ class LocalTraining:
     num_steps: int = 0
     learning_rate: float = 0.0
     images_by_task: Mapping[str, int] = field(default_factory=dict)
+    input_gram: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class ClientRule(ABC):
@@ -90,6 +117,9 @@ class ClientRule(ABC):
 
     needs_squared_gradient: bool = False
     """Whether `LocalTraining.squared_gradient` must be estimated."""
+
+    needs_input_gram: GramRequest | None = None
+    """Which `LocalTraining.input_gram` must be computed, by a pass over images after the training; None for none."""
 
     @abstractmethod
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
@@ -203,6 +233,9 @@ class Strategy(ABC):
 
     sends_changes: bool = False
     """Whether clients send changes since their previous message, so the server keeps absent clients' contributions."""
+
+    sends_sums: bool = True
+    """Whether the server needs only the sum of the clients' messages, as secure aggregation provides it."""
 
     @abstractmethod
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:

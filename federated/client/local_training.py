@@ -25,6 +25,7 @@ from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
 
+from .input_gram import measure_input_gram
 from .ownership import Ownership, labels_of_batch
 
 
@@ -49,13 +50,14 @@ class LocalTrainingHandler:
         self._corrects = type(rule).correct is not ClientRule.correct
         self._observes_steps = type(rule).after_step is not ClientRule.after_step
         self._network: Any = None
+        self._engine: Any = None
         self._owned: dict[str, Tensor] = {}
         self._untrained: dict[str, Tensor] = {}
         self._reset(0)
 
     def attach(self, engine: Engine) -> None:
         """Registers on a SupervisedTrainer, after its own handlers."""
-        self._network = bare(engine.network)
+        self._engine, self._network = engine, bare(engine.network)
         counts = self._ownership.num_samples
         for name, parameter in self._network.named_parameters():
             (self._owned if counts[name] > 0 else self._untrained)[name] = parameter
@@ -70,12 +72,14 @@ class LocalTrainingHandler:
         engine.add_event_handler(Events.COMPLETED, self._restore_buffers)
 
     def finish(self) -> LocalTraining:
-        """Returns the result of the last run; tensors are copies."""
+        """Returns the result of the last run; tensors are copies. Gram matrices, if any, cost a pass over images."""
         weights = {name: copy_to_cpu(value) for name, value in self._network.state_dict().items()}
         counts = {name: count for name, count in self._ownership.num_samples.items() if count > 0}
         squares = {name: value.cpu() for name, value in self._squares.estimate().items()}
         rate, tasks = self._rate_sum / max(self._step, 1), self._ownership.images_by_task
-        return LocalTraining(weights, counts, squares, self._step, rate, tasks)
+        request = self._rule.needs_input_gram
+        grams = measure_input_gram(self._engine, self._ownership, request) if request else {}
+        return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams)
 
     def _reset(self, num_steps: int) -> None:
         self._num_steps, self._step, self._rate_sum = num_steps, 0, 0.0

@@ -76,6 +76,11 @@ def _settings_of(method: str, settings: SimulationSettings) -> SimulationSetting
     """Returns the settings of a method, after checking that its strategy can be built."""
     own = settings.strategy_settings if method == settings.strategy else {}
     strategy = "fedavg" if method == POOLED else method
+    if method in SPLIT_SYSTEMS and settings.start != "common":
+        raise ValueError(
+            f"start expects 'common' for the split-learning baseline {method!r}, got {settings.start!r}; its clients "
+            "share parts of one network, so none can be trained alone before."
+        )
     if method not in SPLIT_SYSTEMS:
         try:
             make_strategy(strategy, **own)

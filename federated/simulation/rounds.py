@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import multiprocessing
 import time
@@ -25,6 +26,7 @@ from .bundle_parts import initial_weights, primary_metrics, read_bundle
 from .cohort import FederatedData, count_images
 from .history import KEY_METRIC, Metrics, draw_rounds, read_rounds, write_rounds
 from .model_files import write_posterior, write_weights
+from .pretraining import Pretraining, largest_site, pretrain
 from .settings import SimulationSettings
 from .tracking import SimulationTracker
 from .worker import SiteSpec, read_exchange, write_exchange
@@ -58,12 +60,16 @@ class Simulation:
     ) -> None:
         self._settings, self._data, self._folder = settings, data, folder
         self._name = name or settings.strategy
-        self._specs = [self._spec(site, path, personal) for site, path in (sites or data.sites).items()]
+        self._datalists = dict(sites or data.sites)
+        self._specs = [self._spec(site, path, personal) for site, path in self._datalists.items()]
+        self._pretrained = {spec.name: self._pretraining(index, spec) for index, spec in enumerate(self._specs)}
+        if settings.start == "own":
+            self._specs = [self._with_own_weights(spec) for spec in self._specs]
         self._strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)
         weights = initial_weights(settings.bundle, self._overrides({}), settings.seed)
         self._aggregator = Aggregator(self._strategy, weights)
         self._broadcast = folder / "broadcast.pt"
-        self._num_samples = sum(count_images(path) for path in (sites or data.sites).values())
+        self._num_samples = sum(count_images(path) for path in self._datalists.values())
 
     def run(self) -> dict[str, Metrics]:
         """Runs the remaining rounds, then returns test metrics of the global model and of each site's own weights.
@@ -76,7 +82,9 @@ class Simulation:
         tracker = SimulationTracker(self._folder, self._name, self._parameters(), run_id)
         with self._processes() as submit:
             if self._aggregator.round == 0:
-                self._measure_losses(submit)
+                losses = self._measure_losses(submit)
+                if self._settings.start != "common":
+                    self._start_apart(losses, submit)
             for number in range(self._aggregator.round + 1, self._settings.num_rounds + 1):
                 row = self._round(number, submit)
                 rounds.append(row)
@@ -126,11 +134,30 @@ class Simulation:
             write_exchange(self._aggregator.broadcast(site), path)
         return paths
 
-    def _measure_losses(self, submit: _Submit) -> None:
+    def _start_apart(self, losses: Mapping[str, Any], submit: _Submit) -> None:
+        """Trains all sites alone; the server starts from the weights of the largest site.
+
+        Sites that start from weights of their own are aligned with them. The scales of the tasks' losses remain those
+        at the common initial weights.
+        """
+        write_exchange(self._aggregator.broadcast(), self._broadcast)
+        waiting = [submit(spec, pretrain, spec, self._pretrained[spec.name], self._broadcast) for spec in self._specs]
+        for future in waiting:
+            future.result()
+        largest = largest_site(self._datalists)
+        self._aggregator = Aggregator(self._strategy, load_checkpoint(self._pretrained[largest].path))
+        for name, message in losses.items():
+            self._aggregator.add_initial_losses(message, name)
+        logger.info("%s starts from weights that %s trained alone.", self._name, largest)
+
+    def _measure_losses(self, submit: _Submit) -> dict[str, Any]:
+        """Adds the sites' initial losses, and returns them by site."""
         write_exchange(self._aggregator.broadcast(), self._broadcast)
         by_site = {spec.name: submit(spec, worker.measure_losses, spec, self._broadcast) for spec in self._specs}
-        for name, future in by_site.items():
-            self._aggregator.add_initial_losses(read_exchange(future.result()), name)
+        losses = {name: read_exchange(future.result()) for name, future in by_site.items()}
+        for name, message in losses.items():
+            self._aggregator.add_initial_losses(message, name)
+        return losses
 
     def _test(self, submit: _Submit) -> dict[str, Metrics]:
         sent, cohort, last = self._write_broadcasts(), self._cohort("test"), self._settings.num_rounds
@@ -199,6 +226,16 @@ class Simulation:
             overrides | {"train#handlers_with_state": "$[@train#history]"},  # the simulation itself tracks all sites
         )
 
+    def _pretraining(self, index: int, spec: SiteSpec) -> Pretraining:
+        settings, folder = self._settings, self._settings.output / "pretrained"
+        return Pretraining.of_site(
+            spec, self._datalists[spec.name], index, settings.seed, settings.pretrain_epochs, folder
+        )
+
+    def _with_own_weights(self, spec: SiteSpec) -> SiteSpec:
+        options = {**spec.options, "start_weights": str(self._pretrained[spec.name].path)}
+        return dataclasses.replace(spec, options=options)
+
     def _cohort(self, section: str) -> tuple[Path, dict[str, Any]]:
         """Returns bundle and overrides for evaluation on the whole cohort."""
         lists = {"datalist": config_text(self._data.everything), "output_dir": config_text(self._folder)}
@@ -211,7 +248,7 @@ class Simulation:
 
     def _parameters(self) -> dict[str, Any]:
         settings = self._settings
-        names = ("num_rounds", "local_epochs", "strategy", "partition", "seed")
+        names = ("num_rounds", "local_epochs", "strategy", "partition", "seed", "start", "pretrain_epochs")
         return {"sites": len(self._specs), **{name: getattr(settings, name) for name in names}}
 
     def _log(self, row: Mapping[str, Any]) -> None:

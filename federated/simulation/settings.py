@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.federated.choices import PARTITIONS
+from mtmedformer_monai.federated.choices import PARTITIONS, STARTS
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class SimulationSettings:
         seed: of cohort, partition, initial weights and training.
         num_processes: maximum number of concurrent site processes.
         overrides: of the bundle's config, at all sites: {id: value}.
+        start: weights from which the sites start, one of `STARTS`.
+        pretrain_epochs: number of epochs that each site trains alone first, unless the start is 'common'.
     """
 
     bundle: Path
@@ -46,19 +48,23 @@ class SimulationSettings:
     seed: int = 0
     num_processes: int = 2
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    start: str = "common"
+    pretrain_epochs: int = 4
 
     def __post_init__(self) -> None:
         """Validates the settings.
 
         Raises:
-            ValueError: a number below 1, or an unknown partition.
+            ValueError: a number below 1, or an unknown partition or start.
             FileNotFoundError: the folder is not a bundle with a federated config.
         """
-        for name in ("num_sites", "num_rounds", "local_epochs", "num_processes"):
+        for name in ("num_sites", "num_rounds", "local_epochs", "num_processes", "pretrain_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} expects 1 or more, got {getattr(self, name)}.")
         if self.partition not in PARTITIONS:
             raise ValueError(f"partition expects one of {', '.join(PARTITIONS)}, got {self.partition!r}.")
+        if self.start not in STARTS:
+            raise ValueError(f"start expects one of {', '.join(STARTS)}, got {self.start!r}.")
         for name in ("train.json", "evaluate.json", "federated.json"):
             if not (self.bundle / "configs" / name).is_file():
                 raise FileNotFoundError(

@@ -166,18 +166,23 @@ def _state(spec: SiteSpec, number: int) -> Path:
 
 def _client(spec: SiteSpec) -> Any:
     if spec.folder not in _CLIENTS:
-        from monai.fl.utils.constants import ExtraItems
-
-        from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
-
-        client = BayesianMonaiAlgo(
-            str(spec.bundle),
-            spec.strategy,
-            spec.local_epochs,
-            options=spec.options,
-            settings=spec.strategy_settings,
-            train_kwargs=dict(spec.overrides),
-        )
-        client.initialize({ExtraItems.CLIENT_NAME: spec.name})
-        _CLIENTS[spec.folder] = client
+        _CLIENTS[spec.folder] = make_client(spec)
     return _CLIENTS[spec.folder]
+
+
+def make_client(spec: SiteSpec) -> Any:
+    """Returns a new, initialized client of a site."""
+    from monai.fl.utils.constants import ExtraItems
+
+    from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
+
+    client = BayesianMonaiAlgo(
+        str(spec.bundle),
+        spec.strategy,
+        spec.local_epochs,
+        options=spec.options,
+        settings=spec.strategy_settings,
+        train_kwargs=dict(spec.overrides),
+    )
+    client.initialize({ExtraItems.CLIENT_NAME: spec.name})
+    return client

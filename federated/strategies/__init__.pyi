@@ -8,7 +8,9 @@ from .fedpa import FedPA as FedPA
 from .fedprox import FedProx as FedProx
 from .fisher_merging import FisherMerging as FisherMerging
 from .keep_local import KeepLocal as KeepLocal
+from .kronecker import KroneckerMerging as KroneckerMerging
 from .local_only import LocalOnly as LocalOnly
 from .matched_averaging import MatchedAveraging as MatchedAveraging
 from .norms import norm_parameters as norm_parameters
+from .pfnm import PFNM as PFNM
 from .scaffold import Scaffold as Scaffold

@@ -25,7 +25,7 @@ class Compressed(Strategy):
 
     def __init__(self, strategy: Strategy, half_mean: bool = False) -> None:
         self._strategy, self._half_mean = strategy, half_mean
-        self.sends_changes = strategy.sends_changes
+        self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client that encodes its messages."""
@@ -46,7 +46,7 @@ class EncodingClient(ClientRule):
 
     def __init__(self, rule: ClientRule, wire: Wire) -> None:
         self._rule, self._wire = rule, wire
-        self.needs_squared_gradient = rule.needs_squared_gradient
+        self.needs_squared_gradient, self.needs_input_gram = rule.needs_squared_gradient, rule.needs_input_gram
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Delegates to the wrapped strategy."""

@@ -30,7 +30,7 @@ class KeepLocal(Strategy):
         if isinstance(patterns, str) or not patterns:
             raise ValueError(f"patterns expects a list of names or patterns, got {patterns!r}.")
         self._strategy, self._patterns = strategy, tuple(patterns)
-        self.sends_changes = strategy.sends_changes
+        self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client that keeps its local parameters."""
@@ -53,7 +53,7 @@ class KeepingClient(ClientRule):
         self._rule, self._patterns = rule, patterns
         self._kept: Weights = {}
         self._keeps: dict[str, bool] = {}
-        self.needs_squared_gradient = rule.needs_squared_gradient
+        self.needs_squared_gradient, self.needs_input_gram = rule.needs_squared_gradient, rule.needs_input_gram
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the strategy's weights with the local parameters; in the first round, those are as broadcast."""
@@ -78,6 +78,7 @@ class KeepingClient(ClientRule):
             weights=self._shared(training.weights),
             num_samples=self._shared(training.num_samples),
             squared_gradient=self._shared(training.squared_gradient),
+            input_gram=self._shared(training.input_gram),
         )
         return self._rule.send(shared)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STRATEGIES
+from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STARTS, STRATEGIES
 
 STRATEGY_NAMES = (*STRATEGIES, *SPLIT_SYSTEMS)
 """Names of the aggregation strategies and the split-learning baselines."""
@@ -65,6 +65,19 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         default=["fedavg", "local", POOLED],
         help="baselines trained from the same initial weights: any strategy, 'local' (no aggregation) or 'pooled' (all "
         "images at one site) (default fedavg local pooled)",
+    )
+    tool.add_argument(
+        "--start",
+        choices=STARTS,
+        default="common",
+        help="weights from which the sites start: common initial weights (common); their own, trained alone before and "
+        "aligned when they join (own); or those of the site with the most images (largest) (default %(default)s)",
+    )
+    tool.add_argument(
+        "--pretrain-epochs",
+        type=int,
+        default=4,
+        help="epochs that each site trains alone first, with --start own or largest (default %(default)s)",
     )
     tool.add_argument(
         "--processes",
@@ -133,6 +146,8 @@ def _simulate(options: argparse.Namespace) -> int:
         seed=options.seed,
         num_processes=options.processes,
         overrides=overrides,
+        start=options.start,
+        pretrain_epochs=options.pretrain_epochs,
     )
     compare(settings, options.baselines)
     return 0

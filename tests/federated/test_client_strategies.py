@@ -13,7 +13,7 @@ from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy, no
 from tests.federated.rounds import run_rounds, weights_of
 
 
-@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"matching"}))
+@pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"matching", "pfnm"}))
 def test_every_strategy_trains_a_stock_bundle(stock, name):
     sites = [stock(name), stock(name, train_kwargs={"seed": 1}, options={"personal": True, "own_share": 1.0})]
     start = weights_of(sites[0])
@@ -26,9 +26,10 @@ def test_every_strategy_trains_a_stock_bundle(stock, name):
     assert 0.0 <= float(personal["val_dice"]) <= 1.0
 
 
-def test_matching_needs_a_network_that_declares_its_groups(stock):
+@pytest.mark.parametrize("name", ["matching", "pfnm"])
+def test_matching_needs_a_network_that_declares_its_groups(stock, name):
     with pytest.raises(ValueError, match="declares its permutation groups"):
-        stock("matching")
+        stock(name)
 
 
 def test_personal_weights_are_those_of_the_site(stock):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+from contextlib import contextmanager
+
 import pytest
 
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
-from mtmedformer_monai.federated.simulation import SimulationSettings
+from mtmedformer_monai.federated.simulation import SimulationSettings, worker
+from mtmedformer_monai.federated.simulation.rounds import Simulation
 from tests.bundles.conftest import ROOT
 
 SMALL = {
@@ -31,3 +35,23 @@ def settings(tmp_path, small_cohort):
         return SimulationSettings(bundle, tmp_path / "out", **{"overrides": small, **sizes, **changes})
 
     return make
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Runs all sites in this process, which clears its caches when a simulation ends, as processes do."""
+
+    @contextmanager
+    def processes(self):
+        def submit(spec, function, *arguments):
+            future = Future()
+            future.set_result(function(*arguments))
+            return future
+
+        try:
+            yield submit
+        finally:
+            worker._CLIENTS.clear()
+            worker._EVALUATIONS.clear()
+
+    monkeypatch.setattr(Simulation, "_processes", processes)

@@ -41,10 +41,21 @@ def test_an_unknown_method_is_rejected_before_anything_is_created(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_split_learning_starts_from_common_weights(tmp_path):
+    settings = SimulationSettings(CHEST, tmp_path / "out", start="largest")
+    with pytest.raises(ValueError, match="start expects 'common' for the split-learning baseline 'festa', got 'larg"):
+        compare(settings, ["festa"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_invalid_simulation_settings_are_rejected(tmp_path):
     with pytest.raises(ValueError, match="num_rounds expects 1 or more, got 0"):
         SimulationSettings(CHEST, tmp_path, num_rounds=0)
     with pytest.raises(ValueError, match="partition expects one of iid, site, labels, tasks, got 'scanner'"):
         SimulationSettings(CHEST, tmp_path, partition="scanner")
+    with pytest.raises(ValueError, match="start expects one of common, own, largest, got 'random'"):
+        SimulationSettings(CHEST, tmp_path, start="random")
+    with pytest.raises(ValueError, match="pretrain_epochs expects 1 or more, got 0"):
+        SimulationSettings(CHEST, tmp_path, start="own", pretrain_epochs=0)
     with pytest.raises(FileNotFoundError, match=r"expects a folder with configs/train\.json"):
         SimulationSettings(tmp_path, tmp_path)

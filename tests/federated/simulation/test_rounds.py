@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from concurrent.futures import Future
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,26 +15,6 @@ from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from mtmedformer_monai.federated.simulation.model_files import TEMPERATURES
 from mtmedformer_monai.federated.simulation.rounds import Simulation
 from mtmedformer_monai.uncertainty.posterior_file import load_posterior
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Runs all sites in this process, which clears its caches when a simulation ends, as processes do."""
-
-    @contextmanager
-    def processes(self):
-        def submit(spec, function, *arguments):
-            future = Future()
-            future.set_result(function(*arguments))
-            return future
-
-        try:
-            yield submit
-        finally:
-            worker._CLIENTS.clear()
-            worker._EVALUATIONS.clear()
-
-    monkeypatch.setattr(Simulation, "_processes", processes)
 
 
 def run(chosen, folder):

@@ -1,0 +1,134 @@
+"""The server of Kronecker-factored merging (`kronecker.py`): sums of the clients' terms, and one solution per layer."""
+
+# O outputs of a layer, D inputs, with 1 for the bias
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.running_sum import RunningSum
+from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, key
+
+from .layer_matrix import Layer
+from .matrix_normal import merge, unpack
+
+GRAM_KINDS: Final = (TensorKind.GRAM, TensorKind.GRAM_MEAN, TensorKind.CHANGE, TensorKind.COUNT)
+"""Kinds of a layer's terms, in the order of `LayerSums`."""
+
+
+class LayerSums(NamedTuple):
+    """Sums over the clients that sent a layer: `n A` (D, D), `n delta A` and `n delta` (O, D), and n."""
+
+    gram: Tensor
+    gram_mean: Tensor
+    change: Tensor
+    images: Tensor
+
+
+class KroneckerServer(ServerRule):
+    """Solves a linear system per layer; weights that no client trained are unchanged bit for bit.
+
+    Args:
+        weights: initial weights.
+        ridge: of the linear systems.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], ridge: float) -> None:
+        self._weights, self._ridge = {name: value.detach().clone() for name, value in weights.items()}, ridge
+        shapes = {name: value.shape for name, value in weights.items()}
+        self._plain = RunningSum(shapes, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
+        self._layers = RunningSum.of_shapes(_shapes_of_layers(weights))
+
+    def add(self, message: Mapping[str, Tensor]) -> None:
+        """Adds the terms of one client."""
+        layers = {name: value for name, value in message.items() if name.partition("/")[0] in GRAM_KINDS}
+        self._layers.check(layers)
+        _check_complete(layers)
+        self._plain.add({name: value for name, value in message.items() if name not in layers})
+        self._layers.add(layers)
+
+    def close_round(self) -> None:
+        """Computes the means and solves the layers' systems."""
+        merged = self._plain.weighted_means(self._weights)
+        for weight in sorted(self._layers.names()):
+            layer = Layer.of(weight, self._weights)
+            matrix = layer.matrix(self._weights).double() + self._change(layer)
+            merged |= layer.tensors(matrix, self._weights)
+        self._weights = merged
+        self._plain.clear()
+        self._layers.clear()
+
+    def broadcast(self) -> Message:
+        """Returns the weights."""
+        return {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the weights and the messages added in this round."""
+        plain, layers = dict(self._plain.total), dict(self._layers.total)
+        return {"weights": dict(self._weights), "plain": plain, "layers": layers}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the state."""
+        self._weights = dict(state["weights"])
+        self._plain.total, self._layers.total = dict(state["plain"]), dict(state["layers"])
+
+    def _change(self, layer: Layer) -> Tensor:
+        """Returns the merged change of a layer, float64 (O, D)."""
+        sums = self._with_plain(layer, LayerSums(*(self._layers.total[key(kind, layer.weight)] for kind in GRAM_KINDS)))
+        return merge(sums.gram, sums.gram_mean, sums.change / sums.images, self._ridge)
+
+    def _with_plain(self, layer: Layer, sums: LayerSums) -> LayerSums:
+        """Adds clients without a Gram matrix, such as stock clients, as if theirs were the mean of the others."""
+        sums = sums._replace(gram=unpack(sums.gram))
+        precision, precision_mean = (
+            {name: self._plain.total.get(key(kind, name)) for name in (layer.weight, layer.bias) if name}
+            for kind in (TensorKind.PRECISION, TensorKind.PRECISION_MEAN)
+        )
+        counts = [float(value.mean()) for value in precision.values() if value is not None]
+        if not counts:
+            return sums
+        change = layer.matrix(
+            {name: _change_of(self._weights[name], precision_mean[name], value) for name, value in precision.items()}
+        )
+        mean, more = sums.gram / sums.images, max(counts)
+        return LayerSums(
+            sums.gram + more * mean, sums.gram_mean + change @ mean, sums.change + change, sums.images + more
+        )
+
+
+def _change_of(reference: Tensor, precision_mean: Tensor | None, precision: Tensor | None) -> Tensor:
+    """Returns `sum n w - n ref`, float64; 0 for a tensor that no client sent plainly."""
+    if precision_mean is None or precision is None:
+        return torch.zeros_like(reference, dtype=torch.float64)
+    return precision_mean - precision * reference.double()
+
+
+def _shapes_of_layers(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    """Returns {`kind/weight`: shape} of the terms of all tensors that could be a layer's weight."""
+    shapes: dict[str, torch.Size] = {}
+    for name, value in weights.items():
+        layer = Layer.of(name, weights)
+        fits = not layer.bias or weights[layer.bias].shape == value.shape[:1]  # false for transposed convolutions
+        if value.ndim in (2, 4) and name.rpartition(".")[2] == "weight" and fits:
+            outputs, inputs = layer.matrix(weights).shape
+            shapes[key(TensorKind.GRAM, name)] = torch.Size([inputs * (inputs + 1) // 2])
+            shapes[key(TensorKind.GRAM_MEAN, name)] = torch.Size([outputs, inputs])
+            shapes[key(TensorKind.CHANGE, name)] = torch.Size([outputs, inputs])
+            shapes[key(TensorKind.COUNT, name)] = torch.Size()
+    return shapes
+
+
+def _check_complete(layers: Mapping[str, Tensor]) -> None:
+    """Raises an error if a layer has some of its terms, or no images."""
+    for name in {each.partition("/")[2] for each in layers}:
+        missing = [kind for kind in GRAM_KINDS if key(kind, name) not in layers]
+        if missing:
+            raise KeyError(f"layer {name!r} expects {', '.join(GRAM_KINDS)}, got no {missing[0]}.")
+        if float(layers[key(TensorKind.COUNT, name)]) <= 0:
+            raise ValueError(
+                f"layer {name!r} expects a count above 0, got {float(layers[key(TensorKind.COUNT, name)])}."
+            )
