@@ -14,6 +14,8 @@ STRATEGIES: Final = {
     "fisher": ("strategies.fisher_merging", "FisherMerging"),
     "matching": ("strategies.matched_averaging", "MatchedAveraging"),
     "fedpa": ("strategies.fedpa", "FedPA"),
+    "fedmix": ("strategies.fedmix", "FedMix"),
+    "condistfl": ("strategies.condistfl", "ConDistFL"),
     "local": ("strategies.local_only", "LocalOnly"),
 }
 """{strategy: (module, class)}. To add a strategy, add its file, an entry here and an entry in

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
+from .teaching import Teaching
+
 Weights = dict[str, Tensor]
 """{parameter or buffer: tensor}."""
 Message = dict[str, Tensor]
@@ -68,6 +70,7 @@ class LocalTraining:
             strategy needs it.
         num_steps: number of optimizer steps in this round.
         learning_rate: mean over these steps.
+        loss: mean over these steps of the batch's loss, divided by its number of annotated tasks.
     """
 
     weights: Mapping[str, Tensor]
@@ -75,6 +78,7 @@ class LocalTraining:
     squared_gradient: Mapping[str, Tensor] = field(default_factory=dict)
     num_steps: int = 0
     learning_rate: float = 0.0
+    loss: float = 0.0
 
 
 class ClientRule(ABC):
@@ -86,6 +90,10 @@ class ClientRule(ABC):
     @abstractmethod
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Processes the server's broadcast and returns the weights from which training starts."""
+
+    def teaching(self) -> Teaching | None:
+        """Returns how the client's missing labels are made up for in this round; None leaves them missing."""
+        return None
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Returns the gradient for the optimizer. Called in every step, for every trained parameter.
