@@ -161,8 +161,9 @@ def teachers_of_groups(broadcast: Mapping[str, Tensor], temperature: float) -> T
     found: dict[str, list[Teacher]] = {}
     for group in sorted({_group(name) for name in broadcast if name.startswith(GROUP_MEAN)}):
         mean, precision = (_tensors(broadcast, f"{kind}{group}/") for kind in (GROUP_MEAN, GROUP_PRECISION))
+        teacher = Teacher(mean, precision or None, temperature=temperature)
         for task in group.split("+"):
-            found.setdefault(task, []).append(Teacher(mean, precision or None, temperature=temperature))
+            found.setdefault(task, []).append(teacher)
     return {task: _product(teachers) for task, teachers in found.items()}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtmedformer_monai.keys import BoxRow
 from mtmedformer_monai.tasks.base import Task
 
 from .completion import Completed, lacking, spread
@@ -42,6 +43,7 @@ class CompletedLabels:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._tasks = list(tasks)
         self._packed: dict[int, dict[str, Packed]] = {}
+        self._found: dict[str, Tensor] = {}
 
     def add(self, indices: Sequence[int], found: Mapping[str, Completed]) -> None:
         """Adds a batch.
@@ -51,9 +53,24 @@ class CompletedLabels:
             found: {task: completed target (B, ...) and completed parts}.
         """
         for name, (target, completed) in found.items():
+            present = _present(target, completed).any(dim=0).cpu()
+            self._found[name] = self._found[name] | present if name in self._found else present
             for index, values, parts in zip(indices, target.cpu(), completed.cpu(), strict=True):
                 if bool(parts.any()):
                     self._packed.setdefault(index, {})[name] = _pack(values, parts)
+
+    def drop_never_found(self) -> None:
+        """Drops structures, and boxes of a task, that were found in none of the images.
+
+        A network that has not learned a structure yet finds it nowhere, and would teach others the same.
+        """
+        for index, by_task in list(self._packed.items()):
+            kept = {}
+            for name, (parts, values) in by_task.items():
+                still = parts & self._found[name]
+                if bool(still.any()):
+                    kept[name] = (still, values)
+            self._packed[index] = kept
 
     def count(self, task: str) -> int:
         """Returns the number of images with a completed label of a task."""
@@ -84,6 +101,18 @@ class CompletedLabels:
                 merged[task.name] = torch.where(spread(parts, own), _unpack(values), own)
             merged[f"{task.name}{COMPLETED}"] = parts
         return merged
+
+
+def _present(target: Tensor, completed: Tensor) -> Tensor:
+    """Returns which completed parts state that something is there; true for each class label.
+
+    Args:
+        target: masks (B, C, H, W), rows of boxes (B, N, 5), or classes.
+        completed: bool (B, C), (B,), or (B, K).
+    """
+    if target.ndim == 4:
+        return completed & (target >= 0.5).flatten(2).any(dim=2)  # False for NaN
+    return completed & (target[..., BoxRow.CLASS] >= 0).any(dim=1) if target.ndim == 3 else torch.ones_like(completed)
 
 
 def _pack(values: Tensor, parts: Tensor) -> Packed:

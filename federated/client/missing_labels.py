@@ -58,14 +58,15 @@ class MissingLabels:
         Returns:
             Which images train each parameter in this round.
 
+        A stock bundle, whose loss is no `HybridLoss`, has one task and lacks no label of it.
+
         Raises:
-            TypeError: the loss is no `HybridLoss`, or the data are no `RadiographDataset`.
-            ValueError: the data loader has persistent workers, which would not see completed labels.
+            TypeError: labels have to be completed, and the data are no `RadiographDataset`.
+            ValueError: likewise, and the data loader has persistent workers, which would not see completed labels.
         """
         self._end()
         if teaching is None:
             return self._own
-        self._check(teaching)
         tasks = [
             task
             for task in completable(trained_tasks(self._trainer.loss_function))
@@ -73,7 +74,10 @@ class MissingLabels:
         ]
         if not any(bool(each.any()) for each in self._lacks(tasks).values()):
             return self._own
-        return self._complete(teaching, tasks) if isinstance(teaching, Completion) else self._distill(teaching, tasks)
+        if isinstance(teaching, Distillation):
+            return self._distill(teaching, tasks)
+        self._check_data()
+        return self._complete(teaching, tasks)
 
     def _end(self) -> None:
         """Removes everything of the previous round."""
@@ -84,21 +88,14 @@ class MissingLabels:
         if isinstance(dataset, RadiographDataset):
             dataset.on_prepared = None
 
-    def _check(self, teaching: Teaching) -> None:
-        trainer = self._trainer
-        if not isinstance(trainer.loss_function, HybridLoss):
+    def _check_data(self) -> None:
+        loader = self._trainer.data_loader
+        if not isinstance(loader.dataset, RadiographDataset):
             raise TypeError(
-                f"a strategy that teaches missing labels expects the loss HybridLoss, got "
-                f"{type(trainer.loss_function).__name__}; choose a strategy such as `fedavg` for this bundle."
+                f"completing labels expects a RadiographDataset, got {type(loader.dataset).__name__}; choose the "
+                "strategy `condistfl`, which needs no access to the images before their augmentation."
             )
-        if isinstance(teaching, Distillation):
-            return
-        if not isinstance(trainer.data_loader.dataset, RadiographDataset):
-            raise TypeError(
-                f"completing labels expects a RadiographDataset, got {type(trainer.data_loader.dataset).__name__}; "
-                "choose `condistfl`, which needs no access to the images before their augmentation."
-            )
-        if getattr(trainer.data_loader, "persistent_workers", False):
+        if getattr(loader, "persistent_workers", False):
             raise ValueError("completing labels expects persistent_workers=False of the data loader, got True.")
 
     def _complete(self, teaching: Completion, tasks: Sequence[Task]) -> Ownership:
@@ -110,6 +107,7 @@ class MissingLabels:
             size = (int(image.shape[-2]), int(image.shape[-1]))
             found = complete_batch(every, targets, *teachers.predict(image), size, teaching.gate, teaching.soft)
             labels.add(indices, found)
+        labels.drop_never_found()
         self.completed = {task.name: labels.count(task.name) for task in tasks}
         if not any(self.completed.values()):
             return self._own
