@@ -67,5 +67,5 @@ def test_thresholds_out_of_range_are_rejected(settings):
 
 
 def test_a_weight_of_zero_is_rejected_with_the_remedy():
-    with pytest.raises(ValueError, match="completion_weight expects a number above 0, got 0.0; use `fedavg`"):
+    with pytest.raises(ValueError, match=r"completion_weight expects a number above 0, got 0.0; use `fedavg`"):
         Completion({}, weight=0.0)

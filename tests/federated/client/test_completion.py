@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mtmedformer_monai.federated.client.completion import complete_batch, completable
+from mtmedformer_monai.federated.client.completion import completable, complete_batch
 from mtmedformer_monai.federated.teaching import Gate
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, ReconstructionTask, SegmentationTask
 
@@ -23,10 +23,9 @@ def logit(*probs):
 
 def complete(task, own, output, *checks, gate=None, soft=False):
     """Completes one image of one task; returns its target and completed parts."""
-    found = complete_batch(
-        [task], {task.name: own[None]}, {task.name: output[None]}, {task.name: [each[None] for each in checks]}, (32, 32),
-        gate or Gate(0.7, 0.3, 0.9), soft,
-    )[task.name]  # fmt: skip
+    targets, outputs = {task.name: own[None]}, {task.name: output[None]}
+    others = {task.name: [each[None] for each in checks]}
+    found = complete_batch([task], targets, outputs, others, (32, 32), gate or Gate(0.7, 0.3, 0.9), soft)[task.name]
     return found[0][0], found[1][0]
 
 
