@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.data.radiograph_dataset import RadiographDataset
+from mtmedformer_monai.data.study_dataset import StudyDataset
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.teaching import Completion, Distillation, Teaching, teacher_of
 from mtmedformer_monai.losses.hybrid import HybridLoss, annotated_loss
@@ -61,8 +62,9 @@ class MissingLabels:
         A stock bundle, whose loss is no `HybridLoss`, has one task and lacks no label of it.
 
         Raises:
-            TypeError: labels have to be completed, and the data are no `RadiographDataset`.
-            ValueError: likewise, and the data loader has persistent workers, which would not see completed labels.
+            TypeError: labels are missing, and the data are studies; or they have to be completed, and the data are no
+                `RadiographDataset`.
+            ValueError: they have to be completed, and the data loader has persistent workers, which would not see them.
         """
         self._end()
         if teaching is None:
@@ -74,10 +76,8 @@ class MissingLabels:
         ]
         if not any(bool(each.any()) for each in self._lacks(tasks).values()):
             return self._own
-        if isinstance(teaching, Distillation):
-            return self._distill(teaching, tasks)
-        self._check_data()
-        return self._complete(teaching, tasks)
+        self._check_data(teaching)
+        return self._distill(teaching, tasks) if isinstance(teaching, Distillation) else self._complete(teaching, tasks)
 
     def _end(self) -> None:
         """Removes everything of the previous round."""
@@ -88,8 +88,15 @@ class MissingLabels:
         if isinstance(dataset, RadiographDataset):
             dataset.on_prepared = None
 
-    def _check_data(self) -> None:
+    def _check_data(self, teaching: Teaching) -> None:
         loader = self._trainer.data_loader
+        if isinstance(loader.dataset, StudyDataset):
+            raise TypeError(
+                "a strategy that teaches missing labels expects a dataset of single images, got a StudyDataset; choose "
+                "a strategy such as `fedavg` for bundles that fuse the views of a study."
+            )
+        if isinstance(teaching, Distillation):
+            return
         if not isinstance(loader.dataset, RadiographDataset):
             raise TypeError(
                 f"completing labels expects a RadiographDataset, got {type(loader.dataset).__name__}; choose the "

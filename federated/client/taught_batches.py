@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mtmedformer_monai.tasks.base import Task
 
 from .completed_labels import COMPLETED
-from .completion import lacking
+from .completion import lacking, spread
 from .taught_losses import TEACHER
 
 Predict = Callable[[Tensor], Mapping[str, Tensor]]
@@ -42,6 +43,8 @@ class WithCompletedParts:
 class WithTeachers:
     """Adds the teachers' outputs to the targets of a batch that lacks labels.
 
+    They are NaN for black images, the placeholders of unreadable ones.
+
     Args:
         prepare_batch: of the trainer.
         tasks: that are taught.
@@ -58,4 +61,8 @@ class WithTeachers:
         image, targets = self._prepare_batch(batchdata, device, non_blocking, **kwargs)
         names = [task.name for task in self._tasks if bool(lacking(task, targets[task.name]).any())]
         outputs = self._predict(image) if names else {}
-        return image, {**targets, **{f"{name}{TEACHER}": outputs[name] for name in names}}
+        blank = ~torch.as_tensor(image).as_subclass(Tensor).flatten(1).any(dim=1)
+        taught = {
+            f"{name}{TEACHER}": outputs[name].masked_fill(spread(blank, outputs[name]), torch.nan) for name in names
+        }
+        return image, {**targets, **taught}

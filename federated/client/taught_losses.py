@@ -60,6 +60,8 @@ class CompletedLoss:
 class DistilledLoss:
     """Loss of own labels plus a distillation loss of what an image lacks labels for.
 
+    Images for which the teacher's output is NaN are not distilled.
+
     Args:
         weight: of the distillation loss.
         temperature: that divides the logits of both networks, for masks and classes.
@@ -74,6 +76,7 @@ class DistilledLoss:
         if teacher is None:
             return own
         missing = lacking(task, targets[task.name])
+        missing = missing & spread(~teacher.flatten(1).isnan().any(dim=1), missing)
         return own + self._weight * distillation_loss(task, outputs[task.name], teacher, missing, self._temperature)
 
 

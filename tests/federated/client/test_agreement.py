@@ -52,6 +52,6 @@ def test_boxes_with_less_overlap_are_not_matched():
 
 
 def test_the_number_of_matches_is_largest():
-    """The first box overlaps with both others; matched greedily with the nearer one, it would leave the second alone."""
+    """The first box overlaps with both others; matched with the nearer one, it would leave the second alone."""
     first, second = boxes((0, 0, 10, 10), (0, 0, 10, 7)), boxes((0, 0, 10, 9), (0, 0, 10, 15))
     assert box_agreement(first, second, 0.6) == 1.0

@@ -208,6 +208,17 @@ def test_distillation_moves_the_decoder_of_a_task_without_labels():
     assert not torch.equal(plain.weights[name], taught.weights[name])
 
 
+def test_black_images_are_not_distilled(bright):
+    """An unreadable image is replaced by a black one, which contributes nothing."""
+    trainer = bright()
+    MissingLabels(trainer, own(trainer)).begin(Distillation({EVERY_TASK: teacher()}))
+    batch = next(iter(trainer.data_loader))
+    batch["image"][1] = 0.0
+    _, targets = trainer.prepare_batch(batch, torch.device("cpu"), False)
+    assert targets["bright.teacher"].isnan().flatten(1).any(dim=1).tolist() == [False, True]
+    assert targets["bright.teacher"][0, 0, 10, 10].item() == pytest.approx(50.0)  # 100 (1 - 0.5)
+
+
 def test_a_stock_loss_lacks_nothing():
     trainer = make_trainer([LEFT] * 4)
     trainer.loss_function = nn.MSELoss()

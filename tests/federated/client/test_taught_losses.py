@@ -135,6 +135,17 @@ def test_what_has_own_labels_is_not_distilled():
     assert differs.tolist() == [[False, False], [True, False]]
 
 
+def test_an_image_without_teacher_is_not_distilled():
+    output, teacher = random(2, 1).requires_grad_(), random(2, 1, seed=1)
+    teacher[1] = NAN
+    targets = {"finding": torch.full((2,), NAN), f"finding{TEACHER}": teacher}
+    loss = DistilledLoss(1.0, 2.0)(FINDING, {"finding": output}, targets)
+    alone = distillation_loss(FINDING, output[:1], teacher[:1], torch.tensor([True]), 2.0)
+    torch.testing.assert_close(loss, alone)
+    loss.backward()
+    assert output.grad[1].item() == 0.0 != output.grad[0].item()
+
+
 def test_the_hybrid_loss_uses_the_rule_with_its_scales():
     loss = HybridLoss([FINDING], initial={"finding": 2.0})
     taught = copy.deepcopy(loss)
