@@ -16,6 +16,8 @@ STRATEGIES: Final = {
     "kronecker": ("strategies.kronecker", "KroneckerMerging"),
     "pfnm": ("strategies.pfnm", "PFNM"),
     "fedpa": ("strategies.fedpa", "FedPA"),
+    "fedmix": ("strategies.fedmix", "FedMix"),
+    "condistfl": ("strategies.condistfl", "ConDistFL"),
     "local": ("strategies.local_only", "LocalOnly"),
 }
 """{strategy: (module, class)}. To add a strategy, add its file, an entry here and an entry in

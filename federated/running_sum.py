@@ -67,24 +67,25 @@ class RunningSum:
         """Returns the names of all parameters in the sum."""
         return {name.partition("/")[2] for name in self.total}
 
-    def weighted_means(self, before: Mapping[str, Tensor]) -> Weights:
+    def weighted_means(
+        self,
+        before: Mapping[str, Tensor],
+        mean_kind: str = TensorKind.PRECISION_MEAN,
+        weight_kind: str = TensorKind.PRECISION,
+    ) -> Weights:
         """Returns the sums of precision-weighted means divided by the sums of precisions.
 
         Where the total precision is zero, the previous value is returned bit for bit.
 
         Args:
             before: {parameter: previous value}; its dtype is kept, and integers (counters) are rounded.
+            mean_kind: kind of the weighted values.
+            weight_kind: kind of their weights.
         """
-        return {name: self._mean(name, value) for name, value in before.items()}
-
-    def _mean(self, name: str, before: Tensor) -> Tensor:
-        precision_mean = self.total.get(key(TensorKind.PRECISION_MEAN, name))
-        precision = self.total.get(key(TensorKind.PRECISION, name))
-        if precision_mean is None or precision is None:
-            return before
-        mean = precision_mean / precision
-        mean = mean if before.is_floating_point() else mean.round()
-        return torch.where(precision > 0, mean.nan_to_num().to(before.dtype), before)
+        return {
+            name: _mean(self.total.get(key(mean_kind, name)), self.total.get(key(weight_kind, name)), value)
+            for name, value in before.items()
+        }
 
     def _check(self, name: str, value: Tensor) -> None:
         if name not in self._shapes:
@@ -94,3 +95,12 @@ class RunningSum:
             raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the client uses another network.")
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{name!r} has numbers that are not finite; the client's training diverged.")
+
+
+def _mean(weighted: Tensor | None, weight: Tensor | None, before: Tensor) -> Tensor:
+    """Returns a weighted mean; the previous value where the weight is 0 or unknown."""
+    if weighted is None or weight is None:
+        return before
+    mean = weighted / weight
+    mean = mean if before.is_floating_point() else mean.round()
+    return torch.where(weight > 0, mean.nan_to_num().to(before.dtype), before)

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
+from .teaching import Teaching
+
 Weights = dict[str, Tensor]
 """{parameter or buffer: tensor}."""
 Message = dict[str, Tensor]
@@ -101,6 +103,7 @@ class LocalTraining:
         images_by_task: {task: number of training images with its label}; empty where tasks are unknown.
         input_gram: {weight of a layer: mean of x x' over the inputs x of the trained layer, (D, D)}; D counts a last
             input of 1 if the layer has a bias. Empty unless the strategy needs it.
+        loss: mean over these steps of the batch's loss, divided by its number of annotated tasks.
     """
 
     weights: Mapping[str, Tensor]
@@ -110,6 +113,7 @@ class LocalTraining:
     learning_rate: float = 0.0
     images_by_task: Mapping[str, int] = field(default_factory=dict)
     input_gram: Mapping[str, Tensor] = field(default_factory=dict)
+    loss: float = 0.0
 
 
 class ClientRule(ABC):
@@ -124,6 +128,10 @@ class ClientRule(ABC):
     @abstractmethod
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Processes the server's broadcast and returns the weights from which training starts."""
+
+    def teaching(self) -> Teaching | None:
+        """Returns how the client's missing labels are made up for in this round; None leaves them missing."""
+        return None
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Returns the gradient for the optimizer. Called in every step, for every trained parameter.

@@ -27,6 +27,7 @@ from .client_memory import capture_trainer, drop_loaders, reset_optimizer, resto
 from .client_options import ClientOptions
 from .local_training import LocalTrainingHandler
 from .loss_scales import fix_initial_losses, measure_initial_losses, split_initial_losses
+from .missing_labels import MissingLabels
 from .own_weights import groups_of, join_with_own_weights
 from .ownership import own
 from .personal import personal_weights
@@ -102,6 +103,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self._network = bare(self.trainer.network)
         seed_each_epoch(self.trainer, self.options.seed)
         self.ownership = own(self.trainer)
+        self._missing_labels = MissingLabels(self.trainer, self.ownership)
         self.rule = self._make_rule()
         self._training_handler = LocalTrainingHandler(self.rule, self.ownership)
         self._training_handler.attach(self.trainer)
@@ -130,6 +132,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         if self.options.optimizer == "reset":
             reset_optimizer(self.trainer)
         self._join(broadcast)
+        self._training_handler.use(self._missing_labels.begin(self.rule.teaching(), list(scales)))
         if self._run():
             self._message = self._send(self._training_handler.finish())
             self._trained_round = number

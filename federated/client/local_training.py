@@ -24,6 +24,7 @@ from torch.optim import Optimizer
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
+from mtmedformer_monai.losses.hybrid import HybridLoss
 
 from .input_gram import measure_input_gram
 from .ownership import Ownership, labels_of_batch
@@ -53,15 +54,13 @@ class LocalTrainingHandler:
         self._engine: Any = None
         self._owned: dict[str, Tensor] = {}
         self._untrained: dict[str, Tensor] = {}
+        self._loss: Any = None
         self._reset(0)
 
     def attach(self, engine: Engine) -> None:
         """Registers on a SupervisedTrainer, after its own handlers."""
-        self._engine, self._network = engine, bare(engine.network)
-        counts = self._ownership.num_samples
-        for name, parameter in self._network.named_parameters():
-            (self._owned if counts[name] > 0 else self._untrained)[name] = parameter
-        self._live = {name: parameter.detach() for name, parameter in self._owned.items()}
+        self._engine, self._network, self._loss = engine, bare(engine.network), engine.loss_function
+        self.use(self._ownership)
         engine.add_event_handler(Events.STARTED, self._start)
         if self._rule.needs_squared_gradient:
             engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self._observe)
@@ -69,7 +68,15 @@ class LocalTrainingHandler:
             handlers.insert(0, handlers.pop())  # Ignite calls handlers in registration order
         engine.optimizer.register_step_pre_hook(self._before_step)
         engine.optimizer.register_step_post_hook(self._after_step)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._add_loss)
         engine.add_event_handler(Events.COMPLETED, self._restore_buffers)
+
+    def use(self, ownership: Ownership) -> None:
+        """Replaces the ownership, before a run whose images have other labels."""
+        self._ownership, self._owned, self._untrained = ownership, {}, {}
+        for name, parameter in self._network.named_parameters():
+            (self._owned if ownership.num_samples[name] > 0 else self._untrained)[name] = parameter
+        self._live = {name: parameter.detach() for name, parameter in self._owned.items()}
 
     def finish(self) -> LocalTraining:
         """Returns the result of the last run; tensors are copies. Gram matrices, if any, cost a pass over images."""
@@ -77,12 +84,13 @@ class LocalTrainingHandler:
         counts = {name: count for name, count in self._ownership.num_samples.items() if count > 0}
         squares = {name: value.cpu() for name, value in self._squares.estimate().items()}
         rate, tasks = self._rate_sum / max(self._step, 1), self._ownership.images_by_task
-        request = self._rule.needs_input_gram
+        loss, request = float(self._loss_sum) / max(self._num_batches, 1), self._rule.needs_input_gram
         grams = measure_input_gram(self._engine, self._ownership, request) if request else {}
-        return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams)
+        return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams, loss)
 
     def _reset(self, num_steps: int) -> None:
         self._num_steps, self._step, self._rate_sum = num_steps, 0, 0.0
+        self._num_batches, self._loss_sum = 0, torch.zeros(())
         self._squares = SquaredGradient(self._rate)
         self._counts: Counter[frozenset[str]] = Counter()
         self._batches = 0
@@ -143,6 +151,14 @@ class LocalTrainingHandler:
         self._rate_sum += float(optimizer.param_groups[0]["lr"])
         if self._observes_steps:
             self._rule.after_step(self._live, self._step, self._num_steps)
+
+    def _add_loss(self, engine: Engine) -> None:
+        """Adds the batch's loss by annotated task, without waiting for the device."""
+        value = engine.state.output.get(CommonKeys.LOSS) if isinstance(engine.state.output, dict) else None
+        if isinstance(value, Tensor):
+            tasks = max(len(self._loss.last), 1) if isinstance(self._loss, HybridLoss) else 1
+            self._loss_sum = self._loss_sum.to(value.device) + value.detach().float() / tasks
+            self._num_batches += 1
 
     def _restore_buffers(self) -> None:
         self._network.load_state_dict(self._buffers, strict=False)

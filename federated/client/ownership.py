@@ -118,10 +118,14 @@ def has_label(item: Mapping[str, Any], task: Task) -> bool:
     """Returns whether a datalist item is annotated for a task; always true for self-supervised tasks."""
     if task.self_supervised:
         return True
+    return bool(task.is_annotated(little_target(item, task)[None])[0])
+
+
+def little_target(item: Mapping[str, Any], task: Task) -> Tensor:
+    """Returns the target of a datalist item with masks of one pixel, without loading any pixels."""
     pixel = torch.zeros(1, 1)
     masks = {name: pixel for name, mask in (item.get(MASKS) or {}).items() if mask is not None}
-    target = task.encode_target({**item, MASKS: masks}, (1, 1))
-    return bool(task.is_annotated(torch.as_tensor(target)[None])[0])
+    return torch.as_tensor(task.encode_target({**item, MASKS: masks}, (1, 1)))
 
 
 def labels_of_batch(loss: Any, targets: Any, num_images: int) -> dict[str, Tensor]:

@@ -75,6 +75,8 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
 def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
     """Returns the settings of a method, after checking that its strategy can be built."""
     own = settings.strategy_settings if method == settings.strategy else {}
+    if "distillation_rounds" in own:
+        own = {"num_rounds": settings.num_rounds, **own}
     strategy = "fedavg" if method == POOLED else method
     if method in SPLIT_SYSTEMS and settings.start != "common":
         raise ValueError(

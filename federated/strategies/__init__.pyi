@@ -1,9 +1,12 @@
 from .compressed import Compressed as Compressed
+from .condistfl import ConDistFL as ConDistFL
+from .distilled import Distilled as Distilled
 from .factory import STRATEGIES as STRATEGIES
 from .factory import make_strategy as make_strategy
 from .fedavg import FedAvg as FedAvg
 from .fedbn import FedBN as FedBN
 from .feddyn import FedDyn as FedDyn
+from .fedmix import FedMix as FedMix
 from .fedpa import FedPA as FedPA
 from .fedprox import FedProx as FedProx
 from .fisher_merging import FisherMerging as FisherMerging

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
+from mtmedformer_monai.federated.teaching import Teaching
 from mtmedformer_monai.federated.wire import Wire, decode
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
@@ -51,6 +52,10 @@ class EncodingClient(ClientRule):
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Delegates to the wrapped strategy."""
         return self._rule.receive(broadcast)
+
+    def teaching(self) -> Teaching | None:
+        """Delegates to the wrapped strategy."""
+        return self._rule.teaching()
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Delegates to the wrapped strategy."""

@@ -9,19 +9,27 @@ from mtmedformer_monai.federated.named_classes import build_by_name
 from mtmedformer_monai.federated.strategy import Strategy
 
 from .compressed import Compressed
+from .distilled import SETTINGS as PHASE_SETTINGS
+from .distilled import distilled
 
 COMPRESSIONS: Final = ("float32", "float16")
 """Number formats of the precision-weighted means in compressed messages."""
 
 
-def make_strategy(name: str, compress: str = "", **settings: Any) -> Strategy:
+def make_strategy(
+    name: str, compress: str = "", distillation_rounds: int = 0, num_rounds: int | None = None, **settings: Any
+) -> Strategy:
     """Builds a strategy.
 
     Args:
         name: one of `STRATEGIES`.
         compress: '' sends tensors unchanged; 'float32' and 'float16' send packets (`Compressed`), whose
             precision-weighted means take four or two bytes per weight. For `bayesian` this implies `coded_precision`.
-        settings: constructor arguments of its class.
+        distillation_rounds: number of last rounds that distill the strategy's posteriors into one network
+            (`distilled.py`); 0: none.
+        num_rounds: number of all rounds, for `distillation_rounds`.
+        settings: constructor arguments of its class; with `distillation_rounds`, also those of the phase
+            (`distilled.SETTINGS`).
 
     Raises:
         ValueError: an unknown name, compression or setting; the message lists the choices.
@@ -34,5 +42,8 @@ def make_strategy(name: str, compress: str = "", **settings: Any) -> Strategy:
         raise ValueError(f"compress expects one of {', '.join(COMPRESSIONS)} or nothing, got {compress!r}.")
     if compress and name == "bayesian":
         settings = {"coded_precision": True, **settings}
+    phase = {each: settings.pop(each) for each in PHASE_SETTINGS if each in settings} if distillation_rounds else {}
     strategy: Strategy = build_by_name("strategy", STRATEGIES, name, **settings)
+    if distillation_rounds:
+        strategy = distilled(strategy, num_rounds, distillation_rounds, **phase)
     return Compressed(strategy, half_mean=compress == "float16") if compress else strategy

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
+from mtmedformer_monai.federated.teaching import Teaching
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
@@ -59,6 +60,10 @@ class KeepingClient(ClientRule):
         """Returns the strategy's weights with the local parameters; in the first round, those are as broadcast."""
         received = self._rule.receive(broadcast)
         return {name: self._kept.get(name, value) for name, value in received.items()}
+
+    def teaching(self) -> Teaching | None:
+        """Delegates to the wrapped strategy."""
+        return self._rule.teaching()
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Delegates shared parameters to the strategy; gradients of local parameters are unchanged."""

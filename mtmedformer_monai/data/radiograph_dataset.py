@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class RadiographDataset(Dataset):
 
     Attributes:
         data: the items that were not skipped on construction.
+        on_prepared: if set, called with the index of an item and the item after the deterministic transforms; returns
+            the item for the random transforms. Use it for labels that change during a training, which are not cached.
 
     Raises:
         ValueError: a policy is 'raise' and applies, or no image can be read.
@@ -91,12 +93,17 @@ class RadiographDataset(Dataset):
         self._first_random: int | None = self.transform.get_index_of_first(_is_random)
         self._fingerprint = ""
         self._template: dict[str, Any] | None = None
+        self.on_prepared: Callable[[int, dict[str, Any]], dict[str, Any]] | None = None
         self.set_data(data)
 
     @property
     def skipped(self) -> list[dict[str, str]]:
         """`{"image", "kind", "problem"}` for each image skipped so far."""
         return self._skipped.listed()
+
+    def prepared(self, index: int) -> dict[str, Any] | None:
+        """Returns an item after the deterministic transforms; None if its image is unreadable."""
+        return self._prepare_or_skip(index)
 
     def set_data(self, data: Sequence[dict[str, Any]]) -> None:
         """Replaces the items, checks them, and removes those to be skipped."""
@@ -153,12 +160,14 @@ class RadiographDataset(Dataset):
         """Returns one item, or a placeholder if its image is unreadable (see the class)."""
         prepared = self._prepare_or_skip(index)
         if prepared is not None:
-            return self._finish(prepared)
-        placeholder = self._finish(_blank(self._find_template(index), self.data[index]))
+            return self._finish(index, prepared)
+        placeholder = self._finish(index, _blank(self._find_template(index), self.data[index]))
         return _blank(placeholder, self.data[index])  # blank it again, since random transforms may have changed it
 
-    def _finish(self, item: dict[str, Any]) -> Any:
-        """Applies the transforms from the first random one on."""
+    def _finish(self, index: int, item: dict[str, Any]) -> Any:
+        """Applies `on_prepared` and the transforms from the first random one on."""
+        if self.on_prepared is not None:
+            item = self.on_prepared(index, item)
         return item if self._first_random is None else self.transform(item, start=self._first_random)
 
     def _prepare_or_skip(self, index: int) -> dict[str, Any] | None:

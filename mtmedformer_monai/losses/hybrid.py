@@ -5,7 +5,7 @@ Axes: T tasks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,14 @@ from .balance import make_balance, mean_over_ranks
 
 INITIAL_BATCHES = 16
 """Number of batches over which an initial loss is averaged; a single batch may contain no box or only one class."""
+
+TaskLoss = Callable[[Task, Mapping[str, Tensor], Mapping[str, Tensor]], Tensor]
+"""Returns the loss of one task, a scalar, from {task: raw output} and {task: target} of a batch."""
+
+
+def annotated_loss(task: Task, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    """Returns the task's own loss, a mean over annotated images."""
+    return task.loss(outputs[task.name], targets[task.name])
 
 
 class HybridLoss(nn.Module):
@@ -37,6 +45,8 @@ class HybridLoss(nn.Module):
         initial: (T,) initial losses, NaN for a task without a label so far; part of the state dict, as is `num_seen`.
         num_seen: (T,) number of batches that the initial losses are averaged over.
         last: {task: detached, unweighted loss} of the tasks that have a label in the last batch.
+        task_loss: computes the loss of each task; `annotated_loss`, unless labels of the batch are completed by a
+            teacher (`federated/client/missing_labels.py`).
 
     Raises:
         ValueError: if the balance is unknown, or `initial` contains an unknown task or a value that is not above 0.
@@ -62,6 +72,7 @@ class HybridLoss(nn.Module):
         self.register_buffer("num_seen", torch.where(torch.isnan(given), 0, INITIAL_BATCHES))
         self.register_buffer("weights", torch.tensor([task.weight for task in self.tasks]), persistent=False)
         self.last: dict[str, Tensor] = {}
+        self.task_loss: TaskLoss = annotated_loss
 
     def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Returns the scalar loss of one batch.
@@ -80,7 +91,7 @@ class HybridLoss(nn.Module):
                     f"{sorted(outputs)} and targets {sorted(targets)}; use equal tasks for network, loss and batch."
                 )
         present = torch.stack([task.is_annotated(targets[task.name]).any() for task in self.tasks])
-        losses = torch.stack([task.loss(outputs[task.name], targets[task.name]) for task in self.tasks])
+        losses = torch.stack([self.task_loss(task, outputs, targets) for task in self.tasks])
         self.last = {task.name: losses[i].detach() for i, task in enumerate(self.tasks) if present[i]}
         scaled = losses * self._scales(losses.detach(), present)
         return self.balance(scaled, present & (self.weights > 0))

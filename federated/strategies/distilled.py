@@ -1,0 +1,231 @@
+"""Last rounds in which the posteriors of groups of clients teach one network for all tasks.
+
+A strategy that keeps a network per group of clients with the same tasks serves every task best by its owners, but it is
+not one network. In the last `distillation_rounds` rounds, all clients therefore train one shared network, by federated
+averaging, on their own labels and on labels that the groups' networks complete. The teacher predicts with its posterior
+mean; a label is accepted if two draws of its weights agree on it (`federated/client/completion.py`).
+
+The server freezes the teachers when the phase starts, and broadcasts them with the shared network: two tensors per
+parameter and group. Without groups, the global posterior teaches every task. `frozen_teachers` is the only place that
+reads the wrapped strategy's broadcast.
+
+Stock `MonaiAlgo` clients take no part in the phase: they know no teachers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.federated.strategy import (
+    ClientRule,
+    LocalTraining,
+    Message,
+    ServerRule,
+    Strategy,
+    TensorKind,
+    Weights,
+    key,
+    pick,
+)
+from mtmedformer_monai.federated.teaching import (
+    EVERY_TASK,
+    GROUP_MEAN,
+    GROUP_PRECISION,
+    Completion,
+    Gate,
+    Teaching,
+    teachers_of_groups,
+)
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
+
+from .fedavg import AveragingClient, AveragingServer
+
+DISTILLS: Final = key(TensorKind.SETTING, "distills")
+"""Broadcast: present in rounds of the phase."""
+
+
+class Distilled(Strategy):
+    """Wraps a strategy; the last rounds distill its networks into one.
+
+    Args:
+        strategy: of the rounds before.
+        num_rounds: of the federation, the phase included.
+        distillation_rounds: of the phase.
+        completion: how labels are completed, without teachers.
+        temperature: of the posteriors from which checks are drawn; `uncertainty/temperature.py` fits it.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        num_rounds: int,
+        distillation_rounds: int,
+        completion: Completion | None = None,
+        temperature: float = 1e-4,
+    ) -> None:
+        if not 0 < distillation_rounds < num_rounds:
+            raise ValueError(
+                f"distillation_rounds expects 1 up to one less than the number of rounds, {num_rounds}, got "
+                f"{distillation_rounds}; the teachers have to be trained first."
+            )
+        self._strategy, self._before = strategy, num_rounds - distillation_rounds
+        self._completion, self._temperature = completion or Completion({}), temperature
+        self.sends_changes = strategy.sends_changes
+
+    def client(self, groups: PermutationGroups | None = None) -> ClientRule:
+        """Returns a client of the wrapped strategy that averages in the phase."""
+        return DistilledClient(self._strategy.client(groups), self._completion, self._temperature)
+
+    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
+        """Returns a server of the wrapped strategy that averages in the phase."""
+        return DistilledServer(self._strategy.server(weights), self._before)
+
+
+class DistilledClient(ClientRule):
+    """The wrapped strategy's client; in the phase, federated averaging with completed labels.
+
+    Args:
+        rule: client of the wrapped strategy.
+        completion: how labels are completed, without teachers.
+        temperature: of the posteriors.
+    """
+
+    def __init__(self, rule: ClientRule, completion: Completion, temperature: float) -> None:
+        self._rule, self._completion, self._temperature = rule, completion, temperature
+        self._averaging: ClientRule | None = None
+        self._teaching: Teaching | None = None
+        self.needs_squared_gradient = rule.needs_squared_gradient
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Returns the weights from which training starts, and keeps the teachers of the round."""
+        if DISTILLS not in broadcast:
+            return self._rule.receive(broadcast)
+        teachers, given = teachers_of_groups(broadcast, self._temperature), self._completion
+        self._teaching = Completion(teachers, given.gate, given.weight, given.soft, given.seed)
+        self._averaging = AveragingClient()
+        return self._averaging.receive(broadcast)
+
+    def teaching(self) -> Teaching | None:
+        """Returns the completion by the groups' networks in the phase."""
+        return self._rule.teaching() if self._averaging is None else self._teaching
+
+    def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
+        """Delegates to the wrapped strategy; in the phase, gradients are unchanged."""
+        return gradient if self._averaging else self._rule.correct(name, weight, gradient, num_samples)
+
+    def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
+        """Delegates to the wrapped strategy before the phase."""
+        if self._averaging is None:
+            self._rule.after_step(weights, step, num_steps)
+
+    def send(self, training: LocalTraining) -> Message:
+        """Returns the strategy's message; in the phase, terms of the average."""
+        return (self._averaging or self._rule).send(training)
+
+    def own_factor(self) -> Message:
+        """Returns the strategy's factor; empty in the phase, whose network has no posterior."""
+        return {} if self._averaging else self._rule.own_factor()
+
+    def withdraw(self) -> Message:
+        """Returns the strategy's message; empty in the phase, in which the teachers are frozen."""
+        return {} if self._averaging else self._rule.withdraw()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the strategy's state; the phase is known from each broadcast."""
+        return self._rule.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the strategy's state."""
+        self._rule.load_state_dict(state)
+
+
+class DistilledServer(ServerRule):
+    """The wrapped strategy's server; in the phase, it averages and broadcasts the frozen teachers.
+
+    Args:
+        rule: server of the wrapped strategy.
+        rounds: number of rounds before the phase.
+    """
+
+    def __init__(self, rule: ServerRule, rounds: int) -> None:
+        self._rule, self._rounds, self._closed = rule, rounds, 0
+        self._averaging: AveragingServer | None = None
+        self._teachers: Message = {}
+
+    def add(self, message: Mapping[str, Tensor]) -> None:
+        """Adds a client's message."""
+        (self._averaging or self._rule).add(message)
+
+    def close_round(self) -> None:
+        """Computes the next weights; freezes the teachers before the first round of the phase."""
+        (self._averaging or self._rule).close_round()
+        self._closed += 1
+        if self._closed == self._rounds:
+            self._start()
+
+    def broadcast(self) -> Message:
+        """Returns the strategy's broadcast; in the phase, the shared weights and the teachers."""
+        if self._averaging is None:
+            return self._rule.broadcast()
+        return {**self._averaging.broadcast(), **self._teachers, DISTILLS: torch.ones(())}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the states of both servers, and the number of rounds."""
+        averaging = self._averaging.state_dict() if self._averaging else {}
+        return {"closed": self._closed, "rule": self._rule.state_dict(), "averaging": averaging}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the state; the wrapped strategy's state did not change since the phase started."""
+        self._rule.load_state_dict(state["rule"])
+        self._closed, self._averaging, self._teachers = int(state["closed"]), None, {}
+        if self._closed >= self._rounds:
+            self._start()
+            self._averaging.load_state_dict(state["averaging"])  # type: ignore[attr-defined]
+
+    def _start(self) -> None:
+        self._averaging = AveragingServer(self._rule.weights())
+        self._teachers = frozen_teachers(self._rule.broadcast())
+
+
+def frozen_teachers(broadcast: Mapping[str, Tensor]) -> Message:
+    """Returns the teachers in a strategy's broadcast, as `teachers_of_groups` reads them.
+
+    These are its tensors `group_mean@<tasks>/<parameter>` and `group_precision@<tasks>/<parameter>` if it has any; else
+    its global mean and precision, which teach every task.
+    """
+    groups = {name: value for name, value in broadcast.items() if name.startswith((GROUP_MEAN, GROUP_PRECISION))}
+    if groups:
+        return groups
+    kinds = ((TensorKind.MEAN, GROUP_MEAN), (TensorKind.PRECISION, GROUP_PRECISION))
+    return {
+        f"{group}{EVERY_TASK}/{name}": value.clone()
+        for kind, group in kinds
+        for name, value in pick(broadcast, kind).items()
+    }
+
+
+SETTINGS: Final = ("completion_weight", "soft", "draw_temperature", *Gate.__dataclass_fields__)
+"""Settings of the phase, for `distilled`."""
+
+
+def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: int, **settings: Any) -> Strategy:
+    """Wraps a strategy by settings with plain values; see `Distilled`, `Gate` and `Completion`.
+
+    Args:
+        strategy: to wrap.
+        num_rounds: of the federation.
+        distillation_rounds: of the phase.
+        settings: out of `SETTINGS`; `draw_temperature` is the temperature of the posteriors.
+
+    Raises:
+        ValueError: no number of rounds.
+    """
+    if num_rounds is None:
+        raise ValueError("distillation_rounds expects num_rounds beside it, the number of all rounds, got none.")
+    gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
+    completion = Completion({}, gate, settings.get("completion_weight", 1.0), settings.get("soft", False))
+    return Distilled(strategy, num_rounds, distillation_rounds, completion, settings.get("draw_temperature", 1e-4))

@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from mtmedformer_monai.federated.pvi.strategy import PVI
+from mtmedformer_monai.federated.strategies import Distilled, FedAvg, make_strategy
+from mtmedformer_monai.federated.strategies.distilled import frozen_teachers
+from mtmedformer_monai.federated.strategy import TensorKind, pick
+from mtmedformer_monai.federated.teaching import EVERY_TASK, Completion, Gate
+from tests.federated.strategies.exact_clients import (
+    assert_any_order_is_the_same,
+    assert_it_resumes_after_restoring,
+    federate,
+    fixed,
+    play,
+    random_client,
+    three_tensors,
+)
+
+SITES = [random_client(seed) for seed in range(3)]
+
+
+def test_the_rounds_before_are_those_of_the_strategy():
+    wrapped, plain = (federate(each, three_tensors(), SITES, 2)[0] for each in (Distilled(PVI(), 4, 1), PVI()))
+    for name, value in plain.broadcast().items():
+        assert torch.equal(wrapped.broadcast()[name], value)
+
+
+def test_the_phase_starts_from_the_global_mean_and_averages():
+    strategy, start = Distilled(PVI(), 3, 1), {"w": torch.zeros(1)}
+    server, rules = federate(strategy, start, [fixed({"w": 1.0}), fixed({"w": 2.0})], 2)
+    plain, _ = federate(PVI(), start, [fixed({"w": 1.0}), fixed({"w": 2.0})], 2)
+    assert torch.equal(server.weights()["w"], plain.weights()["w"])
+    play(server, rules, [fixed({"w": 1.0}, 10), fixed({"w": 5.0}, 30)])
+    assert server.weights()["w"].tolist() == [4.0]
+    assert not pick(server.broadcast(), TensorKind.PRECISION)  # the shared network has no posterior
+
+
+def test_the_global_posterior_teaches_every_task_and_is_frozen():
+    completion = Completion({}, Gate(0.8), 0.5, True)
+    server, rules = federate(Distilled(PVI(), 4, 2, completion, temperature=0.1), three_tensors(), SITES, 1)
+    assert rules[0].teaching() is None
+    play(server, rules, SITES)
+    before = federate(PVI(), three_tensors(), SITES, 2)[0].broadcast()
+    for _ in range(2):
+        rules[0].receive(server.broadcast())
+        found = rules[0].teaching()
+        teacher = found.teachers[EVERY_TASK]
+        assert torch.equal(teacher.mean["encoder"], before["mean/encoder"])
+        assert torch.equal(teacher.precision["encoder"], before["precision/encoder"])
+        assert (found.gate, found.weight, found.soft, teacher.temperature) == (Gate(0.8), 0.5, True, 0.1)
+        play(server, rules, SITES)
+
+
+def test_groups_of_the_broadcast_come_before_the_global_posterior():
+    broadcast = {
+        "mean/w": torch.zeros(1),
+        "precision/w": torch.ones(1),
+        "group_mean@lung/w": torch.ones(1),
+        "group_precision@lung/w": torch.full((1,), 3.0),
+    }
+    assert sorted(frozen_teachers(broadcast)) == ["group_mean@lung/w", "group_precision@lung/w"]
+    assert sorted(frozen_teachers({"mean/w": torch.zeros(1)})) == [f"group_mean@{EVERY_TASK}/w"]
+
+
+def test_nothing_is_withdrawn_from_the_shared_network():
+    server, rules = federate(Distilled(PVI(), 3, 2), three_tensors(), SITES, 1)
+    assert rules[0].withdraw()
+    play(server, rules, SITES)
+    assert (rules[0].withdraw(), rules[0].own_factor()) == ({}, {})
+
+
+@pytest.mark.parametrize("base", [PVI(), FedAvg()], ids=["bayesian", "fedavg"])
+@pytest.mark.parametrize("before", [1, 2, 3])
+def test_order_and_restoring_never_matter(base, before):
+    strategy = Distilled(base, 5, 5 - before)
+    assert_any_order_is_the_same(strategy, three_tensors(), SITES)
+    assert_it_resumes_after_restoring(strategy, three_tensors(), SITES)
+
+
+def test_settings_by_name_reach_the_phase():
+    settings = {
+        "distillation_rounds": 1,
+        "num_rounds": 2,
+        "isotropic": 0.01,
+        "min_score": 0.6,
+        "completion_weight": 0.5,
+    }
+    strategy = make_strategy("bayesian", **settings, draw_temperature=0.01)
+    server, rules = federate(strategy, three_tensors(), SITES, 1)
+    rules[0].receive(server.broadcast())
+    found = rules[0].teaching()
+    assert (found.gate, found.weight, found.teachers[EVERY_TASK].temperature) == (Gate(min_score=0.6), 0.5, 0.01)
+
+
+def test_a_phase_needs_rounds_before_it():
+    with pytest.raises(ValueError, match="distillation_rounds expects 1 up to one less than the number of rounds, 3"):
+        Distilled(PVI(), 3, 3)
+    with pytest.raises(ValueError, match="expects num_rounds beside it"):
+        make_strategy("bayesian", distillation_rounds=1)
