@@ -21,10 +21,13 @@ from mtmedformer_monai.federated.client.task_tensors import tasks_reached
 from mtmedformer_monai.federated.strategy import Message
 from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
+from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
 from mtmedformer_monai.tasks import SegmentationTask
 from mtmedformer_monai.tasks.base import Task
 
 ALL = "all sites"
+SIZE: str | TransformerSize = "tiny"
+"""Size of the encoder, as in the bundles."""
 LOSS_IMAGES = 64
 """Number of images per site from which the initial losses are measured."""
 
@@ -123,7 +126,7 @@ class Federation:
 def make_network(tasks: Sequence[Task], seed: int) -> MTMedFormer:
     """Builds the bundles' network, without stochastic depth."""
     torch.manual_seed(seed)
-    return MTMedFormer(HierarchicalTransformer("tiny", drop_path=0.0), tasks)
+    return MTMedFormer(HierarchicalTransformer(SIZE, drop_path=0.0), tasks)
 
 
 def measure_scales(network: MTMedFormer, tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import federation_runs
 import federation_training
 import pytest
 import torch
@@ -12,7 +13,16 @@ from federation_runs import Federation, make_network, measure_scales, owners_of,
 from federation_training import Plan, predict
 from federation_worlds import World
 
+from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
+
 ONE_STEP = Plan(rounds=1, local_epochs=1, lr=0.05, optimizer="sgd", batch_size=16, max_norm=1e9)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """Builds a network of few weights, so that a run takes less than a second."""
+    size = TransformerSize((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), mlp_ratios=(2, 2, 2, 2))
+    monkeypatch.setattr(federation_runs, "SIZE", size)
 
 
 @pytest.fixture
@@ -54,9 +64,8 @@ def test_sites_alone_keep_their_own_steps(world, unmoved):
     for site in world.sites:
         weights = federation.sites[site].rule.receive(federation.server.broadcast())
         for name, expected in _stepped(world, site, ONE_STEP.lr).items():
-            if expected is None:
-                expected = make_network(world.tasks, ONE_STEP.seed).state_dict()[name]
-            torch.testing.assert_close(weights[name], expected, rtol=1e-4, atol=1e-6, msg=name)
+            start = make_network(world.tasks, ONE_STEP.seed).state_dict()[name] if expected is None else expected
+            torch.testing.assert_close(weights[name], start, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize(
