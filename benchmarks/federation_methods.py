@@ -54,7 +54,9 @@ CONTROLS: dict[str, Method] = {
     "pooled": Method("fedavg", sites="pooled"),
     "local": Method("local", personal=True),
     "fedbn": Method("fedbn", personal=True),
-    "hierarchical": Method("hierarchical", personal=True),
+    "bayesian": Method("bayesian", personal=True),
+    "bayesian_global": Method("bayesian"),
+    "bayesian_pooled": Method("bayesian", {"between": 0.0}),
     "scaffold": Method("scaffold", optimizer="sgd"),
     "fedavg_sgd": Method("fedavg", optimizer="sgd"),
 }

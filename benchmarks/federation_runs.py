@@ -94,8 +94,9 @@ class Federation:
 
     def run_round(self) -> None:
         """Trains all sites from one broadcast, and aggregates their messages."""
-        broadcast = self.server.broadcast()
-        for site in self.sites.values():
+        broadcasts = {name: self.server.broadcast_for(site.tasks) for name, site in self.sites.items()}
+        for name, site in self.sites.items():
+            broadcast = broadcasts[name]
             self.traffic[1] += size_of(broadcast)
             self.network.load_state_dict(site.rule.receive(broadcast), strict=False)
             training = site.train()
@@ -116,8 +117,9 @@ class Federation:
         if not self._method.personal:
             self.network.load_state_dict(self.server.weights(), strict=False)
             return evaluate(self.network, self._tasks, images, self.scales, names)
-        broadcast, parts = self.server.broadcast(), {}
+        parts = {}
         for name, site in self.sites.items():
+            broadcast = self.server.broadcast_for(site.tasks)
             self.network.load_state_dict(personal_weights(site.rule, broadcast, 0.0), strict=False)
             parts[name] = evaluate(self.network, self._tasks, images, self.scales, [name])
         return combine(parts, owners)

@@ -114,7 +114,9 @@ class Site:
                     self.rule.after_step(live, step, self._num_steps)
         weights = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
         counts = {name: count for name, count in self.ownership.num_samples.items() if count > 0}
-        return LocalTraining(weights, counts, squares.estimate(), step, rates / max(step, 1))
+        return LocalTraining(
+            weights, counts, squares.estimate(), step, rates / max(step, 1), self.ownership.images_by_task
+        )
 
     def _backward(self, rows: Tensor) -> None:
         """Computes the gradient of a batch's loss."""

@@ -10,6 +10,7 @@ trains.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -133,6 +134,10 @@ class ClientRule(ABC):
         """Returns how the client's missing labels are made up for in this round; None leaves them missing."""
         return None
 
+    def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Returns the weights with which the client infers; by default, those from which it would start training."""
+        return copy.deepcopy(self).receive(broadcast)
+
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Returns the gradient for the optimizer. Called in every step, for every trained parameter.
 
@@ -210,6 +215,14 @@ class ServerRule(ABC):
             tasks: names of all tasks for which the client has labels.
         """
         return self.broadcast()
+
+    def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
+        """Returns {group: (weights, precisions)} of the networks that clients with the same tasks share.
+
+        A group is named by its tasks, joined by `+`. Precisions are those of a Gaussian from which weights may be drawn.
+        Empty if the strategy keeps one network for all clients.
+        """
+        return {}
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

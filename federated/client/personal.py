@@ -9,7 +9,6 @@ determine it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
@@ -62,11 +61,9 @@ def personal_weights(rule: ClientRule, broadcast: Mapping[str, Tensor], share: f
         share: additional weight of the client's own factor. If it is 0, or the strategy has no posterior, only the
             parameters that the rule keeps are personal.
     """
-    copied = copy.deepcopy(rule)
-    weights = copied.receive(broadcast)
-    own = copied.own_factor()
+    own = rule.own_factor()
     return mix(
-        weights,
+        rule.inference_weights(broadcast),
         pick(broadcast, TensorKind.PRECISION),
         pick(own, TensorKind.PRECISION_MEAN),
         pick(own, TensorKind.PRECISION),

@@ -60,8 +60,8 @@ class ClientSettings:
 class PVIClient(ClientRule):
     """Trains with the cavity's gradient, and sends the change of its factor of the group's mean.
 
-    State: natural parameters of the factor, and the moving average of the squared gradient, in float32; the numbers of
-    images by task, which determine its group.
+    State: natural parameters of the factor, the moving average of the squared gradient, and the distance of the last
+    iterate from the mean, in float32; the numbers of images by task, which determine its group.
 
     Args:
         settings: of the factor.
@@ -72,6 +72,7 @@ class PVIClient(ClientRule):
         self._own: Factor = {}
         self._squares: Weights = {}
         self._images_by_task: dict[str, int] = {}
+        self._offset: Weights = {}
         self._cavities: dict[str, Cavity] = {}
         self._priors: dict[str, Cavity] = {}
         self._within: dict[str, float] = {}
@@ -80,7 +81,11 @@ class PVIClient(ClientRule):
         self.needs_squared_gradient = settings.scale.curvature > 0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Returns the posterior mean, and stores the cavity: the posterior without the client's own factor."""
+        """Stores the cavity, the posterior without the client's own factor, and returns the start of the training.
+
+        This is the posterior mean, plus the distance of the client's last iterate from the mean that it has sent: its
+        chain of iterates goes on, and is only moved by what the others have learned.
+        """
         mean, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
         self._cavities = {
             name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
@@ -91,7 +96,11 @@ class PVIClient(ClientRule):
         }
         self._damping = float(broadcast.get(DAMPING, 1.0))
         self._iterates.clear()
-        return mean
+        return {name: value + self._offset[name] if name in self._offset else value for name, value in mean.items()}
+
+    def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Returns the broadcast mean."""
+        return pick(broadcast, TensorKind.MEAN)
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Adds the cavity's gradient divided by the number of images: `gradient + (g + C (theta - mu)) / n`."""
@@ -108,7 +117,8 @@ class PVIClient(ClientRule):
 
     def send(self, training: LocalTraining) -> Message:
         """Returns the change of the factor; empty, with a warning, if the training has diverged."""
-        squares, trained = self._averaged_squares(training), {**training.weights, **self._iterates.means()}
+        squares, averaged = self._averaged_squares(training), self._iterates.means()
+        trained = {**training.weights, **averaged}
         spread, new, terms = self._iterates.variances(), Factor(), Message()
         for name, count in training.num_samples.items():
             if count > 0 and is_averaged(name, training.weights[name]):
@@ -126,13 +136,14 @@ class PVIClient(ClientRule):
             return {}
         self._own.update(new)
         self._squares.update(squares)
+        self._offset = {name: training.weights[name].float() - mean for name, mean in averaged.items()}
         return message
 
     def withdraw(self) -> Message:
         """Returns the change that removes this client's factor from the federation, and resets the client."""
         message = _change({name: identity(value.precision_mean) for name, value in self._own.items()}, self._own)
         message |= group_tags(tasks_with_images(self._images_by_task))
-        self._own, self._squares, self._cavities, self._priors = {}, {}, {}, {}
+        self._own, self._squares, self._cavities, self._priors, self._offset = {}, {}, {}, {}, {}
         return message
 
     def own_factor(self) -> Message:
@@ -140,14 +151,16 @@ class PVIClient(ClientRule):
         return _change(self._own, {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the factor, the squared gradients, and the number of images of each task."""
+        """Returns the factor, the squared gradients, the last iterate, and the number of images of each task."""
         own = {name: list(value) for name, value in self._own.items()}
-        return {"own": own, "squares": dict(self._squares), "images_by_task": dict(self._images_by_task)}
+        state = {"own": own, "squares": dict(self._squares), "offset": dict(self._offset)}
+        return {**state, "images_by_task": dict(self._images_by_task)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the factor, the squared gradients, and the number of images of each task."""
+        """Restores the factor, the squared gradients, the last iterate, and the number of images of each task."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
         self._squares, self._images_by_task = dict(state["squares"]), dict(state["images_by_task"])
+        self._offset = dict(state["offset"])
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
         """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""

@@ -108,6 +108,10 @@ class Pooling:
         given = self._settings.between
         return self._between.get(name, 0.0) if given is None else given
 
+    def noise(self, name: str) -> float:
+        """Returns the estimated temperature of a tensor's posterior; 1 before any estimate."""
+        return max(self._noise.get(name, 1.0), 1e-12)
+
     def broadcast(self) -> Message:
         """Returns the variance within groups of each tensor where it is above 0."""
         given = self._settings.within

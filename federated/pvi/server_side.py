@@ -98,6 +98,17 @@ class PVIServer(ServerRule):
         """Returns the global mean."""
         return dict(self._weights)
 
+    def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
+        """Returns {group: (mean, precision)}, the precision at the estimated temperature of each tensor."""
+        networks = {}
+        for group in sorted(self._groups):
+            sent = self.broadcast_for(group.split("+"))
+            precision = {
+                name: value / self._pooling.noise(name) for name, value in pick(sent, TensorKind.PRECISION).items()
+            }
+            networks[group] = (pick(sent, TensorKind.MEAN), precision)
+        return networks
+
     def shares(self) -> dict[str, float]:
         """Returns {parameter: share of the prior's variance that lies between groups}: 0 pools fully, 1 not at all."""
         return {name: self._pooling.share(name) for name in self._precision}

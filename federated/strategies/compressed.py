@@ -57,6 +57,10 @@ class EncodingClient(ClientRule):
         """Delegates to the wrapped strategy."""
         return self._rule.teaching()
 
+    def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Delegates to the wrapped strategy."""
+        return self._rule.inference_weights(broadcast)
+
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Delegates to the wrapped strategy."""
         return self._rule.correct(name, weight, gradient, num_samples)
@@ -108,6 +112,10 @@ class DecodingServer(ServerRule):
     def broadcast(self) -> Message:
         """Delegates to the wrapped strategy; the broadcast is not compressed."""
         return self._rule.broadcast()
+
+    def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
+        """Delegates to the wrapped strategy."""
+        return self._rule.group_networks()
 
     def broadcast_for(self, tasks: Collection[str]) -> Message:
         """Delegates to the wrapped strategy."""

@@ -14,7 +14,7 @@ Stock `MonaiAlgo` clients take no part in the phase: they know no teachers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import torch
@@ -29,7 +29,6 @@ from mtmedformer_monai.federated.strategy import (
     TensorKind,
     Weights,
     key,
-    pick,
 )
 from mtmedformer_monai.federated.teaching import (
     EVERY_TASK,
@@ -65,7 +64,7 @@ class Distilled(Strategy):
         num_rounds: int,
         distillation_rounds: int,
         completion: Completion | None = None,
-        temperature: float = 1e-4,
+        temperature: float = 1.0,
     ) -> None:
         if not 0 < distillation_rounds < num_rounds:
             raise ValueError(
@@ -108,6 +107,10 @@ class DistilledClient(ClientRule):
         self._teaching = Completion(teachers, given.gate, given.weight, given.soft, given.seed)
         self._averaging = AveragingClient()
         return self._averaging.receive(broadcast)
+
+    def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Returns the strategy's weights; in the phase, the broadcast ones."""
+        return pick(broadcast, TensorKind.MEAN) if DISTILLS in broadcast else self._rule.inference_weights(broadcast)
 
     def teaching(self) -> Teaching | None:
         """Returns the completion by the groups' networks in the phase."""
@@ -173,6 +176,10 @@ class DistilledServer(ServerRule):
             return self._rule.broadcast()
         return {**self._averaging.broadcast(), **self._teachers, DISTILLS: torch.ones(())}
 
+    def broadcast_for(self, tasks: Collection[str]) -> Message:
+        """Returns the strategy's broadcast for a group; in the phase, the same as `broadcast`."""
+        return self._rule.broadcast_for(tasks) if self._averaging is None else self.broadcast()
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of both servers, and the number of rounds."""
         averaging = self._averaging.state_dict() if self._averaging else {}
@@ -187,25 +194,44 @@ class DistilledServer(ServerRule):
             self._averaging.load_state_dict(state["averaging"])  # type: ignore[attr-defined]
 
     def _start(self) -> None:
-        self._averaging = AveragingServer(self._rule.weights())
-        self._teachers = frozen_teachers(self._rule.broadcast())
+        teachers = frozen_teachers(self._rule)
+        self._averaging = AveragingServer(first_weights(self._rule))
+        self._teachers = teachers
 
 
-def frozen_teachers(broadcast: Mapping[str, Tensor]) -> Message:
-    """Returns the teachers in a strategy's broadcast, as `teachers_of_groups` reads them.
+def frozen_teachers(rule: ServerRule) -> Message:
+    """Returns a strategy's teachers as tensors that `teachers_of_groups` reads.
 
-    These are its tensors `group_mean@<tasks>/<parameter>` and `group_precision@<tasks>/<parameter>` if it has any; else
-    its global mean and precision, which teach every task.
+    These are the networks of its groups, named `group_mean@<tasks>/<parameter>` and
+    `group_precision@<tasks>/<parameter>`; without groups, its global mean, which teaches every task.
     """
-    groups = {name: value for name, value in broadcast.items() if name.startswith((GROUP_MEAN, GROUP_PRECISION))}
-    if groups:
-        return groups
-    kinds = ((TensorKind.MEAN, GROUP_MEAN), (TensorKind.PRECISION, GROUP_PRECISION))
+    networks = rule.group_networks() or {EVERY_TASK: (rule.weights(), {})}
     return {
-        f"{group}{EVERY_TASK}/{name}": value.clone()
-        for kind, group in kinds
-        for name, value in pick(broadcast, kind).items()
+        f"{kind}{group}/{name}": value.clone()
+        for group, network in networks.items()
+        for kind, values in zip((GROUP_MEAN, GROUP_PRECISION), network, strict=True)
+        for name, value in values.items()
     }
+
+
+def first_weights(rule: ServerRule) -> Weights:
+    """Returns the weights from which the shared network starts.
+
+    The groups' networks may lie too far apart to be averaged. The shared network therefore starts from the network of
+    the group with the most tasks (of several, the one with the most evidence); tensors that other groups train alone,
+    their decoders, are taken from these.
+    """
+    networks = rule.group_networks()
+    shared = rule.weights()
+    if len(networks) < 2:
+        return shared
+
+    def rank(group: str) -> tuple[int, float]:
+        precision = networks[group][1]
+        return group.count("+"), sum(float(value.mean()) for value in precision.values())
+
+    chosen = max(sorted(networks), key=rank)
+    return {**shared, **networks[chosen][0]}
 
 
 SETTINGS: Final = ("completion_weight", "soft", "draw_temperature", *Gate.__dataclass_fields__)
@@ -228,4 +254,4 @@ def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: i
         raise ValueError("distillation_rounds expects num_rounds beside it, the number of all rounds, got none.")
     gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
     completion = Completion({}, gate, settings.get("completion_weight", 1.0), settings.get("soft", False))
-    return Distilled(strategy, num_rounds, distillation_rounds, completion, settings.get("draw_temperature", 1e-4))
+    return Distilled(strategy, num_rounds, distillation_rounds, completion, settings.get("draw_temperature", 1.0))

@@ -65,6 +65,11 @@ class KeepingClient(ClientRule):
         """Delegates to the wrapped strategy."""
         return self._rule.teaching()
 
+    def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Returns the strategy's weights with the local parameters."""
+        received = self._rule.inference_weights(broadcast)
+        return {name: self._kept.get(name, value) for name, value in received.items()}
+
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Delegates shared parameters to the strategy; gradients of local parameters are unchanged."""
         return gradient if self._is_kept(name) else self._rule.correct(name, weight, gradient, num_samples)
