@@ -34,10 +34,11 @@ def group_posteriors(prior: Gaussian, evidence: Mapping[str, Gaussian], share: f
     Example:
         >>> one, zero = torch.ones(1), torch.zeros(1)
         >>> evidence = {"a": Gaussian(3 * one, one), "b": Gaussian(zero, one)}
-        >>> {g: value.precision_mean.item() for g, value in group_posteriors(Gaussian(zero, one), evidence, 0.0).items()}
-        {'a': 3.0, 'b': 3.0}
-        >>> {g: value.precision_mean.item() for g, value in group_posteriors(Gaussian(zero, one), evidence, 1.0).items()}
-        {'a': 3.0, 'b': 0.0}
+        >>> prior = Gaussian(zero, one)
+        >>> [value.precision_mean.item() for value in group_posteriors(prior, evidence, 0.0).values()]
+        [3.0, 3.0]
+        >>> [value.precision_mean.item() for value in group_posteriors(prior, evidence, 1.0).values()]
+        [3.0, 0.0]
     """
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share expects a number from 0 to 1, got {share}.")

@@ -29,6 +29,7 @@ from mtmedformer_monai.federated.strategy import (
     TensorKind,
     Weights,
     key,
+    pick,
 )
 from mtmedformer_monai.federated.teaching import (
     EVERY_TASK,
@@ -203,11 +204,12 @@ def frozen_teachers(rule: ServerRule) -> Message:
     """Returns a strategy's teachers as tensors that `teachers_of_groups` reads.
 
     These are the networks of its groups, named `group_mean@<tasks>/<parameter>` and
-    `group_precision@<tasks>/<parameter>`; without groups, its global mean, which teaches every task.
+    `group_precision@<tasks>/<parameter>`; without groups, its global mean, which teaches every task. So does the network
+    of clients that have not told their tasks.
     """
     networks = rule.group_networks() or {EVERY_TASK: (rule.weights(), {})}
     return {
-        f"{kind}{group}/{name}": value.clone()
+        f"{kind}{group or EVERY_TASK}/{name}": value.clone()
         for group, network in networks.items()
         for kind, values in zip((GROUP_MEAN, GROUP_PRECISION), network, strict=True)
         for name, value in values.items()

@@ -3,7 +3,7 @@ import torch
 
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import Distilled, FedAvg, make_strategy
-from mtmedformer_monai.federated.strategies.distilled import frozen_teachers
+from mtmedformer_monai.federated.strategies.distilled import first_weights, frozen_teachers
 from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.federated.teaching import EVERY_TASK, Completion, Gate
 from tests.federated.strategies.exact_clients import (
@@ -46,20 +46,48 @@ def test_the_global_posterior_teaches_every_task_and_is_frozen():
         found = rules[0].teaching()
         teacher = found.teachers[EVERY_TASK]
         assert torch.equal(teacher.mean["encoder"], before["mean/encoder"])
-        assert torch.equal(teacher.precision["encoder"], before["precision/encoder"])
+        temperature = before["precision/encoder"] / teacher.precision["encoder"]
+        assert float(temperature.min()) > 0
+        torch.testing.assert_close(temperature, temperature.mean().expand_as(temperature))
         assert (found.gate, found.weight, found.soft, teacher.temperature) == (Gate(0.8), 0.5, True, 0.1)
         play(server, rules, SITES)
 
 
-def test_groups_of_the_broadcast_come_before_the_global_posterior():
-    broadcast = {
-        "mean/w": torch.zeros(1),
-        "precision/w": torch.ones(1),
-        "group_mean@lung/w": torch.ones(1),
-        "group_precision@lung/w": torch.full((1,), 3.0),
-    }
-    assert sorted(frozen_teachers(broadcast)) == ["group_mean@lung/w", "group_precision@lung/w"]
-    assert sorted(frozen_teachers({"mean/w": torch.zeros(1)})) == [f"group_mean@{EVERY_TASK}/w"]
+class Rule:
+    """A server with given networks of groups."""
+
+    def __init__(self, networks) -> None:
+        self._networks = networks
+
+    def group_networks(self):
+        return self._networks
+
+    def weights(self):
+        return {"encoder": torch.tensor([9.0]), "lung": torch.tensor([5.0]), "finding": torch.tensor([6.0])}
+
+
+def network(encoder: float, precision: float, **own: float):
+    values = {"encoder": encoder, "lung": 5.0, "finding": 6.0, **own}
+    weights = {name: torch.tensor([value]) for name, value in values.items()}
+    return weights, {name: torch.full_like(value, precision) for name, value in weights.items()}
+
+
+GROUPS = {"finding": network(1.0, 50.0), "box+lung": network(2.0, 10.0), "lung+opacity": network(3.0, 20.0)}
+
+
+def test_every_group_teaches_its_tasks():
+    found = frozen_teachers(Rule(GROUPS))
+    assert found["group_mean@finding/encoder"].tolist() == [1.0]
+    assert found["group_precision@box+lung/encoder"].tolist() == [10.0]
+    assert len(found) == 3 * 2 * 3
+    assert sorted(frozen_teachers(Rule({})))[0] == f"group_mean@{EVERY_TASK}/encoder"
+    assert f"group_mean@{EVERY_TASK}/lung" in frozen_teachers(Rule({"": network(1.0, 1.0)}))
+
+
+def test_the_shared_network_starts_from_the_group_with_most_tasks_then_most_evidence():
+    assert first_weights(Rule(GROUPS))["encoder"].tolist() == [3.0]
+    assert first_weights(Rule({}))["encoder"].tolist() == [9.0]
+    assert first_weights(Rule({"lung": network(4.0, 1.0)}))["encoder"].tolist() == [9.0]
 
 
 def test_nothing_is_withdrawn_from_the_shared_network():
