@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -55,8 +55,7 @@ def load_model(
     bundle: Path,
     device: str = "",
     weights: Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
-    configs: Sequence[Path] = (CONFIG,),
+    configs: Sequence[Path] = (),
 ) -> BundleModel:
     """Builds the parts of the bundle's configuration, and loads its weights, which are tensors only.
 
@@ -66,20 +65,19 @@ def load_model(
         bundle: the bundle's folder.
         device: 'cpu', 'cuda', 'cuda:1' or 'mps'; '' for the configuration's choice.
         weights: file of the weights; the configuration's `ckpt_path` by default.
-        overrides: {config ID: value} of the configuration.
-        configs: configuration files, relative to the bundle's folder or absolute; later files override earlier ones.
+        configs: further configuration files, which override the bundle's `inference.json`.
 
     Raises:
         FileNotFoundError: a configuration or the weights do not exist.
         ValueError: the device is unknown, or the weights do not fit the configuration.
     """
-    parser = _parse(bundle, device, overrides or {}, configs)
+    parser = _parse(bundle, device, [bundle / CONFIG, *configs])
     tasks = list(parser.get_parsed_content("tasks"))
     network = parser.get_parsed_content("network_def")
     path = Path(weights) if weights is not None else Path(parser.get_parsed_content("ckpt_path"))
     mismatch = parser.get("on_weights_mismatch", "raise")
     check = CheckWeights(str(path), tasks, parser.get_parsed_content("image_size"), mismatch)
-    check(SimpleNamespace(network=network))  # type: ignore[arg-type]
+    check(SimpleNamespace(network=network))
     network.load_state_dict(load_checkpoint(path))
     place = parser.get_parsed_content("device")
     return BundleModel(
@@ -93,10 +91,9 @@ def load_model(
     )
 
 
-def _parse(bundle: Path, device: str, overrides: Mapping[str, Any], configs: Sequence[Path]) -> Any:
+def _parse(bundle: Path, device: str, paths: Sequence[Path]) -> Any:
     from monai.bundle import ConfigParser
 
-    paths = [bundle / config for config in configs]
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise FileNotFoundError(f"no configuration at {missing}; specify a bundle's folder with --bundle.")
@@ -104,7 +101,7 @@ def _parse(bundle: Path, device: str, overrides: Mapping[str, Any], configs: Seq
         raise ValueError(f"--device expects cpu, cuda, cuda:N or mps, got {device!r}.")
     parser = ConfigParser()
     parser.read_config([str(path) for path in paths])
-    parser.update({"bundle_root": config_text(bundle.resolve()), **overrides})
+    parser.update({"bundle_root": config_text(bundle.resolve())})
     if device:
         parser.update({"device": f"$torch.device('{_available(device)}')"})
     return parser

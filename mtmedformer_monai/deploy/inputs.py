@@ -16,6 +16,7 @@ from mtmedformer_monai.transforms.errors import RadiographError
 from mtmedformer_monai.transforms.reading import sniff
 
 from .output_paths import study_folder
+from .quiet import quiet_libraries
 from .results import Refusal
 
 _NUM_THREADS = 8
@@ -68,7 +69,7 @@ def find_inputs(
     paths = list(dict.fromkeys(path for part in given for path in _find(Path(part), output)))
     if not paths:
         raise FileNotFoundError("no image outside the output folder; choose another --input or --output.")
-    with ThreadPool(_NUM_THREADS) as pool:
+    with quiet_libraries(), ThreadPool(_NUM_THREADS) as pool:
         found = pool.map(lambda path: _examine(path, given), paths)
     files = [each for each in found if isinstance(each, InputFile)]
     refused = [each for each in found if isinstance(each, Refusal)]

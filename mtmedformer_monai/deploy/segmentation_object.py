@@ -203,7 +203,7 @@ def _stack(segments: Sequence[SegmentMap], size: tuple[int, int], is_binary: boo
     if wrong is not None:
         raise ValueError(f"segments expect the size of the source, {size[0]} x {size[1]} pixels, got {wrong}.")
     dtype = np.bool_ if is_binary else np.float32
-    stacked = np.stack([np.asarray(each.values, dtype=dtype) for each in segments], axis=-1)
+    stacked: NDArray[Any] = np.stack([np.asarray(each.values, dtype=dtype) for each in segments], axis=-1)
     return stacked[None] if is_binary else np.clip(np.nan_to_num(stacked[None]), 0.0, 1.0)
 
 

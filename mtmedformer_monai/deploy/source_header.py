@@ -81,8 +81,8 @@ def read_source_header(path: str | Path) -> Any:
     Raises:
         RadiographError: the file cannot be parsed.
     """
-    header = read_header(path, with_pixels=False, more_tags=[*REQUIRED, *OPTIONAL, *IMAGE])
     with quiet_libraries():
+        header = read_header(path, with_pixels=False, more_tags=[*REQUIRED, *OPTIONAL, *IMAGE])
         repair_header(header)
     return header
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from mtmedformer_monai.transforms.errors import RadiographError, RefusedImageError
 
-from .bundle_model import CONFIG, describe_provenance, load_model
+from .bundle_model import BundleModel, describe_provenance, load_model
 from .inputs import InputFile, StudyInput, describe_error
 from .output_paths import inside
 from .overlay_file import write_overlay
@@ -73,6 +73,7 @@ class StudyRunner:
         options: bundle, output folder and device.
         image_writers: writers of files about an image.
         study_writers: writers of files about a study.
+        model: model of the bundle if it is loaded already.
 
     Raises:
         FileNotFoundError: the bundle or its weights do not exist.
@@ -84,12 +85,12 @@ class StudyRunner:
         options: RunnerOptions,
         image_writers: Sequence[ImageWriter] = IMAGE_WRITERS,
         study_writers: Sequence[StudyWriter] = STUDY_WRITERS,
+        model: BundleModel | None = None,
     ) -> None:
         self._options = options
         self._image_writers, self._study_writers = tuple(image_writers), tuple(study_writers)
         provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
-        paths = (CONFIG, *(path.resolve() for path in options.configs))
-        self._model = load_model(options.bundle, options.device, options.weights, configs=paths)
+        self._model = model or load_model(options.bundle, options.device, options.weights, options.configs)
         self._fusion = load_study_fusion(options.bundle, options.device)
         self.provenance = replace(provenance, device=str(self._model.device))
 

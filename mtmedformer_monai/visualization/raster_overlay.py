@@ -83,12 +83,16 @@ def _draw_boxes(image: Image.Image, boxes: Sequence[tuple[Sequence[float], str]]
 
 def _with_text(image: Image.Image, legend: Sequence[tuple[str, str]], lines: Sequence[str]) -> Image.Image:
     """Returns the image with the notice above it, and legend and lines on its right."""
-    texts = [*((f"\u25a0 {name}", color) for name, color in legend), *((line, "white") for line in lines)]
-    height = max(image.height, _LINE * len(texts) + _MARGIN)
+    height = max(image.height, _LINE * (len(legend) + len(lines)) + _MARGIN)
     page = Image.new("RGB", (image.width + _PANEL, height + _LINE + _MARGIN), "black")
     page.paste(image, (0, _LINE + _MARGIN))
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(_FONT_SIZE)
     draw.text((_MARGIN, _MARGIN // 2), NOTICE, fill="white", font=font)
-    for number, (text, color) in enumerate(texts):
-        draw.text((image.width + _MARGIN, _LINE * (number + 1) + _MARGIN), text, fill=color, font=font)
+    left, top = image.width + _MARGIN, _LINE + _MARGIN
+    for number, (name, color) in enumerate(legend):
+        row = top + _LINE * number
+        draw.rectangle((left, row + 4, left + 10, row + 14), fill=color)
+        draw.text((left + 18, row), name, fill="white", font=font)
+    for number, line in enumerate(lines, start=len(legend)):
+        draw.text((left, top + _LINE * number), line, fill="white", font=font)
     return page
