@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mtmedformer_monai.keys import NOTICE
+
 SCHEMA_VERSION = "1.0"
 """Version of the schema: the minor number increases when fields are added, the major number when any changes."""
 
@@ -68,7 +70,7 @@ class ClassResult:
     """One classification of an image, a breast or a study.
 
     Attributes:
-        kind: 'multiclass', 'multilabel', 'ordinal' or '' (unknown).
+        kind: 'binary', 'multiclass', 'multilabel', 'ordinal' or '' (unknown).
         probabilities: {class: probability}.
         predicted: names of the predicted classes; one, unless the task is multi-label or not applicable.
         applicable: whether the condition of a conditional task is met.
@@ -95,9 +97,9 @@ class ImageResult:
         name: name of the image within its study folder, unique in the study; output files start with it.
         size: rows and columns.
         spacing_mm: row and column spacing in mm; None if unknown.
-        modality: 'DX', 'MG', ...; None if the file is not DICOM. The same holds for the UIDs, laterality and view.
-        laterality: 'L', 'R', 'B' or None.
-        view: 'PA', 'CC', ... or None.
+        modality: 'DX', 'MG', ...; like the UIDs, None if the file is not DICOM.
+        laterality: 'L', 'R', 'B', or None if unknown.
+        view: 'PA', 'CC', ..., or None if unknown.
         sop_class_uid: SOP Class UID.
         sop_instance_uid: SOP Instance UID.
         series_instance_uid: Series Instance UID.
@@ -174,7 +176,7 @@ class Provenance:
     Attributes:
         bundle_name: name of the bundle's metadata.
         bundle_version: version of the bundle's metadata.
-        bundle_sha256: hash of the bundle's configuration files (see `run.hash_bundle`).
+        bundle_sha256: hash of the bundle's configuration files (see `bundle_model.hash_bundle`).
         weights_sha256: hash of the file of weights.
         versions: {package: version}.
         device: device of the network, such as 'cpu'.
@@ -201,6 +203,8 @@ class RunResult:
         studies: results of each study.
         refused: files that were not processed.
         files: {kind: file name in the output folder} of files about the run as a whole.
+        notice: for research use only.
+        schema_version: version of this schema.
     """
 
     created: str
@@ -209,7 +213,7 @@ class RunResult:
     studies: tuple[StudyResult, ...]
     refused: tuple[Refusal, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
-    notice: str = "Research use only; not for diagnosis or treatment."
+    notice: str = NOTICE
     schema_version: str = SCHEMA_VERSION
 
 
