@@ -1,0 +1,55 @@
+"""Overlays drawn with Pillow: masks, boxes and text stand where they belong."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from mtmedformer_monai.visualization.palette import color_of
+from mtmedformer_monai.visualization.raster_overlay import BOX_COLOR, LONGEST_SIDE, draw_findings
+
+
+@pytest.fixture
+def draw(tmp_path):
+    """Draws onto an image of a size; returns the page, uint8 (H, W, 3), and the image's first row on it."""
+
+    def make(size, masks=(), boxes=(), lines=()):
+        draw_findings(np.full(size, 0.2, dtype=np.float32), masks, boxes, lines, tmp_path / "overlay.png")
+        page = np.asarray(Image.open(tmp_path / "overlay.png"))
+        top = int(np.flatnonzero((page[:, 0] > 0).any(axis=1))[0])
+        return page, top
+
+    return make
+
+
+def test_a_contour_has_the_color_of_its_structure_and_the_inside_is_tinted(draw):
+    mask = np.zeros((60, 80), dtype=bool)
+    mask[10:30, 20:50] = True
+    page, top = draw((60, 80), [("lesion", mask)])
+    color = ImageColor.getrgb(color_of(0))
+    assert tuple(page[top + 10, 20]) == color
+    assert tuple(page[top + 29, 49]) == color
+    inside = 0.85 * 51 + 0.15 * np.asarray(color)
+    np.testing.assert_allclose(page[top + 20, 35], inside, atol=1)
+    assert tuple(page[top + 9, 20]) == (51, 51, 51)
+    assert tuple(page[top + 30, 50]) == (51, 51, 51)
+
+
+def test_a_box_is_drawn_on_its_first_and_last_pixels(draw):
+    page, top = draw((60, 80), boxes=[((10, 30, 40, 50), "x")])
+    color = ImageColor.getrgb(BOX_COLOR)
+    assert tuple(page[top + 49, 39]) == color
+    assert tuple(page[top + 49, 10]) == color
+    assert tuple(page[top + 50, 39]) == (51, 51, 51)
+    assert tuple(page[top + 49, 40]) == (51, 51, 51)
+
+
+def test_large_images_are_downsampled_and_long_text_fits(draw):
+    page, top = draw((10, 2 * LONGEST_SIDE), lines=[f"line {number}" for number in range(50)])
+    assert page.shape[0] > 50 * 20
+    assert (page[top : top + 5, :LONGEST_SIDE] == 51).all()
+
+
+def test_a_mask_of_the_whole_image_and_an_empty_one_are_drawn(draw):
+    whole, empty = np.ones((4, 4), dtype=bool), np.zeros((4, 4), dtype=bool)
+    page, _ = draw((4, 4), [("a", whole), ("b", empty)])
+    assert page.ndim == 3
