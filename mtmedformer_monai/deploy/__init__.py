@@ -1,0 +1,1 @@
+"""Inference in clinical research: DICOM in, DICOM and reports out."""
