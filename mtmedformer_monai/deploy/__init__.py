@@ -1,1 +1,1 @@
-"""Inference in clinical research: DICOM in, DICOM and reports out."""
+"""Inference in clinical research pipelines: results, DICOM objects, reports and services; for research use only."""
