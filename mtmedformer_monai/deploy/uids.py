@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+
+from .results import Provenance
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -48,3 +51,9 @@ def derived_uid(source_uid: str, kind: str, model_sha256: str) -> str:
         )
     # UIDs hold no '|' and the hash has a fixed length, so different arguments never join to the same text.
     return str(generate_uid(entropy_srcs=[f"{source_uid}|{digest}|{kind}"]))
+
+
+def model_sha256(provenance: Provenance) -> str:
+    """Returns the hash of bundle and weights, which determine the output of a model."""
+    text = f"{provenance.bundle_sha256}|{provenance.weights_sha256}"
+    return hashlib.sha256(text.encode()).hexdigest()
