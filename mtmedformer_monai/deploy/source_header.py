@@ -83,9 +83,7 @@ def without_patient(header: Dataset) -> Dataset:
     source = Dataset()
     for keyword in TYPE_2:
         setattr(source, keyword, "")
-    for keyword in (*REQUIRED_UIDS, "Rows", "Columns", "SamplesPerPixel", "FrameOfReferenceUID"):
-        if header.get(keyword):
-            setattr(source, keyword, header[keyword].value)
+    copy_elements(header, source, (*REQUIRED_UIDS, "Rows", "Columns", "SamplesPerPixel"))
     return source
 
 

@@ -7,7 +7,9 @@ import re
 
 from .results import Provenance
 
-_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+"""Leading zeros are not allowed, but occur in archives."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -27,7 +27,7 @@ def test_the_case_of_the_hash_does_not_matter():
     ("source", "kind", "model", "message"),
     [
         ("", "SR", MODEL, "source_uid expects"),
-        ("1.02.3", "SR", MODEL, "source_uid expects"),
+        ("1..3", "SR", MODEL, "source_uid expects"),
         ("1." + "2" * 63, "SR", MODEL, "source_uid expects"),
         ("Doe^Jane", "SR", MODEL, "source_uid expects"),
         ("1.2.3", "", MODEL, "kind expects"),
