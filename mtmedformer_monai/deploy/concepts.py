@@ -34,7 +34,7 @@ IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")  # CID 100
 # Units (UCUM), PS3.16, CID 7181.
 NO_UNITS = Code("1", "UCUM", "no units")
 PERCENT = Code("%", "UCUM", "Percent")
-MM = Code("mm", "UCUM", "mm")
+MM = Code("mm", "UCUM", "millimeter")
 MM2 = Code("mm2", "UCUM", "square millimeter")
 PIXELS = Code("{pixels}", "UCUM", "pixels")
 
@@ -44,6 +44,11 @@ LATERALITIES = {  # CID 244
     "R": Code("24028007", "SCT", "Right"),
     "L": Code("7771000", "SCT", "Left"),
     "B": Code("51440002", "SCT", "Bilateral"),
+}
+BREASTS = {  # CID 6022
+    "R": Code("73056007", "SCT", "Right breast"),
+    "L": Code("80248007", "SCT", "Left breast"),
+    "B": Code("63762007", "SCT", "Both breasts"),
 }
 SITES = {
     "CHEST": Code("816094009", "SCT", "Chest"),
@@ -103,7 +108,7 @@ def private_concept(meaning: str) -> Code:
         >>> private_concept("opacity box").value
         'opacity_box'
         >>> private_concept("Probability of malignant").value
-        'probabi-f9a5ae62'
+        'probabi-b8a6a1fb'
     """
     value = _key(ascii_text(meaning))
     if len(value) > MAX_VALUE or meaning != ascii_text(meaning) or not value:

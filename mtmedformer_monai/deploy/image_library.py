@@ -10,8 +10,8 @@ from typing import Any
 
 import highdicom as hd
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 
 from . import concepts
 

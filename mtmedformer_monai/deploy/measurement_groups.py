@@ -48,7 +48,7 @@ class GroupBuilder:
 
     Args:
         result: results of the image.
-        source: header of the source, from `source_header.without_patient`.
+        source: header of the source, from `patient_study.without_patient`.
         provenance: what produced the results.
         segments: {(task, structure): segment}; structures without one are reported without a region.
     """
@@ -92,9 +92,9 @@ class GroupBuilder:
 
     def _mask(self, task: str, mask: MaskResult) -> Any:
         finding = concepts.class_concept(task, mask.structure)
-        measurements = [
-            self._measure(concepts.AREA, *area) for area in _areas(mask)
-        ] + uncertainty_measurements(mask.uncertainty, self._algorithm)
+        measurements = [self._measure(concepts.AREA, *area) for area in _areas(mask)] + uncertainty_measurements(
+            mask.uncertainty, self._algorithm
+        )
         segment = self._segments.get((task, mask.structure))
         name = f"{task}: {mask.structure}"
         if segment is None:

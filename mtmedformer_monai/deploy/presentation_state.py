@@ -7,7 +7,6 @@ Graphics are in PIXEL units (C.10.5.1.2): the top left corner of the image is (0
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from typing import Any
 
 import highdicom as hd
@@ -18,18 +17,17 @@ from pydicom.dataset import Dataset
 from mtmedformer_monai.keys import NOTICE
 
 from . import concepts
+from .display_settings import copy_display_settings, presentation_lut_shape
 from .mask_outlines import mask_outlines
 from .measurement_groups import box_outline
+from .patient_study import copy_patient_and_study, instance_number, without_patient
 from .results import ImageResult, Provenance
-from .source_header import copy_elements, copy_patient_and_study, instance_number, without_patient
 from .structured_report import MANUFACTURER, SERIES_DESCRIPTION, equipment
 from .uids import derived_uid, model_sha256
 
 SERIES_NUMBER = 9103
 MAX_POINTS = 8000
 """Points per graphic: its coordinates have 4 bytes each, and an element of VR FL has at most 65,534 bytes."""
-
-_MODALITY_LUT = ("RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence")
 
 
 def presentation_state(
@@ -70,11 +68,11 @@ def presentation_state(
         series_description=SERIES_DESCRIPTION,
         graphic_annotations=annotations,
         graphic_layers=layers,
-        presentation_lut_transformation=_presentation_lut(header),
+        presentation_lut_transformation=hd.PresentationLUTTransformation(presentation_lut_shape(header)),
         **equipment(provenance),
     )
     copy_patient_and_study(header, state)
-    _copy_display_settings(header, state)
+    copy_display_settings(header, state)
     return state
 
 
@@ -138,46 +136,3 @@ def _polyline(points: NDArray[np.float64]) -> Any:
         graphic_data=points,
         units=hd.pr.AnnotationUnitsValues.PIXEL,
     )
-
-
-def _presentation_lut(header: Dataset) -> Any:
-    """Inverts MONOCHROME1: a presentation state replaces the polarity of Photometric Interpretation (PS3.4, N.2)."""
-    is_inverse = header.get("PhotometricInterpretation") == "MONOCHROME1"
-    return hd.PresentationLUTTransformation(presentation_lut_shape="INVERSE" if is_inverse else "IDENTITY")
-
-
-def _copy_display_settings(header: Dataset, state: Dataset) -> None:
-    """Copies Modality LUT (PS3.3 C.11.1), laterality (C.7.3.1), and the default VOI LUT or window (C.11.8)."""
-    copy_elements(header, state, _MODALITY_LUT)
-    if "ModalityLUTSequence" in state:
-        for keyword in _MODALITY_LUT[:3]:
-            state.pop(keyword, None)
-    elif "RescaleSlope" in state and "RescaleIntercept" in state:
-        state.RescaleType = state.get("RescaleType") or "US"
-    voi = _voi_item(header)
-    if voi is not None:
-        state.SoftcopyVOILUTSequence = [voi]
-    side = header.get("ImageLaterality") or header.get("Laterality")
-    state.Laterality = side if side in {"R", "L"} else ""
-
-
-def _voi_item(header: Dataset) -> Dataset | None:
-    """The first VOI LUT, or otherwise the first window, as viewers show by default."""
-    item = Dataset()
-    if header.get("VOILUTSequence"):
-        item.VOILUTSequence = [deepcopy(header.VOILUTSequence[0])]
-        return item
-    center, width = _first(header.get("WindowCenter")), _first(header.get("WindowWidth"))
-    if center is None or width is None:
-        return None
-    item.WindowCenter, item.WindowWidth = center, width
-    if header.get("VOILUTFunction"):
-        item.VOILUTFunction = header.VOILUTFunction
-    return item
-
-
-def _first(value: Any) -> Any:
-    """The first of several values, or None."""
-    if value is None or isinstance(value, str | float | int):
-        return value if value not in {"", None} else None
-    return value[0] if len(value) else None

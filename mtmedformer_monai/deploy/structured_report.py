@@ -27,8 +27,8 @@ from .measurement_groups import (
     class_evaluations,
     class_measurements,
 )
+from .patient_study import copy_patient_and_study, instance_number, without_patient
 from .results import ClassResult, ImageResult, Provenance
-from .source_header import copy_patient_and_study, instance_number, without_patient
 from .uids import derived_uid, model_sha256
 
 MANUFACTURER = "MTMedFormer-MONAI"
@@ -95,16 +95,17 @@ def study_kind(kind: str, sources: Sequence[Dataset]) -> str:
 def segments_of(segmentation: Dataset, result: ImageResult) -> dict[tuple[str, str], SegmentReference]:
     """Returns the segments of a result's structures: {(task, structure): segment}.
 
-    A segment is labeled with its structure, or with task and structure if several tasks have it. Segments that span
-    several frames are left out.
+    Segments are found by their tracking identifier '<task> <structure>', or otherwise by their label. Segments that
+    span several frames are left out.
     """
-    labels = {str(item.SegmentLabel): int(item.SegmentNumber) for item in segmentation.SegmentSequence}
+    items = list(segmentation.SegmentSequence)
+    numbers = {str(item.get("SegmentLabel", "")): int(item.SegmentNumber) for item in items}
+    numbers |= {str(item.TrackingID): int(item.SegmentNumber) for item in items if item.get("TrackingID")}
     frames = _frames_of_segments(segmentation)
     found = {}
     for task, masks in result.segmentations.items():
         for mask in masks:
-            names = (f"{task}: {mask.structure}", f"{task}/{mask.structure}", f"{task} {mask.structure}")
-            number = next((labels[name] for name in (*names, mask.structure) if name in labels), None)
+            number = numbers.get(f"{task} {mask.structure}", numbers.get(mask.structure))
             if number is not None and len(frames.get(number, ())) == 1:
                 found[task, mask.structure] = SegmentReference(
                     str(segmentation.SOPInstanceUID), str(segmentation.SOPClassUID), frames[number][0], number
@@ -194,12 +195,12 @@ def _observation_context(provenance: Provenance) -> Any:
     return hd.sr.ObservationContext(observer_device_context=observer)
 
 
-def _study_group(
-    task: str, part: str, result: ClassResult, sources: Sequence[Dataset], provenance: Provenance
-) -> Any:
+def _study_group(task: str, part: str, result: ClassResult, sources: Sequence[Dataset], provenance: Provenance) -> Any:
     """The classification of a study or of one breast (TID 1501)."""
     name = task if part == "study" else f"{task} {part}"
-    uid = derived_uid(str(sources[0].StudyInstanceUID), study_kind(f"finding {name}", sources), model_sha256(provenance))
+    uid = derived_uid(
+        str(sources[0].StudyInstanceUID), study_kind(f"finding {name}", sources), model_sha256(provenance)
+    )
     side = concepts.LATERALITIES.get(part)
     breast = hd.sr.FindingSite(anatomic_location=concepts.SITES["BREAST"], laterality=side) if side else None
     return hd.sr.MeasurementsAndQualitativeEvaluations(

@@ -14,7 +14,7 @@ from typing import Any
 from pydicom import config
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.valuerep import validate_value
+from pydicom.valuerep import DA, TM, validate_value
 
 REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 TYPE_2 = (
@@ -29,6 +29,8 @@ TYPE_2 = (
     "AccessionNumber",
 )
 """Attributes that must be present in every object, and may be empty."""
+
+_DATES = ("PatientBirthDate", "StudyDate", "StudyTime")
 
 PATIENT_AND_STUDY = (
     "SpecificCharacterSet",
@@ -90,10 +92,10 @@ def without_patient(header: Dataset) -> Dataset:
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
     """Copies the patient's and study's attributes.
 
-    Attributes of type 2 identify patient and study in an archive, so they are copied even if their values are invalid;
-    they are empty where the source lacks them. Optional attributes with invalid values are left out.
+    Names and identifiers relate a result to its patient in an archive, so they are copied even if their values are
+    invalid. Other attributes are copied if they are valid. Those of type 2 are empty otherwise.
     """
-    identifying = ("SpecificCharacterSet", "StudyInstanceUID", *TYPE_2)
+    identifying = ("SpecificCharacterSet", "StudyInstanceUID", *(name for name in TYPE_2 if name not in _DATES))
     optional = [keyword for keyword in PATIENT_AND_STUDY if keyword not in identifying]
     copy_elements(header, target, [*identifying, *(keyword for keyword in optional if is_valid(header, keyword))])
     for keyword in TYPE_2:
@@ -122,10 +124,17 @@ def is_valid(header: Dataset, keyword: str) -> bool:
     values = element.value if element.VM > 1 else [element.value]
     try:
         for value in values:
-            validate_value(element.VR, str(value), config.RAISE)
+            _parse(element.VR, str(value))
     except ValueError:
         return False
     return True
+
+
+def _parse(representation: str, value: str) -> None:
+    """Raises ValueError for a value that does not conform to its representation, or is no date or time."""
+    validate_value(representation, value, config.RAISE)
+    if representation in {"DA", "TM"}:
+        (DA if representation == "DA" else TM)(value)
 
 
 def unvalidated(tag: Any, representation: str, value: Any) -> DataElement:
