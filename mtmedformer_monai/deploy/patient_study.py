@@ -1,8 +1,8 @@
 """What DICOM outputs take from the header of their source: references, patient and study (DICOM PS3.3 C.7.1, C.7.2).
 
-highdicom validates these attributes strictly, and logs the patient's name if it has only one component. Archives contain
-names, sexes and dates that the standard does not allow. Outputs are therefore built from a header without a patient,
-and the patient's and study's attributes are copied unchanged afterwards.
+highdicom validates these attributes strictly, and logs the patient's name if it has only one component. Archives
+contain names, sexes and dates that the standard does not allow. Outputs are therefore built from a header without a
+patient, and the attributes of patient and study are copied afterwards.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def without_patient(header: Dataset) -> Dataset:
     missing = [keyword for keyword in REQUIRED_UIDS if not header.get(keyword)]
     if missing:
         raise ValueError(
-            f"header expects {', '.join(missing)}, got none: DICOM outputs refer to their source by its UIDs. Store the "
-            "source in an archive first, or write other outputs."
+            f"header expects {', '.join(missing)}, got none: DICOM outputs refer to their source by its UIDs. Store "
+            "the source in an archive first, or write other outputs."
         )
     source = Dataset()
     for keyword in TYPE_2:
