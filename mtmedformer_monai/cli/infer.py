@@ -25,7 +25,9 @@ REFUSED = 3
 
 def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `infer` to the command line."""
-    description = "run a bundle on DICOM, PNG, JPEG or NIfTI files: DICOM SEG and SR, overlays, results.json and results.csv"
+    description = (
+        "run a bundle on DICOM, PNG, JPEG or NIfTI files: DICOM SEG and SR, overlays, results.json and results.csv"
+    )
     epilog = "Exit code: 0, 3 if a file was refused, 2 if an option is wrong or a result cannot be written."
     command = commands.add_parser(
         "infer", help=description, description=description, epilog=epilog, formatter_class=HelpFormatter

@@ -1,6 +1,7 @@
 """Content items of SR documents as plain datasets (DICOM PS3.3 C.17.3, C.18).
 
-They build trees whose items refer to one another. highdicom has no items of by-reference relationships, which the templates of mammography CAD require.
+They build trees whose items refer to one another. highdicom has no items of by-reference relationships, which the
+templates of mammography CAD require.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Runs PixelMed's DicomSRValidator (Debian's libpixelmed-java), which validates SR documents against their templates."""
+"""Runs PixelMed's DicomSRValidator (Debian's libpixelmed-java), which validates SR documents by their templates."""
 
 from __future__ import annotations
 

@@ -11,8 +11,19 @@ from mtmedformer_monai.deploy.results import ClassResult, MaskResult
 from mtmedformer_monai.deploy.structured_report import image_report, study_report
 from mtmedformer_monai.deploy.uids import derived_uid, model_sha256
 from mtmedformer_monai.keys import NOTICE
-from tests.deploy.sources import BOXES, COLUMNS, DENSITY, EMPTY, FULL, LUNG, MODEL, ROWS, result_of
-from tests.deploy.sources import write_chest, write_mammogram
+from tests.deploy.sources import (
+    BOXES,
+    COLUMNS,
+    DENSITY,
+    EMPTY,
+    FULL,
+    LUNG,
+    MODEL,
+    ROWS,
+    result_of,
+    write_chest,
+    write_mammogram,
+)
 
 
 def read_back(document, folder):
