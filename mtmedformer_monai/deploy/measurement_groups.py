@@ -100,18 +100,27 @@ class GroupBuilder:
         if segment is None:
             return self._image_group(name, measurements=measurements, finding_type=finding)
         return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_segment=hd.sr.ReferencedSegmentationFrame(
-                sop_class_uid=segment.sop_class_uid,
-                sop_instance_uid=segment.sop_instance_uid,
-                frame_number=segment.frame,
-                segment_number=segment.segment,
-                source_image=hd.sr.SourceImageForSegmentation(*_reference(self._source)),
-            ),
+            referenced_segment=self._segment_reference(segment),
             tracking_identifier=self._tracking(name),
             finding_type=finding,
             finding_sites=self._sites,
             measurements=measurements,
         )
+
+    def _segment_reference(self, segment: SegmentReference) -> Any:
+        """The frame of a segment and its source.
+
+        highdicom states the segment as well, which PS3.3 C.17.3.5 excludes beside a frame.
+        """
+        reference = hd.sr.ReferencedSegmentationFrame(
+            sop_class_uid=segment.sop_class_uid,
+            sop_instance_uid=segment.sop_instance_uid,
+            frame_number=segment.frame,
+            segment_number=segment.segment,
+            source_image=hd.sr.SourceImageForSegmentation(*_reference(self._source)),
+        )
+        del reference[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
+        return reference
 
     def _box(self, task: str, number: int, box: BoxResult) -> Any:
         measurements = [self._measure(concepts.PROBABILITY, box.probability, concepts.NO_UNITS)]

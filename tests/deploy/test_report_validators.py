@@ -67,11 +67,8 @@ def cad_without_findings(path):
     return mammography_cad_report(StudyResult("1.2", "study", images), [header], MODEL)
 
 
-MEASUREMENTS = (
-    "Comprehensive3DSR",
-    ["Found Comprehensive3DSR IOD", "Found Root Template TID_1500 (MeasurementReport)"],
-)
-CAD = ("MammographyCADSR", ["Found MammographyCADSR IOD", "Found Root Template TID_4000 (MammographyCADDocumentRoot)"])
+MEASUREMENTS = ("Comprehensive3DSR", "TID_1500 (MeasurementReport)")
+CAD = ("MammographyCADSR", "TID_4000 (MammographyCADDocumentRoot)")
 
 
 @pytest.mark.parametrize(
