@@ -1,4 +1,4 @@
-"""The script by which `make test` installs the DICOM validator, run with mocked system commands."""
+"""The script by which `make test` installs the DICOM validators, run with mocked system commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "install_dicom_tools"
-REMEDY = "apt-get install dicom3tools dcmtk"
+PACKAGES = "dicom3tools dcmtk libpixelmed-java default-jre-headless"
+REMEDY = f"apt-get install {PACKAGES}"
 
 
 @pytest.fixture
@@ -18,12 +19,12 @@ def run(tmp_path):
     for name in ("env", "sh"):
         (tmp_path / name).symlink_to(shutil.which(name))
 
-    def run(ci="", **commands):
+    def run(ci="", jar="", **commands):
         for name, body in commands.items():
             path = tmp_path / name.replace("_", "-")
             path.write_text(f"#!{shutil.which('sh')}\n{body}\n")
             path.chmod(0o755)
-        environment = {"PATH": str(tmp_path), "CI": ci, "LOG": str(tmp_path / "log")}
+        environment = {"PATH": str(tmp_path), "CI": ci, "LOG": str(tmp_path / "log"), "PIXELMED_JAR": str(jar)}
         done = subprocess.run(
             [shutil.which("bash"), SCRIPT], env=environment, capture_output=True, text=True, timeout=60
         )
@@ -36,8 +37,18 @@ def run(tmp_path):
 APT = 'echo "$@" >> "$LOG"'
 
 
+TOOLS = {"dciodvfy": "", "dcmdump": "", "java": ""}
+
+
 def test_nothing_is_done_if_the_tools_are_installed(run):
-    assert run(dciodvfy="", dcmdump="", apt_get=APT) == (0, "", "")
+    assert run(jar=__file__, **TOOLS, apt_get=APT) == (0, "", "")
+
+
+@pytest.mark.parametrize("missing", [*TOOLS, "jar"])
+def test_one_missing_tool_is_reason_enough_to_install(run, missing):
+    tools = {name: body for name, body in TOOLS.items() if name != missing}
+    jar = "/nowhere/pixelmed.jar" if missing == "jar" else __file__
+    assert "install -y -qq" in run(jar=jar, **tools, apt_get=APT, id="echo 0")[2]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +59,7 @@ def test_nothing_is_done_if_the_tools_are_installed(run):
 def test_the_tools_are_installed_if_allowed(run, commands):
     code, _, log = run(apt_get=APT, true="", **commands)
     assert code == 0
-    assert log.splitlines() == ["install -y -qq dicom3tools dcmtk"]
+    assert log.splitlines() == [f"install -y -qq {PACKAGES}"]
 
 
 def test_missing_package_lists_are_downloaded(run):

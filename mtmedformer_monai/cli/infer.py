@@ -25,7 +25,9 @@ REFUSED = 3
 
 def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `infer` to the command line."""
-    description = "run a bundle on DICOM, PNG, JPEG or NIfTI files: DICOM SEG, overlays, results.json and results.csv"
+    description = (
+        "run a bundle on DICOM, PNG, JPEG or NIfTI files: DICOM SEG and SR, overlays, results.json and results.csv"
+    )
     epilog = "Exit code: 0, 3 if a file was refused, 2 if an option is wrong or a result cannot be written."
     command = commands.add_parser(
         "infer", help=description, description=description, epilog=epilog, formatter_class=HelpFormatter
@@ -48,6 +50,13 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     command.add_argument(
         "--config", metavar="FILE", type=Path, nargs="+", default=[], help="configuration that overrides inference.json"
     )
+    command.add_argument(
+        "--also",
+        choices=["gsps", "cad_sr"],
+        nargs="+",
+        default=[],
+        help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
+    )
     command.set_defaults(run=_infer)
 
 
@@ -55,7 +64,14 @@ def _infer(options: argparse.Namespace) -> int:
     from mtmedformer_monai.deploy.run import InferOptions, infer
     from mtmedformer_monai.deploy.study_runner import RunnerOptions
 
-    runner = RunnerOptions(options.bundle, options.output, options.device, options.weights, tuple(options.config))
+    runner = RunnerOptions(
+        options.bundle,
+        options.output,
+        options.device,
+        options.weights,
+        tuple(options.config),
+        also=tuple(options.also),
+    )
     recorded = ("infer", "--device", options.device or "default", "--workers", str(options.workers))
     progress = _Progress()
     try:

@@ -16,6 +16,7 @@ from .inputs import InputFile, StudyInput, describe_error
 from .output_paths import inside
 from .overlay_file import write_overlay
 from .predict import Prediction, predict_image
+from .report_writers import write_image_report, write_mammography_cad, write_presentation_state, write_study_report
 from .results import ImageResult, ImageSource, ImageWriter, Provenance, Refusal, StudyResult, StudyWriter
 from .segmentation_object import missing_reference, write_segmentations
 from .source_header import read_source_header
@@ -23,11 +24,15 @@ from .study_fusion import load_study_fusion
 
 logger = logging.getLogger(__name__)
 
-IMAGE_WRITERS: tuple[ImageWriter, ...] = (write_segmentations, write_overlay)
+IMAGE_WRITERS: tuple[ImageWriter, ...] = (write_segmentations, write_overlay, write_image_report)
 """Called for each image, in this order; every writer sees the files of those before it in `ImageResult.files`."""
 
-STUDY_WRITERS: tuple[StudyWriter, ...] = ()
+STUDY_WRITERS: tuple[StudyWriter, ...] = (write_study_report,)
 """Called for each study, after its images."""
+
+OPTIONAL_IMAGE_WRITERS: Mapping[str, ImageWriter] = {"gsps": write_presentation_state}
+OPTIONAL_STUDY_WRITERS: Mapping[str, StudyWriter] = {"cad_sr": write_mammography_cad}
+"""Writers of the kinds of files that `RunnerOptions.also` names."""
 
 
 class OutputError(OSError):
@@ -45,6 +50,7 @@ class RunnerOptions:
         weights: file of the weights; the bundle's by default.
         configs: further configuration files, which override the bundle's `inference.json`.
         prepare_header: changes the header of a source before any writer sees it, such as to de-identify it.
+        also: further kinds of files to write: 'gsps', 'cad_sr'.
     """
 
     bundle: Path
@@ -53,6 +59,7 @@ class RunnerOptions:
     weights: Path | None = None
     configs: tuple[Path, ...] = ()
     prepare_header: Callable[[Any], Any] | None = None
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class StudyRunner:
         model: BundleModel | None = None,
     ) -> None:
         self._options = options
-        self._image_writers, self._study_writers = tuple(image_writers), tuple(study_writers)
+        self._image_writers = _with_optional(image_writers, OPTIONAL_IMAGE_WRITERS, options.also)
+        self._study_writers = _with_optional(study_writers, OPTIONAL_STUDY_WRITERS, options.also)
         provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
         self._model = model or load_model(options.bundle, options.device, options.weights, options.configs)
         self._fusion = load_study_fusion(options.bundle, options.device)
@@ -162,6 +170,10 @@ class StudyRunner:
                 study = replace(study, notes=(*study.notes, failure))
                 failures.append(Refusal(study.folder, failure, getattr(write, "__name__", "writer")))
         return study, tuple(failures)
+
+
+def _with_optional(writers: Sequence[Any], optional: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    return (*writers, *(optional[name] for name in names if name in optional))
 
 
 def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str], str]:
