@@ -15,6 +15,7 @@ networks, or with one network the standard error over cases.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import statistics
@@ -36,6 +37,7 @@ from torch import Tensor
 from mtmedformer_monai.data import RadiographDataset, load_datalist
 from mtmedformer_monai.engines import PrepareMultiTaskBatch
 from mtmedformer_monai.explanations import METHODS, deletion_curve, explain, mass_inside, peak_inside
+from mtmedformer_monai.explanations.perturbation import blur, without_detail
 from mtmedformer_monai.explanations.score import Question
 from mtmedformer_monai.tasks import ClassificationTask, Task
 
@@ -100,8 +102,16 @@ def find_cases(workflow: ConfigWorkflow, options: argparse.Namespace, names: tup
     return cases, abnormal
 
 
-def controls() -> dict[str, Mapper]:
-    """Returns maps that explain nothing, for comparison, and the network's own mask."""
+def controls(workflow: ConfigWorkflow, task: ClassificationTask) -> dict[str, Mapper]:
+    """Returns maps that do not depend on the network, that of an untrained network, and the network's own mask.
+
+    A method that depends on the network must beat the same method on random weights (Adebayo et al., NeurIPS 2018).
+    """
+    untrained = copy.deepcopy(workflow.parser.get_parsed_content("network"))
+    torch.manual_seed(0)
+    for module in untrained.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
 
     def center(case: Case) -> Tensor:
         rows, columns = (torch.linspace(-1, 1, length) for length in case.outline.shape)
@@ -111,7 +121,13 @@ def controls() -> dict[str, Mapper]:
         cells = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(case.order))
         return torch.nn.functional.interpolate(cells, size=case.outline.shape, mode="bilinear")[0, 0]
 
+    def contrast(case: Case) -> Tensor:
+        longest = max(case.image.shape[2:])
+        return blur((case.image - without_detail(case.image)).abs(), longest / 32)[0, 0]
+
     return {
+        "(control) local contrast": contrast,
+        "(control) random weights": lambda case: explain(untrained, case.image, task, case.class_index),
         "(control) noise": noise,
         "(control) center": center,
         "(control) brightness": lambda case: case.image[0, 0],
@@ -156,9 +172,10 @@ def run(options: argparse.Namespace, seed: int) -> dict[str, list[Row]]:
     cases, abnormal = find_cases(workflow, options, names)
     share = statistics.fmean(float(case.outline.float().mean()) for case in cases)
     print(f"seed {seed}: {len(cases)} cases of {abnormal} abnormal images; outlines cover {share:.3f}", flush=True)
-    mappers = controls() | {
+    mappers = controls(workflow, task) | {
         name: lambda case, name=name: explain(network, case.image, task, case.class_index, name) for name in METHODS
     }
+    mappers = {name: mapper for name, mapper in mappers.items() if not options.only or name in options.only}
     return {name: measure(mapper, cases, network, task) for name, mapper in mappers.items()}
 
 
@@ -184,6 +201,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="number of networks to train")
     parser.add_argument("--size", type=int, default=64, help="columns of a trained network's input")
     parser.add_argument("--cases", type=int, default=60, help="maximum number of cases of each network")
+    parser.add_argument("--only", nargs="*", help="rows of the table; all by default")
     options = parser.parse_args()
     options.bundle = options.bundle.resolve()
     torch.set_num_threads(1)

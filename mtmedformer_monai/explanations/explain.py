@@ -28,7 +28,7 @@ METHODS: dict[str, Callable[[Question, Tensor], Tensor]] = {
 }
 """{method: function of a question and an image (1, 1, H, W) that returns a map (H, W)}."""
 
-DEFAULT_METHOD = "occlusion"
+DEFAULT_METHOD = "integrated_gradients"
 """The method that measured best; see docs/explanations.md."""
 
 

@@ -48,9 +48,18 @@ def classification(task: str, result: ClassResult) -> Classification:
     """Arranges the result of one task."""
     spread = _std(result.uncertainty)
     bars = tuple(_bar(name, value, result, spread.get(name)) for name, value in result.probabilities.items())
-    return Classification(
-        task.replace("_", " "), bars, result.applicable, result.calibrated, remarks(result.uncertainty)
-    )
+    return Classification(readable(task), bars, result.applicable, result.calibrated, remarks(result.uncertainty))
+
+
+def readable(name: str) -> str:
+    """Returns a name as a heading.
+
+    Example:
+        >>> readable("breast_density")
+        'Breast density'
+    """
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def remarks(uncertainty: Uncertainty) -> tuple[str, ...]:

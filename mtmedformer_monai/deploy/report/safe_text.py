@@ -24,13 +24,13 @@ def visible(text: object) -> str:
 
 
 def relative_url(*parts: str) -> str:
-    """Returns the URL of a file relative to the report; it can be neither absolute nor have a scheme.
+    """Returns the URL of a file relative to the report; it is never absolute, outside or with a scheme.
 
     Example:
         >>> relative_url("a b", "javascript:1#.png")
         './a%20b/javascript%3A1%23.png'
     """
-    names = [name for part in parts for name in part.replace("\\", "/").split("/") if name not in ("", ".")]
+    names = [name for part in parts for name in part.replace("\\", "/").split("/") if name not in ("", ".", "..")]
     return "./" + "/".join(quote(os.fsencode(name), safe="") for name in names)
 
 

@@ -23,7 +23,8 @@ HANGING = ("R_CC", "L_CC", "R_MLO", "L_MLO")
 """Order of the views of a mammogram, as they are hung: each view of both breasts side by side."""
 
 TITLE = "Radiograph report"
-SIDES = {"R": "right breast", "L": "left breast", "study": "study"}
+SIDES = {"R": " (right)", "L": " (left)", "study": ""}
+"""{group of a study task: what its heading adds}."""
 
 FindLayers = Callable[[StudyResult, ImageResult], ImageLayers | None]
 
@@ -139,7 +140,7 @@ def _study_card(number: int, study: StudyResult, layers_of: FindLayers) -> Study
 def _groups(study: StudyResult) -> Iterator[Classification]:
     for task, groups in study.classes.items():
         for group, result in groups.items():
-            yield classification(f"{task} ({SIDES.get(group, group)})", result)
+            yield classification(task + SIDES.get(group, f" ({group})"), result)
 
 
 def _hanging(image: ImageResult) -> int:

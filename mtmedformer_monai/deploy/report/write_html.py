@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
+from mtmedformer_monai.deploy.output_paths import inside
 from mtmedformer_monai.deploy.results import (
     ImageMaps,
     ImageResult,
@@ -53,7 +54,7 @@ def write_html(run_result: RunResult, maps_by_image: Mapping[tuple[str, str], Im
         for image in study.images:
             key = (study.folder, image.name)
             if key in maps_by_image:
-                manifests[key] = write_layers(image, maps_by_image[key], _inside(root, study.folder))
+                manifests[key] = write_layers(image, maps_by_image[key], inside(root, study.folder))
 
     def layers_of(study: StudyResult, image: ImageResult) -> ImageLayers | None:
         manifest = manifests.get((study.folder, image.name))
@@ -136,18 +137,6 @@ class _Embedded:
         kind = "jpeg" if file.endswith(".jpg") else "png"
         content = base64.b64encode((self.root / folder / file).read_bytes()).decode("ascii")
         return f"data:image/{kind};base64,{content}"
-
-
-def _inside(root: Path, folder: str) -> Path:
-    """Returns a subfolder of the output folder.
-
-    Raises:
-        ValueError: if it lies outside.
-    """
-    path = root / folder
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"study folder expects a path inside the output folder, got {folder!r}.")
-    return path
 
 
 def _write(html: str, root: Path) -> Path:

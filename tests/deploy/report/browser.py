@@ -16,8 +16,17 @@ import numpy as np
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--mute-audio",
-           "--disable-background-networking", "--disable-component-update", "--disable-sync")
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--mute-audio",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 LONGEST_WAIT = 120.0
 """Seconds until a missing answer is an error."""
 
@@ -71,7 +80,8 @@ class Browser:
 
     def wait_for_pictures(self) -> None:
         """Waits until the visible images in the window are loaded."""
-        pending = """[...document.images].filter(i => i.offsetParent && !(i.complete && i.naturalWidth) &&
+        pending = """[...document.images].filter(i => i.checkVisibility({contentVisibilityAuto: true}) &&
+          !(i.complete && i.naturalWidth) &&
           i.getBoundingClientRect().top < innerHeight && i.getBoundingClientRect().bottom > 0).length"""
         self._wait(lambda: self.evaluate(pending) == 0)
 
