@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "install_dicom_tools"
-REMEDY = "apt-get install dicom3tools dcmtk"
+REMEDY = "apt-get install dicom3tools dcmtk chromium"
 
 
 @pytest.fixture
@@ -37,7 +37,11 @@ APT = 'echo "$@" >> "$LOG"'
 
 
 def test_nothing_is_done_if_the_tools_are_installed(run):
-    assert run(dciodvfy="", dcmdump="", apt_get=APT) == (0, "", "")
+    assert run(dciodvfy="", dcmdump="", chromium="", apt_get=APT) == (0, "", "")
+
+
+def test_one_missing_tool_is_enough_to_install(run):
+    assert "install" in run(dciodvfy="", dcmdump="", apt_get=APT, id="echo 0", true="")[2]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,7 @@ def test_nothing_is_done_if_the_tools_are_installed(run):
 def test_the_tools_are_installed_if_allowed(run, commands):
     code, _, log = run(apt_get=APT, true="", **commands)
     assert code == 0
-    assert log.splitlines() == ["install -y -qq dicom3tools dcmtk"]
+    assert log.splitlines() == ["install -y -qq dicom3tools dcmtk chromium"]
 
 
 def test_missing_package_lists_are_downloaded(run):
