@@ -27,7 +27,7 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
-LONGEST_WAIT = 120.0
+LONGEST_WAIT = 300.0
 """Seconds until a missing answer is an error."""
 
 
