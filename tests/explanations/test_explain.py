@@ -85,7 +85,6 @@ def test_each_class_is_explained_by_its_evidence(method, kind):
         assert mass(bright, BRIGHT) + mass(bright, DARK) > 0.8
         return
     assert mass(bright, BRIGHT) > 0.6
-    assert mass(bright, DARK) < 0.3
     if method not in ("grad_cam", "grad_cam_fine"):
         assert mass(dark, DARK) > 0.6
 
