@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "install_dicom_tools"
-PACKAGES = "dicom3tools dcmtk libpixelmed-java default-jre-headless"
+PACKAGES = "dicom3tools dcmtk libpixelmed-java default-jre-headless orthanc orthanc-dicomweb chromium"
 REMEDY = f"apt-get install {PACKAGES}"
 
 
@@ -37,7 +37,7 @@ def run(tmp_path):
 APT = 'echo "$@" >> "$LOG"'
 
 
-TOOLS = {"dciodvfy": "", "dcmdump": "", "java": ""}
+TOOLS = {"dciodvfy": "", "dcmdump": "", "java": "", "Orthanc": "", "chromium": ""}
 
 
 def test_nothing_is_done_if_the_tools_are_installed(run):
@@ -60,6 +60,12 @@ def test_the_tools_are_installed_if_allowed(run, commands):
     code, _, log = run(apt_get=APT, true="", **commands)
     assert code == 0
     assert log.splitlines() == [f"install -y -qq {PACKAGES}"]
+
+
+def test_the_service_of_the_archive_is_stopped(run):
+    code, _, log = run(apt_get=APT, systemctl=APT, id="echo 0")
+    assert code == 0
+    assert log.splitlines() == [f"install -y -qq {PACKAGES}", "disable --now orthanc"]
 
 
 def test_missing_package_lists_are_downloaded(run):

@@ -106,16 +106,27 @@ class AttentionPooling(nn.Module):
             absent: bool (B, N), true for tokens to ignore.
         """
         width = tokens.shape[2]
-        depth = width // self.num_heads
-        layers = self.key_value.weight.reshape(2, self.num_heads, depth, width)
-        asked = torch.matmul(self.query.reshape(self.num_heads, 1, depth), layers[0]).squeeze(1) * depth**-0.5
-        scores = torch.matmul(tokens, asked.transpose(0, 1))
-        if absent is not None:
-            scores = scores.masked_fill(absent.unsqueeze(2), -1e4)  # finite: a whole group may be absent
-        shares = scores.softmax(dim=1)
+        layers = self.key_value.weight.reshape(2, self.num_heads, width // self.num_heads, width)
+        shares = self.shares(tokens, absent)
         gathered = torch.matmul(shares.transpose(1, 2), tokens)
         values = torch.matmul(layers[1], gathered.unsqueeze(3)).flatten(1)
         return self.output(values + self.key_value.bias[width:])
+
+    def shares(self, tokens: Tensor, absent: Tensor | None) -> Tensor:
+        """Returns the attention weights of the tokens, (B, N, heads); they sum to 1 over the tokens.
+
+        Args:
+            tokens: (B, N, D).
+            absent: bool (B, N), true for tokens to ignore.
+        """
+        width = tokens.shape[2]
+        depth = width // self.num_heads
+        keys = self.key_value.weight[:width].reshape(self.num_heads, depth, width)
+        asked = torch.matmul(self.query.reshape(self.num_heads, 1, depth), keys).squeeze(1) * depth**-0.5
+        scores = torch.matmul(tokens, asked.transpose(0, 1))
+        if absent is not None:
+            scores = scores.masked_fill(absent.unsqueeze(2), -1e4)  # finite: a whole group may be absent
+        return scores.softmax(dim=1)
 
     def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> Axis:
         """Declares the channels of the tokens, the heads and the channels of the pooled vector; classes are fixed.
