@@ -20,6 +20,7 @@ from .export import add_export_command
 from .federate import add_federate_commands
 from .format_bundles import add_format_command
 from .help_format import HelpFormatter
+from .serve import add_serve_command
 
 logger = logging.getLogger("mtmedformer")
 
@@ -79,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_export_command(commands)
     add_format_command(commands)
     add_federate_commands(commands)
+    add_serve_command(commands)
     return parser
 
 
