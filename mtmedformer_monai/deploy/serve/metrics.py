@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
+from .case import State
 from .health import Health
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
@@ -24,7 +25,7 @@ class WorkerMetrics:
     """
 
     def __init__(
-        self, counts: Callable[[], dict[str, int]], health: Health, spool_bytes: Callable[[], int], model: str
+        self, counts: Callable[[], Mapping[State, int]], health: Health, spool_bytes: Callable[[], int], model: str
     ) -> None:
         self._registry = CollectorRegistry()
         self._counts, self._health = counts, health

@@ -8,8 +8,8 @@ The rules, in this order:
 - `intent`: Presentation Intent Type, if there is one, is one of `rules.intents`. Devices often send both the image FOR
   PROCESSING and the image FOR PRESENTATION of one exposure; by default only the latter is processed.
 - `size`: rows and columns are plausible.
-- the bundle's admission rules by their own names (`other_anatomy`, `lateral`, `implants`, `spot_views`, ...): body part,
-  view, implants and other kinds of images; see `transforms.ChestRules` and `transforms.MammogramRules`.
+- the bundle's admission rules by their own names (`other_anatomy`, `lateral`, `implants`, `spot_views`, ...): body
+  part, view, implants and other kinds of images; see `transforms.ChestRules` and `transforms.MammogramRules`.
 - `unreadable`: the header can be read.
 """
 

@@ -117,7 +117,7 @@ def open_service(
             reached,
         )  # fmt: skip
         health = Health()
-        metrics = WorkerMetrics(lambda: {**state.counts()}, health, spool.used_bytes, model.sha256)
+        metrics = WorkerMetrics(state.counts, health, spool.used_bytes, model.sha256)
         watched = replace(config.archive, start="beginning") if from_beginning else config.archive
         feed = None if archive is None else make_feed(archive, state, watched, rules.modalities)
         worker = Worker(parts, feed, model.sha256, health, metrics, config.archive.poll_seconds)

@@ -20,7 +20,8 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cases (
   number INTEGER PRIMARY KEY, source_uid TEXT NOT NULL, series_uid TEXT NOT NULL, study_uid TEXT NOT NULL,
   model TEXT NOT NULL, origin TEXT NOT NULL, state TEXT NOT NULL, folder TEXT NOT NULL,
-  attempts INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL DEFAULT 0, rule TEXT, reason TEXT, UNIQUE (source_uid, model));
+  attempts INTEGER NOT NULL DEFAULT 0, next_try REAL NOT NULL DEFAULT 0, rule TEXT, reason TEXT,
+  UNIQUE (source_uid, model));
 CREATE INDEX IF NOT EXISTS due ON cases (state, next_try);
 CREATE TABLE IF NOT EXISTS results (
   uid TEXT PRIMARY KEY, source_uid TEXT NOT NULL, model TEXT NOT NULL, study_uid TEXT NOT NULL,
@@ -29,7 +30,7 @@ CREATE INDEX IF NOT EXISTS of_case ON results (source_uid, model);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 """
-_COLUMNS = "source_uid, series_uid, study_uid, model, origin, state, folder, attempts"
+_COLUMNS = "source_uid, series_uid, study_uid, model, origin, state, folder"
 
 
 class StateStore:
@@ -59,16 +60,11 @@ class StateStore:
             Whether it is new.
         """
         state = "refused" if refusal else case.state
-        row = (
-            *_row(case),
-            state,
-            case.folder,
-            *((refusal.rule, refusal.reason) if refusal else (None, None)),
-            case.source.uid,
-        )
+        why = (refusal.rule, refusal.reason) if refusal else (None, None)
+        row = (*_row(case), state, case.folder, *why, case.source.uid)
         with self._change() as database:
             added = database.execute(
-                "INSERT OR IGNORE INTO cases (source_uid, series_uid, study_uid, model, origin, state, folder, rule, reason) "
+                f"INSERT OR IGNORE INTO cases ({_COLUMNS}, rule, reason) "
                 "SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM results WHERE uid = ?)",
                 row,
             ).rowcount
@@ -95,7 +91,7 @@ class StateStore:
         """
         for state in states:
             rows = self._read(
-                f"SELECT {_COLUMNS} FROM cases WHERE state = ? AND (next_try <= ? OR next_try > ?) "
+                f"SELECT {_COLUMNS}, attempts FROM cases WHERE state = ? AND (next_try <= ? OR next_try > ?) "
                 "ORDER BY next_try, number LIMIT 1",
                 (state, now, now + longest + 60.0),
             )
@@ -152,7 +148,7 @@ class StateStore:
     def unfinished(self) -> Iterator[Case]:
         """Yields the cases whose files are needed in the spool."""
         rows = self._read(
-            f"SELECT {_COLUMNS} FROM cases WHERE state IN ('fetched', 'inferred') "
+            f"SELECT {_COLUMNS}, attempts FROM cases WHERE state IN ('fetched', 'inferred') "
             "OR (state = 'failed' AND origin = 'received')"
         )
         yield from map(_case, rows)
@@ -196,10 +192,10 @@ class StateStore:
             else:
                 database.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (name, value))
 
-    def note(self, event: str, **details: object) -> None:
-        """Queues an audit entry about the worker as a whole."""
+    def note(self, event: str, case: Case | None = None, **details: object) -> None:
+        """Queues an audit entry about a case, or about the worker as a whole."""
         with self._change():
-            self._note(event, **details)
+            self._note(event, case, **details)
 
     def queued_events(self, limit: int = 500) -> list[tuple[int, str]]:
         """Returns audit entries (number, JSON) that are not yet in the file."""
