@@ -70,8 +70,10 @@ class Spool:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def used_bytes(self) -> int:
-        """Returns the size of all files in the spool."""
-        return sum(_size(Path(folder, name)) for folder, _, names in os.walk(self._root) for name in names)
+        """Returns the size of the files of all cases; files that are being received come on top."""
+        incoming = str(self._root / _INCOMING)
+        folders = ((folder, names) for folder, _, names in os.walk(self._root) if folder != incoming)
+        return sum(_size(Path(folder, name)) for folder, names in folders for name in names)
 
     def problem(self) -> str:
         """Returns why no more images can be taken, or ''."""

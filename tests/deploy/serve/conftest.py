@@ -19,6 +19,7 @@ from mtmedformer_monai.deploy.serve.config import (
 from mtmedformer_monai.deploy.serve.service import Model, open_service
 from tests.deploy.serve.fake_model import MODEL, FakeModel
 from tests.deploy.serve.orthanc import PASSWORD, USER, Orthanc
+from tests.deploy.serve.web_archive import WebArchive
 
 SECRET = "MTMEDFORMER_TEST_SECRET"
 CHEST = Path(__file__).parents[3] / "bundles" / "chest_xray_multitask"
@@ -43,13 +44,26 @@ def orthanc(_orthanc):
     return _orthanc
 
 
-def config_for(archive: Orthanc | None, folder: Path, **changes) -> ServeConfig:
+@pytest.fixture
+def web_archive():
+    """An archive whose failures the test chooses."""
+    archive = WebArchive()
+    yield archive
+    archive.close()
+
+
+def config_for(archive: Orthanc | WebArchive | None, folder: Path, **changes) -> ServeConfig:
     """The configuration of a worker that does not wait long."""
     watched = ArchiveConfig(feed="none")
     if archive is not None:
         auth = AuthConfig("basic", USER, secret_env=SECRET)
         watched = ArchiveConfig(
-            url=f"{archive.url}/dicom-web", start="beginning", poll_seconds=0.02, timeout_seconds=20.0, auth=auth
+            url=f"{archive.url}/dicom-web",
+            feed="orthanc" if isinstance(archive, Orthanc) else "qido",
+            start="beginning",
+            poll_seconds=0.02,
+            timeout_seconds=20.0,
+            auth=auth,
         )
     limits = LimitsConfig(min_free_mb=1, retry_seconds=0.02, max_retry_seconds=0.2)
     defaults = {"archive": watched, "limits": limits, "health": HealthConfig(port=0)}

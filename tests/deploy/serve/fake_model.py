@@ -21,8 +21,8 @@ def write_result(image: Dataset, folder: Path, kind: str = "picture", model: str
     """Writes the image, thresholded at its mean, as an 8-bit picture."""
     picture = np.where(image.pixel_array > image.pixel_array.mean(), 255, 0).astype(np.uint8)
     result = highdicom.sc.SCImage.from_ref_dataset(
-        image, pixel_array=picture, photometric_interpretation="MONOCHROME2", bits_allocated=8, coordinate_system="PATIENT",
-        series_instance_uid=derived_uid(image.SOPInstanceUID, f"{kind} series", model),
+        image, pixel_array=picture, photometric_interpretation="MONOCHROME2", bits_allocated=8,
+        coordinate_system="PATIENT", series_instance_uid=derived_uid(image.SOPInstanceUID, f"{kind} series", model),
         sop_instance_uid=derived_uid(image.SOPInstanceUID, kind, model), series_number=9, instance_number=1,
         manufacturer="Test", patient_orientation=("L", "F"),
     )  # fmt: skip
