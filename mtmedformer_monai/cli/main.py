@@ -20,6 +20,7 @@ from .export import add_export_command
 from .federate import add_federate_commands
 from .format_bundles import add_format_command
 from .help_format import HelpFormatter
+from .infer import add_infer_command
 from .serve import add_serve_command
 
 logger = logging.getLogger("mtmedformer")
@@ -77,6 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_cohort(commands)
     add_datalist_commands(commands)
+    add_infer_command(commands)
     add_export_command(commands)
     add_format_command(commands)
     add_federate_commands(commands)

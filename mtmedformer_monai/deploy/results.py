@@ -196,7 +196,7 @@ class RunResult:
 
     Attributes:
         created: time of the run's start, ISO 8601 with time zone.
-        command: arguments of the command line, without paths outside the bundle and the given input and output.
+        command: arguments of the command line without paths, which may name patients.
         provenance: what produced the results.
         studies: results of each study.
         refused: files that were not processed.

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mtmedformer_monai.deploy.quiet import quiet_libraries
+
 from .archive import DicomWebArchive
 from .audit import AuditFile, make_names
 from .config import ServeConfig
@@ -106,6 +108,7 @@ def open_service(
     rules, names = load_rules(config.bundle, config.rules), make_names(config.audit)
     config.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        stack.enter_context(quiet_libraries())
         stack.enter_context(_locked(config.folder / "lock"))
         state = StateStore(config.folder / "state.sqlite", names)
         stack.callback(state.close)

@@ -13,6 +13,8 @@ from .config import LimitsConfig
 
 _MEGABYTE = 2**20
 _INCOMING = "incoming"
+RESULTS = "results"
+"""Name of the folder with the results of a case."""
 
 
 class Spool:
@@ -53,7 +55,7 @@ class Spool:
 
     def new_results(self, case: Case) -> Path:
         """Returns the case's folder for results, emptied of what an interrupted inference left."""
-        folder = self.folder(case) / "results"
+        folder = self.folder(case) / RESULTS
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder

@@ -1,0 +1,102 @@
+"""The `mtmedformer infer` command: from a folder of images to DICOM objects, overlays and tables."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .bundle_folders import bundle_help, default_bundle
+from .help_format import HelpFormatter
+
+if TYPE_CHECKING:
+    from mtmedformer_monai.deploy.inputs import StudyInput
+    from mtmedformer_monai.deploy.results import RunResult
+    from mtmedformer_monai.deploy.study_runner import StudyOutcome
+
+logger = logging.getLogger("mtmedformer")
+
+REFUSED = 3
+"""Exit code of a run in which a file was refused."""
+
+
+def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `infer` to the command line."""
+    description = "run a bundle on DICOM, PNG, JPEG or NIfTI files: DICOM SEG, overlays, results.json and results.csv"
+    epilog = "Exit code: 0, 3 if a file was refused, 2 if an option is wrong or a result cannot be written."
+    command = commands.add_parser(
+        "infer", help=description, description=description, epilog=epilog, formatter_class=HelpFormatter
+    )
+    default = default_bundle()
+    command.add_argument(
+        "--bundle", metavar="FOLDER", type=Path, default=default, required=default is None, help=bundle_help()
+    )
+    command.add_argument(
+        "--input", metavar="PATH", type=Path, nargs="+", required=True, help="files, and folders to search recursively"
+    )
+    command.add_argument("--output", metavar="FOLDER", type=Path, required=True, help="folder of the results")
+    command.add_argument(
+        "--device", metavar="NAME", default="", help="cpu, cuda, cuda:N or mps (default: a GPU if there is one)"
+    )
+    command.add_argument(
+        "--workers", metavar="N", type=int, default=1, help="processes that load, predict and write studies"
+    )
+    command.add_argument("--weights", metavar="FILE", type=Path, help="weights (default: the bundle's models/model.pt)")
+    command.add_argument(
+        "--config", metavar="FILE", type=Path, nargs="+", default=[], help="configuration that overrides inference.json"
+    )
+    command.set_defaults(run=_infer)
+
+
+def _infer(options: argparse.Namespace) -> int:
+    from mtmedformer_monai.deploy.run import InferOptions, infer
+    from mtmedformer_monai.deploy.study_runner import RunnerOptions
+
+    runner = RunnerOptions(options.bundle, options.output, options.device, options.weights, tuple(options.config))
+    recorded = ("infer", "--device", options.device or "default", "--workers", str(options.workers))
+    progress = _Progress()
+    try:
+        result = infer(
+            InferOptions(runner, tuple(options.input), options.workers, recorded), progress.start, progress.advance
+        )
+    finally:
+        progress.close()
+    _summarize(result, options.output)
+    return REFUSED if result.refused else 0
+
+
+class _Progress:
+    """A progress bar over studies, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._bar: object = None
+
+    def start(self, studies: Sequence[StudyInput]) -> None:
+        from tqdm import tqdm
+
+        logger.info("%d images in %d studies", sum(len(study.files) for study in studies), len(studies))
+        self._bar = tqdm(total=len(studies), unit="study", file=sys.stderr, disable=None)
+
+    def advance(self, outcome: StudyOutcome) -> None:
+        self._bar.update()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()  # type: ignore[attr-defined]
+
+
+def _summarize(result: RunResult, output: Path) -> None:
+    for refusal in result.refused:
+        logger.warning("refused %s (%s): %s", refusal.source, refusal.rule, refusal.reason)
+    images = sum(len(study.images) for study in result.studies)
+    logger.info(
+        "%d images in %d studies processed, %d refused; %s. %s",
+        images,
+        len(result.studies),
+        len(result.refused),
+        output / "results.json",
+        result.notice,
+    )

@@ -1,0 +1,168 @@
+"""Loads what inference needs from a bundle: preprocessing, network with weights, inferer, postprocessing, tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from torch import nn
+
+from mtmedformer_monai.engines import CheckWeights
+from mtmedformer_monai.engines.postprocessing.provenance import describe_run
+from mtmedformer_monai.io.atomic_files import load_checkpoint
+from mtmedformer_monai.io.config_text import config_text
+from mtmedformer_monai.io.file_sha256 import file_sha256
+from mtmedformer_monai.tasks.base import Task
+
+from .results import Provenance
+
+CONFIG = Path("configs/inference.json")
+STUDY_CONFIG = Path("configs/study_inference.json")
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps")
+
+
+@dataclass(frozen=True)
+class BundleModel:
+    """A bundle that is ready for inference.
+
+    Attributes:
+        tasks: the network's tasks; for a model of studies, tasks of single images first.
+        network: in evaluation mode, on the device.
+        inferer: called as `inferer(image, network)`.
+        preprocessing: MONAI Compose that loads an item's file.
+        postprocessing: MONAI Compose for one image, or None.
+        parser: MONAI's ConfigParser, for further entries of the configuration.
+        device: torch device of the network.
+    """
+
+    tasks: Sequence[Task]
+    network: nn.Module
+    inferer: Any
+    preprocessing: Any
+    postprocessing: Any
+    parser: Any
+    device: Any
+
+
+def load_model(
+    bundle: Path,
+    device: str = "",
+    weights: Path | None = None,
+    configs: Sequence[Path] = (),
+) -> BundleModel:
+    """Builds the parts of the bundle's configuration, and loads its weights, which are tensors only.
+
+    Building runs the code that the configuration names; see `hash_bundle` to recognize a configuration.
+
+    Args:
+        bundle: the bundle's folder.
+        device: 'cpu', 'cuda', 'cuda:1' or 'mps'; '' for the configuration's choice.
+        weights: file of the weights; the configuration's `ckpt_path` by default.
+        configs: further configuration files, which override the bundle's `inference.json`.
+
+    Raises:
+        FileNotFoundError: a configuration or the weights do not exist.
+        ValueError: the device is unknown, or the weights do not fit the configuration.
+    """
+    parser = _parse(bundle, device, [bundle / CONFIG, *configs])
+    tasks = list(parser.get_parsed_content("tasks"))
+    network = parser.get_parsed_content("network_def")
+    path = Path(weights) if weights is not None else Path(parser.get_parsed_content("ckpt_path"))
+    mismatch = parser.get("on_weights_mismatch", "raise")
+    check = CheckWeights(str(path), tasks, parser.get_parsed_content("image_size"), mismatch)
+    check(SimpleNamespace(network=network))
+    network.load_state_dict(load_checkpoint(path))
+    place = parser.get_parsed_content("device")
+    return BundleModel(
+        tasks,
+        network.to(place).eval(),
+        parser.get_parsed_content("inferer"),
+        parser.get_parsed_content("preprocessing"),
+        parser.get_parsed_content("postprocessing"),
+        parser,
+        place,
+    )
+
+
+def _parse(bundle: Path, device: str, paths: Sequence[Path]) -> Any:
+    from monai.bundle import ConfigParser
+
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise FileNotFoundError(f"no configuration at {missing}; specify a bundle's folder with --bundle.")
+    if device and not _DEVICE.fullmatch(device):
+        raise ValueError(f"--device expects cpu, cuda, cuda:N or mps, got {device!r}.")
+    parser = ConfigParser()
+    parser.read_config([str(path) for path in paths])
+    parser.update({"bundle_root": config_text(bundle.resolve())})
+    if device:
+        parser.update({"device": f"$torch.device('{_available(device)}')"})
+    return parser
+
+
+def _available(device: str) -> str:
+    """Returns the device if it can be used.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    import torch
+
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"--device {device} is not available: {torch.cuda.device_count()} CUDA devices; use cpu.")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("--device mps is not available on this machine; use cpu.")
+    return device
+
+
+def hash_bundle(bundle: Path, more: Sequence[Path] = ()) -> str:
+    """Returns the SHA-256 of a bundle's configuration: of the names and contents of all files in `configs`.
+
+    Equal hashes mean that the configurations would run the same code; the weights have a hash of their own.
+
+    Args:
+        bundle: the bundle's folder.
+        more: further configuration files of the run.
+    """
+    paths = sorted(path for path in (bundle / "configs").rglob("*") if path.is_file())
+    named = [(path.relative_to(bundle).as_posix(), path) for path in paths] + [("+", path) for path in more]
+    digest = hashlib.sha256()
+    for name, path in named:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def describe_provenance(
+    bundle: Path, weights: Path | None = None, device: str = "", more: Sequence[Path] = ()
+) -> Provenance:
+    """Describes bundle, weights and packages, without running any code of the bundle.
+
+    Args:
+        bundle: the bundle's folder.
+        weights: file of the weights; `models/model.pt` by default.
+        device: device of the network, for the record.
+        more: further configuration files of the run.
+
+    Raises:
+        FileNotFoundError: the weights do not exist.
+        ValueError: the bundle has no readable `configs/metadata.json`.
+    """
+    path = weights if weights is not None else bundle / "models" / "model.pt"
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}; specify a bundle's folder with --bundle, or --weights.")
+    try:
+        metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+        name, version = str(metadata.get("name", bundle.resolve().name)), str(metadata["version"])
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise ValueError(f"{bundle} expects configs/metadata.json with a version ({type(error).__name__}).") from error
+    versions = {**describe_run()["versions"], "python": platform.python_version()}
+    return Provenance(name, version, hash_bundle(bundle, more), file_sha256(path), versions, device or "default")

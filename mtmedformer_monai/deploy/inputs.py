@@ -1,0 +1,137 @@
+"""Finds the images of a run and groups them by study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+
+from mtmedformer_monai.data import find_images
+from mtmedformer_monai.engines.postprocessing.output_names import absolute, relative_to_given
+from mtmedformer_monai.keys import IMAGE
+from mtmedformer_monai.transforms.dicom.header import read_uids
+from mtmedformer_monai.transforms.dicom.parse import read_header
+from mtmedformer_monai.transforms.errors import RadiographError
+from mtmedformer_monai.transforms.reading import sniff
+
+from .output_paths import study_folder
+from .quiet import quiet_libraries
+from .results import Refusal
+
+_NUM_THREADS = 8
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One file of the input.
+
+    Attributes:
+        path: absolute path.
+        source: path relative to the input that was given, as in the results.
+        sop_instance_uid: SOP Instance UID, or ''.
+        study_instance_uid: Study Instance UID, or ''.
+    """
+
+    path: Path
+    source: str
+    sop_instance_uid: str = ""
+    study_instance_uid: str = ""
+
+
+@dataclass(frozen=True)
+class StudyInput:
+    """The files of one study, and the name of its output folder."""
+
+    study_instance_uid: str
+    folder: str
+    files: tuple[InputFile, ...]
+
+
+def find_inputs(
+    given: Sequence[str | Path], output: str | Path | None = None
+) -> tuple[tuple[StudyInput, ...], tuple[Refusal, ...]]:
+    """Finds DICOM, PNG, JPEG and NIfTI files, and groups them by Study Instance UID.
+
+    A file without that UID is a study of its own. Files in the output folder are ignored if a folder above it is
+    searched, so that a second run does not process the results of the first.
+
+    Args:
+        given: files, and folders that are searched recursively.
+        output: output folder of the run.
+
+    Returns:
+        The studies in the order of their first file, and the files that cannot be parsed or were given twice.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or no image was found.
+    """
+    paths = list(dict.fromkeys(path for part in given for path in _find(Path(part), output)))
+    if not paths:
+        raise FileNotFoundError("no image outside the output folder; choose another --input or --output.")
+    with quiet_libraries(), ThreadPool(_NUM_THREADS) as pool:
+        found = pool.map(lambda path: _examine(path, given), paths)
+    files = [each for each in found if isinstance(each, InputFile)]
+    refused = [each for each in found if isinstance(each, Refusal)]
+    unique, repeated = _drop_repeated(files)
+    return _group(unique), (*refused, *repeated)
+
+
+def _find(part: Path, output: str | Path | None) -> list[Path]:
+    found = [Path(absolute(item[IMAGE])) for item in find_images(part)]
+    if output is None or part.is_file():
+        return found
+    searched, results = Path(absolute(part)), Path(absolute(output))
+    if searched != results and searched not in results.parents:
+        return found
+    return [path for path in found if results not in path.parents]
+
+
+def _examine(path: Path, given: Sequence[str | Path]) -> InputFile | Refusal:
+    """Returns the file with its UIDs, or why its header cannot be read."""
+    source = relative_to_given(path, given)[1]
+    try:
+        if sniff(path) != "dicom":
+            return InputFile(path, source)
+        sop, _, study = read_uids(read_header(path, with_pixels=False))
+    except (RadiographError, OSError) as error:
+        return Refusal(source, describe_error(error), type(error).__name__)
+    return InputFile(path, source, sop, study)
+
+
+def describe_error(error: BaseException) -> str:
+    """Returns the message of an expected error without folders; other errors may contain values of the header.
+
+    Example:
+        >>> describe_error(TypeError("Doe^Jane"))
+        'an unexpected error (TypeError); report it with the output of mtmedformer --verbose infer.'
+    """
+    if isinstance(error, RadiographError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"it cannot be read ({error.strerror or type(error).__name__}); check the file and its permissions."
+    if isinstance(error, MemoryError):
+        return "the memory is not sufficient; run it with fewer --workers or on a larger machine."
+    return f"an unexpected error ({type(error).__name__}); report it with the output of mtmedformer --verbose infer."
+
+
+def _drop_repeated(files: Sequence[InputFile]) -> tuple[list[InputFile], list[Refusal]]:
+    """Keeps the first of several files with the same SOP Instance UID, which identifies one image (PS3.3 C.12.1)."""
+    first: dict[str, InputFile] = {}
+    unique, repeated = [], []
+    for file in files:
+        known = first.setdefault(file.sop_instance_uid or str(file.path), file)
+        if known is file:
+            unique.append(file)
+        else:
+            reason = f"it has the same SOP Instance UID as {known.source}; keep one of them."
+            repeated.append(Refusal(file.source, reason, "duplicate"))
+    return unique, repeated
+
+
+def _group(files: Sequence[InputFile]) -> tuple[StudyInput, ...]:
+    groups: dict[str, list[InputFile]] = {}
+    for file in files:
+        folder = study_folder(file.study_instance_uid, str(file.path))
+        groups.setdefault(folder, []).append(file)
+    return tuple(StudyInput(found[0].study_instance_uid, folder, tuple(found)) for folder, found in groups.items())

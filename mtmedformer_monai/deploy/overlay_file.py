@@ -1,0 +1,54 @@
+"""Writes the overlay of an image: a picture with masks, boxes and class probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mtmedformer_monai.visualization.overlay import MAX_BOXES, MIN_SCORE
+from mtmedformer_monai.visualization.raster_overlay import draw_findings
+
+from .output_paths import inside
+from .results import BoxResult, ClassResult, ImageResult, ImageSource, Provenance
+
+
+def write_overlay(image: ImageResult, source: ImageSource, provenance: Provenance, folder: Path) -> Mapping[str, str]:
+    """Writes `<name>_overlay.png`, without any text that identifies a patient; returns {'overlay': file name}."""
+    if source.maps is None:
+        return {}
+    masks = [
+        (found.structure, mask)
+        for task, results in image.segmentations.items()
+        for found, mask in zip(results, source.maps.masks[task], strict=True)
+    ]
+    boxes = [(box.box, f"{box.class_name} {box.probability:.2f}") for box in drawn_boxes(image)]
+    name = f"{image.name}_overlay.png"
+    draw_findings(source.maps.picture, masks, boxes, describe_lines(image), inside(folder, name))
+    return {"overlay": name}
+
+
+def drawn_boxes(image: ImageResult) -> list[BoxResult]:
+    """Returns the boxes that a picture shows: of each task, the most probable ones above `MIN_SCORE`."""
+    return [
+        box
+        for boxes in image.boxes.values()
+        for box in sorted(boxes, key=lambda box: -box.probability)[:MAX_BOXES]
+        if box.probability >= MIN_SCORE
+    ]
+
+
+def describe_lines(image: ImageResult) -> list[str]:
+    """Returns lines of text with flags and class probabilities."""
+    lines = [f"Note: {flag}" for flag in image.flags]
+    for task, found in image.classes.items():
+        lines += ["", task, *_describe_class(found)]
+    return lines
+
+
+def _describe_class(found: ClassResult) -> list[str]:
+    if not found.applicable:
+        return ["  not applicable"]
+    return [
+        f"  {probability:.2f}  {name}{'  (predicted)' if name in found.predicted else ''}"
+        for name, probability in found.probabilities.items()
+    ]

@@ -1,0 +1,130 @@
+"""Predicts one image: runs a bundle's network on a file, and describes the outputs in the source's pixels."""
+
+# C structures, h, w network pixels, H, W source pixels
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mtmedformer_monai.keys import IMAGE, PRED, PROBS, RESULT, UNCERTAINTY, MetaKey
+from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.transforms import RadiographError, restore_masks
+from mtmedformer_monai.transforms.radiograph_meta import describe_meta
+
+from .bundle_model import BundleModel
+from .describe_findings import describe_boxes, describe_class, describe_masks
+from .inputs import InputFile
+from .output_paths import image_name
+from .results import ImageMaps, ImageResult
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The outcome of one image.
+
+    Attributes:
+        result: what is written; without files.
+        maps: arrays in the source's pixels.
+        network_input: float32 (1, h, w), from which views of a study are fused.
+    """
+
+    result: ImageResult
+    maps: ImageMaps
+    network_input: Tensor
+
+
+def predict_image(model: BundleModel, file: InputFile) -> Prediction:
+    """Loads one file, runs the network, and describes its outputs.
+
+    Raises:
+        RadiographError: the file cannot be read, or a rule refuses it.
+    """
+    item, picture = _load(model.preprocessing, file)
+    image = item[IMAGE]
+    network_input = torch.as_tensor(image).as_subclass(Tensor).clone()
+    item[PRED] = _run(model, network_input)
+    item = model.postprocessing(item)
+    meta = image.meta
+    shape = tuple(int(length) for length in meta[MetaKey.SOURCE_SHAPE])
+    if picture is None:
+        to_source = np.asarray(meta[MetaKey.TO_SOURCE], dtype=np.float64)
+        picture = restore_masks(network_input, to_source, (shape[0], shape[1]))[0]
+    maps = _make_maps(model.tasks, item, picture, (shape[0], shape[1]), meta)
+    return Prediction(_make_result(model.tasks, item, meta, file, maps), maps, network_input)
+
+
+def _load(preprocessing: Any, file: InputFile) -> tuple[dict[str, Any], Tensor | None]:
+    """Applies the preprocessing; also returns the image (H, W) as loaded, or None if that is not in source pixels."""
+    try:
+        loaded = preprocessing({IMAGE: str(file.path)}, end=1)
+        first = loaded[IMAGE]
+        is_source = bool(np.allclose(first.meta[MetaKey.TO_SOURCE], np.eye(3)))
+        picture = torch.as_tensor(first).as_subclass(Tensor)[0].clone() if is_source else None
+        return dict(preprocessing(loaded, start=1)), picture
+    except RuntimeError as error:  # MONAI's Compose wraps the errors of transforms
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, (RadiographError, OSError, MemoryError)):
+            cause = cause.__cause__
+        raise cause or error from error
+
+
+def _run(model: BundleModel, network_input: Tensor) -> dict[str, Tensor]:
+    """Returns the raw outputs of one image, on the CPU and without the batch axis."""
+    with torch.no_grad():
+        outputs = model.inferer(network_input[None].to(model.device), model.network)
+    return {name: torch.as_tensor(value)[0].detach().cpu() for name, value in outputs.items()}
+
+
+def _make_maps(
+    tasks: Sequence[Task], item: Mapping[str, Any], picture: Tensor, shape: tuple[int, int], meta: Mapping[str, Any]
+) -> ImageMaps:
+    to_source = np.asarray(meta[MetaKey.TO_SOURCE], dtype=np.float64)
+    masks, probabilities, uncertainty = {}, {}, {}
+    for task in tasks:
+        if not task.structures:
+            continue
+        probs = item[PROBS][task.name].as_subclass(Tensor).float()
+        probabilities[task.name] = probs.numpy()
+        masks[task.name] = task.masks(probs).numpy()
+        measures = item.get(UNCERTAINTY, {}).get(task.name, {})
+        maps = {
+            name: restore_masks(values.as_subclass(Tensor).float(), to_source, shape).numpy()
+            for name, values in measures.items()
+            if values.ndim == 3
+        }
+        if maps:
+            uncertainty[task.name] = maps
+    return ImageMaps(picture.clamp(0, 1).numpy(), masks, probabilities, uncertainty)
+
+
+def _make_result(
+    tasks: Sequence[Task], item: Mapping[str, Any], meta: Mapping[str, Any], file: InputFile, maps: ImageMaps
+) -> ImageResult:
+    found = item[RESULT]
+    facts = describe_meta(meta)
+    spacing = None if facts["spacing_mm"] is None else (facts["spacing_mm"][0], facts["spacing_mm"][1])
+    by_name = {task.name: task for task in tasks}
+    identity = facts["sop_instance_uid"] or str(file.path)
+    parts = (facts["modality"], facts["laterality"], facts["view"]) if facts["modality"] else (file.path.stem,)
+    return ImageResult(
+        source=file.source,
+        name=image_name(parts, identity),
+        size=(facts["size"][0], facts["size"][1]),
+        spacing_mm=spacing,
+        **{key: facts[key] for key in ("modality", "laterality", "view")},
+        **{f"{level}_instance_uid": facts[f"{level}_instance_uid"] for level in ("sop", "series", "study")},
+        flags=tuple(facts["flags"]),
+        segmentations={
+            name: describe_masks(by_name[name], found[name], masks, spacing) for name, masks in maps.masks.items()
+        },
+        boxes={
+            name: describe_boxes(by_name[name], value, spacing) for name, value in found.items() if "boxes" in value
+        },
+        classes={name: describe_class(by_name[name], value) for name, value in found.items() if "probs" in value},
+    )

@@ -1,0 +1,198 @@
+"""Processes one study: predicts its images, and calls the writers of its files."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mtmedformer_monai.transforms.errors import RadiographError, RefusedImageError
+
+from .bundle_model import BundleModel, describe_provenance, load_model
+from .inputs import InputFile, StudyInput, describe_error
+from .output_paths import inside
+from .overlay_file import write_overlay
+from .predict import Prediction, predict_image
+from .results import ImageResult, ImageSource, ImageWriter, Provenance, Refusal, StudyResult, StudyWriter
+from .segmentation_object import missing_reference, write_segmentations
+from .source_header import read_source_header
+from .study_fusion import load_study_fusion
+
+logger = logging.getLogger(__name__)
+
+IMAGE_WRITERS: tuple[ImageWriter, ...] = (write_segmentations, write_overlay)
+"""Called for each image, in this order; every writer sees the files of those before it in `ImageResult.files`."""
+
+STUDY_WRITERS: tuple[StudyWriter, ...] = ()
+"""Called for each study, after its images."""
+
+
+class OutputError(OSError):
+    """A result cannot be written, such as to a full disk; ends the run."""
+
+
+@dataclass(frozen=True)
+class RunnerOptions:
+    """What a `StudyRunner` is built from; can be sent to another process.
+
+    Attributes:
+        bundle: the bundle's folder.
+        output: output folder, in which each study has a folder.
+        device: 'cpu', 'cuda', 'cuda:N' or 'mps'; '' for the bundle's choice.
+        weights: file of the weights; the bundle's by default.
+        configs: further configuration files, which override the bundle's `inference.json`.
+        prepare_header: changes the header of a source before any writer sees it, such as to de-identify it.
+    """
+
+    bundle: Path
+    output: Path
+    device: str = ""
+    weights: Path | None = None
+    configs: tuple[Path, ...] = ()
+    prepare_header: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """The result of a study, None if no image could be processed; its refused files; and the provenance."""
+
+    result: StudyResult | None
+    refused: tuple[Refusal, ...]
+    provenance: Provenance
+
+
+class StudyRunner:
+    """Predicts the images of studies and writes their files.
+
+    Memory is bounded by one image and the network inputs of one study.
+
+    Args:
+        options: bundle, output folder and device.
+        image_writers: writers of files about an image.
+        study_writers: writers of files about a study.
+        model: model of the bundle if it is loaded already.
+
+    Raises:
+        FileNotFoundError: the bundle or its weights do not exist.
+        ValueError: the weights do not fit the bundle, or the device is not available.
+    """
+
+    def __init__(
+        self,
+        options: RunnerOptions,
+        image_writers: Sequence[ImageWriter] = IMAGE_WRITERS,
+        study_writers: Sequence[StudyWriter] = STUDY_WRITERS,
+        model: BundleModel | None = None,
+    ) -> None:
+        self._options = options
+        self._image_writers, self._study_writers = tuple(image_writers), tuple(study_writers)
+        provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
+        self._model = model or load_model(options.bundle, options.device, options.weights, options.configs)
+        self._fusion = load_study_fusion(options.bundle, options.device)
+        self.provenance = replace(provenance, device=str(self._model.device))
+
+    def process(self, study: StudyInput) -> StudyOutcome:
+        """Processes a study; a file that fails is refused, and the others are processed.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        folder = inside(self._options.output, study.folder)
+        images: list[ImageResult] = []
+        sources: list[ImageSource] = []
+        inputs, refused = [], []
+        for file in study.files:
+            try:
+                prediction = predict_image(self._model, file)
+                source = self._make_source(file, prediction)
+            except Exception as error:  # one file must not end the run
+                logger.debug("%s", type(error).__name__, exc_info=error)
+                refused.append(Refusal(file.source, describe_error(error), name_rule(error)))
+                continue
+            image, failed = self._write_image(prediction.result, source, folder)
+            images.append(image)
+            refused += failed
+            sources.append(replace(source, maps=None))
+            inputs.append(prediction.network_input)
+        if not images:
+            return StudyOutcome(None, tuple(refused), self.provenance)
+        fused = self._fusion(images, inputs) if self._fusion is not None else {}
+        result = StudyResult(study.study_instance_uid or None, study.folder, tuple(images), classes=fused)
+        result, failed = self._write_study(result, sources, folder)
+        return StudyOutcome(result, (*refused, *failed), self.provenance)
+
+    def _make_source(self, file: InputFile, prediction: Prediction) -> ImageSource:
+        if prediction.result.modality is None and not file.sop_instance_uid:
+            return ImageSource(file.path, None, prediction.maps)
+        header = read_source_header(file.path)
+        if self._options.prepare_header is not None:
+            header = self._options.prepare_header(header)
+        return ImageSource(file.path, header, prediction.maps)
+
+    def _write_image(
+        self, image: ImageResult, source: ImageSource, folder: Path
+    ) -> tuple[ImageResult, tuple[Refusal, ...]]:
+        header = source.header
+        if header is None:
+            image = replace(image, notes=(*image.notes, "No DICOM output, because the source is not DICOM."))
+        else:
+            image = replace(image, sop_class_uid=str(header.get("SOPClassUID") or "") or None)
+            if missing := missing_reference(header):
+                image = replace(image, notes=(*image.notes, f"No DICOM output, because the source has no {missing}."))
+        failures = []
+        for write in self._image_writers:
+            files, failure = _attempt(partial(write, image, source, self.provenance, folder))
+            image = replace(image, files={**image.files, **files})
+            if failure:
+                image = replace(image, notes=(*image.notes, failure))
+                failures.append(Refusal(image.source, failure, getattr(write, "__name__", "writer")))
+        return image, tuple(failures)
+
+    def _write_study(
+        self, study: StudyResult, sources: Sequence[ImageSource], folder: Path
+    ) -> tuple[StudyResult, tuple[Refusal, ...]]:
+        failures = []
+        for write in self._study_writers:
+            files, failure = _attempt(partial(write, study, sources, self.provenance, folder))
+            study = replace(study, files={**study.files, **files})
+            if failure:
+                study = replace(study, notes=(*study.notes, failure))
+                failures.append(Refusal(study.folder, failure, getattr(write, "__name__", "writer")))
+        return study, tuple(failures)
+
+
+def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str], str]:
+    """Calls a writer; returns its files, and a sentence about its failure or ''.
+
+    Raises:
+        OutputError: the file system refused a file.
+    """
+    try:
+        return write(), ""
+    except OSError as error:
+        raise OutputError(
+            f"a result cannot be written ({error.strerror or type(error).__name__}); free space, or choose another "
+            "--output."
+        ) from error
+    except Exception as error:  # unusual headers can fail anywhere in the libraries, with header values in the message
+        logger.debug("%s", type(error).__name__, exc_info=error)
+        return {}, f"An output could not be written ({type(error).__name__})."
+
+
+def name_rule(error: BaseException) -> str:
+    """Returns the admission rule that refused a file, or the class of the error.
+
+    Example:
+        >>> name_rule(RefusedImageError("a.dcm", "it is a cat, and the rule is animals='refuse'", "exclude it"))
+        'animals'
+    """
+    if isinstance(error, RefusedImageError):
+        _, marker, rule = error.args[1].rpartition("the rule is ")
+        if marker:
+            return str(rule).partition("=")[0]
+    if isinstance(error, (RadiographError, OSError, MemoryError)):
+        return type(error).__name__
+    return "unexpected"

@@ -1,0 +1,98 @@
+"""Draws findings onto an image with Pillow, many times faster than the figures of `overlay.py`."""
+
+# H rows, W columns
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
+
+from mtmedformer_monai.io.atomic_files import write_atomically
+from mtmedformer_monai.keys import NOTICE
+
+from .palette import color_of
+
+LONGEST_SIDE = 1024
+"""Maximum side of the drawn image in pixels; larger images are downsampled."""
+
+BOX_COLOR = "#F0E442"
+
+_FILL = 0.15
+"""Opacity of the masks' interior."""
+
+_PANEL, _LINE, _MARGIN, _FONT_SIZE = 300, 20, 12, 14
+
+
+def draw_findings(
+    picture: NDArray[np.float32],
+    masks: Sequence[tuple[str, NDArray[np.bool_]]],
+    boxes: Sequence[tuple[Sequence[float], str]],
+    lines: Sequence[str],
+    path: str | Path,
+) -> None:
+    """Writes a PNG file of the image with masks and boxes; beside it, the legend and lines of text.
+
+    Args:
+        picture: float (H, W) in [0, 1].
+        masks: names and masks, bool (H, W).
+        boxes: x1, y1, x2, y2 in pixel edges, and the label of each box.
+        lines: text such as class probabilities.
+        path: file to write.
+    """
+    rows, columns = picture.shape
+    scale = min(1.0, LONGEST_SIDE / max(rows, columns))
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
+    gray = Image.fromarray(np.uint8(np.clip(picture, 0, 1) * 255 + 0.5)).resize(size, Image.Resampling.BOX)
+    shown = np.repeat(np.asarray(gray, dtype=np.float32)[..., None], 3, axis=2)
+    for index, (_, mask) in enumerate(masks):
+        _paint(shown, _shrink(mask, size), ImageColor.getrgb(color_of(index)))
+    image = Image.fromarray(np.uint8(shown + 0.5))
+    _draw_boxes(image, boxes, (size[0] / columns, size[1] / rows))
+    page = _with_text(image, [(name, color_of(index)) for index, (name, _) in enumerate(masks)], lines)
+    write_atomically(path, lambda file: page.save(file, format="PNG"))
+
+
+def _shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Returns the pixels of which at least half belong to the mask."""
+    values = Image.fromarray(np.uint8(mask) * 255).resize(size, Image.Resampling.BOX)
+    return np.asarray(values) >= 128
+
+
+def _paint(shown: NDArray[np.float32], mask: NDArray[np.bool_], color: Sequence[int]) -> None:
+    """Fills a mask and draws its contour, two pixels wide, in place."""
+    shown[mask] = (1 - _FILL) * shown[mask] + _FILL * np.asarray(color, dtype=np.float32)
+    shown[mask & ~binary_erosion(mask, iterations=2)] = color
+
+
+def _draw_boxes(image: Image.Image, boxes: Sequence[tuple[Sequence[float], str]], scale: tuple[float, float]) -> None:
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(_FONT_SIZE)
+    for (x1, y1, x2, y2), label in boxes:
+        left, top = x1 * scale[0], y1 * scale[1]
+        draw.rectangle(
+            (left, top, max(left, x2 * scale[0] - 1), max(top, y2 * scale[1] - 1)), outline=BOX_COLOR, width=2
+        )
+        place = (left, max(0.0, top - _LINE))
+        draw.rectangle(draw.textbbox(place, label, font=font), fill="black")
+        draw.text(place, label, fill=BOX_COLOR, font=font)
+
+
+def _with_text(image: Image.Image, legend: Sequence[tuple[str, str]], lines: Sequence[str]) -> Image.Image:
+    """Returns the image with the notice above it, and legend and lines on its right."""
+    height = max(image.height, _LINE * (len(legend) + len(lines)) + _MARGIN)
+    page = Image.new("RGB", (image.width + _PANEL, height + _LINE + _MARGIN), "black")
+    page.paste(image, (0, _LINE + _MARGIN))
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(_FONT_SIZE)
+    draw.text((_MARGIN, _MARGIN // 2), NOTICE, fill="white", font=font)
+    left, top = image.width + _MARGIN, _LINE + _MARGIN
+    for number, (name, color) in enumerate(legend):
+        row = top + _LINE * number
+        draw.rectangle((left, row + 4, left + 10, row + 14), fill=color)
+        draw.text((left + 18, row), name, fill="white", font=font)
+    for number, line in enumerate(lines, start=len(legend)):
+        draw.text((left, top + _LINE * number), line, fill="white", font=font)
+    return page
