@@ -37,14 +37,15 @@ def add_serve_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from mtmedformer_monai.deploy.serve.bundle_model import load_model
     from mtmedformer_monai.deploy.serve.check import check_service
     from mtmedformer_monai.deploy.serve.config import load_config
-    from mtmedformer_monai.deploy.serve.service import open_service
 
     config = load_config(options.config)
     if options.check:
         return check_service(config)
+    from mtmedformer_monai.deploy.serve.bundle_model import load_model  # imports MONAI
+    from mtmedformer_monai.deploy.serve.service import open_service
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -44,6 +44,7 @@ def open_session(config: ArchiveConfig) -> requests.Session:
 
     session = requests.Session()
     session.trust_env = False
+    session.headers["Connection"] = "close"  # archives close idle connections: a request on one would fail
     if config.auth.kind == "basic":
         session.auth = (config.auth.username, read_secret(config.auth))
     elif config.auth.kind == "bearer":

@@ -57,6 +57,7 @@ class Orthanc:
         (folder / "orthanc.json").write_text(json.dumps(config))
         self._session = requests.Session()
         self._session.auth, self._session.trust_env = (USER, PASSWORD), False
+        self._session.headers["Connection"] = "close"
 
     def start(self):
         with (self.folder / "log").open("ab") as log:
