@@ -1,5 +1,5 @@
 # Setup, demo, tests and checks. `make demo` and `make test` need only Python 3.11, make and git;
-# the tests install Debian's dicom3tools and dcmtk if they have the permissions.
+# the tests install Debian's dicom3tools, dcmtk, orthanc and orthanc-dicomweb if they have the permissions.
 PYTHON ?= python3
 BUNDLE ?= chest_xray_multitask
 JOBS ?= 2

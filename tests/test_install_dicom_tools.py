@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[1] / ".ci" / "install_dicom_tools"
-REMEDY = "apt-get install dicom3tools dcmtk"
+PACKAGES = "dicom3tools dcmtk orthanc orthanc-dicomweb"
+REMEDY = f"apt-get install {PACKAGES}"
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ APT = 'echo "$@" >> "$LOG"'
 
 
 def test_nothing_is_done_if_the_tools_are_installed(run):
-    assert run(dciodvfy="", dcmdump="", apt_get=APT) == (0, "", "")
+    assert run(dciodvfy="", dcmdump="", Orthanc="", apt_get=APT) == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,13 @@ def test_nothing_is_done_if_the_tools_are_installed(run):
 def test_the_tools_are_installed_if_allowed(run, commands):
     code, _, log = run(apt_get=APT, true="", **commands)
     assert code == 0
-    assert log.splitlines() == ["install -y -qq dicom3tools dcmtk"]
+    assert log.splitlines() == [f"install -y -qq {PACKAGES}"]
+
+
+def test_the_service_of_the_archive_is_stopped(run):
+    code, _, log = run(apt_get=APT, systemctl=APT, id="echo 0")
+    assert code == 0
+    assert log.splitlines() == [f"install -y -qq {PACKAGES}", "disable --now orthanc"]
 
 
 def test_missing_package_lists_are_downloaded(run):

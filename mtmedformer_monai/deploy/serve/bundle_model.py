@@ -13,7 +13,7 @@ from mtmedformer_monai.transforms.dicom.header import read_uids
 from mtmedformer_monai.transforms.dicom.parse import read_header
 
 from .config import ServeConfig
-from .errors import InferenceRefusedError, WrongResultError
+from .errors import ImageRefusedError, WrongResultError
 from .service import Model
 from .spool import RESULTS
 
@@ -49,7 +49,7 @@ def run_case(runner: StudyRunner, folder: Path) -> list[Path]:
         folder: folder of the case.
 
     Raises:
-        InferenceRefusedError: a rule, or the reader of images, refuses the image.
+        ImageRefusedError: a rule, or the reader of images, refuses the image.
         WrongResultError: an output could not be written, or something unexpected happened.
         OSError: the disk is full.
     """
@@ -60,7 +60,7 @@ def run_case(runner: StudyRunner, folder: Path) -> list[Path]:
     if outcome.refused:
         refusal = outcome.refused[0]
         if outcome.result is None and refusal.rule not in _NOT_OF_THE_IMAGE:
-            raise InferenceRefusedError(refusal.rule, refusal.reason)
+            raise ImageRefusedError(refusal.rule, refusal.reason)
         raise WrongResultError(f"{refusal.rule}: {refusal.reason}")
     return _objects(outcome, folder / RESULTS)
 

@@ -19,8 +19,8 @@ class ObjectTooLargeError(Exception):
     """The image is larger than the limit: the case is refused."""
 
 
-class InferenceRefusedError(Exception):
-    """The image is not suited to the model, as inference found out: the case is refused.
+class ImageRefusedError(Exception):
+    """A rule, or inference itself, refuses the image: the case is refused.
 
     Args:
         rule: name of the rule or of the class of error.

@@ -14,7 +14,7 @@ Infer: TypeAlias = Callable[[Path], Sequence[Path]]
 
 The SOP Instance UIDs of the objects must be those of `uids.derived_uid`, so that a repeated inference, after the loss
 of the worker's disk for example, yields the same objects. An image that is not suited to the model raises
-`InferenceRefusedError` or a `RadiographError`; any other error counts as an attempt of the case."""
+`ImageRefusedError` or a `RadiographError`; any other error counts as an attempt of the case."""
 
 Deidentify: TypeAlias = Callable[[Path], None]
 """Removes identifying attributes from a received or fetched image in place, before inference; the UIDs must stay."""

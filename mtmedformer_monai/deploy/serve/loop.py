@@ -17,7 +17,7 @@ from .case import Case, Refusal, State, new_case
 from .errors import (
     ArchiveRefusedError,
     ArchiveUnavailableError,
-    InferenceRefusedError,
+    ImageRefusedError,
     NotInArchiveError,
     ObjectTooLargeError,
     WrongResultError,
@@ -143,7 +143,7 @@ class Worker:
             self._refuse(case, step.__name__, Refusal("gone", "the archive no longer has it"))
         except ObjectTooLargeError:
             self._refuse(case, step.__name__, Refusal("size", "the file is larger than limits.max_object_mb"))
-        except InferenceRefusedError as error:
+        except ImageRefusedError as error:
             self._refuse(case, step.__name__, Refusal(error.rule, error.reason))
         except RadiographError as error:
             self._refuse(case, step.__name__, Refusal(type(error).__name__, f"{error.args[1]}; {error.args[2]}"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .archive import DicomWebArchive
 from .case import Case, State
 from .config import LimitsConfig
-from .errors import ArchiveRefusedError, NotInArchiveError
+from .errors import ArchiveRefusedError, ImageRefusedError, NotInArchiveError
 from .inference import Deidentify, Infer, check_results
 from .rules import ServeRules
 from .sender import Sender
@@ -52,7 +52,7 @@ class Parts:
 
 
 def fetch(case: Case, parts: Parts) -> None:
-    """Retrieves the image, and applies the rules to its header: seen -> fetched or refused."""
+    """Retrieves the image, and applies the rules to its header: seen -> fetched."""
     if parts.archive is None:
         raise NotInArchiveError
     path = parts.spool.new_file()
@@ -60,8 +60,7 @@ def fetch(case: Case, parts: Parts) -> None:
         parts.archive.fetch(case.source, path, parts.limits.max_object_mb * 2**20)
         refusal = parts.rules.refuse(path)
         if refusal is not None:
-            parts.state.advance(case, "refused", rule=refusal.rule, reason=refusal.reason)
-            return
+            raise ImageRefusedError(refusal.rule, refusal.reason)
         _check_uid(case, parts, path)
         parts.spool.keep(path, case)
     finally:

@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from mtmedformer_monai.deploy.serve.bundle_model import load_model
-from mtmedformer_monai.deploy.serve.errors import InferenceRefusedError
+from mtmedformer_monai.deploy.serve.errors import ImageRefusedError
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import config_for, settle, turn_until, worker
 
@@ -44,7 +44,7 @@ def test_an_image_without_pixels_is_refused_by_its_reader(tmp_path):
     config = config_for(None, tmp_path, receiver=None)
     folder = tmp_path / "spool" / "case"
     path = write_chest(folder / "source", 1, PixelData=None)
-    with pytest.raises(InferenceRefusedError, match="pixel") as refusal:
+    with pytest.raises(ImageRefusedError, match="pixel") as refusal:
         load_model(config).infer(folder)
     assert refusal.value.rule == "NoPixelsError"
     assert path.exists()

@@ -8,7 +8,9 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,6 @@ import requests
 import yaml
 
 from mtmedformer_monai.cli.main import main
-from mtmedformer_monai.deploy.serve import bundle_model
 from mtmedformer_monai.deploy.serve.archive import DicomWebArchive
 from mtmedformer_monai.deploy.serve.audit import AuditFile
 from mtmedformer_monai.deploy.serve.config import AuditConfig, AuthConfig, TlsConfig, load_config
@@ -35,10 +36,10 @@ from tests.deploy.serve.web_archive import WebArchive
 def write_config(tmp_path):
     """Writes serve.yaml for an archive; keywords replace its sections."""
 
-    def write(archive, **sections):
+    def write(address, **sections):
         auth = {"kind": "basic", "username": USER, "secret_env": SECRET}
         watched = {
-            "url": f"{archive}/dicom-web",
+            "url": f"{address}/dicom-web",
             "feed": "qido",
             "start": "beginning",
             "poll_seconds": 0.1,
@@ -77,7 +78,8 @@ def test_sigterm_completes_the_step_and_stops(web_archive, write_config, tmp_pat
         began.touch()
         time.sleep(0.5 if slow else 0.0)
 
-    monkeypatch.setattr(bundle_model, "load_model", lambda config: Model(FakeModel(before=before), MODEL))
+    fake = types.SimpleNamespace(load_model=lambda config: Model(FakeModel(before=before), MODEL))
+    monkeypatch.setitem(sys.modules, "mtmedformer_monai.deploy.serve.bundle_model", fake)
     process = multiprocessing.get_context("fork").Process(
         target=lambda: os._exit(main(["serve", "--config", str(path)]))
     )
@@ -174,21 +176,30 @@ def test_a_new_model_takes_over_images_that_wait(web_archive, tmp_path):
 
 
 def test_many_images_use_no_more_than_the_spool_and_little_memory(web_archive, tmp_path):
-    for number in range(60):
-        web_archive.add(write_chest(tmp_path / "images", number, rows=256).read_bytes())  # 0.13 MB each, 8 MB in all
+    for number in range(30):
+        web_archive.add(write_chest(tmp_path / "images", number, rows=256).read_bytes())  # 0.13 MB each, 4 MB in all
     config = with_limits(config_for(web_archive, tmp_path / "worker"), spool_mb=1)
+    config = with_limits(config, max_attempts=1000, retry_seconds=2.0, max_retry_seconds=2.0)
+    config = replace(config, archive=replace(config.archive, poll_seconds=60.0))
     sizes = []
-    with worker(config, before_many := FakeModel()) as service:
+
+    def is_full():
+        sizes.append(service.spool.used_bytes())
+        return "disk" in service.health.problems
+
+    def is_done():
+        sizes.append(service.spool.used_bytes())
+        return service.state.counts()["stored"] == 30
+
+    with worker(config, infer := FakeModel()) as service:
         turn_until(service, lambda: service.state.counts()["stored"] == 1)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         web_archive.fail = lambda method, path: 500 if method == "POST" else None  # results pile up
-        turn_until(service, lambda: sizes.append(service.spool.used_bytes()) or "disk" in service.health.problems)
+        turn_until(service, is_full)
         web_archive.fail = lambda method, path: None
-        turn_until(
-            service, lambda: sizes.append(service.spool.used_bytes()) or service.state.counts()["stored"] == 60, 60
-        )
+        turn_until(service, is_done, 60)
     grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert sorted(before_many.images) == sorted(map(uid, range(60)))
+    assert sorted(infer.images) == sorted(map(uid, range(30)))
     assert max(sizes) < 2**20 + 2 * 2**18  # the limit, and the image and result that were under way
     assert grown_kb < 60 * 1024
 
@@ -197,7 +208,10 @@ def test_many_images_use_no_more_than_the_spool_and_little_memory(web_archive, t
 def certificates(tmp_path_factory):
     """An authority that signs itself, for 127.0.0.1: {name: path of key, certificate}."""
     folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={0} -keyout {0}.key -out {0}.crt -addext subjectAltName=IP:127.0.0.1"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={0} -keyout {0}.key "
+        "-out {0}.crt -addext subjectAltName=IP:127.0.0.1"
+    )
     for name in ("server", "client"):
         subprocess.run(command.format(name).split(), cwd=folder, check=True, capture_output=True)
     return folder

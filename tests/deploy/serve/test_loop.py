@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from mtmedformer_monai.deploy.serve.errors import InferenceRefusedError
+from mtmedformer_monai.deploy.serve.errors import ImageRefusedError
 from mtmedformer_monai.deploy.uids import derived_uid
 from mtmedformer_monai.transforms.errors import BrokenPixelDataError
 from tests.deploy.serve.chest_images import NAME, PATIENT, uid, write_chest
@@ -87,7 +87,7 @@ def test_an_image_that_was_deleted_is_refused(web_archive, tmp_path):
 @pytest.mark.parametrize(
     ("error", "rule"),
     [
-        (InferenceRefusedError("out_of_distribution", "it is unlike the training images"), "out_of_distribution"),
+        (ImageRefusedError("out_of_distribution", "it is unlike the training images"), "out_of_distribution"),
         (BrokenPixelDataError("image.dcm", "its pixel data are damaged", "exclude it"), "BrokenPixelDataError"),
     ],
     ids=["by the model", "by the reader"],
