@@ -21,6 +21,7 @@ from .federate import add_federate_commands
 from .format_bundles import add_format_command
 from .help_format import HelpFormatter
 from .infer import add_infer_command
+from .serve import add_serve_command
 
 logger = logging.getLogger("mtmedformer")
 
@@ -81,6 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_export_command(commands)
     add_format_command(commands)
     add_federate_commands(commands)
+    add_serve_command(commands)
     return parser
 
 

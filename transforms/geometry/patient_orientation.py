@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mtmedformer_monai.transforms.dicom.code_strings import read_codes
 
-from .turns import Turn
+if TYPE_CHECKING:
+    from .turns import Turn
 
 _DIRECTIONS = frozenset("APRLHF")
 
@@ -45,6 +46,8 @@ def turn_of_orientation(orientation: str, laterality: str = "") -> Turn | None:
         >>> turn_of_orientation("P\\FL")
         Turn(transpose=False, flip_x=True, flip_y=False)
     """
+    from .turns import Turn  # imports MONAI, which admission rules do without
+
     rows, _, columns = orientation.partition("\\")
     transpose = rows[:1] not in {"A", "P"} and columns[:1] in {"A", "P"}
     if transpose:

@@ -1,0 +1,80 @@
+"""Inference with a bundle, as the worker calls it: the runner of `mtmedformer infer`, loaded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtmedformer_monai.deploy.inputs import InputFile, StudyInput
+from mtmedformer_monai.deploy.results import Provenance
+from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner
+from mtmedformer_monai.transforms.dicom.header import read_uids
+from mtmedformer_monai.transforms.dicom.parse import read_header
+
+from .config import ServeConfig
+from .errors import ImageRefusedError, WrongResultError
+from .service import Model
+from .spool import RESULTS
+
+_NOT_OF_THE_IMAGE = ("unexpected", "MemoryError", "OSError")
+"""Refusals of the runner that another attempt may not meet."""
+
+
+def load_model(config: ServeConfig) -> Model:
+    """Loads the bundle and its weights.
+
+    Raises:
+        FileNotFoundError: the bundle or its weights do not exist.
+        ValueError: the weights do not fit the bundle.
+    """
+    runner = StudyRunner(RunnerOptions(config.bundle, config.folder / "spool"))
+
+    def infer(folder: Path) -> Sequence[Path]:
+        return run_case(runner, folder)
+
+    return Model(infer, hash_model(runner.provenance))
+
+
+def hash_model(provenance: Provenance) -> str:
+    """Returns the SHA-256 hash of the bundle's configuration and weights together."""
+    return hashlib.sha256(f"{provenance.bundle_sha256} {provenance.weights_sha256}".encode()).hexdigest()
+
+
+def run_case(runner: StudyRunner, folder: Path) -> list[Path]:
+    """Infers on the image in `folder/source`; see `inference.Infer`.
+
+    Args:
+        runner: its output folder is the parent of `folder`.
+        folder: folder of the case.
+
+    Raises:
+        ImageRefusedError: a rule, or the reader of images, refuses the image.
+        WrongResultError: an output could not be written, or something unexpected happened.
+        OSError: the disk is full.
+    """
+    try:
+        outcome = runner.process(_study_of(folder))
+    except OutputError as error:
+        raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
+    if outcome.refused:
+        refusal = outcome.refused[0]
+        if outcome.result is None and refusal.rule not in _NOT_OF_THE_IMAGE:
+            raise ImageRefusedError(refusal.rule, refusal.reason)
+        raise WrongResultError(f"{refusal.rule}: {refusal.reason}")
+    return _objects(outcome, folder / RESULTS)
+
+
+def _study_of(folder: Path) -> StudyInput:
+    """Describes the case's image as a study of its own, whose output folder is the case's folder for results."""
+    (path,) = (folder / "source").iterdir()
+    sop, _, study = read_uids(read_header(path, with_pixels=False))
+    return StudyInput(study, f"{folder.name}/{RESULTS}", (InputFile(path, path.name, sop, study),))
+
+
+def _objects(outcome: StudyOutcome, folder: Path) -> list[Path]:
+    """Returns the DICOM objects among the files of an outcome."""
+    if outcome.result is None:
+        return []
+    names = [*outcome.result.files.values(), *(n for image in outcome.result.images for n in image.files.values())]
+    return [folder / name for name in names if name.endswith(".dcm")]

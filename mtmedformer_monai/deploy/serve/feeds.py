@@ -1,0 +1,138 @@
+"""How the worker learns of new images: by Orthanc's change log, or by repeated searches.
+
+A feed reads one page at a time, registers its images, and only then remembers its position. After a restart the last
+page may be read again, which has no effect, because known images are ignored.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .archive import DicomWebArchive, Found
+from .config import ArchiveConfig
+from .errors import NotInArchiveError
+from .state import StateStore
+
+
+class Feed(Protocol):
+    """Source of new images."""
+
+    def poll(self, take: Callable[[Found], None]) -> bool:
+        """Reads the next page, and passes its images to `take`; returns whether there may be more."""
+
+
+class OrthancFeed:
+    """Follows the change log of Orthanc (`/changes`), in which every new image has a number.
+
+    Args:
+        archive: the archive.
+        state: remembers the position.
+        config: page size, and where to start.
+    """
+
+    def __init__(self, archive: DicomWebArchive, state: StateStore, config: ArchiveConfig) -> None:
+        self._archive, self._state, self._config = archive, state, config
+
+    def poll(self, take: Callable[[Found], None]) -> bool:
+        """Reads the next page of changes; see `Feed`."""
+        since = self._since()
+        page = self._archive.orthanc("/changes", since=since, limit=self._config.page)
+        for change in page["Changes"]:
+            if change["ChangeType"] == "NewInstance":
+                for found in self._look_up(str(change["ID"])):
+                    take(found)
+        if page["Changes"]:
+            self._state.set_mark(_POSITION, str(page["Last"]))
+        elif since and int(self._archive.orthanc("/changes", last="")["Last"]) < since:
+            self._state.set_mark(_POSITION, "0")  # the log was started anew: a rebuilt archive, or a cleared log
+            return True
+        return not page["Done"]
+
+    def _since(self) -> int:
+        mark = self._state.mark(_POSITION)
+        if mark is None:
+            at_end = self._config.start == "now"
+            mark = str(self._archive.orthanc("/changes", last="")["Last"] if at_end else 0)
+            self._state.set_mark(_POSITION, mark)
+        return int(mark)
+
+    def _look_up(self, number: str) -> list[Found]:
+        """Finds the UIDs of an image by Orthanc's number; images that were deleted in the meantime are left out."""
+        try:
+            tags = self._archive.orthanc(f"/instances/{number}")["MainDicomTags"]
+        except NotInArchiveError:
+            return []
+        return self._archive.search({"SOPInstanceUID": str(tags["SOPInstanceUID"]), "limit": 1})
+
+
+class QidoFeed:
+    """Searches the images of recent studies again and again, page by page.
+
+    DICOMweb has no order of arrival. So each pass covers all studies whose Study Date is within `lookback_days`, or
+    since the last complete pass if that is longer ago. Images of older studies, and of studies without a date, must be
+    sent by C-STORE.
+
+    Args:
+        archive: the archive.
+        state: remembers the date of the last complete pass.
+        config: page size, and the days to cover.
+        modalities: only images of these are searched for.
+        today: returns the date.
+    """
+
+    def __init__(
+        self,
+        archive: DicomWebArchive,
+        state: StateStore,
+        config: ArchiveConfig,
+        modalities: Sequence[str],
+        today: Callable[[], datetime.date] = datetime.date.today,
+    ) -> None:
+        self._archive, self._state, self._config, self._today = archive, state, config, today
+        self._modalities = tuple(modalities) or ("",)
+        self._pass: list[tuple[str, int]] = []
+        self._began = today()
+
+    def poll(self, take: Callable[[Found], None]) -> bool:
+        """Reads the next page of the current pass; see `Feed`."""
+        if not self._pass:
+            self._began = self._today()
+            self._pass = [(modality, 0) for modality in self._modalities]
+        modality, offset = self._pass[0]
+        query: dict[str, str | int] = {"limit": self._config.page, "offset": offset, **self._window()}
+        page = self._archive.search({**query, "Modality": modality} if modality else query)
+        for found in page:
+            take(found)
+        if page:  # a short page is not the last: archives may have a lower limit of their own
+            self._pass[0] = (modality, offset + len(page))
+        else:
+            del self._pass[0]
+        if not self._pass:
+            self._state.set_mark(_LAST_PASS, self._began.isoformat())
+        return bool(self._pass)
+
+    def _window(self) -> dict[str, str]:
+        last = self._state.mark(_LAST_PASS)
+        if last is None and self._config.start == "beginning":
+            return {}
+        first = min(datetime.date.fromisoformat(last or self._began.isoformat()), self._began)
+        first -= datetime.timedelta(days=self._config.lookback_days)
+        return {"StudyDate": f"{first:%Y%m%d}-"}
+
+
+_POSITION, _LAST_PASS = "orthanc changes", "qido pass"
+POSITIONS = (_POSITION, _LAST_PASS)
+"""Names of the positions that the state remembers."""
+
+
+def make_feed(
+    archive: DicomWebArchive, state: StateStore, config: ArchiveConfig, modalities: Sequence[str]
+) -> Feed | None:
+    """Returns the configured feed, or None if the worker only receives images."""
+    if config.feed == "none":
+        return None
+    if config.feed == "orthanc":
+        return OrthancFeed(archive, state, config)
+    return QidoFeed(archive, state, config, modalities)

@@ -1,0 +1,70 @@
+"""Where results go: the archive's DICOMweb service, or a C-STORE receiver."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from .archive import DicomWebArchive
+from .case import ResultObject
+from .config import StoreConfig
+from .credentials import client_context
+from .errors import ArchiveRefusedError, ArchiveUnavailableError
+
+
+class Sender(Protocol):
+    """Stores results; `DicomWebArchive` is one."""
+
+    def has(self, item: ResultObject) -> bool:
+        """Returns whether the receiver has an object; False if it cannot be asked."""
+
+    def store(self, item: ResultObject) -> None:
+        """Stores an object; raises ArchiveUnavailableError or ArchiveRefusedError."""
+
+
+class CStoreSender:
+    """Sends results by C-STORE (Storage SCU, DICOM PS3.4 B).
+
+    Args:
+        config: address and titles of the receiver.
+        archive: asked by QIDO-RS whether an object is there already; None never asks: a receiver recognizes a repeated
+            object by its UID.
+    """
+
+    def __init__(self, config: StoreConfig, archive: DicomWebArchive | None = None) -> None:
+        self._config, self._archive = config, archive
+
+    def has(self, item: ResultObject) -> bool:
+        """Returns whether the archive has an object; see `Sender`."""
+        return self._archive is not None and self._archive.has(item)
+
+    def store(self, item: ResultObject) -> None:
+        """Sends an object; see `Sender`."""
+        import pydicom
+
+        header = pydicom.dcmread(item.file)
+        association = self._connect(item, header.file_meta.TransferSyntaxUID)
+        try:
+            status = association.send_c_store(header)
+        finally:
+            association.release()
+        code = status.get("Status") if status else None
+        if code is None or 0xA700 <= code <= 0xA7FF:
+            raise ArchiveUnavailableError("the receiver of results is out of resources, or ended the association")
+        if code != 0x0000 and not 0xB000 <= code <= 0xBFFF:
+            raise ArchiveRefusedError(f"the receiver does not accept a result (C-STORE status 0x{code:04X})")
+
+    def _connect(self, item: ResultObject, syntax: str) -> Any:
+        """Opens an association for one object."""
+        import pynetdicom
+
+        config = self._config
+        entity = pynetdicom.AE(ae_title=config.calling_ae)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 30.0
+        entity.add_requested_context(item.sop_class, syntax)
+        tls = None if config.tls is None else (client_context(config.tls), config.host)
+        association = entity.associate(config.host, config.port, ae_title=config.called_ae, tls_args=tls)
+        if association.is_established:
+            return association
+        if association.acceptor.primitive is not None and association.rejected_contexts:
+            raise ArchiveRefusedError("the receiver of results does not take this SOP class; check store")
+        raise ArchiveUnavailableError("the receiver of results does not answer, or rejects the association")

@@ -1,0 +1,50 @@
+"""Inference of a shipped bundle for the worker, with a real archive."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pydicom
+import pytest
+
+from mtmedformer_monai.deploy.serve.bundle_model import load_model
+from mtmedformer_monai.deploy.serve.errors import ImageRefusedError
+from tests.deploy.serve.chest_images import uid, write_chest
+from tests.deploy.serve.conftest import config_for, settle, turn_until, worker
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+def sources_of(segmentation):
+    (series,) = segmentation.ReferencedSeriesSequence
+    (image,) = series.ReferencedInstanceSequence
+    return image.ReferencedSOPInstanceUID
+
+
+def test_segmentations_are_stored_and_are_the_same_after_the_loss_of_the_disk(orthanc, tmp_path):
+    orthanc.send(write_chest(tmp_path / "images", 1, rows=64))
+    orthanc.send(write_chest(tmp_path / "images", 2, rows=64, ViewPosition="LL"))
+    config = config_for(orthanc, tmp_path / "first")
+    model = load_model(config)
+    with worker(config, model.infer, model.sha256) as service:
+        settle(service, 2)
+        assert service.state.counts()["stored"] == 1
+    stored = orthanc.stored(SEGMENTATION)
+    assert stored
+    assert {sources_of(pydicom.dcmread(BytesIO(orthanc.file(each)))) for each in stored} == {uid(1)}
+    config = config_for(orthanc, tmp_path / "second")
+    again = load_model(config)
+    assert again.sha256 == model.sha256
+    with worker(config, again.infer, again.sha256) as service:
+        turn_until(service, lambda: service.state.counts()["stored"] == 1)
+    assert sorted(orthanc.stored(SEGMENTATION)) == sorted(stored)
+
+
+def test_an_image_without_pixels_is_refused_by_its_reader(tmp_path):
+    config = config_for(None, tmp_path, receiver=None)
+    folder = tmp_path / "spool" / "case"
+    path = write_chest(folder / "source", 1, PixelData=None)
+    with pytest.raises(ImageRefusedError, match="pixel") as refusal:
+        load_model(config).infer(folder)
+    assert refusal.value.rule == "NoPixelsError"
+    assert path.exists()
