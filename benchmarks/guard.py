@@ -6,9 +6,8 @@
 
 The guard is fitted on the datalist's training list, with a limit from the validation list, for the bundle's weights
 (`--ckpt` for others). Manipulated films are those of the test list. `--good NAME=FOLDER` and `--bad NAME=FOLDER` add
-folders of images, for example of the public sets; `--good NAME=DATALIST.json` uses that list's own training and
-validation images, so that a guard is fitted on real images (and those of `--data` are then unlike them). Prints a
-Markdown table of the share of flagged images by several scores, of which the package uses `FEATURES` of `Guard`.
+images: all of a folder, or a pattern of files in a folder. Prints a Markdown table with the share of flagged images for several
+scores, of which the package uses "Mahalanobis, means".
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def main() -> None:
     scores = make_scores(lists["training"])
     limits = {name: conformal_limit(score(lists["validation"]), options.rate) for name, score in scores.items()}
     groups = {"good: test list": lists["test"]} | dict(_groups(options, model))
-    sizes = [len(lists[name]["all"]) for name in ("training", "validation")]
+    sizes = [len(lists[name]["means"]) for name in ("training", "validation")]
     print(
         f"\n{options.bundle.name}: {sizes[0]} training and {sizes[1]} validation images, rate {options.rate:g}, "
         f"{time.process_time() - started:.0f} CPU s\n"
@@ -68,7 +68,7 @@ def main() -> None:
     print(table_header("images", ["number", *scores]))
     for group, features in groups.items():
         shares = [float((score(features) > limits[name]).float().mean()) for name, score in scores.items()]
-        print(table_row(group, [str(len(features["all"])), *(f"{share:.2f}" for share in shares)]))
+        print(table_row(group, [str(len(features["means"])), *(f"{share:.2f}" for share in shares)]))
 
 
 class Model:
@@ -78,14 +78,13 @@ class Model:
         parser = ConfigParser()
         parser.read_config(str(options.bundle / "configs/inference.json"))
         parser["bundle_root"] = str(options.bundle)
-        for name in parser["admission"]:
-            if not name.startswith("_"):
-                parser[f"admission#{name}"] = "pass"  # the guard is measured, not the header's rules
-        parser["modalities"] = ["CR", "DX", "RG", "MG", "CT", "OT"]
+        parser["modalities"] = "any"
         network: nn.Module = parser.get_parsed_content("network_def")
         network.load_state_dict(load_checkpoint(options.ckpt or options.bundle / "models/model.pt"))
         self.network: Any = network.eval()
         self.transform: Compose = parser.get_parsed_content("preprocessing")
+        loader: Any = self.transform.transforms[0]  # the guard is measured, not the rules for headers
+        loader.rules = type(loader.rules)(**{field.name: "pass" for field in fields(loader.rules)})
 
     @torch.no_grad()
     def features(self, paths: Sequence[str]) -> dict[str, Tensor]:
@@ -103,13 +102,13 @@ class Model:
         except (RuntimeError, ValueError):
             return {}
         maps = self.network.encoder(self.network.prepare(image))
-        flat = [each.flatten(2) for each in maps]
+        means, spread = pool_features(maps), [each.std(dim=(2, 3), correction=0) for each in maps]
         cells = functional.adaptive_avg_pool2d(maps[-1], 2).flatten(1)
         return {
             "coarsest": maps[-1].mean(dim=(2, 3)),
-            "means": torch.cat([each.mean(dim=2) for each in flat], dim=1),
-            "means, grid": torch.cat([*(each.mean(dim=2) for each in flat), cells], dim=1),
-            "all": pool_features(maps),
+            "means": means,
+            "means and grid": torch.cat([means, cells], dim=1),
+            "means and std": torch.cat([means, *spread], dim=1),
         }
 
     def picture(self, path: str) -> Picture:
@@ -125,14 +124,14 @@ def make_scores(training: dict[str, Tensor]) -> dict[str, Callable[[dict[str, Te
     for kind, features in training.items():
         guard = fit_guard(features, features, 0.05)
         scores[f"Mahalanobis, {kind}"] = lambda given, guard=guard, kind=kind: guard.distance(given[kind])
-    mean, std = training["all"].mean(dim=0), training["all"].std(dim=0).clamp(min=1e-6)
-    neighbors = NearestNeighbors(n_neighbors=NEIGHBORS).fit(((training["all"] - mean) / std).numpy())
+    mean, std = training["means"].mean(dim=0), training["means"].std(dim=0).clamp(min=1e-6)
+    neighbors = NearestNeighbors(n_neighbors=NEIGHBORS).fit(((training["means"] - mean) / std).numpy())
 
     def nearest(given: dict[str, Tensor]) -> Tensor:
-        distances, _ = neighbors.kneighbors(((given["all"] - mean) / std).numpy())
+        distances, _ = neighbors.kneighbors(((given["means"] - mean) / std).numpy())
         return torch.from_numpy(distances[:, -1])
 
-    return scores | {f"{NEIGHBORS} nearest neighbors, all": nearest}
+    return scores | {f"{NEIGHBORS} nearest neighbors, means": nearest}
 
 
 def _groups(options: argparse.Namespace, model: Model) -> list[tuple[str, dict[str, Tensor]]]:
@@ -159,12 +158,18 @@ def _groups(options: argparse.Namespace, model: Model) -> list[tuple[str, dict[s
 
 def _images(source: Path, section: str, count: int | None = None) -> list[str]:
     """Returns the paths of images: a section of a folder's datalist, or all images of a folder."""
-    items = load_datalist(str(source / "datalist.json"), section) if section else find_images(str(source))
+    items = load_datalist(str(source / "datalist.json"), section) if section else _find(source)
     paths = [str(item["image"]) for item in items]
     if count is None or len(paths) <= count:
         return paths
     chosen = np.linspace(0, len(paths) - 1, count).round().astype(int)
     return [paths[index] for index in chosen]
+
+
+def _find(source: Path) -> list[dict[str, Any]]:
+    if "*" not in source.name:
+        return find_images(str(source))
+    return [{"image": str(path)} for path in sorted(source.parent.glob(source.name))]
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ LIMITS = (0.05, 20.0)
 """Range of temperatures; its ends are reached by perfectly separated cases and by logits without information."""
 
 MODES = ("auto", "required", "off")
-DEFAULT_SENSITIVITY = 0.9
+DEFAULT_SENSITIVITY = 0.95
 
 
 @dataclass(frozen=True)
