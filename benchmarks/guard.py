@@ -6,8 +6,8 @@
 
 The guard is fitted on the datalist's training list, with a limit from the validation list, for the bundle's weights
 (`--ckpt` for others). Manipulated films are those of the test list. `--good NAME=FOLDER` and `--bad NAME=FOLDER` add
-images: all of a folder, or a pattern of files in a folder. Prints a Markdown table with the share of flagged images for several
-scores, of which the package uses "Mahalanobis, means".
+images: all of a folder, or a pattern of files in a folder. Prints a Markdown table with the share of flagged images for
+several scores, of which the package uses "Mahalanobis, means".
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import copy
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -111,15 +111,11 @@ def calibration_path(weights: str | Path) -> Path:
 def save_calibration(calibration: Calibration, weights: str | Path) -> Path:
     """Writes `calibration.json` beside the weights, with their SHA-256, and returns its path."""
     path, weights = calibration_path(weights), Path(weights)
-    tasks = {
-        name: asdict(replace(task, operating_points=tuple(task.operating_points)))
-        for name, task in calibration.tasks.items()
-    }
     content = {
         "format": FORMAT,
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},
         "images": calibration.images,
-        "tasks": tasks,
+        "tasks": {name: asdict(task) for name, task in calibration.tasks.items()},
     }
     write_atomically(path, lambda file: file.write(f"{json.dumps(content, indent=4)}\n".encode()))
     return path
@@ -153,11 +149,13 @@ def _parse(content: Mapping[str, Any]) -> Calibration:
         raise ValueError(f"its format is {content.get('format')!r} instead of {FORMAT!r}")
     tasks = {}
     for name, given in content["tasks"].items():
-        points = [
-            OperatingPoint(**{**point, "interval": tuple(point["interval"])}) for point in given["operating_points"]
-        ]
-        tasks[name] = TaskCalibration(**{**given, "operating_points": tuple(points)})
+        points = tuple(OperatingPoint(**_with_tuples(point)) for point in given["operating_points"])
+        tasks[name] = TaskCalibration(**{**given, "operating_points": points})
     return Calibration(tasks, str(content["weights"]["sha256"]), int(content["images"]))
+
+
+def _with_tuples(point: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in point.items()}
 
 
 def calibrated_tasks(
