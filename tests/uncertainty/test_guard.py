@@ -155,7 +155,7 @@ def test_without_a_guard_only_refuse_is_an_error(network, weights):
 
 @pytest.mark.parametrize("make", [lambda: GuardedInferer("model.pt", "on"), lambda: GuardImaged("on")])
 def test_unknown_modes_are_refused(make):
-    with pytest.raises(ValueError, match="guard expects one of .* got 'on'"):
+    with pytest.raises(ValueError, match=r"guard expects one of .* got 'on'"):
         make()
 
 
