@@ -101,12 +101,12 @@ class Calibrator:
     def _fit(self, task: Task, outputs: Tensor, targets: Tensor) -> TaskCalibration:
         if isinstance(task, DetectionTask):
             points = detection_points(task, outputs, targets, self._sensitivities)
-            return TaskCalibration(None, int(task.is_annotated(targets).sum()), operating_points=points)
+            return TaskCalibration(None, int(task.is_annotated(targets).sum()), operating_points=tuple(points))
         if not isinstance(task, ClassificationTask):
             return TaskCalibration()
         fitted = fit_temperature_scaling(task, outputs, targets)
         points = classification_points(task, fitted.temperature, outputs, targets, self._sensitivities)
-        return replace(fitted, operating_points=points)
+        return replace(fitted, operating_points=tuple(points))
 
     @torch.no_grad()
     def _evaluate(self) -> tuple[dict[str, tuple[Tensor, Tensor]], Tensor]:
