@@ -21,6 +21,12 @@ RESULT = "result"
 LOSS = "loss"
 """Key of the scalar loss that is minimized."""
 
+GUARD = "guard"
+"""Distance of one image from the training images, as plain Python values, if the model has a guard."""
+
+REFUSED = "refused"
+"""Reason for which the findings of one image are withheld; absent or '' if they are not."""
+
 NOTICE = "Research use only; not for diagnosis or treatment."
 """Printed in every result file and on every picture of a result."""
 

@@ -15,6 +15,7 @@ from mtmedformer_monai.data.synthetic.cohorts import COHORTS
 from mtmedformer_monai.io.error_line import error_line, root_cause
 
 from .bundle_folders import bundle_help, default_bundle
+from .calibrate import add_calibrate_command
 from .datalist import add_datalist_commands
 from .export import add_export_command
 from .federate import add_federate_commands
@@ -79,6 +80,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_cohort(commands)
     add_datalist_commands(commands)
     add_infer_command(commands)
+    add_calibrate_command(commands)
     add_export_command(commands)
     add_format_command(commands)
     add_federate_commands(commands)

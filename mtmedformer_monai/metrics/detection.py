@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from monai.apps.detection.metrics.matching import matching_batch
 from monai.data.box_utils import box_iou
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mtmedformer_monai.keys import BoxRow
@@ -92,8 +93,7 @@ class DetectionMetric:
 
     def compute(self) -> dict[str, float]:
         """Returns the metrics; NaN if no annotated image has a ground-truth box."""
-        detections = gather_rows(self._detections, 2 + len(self._ious)).numpy()
-        images = gather_rows(self._images, len(self._classes)).numpy()
+        detections, images = self.matches()
         metrics: dict[tuple[str, float, str], float] = {}
         for k, name in enumerate(self._classes):
             of_class = detections[detections[:, 0] == k]
@@ -103,6 +103,16 @@ class DetectionMetric:
                 metrics["ap", iou, name] = average_precision(scores, hits, num_targets)
                 metrics["froc", iou, name] = froc_score(scores, hits, num_targets, len(images))
         return self._summarize(metrics) | {"cases": float(images.sum())}
+
+    def matches(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns what the metrics are computed from.
+
+        Returns:
+            Rows (D, 2 + T) of class index, score and whether the detection is matched at each overlap threshold, and
+            the numbers of ground-truth boxes (images, K).
+        """
+        detections = gather_rows(self._detections, 2 + len(self._ious)).numpy()
+        return detections, gather_rows(self._images, len(self._classes)).numpy()
 
     def _add_image(self, output: Tensor, rows: Tensor) -> None:
         """Matches the detections of one image to its ground-truth boxes, rows (N, 5)."""

@@ -185,6 +185,15 @@ class Task(ABC):
         """
         return finding
 
+    def calibrate(self, temperature: float | None, thresholds: Mapping[str, float]) -> Task:
+        """Returns the task with calibrated probabilities and operating thresholds; by default, the unchanged task.
+
+        Args:
+            temperature: divisor of the logits; None for none.
+            thresholds: {class: minimum score} of reported classes or boxes; classes without one keep the default.
+        """
+        return self
+
     def last_layer(self, decoder: nn.Module) -> nn.Linear | None:
         """Returns the final linear layer of the decoder, whose outputs are the logits (B, L), or None.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +26,7 @@ from .known_classes import (
 )
 from .label_schemes import SCHEMES
 from .likelihoods import bernoulli_nll, categorical_nll
+from .operating import check_thresholds, decide, decided_classes
 from .reading import named
 from .sample_average import (
     average_sigmoid,
@@ -163,6 +166,10 @@ class ClassificationTask(Task):
         applies_if: {"task", "class", "probability"}: the finding is 'not applicable' if another task's class has a
             lower probability; see `applicability.py`. Loss and metrics are not affected.
 
+    Attributes:
+        temperature: divisor of the logits that calibrates the probabilities; None for a task that is not calibrated.
+        thresholds: {class: operating threshold}, see `operating.py`; empty by default. `calibrate` sets both.
+
     Raises:
         ValueError: if the kind is unknown, or the classes or the condition are invalid.
     """
@@ -194,6 +201,23 @@ class ClassificationTask(Task):
             raise ValueError(f"task {name!r}: {error}") from error
         self.dropout = dropout
         self.applies_if = check_condition(name, applies_if)
+        self.temperature: float | None = None
+        self.thresholds: dict[str, float] = {}
+
+    def calibrate(self, temperature: float | None, thresholds: Mapping[str, float]) -> Task:
+        """Returns a copy whose logits are divided by the temperature and whose findings use the thresholds.
+
+        Losses are not affected. An ordinal task divides its cumulative logits.
+
+        Raises:
+            ValueError: if the temperature is not positive, or a threshold is invalid.
+        """
+        if temperature is not None and not (math.isfinite(temperature) and temperature > 0.0):
+            raise ValueError(f"task {self.name!r} expects a temperature above 0, got {temperature}.")
+        task = copy.copy(self)
+        task.temperature = temperature
+        task.thresholds = check_thresholds(self.name, thresholds, decided_classes(self.kind, self.classes))
+        return task
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
         """Builds an `AttentionPooling`."""
@@ -215,7 +239,7 @@ class ClassificationTask(Task):
 
     def activate(self, output: Tensor) -> Tensor:
         """Converts logits (..., L) to probabilities (..., K)."""
-        return self.scheme.probs(output.float())
+        return self.scheme.probs(self._scale(output.float()))
 
     def make_metric(self) -> TaskMetric:
         """Builds the metric: AUC, F1, accuracy and calibration error."""
@@ -232,11 +256,10 @@ class ClassificationTask(Task):
             raise ValueError(f"task {self.name!r}: {error}") from error
 
     def describe(self, output: Tensor) -> dict[str, Any]:
-        """Returns {'probs': {class: 0..1}} and the most probable 'class' (multi-label: 'classes' of at least 0.5)."""
+        """Returns {'probs': {class: 0..1}, 'calibrated': bool} and the decision, see `operating.decide`."""
         probs = {name: round(value, 6) for name, value in zip(self.classes, output.tolist(), strict=True)}
-        if self.kind == "multilabel":
-            return {"probs": probs, "classes": [name for name, value in probs.items() if value >= 0.5]}
-        return {"probs": probs, "class": max(probs, key=lambda name: probs[name])}
+        calibrated = {"calibrated": self.temperature is not None}
+        return {"probs": probs, **decide(self.kind, probs, self.thresholds), **calibrated}
 
     def describe_target(self, target: Tensor) -> dict[str, Any]:
         """Returns {'class': name} or, for a multi-label task, {'classes': names of present classes}."""
@@ -250,17 +273,22 @@ class ClassificationTask(Task):
     def negative_log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
         """Returns the NLL of a categorical or, for a multi-label task, of one Bernoulli distribution per class."""
         if self.kind == "multilabel":
-            return bernoulli_nll(output.float(), target.float())
+            return bernoulli_nll(self._scale(output.float()), target.float())
         return categorical_nll(self.activate(output), target.float())
 
     def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Combines samples; measures: `entropy`, `mutual_information` (B,) or (B, K) if multi-label; `std` (B, K)."""
+        joint, measures = self._combine(self._scale(samples))
+        return joint * (self.temperature or 1.0), measures
+
+    def _combine(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Combines samples whose logits are already divided by the temperature."""
         if self.kind == "multilabel":
             return combine_sigmoids(samples)
         if self.kind == "ordinal":  # cumulative logits as used by the activation
             samples = samples.cummin(dim=-1).values
         joint = average_softmax(samples) if self.kind == "multiclass" else average_sigmoid(samples)
-        probs, entropy = self.activate(samples), class_entropy(self.activate(joint))
+        probs, entropy = self.scheme.probs(samples), class_entropy(self.scheme.probs(joint))
         information = mutual_information(entropy, class_entropy(probs))
         return joint, {"entropy": entropy, "mutual_information": information, "std": std_of_samples(probs)}
 
@@ -284,6 +312,9 @@ class ClassificationTask(Task):
         if self.kind == "multilabel":
             return KnownClasses(self, indices, known_labels_loss, known_labels_annotated)
         return KnownClasses(self, indices, exclusive_loss, exclusive_annotated)
+
+    def _scale(self, logits: Tensor) -> Tensor:
+        return logits if self.temperature is None else logits / self.temperature
 
     def _check(self, target: Tensor) -> None:
         known = target[~torch.isnan(target)]

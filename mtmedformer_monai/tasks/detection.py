@@ -5,6 +5,7 @@ Axes: B batch, A points, N annotated boxes, K classes.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +17,11 @@ from torch import Tensor, nn
 from mtmedformer_monai.keys import BOXES, BoxRow
 from mtmedformer_monai.metrics.detection import Boxes, DetectionMetric
 
-from .base import Task, TaskMetric
+from .base import Task
 from .box_decoding import MIN_SCORE, decode_boxes
 from .detection_head import DetectionDecoder
 from .known_classes import KnownClasses, check_known
+from .operating import check_thresholds
 from .partial import annotated_mean, keep_annotated
 from .sample_average import combine_sigmoids
 
@@ -48,6 +50,9 @@ class DetectionTask(Task):
         nms_iou: intersection over union above which the lower-scoring of two boxes of a class is removed.
         box_weight: weight of the IoU loss relative to the focal loss.
         match_iou: minimum intersection over union of a true positive, in the metrics.
+
+    Attributes:
+        thresholds: {class: minimum score of reported boxes} that `calibrate` sets; empty to use `score_threshold`.
     """
 
     primary_metric = "ap"
@@ -78,6 +83,19 @@ class DetectionTask(Task):
         self.nms_iou = nms_iou
         self.box_weight = box_weight
         self.match_iou = match_iou
+        self.thresholds: dict[str, float] = {}
+
+    def calibrate(self, temperature: float | None, thresholds: Mapping[str, float]) -> Task:
+        """Returns a copy that reports boxes by the thresholds; scores are not calibrated.
+
+        Raises:
+            ValueError: if a threshold is invalid, or a temperature is given.
+        """
+        if temperature is not None:
+            raise ValueError(f"task {self.name!r} detects boxes and expects no temperature, got {temperature}.")
+        task = copy.copy(self)
+        task.thresholds = check_thresholds(self.name, thresholds, self.classes)
+        return task
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
         """Builds a `DetectionDecoder`."""
@@ -115,7 +133,7 @@ class DetectionTask(Task):
         output = output.float()
         return torch.cat([output[..., : BoxRow.LOGITS.start], output[..., BoxRow.LOGITS].sigmoid()], dim=-1)
 
-    def make_metric(self) -> TaskMetric:
+    def make_metric(self) -> DetectionMetric:
         """Builds the metric: average precision and FROC score."""
         return DetectionMetric(self.classes, self._decode, iou_threshold=self.match_iou, max_boxes=self.max_boxes)
 
@@ -152,15 +170,18 @@ class DetectionTask(Task):
         return box
 
     def describe(self, output: Tensor) -> dict[str, Any]:
-        """Returns {'boxes': [{'box': [x1, y1, x2, y2], 'score': 0..1, 'class': name}, ...]}, best first."""
-        boxes, scores, classes = self._decode(output, self.score_threshold)
-        found = zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True)
-        return {
-            "boxes": [
-                {"box": [round(v, 2) for v in box], "score": round(score, 6), "class": self.classes[int(index)]}
-                for box, score, index in found
-            ]
-        }
+        """Returns {'boxes': [{'box': [x1, y1, x2, y2], 'score': 0..1, 'class': name}, ...]}, best first.
+
+        If the task has operating thresholds, they decide what is reported and are added as `thresholds`.
+        """
+        lowest = {name: self.thresholds.get(name, self.score_threshold) for name in self.classes}
+        boxes, scores, classes = self._decode(output, min(lowest.values()))
+        found = [
+            {"box": [round(v, 2) for v in box], "score": round(score, 6), "class": self.classes[int(index)]}
+            for box, score, index in zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True)
+            if score >= lowest[self.classes[int(index)]]
+        ]
+        return {"boxes": found, **({"thresholds": dict(self.thresholds)} if self.thresholds else {})}
 
     def describe_target(self, target: Tensor) -> dict[str, Any]:
         """Returns {'boxes': [{'box': [x1, y1, x2, y2], 'class': name}, ...]}."""

@@ -23,7 +23,7 @@ from mtmedformer_monai.tasks.base import Task
 from .palette import FAINT, INK, color_of, new_figure, save_figure
 
 MIN_SCORE = 0.3
-"""Minimum score of a drawn box; boxes with lower scores would clutter the picture."""
+"""Minimum score of a drawn box of a task without operating thresholds; more boxes would clutter the picture."""
 
 MAX_BOXES = 5
 ROW_INCHES = 3.4
@@ -126,8 +126,9 @@ def _contour(axes: Axes, mask: Tensor, color: str) -> None:
 
 
 def _draw_boxes(panels: Panels, task: Task, example: Example) -> None:
-    found = _described(task, example).get("boxes", [])
-    for box in [b for b in found if b["score"] >= MIN_SCORE][:MAX_BOXES]:
+    described = _described(task, example)
+    lowest = 0.0 if described.get("thresholds") else MIN_SCORE  # operating thresholds have selected them already
+    for box in [b for b in described.get("boxes", []) if b["score"] >= lowest][:MAX_BOXES]:
         _rectangle(panels[1], box["box"], f"{box['class']} {box['score']:.2f}")
     target = example.targets.get(task.name)
     if panels[0] is None or target is None:
@@ -175,8 +176,9 @@ def _not_applicable(tasks: Sequence[Task], example: Example) -> set[str]:
 
 
 def _class_lines(task: Task, example: Example, is_void: bool) -> list[tuple[str, str, str]]:
-    """Returns lines for a task and its classes; true classes (without targets, the most probable) are highlighted."""
-    probs: dict[str, float] = _described(task, example).get("probs", {})
+    """Returns lines for a task and its classes; true classes (without targets, the decision) are highlighted."""
+    described = _described(task, example)
+    probs: dict[str, float] = described.get("probs", {})
     if not probs:
         return []
     if is_void:
@@ -186,10 +188,16 @@ def _class_lines(task: Task, example: Example, is_void: bool) -> list[tuple[str,
     lines = [(task.name + unknown, INK, "bold")]
     for name, value in probs.items():
         is_true = truth is not None and name in truth
-        stands_out = is_true if truth is not None else value == max(probs.values())
+        stands_out = is_true if truth is not None else name in _decided(described)
         mark = "   (true)" if is_true else ""
         lines.append((f"  {value:.2f}  {name}{mark}", INK if stands_out else GRAY, "normal"))
     return [*lines, ("", FAINT, "normal")]
+
+
+def _decided(described: dict[str, Any]) -> list[str]:
+    """Returns the classes that a finding decides for, by operating thresholds if it has some."""
+    single = [described["class"]] if "class" in described else []
+    return [*single, *described.get("classes", []), *described.get("flagged", [])]
 
 
 def _missing_lines(task: Task, example: Example) -> list[tuple[str, str, str]]:

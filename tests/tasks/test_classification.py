@@ -66,7 +66,11 @@ def test_labels_are_encoded_by_name_and_may_be_missing():
 
 def test_findings_are_named():
     task = ClassificationTask("t", ["a", "b"], "binary")
-    assert task.describe(torch.tensor([0.25, 0.75])) == {"probs": {"a": 0.25, "b": 0.75}, "class": "b"}
+    assert task.describe(torch.tensor([0.25, 0.75])) == {
+        "probs": {"a": 0.25, "b": 0.75},
+        "class": "b",
+        "calibrated": False,
+    }
     several = ClassificationTask("t", ["a", "b"], "multilabel")
     assert several.describe(torch.tensor([0.5, 0.25]))["classes"] == ["a"]
 

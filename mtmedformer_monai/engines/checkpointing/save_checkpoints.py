@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 
 from mtmedformer_monai.engines.handlers.order import after_all
 from mtmedformer_monai.io.atomic_files import remove_leftovers, save_checkpoint, write_atomically
+from mtmedformer_monai.io.weights_files import set_aside
 from mtmedformer_monai.tasks.base import Task
 
 from .model_card import describe_model, write_card
@@ -28,7 +29,7 @@ class SaveCheckpoints:
     The best weights are a flat state dict, as MONAI bundles expect in `models/model.pt`. They are written before the
     training state, so the weights of the best epoch that it records are always on disk. `model.json` records what the
     weights were trained for (see `model_card.py`). Weights that exist before the training are kept as
-    `<name>_previous.pt`; MONAI Label offers them as an alternative to the new ones.
+    `<name>_previous.pt`, with their calibration and guard; MONAI Label offers them as an alternative to the new ones.
 
     Two instances may write one file each: the bundles' list of handlers saves the best weights, and the training
     command (`training` in train.json) attaches the instance that saves the training state. A federated client builds
@@ -86,7 +87,8 @@ class SaveCheckpoints:
         previous = path.with_name(f"{path.stem}_previous.pt")
         weights = path.read_bytes()
         write_atomically(previous, lambda file: file.write(weights))
-        _logger.info("The weights from before this training are kept in %s.", previous)
+        kept = [previous, *set_aside(path, previous)]
+        _logger.info("The weights from before this training are kept: %s.", ", ".join(map(str, kept)))
 
     def _tidy(self) -> None:
         if idist.get_rank() == 0:

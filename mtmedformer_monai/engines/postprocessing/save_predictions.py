@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mtmedformer_monai.io.atomic_files import write_atomically
-from mtmedformer_monai.keys import IMAGE, NOTICE, PRED, PROBS, RESULT, MetaKey
+from mtmedformer_monai.keys import GUARD, IMAGE, NOTICE, PRED, PROBS, REFUSED, RESULT, MetaKey
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.transforms import restore_masks
 from mtmedformer_monai.transforms.radiograph_meta import describe_meta
@@ -40,6 +40,8 @@ class SavePredictions:
     provenance: file, UIDs, laterality, view, spacing, flags, weights and versions.
     `<name>_labels.png`: 8-bit label map of the source's size.
     `<name>_overlay.png`: picture of the image with its predictions.
+
+    An image that the guard refuses has only the JSON file, with the reason under `refused` and without findings.
 
     The evaluator needs the postprocessing of the bundle's inference.json and `decollate=True`.
 
@@ -99,14 +101,19 @@ class SavePredictions:
         if not file:  # placeholder of an unreadable image
             return
         path = self._folder / self._names.name(absolute(file), stem_of(file))
-        report = json.dumps(self._report(file, image, item[RESULT]), indent=2).encode()
+        report = json.dumps(self._report(file, image, item), indent=2).encode()
         write_atomically(path.with_name(f"{path.name}.json"), lambda stream: stream.write(report))
+        if item.get(REFUSED):
+            _logger.warning("%s: %s", path.name, item[REFUSED])
+            for ending in ENDINGS[1:]:  # of an earlier run that did not refuse the image
+                path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
+            return
         labels = Image.fromarray(np.ascontiguousarray(np.asarray(item[PRED]).T))
         write_atomically(path.with_name(f"{path.name}_labels.png"), lambda stream: labels.save(stream, format="PNG"))
         if self._overlay:
             draw_prediction(_example(image, item[PROBS]), self._tasks, path.with_name(f"{path.name}_overlay.png"))
 
-    def _report(self, file: str, image: MetaTensor, findings: Mapping[str, Any]) -> dict[str, Any]:
+    def _report(self, file: str, image: MetaTensor, item: Mapping[str, Any]) -> dict[str, Any]:
         if self._run is None:
             self._run = describe_run(self._weights, self._bundle_root)
         root, relative = relative_to_given(file, self._source)
@@ -115,7 +122,8 @@ class SavePredictions:
             "image": relative,
             "root": root,
             **describe_meta(image.meta),
-            "findings": findings,
+            "guard": item.get(GUARD),
+            **({"refused": item[REFUSED], "findings": {}} if item.get(REFUSED) else {"findings": item[RESULT]}),
             "label_map": {str(number): label for number, label in enumerate(label_names(self._tasks))},
             **self._run,
         }
