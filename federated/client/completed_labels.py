@@ -1,6 +1,6 @@
 """Completed labels of a client's images during one round, kept small in memory.
 
-Masks are kept with 8 bits per pixel, deflated: a hard mask takes a few hundred bytes, a soft one a fraction of its
+Masks are kept with 8 bits per pixel, deflated: a hard mask takes below 1 kB, a soft one a fraction of its
 pixels. The labels of all images stay below one byte per pixel and structure in any case.
 """
 

@@ -204,8 +204,8 @@ def frozen_teachers(rule: ServerRule) -> Message:
     """Returns a strategy's teachers as tensors that `teachers_of_groups` reads.
 
     These are the networks of its groups, named `group_mean@<tasks>/<parameter>` and
-    `group_precision@<tasks>/<parameter>`; without groups, its global mean, which teaches every task. So does the network
-    of clients that have not told their tasks.
+    `group_precision@<tasks>/<parameter>`; without groups, its global mean, which teaches every task. The network of
+    clients that have not told their tasks teaches every task, too.
     """
     networks = rule.group_networks() or {EVERY_TASK: (rule.weights(), {})}
     return {
