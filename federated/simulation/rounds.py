@@ -171,10 +171,10 @@ class Simulation:
         return {"global": whole.result(), **{name: future.result() for name, future in tested.items()}}
 
     def _write_model(self, submit: _Submit) -> None:
-        """Writes the global weights and, if the strategy has one, their posterior."""
+        """Writes the global weights and, if it is asked for and the strategy has one, their posterior."""
         sent = self._aggregator.broadcast().weights
         write_weights(sent, self._folder)
-        if not pick(sent, TensorKind.PRECISION):
+        if not self._settings.posterior or not pick(sent, TensorKind.PRECISION):
             return
 
         def likelihoods(path: Path) -> list[list[float]]:

@@ -22,7 +22,7 @@ def run(chosen, folder):
 
 
 def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(settings, here, tmp_path, monkeypatch):
-    chosen = settings()
+    chosen = settings(posterior=True)
     whole = run(chosen, tmp_path / "whole")
     assert set(whole) == {"global", "site_1", "site_2"}
     written = json.loads((tmp_path / "whole/rounds.json").read_text())
