@@ -122,7 +122,7 @@ class Federation:
             broadcast = self.server.broadcast_for(site.tasks)
             self.network.load_state_dict(personal_weights(site.rule, broadcast, 0.0), strict=False)
             parts[name] = evaluate(self.network, self._tasks, images, self.scales, [name])
-        return combine(parts, owners)
+        return combine(parts, owners, images.rows)
 
 
 def make_network(tasks: Sequence[Task], seed: int) -> MTMedFormer:
