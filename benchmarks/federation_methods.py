@@ -42,9 +42,10 @@ class Method:
     optimizer: str = "adamw"
     lr: float = 0.0
 
-    def make(self) -> Strategy:
-        """Builds the strategy."""
-        strategy = make_strategy(self.strategy, **self.settings)
+    def make(self, rounds: int = 1) -> Strategy:
+        """Builds the strategy for a number of rounds."""
+        phase = {"num_rounds": rounds} if "distillation_rounds" in self.settings else {}
+        strategy = make_strategy(self.strategy, **self.settings, **phase)
         return EqualWeights(strategy) if self.equal else strategy
 
 
@@ -56,6 +57,7 @@ CONTROLS: dict[str, Method] = {
     "fedbn": Method("fedbn", personal=True),
     "bayesian": Method("bayesian", personal=True),
     "bayesian_global": Method("bayesian"),
+    "bayesian_distilled": Method("bayesian", {"distillation_rounds": 1}),
     "bayesian_pooled": Method("bayesian", {"between": 0.0}),
     "scaffold": Method("scaffold", optimizer="sgd"),
     "fedavg_sgd": Method("fedavg", optimizer="sgd"),

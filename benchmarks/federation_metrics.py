@@ -98,15 +98,19 @@ def image_dice(task: SegmentationTask, output: Tensor, target: Tensor) -> Tensor
     return torch.as_tensor(dice).nanmean(dim=1)
 
 
-def combine(parts: Mapping[str, Evaluation], owners: Mapping[str, Mapping[str, int]]) -> Evaluation:
+def combine(
+    parts: Mapping[str, Evaluation], owners: Mapping[str, Mapping[str, int]], rows: Mapping[str, Tensor]
+) -> Evaluation:
     """Combines the evaluations of several networks: each task is served by its owners.
 
     Args:
         parts: {site: evaluation of its network}.
         owners: {task: {site: number of its images with this task's annotation}}.
+        rows: {site: indices of the images that are like the site's own}.
 
     Returns:
-        Means over the owners of each task, weighted by these numbers; each site's own scores.
+        Means over the owners of each task, weighted by these numbers; each site's own scores. The Dice of an image is
+        that of the sites whose images are like it, as a hospital infers on its own images.
     """
     tasks, images, best = {}, {}, {}
     for task, counts in owners.items():
@@ -115,8 +119,22 @@ def combine(parts: Mapping[str, Evaluation], owners: Mapping[str, Mapping[str, i
         best[task] = max(parts[site].tasks[task]["score"] for site in counts)
         tasks[task] = {name: sum(shares[site] * parts[site].tasks[task][name] for site in shares) for name in names}
         if task in parts[next(iter(counts))].images:
-            images[task] = torch.stack([shares[site] * parts[site].images[task] for site in shares]).sum(dim=0)
+            images[task] = _served(task, shares, parts, rows)
+            tasks[task]["score"] = float(images[task].nanmean())
     return Evaluation(tasks, images, {site: part.sites[site] for site, part in parts.items()}, best)
+
+
+def _served(
+    task: str, shares: Mapping[str, float], parts: Mapping[str, Evaluation], rows: Mapping[str, Tensor]
+) -> Tensor:
+    """Returns the Dice of each image (N,) by the owners whose images are like it; by all of them if there are none."""
+    dice = torch.stack([parts[site].images[task] for site in shares])
+    weights = torch.zeros(dice.shape)
+    for index, (site, share) in enumerate(shares.items()):
+        weights[index, rows[site]] = share
+    nobody = weights.sum(dim=0) == 0
+    weights[:, nobody] = torch.tensor(list(shares.values()))[:, None]
+    return (weights * dice).sum(dim=0) / weights.sum(dim=0)
 
 
 def flatten(found: Evaluation, owners: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:

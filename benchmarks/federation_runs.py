@@ -81,7 +81,7 @@ class Federation:
         self.network = make_network(tasks, plan.seed)
         self.traffic = [0, 0]
         self._method = method
-        strategy, groups = method.make(), groups_of(self.network)
+        strategy, groups = method.make(plan.rounds), groups_of(self.network)
         self.server = strategy.server(self.network.state_dict())
         self.scales = measure_scales(self.network, tasks, sites)
         self._tasks = [task for task in tasks if task.name in self.scales]
@@ -122,7 +122,7 @@ class Federation:
             broadcast = self.server.broadcast_for(site.tasks)
             self.network.load_state_dict(personal_weights(site.rule, broadcast, 0.0), strict=False)
             parts[name] = evaluate(self.network, self._tasks, images, self.scales, [name])
-        return combine(parts, owners)
+        return combine(parts, owners, images.rows)
 
 
 def make_network(tasks: Sequence[Task], seed: int) -> MTMedFormer:

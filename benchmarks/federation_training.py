@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from federation_data import Data
+from federation_teaching import Taught, prepare, with_outputs
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from mtmedformer_monai.engines import make_warmup_cosine
+from mtmedformer_monai.federated.client.input_gram import InputGram, gram_layers
 from mtmedformer_monai.federated.client.ownership import Ownership
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
@@ -80,15 +83,12 @@ class Site:
         plan: Plan,
         number: int,
     ) -> None:
-        self.rule, self.data, self.ownership = rule, data, Ownership(tasks_of, data.labels(tasks))
-        self._network, self._plan = network, plan
-        self._labels = data.labels(tasks)
-        own = [task for task in tasks if task.name in self._labels]
-        self.tasks = [task.name for task in own]
-        self._loss = HybridLoss(own, initial={name: scales[name] for name in self.tasks})
-        counts = self.ownership.num_samples
-        self._owned = {name: each for name, each in network.named_parameters() if counts[name] > 0}
-        self._optimizer = _make_optimizer(list(self._owned.values()), plan)
+        self.rule, self.data = rule, data
+        self._network, self._plan, self._tasks_of, self._scales = network, plan, tasks_of, scales
+        self._known = [task for task in tasks if task.name in scales]
+        self.tasks = list(data.labels(tasks))
+        self._use(prepare(network, self._known, data, None))
+        self._optimizer = _make_optimizer(list(network.parameters()), plan)
         steps = plan.local_epochs * -(-len(data) // plan.batch_size)
         self._schedule = make_warmup_cosine(self._optimizer, plan.rounds * steps // 10, plan.rounds * steps)
         self._generator = torch.Generator().manual_seed(1_000_003 * plan.seed + number)
@@ -96,15 +96,28 @@ class Site:
         self._corrects = type(rule).correct is not ClientRule.correct
         self._observes = type(rule).after_step is not ClientRule.after_step
 
+    def _use(self, taught: Taught) -> None:
+        """Takes the targets of a round; parameters without any keep their values, as they get no gradient."""
+        self._taught, self.ownership = taught, Ownership(self._tasks_of, taught.labels)
+        trained = [task for task in self._known if task.name in taught.labels]
+        self._names = [task.name for task in trained]
+        self._loss = HybridLoss(trained, initial={name: self._scales[name] for name in self._names})
+        self._loss.task_loss = taught.loss
+        counts = self.ownership.num_samples
+        self._owned = {name: each for name, each in self._network.named_parameters() if counts[name] > 0}
+
     def train(self) -> LocalTraining:
         """Trains one round from the weights in the network."""
+        teaching = self.rule.teaching()
+        if teaching is not None or self._names != self.tasks:
+            self._use(prepare(self._network, self._known, self.data, teaching))
         self._network.train()
-        squares, step, rates = SquaredGradient(), 0, 0.0
+        squares, step, rates, losses = SquaredGradient(), 0, 0.0, 0.0
         live = {name: each.detach() for name, each in self._owned.items()}
         for _ in range(self._plan.local_epochs):
             order = torch.randperm(len(self.data), generator=self._generator)
             for rows in order.split(self._plan.batch_size):
-                self._backward(rows)
+                losses += self._backward(rows)
                 if self.rule.needs_squared_gradient:
                     self._add_squares(squares, rows)
                 rates += float(self._optimizer.param_groups[0]["lr"])
@@ -115,19 +128,38 @@ class Site:
         weights = {name: value.detach().clone() for name, value in self._network.state_dict().items()}
         counts = {name: count for name, count in self.ownership.num_samples.items() if count > 0}
         return LocalTraining(
-            weights, counts, squares.estimate(), step, rates / max(step, 1), self.ownership.images_by_task
-        )
+            weights, counts, squares.estimate(), step, rates / max(step, 1), self.ownership.images_by_task,
+            self._input_gram(), losses / max(step, 1),
+        )  # fmt: skip
 
-    def _backward(self, rows: Tensor) -> None:
-        """Computes the gradient of a batch's loss."""
-        batch = self.data.take(rows)
-        image, targets = augment(batch.image, {name: batch.targets[name] for name in self.tasks}, self._generator)
+    def _backward(self, rows: Tensor) -> float:
+        """Computes the gradient of a batch's loss, and returns the loss per task."""
+        given = {name: self._taught.targets[name][rows] for name in self._names}
+        image, targets = augment(self.data.image[rows], given, self._generator)
         self._optimizer.zero_grad(set_to_none=True)
-        self._loss(predict(self._network, image, self.tasks), targets).backward()
+        loss = self._loss(predict(self._network, image, self._names), with_outputs(targets, self._taught, image))
+        loss.backward()
+        return float(loss.detach()) / len(self._names)
+
+    def _input_gram(self) -> dict[str, Tensor]:
+        """Returns the Gram matrices that the strategy asks for; see `federated/client/input_gram.py`."""
+        request = self.rule.needs_input_gram
+        if not request:
+            return {}
+        counts = self.ownership.num_samples
+        layers = {name: each for name, each in gram_layers(self._network, request.max_inputs).items() if counts[name]}
+        grams = InputGram(layers, request, self.ownership.tasks_of)
+        self._network.eval()
+        for rows in torch.arange(len(self.data)).split(8):
+            labels = {name: each[rows] for name, each in self._taught.labels.items()}
+            grams.observe(partial(predict, self._network, self.data.image[rows], self._names), labels)
+            if grams.is_complete(counts):
+                break
+        return grams.matrices()
 
     def _add_squares(self, squares: SquaredGradient, rows: Tensor) -> None:
         """Adds each parameter's gradient with its number of annotated images in the batch."""
-        counts = self.ownership.batch_counts({name: each[rows] for name, each in self._labels.items()})
+        counts = self.ownership.batch_counts({name: each[rows] for name, each in self._taught.labels.items()})
         for tasks, count in counts.items():
             if count > 0:
                 tasks_of = self.ownership.tasks_of

@@ -129,6 +129,10 @@ class Aggregator:
         """Returns the global weights."""
         return self._server.weights()
 
+    def group_weights(self) -> dict[str, Weights]:
+        """Returns {group: weights} of the networks that clients with the same tasks share; see `ServerRule`."""
+        return {group: weights for group, (weights, _) in self._server.group_networks().items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the complete server state, which may be saved in the middle of a round."""
         plain = self._plain.state_dict()

@@ -7,6 +7,8 @@ from typing import Final
 STRATEGIES: Final = {
     "bayesian": ("pvi.strategy", "PVI"),
     "fedavg": ("strategies.fedavg", "FedAvg"),
+    "fedavgm": ("strategies.fedopt", "FedAvgM"),
+    "fedadam": ("strategies.fedopt", "FedAdam"),
     "fedprox": ("strategies.fedprox", "FedProx"),
     "fedbn": ("strategies.fedbn", "FedBN"),
     "scaffold": ("strategies.scaffold", "Scaffold"),

@@ -21,10 +21,10 @@ from .equations import (
     cavity_gradient,
     cavity_of,
     for_client,
-    implied_step,
     likelihood_precision,
     new_factor,
     sent_precision,
+    step_of_mean,
 )
 from .iterate_mean import IterateMean
 from .messages import DAMPING, group_tags, tasks_with_images
@@ -182,7 +182,7 @@ class PVIClient(ClientRule):
         if self._settings.coded_precision:
             precision = _unsent(_rounded(self._own.get(name), sent_precision(precision, within)), within)
         factor = new_factor(trained.double(), cavity, precision, self._settings.rate, self._damping, within)
-        step = implied_step(trained.double(), cavity, precision, within)
+        step = step_of_mean(trained.double(), cavity, precision, within)
         found = moments(float(factor.precision.mean()), float(precision.mean()), spread, float(step.square().mean()))
         return Gaussian(factor.precision_mean.float(), factor.precision.float()), found
 

@@ -117,22 +117,25 @@ def new_factor(
 ) -> Gaussian:
     """Returns a client's factor of its group's mean after local training.
 
-    At the trained weights m, the gradients of the client's own loss and of its prior (`for_client`) cancel. Its
-    likelihood is the quadratic of precision H with the loss's gradient at m, `eta = (C + H) m - e`; without the
-    client's own weights, which scatter around the group's mean with the variance `within`, its precision is `H / (1 +
-    within H)`. Simultaneous updates overshoot, so a client applies only a share of the step that its factor implies
-    for the group's mean (damping: Ashman et al., section 4); the new precision takes effect immediately.
+    At the trained weights m, the gradients of the client's own loss and of its prior (`for_client`, with precision C')
+    cancel. Its likelihood is the quadratic of precision H with the loss's gradient at m, `eta = (C' + H) m - e'`. The
+    client's weights scatter around the group's mean with the variance `within`; integrated out, they leave a factor of
+    precision `H / (1 + within H)`. Simultaneous updates overshoot, so a client applies only a share of the change
+    (damping: Ashman et al., section 4); the new precision takes effect immediately.
 
     Args:
         trained: m.
         cavity: of the group's mean.
         precision: H, of the client's likelihood.
-        rate: share in (0, 1]; None uses the client's share H / (C + H) of each weight's precision.
+        rate: share in (0, 1]; None uses the client's share H / (C' + H) of each weight's precision.
         damping: factor of the share, below 1 after divergence.
         within: variance of a client's weights around its group's mean; 0 if they are the same weights.
     """
-    step, sent = implied_step(trained, cavity, precision, within), sent_precision(precision, within)
-    change = sent * step if rate is None else rate * (cavity.precision + sent) * step
+    sent = sent_precision(precision, within)
+    if rate is None:
+        change = sent * step_of_mean(trained, cavity, precision, within)
+    else:
+        change = rate * _full_change(trained, cavity, precision, within)
     return Gaussian(sent * cavity.mean + cavity.gradient + damping * change, sent)
 
 
@@ -141,10 +144,11 @@ def sent_precision(precision: Tensor, within: float) -> Tensor:
     return precision if within == 0.0 else precision / (1.0 + within * precision)
 
 
-def implied_step(trained: Tensor, cavity: Cavity, precision: Tensor, within: float = 0.0) -> Tensor:
-    """Returns the step of the group's mean if only this client updated its factor, at rate 1.
+def step_of_mean(trained: Tensor, cavity: Cavity, precision: Tensor, within: float = 0.0) -> Tensor:
+    """Returns the step that a client proposes for its group's mean, at its share of the precision.
 
-    It is `m - mu` if the client's weights are the group's.
+    The group takes the mean of its clients' proposals, weighted by `sent_precision`. If the client's weights are the
+    group's (`within` 0), the proposal is `m - mu`.
 
     Args:
         trained: m.
@@ -152,10 +156,14 @@ def implied_step(trained: Tensor, cavity: Cavity, precision: Tensor, within: flo
         precision: H, of the client's likelihood.
         within: variance of a client's weights around its group's mean.
     """
-    step = trained - cavity.mean
     if within == 0.0:
-        return step
-    own = for_client(cavity, within)
-    factor = 1.0 + within * precision
-    change = (own.gradient + (own.precision + precision) * step) / factor - cavity.gradient
-    return change / (cavity.precision + precision / factor)
+        return trained - cavity.mean
+    share = precision / (for_client(cavity, within).precision + precision)
+    return share * _full_change(trained, cavity, precision, within) / sent_precision(precision, within)
+
+
+def _full_change(trained: Tensor, cavity: Cavity, precision: Tensor, within: float) -> Tensor:
+    """Returns the undamped change of a factor's precision-weighted mean, from one that leaves the posterior mean."""
+    step, own = trained - cavity.mean, for_client(cavity, within)
+    change = (own.gradient + (own.precision + precision) * step) / (1.0 + within * precision)
+    return change - cavity.gradient

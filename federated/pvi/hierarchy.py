@@ -3,30 +3,56 @@
 A client belongs to the group of clients that train the same tasks. With the precision P and the mean c of the prior,
 and a share s in [0, 1] of the prior's variance that lies between groups,
 
-    mu ~ N(c, (1 - s) / P),    theta_g | mu ~ N(mu, s / P),
+    mu ~ N(c, (1 - s) / P),    theta_g | mu ~ N(mu, s / P),    corr(theta_g - mu, theta_h - mu) = k(g, h),
 
-so that every group mean has the same prior N(c, 1 / P), whatever s: at s = 0 all groups share one mean (full pooling),
-at s = 1 each group is a federation of its own (no pooling). This is the hierarchical normal model of Gelman et al.,
-Bayesian Data Analysis, 3rd edition, section 5.4, with the evidence of a group, the product of its clients' factors,
-as its data. All densities are Gaussian with diagonal precisions, so the posteriors are exact.
+so that every group mean has the same prior N(c, 1 / P), whatever s: at s = 0 all groups share one mean (full pooling);
+at s = 1, a group shares nothing with groups that have no task in common with it (no pooling). This is the hierarchical
+normal model of Gelman et al., Bayesian Data Analysis, 3rd edition, section 5.4, with the evidence of a group, the
+product of its clients' factors, as its data. The similarity k of two groups is the cosine of their sets of tasks,
+`|g & h| / sqrt(|g| |h|)`: 0 if they are disjoint, and a valid correlation, as it is an inner product of unit vectors.
+All densities are Gaussian, and evidence has diagonal precisions, so the posteriors are exact.
 """
+
+# G number of groups, D number of weights in the tensor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
+from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, product
+from mtmedformer_monai.federated.gaussian import Gaussian, mean_of, product
+
+CHUNK = 65_536
+"""Number of weights whose (G, G) matrices are inverted at once."""
 
 
-def group_posteriors(prior: Gaussian, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
-    """Returns the posterior of each group's mean, with the global mean integrated out.
+def similarity_of(groups: Collection[str]) -> Tensor:
+    """Returns k, the cosine similarity of the groups' sets of tasks, float64 (G, G).
 
     Args:
-        prior: of every group mean, with a diagonal precision above 0.
+        groups: names, tasks joined by `+`.
+
+    Example:
+        >>> similarity_of(["lung", "box+lung", "finding"])[0].tolist()
+        [1.0, 0.7071067811865475, 0.0]
+    """
+    sets = [frozenset(group.split("+")) for group in groups]
+    rows = [[len(left & right) / (len(left) * len(right)) ** 0.5 for right in sets] for left in sets]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def group_posteriors(
+    prior: Gaussian, evidence: Mapping[str, Gaussian], share: float, similarity: Tensor | None = None
+) -> dict[str, Gaussian]:
+    """Returns the posterior of each group's mean, with the global mean and the other groups integrated out.
+
+    Args:
+        prior: of every group mean, with a diagonal precision above 0, the same for all weights if groups are similar.
         evidence: {group: product of its clients' factors}; precisions of 0 or more.
         share: s, the share of the prior's variance that lies between groups.
+        similarity: k, (G, G); None: the groups have no task in common.
 
     Raises:
         ValueError: a share outside of [0, 1].
@@ -42,11 +68,15 @@ def group_posteriors(prior: Gaussian, evidence: Mapping[str, Gaussian], share: f
     """
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"share expects a number from 0 to 1, got {share}.")
-    if len(evidence) == 1 or share == 1.0:
+    if len(evidence) == 1:
         return {group: product(prior, value) for group, value in evidence.items()}
     if share == 0.0:
         pooled = product(prior, *evidence.values())
         return dict.fromkeys(evidence, pooled)
+    if similarity is not None and bool((similarity - similarity.diag().diag()).any()):
+        return _similar(prior, evidence, share, similarity)
+    if share == 1.0:
+        return {group: product(prior, value) for group, value in evidence.items()}
     between = share / prior.precision
     messages = {group: widened(value, between) for group, value in evidence.items()}
     top = Gaussian(prior.precision_mean / (1.0 - share), prior.precision / (1.0 - share))
@@ -57,7 +87,35 @@ def group_posteriors(prior: Gaussian, evidence: Mapping[str, Gaussian], share: f
     return posteriors
 
 
-def widened(gaussian: Gaussian, variance: torch.Tensor) -> Gaussian:
+def _similar(
+    prior: Gaussian, evidence: Mapping[str, Gaussian], share: float, similarity: Tensor
+) -> dict[str, Gaussian]:
+    """Returns the posteriors of correlated groups: covariance `(I + B A)^-1 B`, which needs no inverse of B.
+
+    B is the prior covariance of the groups' means, A the diagonal precision of their evidence.
+    """
+    shape, center = prior.precision.shape, mean_of(prior).flatten()
+    covariance = ((1.0 - share) * torch.ones_like(similarity) + share * similarity) / prior.precision.max()
+    precision = torch.stack([value.precision.flatten() for value in evidence.values()])  # (G, D)
+    offset = torch.stack([value.precision_mean.flatten() for value in evidence.values()]) - precision * center
+    means, precisions = torch.empty_like(offset), torch.empty_like(offset)
+    uniform = bool((precision == precision[:, :1]).all())
+    step = precision.shape[1] if uniform else CHUNK
+    for start in range(0, precision.shape[1], step):
+        part = slice(start, start + step)
+        diagonal = precision[:, :1].T if uniform else precision[:, part].T  # (1 or D, G)
+        system = torch.eye(len(similarity), dtype=precision.dtype) + covariance * diagonal[:, None, :]
+        posterior = torch.linalg.solve(system, covariance.expand_as(system))  # (1 or D, G, G)
+        means[:, part] = (posterior @ offset[:, part].T[..., None])[..., 0].T
+        precisions[:, part] = posterior.diagonal(dim1=1, dim2=2).reciprocal().T
+    means += center
+    return {
+        group: Gaussian((precisions[index] * means[index]).reshape(shape), precisions[index].reshape(shape))
+        for index, group in enumerate(evidence)
+    }
+
+
+def widened(gaussian: Gaussian, variance: Tensor) -> Gaussian:
     """Returns the Gaussian convolved with another one of mean 0: its variance grows by `variance`.
 
     A precision of 0 stays 0.

@@ -52,10 +52,12 @@ class IterateMean:
             self._means = {name: value.detach().float().clone() for name, value in weights.items()}
             self._squares = {name: value.new_zeros((), dtype=torch.float32) for name, value in weights.items()}
             return
-        for name, mean in self._means.items():
-            difference = weights[name].detach().float() - mean
-            mean.add_(difference, alpha=1.0 / self._count)
-            self._squares[name] += difference.square().mean() * ((self._count - 1) / self._count)  # Welford (1962)
+        means = list(self._means.values())
+        differences = torch._foreach_sub([weights[name].detach().float() for name in self._means], means)
+        torch._foreach_add_(means, differences, alpha=1.0 / self._count)
+        factor = (self._count - 1) / self._count  # Welford (1962)
+        for name, norm in zip(self._squares, torch._foreach_norm(differences), strict=True):
+            self._squares[name] += norm.square() * (factor / max(self._means[name].numel(), 1))
 
     def means(self) -> Weights:
         """Returns {parameter: mean of its iterates}, on the CPU; empty if nothing was averaged."""

@@ -21,12 +21,11 @@ class PoolingSettings:
 
     Attributes:
         between: share of the prior's variance that lies between groups, in [0, 1]; None estimates it per tensor.
-        within: variance of clients' weights around their group's mean, in units of the inverse precision of one image;
-            None estimates it per tensor.
+        within: variance of clients' weights around their group's mean, in units of the inverse precision of one image.
     """
 
     between: float | None
-    within: float | None
+    within: float
 
 
 class Pooling:
@@ -41,7 +40,6 @@ class Pooling:
     def __init__(self, settings: PoolingSettings, prior_precision: float, names: Collection[str]) -> None:
         self._settings, self._prior_precision, self._names = settings, prior_precision, names
         self._between: dict[str, float] = {}
-        self._within: dict[str, float] = {}
         self._noise: dict[str, float] = {}
         self._sums: dict[str, dict[str, tuple[Tensor, Gaussian]]] = {}
 
@@ -75,7 +73,7 @@ class Pooling:
     def update(self, name: str, starts: Mapping[str, Tensor], damping: float) -> None:
         """Estimates the shares of a tensor from this round's sums, where they are not given.
 
-        Without the moments of a second client in any group, or of a second group, earlier estimates stay.
+        Without the moments of a second group, earlier estimates stay.
 
         Args:
             name: of the tensor.
@@ -90,8 +88,6 @@ class Pooling:
             return
         found = estimate(groups)
         self._noise[name] = found.noise
-        if sum(float(each.sums[0]) for each in groups.values()) > len(groups):
-            self._within[name] = found.within
         if len(groups) > 1:
             self._between[name] = min(1.0, self._prior_precision * found.between)
 
@@ -113,10 +109,10 @@ class Pooling:
         return max(self._noise.get(name, 1.0), 1e-12)
 
     def broadcast(self) -> Message:
-        """Returns the variance within groups of each tensor where it is above 0."""
-        given = self._settings.within
-        values = self._within if given is None else dict.fromkeys(self._names, given)
-        return {key(TensorKind.WITHIN, name): torch.tensor(value) for name, value in values.items() if value > 0}
+        """Returns the variance within groups of each tensor; nothing if it is 0."""
+        if self._settings.within == 0.0:
+            return {}
+        return {key(TensorKind.WITHIN, name): torch.tensor(self._settings.within) for name in self._names}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the estimates and the sums of this round."""
@@ -124,11 +120,11 @@ class Pooling:
             name: {group: [moments, *change] for group, (moments, change) in groups.items()}
             for name, groups in self._sums.items()
         }
-        return {"between": dict(self._between), "within": dict(self._within), "noise": dict(self._noise), "sums": sums}
+        return {"between": dict(self._between), "noise": dict(self._noise), "sums": sums}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
-        self._between, self._within, self._noise = dict(state["between"]), dict(state["within"]), dict(state["noise"])
+        self._between, self._noise = dict(state["between"]), dict(state["noise"])
         self._sums = {
             name: {group: (moments, Gaussian(*change)) for group, (moments, *change) in groups.items()}
             for name, groups in state["sums"].items()

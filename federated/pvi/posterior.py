@@ -11,7 +11,7 @@ from torch import Tensor
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product
 from mtmedformer_monai.federated.strategy import Weights
 
-from .hierarchy import group_posteriors
+from .hierarchy import group_posteriors, similarity_of
 
 Factor = dict[str, Gaussian]
 """{weight: natural parameters}. A missing weight has a constant factor."""
@@ -122,7 +122,7 @@ class Accumulator:
         prior = self._prior[name]
         negative = {group: value.precision < -ROUNDING * prior.precision for group, value in evidence.items()}
         lifted = {group: _without_negative(value, negative[group]) for group, value in evidence.items()}
-        posteriors = group_posteriors(prior, lifted, share)
+        posteriors = group_posteriors(prior, lifted, share, similarity_of(lifted) if share > 0.0 else None)
         for group, value in posteriors.items():
             valid = self._valid.setdefault(group, {})
             mean = torch.where(negative[group], valid.get(name, mean_of(prior)), mean_of(value))

@@ -46,11 +46,11 @@ class PVI(Strategy):
             should be small compared to the isotropic precision of all images; otherwise it holds every weight back.
         between: share of the prior's variance that lies between groups of clients with different tasks, in [0, 1]: 0
             is one mean for all (full pooling), 1 one federation per group (no pooling). None estimates it per tensor
-            in each round (`variance_components.py`).
+            in each round (`variance_components.py`); with a `rate` or `within`, it is 0.
         within: variance of the clients' weights around their group's mean, in units of the inverse precision of an
-            image; 0: clients share the group's weights. None estimates it.
+            image; 0: clients share the group's weights.
         average_iterates: share of a round's last steps whose weights are averaged for the client's mean, in [0, 1].
-            Their spread is the noise in the estimates of `between` and `within`.
+            Their spread is the noise in the estimate of `between`.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if
             curvature is 0, Fisher merging otherwise.
         coded_precision: whether clients round changes of precision to one-byte codes (`federated/wire.py`).
@@ -63,9 +63,9 @@ class PVI(Strategy):
         power: float = 1.0,
         average: float = 0.5,
         rate: float | None = None,
-        prior_precision: float = 0.001,
+        prior_precision: float = 1e-6,
         between: float | None = None,
-        within: float | None = None,
+        within: float = 0.0,
         average_iterates: float = 0.5,
         memory: bool = True,
         coded_precision: bool = False,
@@ -75,10 +75,8 @@ class PVI(Strategy):
         self.prior_precision, self.sends_changes = prior_precision, memory
         scale = PrecisionScale(isotropic, curvature, power)
         self._client = ClientSettings(scale, average, rate, coded_precision, average_iterates)
-        estimates = rate is None  # with a rate, the sums do not tell the clients' steps
-        self._pooling = PoolingSettings(
-            0.0 if between is None and not estimates else between, 0.0 if within is None and not estimates else within
-        )
+        known = rate is None and within == 0.0  # otherwise, the sums do not tell the clients' steps
+        self._pooling = PoolingSettings(0.0 if between is None and not known else between, within)
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client without a factor."""
@@ -109,11 +107,11 @@ def _check(
         raise ValueError(f"prior_precision expects a number above 0, got {prior_precision}.")
 
 
-def _check_pooling(between: float | None, within: float | None, average_iterates: float) -> None:
+def _check_pooling(between: float | None, within: float, average_iterates: float) -> None:
     """Validates the settings of pooling."""
     if between is not None and not 0.0 <= between <= 1.0:
         raise ValueError(f"between expects a share from 0 to 1, or None to estimate it, got {between}.")
-    if within is not None and within < 0.0:
-        raise ValueError(f"within expects a variance of 0 or more, or None to estimate it, got {within}.")
+    if within < 0.0:
+        raise ValueError(f"within expects a variance of 0 or more, got {within}.")
     if not 0.0 <= average_iterates <= 1.0:
         raise ValueError(f"average_iterates expects a share from 0 to 1, got {average_iterates}.")

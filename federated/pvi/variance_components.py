@@ -26,6 +26,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from .hierarchy import similarity_of
+
 NUM_MOMENTS: Final = 7
 
 
@@ -84,21 +86,22 @@ def estimate(groups: Mapping[str, GroupMoments]) -> Components:
     a group count as noise, and if no group has two clients, the reported precisions are taken at their word.
 
     Args:
-        groups: {group: moments of this round}; groups without messages are left out.
+        groups: {group, its tasks joined by `+`: moments of this round}; groups without messages are left out.
     """
-    active = [each for each in groups.values() if float(each.sums[1]) > 0]
+    named = {group: each for group, each in groups.items() if float(each.sums[1]) > 0}
+    active, similarity = list(named.values()), similarity_of(named)
     within_square = sum(_squares_within(each) for each in active)
     spare = sum(float(each.sums[0]) for each in active) - len(active)
     noise = sum(float(each.sums[5]) for each in active) / max(sum(float(each.sums[0]) for each in active), 1.0)
     noise_factor = sum(float(each.sums[3] - each.sums[4] / each.sums[1]) for each in active)
     if noise <= 0.0 or not math.isfinite(noise):
         known = spare > 0 and within_square > 0.0
-        return Components(1.0, 0.0, _between(active, within_square / noise_factor if known else 1.0, 0.0))
+        return Components(1.0, 0.0, _between(active, within_square / noise_factor if known else 1.0, 0.0, similarity))
     within = 0.0
     if spare > 0:
         effect = sum(float(each.sums[1] - each.sums[2] / each.sums[1]) for each in active)
         within = max(0.0, (within_square - noise * noise_factor) / effect) / noise if effect > 0 else 0.0
-    return Components(noise, within, _between(active, noise, within))
+    return Components(noise, within, _between(active, noise, within, similarity))
 
 
 def _squares_within(group: GroupMoments) -> float:
@@ -107,8 +110,11 @@ def _squares_within(group: GroupMoments) -> float:
     return max(0.0, float(group.sums[6]) - mean_square)
 
 
-def _between(groups: list[GroupMoments], noise: float, within: float) -> float:
-    """Returns the variance between groups, in units of the noise (DerSimonian and Laird, eq. 8)."""
+def _between(groups: list[GroupMoments], noise: float, within: float, similarity: Tensor) -> float:
+    """Returns the variance between groups, in units of the noise (DerSimonian and Laird, eq. 8).
+
+    Effects of groups that are correlated by k spread less around their mean: `sum w - w' k w / sum w`.
+    """
     if len(groups) < 2:
         return 0.0
     means = [each.start.double() + each.weighted_step.double() / each.sums[1] for each in groups]
@@ -117,5 +123,8 @@ def _between(groups: list[GroupMoments], noise: float, within: float) -> float:
     total = sum(weights)
     center = sum(weight * mean for weight, mean in zip(weights, means, strict=True)) / total
     squares = sum(weight * float((mean - center).square().mean()) for weight, mean in zip(weights, means, strict=True))
-    spread = total - sum(weight**2 for weight in weights) / total
+    vector = torch.tensor(weights, dtype=torch.float64)
+    spread = total - float(vector @ similarity @ vector) / total
+    if spread <= 1e-9 * total:
+        return 0.0
     return max(0.0, squares - (len(groups) - 1)) / spread / noise

@@ -29,6 +29,15 @@ def write_weights(broadcast: Mapping[str, Tensor], folder: Path) -> Path:
     return path
 
 
+def write_group_weights(networks: Mapping[str, Mapping[str, Tensor]], folder: Path) -> list[Path]:
+    """Writes `model_TASKS.pt` for each group of clients, unless all clients are one group; returns the paths."""
+    paths = []
+    for group, weights in networks.items() if len(networks) > 1 else ():
+        paths.append(folder / f"model_{group}.pt")
+        save_checkpoint(dict(weights), paths[-1])
+    return paths
+
+
 def write_posterior(
     broadcast: Mapping[str, Tensor],
     prior_precision: float,

@@ -25,7 +25,7 @@ from mtmedformer_monai.uncertainty.posterior_file import Provenance
 from .bundle_parts import initial_weights, primary_metrics, read_bundle
 from .cohort import FederatedData, count_images
 from .history import KEY_METRIC, Metrics, draw_rounds, read_rounds, write_rounds
-from .model_files import write_posterior, write_weights
+from .model_files import write_group_weights, write_posterior, write_weights
 from .pretraining import Pretraining, largest_site, pretrain
 from .settings import SimulationSettings
 from .tracking import SimulationTracker
@@ -38,7 +38,8 @@ class Simulation:
     """One simulated federation, which resumes after its last completed round.
 
     Files in its folder: `rounds.json` and `rounds.png` (metrics by round), `server.pt` (state of the server after the
-    last completed round), `model.pt`, `posterior.pt`, `broadcast.pt`, one folder per site, `mlflow.db`.
+    last completed round), `model.pt`, one `model_TASKS.pt` per group of sites,
+    `posterior.pt`, `broadcast.pt`, one folder per site, `mlflow.db`.
 
     Args:
         settings: of the simulation.
@@ -171,10 +172,11 @@ class Simulation:
         return {"global": whole.result(), **{name: future.result() for name, future in tested.items()}}
 
     def _write_model(self, submit: _Submit) -> None:
-        """Writes the global weights and, if the strategy has one, their posterior."""
+        """Writes the global weights, those of groups, and, if it is asked for, the posterior of a strategy with one."""
         sent = self._aggregator.broadcast().weights
         write_weights(sent, self._folder)
-        if not pick(sent, TensorKind.PRECISION):
+        write_group_weights(self._aggregator.group_weights(), self._folder)
+        if not self._settings.posterior or not pick(sent, TensorKind.PRECISION):
             return
 
         def likelihoods(path: Path) -> list[list[float]]:

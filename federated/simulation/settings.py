@@ -28,6 +28,7 @@ class SimulationSettings:
         patients: number of patients in the generated cohort.
         image_size: rows of the network's input.
         seed: of cohort, partition, initial weights and training.
+        posterior: whether to write `posterior.pt`, with a temperature fitted at all sites.
         num_processes: maximum number of concurrent site processes.
         overrides: of the bundle's config, at all sites: {id: value}.
         start: weights from which the sites start, one of `STARTS`.
@@ -46,6 +47,7 @@ class SimulationSettings:
     patients: int = 180
     image_size: int = 64
     seed: int = 0
+    posterior: bool = False
     num_processes: int = 2
     overrides: Mapping[str, Any] = field(default_factory=dict)
     start: str = "common"

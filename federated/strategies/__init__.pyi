@@ -7,6 +7,8 @@ from .fedavg import FedAvg as FedAvg
 from .fedbn import FedBN as FedBN
 from .feddyn import FedDyn as FedDyn
 from .fedmix import FedMix as FedMix
+from .fedopt import FedAdam as FedAdam
+from .fedopt import FedAvgM as FedAvgM
 from .fedpa import FedPA as FedPA
 from .fedprox import FedProx as FedProx
 from .fisher_merging import FisherMerging as FisherMerging

@@ -89,6 +89,11 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="random seed of cohort, partition and training (default %(default)s)"
     )
     tool.add_argument(
+        "--posterior",
+        action="store_true",
+        help="also write posterior.pt, with a temperature fitted on the sites' validation images",
+    )
+    tool.add_argument(
         "--override",
         action="append",
         default=[],
@@ -144,6 +149,7 @@ def _simulate(options: argparse.Namespace) -> int:
         patients=options.patients,
         image_size=options.image_size,
         seed=options.seed,
+        posterior=options.posterior,
         num_processes=options.processes,
         overrides=overrides,
         start=options.start,

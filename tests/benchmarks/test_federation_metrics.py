@@ -47,8 +47,23 @@ def test_a_task_is_served_by_its_owners():
     one, other = part(0.8, 0.5), part(0.2, 0.9)
     other = Evaluation(other.tasks, other.images, {"b": {"lung": 0.3, "finding": 0.7}})
     owners = {"lung": {"a": 10}, "finding": {"a": 10, "b": 30}}
-    found = flatten(combine({"a": one, "b": other}, owners), owners)
-    assert found["lung_score"] == found["dice"] == found["best_owner_dice"] == 0.8
+    rows = {"a": torch.tensor([0]), "b": torch.tensor([1])}
+    found = flatten(combine({"a": one, "b": other}, owners, rows), owners)
+    for name in ("lung_score", "dice", "best_owner_dice"):
+        assert found[name] == pytest.approx(0.8)
     assert found["finding_score"] == pytest.approx(0.25 * 0.5 + 0.75 * 0.9)
     assert found["site_scores"] == pytest.approx({"a": (0.8 + 0.5) / 2, "b": 0.7})  # b annotates no masks
     assert found["image_dice"]["lung"][0] == pytest.approx(0.8)
+
+
+def test_an_image_is_served_by_the_owners_whose_images_are_like_it():
+    """Sites a and b own lungs, with 10 and 30 images; image 2 is like neither's, so both serve it by their shares."""
+    dice = {"a": [0.9, 0.1, 0.4], "b": [0.2, 0.7, 0.8]}
+    parts = {
+        site: Evaluation({"lung": {"score": 0.0, "loss": 0.0}}, {"lung": torch.tensor(values)}, {site: {}})
+        for site, values in dice.items()
+    }
+    rows = {"a": torch.tensor([0]), "b": torch.tensor([1])}
+    found = combine(parts, {"lung": {"a": 10, "b": 30}}, rows)
+    assert found.images["lung"].tolist() == pytest.approx([0.9, 0.7, 0.25 * 0.4 + 0.75 * 0.8])
+    assert found.tasks["lung"]["score"] == pytest.approx((0.9 + 0.7 + 0.7) / 3)

@@ -86,7 +86,7 @@ def test_every_kind_of_method_runs(world, method):
 def test_federation_of_owners_is_the_owner_alone_if_there_is_one(world):
     plan = Plan(rounds=2, local_epochs=1, lr=1e-3, batch_size=4)
     owners, alone = (run(world, parse_method(name), plan) for name in ("owners", "local"))
-    assert owners["lung_loss"] == pytest.approx(alone["lung_loss"], rel=1e-5)
+    assert owners["lung_loss"] == pytest.approx(alone["lung_loss"], rel=1e-3)
     assert alone["best_owner_dice"] == pytest.approx(owners["dice"])
 
 

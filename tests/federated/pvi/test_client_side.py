@@ -45,7 +45,7 @@ def test_the_second_round_by_hand(rate, damping, factor):
 
 def test_the_share_of_the_precision_is_the_rate_of_each_weight():
     """Two clients that each determine a different weight: each applies its full step to its own weight."""
-    strategy = PVI(isotropic=1e-6, curvature=1.0, prior_precision=1e-6, within=0.0)
+    strategy = PVI(isotropic=1e-6, curvature=1.0, prior_precision=1e-6)
     server, sites = strategy.server({"w": torch.zeros(2)}), [strategy.client(), strategy.client()]
     for trained, square in (([1.0, 0.3], [1.0, 0.0]), ([0.3, 1.0], [0.0, 1.0])):
         sites[0].receive(server.broadcast())

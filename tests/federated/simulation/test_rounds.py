@@ -22,7 +22,7 @@ def run(chosen, folder):
 
 
 def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(settings, here, tmp_path, monkeypatch):
-    chosen = settings()
+    chosen = settings(posterior=True)
     whole = run(chosen, tmp_path / "whole")
     assert set(whole) == {"global", "site_1", "site_2"}
     written = json.loads((tmp_path / "whole/rounds.json").read_text())
@@ -31,6 +31,9 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
     numbers = sum(value.numel() for value in torch.load(tmp_path / "whole/model.pt").values())
     assert written[0]["bytes_sent"] > 4 * numbers
     assert np.asarray(Image.open(tmp_path / "whole/rounds.png").convert("L")).std() > 5
+    groups = sorted((tmp_path / "whole").glob("model_*.pt"))
+    assert len(groups) == 2
+    assert all(set(torch.load(path)) == set(torch.load(tmp_path / "whole/model.pt")) for path in groups)
     posterior = load_posterior(tmp_path / "whole/posterior.pt")
     assert posterior.provenance.num_sites == posterior.provenance.num_rounds == 2
     assert posterior.temperature in TEMPERATURES
