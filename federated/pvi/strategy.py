@@ -63,7 +63,7 @@ class PVI(Strategy):
         power: float = 1.0,
         average: float = 0.5,
         rate: float | None = None,
-        prior_precision: float = 1e-6,
+        prior_precision: float = 1e-5,
         between: float | None = None,
         within: float = 0.0,
         average_iterates: float = 0.5,

@@ -8,7 +8,7 @@ import torch
 def run_rounds(server, sites, count):
     for _ in range(count):
         for index, site in enumerate(sites):
-            site.train(server.broadcast())
+            site.train(server.broadcast(str(index)))
             server.add(site.get_weights(), str(index))
         server.close_round()
 

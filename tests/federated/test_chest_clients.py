@@ -57,6 +57,9 @@ def chest(chest_data, tmp_path):
             "image_size": [32, 32],
             "batch_size": 4,
             "rounds": 2,
+            "local_epochs": 1,
+            "warmup_epochs": 1,
+            "learning_rate": 0.001,
             "known_classes": known_classes or {},
             "train#handlers_with_state": ["@train#history"],
         }

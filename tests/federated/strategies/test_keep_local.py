@@ -44,7 +44,7 @@ def test_the_rest_is_corrected_by_the_strategy_and_what_is_kept_is_not():
 
 
 def test_values_that_are_not_finite_are_not_kept():
-    rule = KeepLocal(PVI(), ["decoders.*"]).client()
+    rule = KeepLocal(PVI(prior_precision=0.001), ["decoders.*"]).client()
     broadcast = PVI().server(START).broadcast()
     for value in (10.0, float("nan")):
         rule.send(fixed({"encoder.w": 1.0, "decoders.lung.w": value})(rule, rule.receive(broadcast)))
@@ -52,7 +52,7 @@ def test_values_that_are_not_finite_are_not_kept():
 
 
 def test_a_site_of_the_strategy_withdraws_through_it():
-    server, rules = federate(KeepLocal(PVI(), ["decoders.*"]), START, two_clients(), 2)
+    server, rules = federate(KeepLocal(PVI(prior_precision=0.001), ["decoders.*"]), START, two_clients(), 2)
     assert set(rules[0].own_factor()) == {"precision_mean/encoder.w", "precision/encoder.w"}
     for rule in rules:
         server.add(rule.withdraw())
