@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from .bundle_folders import bundle_help, default_bundle
 from .help_format import HelpFormatter
 
 if TYPE_CHECKING:
+    from mtmedformer_monai.deploy.deidentify import Deidentifier
     from mtmedformer_monai.deploy.inputs import StudyInput
     from mtmedformer_monai.deploy.results import RunResult
     from mtmedformer_monai.deploy.study_runner import StudyOutcome
@@ -57,6 +59,14 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         default=[],
         help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
     )
+    command.add_argument(
+        "--deidentify",
+        metavar="KEY_FILE",
+        nargs="?",
+        const="",
+        help="process copies without identifiers, and replace file names and UIDs; runs with equal keys (by default a "
+        "new one) give equal pseudonyms",
+    )
     command.set_defaults(run=_infer)
 
 
@@ -70,6 +80,7 @@ def _infer(options: argparse.Namespace) -> int:
         options.device,
         options.weights,
         tuple(options.config),
+        deidentify=_make_deidentifier(options.deidentify),
         also=tuple(options.also),
     )
     recorded = ("infer", "--device", options.device or "default", "--workers", str(options.workers))
@@ -82,6 +93,15 @@ def _infer(options: argparse.Namespace) -> int:
         progress.close()
     _summarize(result, options.output)
     return REFUSED if result.refused else 0
+
+
+def _make_deidentifier(key_file: str | None) -> Deidentifier | None:
+    """Returns the pseudonyms of a run; `key_file` is None for no de-identification, '' for a new key."""
+    if key_file is None:
+        return None
+    from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
+
+    return Deidentifier(read_key(Path(key_file)) if key_file else secrets.token_bytes(32))
 
 
 class _Progress:

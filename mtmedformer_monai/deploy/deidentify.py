@@ -111,6 +111,24 @@ class Deidentifier:
         return copy
 
 
+def read_key(path: Path) -> bytes:
+    """Reads a key from a file; surrounding white space is ignored.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the key has fewer than 16 bytes, so that pseudonyms could be guessed.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"the key of de-identification expects a file, found none at {path}.")
+    key = path.read_bytes().strip()
+    if len(key) < 16:
+        raise ValueError(
+            f"the key of de-identification expects 16 bytes or more, got {len(key)}; write one by "
+            "'openssl rand -hex 32 > KEY_FILE'."
+        )
+    return key
+
+
 def _set_pixels(path: Path, header: Any, copy: Any) -> None:
     """Adds the decoded pixels, uncompressed, and the description of their encoding (PS3.3 C.7.6.3)."""
     from pydicom.dataset import FileMetaDataset
