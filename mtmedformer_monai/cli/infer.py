@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bundle_folders import bundle_help, default_bundle
+from .bundle_folders import bundle_help, default_bundle, is_own
 from .help_format import HelpFormatter
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
     )
     command.add_argument(
+        "--trust", action="store_true", help="run a bundle whose configuration contains code from elsewhere"
+    )
+    command.add_argument(
         "--deidentify",
         metavar="KEY_FILE",
         nargs="?",
@@ -71,6 +74,7 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from mtmedformer_monai.deploy.bundle_model import hash_bundle
     from mtmedformer_monai.deploy.run import InferOptions, infer
     from mtmedformer_monai.deploy.study_runner import RunnerOptions
 
@@ -82,7 +86,10 @@ def _infer(options: argparse.Namespace) -> int:
         tuple(options.config),
         deidentify=_make_deidentifier(options.deidentify),
         also=tuple(options.also),
+        trust=options.trust,
     )
+    if not is_own(options.bundle):
+        logger.info("bundle from elsewhere: SHA-256 %s; see mtmedformer inspect", hash_bundle(options.bundle))
     recorded = ("infer", "--device", options.device or "default", "--workers", str(options.workers))
     progress = _Progress()
     try:

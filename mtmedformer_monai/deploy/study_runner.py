@@ -12,9 +12,10 @@ from typing import Any
 from mtmedformer_monai.transforms.errors import RadiographError, RefusedImageError
 
 from .anonymous_inputs import copy_input
-from .bundle_model import BundleModel, describe_provenance, load_model
+from .bundle_model import CONFIG, STUDY_CONFIG, BundleModel, describe_provenance, load_model
 from .deidentify import UNVERIFIED, Deidentifier
 from .inputs import InputFile, StudyInput, describe_error
+from .inspect_bundle import check_trusted
 from .output_paths import inside
 from .overlay_file import write_overlay
 from .predict import Prediction, predict_image
@@ -55,6 +56,7 @@ class RunnerOptions:
         deidentify: pseudonyms of a run that is de-identified: DICOM files are replaced by copies without identifiers,
             from which everything is computed; None leaves them.
         also: further kinds of files to write: 'gsps', 'cad_sr'.
+        trust: whether configurations may run code from elsewhere; see `inspect_bundle`.
     """
 
     bundle: Path
@@ -65,6 +67,7 @@ class RunnerOptions:
     prepare_header: Callable[[Any], Any] | None = None
     deidentify: Deidentifier | None = None
     also: tuple[str, ...] = ()
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class StudyRunner:
 
     Raises:
         FileNotFoundError: the bundle or its weights do not exist.
+        UntrustedBundleError: a configuration would run code from elsewhere.
         ValueError: the weights do not fit the bundle, or the device is not available.
     """
 
@@ -103,6 +107,8 @@ class StudyRunner:
         self._image_writers = _with_optional(image_writers, OPTIONAL_IMAGE_WRITERS, options.also)
         self._study_writers = _with_optional(study_writers, OPTIONAL_STUDY_WRITERS, options.also)
         provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
+        if not options.trust:
+            check_trusted(options.bundle, [options.bundle / CONFIG, options.bundle / STUDY_CONFIG, *options.configs])
         self._model = model or load_model(options.bundle, options.device, options.weights, options.configs)
         self._fusion = load_study_fusion(options.bundle, options.device)
         self.provenance = replace(provenance, device=str(self._model.device))
