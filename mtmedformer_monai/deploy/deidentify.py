@@ -151,5 +151,3 @@ def _set_pixels(path: Path, header: Any, copy: Any) -> None:
     copy.add_new("PixelData", "OB" if pixels.dtype.itemsize == 1 else "OW", data + b"\0" * (len(data) % 2))
     copy.file_meta = FileMetaDataset()
     copy.file_meta.TransferSyntaxUID = ExplicitVRBigEndian if is_big else ExplicitVRLittleEndian
-
-

@@ -45,7 +45,12 @@ def plant(path, nested=True):
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = SECRET, SECRET, SECRET
     item.PatientName = f"{SECRET}^Jane"
     item.ViewModifierCodeSequence = Sequence([deepcopy(item)])
-    for keyword in ("ViewCodeSequence", "RequestAttributesSequence", "ReferencedStudySequence", "AnatomicRegionSequence"):
+    for keyword in (
+        "ViewCodeSequence",
+        "RequestAttributesSequence",
+        "ReferencedStudySequence",
+        "AnatomicRegionSequence",
+    ):
         setattr(data, keyword, Sequence([deepcopy(item)]))
     data.WindowCenterWidthExplanation, data.PatientBirthDate, data.StudyDate = SECRET, "19310203", "19310203"
     block = data.private_block(0x0009, SECRET, create=True)

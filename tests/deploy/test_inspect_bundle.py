@@ -114,7 +114,7 @@ def test_infer_refuses_foreign_code_before_any_output(bundle, make_dicom, tmp_pa
 def test_configurations_of_an_option_are_inspected(tmp_path):
     more = tmp_path / "more.yaml"
     more.write_text("inferer: {_target_: subprocess.run}")
-    with pytest.raises(UntrustedBundleError, match="component 'subprocess.run'"):
+    with pytest.raises(UntrustedBundleError, match=r"component 'subprocess\.run'"):
         check_trusted(CHEST, [CHEST / "configs/inference.json", more])
 
 
@@ -161,6 +161,8 @@ def test_a_zip_is_inspected(bundle, tmp_path):
     assert main(["inspect", "--bundle", str(tmp_path / "chest.zip")]) == 0
 
 
-@pytest.mark.parametrize("text", ["@a.b()", "(lambda: @a)()", "@a[0]('x')", "print", "open", "f'{@a.__class__}'", "(", "x"])
+@pytest.mark.parametrize(
+    "text", ["@a.b()", "(lambda: @a)()", "@a[0]('x')", "print", "open", "f'{@a.__class__}'", "(", "x"]
+)
 def test_expressions_that_are_not_listed(text):
     assert not is_harmless(text)
