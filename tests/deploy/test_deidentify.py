@@ -1,12 +1,9 @@
 """De-identified copies: equal pixels and gray levels, consistent pseudonyms, and no text that is not a defined term."""
 
 import numpy as np
-import pydicom
 import pytest
-from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from mtmedformer_monai.deploy.deidentify import Deidentifier
-from mtmedformer_monai.transforms.errors import RefusedImageError
 from mtmedformer_monai.transforms.reading import read_radiograph
 from tests.transforms.reading_matrix import covering_cases, make_samples, write_case
 
