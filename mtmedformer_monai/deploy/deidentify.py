@@ -41,7 +41,9 @@ _BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 @dataclass(frozen=True)
 class Deidentifier:
-    """Replaces identifiers consistently: equal keys give equal pseudonyms, and nobody without the key can check a guess.
+    """Replaces identifiers consistently: equal keys give equal pseudonyms.
+
+    Without the key, nobody can check a guess of an identifier.
 
     Attributes:
         key: secret key of the pseudonyms.

@@ -1,5 +1,6 @@
 """`mtmedformer infer --deidentify`: planted identifiers appear in no output, name, log line or tracked run."""
 
+import contextlib
 import logging
 import zlib
 from copy import deepcopy
@@ -99,10 +100,8 @@ def contents(path):
         yield repr(picture.info).encode()
     start = data.find(b"x\x9c")
     while start >= 0:
-        try:
+        with contextlib.suppress(zlib.error):
             yield zlib.decompressobj().decompress(data[start:])
-        except zlib.error:
-            pass
         start = data.find(b"x\x9c", start + 1)
 
 
