@@ -102,7 +102,8 @@ def cached(path: Path, make: Callable[[], Any]) -> Any:
         make: returns tensors, dataclasses and plain values.
     """
     if path.is_file():
-        return torch.load(path, weights_only=False)
+        with torch.serialization.safe_globals([Data]):
+            return torch.load(path, weights_only=True)
     made = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")

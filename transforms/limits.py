@@ -10,6 +10,9 @@ from .errors import BrokenPixelDataError
 MAX_PIXELS = 2**27
 """Maximum number of pixels; the largest radiographs (stitched legs, films at 50 um) have half as many."""
 
+MAX_SIDE = 2**15
+"""Maximum number of rows or columns; a stitched image of 1.3 m at 50 um has 26,000."""
+
 MAX_FILE_BYTES = 2**30
 """Maximum size of picture and NIfTI files, compressed pixel data and headers: enough for `MAX_PIXELS` in 16-bit RGB."""
 
@@ -21,8 +24,14 @@ def check_pixels(path: str | Path, rows: int, columns: int) -> None:
     """Refuses an image size that is implausibly large.
 
     Raises:
-        BrokenPixelDataError: the image has more than `MAX_PIXELS`.
+        BrokenPixelDataError: the image has more than `MAX_PIXELS`, or a side has more than `MAX_SIDE`.
     """
+    if max(rows, columns) > MAX_SIDE:
+        raise BrokenPixelDataError(
+            path,
+            f"its header says {rows} rows x {columns} columns, and no radiograph has a side of more than {MAX_SIDE:,}",
+            "check its header, or split the image",
+        )
     if rows * columns > MAX_PIXELS:
         raise BrokenPixelDataError(
             path,

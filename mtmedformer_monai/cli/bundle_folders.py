@@ -35,6 +35,11 @@ def default_bundle() -> Path | None:
     return next(iter(find_bundles()), None)
 
 
+def is_own(bundle: Path) -> bool:
+    """Returns whether a bundle is one of the source checkout that contains this package."""
+    return bundle.resolve() in [path.resolve() for path in find_bundles(_CHECKOUT / "bundles")]
+
+
 def bundle_help() -> str:
     """Returns the help text of `--bundle`, escaped for argparse, which lists the bundles found."""
     return f"bundles found: {', '.join(map(str, find_bundles())) or 'none'}".replace("%", "%%")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bundle_folders import bundle_help, default_bundle
+from .bundle_folders import bundle_help, default_bundle, is_own
 from .help_format import HelpFormatter
 
 if TYPE_CHECKING:
+    from mtmedformer_monai.deploy.deidentify import Deidentifier
     from mtmedformer_monai.deploy.inputs import StudyInput
     from mtmedformer_monai.deploy.results import RunResult
     from mtmedformer_monai.deploy.study_runner import StudyOutcome
@@ -57,10 +59,22 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         default=[],
         help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
     )
+    command.add_argument(
+        "--trust", action="store_true", help="run a bundle whose configuration contains code from elsewhere"
+    )
+    command.add_argument(
+        "--deidentify",
+        metavar="KEY_FILE",
+        nargs="?",
+        const="",
+        help="process copies without identifiers, and replace file names and UIDs; runs with equal keys (by default a "
+        "new one) give equal pseudonyms",
+    )
     command.set_defaults(run=_infer)
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from mtmedformer_monai.deploy.bundle_model import hash_bundle
     from mtmedformer_monai.deploy.run import InferOptions, infer
     from mtmedformer_monai.deploy.study_runner import RunnerOptions
 
@@ -70,8 +84,12 @@ def _infer(options: argparse.Namespace) -> int:
         options.device,
         options.weights,
         tuple(options.config),
+        deidentify=_make_deidentifier(options.deidentify),
         also=tuple(options.also),
+        trust=options.trust,
     )
+    if not is_own(options.bundle):
+        logger.info("bundle from elsewhere: SHA-256 %s; see mtmedformer inspect", hash_bundle(options.bundle))
     recorded = ("infer", "--device", options.device or "default", "--workers", str(options.workers))
     progress = _Progress()
     try:
@@ -82,6 +100,15 @@ def _infer(options: argparse.Namespace) -> int:
         progress.close()
     _summarize(result, options.output)
     return REFUSED if result.refused else 0
+
+
+def _make_deidentifier(key_file: str | None) -> Deidentifier | None:
+    """Returns the pseudonyms of a run; `key_file` is None for no de-identification, '' for a new key."""
+    if key_file is None:
+        return None
+    from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
+
+    return Deidentifier(read_key(Path(key_file)) if key_file else secrets.token_bytes(32))
 
 
 class _Progress:

@@ -22,6 +22,7 @@ from .federate import add_federate_commands
 from .format_bundles import add_format_command
 from .help_format import HelpFormatter
 from .infer import add_infer_command
+from .inspect import add_inspect_command
 from .serve import add_serve_command
 
 logger = logging.getLogger("mtmedformer")
@@ -80,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_cohort(commands)
     add_datalist_commands(commands)
     add_infer_command(commands)
+    add_inspect_command(commands)
     add_calibrate_command(commands)
     add_export_command(commands)
     add_format_command(commands)

@@ -33,6 +33,9 @@ def add_serve_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         action="store_true",
         help="read the archive from its beginning; images that this model has processed are not processed again",
     )
+    command.add_argument(
+        "--trust", action="store_true", help="run a bundle whose configuration contains code from elsewhere"
+    )
     command.set_defaults(run=_serve)
 
 
@@ -49,7 +52,9 @@ def _serve(options: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with open_service(config, load_model(config), options.retry_failed, options.from_beginning) as service:
+    with open_service(
+        config, load_model(config, options.trust), options.retry_failed, options.from_beginning
+    ) as service:
         logger.info("ready; health and metrics on port %d, for research use only", service.health_port)
         service.run(stop, options.once)
         counts = service.state.counts()

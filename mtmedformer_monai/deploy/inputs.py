@@ -31,12 +31,14 @@ class InputFile:
         source: path relative to the input that was given, as in the results.
         sop_instance_uid: SOP Instance UID, or ''.
         study_instance_uid: Study Instance UID, or ''.
+        alias: name that stands for the path in the names of outputs; '' for the file's own name.
     """
 
     path: Path
     source: str
     sop_instance_uid: str = ""
     study_instance_uid: str = ""
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,16 @@ def _examine(path: Path, given: Sequence[str | Path]) -> InputFile | Refusal:
 
 
 def describe_error(error: BaseException) -> str:
-    """Returns the message of an expected error without folders; other errors may contain values of the header.
+    """Returns the message of an expected error without folder and file name, which may contain the patient's name.
+
+    The messages of other errors may contain values of the header.
 
     Example:
         >>> describe_error(TypeError("Doe^Jane"))
         'an unexpected error (TypeError); report it with the output of mtmedformer --verbose infer.'
     """
     if isinstance(error, RadiographError):
-        return str(error)
+        return f"{error.args[1]}; {error.args[2]}."
     if isinstance(error, OSError):
         return f"it cannot be read ({error.strerror or type(error).__name__}); check the file and its permissions."
     if isinstance(error, MemoryError):
@@ -124,7 +128,7 @@ def _drop_repeated(files: Sequence[InputFile]) -> tuple[list[InputFile], list[Re
         if known is file:
             unique.append(file)
         else:
-            reason = f"it has the same SOP Instance UID as {known.source}; keep one of them."
+            reason = "it has the same SOP Instance UID as another file; keep one of them."
             repeated.append(Refusal(file.source, reason, "duplicate"))
     return unique, repeated
 

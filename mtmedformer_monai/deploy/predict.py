@@ -110,8 +110,12 @@ def _make_result(
     facts = describe_meta(meta)
     spacing = None if facts["spacing_mm"] is None else (facts["spacing_mm"][0], facts["spacing_mm"][1])
     by_name = {task.name: task for task in tasks}
-    identity = facts["sop_instance_uid"] or str(file.path)
-    parts = (facts["modality"], facts["laterality"], facts["view"]) if facts["modality"] else (file.path.stem,)
+    identity = facts["sop_instance_uid"] or file.alias or str(file.path)
+    parts = (
+        (facts["modality"], facts["laterality"], facts["view"])
+        if facts["modality"]
+        else (file.alias or file.path.stem,)
+    )
     return ImageResult(
         source=file.source,
         name=image_name(parts, identity),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .anonymous_inputs import rename_inputs
 from .inputs import StudyInput, find_inputs
 from .output_paths import inside
 from .results import Refusal, RunResult, RunWriter
@@ -69,6 +70,8 @@ def infer(
     output = options.runner.output
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     studies, refused = find_inputs(options.inputs, output)
+    if options.runner.deidentify is not None:
+        studies, refused = rename_inputs(studies, refused, options.runner.deidentify)
     _prepare_folder(output)
     on_start(studies)
     outcomes = process_all(options.runner, studies, options.workers, on_study)

@@ -11,8 +11,11 @@ from typing import Any
 
 from mtmedformer_monai.transforms.errors import RadiographError, RefusedImageError
 
-from .bundle_model import BundleModel, describe_provenance, load_model
+from .anonymous_inputs import copy_input
+from .bundle_model import CONFIG, STUDY_CONFIG, BundleModel, describe_provenance, load_model
+from .deidentify import UNVERIFIED, Deidentifier
 from .inputs import InputFile, StudyInput, describe_error
+from .inspect_bundle import check_trusted
 from .output_paths import inside
 from .overlay_file import write_overlay
 from .predict import Prediction, predict_image
@@ -50,7 +53,10 @@ class RunnerOptions:
         weights: file of the weights; the bundle's by default.
         configs: further configuration files, which override the bundle's `inference.json`.
         prepare_header: changes the header of a source before any writer sees it, such as to de-identify it.
+        deidentify: pseudonyms of a run that is de-identified: DICOM files are replaced by copies without identifiers,
+            from which everything is computed; None leaves them.
         also: further kinds of files to write: 'gsps', 'cad_sr'.
+        trust: whether configurations may run code from elsewhere; see `inspect_bundle`.
     """
 
     bundle: Path
@@ -59,7 +65,9 @@ class RunnerOptions:
     weights: Path | None = None
     configs: tuple[Path, ...] = ()
     prepare_header: Callable[[Any], Any] | None = None
+    deidentify: Deidentifier | None = None
     also: tuple[str, ...] = ()
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class StudyRunner:
 
     Raises:
         FileNotFoundError: the bundle or its weights do not exist.
+        UntrustedBundleError: a configuration would run code from elsewhere.
         ValueError: the weights do not fit the bundle, or the device is not available.
     """
 
@@ -98,6 +107,8 @@ class StudyRunner:
         self._image_writers = _with_optional(image_writers, OPTIONAL_IMAGE_WRITERS, options.also)
         self._study_writers = _with_optional(study_writers, OPTIONAL_STUDY_WRITERS, options.also)
         provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
+        if not options.trust:
+            check_trusted(options.bundle, [options.bundle / CONFIG, options.bundle / STUDY_CONFIG, *options.configs])
         self._model = model or load_model(options.bundle, options.device, options.weights, options.configs)
         self._fusion = load_study_fusion(options.bundle, options.device)
         self.provenance = replace(provenance, device=str(self._model.device))
@@ -114,8 +125,9 @@ class StudyRunner:
         inputs, refused = [], []
         for file in study.files:
             try:
-                prediction = predict_image(self._model, file)
-                source = self._make_source(file, prediction)
+                prediction, source = self._predict(file, folder)
+            except OutputError:
+                raise
             except Exception as error:  # one file must not end the run
                 logger.debug("%s", type(error).__name__, exc_info=error)
                 refused.append(Refusal(file.source, describe_error(error), name_rule(error)))
@@ -131,6 +143,31 @@ class StudyRunner:
         result = StudyResult(study.study_instance_uid or None, study.folder, tuple(images), classes=fused)
         result, failed = self._write_study(result, sources, folder)
         return StudyOutcome(result, (*refused, *failed), self.provenance)
+
+    def _predict(self, given: InputFile, folder: Path) -> tuple[Prediction, ImageSource]:
+        """Predicts an image or, in a run that is de-identified, its copy; the copy of a refused image is deleted."""
+        if self._options.deidentify is None:
+            prediction = predict_image(self._model, given)
+            return prediction, self._make_source(given, prediction)
+        try:
+            file, is_verified = copy_input(given, folder, self._options.deidentify)
+        except OSError as error:
+            if error.filename == str(given.path):
+                raise
+            raise output_error(error) from error
+        try:
+            prediction = predict_image(self._model, file)
+            source = self._make_source(file, prediction)
+        except Exception:
+            if file.path != given.path:
+                file.path.unlink(missing_ok=True)
+            raise
+        result = prediction.result
+        if file.path != given.path:
+            result = replace(result, files={"image": file.path.relative_to(folder).as_posix()})
+        if not is_verified:
+            result = replace(result, notes=(*result.notes, UNVERIFIED))
+        return replace(prediction, result=result), source
 
     def _make_source(self, file: InputFile, prediction: Prediction) -> ImageSource:
         if prediction.result.modality is None and not file.sop_instance_uid:
@@ -185,13 +222,18 @@ def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str],
     try:
         return write(), ""
     except OSError as error:
-        raise OutputError(
-            f"a result cannot be written ({error.strerror or type(error).__name__}); free space, or choose another "
-            "--output."
-        ) from error
+        raise output_error(error) from error
     except Exception as error:  # unusual headers can fail anywhere in the libraries, with header values in the message
         logger.debug("%s", type(error).__name__, exc_info=error)
         return {}, f"An output could not be written ({type(error).__name__})."
+
+
+def output_error(error: OSError) -> OutputError:
+    """Returns the error that ends a run whose results cannot be written."""
+    return OutputError(
+        f"a result cannot be written ({error.strerror or type(error).__name__}); free space, or choose another "
+        "--output."
+    )
 
 
 def name_rule(error: BaseException) -> str:

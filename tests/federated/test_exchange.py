@@ -56,6 +56,7 @@ NOT_NUMBERS = {
 
 @pytest.mark.parametrize("value", NOT_NUMBERS.values(), ids=NOT_NUMBERS.keys())
 def test_a_message_is_tensors_and_plain_numbers_alone(value):
+    # Code in a message, as in MONAI's advisory GHSA-x6pr-233j-x5cw, never reaches a client; see docs/security.md.
     with pytest.raises(TypeError, match="'precision_mean/w' expects a dense tensor, a numeric array or a plain"):
         to_message(ExchangeObject(weights={"precision/w": torch.ones(2), "precision_mean/w": value}))
 

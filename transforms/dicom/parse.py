@@ -20,7 +20,7 @@ import pydicom
 from pydicom.filereader import read_partial
 
 from mtmedformer_monai.transforms.errors import BrokenPixelDataError, RadiographError, UnreadableFileError
-from mtmedformer_monai.transforms.limits import MAX_FILE_BYTES, MAX_PIXELS
+from mtmedformer_monai.transforms.limits import MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE
 
 from .code_strings import read_code
 from .header import ALLOWED_TAGS
@@ -201,7 +201,7 @@ def _read_pixels(source: _Source, header: Any, element: _PixelElement) -> bytes:
         frame = pixels * int(header.get("SamplesPerPixel") or 1) * int(header.get("BitsAllocated") or 16) // 8
     except TypeError:
         return b""
-    if frames > 1 or not 0 < pixels <= MAX_PIXELS:
+    if frames > 1 or not 0 < pixels <= MAX_PIXELS or max(int(header.Rows), int(header.Columns)) > MAX_SIDE:
         return b""
     if str(header.file_meta.TransferSyntaxUID) in _NATIVE:
         return source.read(element.start, min(element.length, 2 * frame + 2))

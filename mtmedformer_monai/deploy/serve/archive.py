@@ -172,7 +172,15 @@ def _found(entry: Mapping[str, Any]) -> Found:
     """Reads one entry of a search, in DICOM JSON (PS3.18 F)."""
     uid, series, study = (str(_value(entry, tag) or "") for tag in ("00080018", "0020000E", "0020000D"))
     sop_class, modality, frames = (_value(entry, tag) for tag in FIELDS)
-    return Found(Source(uid, series, study), str(sop_class or ""), str(modality or ""), int(frames or 1))
+    return Found(Source(uid, series, study), str(sop_class or ""), str(modality or ""), _count(frames))
+
+
+def _count(value: Any) -> int:
+    """Returns a Number of Frames; 1 if the archive's value is not a number, because the file's own is checked later."""
+    try:
+        return int(value or 1)
+    except (TypeError, ValueError, OverflowError):
+        return 1
 
 
 def _value(entry: Mapping[str, Any], tag: str) -> Any:

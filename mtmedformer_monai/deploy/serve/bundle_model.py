@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
 from mtmedformer_monai.deploy.inputs import InputFile, StudyInput
 from mtmedformer_monai.deploy.results import Provenance
-from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner
+from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner, name_rule
 from mtmedformer_monai.transforms.dicom.header import read_uids
 from mtmedformer_monai.transforms.dicom.parse import read_header
+from mtmedformer_monai.transforms.errors import RadiographError
 
-from .config import ServeConfig
+from .config import DeidentifyConfig, ServeConfig
 from .errors import ImageRefusedError, WrongResultError
+from .inference import Deidentify
 from .service import Model
 from .spool import RESULTS
 
@@ -21,19 +25,49 @@ _NOT_OF_THE_IMAGE = ("unexpected", "MemoryError", "OSError")
 """Refusals of the runner that another attempt may not meet."""
 
 
-def load_model(config: ServeConfig) -> Model:
+def load_model(config: ServeConfig, trust: bool = False) -> Model:
     """Loads the bundle and its weights.
+
+    Args:
+        config: the worker's configuration.
+        trust: whether the bundle may run code from elsewhere.
 
     Raises:
         FileNotFoundError: the bundle or its weights do not exist.
-        ValueError: the weights do not fit the bundle.
+        ValueError: the weights do not fit the bundle, or its configuration would run code from elsewhere.
     """
-    runner = StudyRunner(RunnerOptions(config.bundle, config.folder / "spool"))
+    runner = StudyRunner(RunnerOptions(config.bundle, config.folder / "spool", trust=trust))
 
     def infer(folder: Path) -> Sequence[Path]:
         return run_case(runner, folder)
 
-    return Model(infer, hash_model(runner.provenance))
+    return Model(infer, hash_model(runner.provenance), make_deidentify(config.deidentify))
+
+
+def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:
+    """Returns the function that de-identifies the image of a case, or None.
+
+    The image as it came is kept beside (`original.dcm`, in the folder of the case), so that a step that was interrupted
+    gives the same pseudonyms when it is repeated.
+
+    Raises:
+        FileNotFoundError: the key does not exist.
+        ValueError: the key is too short.
+    """
+    if not config.enabled or config.key_file is None:
+        return None
+    deidentifier = Deidentifier(read_key(config.key_file), keeps_uids=config.uids == "keep")
+
+    def deidentify(path: Path) -> None:
+        original = path.parent.parent / "original.dcm"
+        if not original.exists():
+            os.link(path, original)
+        try:
+            deidentifier.write_copy(original, path)
+        except RadiographError as error:
+            raise ImageRefusedError(name_rule(error), f"{error.args[1]}; {error.args[2]}") from error
+
+    return deidentify
 
 
 def hash_model(provenance: Provenance) -> str:

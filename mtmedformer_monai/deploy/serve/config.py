@@ -195,6 +195,26 @@ class LimitsConfig:
 
 
 @dataclass(frozen=True)
+class DeidentifyConfig:
+    """De-identification of images before inference; results then carry pseudonyms instead of the patient.
+
+    Attributes:
+        enabled: whether images are de-identified.
+        key_file: file with the secret key of the pseudonyms, 16 bytes or more.
+        uids: 'keep' the UIDs, so that results are filed with their study, or 'replace' them.
+    """
+
+    enabled: bool = False
+    key_file: Path | None = None
+    uids: Literal["keep", "replace"] = "keep"
+
+    def __post_init__(self) -> None:
+        """Checks that the key is named."""
+        if self.enabled and self.key_file is None:
+            raise ValueError("deidentify.enabled expects deidentify.key_file; write a key by 'openssl rand -hex 32'.")
+
+
+@dataclass(frozen=True)
 class HealthConfig:
     """The port of /health and /metrics; it needs no authentication and shows no patient attribute."""
 
@@ -224,7 +244,7 @@ class ServeConfig:
     Attributes:
         bundle: folder of the bundle.
         folder: the worker's own folder: state, spool and audit log.
-        archive, store, receiver, rules, limits, health, audit: see their classes.
+        archive, store, receiver, rules, limits, health, audit, deidentify: see their classes.
     """
 
     bundle: Path
@@ -236,6 +256,7 @@ class ServeConfig:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    deidentify: DeidentifyConfig = field(default_factory=DeidentifyConfig)
 
     def __post_init__(self) -> None:
         """Checks that images can come and results can go."""

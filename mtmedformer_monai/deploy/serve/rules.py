@@ -26,7 +26,7 @@ from mtmedformer_monai.transforms.dicom.chest_rules import ChestRules
 from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.dicom.header import is_for_processing, read_modality
 from mtmedformer_monai.transforms.dicom.mammogram_rules import MammogramRules
-from mtmedformer_monai.transforms.limits import MAX_PIXELS
+from mtmedformer_monai.transforms.limits import MAX_PIXELS, MAX_SIDE
 
 from .archive import Found
 from .case import Refusal
@@ -118,7 +118,7 @@ def _check_frames(frames: int) -> Refusal | None:
 
 def _check_size(header: Any) -> Refusal | None:
     rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
-    if 0 < rows * columns <= MAX_PIXELS:
+    if 0 < rows * columns <= MAX_PIXELS and max(rows, columns) <= MAX_SIDE:
         return None
     return Refusal("size", f"it has {rows} rows x {columns} columns, which no radiograph has")
 

@@ -130,13 +130,11 @@ class Receiver:
 
 def _read_uids(path: Path) -> Source | None:
     """Reads the UIDs of a file; None if it is damaged or they are incomplete."""
-    import pydicom
-
-    from mtmedformer_monai.transforms.dicom.header import UID_TAGS, read_uids
+    from mtmedformer_monai.transforms.dicom.header import read_uids
+    from mtmedformer_monai.transforms.dicom.parse import read_header
 
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(UID_TAGS))
-        uid, series, study = read_uids(header)
+        uid, series, study = read_uids(read_header(path, with_pixels=False))  # bounded memory, also for deflated files
     except Exception:  # a damaged file can fail anywhere in the parser
         return None
     return Source(uid, series, study) if uid and series and study else None

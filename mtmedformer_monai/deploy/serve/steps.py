@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .archive import DicomWebArchive
 from .case import Case, State
@@ -107,11 +108,11 @@ def store(case: Case, parts: Parts) -> None:
     parts.spool.clear(case)
 
 
-def _check_uid(case: Case, parts: Parts, path: object) -> None:
-    import pydicom
+def _check_uid(case: Case, parts: Parts, path: Path) -> None:
+    from mtmedformer_monai.transforms.dicom.header import read_uids
+    from mtmedformer_monai.transforms.dicom.parse import read_header
 
-    header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
-    if str(header.get("SOPInstanceUID", "")) != case.source.uid:
+    if read_uids(read_header(path, with_pixels=False))[0] != case.source.uid:
         raise ArchiveRefusedError("the archive sends another image than the one that was asked for")
 
 
