@@ -28,7 +28,8 @@ REFUSED = 3
 def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `infer` to the command line."""
     description = (
-        "run a bundle on DICOM, PNG, JPEG or NIfTI files: DICOM SEG and SR, overlays, results.json and results.csv"
+        "run a bundle on DICOM, PNG, JPEG or NIfTI files: DICOM SEG and SR, overlays, an HTML report, results.json and "
+        "results.csv"
     )
     epilog = "Exit code: 0, 3 if a file was refused, 2 if an option is wrong or a result cannot be written."
     command = commands.add_parser(
@@ -60,6 +61,11 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
     )
     command.add_argument(
+        "--explain",
+        action="store_true",
+        help="map the evidence for each predicted class, in the report and the DICOM SEG; takes seconds per image",
+    )
+    command.add_argument(
         "--trust", action="store_true", help="run a bundle whose configuration contains code from elsewhere"
     )
     command.add_argument(
@@ -85,6 +91,7 @@ def _infer(options: argparse.Namespace) -> int:
         options.weights,
         tuple(options.config),
         deidentify=_make_deidentifier(options.deidentify),
+        explain=options.explain,
         also=tuple(options.also),
         trust=options.trust,
     )

@@ -33,7 +33,8 @@ class BundleModel:
     """A bundle that is ready for inference.
 
     Attributes:
-        tasks: the network's tasks; for a model of studies, tasks of single images first.
+        tasks: the network's tasks, calibrated if the bundle has a calibration; for a model of studies, tasks of single
+            images first.
         network: in evaluation mode, on the device.
         inferer: called as `inferer(image, network)`.
         preprocessing: MONAI Compose that loads an item's file.
@@ -72,6 +73,8 @@ def load_model(
         ValueError: the device is unknown, or the weights do not fit the configuration.
     """
     parser = _parse(bundle, device, [bundle / CONFIG, *configs])
+    if weights is not None:
+        parser.update({"ckpt_path": config_text(weights)})  # calibration and guard lie beside the weights
     tasks = list(parser.get_parsed_content("tasks"))
     network = parser.get_parsed_content("network_def")
     path = Path(weights) if weights is not None else Path(parser.get_parsed_content("ckpt_path"))
@@ -80,8 +83,9 @@ def load_model(
     check(SimpleNamespace(network=network))
     network.load_state_dict(load_checkpoint(path))
     place = parser.get_parsed_content("device")
+    calibrated = parser.get("calibrated_tasks") is not None
     return BundleModel(
-        tasks,
+        list(parser.get_parsed_content("calibrated_tasks")) if calibrated else tasks,
         network.to(place).eval(),
         parser.get_parsed_content("inferer"),
         parser.get_parsed_content("preprocessing"),

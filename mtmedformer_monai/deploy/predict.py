@@ -5,16 +5,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.keys import IMAGE, PRED, PROBS, RESULT, UNCERTAINTY, MetaKey
+from mtmedformer_monai.keys import GUARD, IMAGE, PRED, PROBS, REFUSED, RESULT, UNCERTAINTY, MetaKey
 from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.tasks.classification import ClassificationTask
 from mtmedformer_monai.transforms import RadiographError, restore_masks
+from mtmedformer_monai.transforms.errors import RefusedImageError
 from mtmedformer_monai.transforms.radiograph_meta import describe_meta
 
 from .bundle_model import BundleModel
@@ -39,24 +41,34 @@ class Prediction:
     network_input: Tensor
 
 
-def predict_image(model: BundleModel, file: InputFile) -> Prediction:
+def predict_image(model: BundleModel, file: InputFile, explain: bool = False) -> Prediction:
     """Loads one file, runs the network, and describes its outputs.
 
+    Args:
+        model: of the bundle.
+        file: to load.
+        explain: whether to map the evidence for the predicted class of each classification, which takes seconds.
+
     Raises:
-        RadiographError: the file cannot be read, or a rule refuses it.
+        RadiographError: the file cannot be read, or a rule or the guard refuses it.
     """
     item, picture = _load(model.preprocessing, file)
     image = item[IMAGE]
     network_input = torch.as_tensor(image).as_subclass(Tensor).clone()
     item[PRED] = _run(model, network_input)
     item = model.postprocessing(item)
+    if item.get(REFUSED):
+        raise RefusedImageError(file.source, item[REFUSED], "use an image like the training images")
     meta = image.meta
     shape = tuple(int(length) for length in meta[MetaKey.SOURCE_SHAPE])
+    to_source = np.asarray(meta[MetaKey.TO_SOURCE], dtype=np.float64)
     if picture is None:
-        to_source = np.asarray(meta[MetaKey.TO_SOURCE], dtype=np.float64)
         picture = restore_masks(network_input, to_source, (shape[0], shape[1]))[0]
     maps = _make_maps(model.tasks, item, picture, (shape[0], shape[1]), meta)
-    return Prediction(_make_result(model.tasks, item, meta, file, maps), maps, network_input)
+    result = _make_result(model.tasks, item, meta, file, maps)
+    if explain:
+        maps = replace(maps, explanations=_explain(model, network_input, result, to_source, (shape[0], shape[1])))
+    return Prediction(result, maps, network_input)
 
 
 def _load(preprocessing: Any, file: InputFile) -> tuple[dict[str, Any], Tensor | None]:
@@ -79,6 +91,29 @@ def _run(model: BundleModel, network_input: Tensor) -> dict[str, Tensor]:
     with torch.no_grad():
         outputs = model.inferer(network_input[None].to(model.device), model.network)
     return {name: torch.as_tensor(value)[0].detach().cpu() for name, value in outputs.items()}
+
+
+def _scores(guard: Mapping[str, Any] | None) -> dict[str, float]:
+    """Returns the guard's distance from the training images, and its limit."""
+    return {f"guard_{name}": float(guard[name]) for name in ("distance", "limit")} if guard else {}
+
+
+def _explain(
+    model: BundleModel, network_input: Tensor, result: ImageResult, to_source: np.ndarray, shape: tuple[int, int]
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns {classification: {predicted class: map of the evidence (H, W)}}."""
+    from mtmedformer_monai.explanations import explain
+
+    maps: dict[str, dict[str, np.ndarray]] = {}
+    for task in model.tasks:
+        found = result.classes.get(task.name)
+        if not isinstance(task, ClassificationTask) or found is None:
+            continue
+        for name in found.predicted:
+            evidence = explain(model.network, network_input.to(model.device), task, list(task.classes).index(name))
+            restored = restore_masks(evidence[None], to_source, shape)[0].clamp(0, 1).numpy()
+            maps.setdefault(task.name, {})[name] = restored
+    return maps
 
 
 def _make_maps(
@@ -124,6 +159,7 @@ def _make_result(
         **{key: facts[key] for key in ("modality", "laterality", "view")},
         **{f"{level}_instance_uid": facts[f"{level}_instance_uid"] for level in ("sop", "series", "study")},
         flags=tuple(facts["flags"]),
+        scores=_scores(item.get(GUARD)),
         segmentations={
             name: describe_masks(by_name[name], found[name], masks, spacing) for name, masks in maps.masks.items()
         },

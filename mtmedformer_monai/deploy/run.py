@@ -12,13 +12,14 @@ from pathlib import Path
 from .anonymous_inputs import rename_inputs
 from .inputs import StudyInput, find_inputs
 from .output_paths import inside
+from .report.write_html import write_page
 from .results import Refusal, RunResult, RunWriter
 from .results_file import write_results
 from .study_pool import process_all
 from .study_runner import OutputError, RunnerOptions, StudyOutcome
 from .table import write_table
 
-RUN_WRITERS: tuple[RunWriter, ...] = (write_table,)
+RUN_WRITERS: tuple[RunWriter, ...] = (write_table, write_page)
 """Called once, after all studies. The writers of images and studies are listed in `study_runner.py`."""
 
 RESULTS = "results.json"

@@ -19,6 +19,8 @@ from .inspect_bundle import check_trusted
 from .output_paths import inside
 from .overlay_file import write_overlay
 from .predict import Prediction, predict_image
+from .quiet import quiet_libraries
+from .report.write_html import write_layers_of
 from .report_writers import write_image_report, write_mammography_cad, write_presentation_state, write_study_report
 from .results import ImageResult, ImageSource, ImageWriter, Provenance, Refusal, StudyResult, StudyWriter
 from .segmentation_object import missing_reference, write_segmentations
@@ -27,7 +29,12 @@ from .study_fusion import load_study_fusion
 
 logger = logging.getLogger(__name__)
 
-IMAGE_WRITERS: tuple[ImageWriter, ...] = (write_segmentations, write_overlay, write_image_report)
+IMAGE_WRITERS: tuple[ImageWriter, ...] = (
+    write_segmentations,
+    write_overlay,
+    write_image_report,
+    write_layers_of,
+)
 """Called for each image, in this order; every writer sees the files of those before it in `ImageResult.files`."""
 
 STUDY_WRITERS: tuple[StudyWriter, ...] = (write_study_report,)
@@ -55,6 +62,7 @@ class RunnerOptions:
         prepare_header: changes the header of a source before any writer sees it, such as to de-identify it.
         deidentify: pseudonyms of a run that is de-identified: DICOM files are replaced by copies without identifiers,
             from which everything is computed; None leaves them.
+        explain: whether to map the evidence for each predicted class.
         also: further kinds of files to write: 'gsps', 'cad_sr'.
         trust: whether configurations may run code from elsewhere; see `inspect_bundle`.
     """
@@ -66,6 +74,7 @@ class RunnerOptions:
     configs: tuple[Path, ...] = ()
     prepare_header: Callable[[Any], Any] | None = None
     deidentify: Deidentifier | None = None
+    explain: bool = False
     also: tuple[str, ...] = ()
     trust: bool = False
 
@@ -147,7 +156,7 @@ class StudyRunner:
     def _predict(self, given: InputFile, folder: Path) -> tuple[Prediction, ImageSource]:
         """Predicts an image or, in a run that is de-identified, its copy; the copy of a refused image is deleted."""
         if self._options.deidentify is None:
-            prediction = predict_image(self._model, given)
+            prediction = predict_image(self._model, given, self._options.explain)
             return prediction, self._make_source(given, prediction)
         try:
             file, is_verified = copy_input(given, folder, self._options.deidentify)
@@ -156,7 +165,7 @@ class StudyRunner:
                 raise
             raise output_error(error) from error
         try:
-            prediction = predict_image(self._model, file)
+            prediction = predict_image(self._model, file, self._options.explain)
             source = self._make_source(file, prediction)
         except Exception:
             if file.path != given.path:
@@ -220,7 +229,8 @@ def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str],
         OutputError: the file system refused a file.
     """
     try:
-        return write(), ""
+        with quiet_libraries():  # their logs contain values of the header
+            return write(), ""
     except OSError as error:
         raise output_error(error) from error
     except Exception as error:  # unusual headers can fail anywhere in the libraries, with header values in the message

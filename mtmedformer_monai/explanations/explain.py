@@ -33,7 +33,7 @@ DEFAULT_METHOD = "integrated_gradients"
 
 
 def explain(network: nn.Module, image: Tensor, task: Task, class_index: int, method: str = DEFAULT_METHOD) -> Tensor:
-    """Returns a map of the evidence for one class of a classification.
+    """Returns a map of the evidence about one class of a classification.
 
     The map shows what the network's output depends on, which need not be the finding itself. The network is used in
     evaluation mode, without side effects on its parameters, gradients or mode.
@@ -46,8 +46,8 @@ def explain(network: nn.Module, image: Tensor, task: Task, class_index: int, met
         method: one of `METHODS`.
 
     Returns:
-        float32 (H, W) in [0, 1] on the CPU: the positive evidence, divided by its maximum. All 0 if nothing in the
-        image speaks for the class.
+        float32 (H, W) in [0, 1] on the CPU, divided by its maximum; all 0 if the output depends on nothing in the
+        image. `integrated_gradients` is a magnitude: it marks what speaks for the class and what speaks against it.
 
     Raises:
         ValueError: if an argument does not fit the network or the task.
