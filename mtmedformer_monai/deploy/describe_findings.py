@@ -47,9 +47,19 @@ def describe_masks(
     return tuple(results)
 
 
+MIN_BOX_SCORE = 0.2
+"""Smallest score of a reported box if calibration has set no threshold. Metrics count boxes of lower scores, too, but
+a report with all of them would be unreadable."""
+
+
 def describe_boxes(task: Task, finding: Mapping[str, Any], spacing: Spacing) -> tuple[BoxResult, ...]:
-    """Converts the boxes of a task, in pixels of the source."""
-    return tuple(_describe_box(task, box, spacing) for box in finding["boxes"])
+    """Converts the boxes of a task, in pixels of the source; without those of a score below the threshold."""
+    thresholds = getattr(task, "thresholds", None) or {}
+    return tuple(
+        _describe_box(task, box, spacing)
+        for box in finding["boxes"]
+        if float(box["score"]) >= thresholds.get(str(box["class"]), MIN_BOX_SCORE)
+    )
 
 
 def _describe_box(task: Task, found: Mapping[str, Any], spacing: Spacing) -> BoxResult:
@@ -64,7 +74,7 @@ def _describe_box(task: Task, found: Mapping[str, Any], spacing: Spacing) -> Box
         class_name=str(found["class"]),
         probability=float(found["score"]),
         size_mm=None if spacing is None else (round((x2 - x1) * spacing[1], 3), round((y2 - y1) * spacing[0], 3)),
-        threshold=getattr(task, "score_threshold", None),
+        threshold=(getattr(task, "thresholds", None) or {}).get(str(found["class"]), MIN_BOX_SCORE),
         uncertainty=uncertainty,
     )
 

@@ -60,7 +60,7 @@ def test_a_study_gets_a_folder_with_valid_files_and_results_follow_the_schema(ma
     assert study.folder == f"{UID}.1.1"
     assert [image.source for image in study.images] == ["a.dcm", "b.dcm"]
     for image in study.images:
-        assert set(image.files) == {"seg", "heat_map", "overlay"}
+        assert set(image.files) == {"heat_map", "overlay", "report_layers", "seg", "sr"}
         assert validate(output / study.folder / image.files["seg"])[1] == []
         assert validate(output / study.folder / image.files["heat_map"])[1] == []
         with Image.open(output / study.folder / image.files["overlay"]) as overlay:
@@ -110,7 +110,7 @@ def test_a_picture_has_no_dicom_output_and_says_so(infer, tmp_path):
     assert (image.size, image.spacing_mm, image.sop_instance_uid) == ((40, 60), None, None)
     assert image.segmentations["lung"][0].area_mm2 is None
     assert image.notes == ("No DICOM output, because the source is not DICOM.",)
-    assert set(image.files) == {"overlay"}
+    assert set(image.files) == {"overlay", "report_layers"}
     assert list(output.rglob("*.dcm")) == []
 
 
