@@ -34,7 +34,14 @@ def rename_inputs(
     sources = sorted({file.source for study in studies for file in study.files} | {each.source for each in refused})
     names = {source: f"image_{number:06}{_suffix(source)}" for number, source in enumerate(sources, 1)}
     renamed = tuple(_rename(study, names, deidentifier) for study in studies)
-    return renamed, tuple(replace(each, source=names[each.source]) for each in refused)
+    return renamed, tuple(replace(each, source=names[each.source], reason=_reason(each)) for each in refused)
+
+
+def _reason(refusal: Refusal) -> str:
+    """Returns the reason without the name of another file, which that of a duplicate contains."""
+    if refusal.rule == "duplicate":
+        return "it has the same SOP Instance UID as another file; keep one of them."
+    return refusal.reason
 
 
 def _suffix(source: str) -> str:

@@ -128,7 +128,7 @@ def _drop_repeated(files: Sequence[InputFile]) -> tuple[list[InputFile], list[Re
         if known is file:
             unique.append(file)
         else:
-            reason = "it has the same SOP Instance UID as another file; keep one of them."
+            reason = f"it has the same SOP Instance UID as {known.source}; keep one of them."
             repeated.append(Refusal(file.source, reason, "duplicate"))
     return unique, repeated
 

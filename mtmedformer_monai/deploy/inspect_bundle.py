@@ -86,7 +86,7 @@ def inspect_bundle(bundle: Path) -> Inspection:
     if not (bundle / "configs").is_dir():
         raise FileNotFoundError(f"--bundle expects a folder with configs, found none at {bundle}.")
     configs = sorted(path for path in bundle.rglob("*") if path.is_file() and path.suffix.lower() in _CONFIGS)
-    foreign = [code for path in configs for code in find_foreign(path, bundle)]
+    foreign = [code for path in configs for code in find_foreign(path, bundle, references=True)]
     for path in sorted(bundle.rglob("*")):
         if path.is_file() and path.suffix.lower() in _CODE:
             foreign.append(ForeignCode(_relative(path, bundle), "", "script", f"SHA-256 {file_sha256(path)}"))
@@ -118,8 +118,15 @@ def check_trusted(bundle: Path, configs: Sequence[Path]) -> None:
     )
 
 
-def find_foreign(path: Path, bundle: Path) -> list[ForeignCode]:
-    """Lists the code of one configuration file that is not on the allow-list."""
+def find_foreign(path: Path, bundle: Path, references: bool = False) -> list[ForeignCode]:
+    """Lists the code of one configuration file that is not on the allow-list.
+
+    Args:
+        path: the file.
+        bundle: the bundle's folder.
+        references: whether a component may be a reference to another component of the same file. Configurations that
+            are merged could replace it by a text such as 'os.system', so this is for display only.
+    """
     name = _relative(path, bundle)
     try:
         content = _read(path)
@@ -128,7 +135,7 @@ def find_foreign(path: Path, bundle: Path) -> list[ForeignCode]:
     found = []
     for place, key, value in _walk(content):
         kind = _kind_of_code(key, value)
-        if kind:
+        if kind and not (references and kind == "component" and _refers_to_component(value, content)):
             found.append(ForeignCode(name, place, kind, str(value)))
     return found
 
@@ -150,6 +157,13 @@ def _kind_of_code(key: str, value: Any) -> str:
     if text.startswith("$"):
         return "" if is_harmless(text[1:]) else "expression"
     return ""
+
+
+def _refers_to_component(value: Any, content: Any) -> bool:
+    """Returns whether a value is a reference to an entry of a configuration that is a component on the allow-list."""
+    found = content.get(value.removeprefix("@")) if isinstance(value, str) and isinstance(content, dict) else None
+    target = found.get("_target_") if isinstance(found, dict) else None
+    return isinstance(target, str) and _is_known(target)
 
 
 def _is_known(target: str) -> bool:

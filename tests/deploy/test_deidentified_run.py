@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import zlib
 from copy import deepcopy
 
@@ -81,6 +82,7 @@ def planted(make_dicom, tmp_path):
     facts.add_text("Patient", SECRET)
     pixels = np.uint8(np.random.default_rng(0).integers(0, 255, (40, 60)))
     Image.fromarray(pixels).save(folder / f"{SECRET}.png", pnginfo=facts)
+    shutil.copy(folder / f"{SECRET}_1.dcm", folder / f"{SECRET}_1_again.dcm")
     (folder / f"{SECRET}_broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + SECRET.encode() * 9)
     return tmp_path / "in"
 
@@ -119,7 +121,7 @@ def test_no_identifier_is_in_any_output_name_or_log(planted, tmp_path, caplog, c
     caplog.set_level(logging.DEBUG)
     assert list(find_secrets(planted))  # the search finds what is planted
     code = infer(planted, tmp_path / "out", "--also", "gsps", "cad_sr")
-    assert code == 3  # the broken file
+    assert code == 3  # the broken file and the duplicate
     result = read_results(tmp_path / "out" / "results.json")
     assert len([image for study in result.studies for image in study.images]) == 3
     assert not list(find_secrets(tmp_path / "out"))
