@@ -24,7 +24,8 @@ def run(tmp_path):
             path = tmp_path / name.replace("_", "-")
             path.write_text(f"#!{shutil.which('sh')}\n{body}\n")
             path.chmod(0o755)
-        environment = {"PATH": str(tmp_path), "CI": ci, "LOG": str(tmp_path / "log"), "PIXELMED_JAR": str(jar)}
+        environment = {"PATH": str(tmp_path), "CI": ci, "LOG": str(tmp_path / "log")}
+        environment |= {"PIXELMED_JAR": str(jar), "SERVER_FOLDER": str(tmp_path)}  # not those of this machine
         done = subprocess.run(
             [shutil.which("bash"), SCRIPT], env=environment, capture_output=True, text=True, timeout=60
         )

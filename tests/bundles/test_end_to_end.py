@@ -211,6 +211,20 @@ def installed_wheel(tmp_path_factory):
     return folder / "site"
 
 
+def test_the_wheel_holds_every_file_of_the_packages(installed_wheel):
+    """Templates and scripts of the report too, and packages that `pyproject.toml` would have to list."""
+    roots = {ROOT / "mtmedformer_monai": ".", ROOT / "transforms": "transforms", ROOT / "federated": "federated"}
+    packaged = {
+        Path("mtmedformer_monai") / place / path.relative_to(root)
+        for root, place in roots.items()
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert Path("mtmedformer_monai/deploy/report/report.html.jinja") in packaged
+    found = {path.relative_to(installed_wheel) for path in installed_wheel.rglob("*") if path.is_file()}
+    assert sorted(packaged - found) == []
+
+
 @one_bundle
 def test_a_copy_elsewhere_infers_by_the_wheel_beside_a_decoy(bundle, installed_wheel, cohort, tmp_path):
     elsewhere = tmp_path / "elsewhere"
