@@ -43,9 +43,7 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--input", metavar="PATH", type=Path, nargs="+", required=True, help="files, and folders to search recursively"
     )
     command.add_argument("--output", metavar="FOLDER", type=Path, required=True, help="folder of the results")
-    command.add_argument(
-        "--device", metavar="NAME", default="", help="cpu, cuda, cuda:N or mps (default: a GPU if there is one)"
-    )
+    command.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N or mps (default: a GPU if there is one)")
     command.add_argument(
         "--workers", metavar="N", type=int, default=1, help="processes that load, predict and write studies"
     )
@@ -59,6 +57,11 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         nargs="+",
         default=[],
         help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
+    )
+    command.add_argument(
+        "--guard",
+        choices=["flag", "refuse", "off"],
+        help="images unlike the training images (default: the bundle's choice)",
     )
     command.add_argument(
         "--explain",
@@ -87,10 +90,11 @@ def _infer(options: argparse.Namespace) -> int:
     runner = RunnerOptions(
         options.bundle,
         options.output,
-        options.device,
+        options.device or "",
         options.weights,
         tuple(options.config),
         deidentify=_make_deidentifier(options.deidentify),
+        guard=options.guard or "",
         explain=options.explain,
         also=tuple(options.also),
         trust=options.trust,

@@ -57,6 +57,7 @@ def load_model(
     device: str = "",
     weights: Path | None = None,
     configs: Sequence[Path] = (),
+    guard: str = "",
 ) -> BundleModel:
     """Builds the parts of the bundle's configuration, and loads its weights, which are tensors only.
 
@@ -67,6 +68,7 @@ def load_model(
         device: 'cpu', 'cuda', 'cuda:1' or 'mps'; '' for the configuration's choice.
         weights: file of the weights; the configuration's `ckpt_path` by default.
         configs: further configuration files, which override the bundle's `inference.json`.
+        guard: 'flag', 'refuse' or 'off'; '' for the configuration's choice.
 
     Raises:
         FileNotFoundError: a configuration or the weights do not exist.
@@ -75,6 +77,8 @@ def load_model(
     parser = _parse(bundle, device, [bundle / CONFIG, *configs])
     if weights is not None:
         parser.update({"ckpt_path": config_text(weights)})  # calibration and guard lie beside the weights
+    if guard:
+        parser.update({"guard": guard})
     tasks = list(parser.get_parsed_content("tasks"))
     network = parser.get_parsed_content("network_def")
     path = Path(weights) if weights is not None else Path(parser.get_parsed_content("ckpt_path"))

@@ -58,7 +58,11 @@ def predict_image(model: BundleModel, file: InputFile, explain: bool = False) ->
     item[PRED] = _run(model, network_input)
     item = model.postprocessing(item)
     if item.get(REFUSED):
-        raise RefusedImageError(file.source, item[REFUSED], "use an image like the training images")
+        measured = item[GUARD]
+        reason = f"it is unlike the training images: distance {measured['distance']}, limit {measured['limit']}"
+        raise RefusedImageError(
+            file.source, f"{reason}, and the rule is guard='refuse'", "look at it, or use --guard flag"
+        )
     meta = image.meta
     shape = tuple(int(length) for length in meta[MetaKey.SOURCE_SHAPE])
     to_source = np.asarray(meta[MetaKey.TO_SOURCE], dtype=np.float64)

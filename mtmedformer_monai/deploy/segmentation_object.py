@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.transforms.dicom.codes import CodedTerm
 
-from .identifiers import DEVICE_SERIAL_NUMBER, MANUFACTURER, result_uid
+from .equipment import DEVICE_SERIAL_NUMBER, MANUFACTURER
 from .output_paths import inside
 from .quiet import quiet_libraries
 from .results import ImageMaps, ImageResult, ImageSource, Provenance
 from .segment_codes import codes_of, explanation_codes
+from .uids import derived_uid, model_sha256
 
 SERIES_NUMBERS = {"seg": 9001, "heat_map": 9002, "uncertainty": 9003, "explanation": 9004}
 """{kind of object: Series Number}; every object is a series of its own."""
@@ -148,9 +149,9 @@ def _build(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: P
             pixel_array=_stack(segments, (int(header.Rows), int(header.Columns)), is_binary),
             segmentation_type="BINARY" if is_binary else "FRACTIONAL",
             segment_descriptions=_describe(segments, uid, provenance),
-            series_instance_uid=result_uid(uid, provenance, f"{kind} series"),
+            series_instance_uid=derived_uid(uid, f"{kind} series", model_sha256(provenance)),
             series_number=SERIES_NUMBERS[kind],
-            sop_instance_uid=result_uid(uid, provenance, f"{kind} instance"),
+            sop_instance_uid=derived_uid(uid, f"{kind} instance", model_sha256(provenance)),
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=provenance.bundle_name[:_LONGEST] or MANUFACTURER,
@@ -220,10 +221,14 @@ def _describe(segments: Sequence[SegmentMap], uid: str, provenance: Provenance) 
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_id=segment.tracking[:_LONGEST] or None,
-            tracking_uid=result_uid(uid, provenance, f"tracking {segment.tracking}") if segment.tracking else None,
+            tracking_uid=_tracking_uid(uid, segment.tracking, provenance),
         )
         for number, segment in enumerate(segments, start=1)
     ]
+
+
+def _tracking_uid(source_uid: str, tracking: str, provenance: Provenance) -> str | None:
+    return derived_uid(source_uid, f"tracking {tracking}", model_sha256(provenance)) if tracking else None
 
 
 def _coded(term: CodedTerm) -> Any:

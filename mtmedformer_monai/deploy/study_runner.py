@@ -62,6 +62,7 @@ class RunnerOptions:
         prepare_header: changes the header of a source before any writer sees it, such as to de-identify it.
         deidentify: pseudonyms of a run that is de-identified: DICOM files are replaced by copies without identifiers,
             from which everything is computed; None leaves them.
+        guard: what to do with images unlike the training images: 'flag', 'refuse' or 'off'; '' for the bundle's choice.
         explain: whether to map the evidence for each predicted class.
         also: further kinds of files to write: 'gsps', 'cad_sr'.
         trust: whether configurations may run code from elsewhere; see `inspect_bundle`.
@@ -74,6 +75,7 @@ class RunnerOptions:
     configs: tuple[Path, ...] = ()
     prepare_header: Callable[[Any], Any] | None = None
     deidentify: Deidentifier | None = None
+    guard: str = ""
     explain: bool = False
     also: tuple[str, ...] = ()
     trust: bool = False
@@ -118,7 +120,9 @@ class StudyRunner:
         provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
         if not options.trust:
             check_trusted(options.bundle, [options.bundle / CONFIG, options.bundle / STUDY_CONFIG, *options.configs])
-        self._model = model or load_model(options.bundle, options.device, options.weights, options.configs)
+        self._model = model or load_model(
+            options.bundle, options.device, options.weights, options.configs, options.guard
+        )
         self._fusion = load_study_fusion(options.bundle, options.device)
         self.provenance = replace(provenance, device=str(self._model.device))
 
