@@ -26,16 +26,16 @@ def check_pixels(path: str | Path, rows: int, columns: int) -> None:
     Raises:
         BrokenPixelDataError: the image has more than `MAX_PIXELS`, or a side has more than `MAX_SIDE`.
     """
-    if max(rows, columns) > MAX_SIDE:
-        raise BrokenPixelDataError(
-            path,
-            f"its header says {rows} rows x {columns} columns, and no radiograph has a side of more than {MAX_SIDE:,}",
-            "check its header, or split the image",
-        )
     if rows * columns > MAX_PIXELS:
         raise BrokenPixelDataError(
             path,
             f"its header says {rows} rows x {columns} columns, more than the {MAX_PIXELS:,} pixels of any radiograph",
+            "check its header, or split the image",
+        )
+    if max(rows, columns) > MAX_SIDE:
+        raise BrokenPixelDataError(
+            path,
+            f"its header says {rows} rows x {columns} columns, and no radiograph has a side of more than {MAX_SIDE:,}",
             "check its header, or split the image",
         )
 

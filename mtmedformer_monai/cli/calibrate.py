@@ -35,7 +35,11 @@ def add_calibrate_command(commands: argparse._SubParsersAction[argparse.Argument
         "--sensitivity", metavar="FRACTION", type=float, nargs="+", default=[0.9, 0.95], help="stated sensitivities"
     )
     command.add_argument(
-        "--false-alarm-rate", metavar="FRACTION", type=float, default=0.05, help="share of good images that the guard flags"
+        "--false-alarm-rate",
+        metavar="FRACTION",
+        type=float,
+        default=0.05,
+        help="share of good images that the guard flags",
     )
     command.add_argument("--no-guard", action="store_true", help="do not fit the guard; training images are not read")
     command.add_argument("--batch-size", metavar="N", type=int, default=16, help="images per batch")

@@ -36,10 +36,10 @@ class Browser:
 
     def __init__(self, profile: Path) -> None:
         (theirs_in, self._out), (self._in, theirs_out) = os.pipe(), os.pipe()
-        start = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        start = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'  # dash knows file numbers of one digit only
         command = [CHROMIUM, *OPTIONS, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", start, *command], pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL
+            ["bash", "-c", start, *command], pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL
         )
         os.close(theirs_in)
         os.close(theirs_out)

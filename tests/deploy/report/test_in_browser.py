@@ -84,7 +84,7 @@ def test_a_layer_is_switched_where_it_lies(report, browser, control, place, else
     toggle(browser, control)
     after = stage_pixels(browser)
     assert change(before, after, place) > 0.5
-    assert change(before, after, elsewhere) == 0.0
+    assert change(before, after, elsewhere) < 0.02  # the label of a box reaches a little beyond it
     toggle(browser, ".heat-none" if "heat" in control else control)
     assert change(before, stage_pixels(browser), place) == 0.0
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
 
 REMEDY = "Orthanc is not installed; on Debian: apt-get install orthanc orthanc-dicomweb"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -58,6 +60,8 @@ class Orthanc:
         self._session = requests.Session()
         self._session.auth, self._session.trust_env = (USER, PASSWORD), False
         self._session.headers["Connection"] = "close"
+        again = Retry(total=5, backoff_factor=0.1, allowed_methods=None)  # Orthanc drops a connection now and then
+        self._session.mount("http://", HTTPAdapter(max_retries=again))
 
     def start(self):
         with (self.folder / "log").open("ab") as log:

@@ -78,7 +78,7 @@ def test_sigterm_completes_the_step_and_stops(web_archive, write_config, tmp_pat
         began.touch()
         time.sleep(0.5 if slow else 0.0)
 
-    fake = types.SimpleNamespace(load_model=lambda config: Model(FakeModel(before=before), MODEL))
+    fake = types.SimpleNamespace(load_model=lambda config, trust=False: Model(FakeModel(before=before), MODEL))
     monkeypatch.setitem(sys.modules, "mtmedformer_monai.deploy.serve.bundle_model", fake)
     process = multiprocessing.get_context("fork").Process(
         target=lambda: os._exit(main(["serve", "--config", str(path)]))

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 from collections import Counter
 
 import pytest
@@ -31,8 +30,11 @@ POINTS = (
 )
 
 
-def run_and_die(config, dies_at, counter=None):
-    """Runs a worker in a process that kills itself where `dies_at(point)` is true; returns the exit code."""
+def run_and_die(config, dies_at, number, counter=None):
+    """Runs a worker in a process that kills itself where `dies_at(point)` is true; returns the exit code.
+
+    It ends with 0 when `number` images have their results. The archive may drop a connection now and then.
+    """
 
     def reached(point):
         if dies_at(point):
@@ -40,7 +42,7 @@ def run_and_die(config, dies_at, counter=None):
 
     def work():
         with worker(config, FakeModel(KINDS, counter), reached=reached) as service:
-            service.run(threading.Event(), once=True)
+            settle(service, number, 50.0)
 
     process = multiprocessing.get_context("fork").Process(target=work)
     process.start()
@@ -65,7 +67,7 @@ def final_events(config):
 def test_killed_at_a_point(orthanc, tmp_path, point, monkeypatch):
     orthanc.send(write_chest(tmp_path / "images", 1))
     config, sent = config_for(orthanc, tmp_path / "worker"), []
-    assert run_and_die(config, lambda reached: reached == point) == -signal.SIGKILL
+    assert run_and_die(config, lambda reached: reached == point, 1) == -signal.SIGKILL
     before = orthanc.stored(RESULT)
     assert len(before) == (1 if point in ("store: sent", "store: confirmed") else 2 if point == "stored" else 0)
 
@@ -86,7 +88,7 @@ def test_killed_again_and_again(orthanc, tmp_path):
     config, codes = config_for(orthanc, tmp_path / "worker"), []
     while not codes or codes[-1] != 0:
         left = iter(range(len(codes) % 7 + 2))
-        codes.append(run_and_die(config, lambda _, left=left: next(left, None) is None, counter))
+        codes.append(run_and_die(config, lambda _, left=left: next(left, None) is None, 4, counter))
         assert len(codes) < 60
     assert codes.count(-signal.SIGKILL) >= 4
     assert sorted(orthanc.stored(RESULT)) == expected(*numbers)
@@ -104,7 +106,7 @@ def test_an_image_that_kills_the_process_is_given_up_and_the_others_are_processe
 
     def work():
         with worker(config, FakeModel(KINDS, before=crash)) as service:
-            service.run(threading.Event(), once=True)
+            settle(service, number, 50.0)
 
     for _ in range(2):
         process = multiprocessing.get_context("fork").Process(target=work)
