@@ -86,7 +86,7 @@ def test_a_layer_is_switched_where_it_lies(report, browser, control, place, else
     assert change(before, after, place) > 0.5
     assert change(before, after, elsewhere) < 0.02  # the label of a box reaches a little beyond it
     toggle(browser, ".heat-none" if "heat" in control else control)
-    assert change(before, stage_pixels(browser), place) == 0.0
+    assert change(before, stage_pixels(browser), place) < 0.02  # smoothed edges are drawn anew
 
 
 def test_the_keyboard_switches_layers(report, browser):

@@ -8,10 +8,10 @@ import pydicom
 import pytest
 
 from mtmedformer_monai.deploy.serve.bundle_model import load_model
-from mtmedformer_monai.deploy.serve.config import ReceiverConfig
+from mtmedformer_monai.deploy.serve.config import ArchiveConfig, ReceiverConfig, ServeConfig
 from mtmedformer_monai.deploy.serve.errors import ImageRefusedError
 from tests.deploy.serve.chest_images import uid, write_chest
-from tests.deploy.serve.conftest import config_for, settle, turn_until, worker
+from tests.deploy.serve.conftest import CHEST, config_for, settle, turn_until, worker
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -42,7 +42,8 @@ def test_segmentations_are_stored_and_are_the_same_after_the_loss_of_the_disk(or
 
 
 def test_an_image_without_pixels_is_refused_by_its_reader(tmp_path):
-    config = config_for(None, tmp_path, receiver=ReceiverConfig(enabled=True))
+    nowhere = ArchiveConfig(url="http://127.0.0.1:9/dicom-web", feed="none")
+    config = ServeConfig(bundle=CHEST, folder=tmp_path, archive=nowhere, receiver=ReceiverConfig(enabled=True))
     folder = tmp_path / "spool" / "case"
     path = write_chest(folder / "source", 1, PixelData=None)
     with pytest.raises(ImageRefusedError, match="pixel") as refusal:
