@@ -54,7 +54,7 @@ def image_name(parts: Iterable[str | None], identity: str) -> str:
 
     Example:
         >>> image_name(["MG", "R", "CC"], "1.2.3")
-        'MG_R_CC_5b4bb2eb'
+        'MG_R_CC_c47f5b18'
     """
     return f"{safe_name('_'.join(part for part in parts if part))}_{short_hash(identity)}"
 

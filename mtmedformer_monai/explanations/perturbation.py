@@ -83,7 +83,7 @@ def path_integral(question: Question, image: Tensor, baseline: Tensor, steps: in
     """Returns (image - baseline) times the mean gradient on the straight line between them, (1, 1, H, W)."""
     total = torch.zeros_like(image)
     places = (torch.arange(steps, dtype=image.dtype, device=image.device) + 0.5) / steps
-    for some in places.split(BATCH // 2):
+    for some in torch.split(places, BATCH // 2):
         points = (baseline + some.reshape(-1, 1, 1, 1) * (image - baseline)).requires_grad_(True)
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(question.score(points).sum(), points)
