@@ -1,0 +1,240 @@
+"""Measures `mtmedformer infer` from DICOM bytes to stored results, by part.
+
+    python benchmarks/inference_pipeline.py [--cores 1 2] [--repeats 7] [--canvas 512]
+    python benchmarks/inference_pipeline.py --workers 1 2
+    python benchmarks/inference_pipeline.py --deploy-environment .monai_deploy
+
+Prints, for both bundles with their shipped weights, the median milliseconds per image of each part and its share of the
+sum. The source images are generated: raw DICOM, 12 bits, `--source` pixels on the longer side. The network runs at the
+bundle's canvas and, with `--canvas`, at a larger one, for which the weights were not trained: time depends on the size
+alone. Each number of cores has a process of its own, pinned to that number of cores.
+
+With `--workers`, prints the throughput of a folder for each number of processes. With `--deploy-environment`, prints
+the same image's time in a chain of MONAI Deploy operators (see `monai_deploy_chain.py`), in an environment of its own
+that is built in that folder if need be (2 GB), or why it could not be built.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from bundle_runs import CHEST, MAMMOGRAPHY
+from command_line import make_parser
+
+KINDS = {"chest": CHEST, "mammography": MAMMOGRAPHY}
+WRITERS = {
+    "write_segmentations": "SEG",
+    "write_overlay": "overlay",
+    "write_image_report": "SR",
+    "write_layers_of": "report",
+    "write_study_report": "SR",
+    "write_page": "report",
+    "write_table": "tables",
+    "write_results": "tables",
+}
+PARTS = ("read", "transforms", "network", "postprocess", "SEG", "SR", "overlay", "report", "tables", "other")
+
+Milliseconds = dict[str, float]
+
+
+class Clock:
+    """Adds up the time of parts; nested parts count for the inner one only."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._inner: list[float] = []
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        self._inner.append(0.0)
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            self.seconds[name] += elapsed - self._inner.pop()
+            if self._inner:
+                self._inner[-1] += elapsed
+
+    def wrap(self, call: Callable[..., Any], name: str | Callable[..., str]) -> Callable[..., Any]:
+        """Returns the callable under the name of a part, or of the part that a function of its options names."""
+
+        def timed(*args: Any, **options: Any) -> Any:
+            with self.part(name if isinstance(name, str) else name(**options)):
+                return call(*args, **options)
+
+        timed.__name__ = getattr(call, "__name__", "call")
+        return timed
+
+    def wrap_all(self, writers: Sequence[Callable[..., Any]]) -> tuple[Callable[..., Any], ...]:
+        """Returns writers under the names of their parts."""
+        return tuple(self.wrap(write, WRITERS[write.__name__]) for write in writers)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What to measure: a kind of image, its canvas (None: the bundle's own) and the number of cores."""
+
+    kind: str
+    image: Path
+    canvas: int | None
+    cores: int
+    repeats: int
+
+
+def measure(case: Case) -> tuple[tuple[int, int], Milliseconds]:
+    """Runs in a process of its own: returns the canvas, and the median milliseconds of each part."""
+    pin(case.cores)
+    from mtmedformer_monai.deploy import run, study_runner
+
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        options = study_runner.RunnerOptions(KINDS[case.kind], folder / "output", "cpu", configs=write_config(case, folder))
+        model = _load_timed(options, clock)
+        runner = study_runner.StudyRunner(
+            options, clock.wrap_all(study_runner.IMAGE_WRITERS), clock.wrap_all(study_runner.STUDY_WRITERS), model
+        )
+        with (
+            patched(study_runner, "predict_image", clock.wrap(study_runner.predict_image, "postprocess")),
+            patched(run, "write_results", clock.wrap(run.write_results, "tables")),
+            patched(run, "process_all", lambda _, studies, *rest: [runner.process(study) for study in studies]),
+        ):
+            runs = [_time_once(run, run.InferOptions(options, (case.image,)), clock) for _ in range(case.repeats + 1)]
+    rows, columns = model.parser.get_parsed_content("image_size")
+    return (rows, columns), {part: 1e3 * statistics.median(each[part] for each in runs[1:]) for part in PARTS}
+
+
+def _load_timed(options: Any, clock: Clock) -> Any:
+    """Returns the bundle's model, whose steps are timed."""
+    from mtmedformer_monai.deploy.bundle_model import load_model
+
+    model = load_model(options.bundle, options.device, configs=options.configs)
+    return replace(
+        model,
+        preprocessing=clock.wrap(model.preprocessing, lambda **options: "read" if "end" in options else "transforms"),
+        inferer=clock.wrap(model.inferer, "network"),
+    )
+
+
+def _time_once(run: Any, options: Any, clock: Clock) -> Milliseconds:
+    """Processes one image with a loaded model, as `mtmedformer infer` does, and returns the seconds of each part."""
+    clock.seconds.clear()
+    with clock.part("other"):
+        result = run.infer(options, run_writers=clock.wrap_all(run.RUN_WRITERS))
+    if result.refused:
+        raise RuntimeError(f"the image was refused: {result.refused[0].reason}")
+    return {part: clock.seconds[part] for part in PARTS}
+
+
+def write_config(case: Case, folder: Path) -> tuple[Path, ...]:
+    """Writes a configuration with the canvas of a case; returns no configuration for the bundle's own canvas."""
+    if case.canvas is None:
+        return ()
+    rows, columns = json.loads((KINDS[case.kind] / "configs/inference.json").read_text())["image_size"]
+    size = [case.canvas, max(32, round(case.canvas * columns / rows / 32) * 32)]
+    path = folder / "canvas.json"
+    path.write_text(json.dumps({"image_size": size, "on_weights_mismatch": "warn"}))
+    return (path,)
+
+
+@contextmanager
+def patched(module: Any, name: str, value: Any) -> Iterator[None]:
+    """Replaces an attribute of a module."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
+
+
+def pin(cores: int) -> None:
+    """Restricts this process to a number of cores, and PyTorch to as many threads."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    os.environ["OMP_NUM_THREADS"] = str(cores)
+    import torch
+
+    torch.set_num_threads(cores)
+    logging.disable(logging.WARNING)
+
+
+def make_sources(folder: Path, longest: int) -> dict[str, Path]:
+    """Writes one DICOM image of each kind: an image of a cohort, enlarged to a longer side, with noise, 12 bits."""
+    import numpy as np
+    from PIL import Image
+
+    from mtmedformer_monai.data.synthetic.cohorts import make_cohort
+
+    made = {}
+    for kind in KINDS:
+        source = sorted(make_cohort(kind, folder / kind, 8, 256, 5).parent.rglob("*.dcm"))[0]
+        dataset = pydicom.dcmread(source)
+        pixels = dataset.pixel_array.astype(np.float32)
+        scale = longest / max(pixels.shape)
+        size = (round(pixels.shape[1] * scale), round(pixels.shape[0] * scale))
+        large = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+        large = large + np.random.default_rng(0).normal(0, 4, large.shape) * (large > 0)
+        dataset.Rows, dataset.Columns = large.shape
+        dataset.PixelData = np.clip(large, 0, 2**dataset.BitsStored - 1).astype("<u2").tobytes()
+        for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+            if keyword in dataset:
+                setattr(dataset, keyword, [f"{float(value) / scale:.6f}" for value in dataset[keyword].value])
+        made[kind] = folder / f"{kind}.dcm"
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset["PixelData"].is_undefined_length = False
+        dataset.save_as(made[kind])
+    return made
+
+
+def in_process(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a function in a new process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
+def print_parts(sources: dict[str, Path], options: argparse.Namespace) -> None:
+    """Prints one table of all parts, with one column per case."""
+    columns = []
+    for kind, image in sources.items():
+        for canvas in (None, options.canvas):
+            for cores in options.cores:
+                size, parts = in_process(measure, Case(kind, image, canvas, cores, options.repeats))
+                columns.append((f"{kind} {size[0]} x {size[1]}, {cores} core{'s' * (cores > 1)}", parts))
+    print("| part | " + " | ".join(name for name, _ in columns) + " |")
+    print("| --- |" + " ---: |" * len(columns))
+    for part in PARTS:
+        cells = [f"{parts[part]:.0f} ({parts[part] / sum(parts.values()):.0%})" for _, parts in columns]
+        print(f"| {part} | " + " | ".join(cells) + " |")
+    print("| sum | " + " | ".join(f"{sum(parts.values()):.0f}" for _, parts in columns) + " |", flush=True)
+
+
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--canvas", type=int, default=512, help="rows of the larger canvas (default %(default)s)")
+    parser.add_argument("--source", type=int, default=2048, help="longer side of the images (default %(default)s)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        sources = make_sources(Path(folder), options.source)
+        print_parts(sources, options)
+
+
+if __name__ == "__main__":
+    main()
