@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ HEAT_SIDE = 480
 THUMBNAIL_SIDE = 224
 OUTLINE_WIDTH = 1 / 320
 """Width of an outline as a fraction of the picture's longer side."""
+
+PNG_LEVEL = 4
+"""zlib level; masks and maps of few colors are hardly larger than at level 9, which takes several times as long."""
 
 FILL_ALPHA, OUTLINE_ALPHA, HEAT_ALPHA = 46, 255, 190
 FAINTEST = 0.08
@@ -39,13 +43,12 @@ def fit(shape: tuple[int, int], longest: int) -> tuple[int, int]:
 
 def encode_picture(picture: NDArray[np.float32], longest: int) -> bytes:
     """Encodes an image (H, W) in [0, 1] as JPEG of at most a longer side."""
-    gray = _resize(np.nan_to_num(picture.astype(np.float32)), longest)
-    return _encoded(Image.fromarray(_to_byte(gray), "L"), "JPEG", quality=86, optimize=True)
+    return _encoded(Image.fromarray(_resize(_to_byte(_finite(picture)), longest), "L"), "JPEG", quality=86)
 
 
 def encode_mask(mask: NDArray[np.bool_], color: str) -> bytes:
     """Encodes a mask (H, W) as PNG: a translucent area with an opaque outline, transparent elsewhere."""
-    inside = _resize(mask.astype(np.float32), PICTURE_SIDE) >= 0.5
+    inside = _resize(mask.astype(np.uint8) * np.uint8(255), PICTURE_SIDE) >= 128
     width = max(1, round(max(inside.shape) * OUTLINE_WIDTH))
     core = ndimage.binary_erosion(np.pad(inside, width), iterations=width)[width:-width, width:-width]
     indices = np.where(inside, np.where(core, 1, 2), 0).astype(np.uint8)
@@ -61,8 +64,7 @@ def encode_heat(values: NDArray[np.float32], highest: float, colormap: str) -> b
         highest: value of the last color, above 0.
         colormap: name of a Matplotlib colormap.
     """
-    small = _resize(np.nan_to_num(values.astype(np.float32)), HEAT_SIDE)
-    indices = _to_byte(small / highest)
+    indices = _to_byte(_resize(_finite(values), HEAT_SIDE) / highest)
     level = np.linspace(0.0, 1.0, 256)
     alpha = np.clip((level - FAINTEST) / 0.4, 0.0, 1.0) * HEAT_ALPHA
     return _encode_indexed(indices, palette(colormap).flatten().tolist(), alpha.astype(int).tolist())
@@ -76,22 +78,31 @@ def palette(colormap: str) -> NDArray[np.uint8]:
     return (colors * 255).round().astype(np.uint8)
 
 
-def _resize(values: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
-    """Reduces (H, W) by area."""
+def _finite(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Returns float32 values with 0 in place of NaN; without a copy in the usual case."""
+    single = values.astype(np.float32, copy=False)
+    return single if np.isfinite(single.sum()) else np.nan_to_num(single)
+
+
+def _resize(values: NDArray[Any], longest: int) -> NDArray[Any]:
+    """Reduces uint8 or float32 (H, W) by area."""
     height, width = fit((values.shape[0], values.shape[1]), longest)
     if (height, width) == values.shape:
         return values
-    return np.asarray(Image.fromarray(values, "F").resize((width, height), Image.Resampling.BOX))
+    return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
 
 
 def _to_byte(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return (np.clip(values, 0.0, 1.0) * 255).round().astype(np.uint8)
+    scaled = np.clip(values, 0.0, 1.0)
+    scaled *= 255.0
+    scaled += 0.5
+    return scaled.astype(np.uint8)
 
 
 def _encode_indexed(indices: NDArray[np.uint8], colors: list[int], alpha: list[int]) -> bytes:
     image = Image.fromarray(indices, "P")
     image.putpalette(colors)
-    return _encoded(image, "PNG", optimize=True, transparency=bytes(alpha))
+    return _encoded(image, "PNG", compress_level=PNG_LEVEL, transparency=bytes(alpha))
 
 
 def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
