@@ -143,7 +143,12 @@ def _document(
         procedure_reported=concepts.IMAGING_PROCEDURE,
         imaging_measurements=groups,
     )
-    report[0].ContentSequence.insert(-1, image_library([header for header, _ in images]))
+    library = image_library([header for header, _ in images])
+    content = report[0].ContentSequence
+    content.insert(-1, library)
+    # highdicom copies the content and searches it twice for references, which takes as long as all else. The library
+    # refers to every source, and `evidence` lists all instances; the rest of the content follows below.
+    report[0].ContentSequence = [library]
     model = model_sha256(provenance)
     document = hd.sr.Comprehensive3DSR(
         evidence=[*sources, *others],
@@ -160,6 +165,7 @@ def _document(
         coding_schemes=[coding_scheme()],
         **equipment(provenance),
     )
+    document.ContentSequence = content
     copy_patient_and_study(images[0][0], document)
     return document
 
