@@ -72,6 +72,21 @@ def test_row_bands_join_seamlessly():
     torch.testing.assert_close(resample(ramp, np.eye(3), (1300, 2)), ramp, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("mirror", [1, -1], ids=["upright", "mirrored"])
+def test_scaling_and_shifting_agree_with_grid_sample(mirror):
+    image = torch.rand(2, 7, 5, generator=torch.Generator().manual_seed(0))
+    scale_x, scale_y, shift_x, shift_y = mirror * 0.21, 0.34, 4.9 if mirror < 0 else 0.1, -0.6
+    found = resample(image, compose(translation(shift_x, shift_y), scaling(scale_x, scale_y)), (23, 22), outside=-1.0)
+    x = (torch.arange(22) + 0.5) * scale_x + shift_x
+    y = (torch.arange(23) + 0.5) * scale_y + shift_y
+    grid = torch.stack(torch.meshgrid(2 * x / 5 - 1, 2 * y / 7 - 1, indexing="xy"), dim=-1)[None]
+    expected = torch.nn.functional.grid_sample(image[None], grid, padding_mode="border", align_corners=False)[0]
+    inside = ((y >= 0) & (y < 7))[:, None] & ((x >= 0) & (x < 5))
+    assert inside.any()
+    assert not inside.all()
+    torch.testing.assert_close(found, torch.where(inside, expected, -1.0), atol=1e-5, rtol=0)
+
+
 def test_shrinking_averages():
     checks = (torch.arange(64)[:, None] + torch.arange(64)) % 2
     small = resize_area(checks[None].float(), (16, 16))
