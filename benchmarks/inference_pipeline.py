@@ -61,6 +61,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
+        """Adds the time of a block to a part, without the parts within it."""
         start = time.perf_counter()
         self._inner.append(0.0)
         try:
@@ -105,7 +106,8 @@ def measure(case: Case) -> tuple[tuple[int, int], Milliseconds]:
     clock = Clock()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        options = study_runner.RunnerOptions(KINDS[case.kind], folder / "output", "cpu", configs=write_config(case, folder))
+        configs = write_config(case, folder)
+        options = study_runner.RunnerOptions(KINDS[case.kind], folder / "output", "cpu", configs=configs)
         model = _load_timed(options, clock)
         runner = study_runner.StudyRunner(
             options, clock.wrap_all(study_runner.IMAGE_WRITERS), clock.wrap_all(study_runner.STUDY_WRITERS), model

@@ -15,7 +15,8 @@ logger = logging.getLogger("mtmedformer")
 def add_export_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `export` to the command line."""
     description = (
-        "export a bundle's network to ONNX, with one output per task and dynamic batch size, height and width; or, with "
+        "export a bundle's network to ONNX, with one output per task and dynamic batch size, height and width; or, "
+        "with "
         "--zip, the whole bundle for monai.bundle.load"
     )
     command = commands.add_parser("export", help=description, description=description, formatter_class=HelpFormatter)

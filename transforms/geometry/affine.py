@@ -110,9 +110,7 @@ def _resample_rows(
     return torch.where(inside, sampled, torch.as_tensor(outside, dtype=image.dtype))
 
 
-def _resample_separably(
-    image: Tensor, to_input: Affine, band: tuple[int, int], width: int, outside: float
-) -> Tensor:
+def _resample_separably(image: Tensor, to_input: Affine, band: tuple[int, int], width: int, outside: float) -> Tensor:
     """Resamples rows without rotation or shear: rows first, then columns, in a third of the time of `grid_sample`."""
     y = (torch.arange(*band, dtype=torch.float64) + 0.5) * float(to_input[1, 1]) + float(to_input[1, 2])
     x = (torch.arange(width, dtype=torch.float64) + 0.5) * float(to_input[0, 0]) + float(to_input[0, 2])
