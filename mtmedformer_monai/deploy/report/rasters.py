@@ -64,7 +64,7 @@ def encode_heat(values: NDArray[np.float32], highest: float, colormap: str) -> b
         highest: value of the last color, above 0.
         colormap: name of a Matplotlib colormap.
     """
-    indices = _to_byte(_resize(_finite(values), HEAT_SIDE) / highest)
+    indices = _to_byte(_resize(_finite(values), HEAT_SIDE) / np.float32(highest))
     level = np.linspace(0.0, 1.0, 256)
     alpha = np.clip((level - FAINTEST) / 0.4, 0.0, 1.0) * HEAT_ALPHA
     return _encode_indexed(indices, palette(colormap).flatten().tolist(), alpha.astype(int).tolist())
