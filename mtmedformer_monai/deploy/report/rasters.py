@@ -64,7 +64,7 @@ def encode_heat(values: NDArray[np.float32], highest: float, colormap: str) -> b
         highest: value of the last color, above 0.
         colormap: name of a Matplotlib colormap.
     """
-    indices = _to_byte(_resize(_finite(values), HEAT_SIDE) / np.float32(highest))
+    indices = _to_byte(_resize(_finite(values), HEAT_SIDE) / highest)
     level = np.linspace(0.0, 1.0, 256)
     alpha = np.clip((level - FAINTEST) / 0.4, 0.0, 1.0) * HEAT_ALPHA
     return _encode_indexed(indices, palette(colormap).flatten().tolist(), alpha.astype(int).tolist())
@@ -92,7 +92,7 @@ def _resize(values: NDArray[Any], longest: int) -> NDArray[Any]:
     return np.asarray(Image.fromarray(values).resize((width, height), Image.Resampling.BOX))
 
 
-def _to_byte(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _to_byte(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     scaled = np.clip(values, 0.0, 1.0)
     scaled *= 255.0
     scaled += 0.5
