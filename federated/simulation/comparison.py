@@ -69,7 +69,10 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
     simulation = Simulation(_settings_of(method, settings), data, folder, name or method, sites, personal=personal)
     found = simulation.run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
-    return served_by_owners(by_site, simulation.images_by_task()) if personal else found["global"]
+    if not personal:
+        return found["global"]
+    served = served_by_owners(by_site, simulation.images_by_task())
+    return {**served, KEY_METRIC: math.nan}  # no network serves all tasks
 
 
 def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
