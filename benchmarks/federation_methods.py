@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.strategies import make_strategy
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
+from mtmedformer_monai.federated.strategies.wrapped import WrappedClient, WrappedStrategy
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
@@ -106,47 +107,24 @@ def parse_method(text: str) -> Method:
     return dataclasses.replace(base, settings=settings, **changes)
 
 
-class EqualWeights(Strategy):
+class EqualWeights(WrappedStrategy):
     """Control: clients count as one image each, whatever their number of images. For averages only.
 
     Args:
         strategy: to wrap.
     """
 
-    def __init__(self, strategy: Strategy) -> None:
-        self._strategy, self.sends_changes = strategy, strategy.sends_changes
-
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client that claims one image."""
         return _EqualClient(self._strategy.client(groups))
 
-    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """Returns the strategy's server."""
-        return self._strategy.server(weights)
 
-
-class _EqualClient(ClientRule):
-    def __init__(self, rule: ClientRule) -> None:
-        self._rule, self.needs_squared_gradient = rule, rule.needs_squared_gradient
-
-    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Delegates to the strategy, as all methods but `correct` and `send` do."""
-        return self._rule.receive(broadcast)
-
+class _EqualClient(WrappedClient):
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Delegates with one image."""
         return self._rule.correct(name, weight, gradient, 1)
-
-    def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
-        self._rule.after_step(weights, step, num_steps)
 
     def send(self, training: LocalTraining) -> Message:
         """Sends with one image for each parameter that was trained."""
         counts = {name: 1 for name, count in training.num_samples.items() if count > 0}
         return self._rule.send(dataclasses.replace(training, num_samples=counts))
-
-    def state_dict(self) -> dict[str, Any]:
-        return self._rule.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._rule.load_state_dict(state)

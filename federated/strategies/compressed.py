@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
-from mtmedformer_monai.federated.teaching import Teaching
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy
 from mtmedformer_monai.federated.wire import Wire, decode
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
+from .wrapped import WrappedClient, WrappedServer, WrappedStrategy
 
-class Compressed(Strategy):
+
+class Compressed(WrappedStrategy):
     """Wraps a strategy; its clients send compressed packets (`federated/wire.py`).
 
     Precisions that are not constant take one byte per weight. For PVI, set `coded_precision=True`, so that the means
@@ -25,8 +26,8 @@ class Compressed(Strategy):
     """
 
     def __init__(self, strategy: Strategy, half_mean: bool = False) -> None:
-        self._strategy, self._half_mean = strategy, half_mean
-        self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
+        super().__init__(strategy)
+        self._half_mean = half_mean
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client that encodes its messages."""
@@ -37,7 +38,7 @@ class Compressed(Strategy):
         return DecodingServer(self._strategy.server(weights))
 
 
-class EncodingClient(ClientRule):
+class EncodingClient(WrappedClient):
     """A client of the wrapped strategy whose messages are encoded.
 
     Args:
@@ -46,36 +47,12 @@ class EncodingClient(ClientRule):
     """
 
     def __init__(self, rule: ClientRule, wire: Wire) -> None:
-        self._rule, self._wire = rule, wire
-        self.needs_squared_gradient, self.needs_input_gram = rule.needs_squared_gradient, rule.needs_input_gram
-
-    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Delegates to the wrapped strategy."""
-        return self._rule.receive(broadcast)
-
-    def teaching(self) -> Teaching | None:
-        """Delegates to the wrapped strategy."""
-        return self._rule.teaching()
-
-    def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Delegates to the wrapped strategy."""
-        return self._rule.inference_weights(broadcast)
-
-    def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
-        """Delegates to the wrapped strategy."""
-        return self._rule.correct(name, weight, gradient, num_samples)
-
-    def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
-        """Delegates to the wrapped strategy."""
-        self._rule.after_step(weights, step, num_steps)
+        super().__init__(rule)
+        self._wire = wire
 
     def send(self, training: LocalTraining) -> Message:
         """Returns the strategy's message, encoded."""
         return self._wire.encode(self._rule.send(training))
-
-    def own_factor(self) -> Message:
-        """Delegates to the wrapped strategy."""
-        return self._rule.own_factor()
 
     def withdraw(self) -> Message:
         """Returns the strategy's message without rounding, including earlier rounding errors."""
@@ -91,40 +68,13 @@ class EncodingClient(ClientRule):
         self._wire.load_state_dict(state["wire"])
 
 
-class DecodingServer(ServerRule):
+class DecodingServer(WrappedServer):
     """The wrapped strategy's server, which receives decoded messages.
 
     Args:
         rule: server of the wrapped strategy.
     """
 
-    def __init__(self, rule: ServerRule) -> None:
-        self._rule = rule
-
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Decodes a client's packet and adds it."""
         self._rule.add(decode(message))
-
-    def close_round(self) -> None:
-        """Delegates to the wrapped strategy."""
-        self._rule.close_round()
-
-    def broadcast(self) -> Message:
-        """Delegates to the wrapped strategy; the broadcast is not compressed."""
-        return self._rule.broadcast()
-
-    def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
-        """Delegates to the wrapped strategy."""
-        return self._rule.group_networks()
-
-    def broadcast_for(self, tasks: Collection[str]) -> Message:
-        """Delegates to the wrapped strategy."""
-        return self._rule.broadcast_for(tasks)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Delegates to the wrapped strategy."""
-        return self._rule.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Delegates to the wrapped strategy."""
-        self._rule.load_state_dict(state)

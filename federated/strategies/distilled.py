@@ -43,12 +43,13 @@ from mtmedformer_monai.federated.teaching import (
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingClient, AveragingServer
+from .wrapped import WrappedClient, WrappedServer, WrappedStrategy
 
 DISTILLS: Final = key(TensorKind.SETTING, "distills")
 """Broadcast: present in rounds of the phase."""
 
 
-class Distilled(Strategy):
+class Distilled(WrappedStrategy):
     """Wraps a strategy; the last rounds distill its networks into one.
 
     Args:
@@ -72,9 +73,9 @@ class Distilled(Strategy):
                 f"distillation_rounds expects 1 up to one less than the number of rounds, {num_rounds}, got "
                 f"{distillation_rounds}; the teachers have to be trained first."
             )
-        self._strategy, self._before = strategy, num_rounds - distillation_rounds
+        super().__init__(strategy)
+        self._before = num_rounds - distillation_rounds
         self._completion, self._temperature = completion or Completion({}), temperature
-        self.sends_changes = strategy.sends_changes
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client of the wrapped strategy that averages in the phase."""
@@ -85,8 +86,10 @@ class Distilled(Strategy):
         return DistilledServer(self._strategy.server(weights), self._before)
 
 
-class DistilledClient(ClientRule):
+class DistilledClient(WrappedClient):
     """The wrapped strategy's client; in the phase, federated averaging with completed labels.
+
+    The phase is known from each broadcast, so that the state is the wrapped client's.
 
     Args:
         rule: client of the wrapped strategy.
@@ -95,10 +98,10 @@ class DistilledClient(ClientRule):
     """
 
     def __init__(self, rule: ClientRule, completion: Completion, temperature: float) -> None:
-        self._rule, self._completion, self._temperature = rule, completion, temperature
+        super().__init__(rule)
+        self._completion, self._temperature = completion, temperature
         self._averaging: ClientRule | None = None
         self._teaching: Teaching | None = None
-        self.needs_squared_gradient = rule.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the weights from which training starts, and keeps the teachers of the round."""
@@ -138,16 +141,8 @@ class DistilledClient(ClientRule):
         """Returns the strategy's message; empty in the phase, in which the teachers are frozen."""
         return {} if self._averaging else self._rule.withdraw()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the strategy's state; the phase is known from each broadcast."""
-        return self._rule.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the strategy's state."""
-        self._rule.load_state_dict(state)
-
-
-class DistilledServer(ServerRule):
+class DistilledServer(WrappedServer):
     """The wrapped strategy's server; in the phase, it averages and broadcasts the frozen teachers.
 
     Args:
@@ -156,7 +151,8 @@ class DistilledServer(ServerRule):
     """
 
     def __init__(self, rule: ServerRule, rounds: int) -> None:
-        self._rule, self._rounds, self._closed = rule, rounds, 0
+        super().__init__(rule)
+        self._rounds, self._closed = rounds, 0
         self._averaging: AveragingServer | None = None
         self._teachers: Message = {}
 
@@ -180,6 +176,10 @@ class DistilledServer(ServerRule):
     def broadcast_for(self, tasks: Collection[str]) -> Message:
         """Returns the strategy's broadcast for a group; in the phase, the same as `broadcast`."""
         return self._rule.broadcast_for(tasks) if self._averaging is None else self.broadcast()
+
+    def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
+        """Returns the strategy's networks of groups; none in the phase, whose clients share one network."""
+        return self._rule.group_networks() if self._averaging is None else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of both servers, and the number of rounds."""

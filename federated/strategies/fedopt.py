@@ -6,6 +6,7 @@ as a negative gradient: with momentum (FedAvgM: Hsu et al., arXiv 1909.06335), o
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,9 +98,9 @@ class OptimizingServer(ServerRule):
         self._mean.load_state_dict({"weights": self._weights, "total": {}})
         self._trained = set()
 
+    @abstractmethod
     def step(self, name: str, delta: Tensor) -> Tensor:
         """Returns the step of a tensor, and updates its moments."""
-        raise NotImplementedError
 
     def moment(self, kind: str, name: str, like: Tensor, start: float = 0.0) -> Tensor:
         """Returns a moment of a tensor; a constant in the first round."""

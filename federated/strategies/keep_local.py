@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
-from mtmedformer_monai.federated.teaching import Teaching
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy, Weights
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
+from .wrapped import WrappedClient, WrappedStrategy
 
-class KeepLocal(Strategy):
+
+class KeepLocal(WrappedStrategy):
     """Wraps a strategy; clients keep some parameters and buffers local.
 
     Args:
@@ -30,19 +31,15 @@ class KeepLocal(Strategy):
     def __init__(self, strategy: Strategy, patterns: Sequence[str]) -> None:
         if isinstance(patterns, str) or not patterns:
             raise ValueError(f"patterns expects a list of names or patterns, got {patterns!r}.")
-        self._strategy, self._patterns = strategy, tuple(patterns)
-        self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
+        super().__init__(strategy)
+        self._patterns = tuple(patterns)
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client that keeps its local parameters."""
         return KeepingClient(self._strategy.client(groups), self._patterns)
 
-    def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
-        """Returns the wrapped strategy's server, which receives nothing about local parameters."""
-        return self._strategy.server(weights)
 
-
-class KeepingClient(ClientRule):
+class KeepingClient(WrappedClient):
     """Starts each round from its own values of local parameters, and does not send them.
 
     Args:
@@ -51,19 +48,15 @@ class KeepingClient(ClientRule):
     """
 
     def __init__(self, rule: ClientRule, patterns: tuple[str, ...]) -> None:
-        self._rule, self._patterns = rule, patterns
+        super().__init__(rule)
+        self._patterns = patterns
         self._kept: Weights = {}
         self._keeps: dict[str, bool] = {}
-        self.needs_squared_gradient, self.needs_input_gram = rule.needs_squared_gradient, rule.needs_input_gram
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the strategy's weights with the local parameters; in the first round, those are as broadcast."""
         received = self._rule.receive(broadcast)
         return {name: self._kept.get(name, value) for name, value in received.items()}
-
-    def teaching(self) -> Teaching | None:
-        """Delegates to the wrapped strategy."""
-        return self._rule.teaching()
 
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the strategy's weights with the local parameters."""
@@ -91,14 +84,6 @@ class KeepingClient(ClientRule):
             input_gram=self._shared(training.input_gram),
         )
         return self._rule.send(shared)
-
-    def own_factor(self) -> Message:
-        """Delegates to the wrapped strategy."""
-        return self._rule.own_factor()
-
-    def withdraw(self) -> Message:
-        """Delegates to the wrapped strategy."""
-        return self._rule.withdraw()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the local parameters and the strategy's state."""

@@ -16,7 +16,6 @@ Kronecker product, so its solution needs every client's pair of factors instead 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +34,7 @@ from mtmedformer_monai.federated.strategy import (
 )
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
-from .fedavg import weighted_terms
+from .fedavg import AveragingClient, weighted_terms
 from .kronecker_server import KroneckerServer
 from .layer_matrix import Layer
 from .matrix_normal import pack, shrink
@@ -72,7 +71,7 @@ class KroneckerMerging(Strategy):
         return KroneckerServer(weights, self._ridge)
 
 
-class KroneckerClient(ClientRule):
+class KroneckerClient(AveragingClient):
     """Trains from the broadcast weights without corrections; keeps no state between rounds.
 
     Args:
@@ -99,13 +98,6 @@ class KroneckerClient(ClientRule):
                     del message[key(TensorKind.PRECISION_MEAN, each)], message[key(TensorKind.PRECISION, each)]
                 message |= self._terms(layer, training)
         return message
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns an empty state."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Does nothing, as there is no state."""
 
     def _fits(self, layer: Layer, training: LocalTraining) -> bool:
         """Returns whether weight and bias have the matrix's inputs, which a bias that is not sent changes."""

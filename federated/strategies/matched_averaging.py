@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 
@@ -27,7 +26,7 @@ from mtmedformer_monai.federated.strategy import (
 )
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
-from .fedavg import AveragingServer, weighted_terms
+from .fedavg import AveragingClient, AveragingServer, weighted_terms
 
 
 class MatchedAveraging(Strategy):
@@ -57,7 +56,7 @@ class MatchedAveraging(Strategy):
         return AveragingServer(weights)
 
 
-class MatchingClient(ClientRule):
+class MatchingClient(AveragingClient):
     """Trains without corrections, and sends its units in the broadcast network's order; keeps no state between rounds.
 
     Args:
@@ -80,10 +79,3 @@ class MatchingClient(ClientRule):
         permutation = align(self._reference, known, self._groups, settings=self._settings)
         matched = permute(known, self._groups, permutation)
         return weighted_terms(replace(training, weights={**training.weights, **matched}))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns an empty state."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Does nothing, as there is no state."""

@@ -32,14 +32,13 @@ from mtmedformer_monai.federated.strategy import (
     ServerRule,
     Strategy,
     TensorKind,
-    Weights,
     key,
     pick,
 )
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .beta_bernoulli import UnitPrior, match_units
-from .fedavg import weighted_terms
+from .fedavg import AveragingClient, weighted_terms
 
 HIDDEN = "hidden"
 """Last part of the labels of the groups to match."""
@@ -88,7 +87,7 @@ def hidden_slots(groups: PermutationGroups) -> dict[str, Slot]:
     }
 
 
-class PFNMClient(ClientRule):
+class PFNMClient(AveragingClient):
     """Trains without corrections; keeps no state between rounds.
 
     Args:
@@ -98,10 +97,6 @@ class PFNMClient(ClientRule):
     def __init__(self, slots: Mapping[str, Slot]) -> None:
         self._slots = dict(slots)
 
-    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Returns the broadcast weights."""
-        return pick(broadcast, TensorKind.MEAN)
-
     def send(self, training: LocalTraining) -> Message:
         """Returns `n w` and `n`, and the axes that list hidden units."""
         message = weighted_terms(training)
@@ -109,13 +104,6 @@ class PFNMClient(ClientRule):
             if key(TensorKind.PRECISION, name) in message:
                 message[key(TensorKind.UNITS, name)] = torch.tensor(slot)
         return message
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns an empty state."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Does nothing, as there is no state."""
 
 
 class PFNMServer(ServerRule):

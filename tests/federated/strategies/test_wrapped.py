@@ -1,0 +1,32 @@
+"""Wrappers of strategies forward every hook of the interface, also those that are added later."""
+
+import inspect
+
+import pytest
+
+from mtmedformer_monai.federated.strategies import PFNM, Compressed, Distilled, KeepLocal, KroneckerMerging
+from mtmedformer_monai.federated.strategies.wrapped import WrappedClient, WrappedServer
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule
+
+WRAPPERS = {
+    "compressed": Compressed,
+    "distilled": lambda strategy: Distilled(strategy, 3, 1),
+    "keep local": lambda strategy: KeepLocal(strategy, ["decoders.*"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "interface", "derived"),
+    [(WrappedClient, ClientRule, set()), (WrappedServer, ServerRule, {"weights"})],
+    ids=["client", "server"],
+)
+def test_every_method_is_forwarded_but_those_that_follow_from_others(wrapper, interface, derived):
+    hooks = {name for name, _ in inspect.getmembers(interface, inspect.isfunction) if not name.startswith("_")}
+    assert hooks - set(vars(wrapper)) == derived
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_needs_of_the_wrapped_client_and_properties_of_the_strategy_are_kept(wrap):
+    assert wrap(KroneckerMerging(max_images=5)).client().needs_input_gram.max_images == 5
+    assert wrap(KroneckerMerging()).sends_sums
+    assert not wrap(PFNM()).sends_sums
