@@ -3,145 +3,106 @@
     python benchmarks/federation_uncertainty.py --cache FOLDER --regime generated_tasks --seeds 2
 
 Trains the hierarchical method, then predicts every task by its group's network: plainly, with logits scaled by one
-temperature, and as the mean over weights drawn from the group's posterior, `N(mean, T / precision)`, whose precision is
-at the temperature that the clients' iterates show (`ServerRule.group_networks`). T and the scale of the logits are
-chosen on validation images. Prints means over seeds; AURC is the mean risk over all coverages, most confident first.
+number per task, and as the mean over weights drawn from the group's posterior, whose precision is at the temperature
+that the clients' iterates show (`ServerRule.group_networks`). Scales and temperatures are chosen on validation images;
+metrics are those of `uncertainty.py`. Prints mean and standard deviation over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from command_line import make_parser
 from federation_methods import parse_method
 from federation_runs import Federation
-from federation_training import Plan, predict
-from federation_worlds import Images, make_world
+from federation_training import Plan
+from federation_worlds import Images, World, make_world
 from torch import Tensor
+from uncertainty import Batches, Predict, Row, measure, print_table, scale_logits
 
+from mtmedformer_monai.networks import MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, SegmentationTask
 from mtmedformer_monai.tasks.base import Task
-from mtmedformer_monai.uncertainty.sampling import draw_weights
+from mtmedformer_monai.uncertainty.posterior_file import WeightPosterior
+from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
+from mtmedformer_monai.uncertainty.temperature import fit_temperature, validation_nll
 
 TEMPERATURES = (0.01, 0.03, 0.1, 0.3, 1.0)
-SCALES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)
 NUM_DRAWS = 8
+BATCH = 50
 
 
 def main() -> None:
-    """Trains and measures all seeds, and prints the table."""
+    """Trains and measures all seeds, and prints a table per task."""
     options = _parse()
-    rows: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    torch.set_num_threads(1)
+    results: dict[str, list[dict[str, dict[str, Row]]]] = defaultdict(list)
     for seed in range(options.seeds):
-        for key, values in run(seed, options).items():
-            rows[key].append(values)
-    print("| task | prediction | NLL | ECE | risk | AURC | chosen |\n| --- | --- | --- | --- | --- | --- | --- |")
-    for (task, name), values in rows.items():
-        means = torch.tensor(values, dtype=torch.float64)
-        cells = [f"{mean:.3f} ± {sd:.3f}" for mean, sd in zip(means.mean(0), means.std(0), strict=True)]
-        print(f"| {task} | {name} | {' | '.join(cells)} |")
+        world = make_world(options.regime, seed, options.image_size, options.cache, options.data)
+        plan = Plan(options.rounds, options.epochs // options.rounds, options.lr, seed=seed)
+        for task, rows in run(world, plan).items():
+            results[task].append(rows)
+    for task, runs in results.items():
+        print_table(task, runs)
 
 
-def run(seed: int, options: argparse.Namespace) -> dict[tuple[str, str], list[float]]:
-    """Returns {(task, prediction): NLL, ECE, risk, AURC, chosen temperature or scale} of one seed."""
-    world = make_world(options.regime, seed, options.image_size, options.cache, options.data)
-    plan = Plan(options.rounds, options.epochs // options.rounds, options.lr, seed=seed)
+def run(world: World, plan: Plan) -> dict[str, dict[str, dict[str, Row]]]:
+    """Trains a federation; returns {task: {prediction: {task: metrics}}} of its masks and classes."""
     federation = Federation(world.tasks, world.sites, parse_method("bayesian"), plan)
     for _ in range(plan.rounds):
         federation.run_round()
-    found = {}
+    networks, found = federation.server.group_networks(), {}
     for task in world.tasks:
-        group = next((name for name in federation.server.group_networks() if task.name in name.split("+")), None)
+        group = next((name for name in networks if task.name in name.split("+")), None)
         if group is None or not isinstance(task, ClassificationTask | SegmentationTask):
             continue
-        mean, precision = federation.server.group_networks()[group]
-        network = federation.network
-        validation, test = (
-            [draws(network, task, each, mean, precision, temperature) for temperature in (0.0, *TEMPERATURES)]
-            for each in (world.validation, world.test)
-        )
-        known, target = (_target(task, each) for each in (world.validation, world.test))
-        best = min(range(1, len(validation)), key=lambda index: nll(validation[index], known))
-        scale = min(SCALES, key=lambda value: nll(_scaled(validation[0], value), known))
-        predictions = {
-            "plain": (test[0], 0.0),
-            "logits scaled": (_scaled(test[0], scale), scale),
-            "posterior, T = 1": (test[-1], 1.0),
-            "posterior, T chosen": (test[best], TEMPERATURES[best - 1]),
-        }
-        for name, (probability, chosen) in predictions.items():
-            found[task.name, name] = [*measure(task, probability, target), chosen]
+        mean, precision = networks[group]
+        federation.network.load_state_dict(mean, strict=False)
+        posterior = WeightPosterior(precision, {name: torch.tensor(0.0) for name in precision})
+        found[task.name] = compare(federation.network.eval(), task, posterior, world)
     return found
 
 
 @torch.no_grad()
-def draws(
-    network: torch.nn.Module,
-    task: Task,
-    images: Images,
-    mean: Mapping[str, Tensor],
-    precision: Mapping[str, Tensor],
-    temperature: float,
-) -> Tensor:
-    """Returns the mean probability over draws of the weights, (N, ...), of the annotated images."""
-    known = task.is_annotated(images.data.targets[task.name])
-    generator, total = torch.Generator().manual_seed(0), torch.zeros(())
-    count = NUM_DRAWS if temperature > 0 else 1
-    for _ in range(count):
-        drawn = draw_weights(mean, precision, temperature, generator) if temperature > 0 else {}
-        network.load_state_dict({**mean, **drawn}, strict=False)
-        network.eval()
-        outputs = [predict(network, part, [task.name])[task.name] for part in images.data.image[known].split(50)]  # type: ignore[arg-type]
-        total = total + torch.cat(outputs).sigmoid()
-    return total / count
+def compare(network: MTMedFormer, task: Task, posterior: WeightPosterior, world: World) -> dict[str, dict[str, Row]]:
+    """Returns {prediction: {task: metrics}} of one task on test images.
+
+    Args:
+        network: with the posterior's mean as weights.
+        task: masks or a classification.
+        posterior: of the group that owns the task.
+        world: with validation and test images.
+    """
+    validation, test = (_batches(images, task) for images in (world.validation, world.test))
+
+    def sampled(temperature: float) -> Predict:
+        inferer = PosteriorInferer(posterior, [task], NUM_DRAWS, temperature)
+        return lambda image: inferer(image, network)
+
+    predictors = {temperature: sampled(temperature) for temperature in TEMPERATURES}
+
+    def predict(image: Tensor, temperature: float) -> dict[str, Tensor]:
+        return dict(predictors[temperature](image))
+
+    chosen = fit_temperature([validation_nll(predict, validation, [task], TEMPERATURES)], TEMPERATURES)
+    print(f"{task.name}: temperature {chosen}", flush=True)
+    methods: dict[str, Predict] = {
+        "plain": network,
+        "plain, logits scaled": scale_logits(network, validation, [task]),
+        "posterior, T = 1": predictors[1.0],
+        "posterior, T chosen": predictors[chosen],
+    }
+    return {name: measure(each, test, [task]) for name, each in methods.items()}
 
 
-def nll(probability: Tensor, target: Tensor) -> float:
-    """Returns the mean negative log-likelihood of binary targets."""
-    return float(torch.nn.functional.binary_cross_entropy(probability.clamp(1e-6, 1 - 1e-6), target))
-
-
-def measure(task: Task, probability: Tensor, target: Tensor) -> list[float]:
-    """Returns NLL, ECE (15 bins), risk and AURC; the risk of a mask is 1 - Dice, its confidence the expected Dice."""
-    if isinstance(task, SegmentationTask):
-        hard = (probability > 0.5).float()
-        risk = 1 - _dice(hard, target)
-        confidence = _dice(hard, probability)
-    else:
-        risk = ((probability > 0.5).float() != target).float().flatten()
-        confidence = torch.maximum(probability, 1 - probability).flatten()
-    order = confidence.argsort(descending=True)
-    coverage = torch.arange(1, len(risk) + 1)
-    aurc = float((risk[order].cumsum(0) / coverage).mean())
-    return [nll(probability, target), _ece(probability, target), float(risk.mean()), aurc]
-
-
-def _target(task: Task, images: Images) -> Tensor:
-    target = images.data.targets[task.name]
-    target = target[task.is_annotated(target)]
-    return target if isinstance(task, SegmentationTask) else target.reshape(-1, 1)
-
-
-def _scaled(probability: Tensor, scale: float) -> Tensor:
-    return (scale * probability.clamp(1e-6, 1 - 1e-6).logit()).sigmoid()
-
-
-def _dice(left: Tensor, right: Tensor) -> Tensor:
-    """Returns the soft Dice of each image (N,); 1 where both are empty."""
-    axes = tuple(range(1, left.ndim))
-    overlap, total = (left * right).sum(axes), left.sum(axes) + right.sum(axes)
-    return torch.where(total > 0, 2 * overlap / total.clamp(min=1e-6), torch.ones_like(total))
-
-
-def _ece(probability: Tensor, target: Tensor) -> float:
-    flat, truth = probability.flatten(), target.flatten()
-    bins = (flat * 15).long().clamp(max=14)
-    gaps = torch.zeros(15).index_add(0, bins, truth - flat)
-    return float(gaps.abs().sum() / len(flat))
+def _batches(images: Images, task: Task) -> Batches:
+    """Returns the images with an annotation of a task, and its targets."""
+    known = images.data.take(task.is_annotated(images.data.targets[task.name]).nonzero()[:, 0])
+    parts = [known.take(rows) for rows in torch.arange(len(known)).split(BATCH)]
+    return [(part.image, {task.name: part.targets[task.name]}) for part in parts]
 
 
 def _parse() -> argparse.Namespace:
