@@ -21,7 +21,10 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -36,6 +39,8 @@ import pydicom
 from bundle_runs import CHEST, MAMMOGRAPHY
 from command_line import make_parser
 
+ROOT = Path(__file__).parents[1]
+NUM_STUDIES = 12
 KINDS = {"chest": CHEST, "mammography": MAMMOGRAPHY}
 WRITERS = {
     "write_segmentations": "SEG",
@@ -226,16 +231,101 @@ def print_parts(sources: dict[str, Path], options: argparse.Namespace) -> None:
     print("| sum | " + " | ".join(f"{sum(parts.values()):.0f}" for _, parts in columns) + " |", flush=True)
 
 
+def print_workers(sources: dict[str, Path], workers: Sequence[int]) -> None:
+    """Prints the throughput of a folder of 12 studies for each number of processes, start of the processes excluded."""
+    from mtmedformer_monai.deploy import run, study_runner
+
+    print("\n| images per second | " + " | ".join(f"--workers {number}" for number in workers) + " |")
+    print("| --- |" + " ---: |" * len(workers))
+    for kind, image in sources.items():
+        rates = []
+        for number in workers:
+            with tempfile.TemporaryDirectory() as temporary:
+                inputs = copy_studies(image, Path(temporary) / "input", NUM_STUDIES)
+                ends: list[float] = []
+                options = study_runner.RunnerOptions(KINDS[kind], Path(temporary) / "output", "cpu")
+                run.infer(
+                    run.InferOptions(options, (inputs,), number), on_study=lambda _, e=ends: e.append(time.time())
+                )
+                rates.append((len(ends) - 1 - number) / (ends[-1] - ends[number]))
+        print(f"| {kind} | " + " | ".join(f"{rate:.2f}" for rate in rates) + " |", flush=True)
+
+
+def copy_studies(image: Path, folder: Path, count: int) -> Path:
+    """Writes copies of an image as studies of their own."""
+    folder.mkdir()
+    dataset = pydicom.dcmread(image)
+    for number in range(count):
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(dataset, keyword, pydicom.uid.generate_uid(entropy_srcs=[keyword, str(number)]))
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(folder / f"{number}.dcm")
+    return folder
+
+
+def build_deploy_environment(folder: Path) -> Path | str:
+    """Returns the interpreter of an environment with the MONAI Deploy App SDK, or why it could not be built."""
+    python = folder.resolve() / "bin/python"
+    test = [str(python), "-c", "import monai.deploy.core, mtmedformer_monai"]
+    if python.exists() and subprocess.run(test, capture_output=True, check=False).returncode == 0:
+        return python
+    install = [str(python), "-m", "pip", "install", "--quiet", "-c", "requirements.txt", "-r"]
+    try:
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, capture_output=True)
+        subprocess.run(
+            [*install, "deploy_app/requirements.txt", ".[deploy]"], cwd=ROOT, check=True, capture_output=True
+        )
+        subprocess.run(test, check=True, capture_output=True)
+    except (subprocess.CalledProcessError, OSError) as error:
+        output = getattr(error, "stderr", None) or str(error).encode()
+        return output.decode(errors="replace").strip().splitlines()[-1]
+    return python
+
+
+def print_chain(sources: dict[str, Path], options: argparse.Namespace) -> None:
+    """Prints the time of each operator in a chain of MONAI Deploy operators."""
+    python = build_deploy_environment(options.deploy_environment)
+    if isinstance(python, str):
+        print(f"\nMONAI Deploy App SDK could not be installed: {python}")
+        return
+    print("\nMONAI Deploy operators, ms:")
+    for kind, image in sources.items():
+        for cores in options.cores:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary) / "input"
+                folder.mkdir()
+                shutil.copy(image, folder)
+                script = [str(python), str(ROOT / "benchmarks/monai_deploy_chain.py")]
+                arguments = [folder, KINDS[kind], Path(temporary) / "output", cores, options.repeats]
+                done = subprocess.run(
+                    [*script, *map(str, arguments)], capture_output=True, text=True, check=False,
+                    env=os.environ | {"PYTHONPATH": str(ROOT)},
+                )  # fmt: skip
+            line = next((each for each in reversed(done.stdout.splitlines()) if each.startswith("{")), "")
+            if not line:
+                print(f"- {kind}, {cores} cores: failed: {(done.stderr.splitlines() or ['no output'])[-1]}")
+                continue
+            parts = {name: round(value) for name, value in json.loads(line).items()}
+            print(f"- {kind}, {cores} cores: sum {sum(parts.values())}, {parts}", flush=True)
+
+
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--canvas", type=int, default=512, help="rows of the larger canvas (default %(default)s)")
     parser.add_argument("--source", type=int, default=2048, help="longer side of the images (default %(default)s)")
+    parser.add_argument("--workers", type=int, nargs="+", help="print the throughput for these numbers of processes")
+    parser.add_argument("--deploy-environment", type=Path, help="folder of an environment for MONAI Deploy")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sources = make_sources(Path(folder), options.source)
         print_parts(sources, options)
+        if options.deploy_environment:
+            print_chain(sources, options)
+        if options.workers:
+            logging.disable(logging.WARNING)
+            print_workers(sources, options.workers)
 
 
 if __name__ == "__main__":

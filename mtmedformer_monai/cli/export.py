@@ -15,9 +15,8 @@ logger = logging.getLogger("mtmedformer")
 def add_export_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `export` to the command line."""
     description = (
-        "export a bundle's network to ONNX, with one output per task and dynamic batch size, height and width; or, "
-        "with "
-        "--zip, the whole bundle for monai.bundle.load"
+        "export a bundle's network to ONNX, with one output per task and dynamic batch size, height and width; with "
+        "--zip, pack the whole bundle for monai.bundle.load"
     )
     command = commands.add_parser("export", help=description, description=description, formatter_class=HelpFormatter)
     command.add_argument("output", metavar="OUTPUT", type=Path, help="ONNX file or, with --zip, zip file to write")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from .atomic_files import write_atomically
 
@@ -16,7 +17,7 @@ _WRITABLE, _DATE = 0o644 << 16, (1980, 1, 1, 0, 0, 0)
 def pack_bundle(bundle: Path, path: Path) -> list[str]:
     """Writes a zip file with one folder, named like the bundle's folder; equal bundles give equal files.
 
-    Training states, previous weights, hidden files, partial files and links are left out.
+    Previous weights, hidden files, partial files and links are left out.
 
     Args:
         bundle: the bundle's folder.
@@ -47,12 +48,12 @@ def _files(part: Path) -> list[Path]:
 
 def _is_part(file: Path) -> bool:
     is_hidden = file.name.startswith(".") or "__pycache__" in file.parts
-    is_leftover = file.name.startswith(("model_previous", "checkpoint", "last")) or file.suffix == ".partial"
+    is_leftover = "_previous" in file.name or file.suffix == ".partial"
     return not (is_hidden or is_leftover)
 
 
-def _write(files: list[Path], root: Path, target: object) -> None:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:  # type: ignore[call-overload]
+def _write(files: list[Path], root: Path, target: IO[bytes]) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for file in files:
             info = zipfile.ZipInfo(_name(file, root), _DATE)
             info.external_attr, info.compress_type = _WRITABLE, zipfile.ZIP_DEFLATED
