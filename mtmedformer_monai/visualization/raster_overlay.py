@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
-from scipy.ndimage import binary_erosion
 
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.keys import NOTICE
 
+from .erode import erode
 from .palette import color_of
 
 LONGEST_SIDE = 1024
@@ -69,7 +69,7 @@ def _shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]
 def _paint(shown: NDArray[np.float32], mask: NDArray[np.bool_], color: Sequence[int]) -> None:
     """Fills a mask and draws its contour, two pixels wide, in place."""
     shown[mask] = (1 - _FILL) * shown[mask] + _FILL * np.asarray(color, dtype=np.float32)
-    shown[mask & ~binary_erosion(mask, iterations=2)] = color
+    shown[mask & ~erode(mask, 2)] = color
 
 
 def _draw_boxes(image: Image.Image, boxes: Sequence[tuple[Sequence[float], str]], scale: tuple[float, float]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
+
+from mtmedformer_monai.visualization.erode import erode
 
 PICTURE_SIDE = 1100
 """Longer side of a picture in pixels; a larger source is reduced, a smaller one is kept."""
@@ -50,7 +51,7 @@ def encode_mask(mask: NDArray[np.bool_], color: str) -> bytes:
     """Encodes a mask (H, W) as PNG: a translucent area with an opaque outline, transparent elsewhere."""
     inside = _resize(mask.astype(np.uint8) * np.uint8(255), PICTURE_SIDE) >= 128
     width = max(1, round(max(inside.shape) * OUTLINE_WIDTH))
-    core = ndimage.binary_erosion(np.pad(inside, width), iterations=width)[width:-width, width:-width]
+    core = erode(inside, width)
     indices = np.where(inside, np.where(core, 1, 2), 0).astype(np.uint8)
     rgb = [int(color[start : start + 2], 16) for start in (1, 3, 5)]
     return _encode_indexed(indices, [*rgb, *rgb, *rgb], [0, FILL_ALPHA, OUTLINE_ALPHA])
@@ -64,7 +65,7 @@ def encode_heat(values: NDArray[np.float32], highest: float, colormap: str) -> b
         highest: value of the last color, above 0.
         colormap: name of a Matplotlib colormap.
     """
-    indices = _to_byte(_resize(_finite(values), HEAT_SIDE) / highest)
+    indices = _to_byte(np.asarray(_resize(_finite(values), HEAT_SIDE) / highest, dtype=np.float32))
     level = np.linspace(0.0, 1.0, 256)
     alpha = np.clip((level - FAINTEST) / 0.4, 0.0, 1.0) * HEAT_ALPHA
     return _encode_indexed(indices, palette(colormap).flatten().tolist(), alpha.astype(int).tolist())
