@@ -247,7 +247,7 @@ def print_workers(sources: dict[str, Path], workers: Sequence[int]) -> None:
                 run.infer(
                     run.InferOptions(options, (inputs,), number), on_study=lambda _, e=ends: e.append(time.time())
                 )
-                rates.append((len(ends) - 1 - number) / (ends[-1] - ends[number]))
+                rates.append((len(ends) - number) / (ends[-1] - ends[number - 1]))  # after the first of each process
         print(f"| {kind} | " + " | ".join(f"{rate:.2f}" for rate in rates) + " |", flush=True)
 
 
