@@ -75,6 +75,11 @@ def pick(message: Mapping[str, Tensor], kind: str) -> Weights:
     return {name[len(kind) + 1 :]: value for name, value in message.items() if name.startswith(f"{kind}/")}
 
 
+def without(message: Mapping[str, Tensor], kind: str) -> Message:
+    """Returns the message without the tensors of one kind."""
+    return {name: value for name, value in message.items() if not name.startswith(f"{kind}/")}
+
+
 @dataclass(frozen=True)
 class GramRequest:
     """Which Gram matrices of the layers' inputs a strategy needs after training, and how much they may cost.

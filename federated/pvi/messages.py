@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick, without
 
 DAMPING: Final = key(TensorKind.SETTING, "damping")
 """Broadcast: factor of the clients' rates, below 1 after divergence."""
@@ -47,4 +47,4 @@ def group_name(tasks: Collection[str]) -> str:
 def split_group(message: Mapping[str, Tensor]) -> tuple[str, Message]:
     """Returns the name of the sender's group, and the message without its tags."""
     tags = pick(message, TensorKind.GROUP)
-    return group_name(tags), {name: value for name, value in message.items() if not name.startswith("group/")}
+    return group_name(tags), without(message, TensorKind.GROUP)

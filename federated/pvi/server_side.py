@@ -11,7 +11,7 @@ from torch import Tensor
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick, without
 
 from .messages import DAMPING, group_name, split_group
 from .pooling import Pooling, PoolingSettings
@@ -50,7 +50,7 @@ class PVIServer(ServerRule):
         """Adds the changes of one client to its group."""
         group, rest = split_group(message)
         moments = pick(rest, TensorKind.MOMENTS)
-        rest = {name: value for name, value in rest.items() if not name.startswith(f"{TensorKind.MOMENTS}/")}
+        rest = without(rest, TensorKind.MOMENTS)
         factor = _factor(rest, self._precision)
         others = {name: value for name, value in rest.items() if name.partition("/")[2] not in factor}
         self._posterior.check(factor)

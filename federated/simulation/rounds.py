@@ -70,6 +70,7 @@ class Simulation:
         weights = initial_weights(settings.bundle, self._overrides({}), settings.seed)
         self._aggregator = Aggregator(self._strategy, weights)
         self._broadcast = folder / "broadcast.pt"
+        self._sent: dict[str, Path] = {}
         self._num_samples = sum(count_images(path) for path in self._datalists.values())
 
     def run(self) -> dict[str, Metrics]:
@@ -107,7 +108,7 @@ class Simulation:
 
     def _round(self, number: int, submit: _Submit) -> dict[str, Any]:
         started = time.monotonic()
-        sent = self._write_broadcasts()
+        sent = self._sent or self._write_broadcasts()
         waiting = {submit(spec, worker.train, spec, number, sent[spec.name]): spec for spec in self._specs}
         num_bytes = 0
         for future in as_completed(waiting):
@@ -128,12 +129,12 @@ class Simulation:
         }
 
     def _write_broadcasts(self) -> dict[str, Path]:
-        """Writes the global broadcast and each site's; returns {site: path}."""
+        """Writes the current global broadcast and each site's; returns {site: path}."""
         write_exchange(self._aggregator.broadcast(), self._broadcast)
-        paths = {spec.name: spec.folder / "broadcast.pt" for spec in self._specs}
-        for site, path in paths.items():
+        self._sent = {spec.name: spec.folder / "broadcast.pt" for spec in self._specs}
+        for site, path in self._sent.items():
             write_exchange(self._aggregator.broadcast(site), path)
-        return paths
+        return self._sent
 
     def _start_apart(self, losses: Mapping[str, Any], submit: _Submit) -> None:
         """Trains all sites alone; the server starts from the weights of the largest site.
@@ -161,7 +162,7 @@ class Simulation:
         return losses
 
     def _test(self, submit: _Submit) -> dict[str, Metrics]:
-        sent, cohort, last = self._write_broadcasts(), self._cohort("test"), self._settings.num_rounds
+        sent, cohort, last = self._sent or self._write_broadcasts(), self._cohort("test"), self._settings.num_rounds
         whole = submit(None, worker.evaluate_cohort, *cohort, self._broadcast)
         own = {
             spec.name: submit(spec, worker.write_client_weights, spec, last, sent[spec.name]) for spec in self._specs

@@ -34,6 +34,7 @@ from mtmedformer_monai.federated.strategy import (
     TensorKind,
     key,
     pick,
+    without,
 )
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
@@ -123,7 +124,7 @@ class PFNMServer(ServerRule):
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Keeps the weights of one client until the round is closed."""
         units = pick(message, TensorKind.UNITS)
-        terms = {name: value for name, value in message.items() if not name.startswith(f"{TensorKind.UNITS}/")}
+        terms = without(message, TensorKind.UNITS)
         self._sum.check(terms)
         _check_weighted(terms)
         slots = {name: self._slot(name, value) for name, value in units.items()}
