@@ -27,7 +27,7 @@ from .equations import (
     step_of_mean,
 )
 from .iterate_mean import IterateMean
-from .messages import DAMPING, group_tags, tasks_with_images
+from .messages import DAMPING, NEW_PRIOR, group_tags, tasks_with_images
 from .posterior import Factor
 from .variance_components import moments
 
@@ -76,7 +76,7 @@ class PVIClient(ClientRule):
         self._cavities: dict[str, Cavity] = {}
         self._priors: dict[str, Cavity] = {}
         self._within: dict[str, float] = {}
-        self._damping = 1.0
+        self._damping, self._has_new_prior = 1.0, False
         self._iterates = IterateMean(settings.average_iterates)
         self.needs_squared_gradient = settings.scale.curvature > 0
 
@@ -86,6 +86,9 @@ class PVIClient(ClientRule):
         This is the posterior mean, plus the distance of the client's last iterate from the mean that it has sent: its
         chain of iterates goes on, and is only moved by what the others have learned.
         """
+        if (NEW_PRIOR in broadcast) != self._has_new_prior:
+            self._forget()
+            self._has_new_prior = NEW_PRIOR in broadcast
         mean, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
         self._cavities = {
             name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
@@ -143,8 +146,11 @@ class PVIClient(ClientRule):
         """Returns the change that removes this client's factor from the federation, and resets the client."""
         message = _change({name: identity(value.precision_mean) for name, value in self._own.items()}, self._own)
         message |= group_tags(tasks_with_images(self._images_by_task))
-        self._own, self._squares, self._cavities, self._priors, self._offset = {}, {}, {}, {}, {}
+        self._forget()
         return message
+
+    def _forget(self) -> None:
+        self._own, self._squares, self._cavities, self._priors, self._offset = {}, {}, {}, {}, {}
 
     def own_factor(self) -> Message:
         """Returns the client's factor."""
@@ -154,13 +160,13 @@ class PVIClient(ClientRule):
         """Returns the factor, the squared gradients, the last iterate, and the number of images of each task."""
         own = {name: list(value) for name, value in self._own.items()}
         state = {"own": own, "squares": dict(self._squares), "offset": dict(self._offset)}
-        return {**state, "images_by_task": dict(self._images_by_task)}
+        return {**state, "images_by_task": dict(self._images_by_task), "has_new_prior": self._has_new_prior}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the factor, the squared gradients, the last iterate, and the number of images of each task."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
         self._squares, self._images_by_task = dict(state["squares"]), dict(state["images_by_task"])
-        self._offset = dict(state["offset"])
+        self._offset, self._has_new_prior = dict(state["offset"]), bool(state.get("has_new_prior", False))
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
         """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""

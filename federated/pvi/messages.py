@@ -13,6 +13,9 @@ from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick,
 DAMPING: Final = key(TensorKind.SETTING, "damping")
 """Broadcast: factor of the clients' rates, below 1 after divergence."""
 
+NEW_PRIOR: Final = key(TensorKind.SETTING, "new_prior")
+"""Broadcast: present once the pooled mean has become the prior's mean; factors of the rounds before have ended."""
+
 
 def group_tags(tasks: Iterable[str]) -> Message:
     """Returns the tensors that name a client's group.

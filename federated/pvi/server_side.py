@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
 from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick, without
 
-from .messages import DAMPING, group_name, split_group
+from .messages import DAMPING, NEW_PRIOR, group_name, split_group
 from .pooling import Pooling, PoolingSettings
 from .posterior import Accumulator, Factor
 from .step_guard import StepGuard
@@ -30,20 +31,34 @@ class PVIServer(ServerRule):
         weights: initial weights, which are the prior's mean.
         prior_precision: precision of the prior of every group's mean, counted once per group.
         pooling: how far groups and clients share their weights.
+        pooled_rounds: number of first rounds in which all clients share one mean, which then becomes the prior's mean.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], prior_precision: float, pooling: PoolingSettings) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        prior_precision: float,
+        pooling: PoolingSettings,
+        pooled_rounds: int = 0,
+    ) -> None:
         self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        self._prior_precision, self._settings, self._pooled_rounds = prior_precision, pooling, pooled_rounds
+        self._rounds = 0
+        self._guard = StepGuard(1.0)
+        self._start_from_prior()
+
+    def _start_from_prior(self) -> None:
+        """Starts without evidence, from a prior around the current weights."""
         learned = {name: value for name, value in self._weights.items() if not is_averaged(name, value)}
         counted = {name: value.shape for name, value in self._weights.items() if name not in learned}
-        precision = torch.tensor(prior_precision, dtype=torch.float64)
+        precision = torch.tensor(self._prior_precision, dtype=torch.float64)
         prior = {name: from_moments(value.double(), precision.expand(value.shape)) for name, value in learned.items()}
-        self._precision = {name: torch.full(value.shape, prior_precision) for name, value in learned.items()}
+        self._precision = {name: torch.full(value.shape, self._prior_precision) for name, value in learned.items()}
         self._posterior = Accumulator(prior)
         self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
-        self._pooling = Pooling(pooling, prior_precision, self._precision)
+        settings = replace(self._settings, between=0.0) if self._rounds < self._pooled_rounds else self._settings
+        self._pooling = Pooling(settings, self._prior_precision, self._precision)
         self._groups: dict[str, Factor] = {}
-        self._guard = StepGuard(1.0)
         self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
@@ -79,12 +94,16 @@ class PVIServer(ServerRule):
         self._pooling.clear()
         self._guard.see(squared_step, squared_mean)
         self._touched = set()
+        self._rounds += 1
+        if self._rounds == self._pooled_rounds:
+            self._start_from_prior()
 
     def broadcast(self) -> Message:
         """Returns the global mean and precision, the variance within groups, and damping."""
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
         message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
-        return {**message, **self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
+        message |= {**self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
+        return message | {NEW_PRIOR: torch.ones(())} if 0 < self._pooled_rounds <= self._rounds else message
 
     def broadcast_for(self, tasks: Collection[str]) -> Message:
         """Returns the mean and the precision of a group instead of the global ones, where the group has evidence."""
@@ -126,11 +145,14 @@ class PVIServer(ServerRule):
             "statistics": dict(self._statistics.total),
             "guard": self._guard.state_dict(),
             "touched": sorted(self._touched),
+            "rounds": self._rounds,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
-        self._weights, self._precision = dict(state["weights"]), dict(state["precision"])
+        self._weights, self._rounds = dict(state["weights"]), int(state.get("rounds", 0))
+        self._start_from_prior()
+        self._precision = dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])
         self._groups = {
             group: {name: Gaussian(*value) for name, value in factor.items()}

@@ -49,6 +49,8 @@ class PVI(Strategy):
             in each round (`variance_components.py`); with a `rate` or `within`, it is 0.
         within: variance of the clients' weights around their group's mean, in units of the inverse precision of an
             image; 0: clients share the group's weights.
+        pooled_rounds: number of first rounds in which all clients share one mean. It then becomes the mean of the prior
+            around which groups part, and evidence is collected anew.
         average_iterates: share of a round's last steps whose weights are averaged for the client's mean, in [0, 1].
             Their spread is the noise in the estimate of `between`.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if
@@ -66,16 +68,20 @@ class PVI(Strategy):
         prior_precision: float = 1e-5,
         between: float | None = None,
         within: float = 0.0,
+        pooled_rounds: int = 0,
         average_iterates: float = 0.5,
         memory: bool = True,
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, power, average, rate, prior_precision)
         _check_pooling(between, within, average_iterates)
+        if pooled_rounds < 0:
+            raise ValueError(f"pooled_rounds expects a number of rounds of 0 or more, got {pooled_rounds}.")
         self.prior_precision, self.sends_changes = prior_precision, memory
         scale = PrecisionScale(isotropic, curvature, power)
         self._client = ClientSettings(scale, average, rate, coded_precision, average_iterates)
         known = rate is None and within == 0.0  # otherwise, the sums do not tell the clients' steps
+        self._pooled_rounds = pooled_rounds
         self._pooling = PoolingSettings(0.0 if between is None and not known else between, within)
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
@@ -86,7 +92,7 @@ class PVI(Strategy):
         """Returns a server that starts from the prior."""
         if not self.sends_changes:
             return AveragingServer(weights)
-        return PVIServer(weights, self.prior_precision, self._pooling)
+        return PVIServer(weights, self.prior_precision, self._pooling, self._pooled_rounds)
 
 
 def _check(
