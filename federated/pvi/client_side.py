@@ -27,7 +27,7 @@ from .equations import (
     step_of_mean,
 )
 from .iterate_mean import IterateMean
-from .messages import DAMPING, NEW_PRIOR, group_tags, tasks_with_images
+from .messages import DAMPING, POOLED, PRIOR_NUMBER, group_tags, tasks_with_images
 from .posterior import Factor
 from .variance_components import moments
 
@@ -76,7 +76,7 @@ class PVIClient(ClientRule):
         self._cavities: dict[str, Cavity] = {}
         self._priors: dict[str, Cavity] = {}
         self._within: dict[str, float] = {}
-        self._damping, self._has_new_prior = 1.0, False
+        self._damping, self._prior_number = 1.0, 0
         self._iterates = IterateMean(settings.average_iterates)
         self.needs_squared_gradient = settings.scale.curvature > 0
 
@@ -86,9 +86,11 @@ class PVIClient(ClientRule):
         This is the posterior mean, plus the distance of the client's last iterate from the mean that it has sent: its
         chain of iterates goes on, and is only moved by what the others have learned.
         """
-        if (NEW_PRIOR in broadcast) != self._has_new_prior:
+        number = int(broadcast.get(PRIOR_NUMBER, 0))
+        if number != self._prior_number:
             self._forget()
-            self._has_new_prior = NEW_PRIOR in broadcast
+            self._prior_number = number
+        self._iterates = IterateMean(0.0 if POOLED in broadcast else self._settings.average_iterates)
         mean, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
         self._cavities = {
             name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
@@ -98,7 +100,6 @@ class PVIClient(ClientRule):
             name: for_client(cavity, self._within.get(name, 0.0)) for name, cavity in self._cavities.items()
         }
         self._damping = float(broadcast.get(DAMPING, 1.0))
-        self._iterates.clear()
         return {name: value + self._offset[name] if name in self._offset else value for name, value in mean.items()}
 
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
@@ -160,13 +161,13 @@ class PVIClient(ClientRule):
         """Returns the factor, the squared gradients, the last iterate, and the number of images of each task."""
         own = {name: list(value) for name, value in self._own.items()}
         state = {"own": own, "squares": dict(self._squares), "offset": dict(self._offset)}
-        return {**state, "images_by_task": dict(self._images_by_task), "has_new_prior": self._has_new_prior}
+        return {**state, "images_by_task": dict(self._images_by_task), "prior_number": self._prior_number}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the factor, the squared gradients, the last iterate, and the number of images of each task."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
         self._squares, self._images_by_task = dict(state["squares"]), dict(state["images_by_task"])
-        self._offset, self._has_new_prior = dict(state["offset"]), bool(state.get("has_new_prior", False))
+        self._offset, self._prior_number = dict(state["offset"]), int(state.get("prior_number", 0))
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
         """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""

@@ -13,8 +13,11 @@ from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick,
 DAMPING: Final = key(TensorKind.SETTING, "damping")
 """Broadcast: factor of the clients' rates, below 1 after divergence."""
 
-NEW_PRIOR: Final = key(TensorKind.SETTING, "new_prior")
-"""Broadcast: present once the pooled mean has become the prior's mean; factors of the rounds before have ended."""
+PRIOR_NUMBER: Final = key(TensorKind.SETTING, "prior_number")
+"""Broadcast: how often the prior's mean has changed; factors that refer to an earlier one have ended."""
+
+POOLED: Final = key(TensorKind.SETTING, "pooled")
+"""Broadcast: present in rounds that learn the prior's mean, whose clients send their last iterates."""
 
 
 def group_tags(tasks: Iterable[str]) -> Message:

@@ -14,7 +14,7 @@ from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
 from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick, without
 
-from .messages import DAMPING, NEW_PRIOR, group_name, split_group
+from .messages import DAMPING, POOLED, PRIOR_NUMBER, group_name, split_group
 from .pooling import Pooling, PoolingSettings
 from .posterior import Accumulator, Factor
 from .step_guard import StepGuard
@@ -31,7 +31,7 @@ class PVIServer(ServerRule):
         weights: initial weights, which are the prior's mean.
         prior_precision: precision of the prior of every group's mean, counted once per group.
         pooling: how far groups and clients share their weights.
-        pooled_rounds: number of first rounds in which all clients share one mean, which then becomes the prior's mean.
+        pooled_rounds: number of first rounds in which all clients learn the prior's mean together, by averaging.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class PVIServer(ServerRule):
         self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         self._prior_precision, self._settings, self._pooled_rounds = prior_precision, pooling, pooled_rounds
         self._rounds = 0
-        self._guard = StepGuard(1.0)
         self._start_from_prior()
 
     def _start_from_prior(self) -> None:
@@ -59,6 +58,7 @@ class PVIServer(ServerRule):
         settings = replace(self._settings, between=0.0) if self._rounds < self._pooled_rounds else self._settings
         self._pooling = Pooling(settings, self._prior_precision, self._precision)
         self._groups: dict[str, Factor] = {}
+        self._guard = StepGuard(1.0)
         self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
@@ -95,7 +95,7 @@ class PVIServer(ServerRule):
         self._guard.see(squared_step, squared_mean)
         self._touched = set()
         self._rounds += 1
-        if self._rounds == self._pooled_rounds:
+        if self._rounds <= self._pooled_rounds:
             self._start_from_prior()
 
     def broadcast(self) -> Message:
@@ -103,7 +103,11 @@ class PVIServer(ServerRule):
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
         message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
         message |= {**self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
-        return message | {NEW_PRIOR: torch.ones(())} if 0 < self._pooled_rounds <= self._rounds else message
+        if self._pooled_rounds > 0:
+            message[PRIOR_NUMBER] = torch.tensor(float(min(self._rounds, self._pooled_rounds)))
+        if self._rounds < self._pooled_rounds:
+            message[POOLED] = torch.ones(())
+        return message
 
     def broadcast_for(self, tasks: Collection[str]) -> Message:
         """Returns the mean and the precision of a group instead of the global ones, where the group has evidence."""

@@ -49,8 +49,8 @@ class PVI(Strategy):
             in each round (`variance_components.py`); with a `rate` or `within`, it is 0.
         within: variance of the clients' weights around their group's mean, in units of the inverse precision of an
             image; 0: clients share the group's weights.
-        pooled_rounds: number of first rounds in which all clients share one mean. It then becomes the mean of the prior
-            around which groups part, and evidence is collected anew.
+        pooled_rounds: number of first rounds in which all clients learn the prior's mean together, by federated
+            averaging. Groups part from it in the rounds after them.
         average_iterates: share of a round's last steps whose weights are averaged for the client's mean, in [0, 1].
             Their spread is the noise in the estimate of `between`.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if

@@ -247,6 +247,14 @@ def test_a_client_that_missed_the_parting_forgets_its_factor():
     close(group_mean(server, BOXES), (0.5 * center + torch.tensor([3.0, 4.0])) / torch.tensor([2.5, 8.5]))
 
 
+def test_pooled_rounds_are_federated_averaging():
+    sites = [(tasks, random_client(seed)) for seed, tasks in enumerate((MASKS, BOXES, MASKS))]
+    strategy = PVI(isotropic=1.0, prior_precision=1e-9, pooled_rounds=3)
+    found, expected = (federate(each, three_tensors(), sites, 3)[0].weights() for each in (strategy, FedAvg()))
+    for name in expected:
+        close(found[name], expected[name], 1e-6)
+
+
 def test_a_negative_number_of_pooled_rounds():
     with pytest.raises(ValueError, match="pooled_rounds expects"):
         PVI(pooled_rounds=-1)
