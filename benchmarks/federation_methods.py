@@ -45,8 +45,7 @@ class Method:
 
     def make(self, rounds: int = 1) -> Strategy:
         """Builds the strategy for a number of rounds."""
-        phase = {"num_rounds": rounds} if "distillation_rounds" in self.settings else {}
-        strategy = make_strategy(self.strategy, **self.settings, **phase)
+        strategy = make_strategy(self.strategy, num_rounds=rounds, **self.settings)
         return EqualWeights(strategy) if self.equal else strategy
 
 
