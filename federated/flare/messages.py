@@ -1,0 +1,43 @@
+"""Conversion between MONAI FL's `ExchangeObject` and FLARE's `FLModel`.
+
+Tensors are the model's parameters, so FLARE streams them; statistics are plain strings and numbers in its metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monai.fl.utils.exchange_object import ExchangeObject
+from nvflare.app_common.abstract.fl_model import FLModel
+
+from mtmedformer_monai.federated.exchange import plain_statistics, to_exchange
+
+STEP: Final = "step"
+"""Metadata: what a site is asked for: MEASURE, TRAIN or EVALUATE."""
+MEASURE, TRAIN, EVALUATE = "measure", "train", "evaluate"
+SETTINGS: Final = "settings"
+"""Metadata of a task: `FlareSettings.to_dict()`."""
+STATISTICS: Final = "statistics"
+"""Metadata: statistics of the ExchangeObject."""
+SITE_METRICS: Final = "site_metrics"
+"""Metadata of a result: metrics of the broadcast weights on the site's validation images."""
+FAILURE: Final = "failure"
+"""Metadata of a result: why the site could not do its step."""
+
+
+def to_model(exchange: ExchangeObject, **meta: Any) -> FLModel:
+    """Returns an FLModel with contiguous CPU tensors, as FLARE requires, and metadata."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in (exchange.weights or {}).items()}
+    return FLModel(params=tensors, meta={**meta, STATISTICS: plain_statistics(exchange)})
+
+
+def from_model(model: FLModel) -> ExchangeObject:
+    """Returns the ExchangeObject of an FLModel."""
+    statistics = (model.meta or {}).get(STATISTICS)
+    return to_exchange(dict(model.params or {}), statistics if isinstance(statistics, Mapping) else {})
+
+
+def failure(reason: str) -> FLModel:
+    """Returns the answer of a site that could not do its step."""
+    return FLModel(params={}, meta={FAILURE: reason})
