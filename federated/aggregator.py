@@ -26,7 +26,7 @@ from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
 from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
 from .pvi.messages import tasks_with_images
-from .strategy import Strategy, Weights
+from .strategy import Strategy, TensorKind, Weights, pick
 
 
 class Aggregator:
@@ -117,6 +117,8 @@ class Aggregator:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
             images = _images_of(exchange, client)
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
+        elif client not in self.accepted:
+            _check_first(message, client)
         self._server.add(message)
         if plain:
             self._plain.accept(client)
@@ -152,7 +154,8 @@ class Aggregator:
         self._plain.load_state_dict(state["plain"])
         self._scales.total, self.measured = dict(state["scales"]), list(state["measured"])
         self.images_by_task = {client: dict(counts) for client, counts in state["images_by_task"].items()}
-        self.accepted = dict(state.get("accepted", {}))
+        known = dict.fromkeys(self.images_by_task, int(state["round"]) - 1)  # in states of earlier versions
+        self.accepted = dict(state.get("accepted", known))
         self.round, self.clients = int(state["round"]), list(state["clients"])
 
     def save(self, path: str | Path) -> None:
@@ -177,6 +180,16 @@ class Aggregator:
             raise ValueError(
                 f"client {client!r} sent a message for round {number}, but the current round is {self.round}; train it "
                 "on the latest broadcast, or restore it from the checkpoint of this round."
+            )
+
+
+def _check_first(message: Mapping[str, Tensor], client: str) -> None:
+    """Raises a ValueError if a client's first message takes away precision; later ones may send negative changes."""
+    for name, value in pick(message, TensorKind.PRECISION).items():
+        if bool((value < 0).any()):
+            raise ValueError(
+                f"client {client!r} sent a negative precision of {name!r}; its first message adds a factor, whose "
+                "precision is 0 or more."
             )
 
 

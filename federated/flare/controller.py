@@ -28,9 +28,10 @@ from mtmedformer_monai.federated.server_session import ServerSession
 from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.wire import num_bytes
 
 from .local_file import LOCAL_FILE, local_site
-from .messages import EVALUATE, FAILURE, MEASURE, SETTINGS, SITE_METRICS, STEP, TRAIN, from_model, to_model
+from .messages import EVALUATE, MEASURE, SETTINGS, SITE_METRICS, STEP, TRAIN, read_result, to_model
 from .results import Progress, write_results
 from .settings import FlareSettings
 
@@ -54,6 +55,8 @@ class FederationController(ModelController):
         self.settings, self.server_file = dict(settings), server_file
         self._given = FlareSettings.from_dict(settings)
         self._metrics: dict[str, dict[str, float]] = {}
+        self._num_bytes = 0
+        self._broken: Exception | None = None
 
     def run(self) -> None:
         """Runs the remaining rounds and writes the results."""
@@ -63,6 +66,7 @@ class FederationController(ModelController):
         progress = Progress(Path(server.output), self._given, session)
         if session.aggregator.round == 0:
             self._ask(MEASURE, session.unmeasured, session.add_losses)
+            self._need(session.aggregator.measured, "initial losses")
         while session.aggregator.round < self._given.num_rounds and not self.abort_signal.triggered:
             self._round(progress)
         if self.abort_signal.triggered:
@@ -87,14 +91,18 @@ class FederationController(ModelController):
             return
         if number > 1:
             progress.log_metrics(number - 1, self._metrics)
-        needed = self._given.min_sites or len(self._names())
-        if len(session.aggregator.clients) < needed:
-            raise RuntimeError(
-                f"round {number} needs the messages of {needed} sites, got {len(session.aggregator.clients)} "
-                f"(refused: {session.refused or 'none'}); submit the same job again to resume, or set min_sites."
-            )
+        self._need(session.aggregator.clients, f"round {number}")
         progress.add_round(number, list(session.aggregator.clients), time.monotonic() - started, self._num_bytes)
         session.close_round()
+
+    def _need(self, sites: Sequence[str], step: str) -> None:
+        """Stops the job, which may be resumed, if too few sites have answered."""
+        needed = self._given.min_sites or max(1, len(self._names()))
+        if len(sites) < needed and not self.abort_signal.triggered:
+            raise RuntimeError(
+                f"{step}: the messages of {needed} sites are needed, got {len(sites)} "
+                f"(refused: {self._session.refused or 'none'}); submit the same job again to resume, or set min_sites."
+            )
 
     def _ask(self, step: str, waiting: Callable[[Sequence[str]], list[str]], accept: Accept) -> None:
         """Sends a step to all sites that have not answered it, and waits for their answers."""
@@ -109,19 +117,27 @@ class FederationController(ModelController):
             )
         while self.get_num_standing_tasks() and not self.abort_signal.triggered:
             time.sleep(PERIOD)
+        if self._broken is not None:
+            raise RuntimeError("the server failed to add a message") from self._broken
 
     def _receive(self, model: FLModel, site: str, accept: Accept) -> bool:
-        """Adds a site's answer; returns whether it was accepted."""
-        meta = model.meta or {}
-        if FAILURE in meta:
-            self._session.refuse(site, str(meta[FAILURE]))
+        """Adds a site's answer; returns whether it was accepted.
+
+        FLARE logs and drops the errors of a callback, so an error of the server itself is kept, and stops the job.
+        """
+        try:
+            exchange, metrics = read_result(model)
+        except (ValueError, TypeError, AttributeError) as error:
+            self._session.refuse(site, str(error))
             return False
-        found = meta.get(SITE_METRICS)
-        if isinstance(found, Mapping):
-            self._metrics[site] = {str(name): float(value) for name, value in found.items()}
-        exchange = from_model(model)
-        self._num_bytes += sum(value.numel() * value.element_size() for value in (exchange.weights or {}).values())
-        return accept(exchange, site)
+        self._metrics |= {site: metrics} if metrics else {}
+        try:
+            accepted = accept(exchange, site)
+        except Exception as error:
+            self._broken = error
+            raise
+        self._num_bytes += num_bytes(exchange.weights or {}) if accepted else 0
+        return accepted
 
     def _names(self) -> list[str]:
         return sorted(client.name for client in self.engine.get_clients())

@@ -38,6 +38,22 @@ def from_model(model: FLModel) -> ExchangeObject:
     return to_exchange(dict(model.params or {}), statistics if isinstance(statistics, Mapping) else {})
 
 
+def read_result(model: FLModel) -> tuple[ExchangeObject, dict[str, float]]:
+    """Returns a site's message and metrics.
+
+    Raises:
+        ValueError: the site reports that it failed, or sends metrics that are not numbers.
+        TypeError: the result has another form.
+    """
+    meta = model.meta or {}
+    if FAILURE in meta:
+        raise ValueError(str(meta[FAILURE])[:200])
+    metrics = meta.get(SITE_METRICS) or {}
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"metrics expect numbers by name, got {type(metrics).__name__}.")
+    return from_model(model), {str(name): float(value) for name, value in metrics.items()}
+
+
 def failure(reason: str) -> FLModel:
     """Returns the answer of a site that could not do its step."""
     return FLModel(params={}, meta={FAILURE: reason})
