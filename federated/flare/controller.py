@@ -6,7 +6,6 @@ and then dropped. `ServerSession` keeps the state, so the same job submitted aga
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -40,9 +40,7 @@ class PVIServer(ServerRule):
         prior = {name: from_moments(value.double(), precision.expand(value.shape)) for name, value in learned.items()}
         self._precision = {name: torch.full(value.shape, prior_precision) for name, value in learned.items()}
         self._posterior = Accumulator(prior)
-        self._statistics = RunningSum(
-            counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION), changes=True
-        )
+        self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION), changes=True)
         self._pooling = Pooling(pooling, prior_precision, self._precision)
         self._groups: dict[str, Factor] = {}
         self._guard = StepGuard(1.0)

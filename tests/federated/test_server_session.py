@@ -27,7 +27,10 @@ def session(tmp_path):
 
 
 def terms(value, count, number=0, **changed):
-    tensors = {"precision_mean/w": torch.full((2,), float(value * count)), "precision/w": torch.full((2,), float(count))}
+    tensors = {
+        "precision_mean/w": torch.full((2,), float(value * count)),
+        "precision/w": torch.full((2,), float(count)),
+    }
     tensors |= {name.replace("_of_", "/"): tensor for name, tensor in changed.items()}
     return to_exchange({name: tensor for name, tensor in tensors.items() if tensor is not None}, {ROUND: number})
 
@@ -40,7 +43,10 @@ BAD = {
     "mean alone": (terms(1.0, 2, precision_of_w=None), "expects precision_mean and precision"),
     "precision alone": (terms(1.0, 2, precision_mean_of_w=None), "expects precision_mean and precision"),
     "negative precision": (terms(1.0, 2, precision_of_w=torch.tensor([2.0, -1.0])), "negative precision of 'w'"),
-    "other network": (terms(1.0, 2, precision_of_v=torch.ones(2), precision_mean_of_v=torch.ones(2)), "another network"),
+    "other network": (
+        terms(1.0, 2, precision_of_v=torch.ones(2), precision_mean_of_v=torch.ones(2)),
+        "another network",
+    ),
     "other round": (terms(1.0, 2, number=3), "sent a message for round 3, but the current round is 0"),
     "text": (terms(1.0, 2, precision_of_w="2"), "expects a dense tensor"),
 }
