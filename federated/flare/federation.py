@@ -54,9 +54,7 @@ def run_federation(
     simulate(recipe, files) if environment == "sim" else run_poc(recipe, files)
     model = output / "models/model.pt"
     if not model.is_file() or model.stat().st_mtime < started:
-        raise RuntimeError(
-            f"the federation ended without {model}; see the messages above, and resume with the same command."
-        )
+        raise RuntimeError(f"the federation ended without {model}; see the log above, then repeat the command.")
     logger.info("Global model: %s", model)
 
 

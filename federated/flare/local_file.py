@@ -27,6 +27,6 @@ def local_site(file: Path, workspace: Path) -> Site:
         raise ValueError(f"{file} expects the folder of the bundle under 'bundle'; see docs/flare.md.")
     if not (Path(site.bundle) / "configs/federated.json").is_file():
         raise FileNotFoundError(
-            f"{file} expects a bundle with configs/federated.json, got {site.bundle}; copy the consortium's bundle there."
+            f"{file} expects a bundle with configs/federated.json, got {site.bundle}; copy the bundle there."
         )
     return dataclasses.replace(site, output=site.output or str(workspace / "mtmedformer"))

@@ -61,9 +61,8 @@ def _of_sites(sites: Sequence[Site], folder: Path) -> FederatedData:
     lists = {site.name: _own_datalist(site) for site in sites}
     paths = {name: save_datalist(own, folder / f"{name}.json") for name, own in lists.items()}
     everything = {section: [item for own in lists.values() for item in own[section]] for section in SECTIONS}
-    return FederatedData(
-        paths, *(save_datalist(everything, folder / f"{name}.json") for name in ("pooled", "everything"))
-    )
+    pooled = save_datalist(everything, folder / "pooled.json")
+    return FederatedData(paths, pooled, save_datalist(everything, folder / "everything.json"))
 
 
 def _own_datalist(site: Site) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STARTS, STRATEGIES
 
 from .federate_flare import add_flare_command
+from .federate_join import add_join_command
 
 STRATEGY_NAMES = (*STRATEGIES, *SPLIT_SYSTEMS)
 """Names of the aggregation strategies and the split-learning baselines."""
@@ -19,7 +20,7 @@ POOLED = "pooled"
 
 
 def add_federate_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `federate simulate` and `federate flare` to the command line."""
+    """Adds `federate simulate`, `federate flare` and `federate join` to the command line."""
     group = commands.add_parser("federate", help="federated learning, simulated or with NVIDIA FLARE")
     tools = group.add_subparsers(required=True, metavar="TOOL")
     tool = tools.add_parser(
@@ -32,6 +33,7 @@ def add_federate_commands(commands: argparse._SubParsersAction[argparse.Argument
     _add_data(tool)
     tool.set_defaults(run=_simulate)
     add_flare_command(tools)
+    add_join_command(tools)
 
 
 def _add_federation(tool: argparse.ArgumentParser) -> None:

@@ -75,9 +75,14 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
     tool.add_argument("--admin", default="admin@nvidia.com", help="name of the administrator (default %(default)s)")
 
 
-def _run(options: argparse.Namespace) -> int:
+def require_flare() -> None:
+    """Raises a ValueError with the remedy if FLARE is not installed."""
     if importlib.util.find_spec("nvflare") is None:
-        raise ValueError("federate flare needs NVIDIA FLARE; install it with: pip install 'mtmedformer-monai[flare]'")
+        raise ValueError("this command needs NVIDIA FLARE; install it with: pip install 'mtmedformer-monai[flare]'")
+
+
+def _run(options: argparse.Namespace) -> int:
+    require_flare()
     from mtmedformer_monai.federated.flare.federation import run_federation
     from mtmedformer_monai.federated.flare.settings import FlareSettings
     from mtmedformer_monai.federated.sites_file import read_sites

@@ -1,4 +1,4 @@
-"""A site that is killed, or whose messages are lost: it continues as if nothing had happened, or as if it had not sent."""
+"""A site that is killed, or whose messages are lost."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_site_that_has_lost_its_state_is_told_so(make, tmp_path):
     federation.round()
     federation.folder = tmp_path / "one"
     lost = SiteSession(federation.make_client, tmp_path / "lost")
-    with pytest.raises(ValueError, match="accepted a message of round 1, but .* has no state after it; restore"):
+    with pytest.raises(ValueError, match=r"accepted a message of round 1, but .* has no state after it; restore"):
         lost.train(federation.server.broadcast("a"))
 
 
