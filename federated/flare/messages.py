@@ -33,7 +33,13 @@ def to_model(exchange: ExchangeObject, **meta: Any) -> FLModel:
 
 
 def from_model(model: FLModel) -> ExchangeObject:
-    """Returns the ExchangeObject of an FLModel."""
+    """Returns the ExchangeObject of an FLModel.
+
+    Raises:
+        TypeError: its parameters are not tensors by name.
+    """
+    if not isinstance(model.params or {}, Mapping):
+        raise TypeError(f"a message expects tensors by name, got {type(model.params).__name__}.")
     statistics = (model.meta or {}).get(STATISTICS)
     return to_exchange(dict(model.params or {}), statistics if isinstance(statistics, Mapping) else {})
 
