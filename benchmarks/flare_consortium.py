@@ -9,6 +9,7 @@ refuses clients without a certificate, or with one of another authority. Takes a
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -105,12 +106,8 @@ def play(folder: Path, port: int) -> None:
     services: list[subprocess.Popen] = []
     try:
         for name in (SERVER, *HOSPITALS):
-            log = (folder / f"{name}.log").open("wb")
-            script = kits / name / "startup/sub_start.sh"
-            services.append(
-                subprocess.Popen([script, "--once"], stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            )
-        wait_for(lambda: can_talk(port, *credentials(kits)), "the server listens")
+            services.append(start(kits / name, folder / f"{name}.log"))
+        wait_for(lambda: can_talk(port, *credentials(kits)), "the server accepts a hospital's certificate")
         check_strangers(folder, kits, port)
         submit(folder, kits)
         model = kits / SERVER / "mtmedformer/models/model.pt"
@@ -118,7 +115,21 @@ def play(folder: Path, port: int) -> None:
         print(f"global model: {model} ({len(torch.load(model))} tensors)")
     finally:
         for service in services:
-            os.killpg(service.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                os.killpg(service.pid, signal.SIGKILL)
+
+
+def start(kit: Path, log: Path) -> subprocess.Popen:
+    """Starts the service of a kit with this script's environment, as an activated environment would."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [kit / "startup/sub_start.sh", "--once"],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PATH": path},
+        )
 
 
 def credentials(kits: Path) -> tuple[Path, tuple[Path, Path]]:

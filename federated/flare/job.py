@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nvflare.app_common.default_component_policy import DEFAULT_CLASS_ALLOW_LIST
 from nvflare.job_config.api import FedJob
@@ -84,7 +85,7 @@ def allow_classes(local: Path) -> None:
     """
     path, default = local / "resources.json", local / "resources.json.default"
     source = path if path.is_file() else default
-    resources = json.loads(source.read_text()) if source.is_file() else {"format_version": 2}
+    resources: dict[str, Any] = json.loads(source.read_text()) if source.is_file() else {"format_version": 2}
     listed = resources.setdefault("class_allow_list", list(DEFAULT_CLASS_ALLOW_LIST))
     listed += [name for name in ALLOWED if name not in listed and "*" not in listed]
     local.mkdir(parents=True, exist_ok=True)

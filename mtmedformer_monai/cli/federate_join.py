@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger("mtmedformer")
 
@@ -47,7 +48,9 @@ def _run(options: argparse.Namespace) -> int:
         if path is not None and not path.exists():
             raise FileNotFoundError(f"{path} does not exist; check --datalist and --dataset-dir.")
     names = ("bundle", "datalist", "dataset_dir", "output")
-    paths = {name: str(getattr(options, name).resolve()) for name in names if getattr(options, name) is not None}
+    paths: dict[str, Any] = {
+        name: str(getattr(options, name).resolve()) for name in names if getattr(options, name) is not None
+    }
     site = Site(**paths, overrides=parse_pairs(options.override, "--override"))
     allow_classes(local)
     (local / LOCAL_FILE).write_text(site_text(site), encoding="utf-8")
