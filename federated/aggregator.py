@@ -24,9 +24,9 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
-from .exchange import ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
+from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
 from .pvi.messages import tasks_with_images
-from .strategy import Strategy, Weights
+from .strategy import Strategy, TensorKind, Weights, pick
 
 
 class Aggregator:
@@ -43,14 +43,17 @@ class Aggregator:
         round: number of closed rounds.
         clients: names of the clients that have sent a message in the current round.
         images_by_task: {client: {task: number of training images with its label}}, as far as clients have told.
+        measured: names of the clients that have sent their initial losses.
+        accepted: {client: last round of which a message was accepted}.
     """
 
     def __init__(self, strategy: Strategy, weights: Mapping[str, Tensor], plain_precision: float = 1.0) -> None:
         self._server = strategy.server(weights)
         self._scales = LossScales()
         self._plain = PlainClients(plain_precision, strategy.sends_changes)
-        self._measured: list[str] = []
+        self.measured: list[str] = []
         self.images_by_task: dict[str, dict[str, int]] = {}
+        self.accepted: dict[str, int] = {}
         self.round = 0
         self.clients: list[str] = []
 
@@ -63,7 +66,8 @@ class Aggregator:
         """
         counts = self.images_by_task.get(client or "")
         sent = self._server.broadcast() if counts is None else self._server.broadcast_for(tasks_with_images(counts))
-        return to_exchange({**sent, **self._scales.broadcast()}, {ROUND: self.round})
+        statistics = {ROUND: self.round} | ({} if client is None else {ACCEPTED: self.accepted.get(client, NO_ROUND)})
+        return to_exchange({**sent, **self._scales.broadcast()}, statistics)
 
     def broadcast_plain(self) -> ExchangeObject:
         """Returns the weights under their plain names, for stock `MonaiAlgo` clients."""
@@ -79,12 +83,12 @@ class Aggregator:
         Raises:
             ValueError: the client has already sent its losses.
         """
-        if client in self._measured:
+        if client in self.measured:
             raise ValueError(f"client {client!r} has sent its initial losses already; they are measured once.")
         counts = images_by_task_of(exchange)
         if exchange.weights:
             self._scales.add(to_message(exchange))
-        self._measured.append(client)
+        self.measured.append(client)
         self._remember(client, counts)
 
     def add(self, exchange: ExchangeObject, client: str) -> None:
@@ -113,10 +117,13 @@ class Aggregator:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
             images = _images_of(exchange, client)
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
+        elif client not in self.accepted:
+            _check_first(message, client)
         self._server.add(message)
         if plain:
             self._plain.accept(client)
         self._remember(client, counts)
+        self.accepted[client] = self.round
         self.clients.append(client)
 
     def close_round(self) -> None:
@@ -138,14 +145,17 @@ class Aggregator:
         plain = self._plain.state_dict()
         own = {"round": self.round, "clients": list(self.clients), "scales": dict(self._scales.total), "plain": plain}
         own["images_by_task"] = {client: dict(counts) for client, counts in self.images_by_task.items()}
-        return {**own, "measured": list(self._measured), "server": self._server.state_dict()}
+        own["accepted"] = dict(self.accepted)
+        return {**own, "measured": list(self.measured), "server": self._server.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the server state."""
         self._server.load_state_dict(state["server"])
         self._plain.load_state_dict(state["plain"])
-        self._scales.total, self._measured = dict(state["scales"]), list(state["measured"])
+        self._scales.total, self.measured = dict(state["scales"]), list(state["measured"])
         self.images_by_task = {client: dict(counts) for client, counts in state["images_by_task"].items()}
+        known = dict.fromkeys(self.images_by_task, int(state["round"]) - 1)  # in states of earlier versions
+        self.accepted = dict(state.get("accepted", known))
         self.round, self.clients = int(state["round"]), list(state["clients"])
 
     def save(self, path: str | Path) -> None:
@@ -170,6 +180,16 @@ class Aggregator:
             raise ValueError(
                 f"client {client!r} sent a message for round {number}, but the current round is {self.round}; train it "
                 "on the latest broadcast, or restore it from the checkpoint of this round."
+            )
+
+
+def _check_first(message: Mapping[str, Tensor], client: str) -> None:
+    """Raises a ValueError if a client's first message takes away precision; later ones may send negative changes."""
+    for name, value in pick(message, TensorKind.PRECISION).items():
+        if bool((value < 0).any()):
+            raise ValueError(
+                f"client {client!r} sent a negative precision of {name!r}; its first message adds a factor, whose "
+                "precision is 0 or more."
             )
 
 

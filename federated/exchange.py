@@ -17,6 +17,14 @@ from .strategy import Message
 ROUND: Final = "round"
 """Key in `statistics`: number of rounds that the server had closed when it broadcast; clients send it back."""
 
+ACCEPTED: Final = "accepted"
+"""Key in the statistics of a client's broadcast: last round of which the server has accepted a message from it. A
+client whose later message was lost or refused returns to its state after that round; see `SiteSession`.
+"""
+
+NO_ROUND: Final = -1
+"""Value of ACCEPTED for a client from which no message was accepted."""
+
 IMAGES_BY_TASK: Final = "images_by_task"
 """Key in a client's `statistics`: {task: number of training images with a label of it}."""
 
@@ -86,6 +94,11 @@ def whole_number(exchange: ExchangeObject, name: str) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"the statistic {str(name)!r} expects an integer, got {type(value).__name__}.")
     return None if value is None else int(value)
+
+
+def plain_statistics(exchange: ExchangeObject) -> dict[str, Any]:
+    """Returns the statistics of an ExchangeObject with plain strings as keys, which every transport accepts."""
+    return {str(getattr(name, "value", name)): value for name, value in (exchange.statistics or {}).items()}
 
 
 def _checked_name(name: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .strategy import TensorKind, Weights, key
+from .strategy import TensorKind, Weights, key, pick
 
 
 class RunningSum:
@@ -21,12 +21,20 @@ class RunningSum:
         shapes: {parameter: shape} of the federation's network.
         kinds: kinds of tensors with the parameters' shapes.
         scalars: kinds of tensors with one number per parameter.
+        changes: whether precisions may be negative, because they are changes of earlier terms.
 
     Attributes:
         total: {`kind/parameter`: float64 sum of the messages so far}.
     """
 
-    def __init__(self, shapes: Mapping[str, torch.Size], kinds: tuple[str, ...], scalars: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        shapes: Mapping[str, torch.Size],
+        kinds: tuple[str, ...],
+        scalars: tuple[str, ...] = (),
+        changes: bool = False,
+    ) -> None:
+        self._weighted, self._changes = {TensorKind.PRECISION_MEAN, TensorKind.PRECISION} <= {*kinds}, changes
         self._shapes = {key(kind, name): shape for kind in kinds for name, shape in shapes.items()}
         self._shapes |= {key(kind, name): torch.Size() for kind in scalars for name in shapes}
         self.total: dict[str, Tensor] = {}
@@ -46,8 +54,8 @@ class RunningSum:
         """Adds a message. A rejected message leaves the sum unchanged.
 
         Raises:
-            KeyError: a tensor that the federation does not have.
-            ValueError: numbers that are not finite, or a wrong shape.
+            KeyError: a tensor that the federation does not have, or a weighted value without its precision.
+            ValueError: numbers that are not finite, a wrong shape, or a negative precision.
         """
         self.check(message)
         for name, value in message.items():
@@ -58,6 +66,8 @@ class RunningSum:
         """Raises the errors of `add` without adding anything."""
         for name, value in message.items():
             self._check(name, value)
+        if self._weighted:
+            check_pairs(message, self._changes)
 
     def clear(self) -> None:
         """Resets the sum."""
@@ -95,6 +105,26 @@ class RunningSum:
             raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the client uses another network.")
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{name!r} has numbers that are not finite; the client's training diverged.")
+
+
+def check_pairs(message: Mapping[str, Tensor], changes: bool = False) -> None:
+    """Checks that a message has both the weighted value and the weight of each parameter.
+
+    Args:
+        message: terms of weighted means.
+        changes: whether weights may be negative, because they are changes of earlier terms.
+
+    Raises:
+        KeyError: one of the two is missing; the mean of all clients would be wrong.
+        ValueError: a negative weight.
+    """
+    means, weights = pick(message, TensorKind.PRECISION_MEAN), pick(message, TensorKind.PRECISION)
+    alone = sorted(set(means) ^ set(weights))
+    if alone:
+        raise KeyError(f"parameter {alone[0]!r} expects precision_mean and precision, got one of them.")
+    for name, value in weights.items():
+        if not changes and bool((value < 0).any()):
+            raise ValueError(f"the precision of {name!r} expects 0 or more, got {float(value.min()):.3g}.")
 
 
 def _mean(weighted: Tensor | None, weight: Tensor | None, before: Tensor) -> Tensor:

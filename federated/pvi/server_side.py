@@ -54,7 +54,7 @@ class PVIServer(ServerRule):
         prior = {name: from_moments(value.double(), precision.expand(value.shape)) for name, value in learned.items()}
         self._precision = {name: torch.full(value.shape, self._prior_precision) for name, value in learned.items()}
         self._posterior = Accumulator(prior)
-        self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
+        self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION), changes=True)
         settings = replace(self._settings, between=0.0) if self._rounds < self._pooled_rounds else self._settings
         self._pooling = Pooling(settings, self._prior_precision, self._precision)
         self._groups: dict[str, Factor] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from mtmedformer_monai.data import read_datalist, save_datalist
 from mtmedformer_monai.data.datalist import SECTIONS, resolve_paths
 from mtmedformer_monai.data.sites import partition_across_sites
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
+from mtmedformer_monai.federated.sites_file import Site
 
 from .settings import SimulationSettings
 
@@ -37,6 +39,8 @@ def prepare_data(settings: SimulationSettings) -> FederatedData:
         ValueError: the cohort cannot be partitioned as requested.
     """
     folder = settings.output / "data"
+    if settings.sites:
+        return _of_sites(settings.sites, folder)
     source = settings.datalist or _generate(settings, folder / "cohort")
     datalist = _with_absolute_paths(read_datalist(source), source.resolve().parent)
     sites = partition_across_sites(
@@ -50,6 +54,22 @@ def prepare_data(settings: SimulationSettings) -> FederatedData:
     return FederatedData(
         paths, save_datalist(pooled, folder / "pooled.json"), save_datalist(datalist, folder / "everything.json")
     )
+
+
+def _of_sites(sites: Sequence[Site], folder: Path) -> FederatedData:
+    """Writes the datalists of sites with data of their own."""
+    lists = {site.name: _own_datalist(site) for site in sites}
+    paths = {name: save_datalist(own, folder / f"{name}.json") for name, own in lists.items()}
+    everything = {section: [item for own in lists.values() for item in own[section]] for section in SECTIONS}
+    pooled = save_datalist(everything, folder / "pooled.json")
+    return FederatedData(paths, pooled, save_datalist(everything, folder / "everything.json"))
+
+
+def _own_datalist(site: Site) -> dict[str, Any]:
+    if not (site.datalist or site.dataset_dir):
+        raise ValueError(f"site {site.name!r} expects a datalist or a dataset_dir; see docs/flare.md.")
+    source = Path(site.datalist or Path(site.dataset_dir) / "datalist.json")
+    return _with_absolute_paths(read_datalist(source), Path(site.dataset_dir or source.parent))
 
 
 def count_images(datalist: Path) -> int:

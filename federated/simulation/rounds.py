@@ -16,6 +16,7 @@ import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.simulation import worker
+from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
@@ -219,6 +220,7 @@ class Simulation:
 
     def _spec(self, site: str, datalist: Path, personal: bool) -> SiteSpec:
         settings, folder = self._settings, self._folder / site
+        listed = next((each for each in settings.sites if each.name == site), Site())
         overrides = self._overrides({"datalist": config_text(datalist), "output_dir": config_text(folder)})
         return SiteSpec(
             site,
@@ -227,8 +229,9 @@ class Simulation:
             settings.strategy,
             settings.strategy_settings,
             settings.local_epochs,
-            {"personal": personal, "seed": settings.seed},
-            overrides | {"train#handlers_with_state": "$[@train#history]"},  # the simulation itself tracks all sites
+            {"personal": personal, "seed": settings.seed, **listed.options},
+            # the simulation itself tracks all sites
+            overrides | {"train#handlers_with_state": "$[@train#history]"} | dict(listed.overrides),
         )
 
     def _pretraining(self, index: int, spec: SiteSpec) -> Pretraining:

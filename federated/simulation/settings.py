@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.federated.choices import PARTITIONS, STARTS
+from mtmedformer_monai.federated.sites_file import Site
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class SimulationSettings:
         bundle: folder of the bundle.
         output: folder for all results; an interrupted simulation is resumed from it.
         num_sites: number of sites.
+        sites: sites with data and overrides of their own, instead of a partition; their bundles and outputs are unused.
         num_rounds: number of rounds of training and aggregation.
         local_epochs: number of epochs per site and round.
         strategy: name, as in `make_strategy`.
@@ -38,6 +40,7 @@ class SimulationSettings:
     bundle: Path
     output: Path
     num_sites: int = 3
+    sites: tuple[Site, ...] = ()
     num_rounds: int = 5
     local_epochs: int = 1
     strategy: str = "bayesian"

@@ -17,7 +17,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.federated.exchange import to_exchange
+from mtmedformer_monai.federated.exchange import plain_statistics, to_exchange
 from mtmedformer_monai.federated.strategy import TensorKind, key, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
@@ -152,8 +152,7 @@ def read_exchange(path: Path) -> Any:
 
 def write_exchange(exchange: Any, path: Path) -> Path:
     """Writes an ExchangeObject as plain tensors and numbers."""
-    statistics = {str(getattr(name, "value", name)): value for name, value in (exchange.statistics or {}).items()}
-    save_checkpoint({"weights": dict(exchange.weights or {}), "statistics": statistics}, path)
+    save_checkpoint({"weights": dict(exchange.weights or {}), "statistics": plain_statistics(exchange)}, path)
     return path
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STARTS, STRATEGIES
 
+from .federate_flare import add_flare_command
+from .federate_join import add_join_command
+
 STRATEGY_NAMES = (*STRATEGIES, *SPLIT_SYSTEMS)
 """Names of the aggregation strategies and the split-learning baselines."""
 
@@ -17,8 +20,8 @@ POOLED = "pooled"
 
 
 def add_federate_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `federate simulate` to the command line."""
-    group = commands.add_parser("federate", help="simulate federated learning on one machine")
+    """Adds `federate simulate`, `federate flare` and `federate join` to the command line."""
+    group = commands.add_parser("federate", help="federated learning, simulated or with NVIDIA FLARE")
     tools = group.add_subparsers(required=True, metavar="TOOL")
     tool = tools.add_parser(
         "simulate",
@@ -29,6 +32,8 @@ def add_federate_commands(commands: argparse._SubParsersAction[argparse.Argument
     _add_federation(tool)
     _add_data(tool)
     tool.set_defaults(run=_simulate)
+    add_flare_command(tools)
+    add_join_command(tools)
 
 
 def _add_federation(tool: argparse.ArgumentParser) -> None:
@@ -44,7 +49,12 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         default=None,
         help="output folder (default federation_output/NAME, where NAME is the bundle's name)",
     )
-    tool.add_argument("--sites", type=int, default=3, help="number of sites (default %(default)s)")
+    tool.add_argument(
+        "--sites",
+        default="3",
+        metavar="N|FILE",
+        help="number of sites, or YAML file that lists sites with their own data (default %(default)s)",
+    )
     tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
     tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
     tool.add_argument(
@@ -127,6 +137,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _simulate(options: argparse.Namespace) -> int:
     from mtmedformer_monai.federated.simulation import SimulationSettings, compare
+    from mtmedformer_monai.federated.sites_file import read_sites
 
     bundle = options.bundle.resolve()
     overrides = parse_pairs(options.override, "--override")
@@ -135,11 +146,13 @@ def _simulate(options: argparse.Namespace) -> int:
 
         configs = bundle / "configs"
         check_overrides(overrides, [configs / "train.json", configs / "federated.json"], configs)
+    listed = () if options.sites.isdigit() else tuple(read_sites(options.sites))
     output = options.output or Path("federation_output") / bundle.name
     settings = SimulationSettings(
         bundle=bundle,
         output=output.resolve(),
-        num_sites=options.sites,
+        num_sites=len(listed) or int(options.sites),
+        sites=listed,
         num_rounds=options.rounds,
         local_epochs=options.local_epochs,
         strategy=options.strategy,

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from mtmedformer_monai.federated.simulation import rounds, worker
-from mtmedformer_monai.federated.simulation.cohort import prepare_data
+from mtmedformer_monai.federated.simulation.cohort import count_images, prepare_data
 from mtmedformer_monai.federated.simulation.model_files import TEMPERATURES
 from mtmedformer_monai.federated.simulation.rounds import Simulation
+from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.uncertainty.posterior_file import load_posterior
 
 
@@ -68,3 +69,23 @@ def test_sites_in_processes_of_their_own(settings, tmp_path):
     found = run(chosen, tmp_path / "processes")
     assert 0.0 <= found["global"]["lung_dice"] <= 1.0
     shutil.rmtree(tmp_path / "processes")
+
+
+def test_sites_with_data_and_overrides_of_their_own(settings, tmp_path):
+    chosen = settings(num_sites=2)
+    parts = prepare_data(chosen).sites
+    sites = (
+        Site("hospital_a", datalist=str(parts["site_1"]), overrides={"batch_size": 4}),
+        Site("hospital_b", datalist=str(parts["site_2"]), options={"optimizer": "reset"}),
+    )
+    listed = settings(sites=sites)
+    data = prepare_data(listed)
+    assert list(data.sites) == ["hospital_a", "hospital_b"]
+    counts = [count_images(data.sites[name]) for name in data.sites]
+    assert counts == [count_images(path) for path in parts.values()]
+    assert count_images(data.pooled) == count_images(data.everything) == sum(counts)
+    specs = Simulation(listed, data, tmp_path / "sites")._specs
+    assert [spec.overrides.get("batch_size") for spec in specs] == [4, None]
+    assert [spec.options.get("optimizer") for spec in specs] == [None, "reset"]
+    with pytest.raises(ValueError, match="site 'c' expects a datalist or a dataset_dir"):
+        prepare_data(settings(sites=(Site("c"),)))

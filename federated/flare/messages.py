@@ -1,0 +1,65 @@
+"""Conversion between MONAI FL's `ExchangeObject` and FLARE's `FLModel`.
+
+Tensors are the model's parameters, so FLARE streams them; statistics are plain strings and numbers in its metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monai.fl.utils.exchange_object import ExchangeObject
+from nvflare.app_common.abstract.fl_model import FLModel
+
+from mtmedformer_monai.federated.exchange import plain_statistics, to_exchange
+
+STEP: Final = "step"
+"""Metadata: what a site is asked for: MEASURE, TRAIN or EVALUATE."""
+MEASURE, TRAIN, EVALUATE = "measure", "train", "evaluate"
+SETTINGS: Final = "settings"
+"""Metadata of a task: `FlareSettings.to_dict()`."""
+STATISTICS: Final = "statistics"
+"""Metadata: statistics of the ExchangeObject."""
+SITE_METRICS: Final = "site_metrics"
+"""Metadata of a result: metrics of the broadcast weights on the site's validation images."""
+FAILURE: Final = "failure"
+"""Metadata of a result: why the site could not do its step."""
+
+
+def to_model(exchange: ExchangeObject, **meta: Any) -> FLModel:
+    """Returns an FLModel with contiguous CPU tensors, as FLARE requires, and metadata."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in (exchange.weights or {}).items()}
+    return FLModel(params=tensors, meta={**meta, STATISTICS: plain_statistics(exchange)})
+
+
+def from_model(model: FLModel) -> ExchangeObject:
+    """Returns the ExchangeObject of an FLModel.
+
+    Raises:
+        TypeError: its parameters are not tensors by name.
+    """
+    if not isinstance(model.params or {}, Mapping):
+        raise TypeError(f"a message expects tensors by name, got {type(model.params).__name__}.")
+    statistics = (model.meta or {}).get(STATISTICS)
+    return to_exchange(dict(model.params or {}), statistics if isinstance(statistics, Mapping) else {})
+
+
+def read_result(model: FLModel) -> tuple[ExchangeObject, dict[str, float]]:
+    """Returns a site's message and metrics.
+
+    Raises:
+        ValueError: the site reports that it failed, or sends metrics that are not numbers.
+        TypeError: the result has another form.
+    """
+    meta = model.meta or {}
+    if FAILURE in meta:
+        raise ValueError(str(meta[FAILURE])[:200])
+    metrics = meta.get(SITE_METRICS) or {}
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"metrics expect numbers by name, got {type(metrics).__name__}.")
+    return from_model(model), {str(name): float(value) for name, value in metrics.items()}
+
+
+def failure(reason: str) -> FLModel:
+    """Returns the answer of a site that could not do its step."""
+    return FLModel(params={}, meta={FAILURE: reason})

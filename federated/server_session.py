@@ -1,0 +1,123 @@
+"""The server of a federation that may be killed at any time, and whose sites may fail, be late or send bad messages.
+
+An engine asks which sites still have to answer (`missing`), sends each of them `broadcast`, and passes every answer to
+`add_losses` or `add`. The state is on disk after each accepted message, so a restarted server resumes in the middle of
+a round with an equal result. A message that is not accepted leaves the state unchanged and is logged with its reason;
+the round continues without it.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from monai.fl.utils.exchange_object import ExchangeObject
+
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+
+from .aggregator import Aggregator
+
+FEDERATION: Final = "federation"
+"""Key in the statistics of a broadcast: identifier of the federation, so that sites do not mix two of them."""
+
+STATE: Final = "server.pt"
+"""File name of the server's state."""
+
+logger = logging.getLogger("mtmedformer")
+
+
+class ServerSession:
+    """An aggregator with its state on disk.
+
+    Args:
+        aggregator: of the federation, in its initial state; the state on disk replaces it.
+        folder: for the state.
+        settings: of the federation; a state that was written with other settings is not resumed.
+
+    Attributes:
+        aggregator: the aggregator.
+        refused: {site: reason} of the messages that were refused in the current round.
+        notes: values of the engine that are saved along, such as the id of a tracked run.
+
+    Raises:
+        ValueError: the folder contains the state of a federation with other settings.
+    """
+
+    def __init__(self, aggregator: Aggregator, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.aggregator, self._path = aggregator, folder / STATE
+        self._settings = dict(settings)
+        self._federation = uuid.uuid4().hex
+        self.refused: dict[str, str] = {}
+        self.notes: dict[str, Any] = {}
+        if self._path.is_file():
+            self._restore()
+
+    def missing(self, sites: Iterable[str]) -> list[str]:
+        """Returns the sites whose message of the current round has not been accepted."""
+        return [site for site in sites if site not in self.aggregator.clients]
+
+    def unmeasured(self, sites: Iterable[str]) -> list[str]:
+        """Returns the sites whose initial losses have not been accepted."""
+        return [site for site in sites if site not in self.aggregator.measured]
+
+    def broadcast(self, site: str) -> ExchangeObject:
+        """Returns the message for a site; see `Aggregator.broadcast`."""
+        sent = self.aggregator.broadcast(site)
+        return ExchangeObject(sent.weights, weight_type=sent.weight_type, statistics=self._with_id(sent.statistics))
+
+    def add_losses(self, exchange: ExchangeObject, site: str) -> bool:
+        """Adds a site's initial losses and saves the state; returns whether they were accepted."""
+        return self._accept(self.aggregator.add_initial_losses, exchange, site)
+
+    def add(self, exchange: ExchangeObject, site: str) -> bool:
+        """Adds a site's message and saves the state; returns whether it was accepted."""
+        return self._accept(self.aggregator.add, exchange, site)
+
+    def refuse(self, site: str, reason: str) -> None:
+        """Logs and remembers why a site's message was not accepted."""
+        self.refused[site] = reason
+        logger.warning("Round %d: the message of %s is refused: %s", self.aggregator.round + 1, site, reason)
+
+    def close_round(self) -> None:
+        """Computes the next global weights and saves the state."""
+        self.aggregator.close_round()
+        self.refused = {}
+        self.save()
+
+    def save(self) -> None:
+        """Writes the state atomically."""
+        own = {"federation": self._federation, "settings": self._settings, "notes": dict(self.notes)}
+        save_checkpoint({**own, "server": self.aggregator.state_dict()}, self._path)
+
+    def _accept(self, add: Callable[[ExchangeObject, str], None], exchange: ExchangeObject, site: str) -> bool:
+        try:
+            add(exchange, site)
+        except (ValueError, TypeError, KeyError) as error:
+            self.refuse(site, f"{type(error).__name__}: {error.args[0] if error.args else error}")
+            return False
+        self.refused.pop(site, None)
+        self.save()
+        return True
+
+    def _with_id(self, statistics: Any) -> dict[str, Any]:
+        return {**(statistics or {}), FEDERATION: self._federation}
+
+    def _restore(self) -> None:
+        saved = load_checkpoint(self._path)
+        names = sorted({*saved["settings"], *self._settings})
+        changed = [name for name in names if saved["settings"].get(name) != self._settings.get(name)]
+        if changed:
+            raise ValueError(
+                f"the state in {self._path.parent} belongs to a federation with another value of {', '.join(changed)}; "
+                "restore the settings to resume it, or choose another output folder."
+            )
+        self._federation, self.notes = saved["federation"], dict(saved["notes"])
+        self.aggregator.load_state_dict(saved["server"])
+        logger.info(
+            "Resuming after round %d, with %d messages of the next one.",
+            self.aggregator.round,
+            len(self.aggregator.clients),
+        )

@@ -1,0 +1,133 @@
+"""A site of a federation that may be killed at any time, and whose messages may be lost, late or refused.
+
+The client's state after each round is on disk. Every broadcast states the last round of which the server has accepted
+a message from the site (`ACCEPTED`), and the client returns to its state after that round before it trains. A strategy
+whose clients send changes therefore never counts on a message that the server does not have. A message that was
+computed but not delivered is sent again instead of being trained again.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from monai.fl.utils.exchange_object import ExchangeObject
+
+from mtmedformer_monai.federated.server_session import FEDERATION
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+
+from .client.bayesian_monai_algo import BayesianMonaiAlgo
+from .exchange import ACCEPTED, NO_ROUND, plain_statistics, round_of, to_exchange, whole_number
+
+MESSAGE: Final = "message.pt"
+"""File name of the last message."""
+
+logger = logging.getLogger("mtmedformer")
+
+
+class SiteSession:
+    """A client with its states and its last message on disk.
+
+    Args:
+        make_client: returns a new, initialized client.
+        folder: for the files.
+    """
+
+    def __init__(self, make_client: Callable[[], BayesianMonaiAlgo], folder: Path) -> None:
+        self._client, self._folder = make_client(), folder
+        self._federation: str | None = None
+        self._round = NO_ROUND
+
+    def measure(self, broadcast: ExchangeObject) -> ExchangeObject:
+        """Returns the tasks' initial losses at the broadcast weights."""
+        self._begin(broadcast)
+        return self._client.measure_losses(broadcast)
+
+    def evaluate(self, broadcast: ExchangeObject) -> dict[str, float]:
+        """Returns the metrics of the site's inference weights on its own validation images."""
+        metrics = self._client.evaluate(broadcast).metrics or {}
+        return {str(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+
+    def train(self, broadcast: ExchangeObject) -> ExchangeObject:
+        """Trains one round and returns the message; a message of this round that was not delivered is returned again.
+
+        Raises:
+            ValueError: the broadcast has no round, or the state that it builds upon is missing.
+        """
+        self._begin(broadcast)
+        number = round_of(broadcast)
+        if number is None:
+            raise ValueError("train expects a broadcast with its round, got none; send the result of broadcast().")
+        if self._computed() == number:
+            logger.info("Round %d: the message is sent again.", number + 1)
+            return self._read_message()
+        accepted = whole_number(broadcast, ACCEPTED)
+        self._return_to(NO_ROUND if accepted is None else accepted)
+        self._client.train(broadcast)
+        message = self._client.get_weights()
+        self._client.save(self._state(number))
+        self._round = number
+        self._write_message(message, number)
+        self._forget_all_but(number, NO_ROUND if accepted is None else accepted)
+        return message
+
+    def _begin(self, broadcast: ExchangeObject) -> None:
+        """Discards the files of another federation, and keeps the initial state of a new one."""
+        federation = str((broadcast.statistics or {}).get(FEDERATION, ""))
+        if self._federation == federation:
+            return
+        file = self._folder / "federation.pt"
+        if not file.is_file() or load_checkpoint(file)["federation"] != federation:
+            self._start_anew(federation, file)
+        else:
+            self._round = self._latest()
+            self._client.restore(self._state(self._round))
+        self._federation = federation
+
+    def _start_anew(self, federation: str, file: Path) -> None:
+        if self._federation is not None:
+            raise ValueError("this process has trained for another federation; start a new one.")
+        (self._folder / MESSAGE).unlink(missing_ok=True)
+        self._forget_all_but()
+        self._client.save(self._state(NO_ROUND))
+        save_checkpoint({"federation": federation}, file)
+
+    def _return_to(self, number: int) -> None:
+        """Restores the state after a round, unless the client is in it."""
+        if self._round == number:
+            return
+        if not self._state(number).is_dir():
+            raise ValueError(
+                f"the server has accepted a message of round {number + 1}, but {self._folder} has no state after it; "
+                "restore the folder from a backup, or join under another name."
+            )
+        self._client.restore(self._state(number))
+        self._round = number
+
+    def _latest(self) -> int:
+        return max(int(path.name.partition("_")[2]) for path in self._folder.glob("state_*"))
+
+    def _state(self, number: int) -> Path:
+        return self._folder / f"state_{number}"
+
+    def _forget_all_but(self, *numbers: int) -> None:
+        kept = {self._state(number) for number in numbers}
+        for path in set(self._folder.glob("state_*")) - kept:
+            shutil.rmtree(path)
+
+    def _computed(self) -> int | None:
+        """Returns the round of the last message; None if there is none."""
+        path = self._folder / MESSAGE
+        return int(load_checkpoint(path)["round"]) if path.is_file() else None
+
+    def _read_message(self) -> ExchangeObject:
+        saved = load_checkpoint(self._folder / MESSAGE)
+        return to_exchange(saved["weights"], saved["statistics"])
+
+    def _write_message(self, message: ExchangeObject, number: int) -> None:
+        content: dict[str, Any] = {"round": number, "weights": dict(message.weights or {})}
+        content["statistics"] = plain_statistics(message)
+        save_checkpoint(content, self._folder / MESSAGE)

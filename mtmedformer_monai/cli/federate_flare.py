@@ -1,0 +1,109 @@
+"""The command `mtmedformer federate flare`. Heavy imports are deferred until it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+from mtmedformer_monai.federated.choices import STRATEGIES
+
+ENVIRONMENTS = ("sim", "poc", "prod")
+
+
+def add_flare_command(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `federate flare` to the command line."""
+    tool = tools.add_parser(
+        "flare",
+        help="train a bundle at several sites with NVIDIA FLARE",
+        description="Runs a federation in FLARE's simulator (sim), in its POC mode with one server and the sites on "
+        "this machine (poc), or on a provisioned system with mutual TLS (prod). Run the same command again to resume.",
+    )
+    tool.add_argument(
+        "--env", choices=ENVIRONMENTS, default="sim", help="where the federation runs (default %(default)s)"
+    )
+    tool.add_argument(
+        "--bundle", type=Path, default=Path("bundles/chest_xray_multitask"), help="folder (default %(default)s)"
+    )
+    tool.add_argument("--sites", type=Path, required=True, metavar="FILE", help="YAML file that lists the sites")
+    tool.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="output folder")
+    tool.add_argument("--name", default="mtmedformer", help="name of the job (default %(default)s)")
+    tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
+    tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
+    tool.add_argument(
+        "--strategy", choices=list(STRATEGIES), metavar="NAME", default="bayesian", help="as for simulate"
+    )
+    _add_details(tool)
+    tool.set_defaults(run=_run)
+
+
+def _add_details(tool: argparse.ArgumentParser) -> None:
+    tool.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="setting of the strategy")
+    tool.add_argument(
+        "--override",
+        action="append",
+        default=[],
+        metavar="ID=VALUE",
+        help="numbers of the bundle's config at all sites; text and components are set in a site's own file",
+    )
+    tool.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
+    tool.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        default=[],
+        metavar=("ROWS", "COLUMNS"),
+        help="of the network's input (default: those of the bundle)",
+    )
+    tool.add_argument(
+        "--min-sites", type=int, default=0, help="sites whose messages a round needs (default: all connected sites)"
+    )
+    tool.add_argument(
+        "--round-timeout",
+        type=int,
+        default=0,
+        metavar="SECONDS",
+        help="after which a round closes without the sites that have not answered (default: never)",
+    )
+    tool.add_argument("--no-tracking", action="store_true", help="do not log the rounds to MLflow at the server")
+    tool.add_argument(
+        "--startup-kit",
+        type=Path,
+        metavar="FOLDER",
+        help="of an administrator, with --env prod: submit the job; without it, the job is written to OUTPUT/job",
+    )
+    tool.add_argument("--admin", default="admin@nvidia.com", help="name of the administrator (default %(default)s)")
+
+
+def require_flare() -> None:
+    """Raises a ValueError with the remedy if FLARE is not installed."""
+    if importlib.util.find_spec("nvflare") is None:
+        raise ValueError("this command needs NVIDIA FLARE; install it with: pip install 'mtmedformer-monai[flare]'")
+
+
+def _run(options: argparse.Namespace) -> int:
+    require_flare()
+    from mtmedformer_monai.federated.flare.federation import run_federation
+    from mtmedformer_monai.federated.flare.settings import FlareSettings
+    from mtmedformer_monai.federated.sites_file import read_sites
+
+    from .federate import parse_pairs
+
+    settings = FlareSettings(
+        name=options.name,
+        num_rounds=options.rounds,
+        local_epochs=options.local_epochs,
+        strategy=options.strategy,
+        strategy_settings=parse_pairs(options.setting, "--setting"),
+        seed=options.seed,
+        image_size=tuple(options.image_size),
+        overrides=parse_pairs(options.override, "--override"),
+        min_sites=options.min_sites,
+        round_timeout=options.round_timeout,
+        track=not options.no_tracking,
+    )
+    kit = (options.startup_kit, options.admin) if options.startup_kit else None
+    run_federation(
+        options.env, settings, read_sites(options.sites), options.bundle.resolve(), options.output.resolve(), kit
+    )
+    return 0

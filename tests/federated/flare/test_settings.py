@@ -1,0 +1,59 @@
+"""A job carries numbers and names, which cannot run code at a site. These tests need no FLARE."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mtmedformer_monai.federated.flare.settings import FlareSettings
+from mtmedformer_monai.federated.sites_file import Site
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("loss", "$__import__('os').system('true')"),
+        ("loss", "text"),
+        ("loss", {"_target_": "os.system", "command": "true"}),
+        ("loss", [1, "$1"]),
+        ("loss#_target_", 1),
+        ("train::loss::_target_", 1),
+        ("admission#_disabled_", True),
+        ("+train#handlers", 1),
+    ],
+)
+def test_overrides_that_could_run_code_or_disable_checks_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"override {name.replace('+', '.')!r} of a job expects"):
+        FlareSettings(overrides={name: value})
+
+
+def test_settings_survive_json():
+    settings = FlareSettings("job", 3, 2, image_size=(64, 32), overrides={"learning_rate": 0.1}, min_sites=2)
+    assert FlareSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_rounds", 0), ("local_epochs", 0), ("min_sites", -1)])
+def test_numbers_out_of_range_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} expects . or more, got {value}"):
+        FlareSettings(**{name: value})
+
+
+def test_a_sites_own_settings_prevail_over_the_jobs():
+    settings = FlareSettings(num_rounds=7, local_epochs=2, seed=5, overrides={"batch_size": 4, "learning_rate": 0.1})
+    site = Site("a", "/bundle", "/list.json", output="/out", options={"seed": 9}, overrides={"batch_size": 2})
+    spec = settings.spec(site)
+    assert (spec.name, spec.bundle, spec.folder) == ("a", Path("/bundle"), Path("/out"))
+    assert spec.options == {"seed": 9}
+    expected = {"rounds": 7, "local_epochs": 2, "seed": 5, "batch_size": 2, "learning_rate": 0.1}
+    assert expected.items() <= spec.overrides.items()
+    assert spec.overrides["datalist"] == "/list.json"
+    assert "image_size" not in spec.overrides
+    assert FlareSettings(image_size=(64, 32)).spec(site).overrides["image_size"] == [64, 32]
+
+
+def test_a_federation_may_be_resumed_with_another_timeout_but_not_another_seed():
+    one = FlareSettings(round_timeout=10, min_sites=2).lasting()
+    assert one == FlareSettings(round_timeout=20).lasting()
+    assert one != FlareSettings(seed=1).lasting()

@@ -1,0 +1,184 @@
+"""Sites that fail, are late or send bad messages, and a server that is killed: nothing is lost, the round goes on."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.exchange import ACCEPTED, NO_ROUND, ROUND, to_exchange
+from mtmedformer_monai.federated.server_session import FEDERATION, STATE, ServerSession
+from mtmedformer_monai.federated.strategies import make_strategy
+
+START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
+SETTINGS = {"strategy": "fedavg", "seed": 0}
+
+
+@pytest.fixture
+def session(tmp_path):
+    """Opens the session, again and again in the same folder."""
+
+    def make(strategy="fedavg", folder="server", settings=SETTINGS):
+        return ServerSession(Aggregator(make_strategy(strategy), START), tmp_path / folder, settings)
+
+    return make
+
+
+def terms(value, count, number=0, **changed):
+    tensors = {
+        "precision_mean/w": torch.full((2,), float(value * count)),
+        "precision/w": torch.full((2,), float(count)),
+    }
+    tensors |= {name.replace("_of_", "/"): tensor for name, tensor in changed.items()}
+    return to_exchange({name: tensor for name, tensor in tensors.items() if tensor is not None}, {ROUND: number})
+
+
+BAD = {
+    "NaN": (terms(float("nan"), 2), "not finite"),
+    "infinity": (terms(float("inf"), 2), "not finite"),
+    "infinite precision": (terms(1.0, 2, precision_of_w=torch.full((2,), torch.inf)), "not finite"),
+    "shape": (terms(1.0, 2, precision_mean_of_w=torch.ones(3), precision_of_w=torch.ones(3)), "expects the shape"),
+    "mean alone": (terms(1.0, 2, precision_of_w=None), "expects precision_mean and precision"),
+    "precision alone": (terms(1.0, 2, precision_mean_of_w=None), "expects precision_mean and precision"),
+    "negative precision": (terms(1.0, 2, precision_of_w=torch.tensor([2.0, -1.0])), "negative precision of 'w'"),
+    "other network": (
+        terms(1.0, 2, precision_of_v=torch.ones(2), precision_mean_of_v=torch.ones(2)),
+        "another network",
+    ),
+    "other round": (terms(1.0, 2, number=3), "sent a message for round 3, but the current round is 0"),
+    "text": (terms(1.0, 2, precision_of_w="2"), "expects a dense tensor"),
+}
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedadam", "scaffold", "fedmix", "kronecker", "bayesian"])
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_message_is_refused_with_its_site_and_reason_and_the_round_goes_on(session, caplog, strategy, fault):
+    message, reason = BAD[fault]
+    with_fault, without = session(strategy, "with"), session(strategy, "without")
+    with caplog.at_level(logging.WARNING, "mtmedformer"):
+        assert not with_fault.add(message, "hospital_b")
+    assert "Round 1: the message of hospital_b is refused" in caplog.text
+    assert reason in caplog.text
+    assert reason in with_fault.refused["hospital_b"]
+    for each in (with_fault, without):
+        assert each.add(terms(3.0, 2), "hospital_a")
+        each.close_round()
+    assert torch.equal(with_fault.aggregator.weights()["w"], without.aggregator.weights()["w"])
+    assert not torch.equal(with_fault.aggregator.weights()["w"], START["w"])
+    assert with_fault.refused == {}
+
+
+def test_a_site_that_sent_a_bad_message_may_send_a_good_one_in_the_same_round(session):
+    server = session()
+    assert not server.add(terms(float("nan"), 2), "a")
+    assert server.missing(["a", "b"]) == ["a", "b"]
+    assert server.add(terms(3.0, 2), "a")
+    assert server.refused == {}
+    assert server.missing(["a", "b"]) == ["b"]
+
+
+def test_a_negative_precision_is_refused_in_later_rounds_of_an_average(session):
+    server = session()
+    server.add(terms(3.0, 2), "a")
+    server.close_round()
+    server.add(terms(5.0, 8, number=1), "b")
+    assert not server.add(terms(3.0, -2, number=1), "a")
+    server.close_round()
+    assert server.aggregator.weights()["w"].tolist() == [5.0, 5.0]
+
+
+def test_sites_that_die_are_late_or_return(session):
+    server = session()
+    server.add(terms(3.0, 1), "a")
+    server.add(terms(5.0, 1), "b")
+    server.close_round()
+    server.add(terms(7.0, 1, number=1), "a")  # b has died
+    server.close_round()
+    assert server.aggregator.weights()["w"].tolist() == [7.0, 7.0]
+    assert not server.add(terms(5.0, 1, number=1), "b")  # too late
+    assert "current round is 2" in server.refused["b"]
+    assert server.broadcast("a").statistics[ACCEPTED] == 1
+    assert server.broadcast("b").statistics[ACCEPTED] == 0
+    assert server.broadcast("c").statistics[ACCEPTED] == NO_ROUND
+    server.add(terms(1.0, 3, number=2), "b")  # returns
+    server.add(terms(9.0, 1, number=2), "a")
+    server.close_round()
+    assert server.aggregator.weights()["w"].tolist() == [3.0, 3.0]  # (3 * 1 + 9) / 4
+
+
+def play(session, strategy, kill_after):
+    """Plays two rounds of two sites; reopens the session after the given steps."""
+    folder = f"killed_{kill_after}"
+    server = session(strategy, folder)
+    losses = to_exchange({"loss_sum/lung": torch.tensor(6.0), "loss_count/lung": torch.tensor(3.0)}, {})
+    steps = [
+        lambda: server.add_losses(losses, "a"),
+        lambda: server.add(terms(3.0, 2), "a"),
+        lambda: server.add(terms(5.0, 4), "b"),
+        lambda: server.close_round(),
+        lambda: server.add(terms(4.0, 1, number=1), "b"),
+        lambda: server.add(terms(9.0, 3, number=1), "a"),
+        lambda: server.close_round(),
+    ]
+    for number, step in enumerate(steps):
+        step()
+        if number == kill_after:
+            server = session(strategy, folder)
+    return server
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "bayesian"])
+@pytest.mark.parametrize("kill_after", range(7))
+def test_a_killed_server_resumes_at_the_same_step_with_an_equal_result(session, strategy, kill_after):
+    whole, killed = play(session, strategy, None), play(session, strategy, kill_after)
+    assert killed.aggregator.round == 2
+    expected, found = (each.broadcast("a") for each in (whole, killed))
+    assert found.weights.keys() == expected.weights.keys()
+    assert all(torch.equal(value, expected.weights[name]) for name, value in found.weights.items())
+    assert found.statistics[ACCEPTED] == 1
+
+
+def test_a_restarted_server_asks_only_the_sites_that_have_not_answered(session):
+    server = session()
+    server.add(terms(3.0, 2), "a")
+    identifier = server.broadcast("a").statistics[FEDERATION]
+    again = session()
+    assert again.missing(["a", "b"]) == ["b"]
+    assert again.broadcast("b").statistics[FEDERATION] == identifier
+    assert not again.add(terms(3.0, 2), "a")
+    assert "has sent in round 0 already" in again.refused["a"]
+
+
+def test_a_state_of_other_settings_is_not_resumed(session, tmp_path):
+    session().save()
+    before = (tmp_path / "server" / STATE).read_bytes()
+    with pytest.raises(ValueError, match="another value of seed"):
+        session(settings={**SETTINGS, "seed": 1})
+    assert (tmp_path / "server" / STATE).read_bytes() == before
+
+
+def test_an_error_of_the_server_itself_is_not_taken_for_a_bad_message(session, monkeypatch):
+    server = session()
+    monkeypatch.setattr(server.aggregator, "add", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        server.add(terms(3.0, 2), "a")
+
+
+def test_notes_of_the_engine_are_kept(session):
+    server = session()
+    server.notes["run_id"] = "abc"
+    server.save()
+    assert session().notes == {"run_id": "abc"}
+
+
+def test_two_federations_have_different_identifiers(session):
+    one, other = session(folder="one"), session(folder="other")
+    assert one.broadcast("a").statistics[FEDERATION] != other.broadcast("a").statistics[FEDERATION]
+
+
+def test_the_broadcast_is_that_of_the_aggregator(session):
+    sent = session().broadcast("a")
+    assert torch.equal(sent.weights["mean/w"], START["w"])
+    assert sent.statistics[ROUND] == 0
