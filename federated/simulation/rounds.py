@@ -67,9 +67,7 @@ class Simulation:
         self._pretrained = {spec.name: self._pretraining(index, spec) for index, spec in enumerate(self._specs)}
         if settings.start == "own":
             self._specs = [self._with_own_weights(spec) for spec in self._specs]
-        self._strategy: Any = make_strategy(
-            settings.strategy, **{"num_rounds": settings.num_rounds, **settings.strategy_settings}
-        )
+        self._strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)
         weights = initial_weights(settings.bundle, self._overrides({}), settings.seed)
         self._aggregator = Aggregator(self._strategy, weights)
         self._broadcast = folder / "broadcast.pt"

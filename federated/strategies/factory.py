@@ -27,9 +27,7 @@ def make_strategy(
             precision-weighted means take four or two bytes per weight. For `bayesian` this implies `coded_precision`.
         distillation_rounds: number of last rounds that distill the strategy's posteriors into one network
             (`distilled.py`); 0: none.
-        num_rounds: number of all rounds, for `distillation_rounds` and for the default of `pooled_rounds` of
-            `bayesian`, which is the first half of the rounds before a distillation unless `between` is given. Clients
-            need not know it: the server tells them.
+        num_rounds: number of all rounds, for `distillation_rounds`.
         settings: constructor arguments of its class; with `distillation_rounds`, also those of the phase
             (`distilled.SETTINGS`).
 
@@ -44,8 +42,6 @@ def make_strategy(
         raise ValueError(f"compress expects one of {', '.join(COMPRESSIONS)} or nothing, got {compress!r}.")
     if compress and name == "bayesian":
         settings = {"coded_precision": True, **settings}
-    if name == "bayesian" and num_rounds and "between" not in settings:
-        settings = {"pooled_rounds": (num_rounds - distillation_rounds) // 2, **settings}
     phase = {each: settings.pop(each) for each in PHASE_SETTINGS if each in settings} if distillation_rounds else {}
     strategy: Strategy = build_by_name("strategy", STRATEGIES, name, **settings)
     if distillation_rounds:

@@ -57,24 +57,3 @@ def test_messages_are_compressed_by_a_setting(compress, bytes_a_weight):
 def test_another_compression_is_rejected_with_the_choices():
     with pytest.raises(ValueError, match="compress expects one of float32, float16 or nothing, got 'zip'"):
         make_strategy("fedavg", compress="zip")
-
-
-@pytest.mark.parametrize(
-    ("settings", "pooled_rounds"),
-    [
-        ({}, 0),
-        ({"num_rounds": 5}, 2),
-        ({"num_rounds": 1}, 0),
-        ({"num_rounds": 7, "distillation_rounds": 2}, 2),
-        ({"num_rounds": 6, "between": 1.0}, 0),
-        ({"num_rounds": 6, "pooled_rounds": 5}, 5),
-    ],
-)
-def test_half_of_the_rounds_before_a_distillation_are_pooled(settings, pooled_rounds):
-    server = make_strategy("bayesian", **settings).server({"w": torch.ones(2)})
-    numbers = []
-    for _ in range(settings.get("num_rounds", 4) - settings.get("distillation_rounds", 0)):
-        numbers.append("setting/pooled" in server.broadcast())
-        server.close_round()
-    assert sum(numbers) == pooled_rounds
-    assert numbers == sorted(numbers, reverse=True)
