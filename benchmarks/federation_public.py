@@ -66,7 +66,16 @@ def _converted(converter: str, folder: str, data: Path, cache: Path) -> Items:
 
 
 def _opacities(data: Path, cache: Path) -> Items:
-    folder = data / "cxr_covid_gb_opacity"
+    return opacity_items(data / "cxr_covid_gb_opacity", cache)
+
+
+def opacity_items(folder: Path, cache: Path) -> Items:
+    """Returns the items of the set with masks and boxes of opacities.
+
+    Args:
+        folder: of the set.
+        cache: folder for empty masks.
+    """
     columns = ["mask_lung", "mask_opacity", "opacity_boxes_xywh", "patient_id"]
     return [_opacity_item(row, folder, cache) for row in read_label_table(folder, columns)]
 

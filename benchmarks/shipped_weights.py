@@ -1,0 +1,97 @@
+"""Evaluates weights of the chest bundle, without training, on public sets and on a new synthetic cohort.
+
+    python benchmarks/shipped_weights.py --output FOLDER --kermany FOLDER --nih FOLDER --v7 FOLDER --opacity FOLDER
+    python benchmarks/shipped_weights.py --output FOLDER ... --weights MODELS_FOLDER OTHER_MODELS_FOLDER
+
+Each folder of weights contains a `model.pt`. Kermany, NIH and V7 are tested on their test splits, the opacity set
+(`benchmarks/federation_public.py`) on all images. Prints a Markdown table with one row per folder and set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from bundle_runs import CHEST, Metrics, evaluate, read_tasks
+from command_line import add_threads_option, make_parser
+from federation_public import opacity_items
+from result_tables import table_header, table_row
+
+from mtmedformer_monai.data import convert_dataset
+from mtmedformer_monai.data.synthetic.cohorts import make_cohort
+
+SETS = {"kermany": "kermany", "nih": "nih_chestxray14", "v7": "v7_lungs"}
+METRICS = (
+    "lung_dice",
+    "opacity_dice",
+    "opacity_box_ap",
+    "finding_auc",
+    "finding_ece",
+    "pneumonia_type_auc",
+)
+SEED, PATIENTS = 7, 300
+"""Of the synthetic cohort; its patients are none of the training cohort's, whose seed is 0."""
+
+
+def main() -> None:
+    """Evaluates all weights on all sets, and prints the table."""
+    parser = make_parser(__doc__)
+    for name in (*SETS, "opacity"):
+        parser.add_argument(f"--{name}", type=Path, help=f"folder of the set {SETS.get(name, name)}")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, nargs="+", default=[CHEST / "models"], help="folders with a model.pt")
+    add_threads_option(parser)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    logging.basicConfig(level=logging.WARNING)
+    lists = _datalists(options)
+    print(table_header("weights, set", METRICS))
+    for index, folder in enumerate(options.weights):
+        for name, path in lists.items():
+            metrics = _evaluate(folder, path, options.output / f"{index}_{name}")
+            cells = ["-" if metrics.get(each) is None else f"{metrics[each]:.3f}" for each in METRICS]
+            print(table_row(f"{folder.name}, {name}", cells), flush=True)
+
+
+def _datalists(options: argparse.Namespace) -> dict[str, Path]:
+    """Returns {set: datalist} of the given sets and of the synthetic cohort."""
+    data = options.output / "data"
+    lists = {
+        name: convert_dataset(full, getattr(options, name), data / f"{name}.json")
+        for name, full in SETS.items()
+        if getattr(options, name)
+    }
+    if options.opacity:
+        lists["opacity"] = _all_tested(opacity_items(options.opacity, data), data / "opacity.json")
+    cohort = data / "generated"
+    if not (cohort / "datalist.json").is_file():
+        make_cohort("chest", cohort, PATIENTS, 256, SEED)
+    found = json.loads((cohort / "datalist.json").read_text())
+    items = [item for section in ("training", "validation", "test") for item in found[section]]
+    return {**lists, "generated": _all_tested(items, cohort / "all.json")}
+
+
+def _all_tested(items: list[dict[str, Any]], path: Path) -> Path:
+    """Writes a datalist that tests all items; the other lists have one item, because they must not be empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [{name: value for name, value in item.items() if name != "section"} for item in items]
+    path.write_text(json.dumps({"training": kept[:1], "validation": kept[:1], "test": kept}))
+    return path
+
+
+def _evaluate(weights: Path, datalist: Path, folder: Path) -> Metrics:
+    overrides = {
+        "datalist": str(datalist),
+        "output_dir": str(folder),
+        "ckpt_dir": str(weights),
+        "tasks": read_tasks(CHEST),
+    }
+    return evaluate(CHEST, ["train"], overrides, folder)
+
+
+if __name__ == "__main__":
+    main()
