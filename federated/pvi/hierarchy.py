@@ -1,7 +1,7 @@
 """The hierarchical prior: a mean per group of clients around a global mean, for one weight tensor.
 
-A client belongs to the group of clients that train the same tasks. With the precision P and the mean c of the prior,
-and a share s in [0, 1] of the prior's variance that lies between groups,
+Clients whose tasks are nested, as {lung} in {lung, opacity}, belong to one group (`homes_of`). With the precision P and
+the mean c of the prior, and a share s in [0, 1] of the prior's variance that lies between groups,
 
     mu ~ N(c, (1 - s) / P),    theta_g | mu ~ N(mu, s / P),    corr(theta_g - mu, theta_h - mu) = k(g, h),
 
@@ -41,6 +41,24 @@ def similarity_of(groups: Collection[str]) -> Tensor:
     sets = [frozenset(group.split("+")) for group in groups]
     rows = [[len(left & right) / (len(left) * len(right)) ** 0.5 for right in sets] for left in sets]
     return torch.tensor(rows, dtype=torch.float64)
+
+
+def homes_of(sets: Collection[str]) -> dict[str, str]:
+    """Returns {set of tasks: the group that it belongs to}, which is named by a set that is contained in no other one.
+
+    A set that is contained in several of these belongs to the smallest one, of equal ones to the first by name.
+
+    Args:
+        sets: names, sorted tasks joined by `+`.
+
+    Example:
+        >>> homes_of(["lung", "lung+opacity", "finding"])
+        {'finding': 'finding', 'lung': 'lung+opacity', 'lung+opacity': 'lung+opacity'}
+    """
+    tasks = {name: frozenset(name.split("+")) for name in sorted(sets)}
+    widest = [name for name, each in tasks.items() if not any(each < other for other in tasks.values())]
+    widest.sort(key=lambda name: (len(tasks[name]), name))
+    return {name: next(wide for wide in widest if each <= tasks[wide]) for name, each in tasks.items()}
 
 
 def group_posteriors(

@@ -12,7 +12,7 @@ from torch import Tensor
 from mtmedformer_monai.federated.gaussian import Gaussian, product
 from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 
-from .variance_components import NUM_MOMENTS, GroupMoments, estimate
+from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined
 
 
 @dataclass(frozen=True)
@@ -56,43 +56,45 @@ class Pooling:
             if value.shape != (NUM_MOMENTS,) or not bool(torch.isfinite(value).all()):
                 raise ValueError(f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, got {value.tolist()}.")
 
-    def add(self, group: str, moments: Mapping[str, Tensor], changes: Mapping[str, Gaussian]) -> None:
+    def add(self, tasks: str, moments: Mapping[str, Tensor], changes: Mapping[str, Gaussian]) -> None:
         """Adds a client's moments and the changes of its factor.
 
         Args:
-            group: of the client.
+            tasks: set of tasks of the client.
             moments: {tensor: `variance_components.moments`}.
             changes: {tensor: change of the factor}.
         """
         for name, value in moments.items():
             change = Gaussian(*(each.double() for each in changes[name]))
-            known = self._sums.setdefault(name, {}).get(group)
+            known = self._sums.setdefault(name, {}).get(tasks)
             summed = (value.double(), change) if known is None else (known[0] + value, product(known[1], change))
-            self._sums[name][group] = summed
+            self._sums[name][tasks] = summed
 
-    def update(self, name: str, starts: Mapping[str, Tensor], damping: float) -> None:
+    def update(self, name: str, starts: Mapping[str, Tensor], damping: float, homes: Mapping[str, str]) -> None:
         """Estimates the shares of a tensor from this round's sums, where they are not given.
 
         Without the moments of a second group, earlier estimates stay.
 
         Args:
             name: of the tensor.
-            starts: {group: weights from which its clients started this round}.
+            starts: {set of tasks: weights from which its clients started this round}.
             damping: factor by which clients have damped their steps.
+            homes: {set of tasks: its group}.
         """
-        groups = {
-            group: GroupMoments(sums, starts[group], weighted_step(change, starts[group]) / damping)
-            for group, (sums, change) in self._sums.get(name, {}).items()
-        }
+        groups: dict[str, GroupMoments] = {}
+        for tasks, (sums, change) in self._sums.get(name, {}).items():
+            found = GroupMoments(sums, starts[tasks], weighted_step(change, starts[tasks]) / damping)
+            home = homes[tasks]
+            groups[home] = joined(groups[home], found) if home in groups else found
         if not groups:
             return
-        found = estimate(groups)
-        self._noise[name] = found.noise
+        components = estimate(groups)
+        self._noise[name] = components.noise
         if len(groups) > 1:
-            self._between[name] = min(1.0, self._prior_precision * found.between)
+            self._between[name] = min(1.0, self._prior_precision * components.between)
 
-    def groups(self, name: str) -> list[str]:
-        """Returns the groups with moments of a tensor in this round."""
+    def senders(self, name: str) -> list[str]:
+        """Returns the sets of tasks whose clients sent moments of a tensor in this round."""
         return list(self._sums.get(name, {}))
 
     def clear(self) -> None:

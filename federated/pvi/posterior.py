@@ -11,7 +11,7 @@ from torch import Tensor
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product
 from mtmedformer_monai.federated.strategy import Weights
 
-from .hierarchy import group_posteriors, similarity_of
+from .hierarchy import group_posteriors, homes_of, similarity_of
 
 Factor = dict[str, Gaussian]
 """{weight: natural parameters}. A missing weight has a constant factor."""
@@ -37,7 +37,7 @@ ROUNDING = 0.01
 
 
 class Accumulator:
-    """The server's running sums of the clients' changes, one per group of clients, and the prior, counted once.
+    """The server's running sums of the clients' changes, one per set of tasks, and the prior, counted once.
 
     Multiplying Gaussian factors adds their natural parameters (Ashman et al., arXiv 2202.12275, algorithm 1, server
     update). Sums are in float64. Clients send float32: the sum is therefore exact, and the same for any order and
@@ -115,8 +115,16 @@ class Accumulator:
             name: of the tensor.
             share: of the prior's variance that lies between groups.
         """
-        evidence = {group: total[name] for group, total in sorted(self._sums.items()) if name in total}
+        evidence: dict[str, Gaussian] = {}
+        for tasks, home in self.homes().items():
+            if name in self._sums[tasks]:
+                value = self._sums[tasks][name]
+                evidence[home] = product(evidence[home], value) if home in evidence else value
         return self._posteriors(name, evidence, share)
+
+    def homes(self) -> dict[str, str]:
+        """Returns {set of tasks with evidence: its group} (`hierarchy.homes_of`)."""
+        return homes_of(self._sums)
 
     def _posteriors(self, name: str, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
         prior = self._prior[name]

@@ -14,6 +14,7 @@ from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
 from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick, without
 
+from .hierarchy import homes_of
 from .messages import DAMPING, POOLED, PRIOR_NUMBER, group_name, split_group
 from .pooling import Pooling, PoolingSettings
 from .posterior import Accumulator, Factor
@@ -23,7 +24,7 @@ from .step_guard import StepGuard
 class PVIServer(ServerRule):
     """Adds changes of factors; the factors of absent clients are kept.
 
-    Clients that train the same tasks form a group, and each group has a mean of its own (`hierarchy.py`). The global
+    Clients with nested sets of tasks form a group, and each group has a mean of its own (`hierarchy.py`). The global
     weights are the mean of the groups' means, weighted by the precision of their evidence. Statistics (`is_averaged`)
     are summed over all groups, without a prior.
 
@@ -58,12 +59,13 @@ class PVIServer(ServerRule):
         settings = replace(self._settings, between=0.0) if self._rounds < self._pooled_rounds else self._settings
         self._pooling = Pooling(settings, self._prior_precision, self._precision)
         self._groups: dict[str, Factor] = {}
+        self._homes: dict[str, str] = {}
         self._guard = StepGuard(1.0)
         self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds the changes of one client to its group."""
-        group, rest = split_group(message)
+        """Adds the changes of one client to those of its set of tasks."""
+        tasks, rest = split_group(message)
         moments = pick(rest, TensorKind.MOMENTS)
         rest = without(rest, TensorKind.MOMENTS)
         factor = _factor(rest, self._precision)
@@ -71,26 +73,32 @@ class PVIServer(ServerRule):
         self._posterior.check(factor)
         self._pooling.check(moments, factor)
         self._statistics.add(others)
-        self._pooling.add(group, moments, factor)
-        self._posterior.add(factor, group)
+        self._pooling.add(tasks, moments, factor)
+        self._posterior.add(factor, tasks)
         self._touched |= set(factor)
 
     def close_round(self) -> None:
         """Updates the means of all weights with changes, and checks for divergence."""
         self._weights = self._statistics.weighted_means(self._weights)
         squared_step = squared_mean = 0.0
+        homes, groups = self._posterior.homes(), self._groups
+        if any(homes[tasks] != home for tasks, home in self._homes.items()):
+            self._touched, self._groups = set(self._precision), {}
         for name in sorted(self._touched):
-            starts = {group: self._start(group, name) for group in self._pooling.groups(name)}
-            self._pooling.update(name, starts, self._guard.rate)
+            starts = {tasks: self._start(tasks, name, groups) for tasks in self._pooling.senders(name)}
+            self._pooling.update(name, starts, self._guard.rate, homes)
             found = self._posterior.group_posteriors(name, self._pooling.share(name))
             for group, value in found.items():
-                mean, before = mean_of(value), self._start(group, name)
+                mean, before = mean_of(value), self._start(group, name, groups)
                 squared_step += float((value.precision * (mean - before).square()).sum())
                 squared_mean += float((value.precision * mean.square()).sum())
                 self._groups.setdefault(group, {})[name] = value
+            if not found:
+                continue
             pooled = _pooled(list(found.values()), self._posterior.prior(name))
             self._weights[name] = mean_of(pooled).to(self._weights[name].dtype)
             self._precision[name] = pooled.precision.float()
+        self._homes = homes
         self._pooling.clear()
         self._guard.see(squared_step, squared_mean)
         self._touched = set()
@@ -112,7 +120,7 @@ class PVIServer(ServerRule):
     def broadcast_for(self, tasks: Collection[str]) -> Message:
         """Returns the mean and the precision of a group instead of the global ones, where the group has evidence."""
         message = self.broadcast()
-        for name, value in self._groups.get(group_name(tasks), {}).items():
+        for name, value in self._groups.get(self._home(group_name(tasks)), {}).items():
             message[key(TensorKind.MEAN, name)] = mean_of(value).to(self._weights[name].dtype)
             message[key(TensorKind.PRECISION, name)] = value.precision.float()
         return message
@@ -142,6 +150,7 @@ class PVIServer(ServerRule):
             "weights": dict(self._weights),
             "precision": dict(self._precision),
             "posterior": self._posterior.state_dict(),
+            "homes": dict(self._homes),
             "groups": {
                 group: {name: list(value) for name, value in factor.items()} for group, factor in self._groups.items()
             },
@@ -162,14 +171,19 @@ class PVIServer(ServerRule):
             group: {name: Gaussian(*value) for name, value in factor.items()}
             for group, factor in state["groups"].items()
         }
+        self._homes = dict(state["homes"])
         self._pooling.load_state_dict(state["pooling"])
         self._statistics.total = dict(state["statistics"])
         self._guard.load_state_dict(state["guard"])
         self._touched = set(state["touched"])
 
-    def _start(self, group: str, name: str) -> Tensor:
-        """Returns the weights of a tensor from which the clients of a group started this round, in float64."""
-        value = self._groups.get(group, {}).get(name)
+    def _home(self, tasks: str) -> str:
+        """Returns the group of a set of tasks, also of a set that has sent nothing yet."""
+        return self._homes.get(tasks) or homes_of([*self._homes, tasks])[tasks]
+
+    def _start(self, tasks: str, name: str, groups: Mapping[str, Factor]) -> Tensor:
+        """Returns the weights of a tensor from which the clients of a set started this round, in float64."""
+        value = groups.get(self._home(tasks), {}).get(name)
         return (mean_of(value) if value is not None else self._weights[name]).to(self._weights[name].dtype).double()
 
 

@@ -61,6 +61,14 @@ class Components:
     between: float
 
 
+def joined(one: GroupMoments, other: GroupMoments) -> GroupMoments:
+    """Returns the moments of the clients of both; different starts are averaged, weighted as the steps are."""
+    weights = [float(each.sums[1]) for each in (one, other)]
+    share = weights[1] / max(sum(weights), 1e-30)
+    start = one.start + share * (other.start - one.start)
+    return GroupMoments(one.sums + other.sums, start, one.weighted_step + other.weighted_step)
+
+
 def moments(weight: float, precision: float, noise_variance: float, squared_step: float) -> Tensor:
     """Returns one client's terms of the sums.
 

@@ -44,9 +44,7 @@ def show_first_result(bundle: Path, folder: Path, kind: str, rows: int, seed: in
         logger.info("\n== First result, after %.0f seconds ==", time.monotonic() - started)
         for line in describe_results(folder):
             logger.info("%s", line)
-        logger.info(
-            "These weights were trained mostly on synthetic images; see the model card. For research, not for clinical use."
-        )
+        logger.info("See the model card for the data behind these weights. For research, not for clinical use.")
     return code
 
 

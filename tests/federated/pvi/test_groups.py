@@ -258,3 +258,32 @@ def test_pooled_rounds_are_federated_averaging():
 def test_a_negative_number_of_pooled_rounds():
     with pytest.raises(ValueError, match="pooled_rounds expects"):
         PVI(pooled_rounds=-1)
+
+
+def test_clients_with_nested_tasks_share_a_mean():
+    first, second, third = (site for _, site in linear_sites())
+    both = {"masks": 1, "boxes": 1}
+    settings = {**EXACT, "rate": 1.0, "prior_precision": 0.5, "between": 1.0}
+    sites = [(MASKS, first), (both, second), ({"classes": 1}, third)]
+    server, _ = federate(PVI(**settings), {"w": torch.ones(2)}, sites)
+    expected = (0.5 + torch.tensor([7.0, 6.0])) / (0.5 + torch.tensor([5.0, 3.0]))
+    close(group_mean(server, MASKS), expected)
+    assert torch.equal(group_mean(server, MASKS), group_mean(server, both))
+    assert sorted(server.group_networks()) == ["boxes+masks", "classes"]
+    assert torch.equal(group_mean(server, BOXES), group_mean(server, both))  # a client that has sent nothing yet
+
+
+def test_groups_merge_when_a_client_annotates_the_tasks_of_both():
+    """A client joins in the second round; from then on, there is one mean, that of all three clients."""
+    first, second, third = (site for _, site in linear_sites())
+    both = {"masks": 1, "boxes": 1}
+    strategy = PVI(**{**EXACT, "rate": 1.0, "prior_precision": 0.5, "between": 1.0})
+    server, rules = federate(strategy, {"w": torch.ones(2)}, [(MASKS, first), (BOXES, third)])
+    assert not torch.equal(group_mean(server, MASKS), group_mean(server, BOXES))
+    rules.append(strategy.client())
+    for _ in range(2):
+        play(server, rules, [(MASKS, first), (BOXES, third), (both, second)])
+    expected = (0.5 + torch.tensor([10.0, 10.0])) / (0.5 + torch.tensor([7.0, 11.0]))
+    for tasks in (MASKS, BOXES, both):
+        close(group_mean(server, tasks), expected, 1e-5)
+    assert list(server.group_networks()) == ["boxes+masks"]
