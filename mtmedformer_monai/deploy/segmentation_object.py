@@ -20,6 +20,7 @@ from .output_paths import inside
 from .quiet import quiet_libraries
 from .results import ImageMaps, ImageResult, ImageSource, Provenance
 from .segment_codes import codes_of, explanation_codes
+from .segment_pixels import MAX_FRACTIONAL_VALUE, encode_fractions, pack_masks, set_pixels
 from .uids import derived_uid, model_sha256
 
 SERIES_NUMBERS = {"seg": 9001, "heat_map": 9002, "uncertainty": 9003, "explanation": 9004}
@@ -31,7 +32,6 @@ _TITLES = {
     "uncertainty": "Uncertainty",
     "explanation": "Explanations",
 }
-_MAX_FRACTIONAL_VALUE = 255
 _LONGEST = 64
 """Maximum length of LO elements."""
 
@@ -113,8 +113,10 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
 
     A projection radiograph has no patient-based frame of reference, so that frames are related to it by their size and
     the Derivation Image functional group (PS3.3 C.7.6.16.2.6) only. Patient Orientation and Image Laterality, which
-    General Image (C.7.6.1) requires for such images, are those of the source. Fractional segments are compressed by
-    JPEG-LS Lossless; the RLE encoder of GDCM, which would be used for RLE Lossless, ends the process on some images.
+    General Image (C.7.6.1) requires for such images, are those of the source.
+
+    highdicom builds the object with frames of one pixel, which are replaced afterwards: its checks and conversions of
+    the pixels of a radiograph take longer than the network.
 
     Args:
         kind: key of `SERIES_NUMBERS`.
@@ -128,25 +130,30 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
     Raises:
         ValueError: a segment does not have the size of the source.
     """
-    from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
+    size = (int(header.Rows), int(header.Columns))
+    wrong = next((each.values.shape for each in segments if each.values.shape != size), None)
+    if wrong is not None:
+        raise ValueError(f"segments expect the size of the source, {size[0]} x {size[1]} pixels, got {wrong}.")
+    made = _build(kind, segments, _as_one_pixel(header), provenance)
+    made.Rows, made.Columns = size
+    frames = [each.values for each in segments]
+    set_pixels(made, pack_masks(frames) if kind == "seg" else encode_fractions(frames))
+    made.PatientOrientation = header.PatientOrientation
+    if "ImageLaterality" in header:
+        made.ImageLaterality = header.ImageLaterality
+    return made
 
-    if kind != "seg":
-        try:
-            return _build(kind, segments, header, provenance, JPEGLSLossless)
-        except RuntimeError:  # the encoder's buffer is too small for an image of a few pixels
-            pass
-    return _build(kind, segments, header, provenance, ExplicitVRLittleEndian)
 
-
-def _build(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: Provenance, syntax: str) -> Any:
+def _build(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: Provenance) -> Any:
+    """Builds the object of a source of one pixel."""
     import highdicom
 
     is_binary = kind == "seg"
     uid = str(header.SOPInstanceUID)
     with quiet_libraries():
-        made = highdicom.seg.Segmentation(
-            source_images=[_without_spacing(header)],
-            pixel_array=_stack(segments, (int(header.Rows), int(header.Columns)), is_binary),
+        return highdicom.seg.Segmentation(
+            source_images=[header],
+            pixel_array=np.zeros((1, 1, 1, len(segments)), dtype=np.bool_ if is_binary else np.float32),
             segmentation_type="BINARY" if is_binary else "FRACTIONAL",
             segment_descriptions=_describe(segments, uid, provenance),
             series_instance_uid=derived_uid(uid, f"{kind} series", model_sha256(provenance)),
@@ -157,30 +164,27 @@ def _build(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: P
             manufacturer_model_name=provenance.bundle_name[:_LONGEST] or MANUFACTURER,
             software_versions=_versions(provenance),
             device_serial_number=DEVICE_SERIAL_NUMBER,
-            max_fractional_value=_MAX_FRACTIONAL_VALUE,
+            max_fractional_value=MAX_FRACTIONAL_VALUE,
             content_label="SEGMENTATION" if is_binary else kind.upper(),
             content_description="Research use only",
-            transfer_syntax_uid=syntax,
             omit_empty_frames=False,
             series_description=f"{_TITLES[kind]} (research use only)",
         )
-    made.PatientOrientation = header.PatientOrientation
-    if "ImageLaterality" in header:
-        made.ImageLaterality = header.ImageLaterality
-    return made
 
 
-def _without_spacing(header: Any) -> Any:
-    """Returns a header without Pixel Spacing, which highdicom would write without the Slice Thickness that it requires.
+def _as_one_pixel(header: Any) -> Any:
+    """Returns a header of one pixel, without Pixel Spacing.
 
-    A projection has no slices. The spacing is that of the source, which the object refers to.
+    highdicom would write the spacing without the Slice Thickness that it requires. A projection has no slices; the
+    spacing is that of the source, which the object refers to.
     """
     from pydicom import Dataset
 
     kept = Dataset()
     for element in header:
-        if element.keyword != "PixelSpacing":
+        if element.keyword not in {"PixelSpacing", "Rows", "Columns"}:
             kept.add(element)
+    kept.Rows, kept.Columns = 1, 1
     return kept
 
 
@@ -196,16 +200,6 @@ def algorithm_identification(provenance: Provenance) -> Any:
         source=MANUFACTURER,
         parameters={"bundle_sha256": provenance.bundle_sha256, "weights_sha256": provenance.weights_sha256},
     )
-
-
-def _stack(segments: Sequence[SegmentMap], size: tuple[int, int], is_binary: bool) -> NDArray[Any]:
-    """Returns the segments as (1, H, W, C), bool or float32."""
-    wrong = next((each.values.shape for each in segments if each.values.shape != size), None)
-    if wrong is not None:
-        raise ValueError(f"segments expect the size of the source, {size[0]} x {size[1]} pixels, got {wrong}.")
-    dtype = np.bool_ if is_binary else np.float32
-    stacked: NDArray[Any] = np.stack([np.asarray(each.values, dtype=dtype) for each in segments], axis=-1)
-    return stacked[None] if is_binary else np.clip(np.nan_to_num(stacked[None]), 0.0, 1.0)
 
 
 def _describe(segments: Sequence[SegmentMap], uid: str, provenance: Provenance) -> list[Any]:
