@@ -6,14 +6,12 @@ highdicom's library raises an error for images without Patient Orientation or Im
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import highdicom as hd
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from . import concepts
+from .content_items import CONTAINS, HAS_ACQ_CONTEXT, code, container, exact_number, image
 
 _MODALITIES = {  # CID 29
     "CR": Code("CR", "DCM", "Computed Radiography"),
@@ -21,37 +19,26 @@ _MODALITIES = {  # CID 29
     "MG": Code("MG", "DCM", "Mammography"),
     "RG": Code("RG", "DCM", "Radiographic imaging"),
 }
-_CONTEXT = hd.sr.RelationshipTypeValues.HAS_ACQ_CONTEXT
+IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
+IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")
+SOURCE = Code("260753009", "SCT", "Source")
+MODALITY = Code("121139", "DCM", "Modality")
+SIZES = {
+    "Rows": Code("110910", "DCM", "Pixel Data Rows"),
+    "Columns": Code("110911", "DCM", "Pixel Data Columns"),
+}
 
 
-def image_library(headers: Sequence[Dataset]) -> Any:
+def image_library(headers: Sequence[Dataset]) -> Dataset:
     """Returns a library with one group, in which every image has the descriptors that its header states."""
-    library = _container(codes.DCM.ImageLibrary)
-    group = _container(codes.DCM.ImageLibraryGroup)
-    group.ContentSequence = hd.sr.ContentSequence([_entry(header) for header in headers])
-    library.ContentSequence = hd.sr.ContentSequence([group])
-    return library
+    entries = [image(CONTAINS, header, list(_descriptors(header)), SOURCE) for header in headers]
+    return container(IMAGE_LIBRARY, [container(IMAGE_LIBRARY_GROUP, entries)])
 
 
-def _container(name: Code) -> Any:
-    return hd.sr.ContainerContentItem(name=name, relationship_type=hd.sr.RelationshipTypeValues.CONTAINS)
-
-
-def _entry(header: Dataset) -> Any:
-    entry = hd.sr.ImageContentItem(
-        name=Code("260753009", "SCT", "Source"),
-        referenced_sop_class_uid=header.SOPClassUID,
-        referenced_sop_instance_uid=header.SOPInstanceUID,
-        relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
-    )
-    entry.ContentSequence = hd.sr.ContentSequence(_descriptors(header))
-    return entry
-
-
-def _descriptors(header: Dataset) -> Iterator[Any]:
+def _descriptors(header: Dataset) -> Iterator[Dataset]:
     modality = _MODALITIES.get(str(header.get("Modality", "")))
     if modality is not None:
-        yield hd.sr.CodeContentItem(codes.DCM.Modality, modality, _CONTEXT)
-    for name, keyword in ((codes.DCM.PixelDataRows, "Rows"), (codes.DCM.PixelDataColumns, "Columns")):
+        yield code(HAS_ACQ_CONTEXT, MODALITY, modality)
+    for keyword, name in SIZES.items():
         if header.get(keyword):
-            yield hd.sr.NumContentItem(name, int(header[keyword].value), concepts.PIXELS, relationship_type=_CONTEXT)
+            yield exact_number(HAS_ACQ_CONTEXT, name, int(header[keyword].value), concepts.PIXELS)

@@ -18,8 +18,9 @@ from mtmedformer_monai.transforms.dicom.codes import VIEWS
 from . import concepts
 from . import content_items as items
 from .content_items import CONTAINS, HAS_ACQ_CONTEXT, HAS_CONCEPT_MOD, HAS_OBS_CONTEXT, HAS_PROPERTIES, INFERRED_FROM
-from .measurement_groups import algorithm_parameters, box_outline
+from .measurement_groups import box_outline
 from .results import BoxResult, ImageResult, Provenance
+from .sr_document import algorithm_parameters
 from .uids import derived_uid, model_sha256
 
 REPORT = Code("111036", "DCM", "Mammography CAD Report")

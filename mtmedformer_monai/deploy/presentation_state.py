@@ -18,11 +18,12 @@ from mtmedformer_monai.keys import NOTICE
 
 from . import concepts
 from .display_settings import copy_display_settings, presentation_lut_shape
+from .equipment import MANUFACTURER
 from .mask_outlines import mask_outlines
 from .measurement_groups import box_outline
 from .patient_study import copy_patient_and_study, instance_number, without_patient
 from .results import ImageResult, Provenance
-from .structured_report import MANUFACTURER, SERIES_DESCRIPTION, equipment
+from .sr_document import SERIES_DESCRIPTION, equipment
 from .uids import derived_uid, model_sha256
 
 SERIES_NUMBER = 9103

@@ -21,7 +21,7 @@ from .quiet import quiet_libraries
 from .results import ImageMaps, ImageResult, ImageSource, Provenance
 from .segment_codes import codes_of, explanation_codes
 from .segment_pixels import MAX_FRACTIONAL_VALUE, encode_fractions, pack_masks, set_pixels
-from .uids import derived_uid, model_sha256
+from .uids import derived_uid, model_sha256, tracking_name, tracking_uid
 
 SERIES_NUMBERS = {"seg": 9001, "heat_map": 9002, "uncertainty": 9003, "explanation": 9004}
 """{kind of object: Series Number}; every object is a series of its own."""
@@ -93,12 +93,12 @@ def plan_segments(maps: ImageMaps, image: ImageResult) -> dict[str, list[Segment
     planned: dict[str, list[SegmentMap]] = {kind: [] for kind in SERIES_NUMBERS}
     for task, names in structures.items():
         for index, name in enumerate(names):
-            codes, tracking = codes_of(name), f"{task} {name}"
+            codes, tracking = codes_of(name), tracking_name(task, name)
             if task in maps.masks:
                 planned["seg"].append(SegmentMap(name, codes, maps.masks[task][index], tracking))
             if task in maps.probabilities:
                 label = f"{name}, probability"
-                planned["heat_map"].append(SegmentMap(label, codes, maps.probabilities[task][index]))
+                planned["heat_map"].append(SegmentMap(label, codes, maps.probabilities[task][index], tracking))
             for measure, values in maps.uncertainty.get(task, {}).items():
                 label = f"{name}, {measure.replace('_', ' ')}"
                 planned["uncertainty"].append(SegmentMap(label, codes, values[index]))
@@ -215,14 +215,10 @@ def _describe(segments: Sequence[SegmentMap], uid: str, provenance: Provenance) 
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_id=segment.tracking[:_LONGEST] or None,
-            tracking_uid=_tracking_uid(uid, segment.tracking, provenance),
+            tracking_uid=tracking_uid(uid, segment.tracking, provenance) if segment.tracking else None,
         )
         for number, segment in enumerate(segments, start=1)
     ]
-
-
-def _tracking_uid(source_uid: str, tracking: str, provenance: Provenance) -> str | None:
-    return derived_uid(source_uid, f"tracking {tracking}", model_sha256(provenance)) if tracking else None
 
 
 def _coded(term: CodedTerm) -> Any:

@@ -6,34 +6,57 @@ three dimensions. Comprehensive 3D SR allows both kinds, and IHE's profile AI Re
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-import highdicom as hd
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from mtmedformer_monai.keys import NOTICE
 
 from . import concepts
+from .content_items import (
+    CONTAINS,
+    HAS_CONCEPT_MOD,
+    HAS_OBS_CONTEXT,
+    code,
+    container,
+    image,
+    text,
+    uid_reference,
+)
+from .equipment import MANUFACTURER
 from .image_library import image_library
 from .measurement_groups import (
+    MEASUREMENT_GROUP,
     GroupBuilder,
-    Groups,
     SegmentReference,
-    algorithm_identification,
     class_evaluations,
     class_measurements,
+    encode_algorithm,
+    finding_site,
+    tracking,
 )
 from .patient_study import copy_patient_and_study, instance_number, without_patient
 from .results import ClassResult, ImageResult, Provenance
+from .sr_document import DocumentIdentity, coding_scheme, new_document, study_kind
 from .uids import derived_uid, model_sha256
 
-MANUFACTURER = "MTMedFormer-MONAI"
+COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SERIES_NUMBER = 9101
-SERIES_DESCRIPTION = "AI results (research use only)"
+
+REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
+LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
+ENGLISH = Code("en-US", "RFC5646", "English (United States)")
+PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
+OBSERVER_TYPE, DEVICE = Code("121005", "DCM", "Observer Type"), Code("121007", "DCM", "Device")
+DEVICE_UID = Code("121012", "DCM", "Device Observer UID")
+DEVICE_NAME = Code("121013", "DCM", "Device Observer Name")
+DEVICE_MANUFACTURER = Code("121014", "DCM", "Device Observer Manufacturer")
+DEVICE_MODEL = Code("121015", "DCM", "Device Observer Model Name")
+DEVICE_SERIAL = Code("121016", "DCM", "Device Observer Serial Number")
+SOURCE_OF_MEASUREMENT = Code("121112", "DCM", "Source of Measurement")
 
 
 def image_report(
@@ -57,7 +80,8 @@ def image_report(
     segments = {} if segmentation is None else segments_of(segmentation, result)
     groups = GroupBuilder(result, source, provenance, segments).groups()
     used = [] if segmentation is None else [_reference_only(segmentation)]
-    identity = _Identity(str(source.SOPInstanceUID), "SR", instance_number(header))
+    study_uid, uid = str(source.StudyInstanceUID), str(source.SOPInstanceUID)
+    identity = _identity(study_uid, uid, "SR", instance_number(header), provenance)
     return _document(groups, [(header, source)], used, provenance, identity)
 
 
@@ -83,13 +107,8 @@ def study_report(
         for task, parts in classes.items()
         for part, result in parts.items()
     ]
-    identity = _Identity(uid, study_kind("study SR", sources), 1)
+    identity = _identity(uid, uid, study_kind("study SR", sources), 1, provenance)
     return _document(groups, list(zip(headers, sources, strict=True)), [], provenance, identity)
-
-
-def study_kind(kind: str, sources: Sequence[Dataset]) -> str:
-    """Returns the kind of an object about several images: with more images, it is another object."""
-    return "|".join([kind, *sorted(str(source.SOPInstanceUID) for source in sources)])
 
 
 def segments_of(segmentation: Dataset, result: ImageResult) -> dict[tuple[str, str], SegmentReference]:
@@ -118,106 +137,71 @@ def device_uid(provenance: Provenance) -> str:
     return str(generate_uid(entropy_srcs=[f"device|{model_sha256(provenance)}"]))
 
 
-@dataclass(frozen=True)
-class _Identity:
-    """What determines a document's UID, and its number in the series."""
-
-    source_uid: str
-    kind: str
-    number: int
-
-
 def _document(
-    groups: Groups,
+    groups: Sequence[Dataset],
     images: Sequence[tuple[Dataset, Dataset]],
     others: Sequence[Dataset],
     provenance: Provenance,
-    identity: _Identity,
+    identity: DocumentIdentity,
 ) -> Dataset:
     """Returns a document about images, given as (header, header without patient)."""
     if not groups:
         raise ValueError("result expects masks, boxes or classifications, got none: there is nothing to report.")
-    sources = [source for _, source in images]
-    report = hd.sr.MeasurementReport(
-        observation_context=_observation_context(provenance),
-        procedure_reported=concepts.IMAGING_PROCEDURE,
-        imaging_measurements=groups,
-    )
-    library = image_library([header for header, _ in images])
-    content = report[0].ContentSequence
-    content.insert(-1, library)
-    # highdicom copies the content and searches it twice for references, which takes as long as all else. The library
-    # refers to every source, and `evidence` lists all instances; the rest of the content follows below.
-    report[0].ContentSequence = [library]
-    model = model_sha256(provenance)
-    document = hd.sr.Comprehensive3DSR(
-        evidence=[*sources, *others],
-        content=report[0],
-        series_instance_uid=derived_uid(str(sources[0].StudyInstanceUID), "SR series", model),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=derived_uid(identity.source_uid, identity.kind, model),
-        instance_number=identity.number,
-        manufacturer=MANUFACTURER,
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
-        series_description=SERIES_DESCRIPTION,
-        coding_schemes=[coding_scheme()],
-        **equipment(provenance),
-    )
-    document.ContentSequence = content
+    document = new_document(identity, [*(source for _, source in images), *others], provenance)
+    document.CodingSchemeIdentificationSequence = [coding_scheme()]
+    document.ContentSequence = [
+        code(HAS_CONCEPT_MOD, LANGUAGE, ENGLISH),
+        *_observer(provenance),
+        code(HAS_CONCEPT_MOD, PROCEDURE_REPORTED, concepts.IMAGING_PROCEDURE),
+        image_library([header for header, _ in images]),
+        container(IMAGING_MEASUREMENTS, groups),
+    ]
     copy_patient_and_study(images[0][0], document)
     return document
 
 
-def coding_scheme() -> Any:
-    """Returns the identification of the private coding scheme (PS3.3 C.12.1.1.1)."""
-    return CodingSchemeIdentificationItem(
-        designator=concepts.PRIVATE_SCHEME, name=concepts.PRIVATE_SCHEME_NAME, responsible_organization=MANUFACTURER
+def _identity(series_of: str, source_uid: str, kind: str, number: int, provenance: Provenance) -> DocumentIdentity:
+    model = model_sha256(provenance)
+    return DocumentIdentity(
+        COMPREHENSIVE_3D_SR,
+        "1500",
+        REPORT,
+        derived_uid(source_uid, kind, model),
+        derived_uid(series_of, "SR series", model),
+        SERIES_NUMBER,
+        number,
     )
 
 
-def equipment(provenance: Provenance) -> dict[str, str]:
-    """Returns model, serial number and version of the equipment (PS3.3 C.7.5.2) as arguments of highdicom."""
-    return {
-        "manufacturer_model_name": concepts.ascii_text(provenance.bundle_name)[:64],
-        "device_serial_number": provenance.weights_sha256[:64],
-        "software_versions": concepts.ascii_text(provenance.bundle_version)[:64],
-    }
+def _observer(provenance: Provenance) -> Iterator[Dataset]:
+    """The observer is a device (TID 1002, 1004), named with the notice."""
+    yield code(HAS_OBS_CONTEXT, OBSERVER_TYPE, DEVICE)
+    yield uid_reference(HAS_OBS_CONTEXT, DEVICE_UID, device_uid(provenance))
+    for name, value in (
+        (DEVICE_NAME, f"{MANUFACTURER}. {NOTICE}"),
+        (DEVICE_MANUFACTURER, MANUFACTURER),
+        (DEVICE_MODEL, concepts.ascii_text(provenance.bundle_name)),
+        (DEVICE_SERIAL, provenance.weights_sha256),
+    ):
+        yield text(HAS_OBS_CONTEXT, name, value)
 
 
-def _observation_context(provenance: Provenance) -> Any:
-    """The observer is a device (TID 1004), named with the notice."""
-    device = hd.sr.DeviceObserverIdentifyingAttributes(
-        uid=device_uid(provenance),
-        name=f"{MANUFACTURER}. {NOTICE}",
-        manufacturer_name=MANUFACTURER,
-        model_name=concepts.ascii_text(provenance.bundle_name),
-        serial_number=provenance.weights_sha256,
-    )
-    observer = hd.sr.ObserverContext(
-        observer_type=hd.sr.CodedConcept("121007", "DCM", "Device"), observer_identifying_attributes=device
-    )
-    return hd.sr.ObservationContext(observer_device_context=observer)
-
-
-def _study_group(task: str, part: str, result: ClassResult, sources: Sequence[Dataset], provenance: Provenance) -> Any:
+def _study_group(
+    task: str, part: str, result: ClassResult, sources: Sequence[Dataset], provenance: Provenance
+) -> Dataset:
     """The classification of a study or of one breast (TID 1501)."""
     name = task if part == "study" else f"{task} {part}"
     uid = derived_uid(
         str(sources[0].StudyInstanceUID), study_kind(f"finding {name}", sources), model_sha256(provenance)
     )
-    side = concepts.LATERALITIES.get(part)
-    breast = hd.sr.FindingSite(anatomic_location=concepts.SITES["BREAST"], laterality=side) if side else None
-    return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid=uid, identifier=concepts.ascii_text(name)),
-        finding_sites=None if breast is None else [breast],
-        measurements=class_measurements(result, algorithm_identification(provenance)),
-        qualitative_evaluations=class_evaluations(task, result),
-        source_images=[
-            hd.sr.SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID) for source in sources
-        ],
-    )
+    items = [
+        *tracking(name, uid),
+        *([finding_site(part)] if part in concepts.LATERALITIES else []),
+        *class_measurements(result, encode_algorithm(provenance)),
+        *class_evaluations(task, result),
+        *(image(CONTAINS, source, name=SOURCE_OF_MEASUREMENT) for source in sources),
+    ]
+    return container(MEASUREMENT_GROUP, items, template="1501")
 
 
 def _frames_of_segments(segmentation: Dataset) -> dict[int, list[int]]:

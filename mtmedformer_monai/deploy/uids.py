@@ -59,3 +59,19 @@ def model_sha256(provenance: Provenance) -> str:
     """Returns the hash of bundle and weights, which determine the output of a model."""
     text = f"{provenance.bundle_sha256}|{provenance.weights_sha256}"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tracking_name(task: str, structure: str) -> str:
+    """Returns the tracking identifier of a structure of a segmentation task."""
+    return f"{task} {structure}"
+
+
+def tracking_uid(source_uid: str, name: str, provenance: Provenance) -> str:
+    """Returns the Tracking UID of a finding (PS3.3 C.8.20.4), which a segment and a measurement group share.
+
+    Args:
+        source_uid: SOP Instance UID of the source image.
+        name: what identifies the finding in the image, such as `tracking_name`, or the task and the number of a box.
+        provenance: what produced the finding.
+    """
+    return derived_uid(source_uid, f"finding {name}", model_sha256(provenance))

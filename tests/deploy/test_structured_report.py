@@ -92,8 +92,8 @@ def test_a_classification_has_the_numbers_of_each_class_and_its_prediction(tmp_p
 def test_an_area_is_in_millimeters_only_where_the_spacing_is_known(tmp_path, chest, area, expected):
     masks = {"lung": (MaskResult("lung", 60, 0.1, area),)}
     _, groups = read_back(image_report(result_of(chest, segmentations=masks), chest, MODEL), tmp_path)
-    assert values(groups["lung: lung"]) == {"Area": expected}
-    assert groups["lung: lung"].finding_type == codes.SCT.Lung
+    assert values(groups["lung lung"]) == {"Area": expected}
+    assert groups["lung lung"].finding_type == codes.SCT.Lung
 
 
 def test_masks_refer_to_their_segment(tmp_path, chest):
@@ -101,13 +101,13 @@ def test_masks_refer_to_their_segment(tmp_path, chest):
     segmentation = make_segmentation(chest, ("lung", "lung lung"), ("opacity", "opacity opacity"))
     report = image_report(result_of(chest, segmentations=masks), chest, MODEL, segmentation)
     read, groups = read_back(report, tmp_path)
-    for number, name in enumerate(("lung: lung", "opacity: opacity"), start=1):
+    for number, name in enumerate(("lung lung", "opacity opacity"), start=1):
         reference = groups[name].referenced_segmentation_frame[0]
         item = reference.ReferencedSOPSequence[0]
         assert item.ReferencedSOPInstanceUID == segmentation.SOPInstanceUID
         assert item.ReferencedFrameNumber == number
         assert "ReferencedSegmentNumber" not in item
-    assert groups["opacity: unknown"].roi is not None
+    assert groups["opacity unknown"].roi is not None
     assert segmentation.SOPInstanceUID in [item[2] for item in read.get_evidence()]
 
 
