@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtmedformer_monai.deploy.output_kinds import DEFAULT_OUTPUTS, OUTPUTS
+
 from .bundle_folders import bundle_help, default_bundle, is_own
 from .help_format import HelpFormatter
 
@@ -52,11 +54,23 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--config", metavar="FILE", type=Path, nargs="+", default=[], help="configuration that overrides inference.json"
     )
     command.add_argument(
-        "--also",
-        choices=["gsps", "cad_sr"],
+        "--outputs",
+        metavar="KIND",
+        choices=OUTPUTS,
         nargs="+",
-        default=[],
-        help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
+        default=DEFAULT_OUTPUTS,
+        help=f"files to write beside results.json and results.csv, out of {', '.join(OUTPUTS)} (default: "
+        f"{' '.join(DEFAULT_OUTPUTS)}): DICOM SEG of masks, DICOM SEG of heat maps, pictures, DICOM SR, HTML report, "
+        "presentation states, Mammography CAD SR; a pipeline that reads only some of them saves the time of the others",
+    )
+    command.add_argument(
+        "--also", choices=["gsps", "cad_sr"], nargs="+", default=[], help="further files beside those of --outputs"
+    )
+    command.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="estimate uncertainty, by the bundle's posterior (models/posterior.pt) if there is one and otherwise by "
+        "test-time augmentation: values in all results, and maps as DICOM SEG; takes seven or more network runs",
     )
     command.add_argument(
         "--guard",
@@ -83,20 +97,21 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _infer(options: argparse.Namespace) -> int:
-    from mtmedformer_monai.deploy.bundle_model import hash_bundle
+    from mtmedformer_monai.deploy.bundle_model import hash_bundle, uncertainty_config
     from mtmedformer_monai.deploy.run import InferOptions, infer
     from mtmedformer_monai.deploy.study_runner import RunnerOptions
 
+    configs = (*([uncertainty_config(options.bundle)] if options.uncertainty else []), *options.config)
     runner = RunnerOptions(
         options.bundle,
         options.output,
         options.device or "",
         options.weights,
-        tuple(options.config),
+        configs,
         deidentify=_make_deidentifier(options.deidentify),
         guard=options.guard or "",
         explain=options.explain,
-        also=tuple(options.also),
+        outputs=tuple(dict.fromkeys((*options.outputs, *options.also))),
         trust=options.trust,
     )
     if not is_own(options.bundle):

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from mtmedformer_monai.engines import CheckWeights
+from mtmedformer_monai.engines import AnswerRequestd, CheckWeights, LabelMapd
 from mtmedformer_monai.engines.postprocessing.provenance import describe_run
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.io.config_text import config_text
@@ -25,6 +25,7 @@ from .results import Provenance
 
 CONFIG = Path("configs/inference.json")
 STUDY_CONFIG = Path("configs/study_inference.json")
+UNCERTAINTY_CONFIG = Path("configs/uncertainty.json")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps")
 
 
@@ -93,10 +94,34 @@ def load_model(
         network.to(place).eval(),
         parser.get_parsed_content("inferer"),
         parser.get_parsed_content("preprocessing"),
-        parser.get_parsed_content("postprocessing"),
+        without_label_map(parser.get_parsed_content("postprocessing")),
         parser,
         place,
     )
+
+
+def without_label_map(postprocessing: Any) -> Any:
+    """Returns the postprocessing of an image without label map and answer, which only other front ends use."""
+    from monai.transforms import Compose
+
+    if type(postprocessing) is not Compose:
+        return postprocessing
+    return Compose([each for each in postprocessing.transforms if not isinstance(each, (LabelMapd, AnswerRequestd))])
+
+
+def uncertainty_config(bundle: Path) -> Path:
+    """Returns the bundle's configuration that estimates uncertainty.
+
+    Raises:
+        FileNotFoundError: the bundle has none.
+    """
+    path = bundle / UNCERTAINTY_CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"--uncertainty expects {UNCERTAINTY_CONFIG.as_posix()} in {bundle}, found none; copy it from one of the "
+            "package's bundles."
+        )
+    return path
 
 
 def _parse(bundle: Path, device: str, paths: Sequence[Path]) -> Any:

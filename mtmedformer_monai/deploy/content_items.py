@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import cast
 
+from pydicom.charset import default_encoding
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -24,9 +25,16 @@ HAS_CONCEPT_MOD, HAS_ACQ_CONTEXT, HAS_OBS_CONTEXT = "HAS CONCEPT MOD", "HAS ACQ 
 SELECTED_FROM = "SELECTED FROM"
 
 
+def new_item() -> Dataset:
+    """Returns an empty item whose encoded sequences pydicom writes as they are; text is ASCII."""
+    item = Dataset()
+    item.set_original_encoding(False, True, default_encoding)
+    return item
+
+
 def code_sequence(code: Code) -> list[Dataset]:
     """Returns a code sequence with one item (PS3.3 8.8)."""
-    item = Dataset()
+    item = new_item()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
     return [item]
 
@@ -36,7 +44,7 @@ def encode_items(items: Sequence[Dataset]) -> bytes:
     file = DicomBytesIO()
     file.is_little_endian, file.is_implicit_VR = True, False
     for item in items:
-        write_sequence_item(file, item, ["iso8859"])
+        write_sequence_item(file, item, [default_encoding])
     return file.getvalue()
 
 
@@ -71,7 +79,7 @@ def container(name: Code, children: Sequence[Dataset], relationship: str = CONTA
 
 def content_template(number: str) -> Dataset:
     """Returns the item of a Content Template Sequence (PS3.3 C.18.8.1.1)."""
-    item = Dataset()
+    item = new_item()
     item.MappingResource, item.TemplateIdentifier = "DCMR", number
     return item
 
@@ -92,7 +100,7 @@ def text(relationship: str, name: Code, value: str) -> Dataset:
 
 def number(relationship: str, name: Code, value: float, unit: Code) -> Dataset:
     """Returns a NUM item with five significant digits."""
-    item, measured = _item("NUM", relationship, name), Dataset()
+    item, measured = _item("NUM", relationship, name), new_item()
     measured.NumericValue = f"{value:.5g}"
     set_code(measured, "MeasurementUnitsCodeSequence", unit)
     item.MeasuredValueSequence = [measured]
@@ -109,7 +117,7 @@ def exact_number(relationship: str, name: Code, value: float, unit: Code, childr
         unit: its unit.
         children: items that describe the measurement, from `encode_items`.
     """
-    item, measured = _item("NUM", relationship, name), Dataset()
+    item, measured = _item("NUM", relationship, name), new_item()
     measured.NumericValue = f"{value:.9g}"
     measured.FloatingPointValue = float(value)
     set_code(measured, "MeasurementUnitsCodeSequence", unit)
@@ -138,7 +146,7 @@ def image(
         name: concept name, if there is one.
         frame: number of one frame, from 1; 0 for the whole image.
     """
-    item, reference = _item("IMAGE", relationship, name, children), Dataset()
+    item, reference = _item("IMAGE", relationship, name, children), new_item()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
     if frame:
         reference.ReferencedFrameNumber = frame
@@ -183,14 +191,14 @@ def by_reference(relationship: str, path: Sequence[int]) -> Dataset:
         relationship: Relationship Type.
         path: position of the item, from the root: 1 for the root, and then the positions of children, from 1.
     """
-    item = Dataset()
+    item = new_item()
     item.RelationshipType = relationship
     item.ReferencedContentItemIdentifier = list(path)
     return item
 
 
 def _item(kind: str, relationship: str, name: Code | None, children: Sequence[Dataset] = ()) -> Dataset:
-    item = Dataset()
+    item = new_item()
     if relationship:
         item.RelationshipType = relationship
     item.ValueType = kind

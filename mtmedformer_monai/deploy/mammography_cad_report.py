@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from .mammography_cad import REPORT, CadImage, cad_content
 from .patient_study import copy_patient_and_study, without_patient
 from .results import ImageResult, Provenance, StudyResult
-from .sr_document import DocumentIdentity, new_document, study_kind
+from .sr_document import DocumentIdentity, keep_encoded, new_document, study_kind
 from .uids import derived_uid, model_sha256
 
 MAMMOGRAPHY_CAD_SR = "1.2.840.10008.5.1.4.1.1.88.50"
@@ -34,6 +34,7 @@ def mammography_cad_report(study: StudyResult, headers: Sequence[Dataset], prove
     document = _new_document(sources, provenance)
     document.ContentSequence = cad_content(images, provenance)
     copy_patient_and_study(images[0].header, document)
+    keep_encoded(document)
     return document
 
 

@@ -16,26 +16,15 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM, validate_value
 
-REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-TYPE_2 = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-    "StudyID",
-    "AccessionNumber",
-)
-"""Attributes that must be present in every object, and may be empty."""
+from .source_header import REQUIRED
 
+REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 _DATES = ("PatientBirthDate", "StudyDate", "StudyTime")
 
 PATIENT_AND_STUDY = (
     "SpecificCharacterSet",
     "TimezoneOffsetFromUTC",
-    *TYPE_2,
+    *REQUIRED,
     # Patient, PS3.3 C.7.1.1
     "IssuerOfPatientID",
     "IssuerOfPatientIDQualifiersSequence",
@@ -83,7 +72,7 @@ def without_patient(header: Dataset) -> Dataset:
             "the source in an archive first, or write other outputs."
         )
     source = Dataset()
-    for keyword in TYPE_2:
+    for keyword in REQUIRED:
         setattr(source, keyword, "")
     copy_elements(header, source, (*REQUIRED_UIDS, "Rows", "Columns", "SamplesPerPixel"))
     return source
@@ -95,10 +84,10 @@ def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
     Names and identifiers relate a result to its patient in an archive, so they are copied even if their values are
     invalid. Other attributes are copied if they are valid. Those of type 2 are empty otherwise.
     """
-    identifying = ("SpecificCharacterSet", "StudyInstanceUID", *(name for name in TYPE_2 if name not in _DATES))
+    identifying = ("SpecificCharacterSet", "StudyInstanceUID", *(name for name in REQUIRED if name not in _DATES))
     optional = [keyword for keyword in PATIENT_AND_STUDY if keyword not in identifying]
     copy_elements(header, target, [*identifying, *(keyword for keyword in optional if is_valid(header, keyword))])
-    for keyword in TYPE_2:
+    for keyword in REQUIRED:
         if keyword not in target:
             setattr(target, keyword, "")
 

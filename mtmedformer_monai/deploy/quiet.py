@@ -13,7 +13,7 @@ _LIBRARIES = ("pydicom", "highdicom")
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Suppresses warnings, and the log messages of pydicom and highdicom, within a `with` block."""
-    loggers = [logging.getLogger(name) for name in _LIBRARIES]
+    loggers = [logger for name in _LIBRARIES if (logger := logging.getLogger(name)).level <= logging.CRITICAL]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)

@@ -77,6 +77,8 @@ def infer(
     on_start(studies)
     outcomes = process_all(options.runner, studies, options.workers, on_study)
     result = _collect(options, created, outcomes, refused)
+    if "report" not in options.runner.outputs:
+        run_writers = [write for write in run_writers if write is not write_page]
     try:
         for write in run_writers:
             result = replace(result, files={**result.files, **write(result, output)})

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .small_maps import to_steps
+
 MAX_FRACTIONAL_VALUE = 255
-_BLOCK = 1 << 16
-"""Pixels that are converted at once."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def pack_masks(masks: Sequence[NDArray[np.bool_]]) -> PixelData:
     return PixelData(packed + b"\0" * (len(packed) % 2), ExplicitVRLittleEndian)
 
 
-def encode_fractions(maps: Sequence[NDArray[np.floating[Any]]]) -> PixelData:
-    """Encodes maps (H, W) in [0, 1] in steps of 1 / 255, compressed by JPEG-LS Lossless.
+def encode_fractions(maps: Sequence[NDArray[Any]]) -> PixelData:
+    """Encodes maps (H, W) in [0, 1], or uint8 in steps of 1 / 255, compressed by JPEG-LS Lossless.
 
     Of the lossless codecs, JPEG-LS is the fastest for smooth maps, and every viewer reads it. Encoders for RLE were
     tried: GDCM's ends the process on some images.
@@ -57,28 +57,10 @@ def encode_fractions(maps: Sequence[NDArray[np.floating[Any]]]) -> PixelData:
     from pydicom.encaps import encapsulate
     from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
-    frames = [to_steps(values) for values in maps]
+    frames = [values if values.dtype == np.uint8 else to_steps(values) for values in maps]
     try:
         encoded = [bytes(encode_buffer(frame.tobytes(), *frame.shape, 1, 8)) for frame in frames]
         return PixelData(encapsulate(encoded), JPEGLSLossless)
     except RuntimeError:  # the encoder's buffer is too small for an image of a few pixels
         content = b"".join(frame.tobytes() for frame in frames)
         return PixelData(content + b"\0" * (len(content) % 2), ExplicitVRLittleEndian)
-
-
-def to_steps(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Returns values in [0, 1] as the nearest of 256 steps; values outside are clipped, and NaN is 0.
-
-    Example:
-        >>> to_steps(np.array([[0.0, 0.5, 1.0, 1.5, np.nan]])).tolist()
-        [[0, 128, 255, 255, 0]]
-    """
-    flat = np.ascontiguousarray(values).reshape(-1)
-    steps = np.empty(flat.shape, dtype=np.uint8)
-    for start in range(0, len(flat), _BLOCK):  # temporary arrays of a whole radiograph do not fit into the cache
-        part = flat[start : start + _BLOCK] * np.float32(MAX_FRACTIONAL_VALUE)
-        if not (part.min() >= 0.0 and part.max() <= MAX_FRACTIONAL_VALUE):  # also if NaN occurs
-            part = np.clip(np.nan_to_num(part), 0.0, MAX_FRACTIONAL_VALUE)
-        part += 0.5
-        steps[start : start + _BLOCK] = part
-    return steps.reshape(values.shape)

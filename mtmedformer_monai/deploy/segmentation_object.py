@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class SegmentMap:
     Attributes:
         label: Segment Label.
         codes: category and type of what the segment shows.
-        values: bool (H, W), or float (H, W) in [0, 1].
+        values: bool (H, W), float (H, W) in [0, 1], or uint8 (H, W) in steps of 1 / 255.
         tracking: what identifies the segment across objects, such as the task and the structure.
     """
 
@@ -53,13 +53,34 @@ class SegmentMap:
     tracking: str = field(default="")
 
 
+def write_masks(image: ImageResult, source: ImageSource, provenance: Provenance, folder: Path) -> Mapping[str, str]:
+    """Writes `<name>_seg.dcm`; see `write_segmentations`."""
+    return write_segmentations(image, source, provenance, folder, ("seg",))
+
+
+def write_maps(image: ImageResult, source: ImageSource, provenance: Provenance, folder: Path) -> Mapping[str, str]:
+    """Writes `<name>_heat_map.dcm`, `_uncertainty` and `_explanation`; see `write_segmentations`."""
+    return write_segmentations(image, source, provenance, folder, ("heat_map", "uncertainty", "explanation"))
+
+
 def write_segmentations(
-    image: ImageResult, source: ImageSource, provenance: Provenance, folder: Path
+    image: ImageResult,
+    source: ImageSource,
+    provenance: Provenance,
+    folder: Path,
+    kinds: Collection[str] = tuple(SERIES_NUMBERS),
 ) -> Mapping[str, str]:
     """Writes `<name>_seg.dcm` with all masks and, where there are maps, `_heat_map`, `_uncertainty`, `_explanation`.
 
     Masks are BINARY segments, all others FRACTIONAL segments of the type PROBABILITY. Every segment has one frame, with
     rows and columns of the source; a structure that was not found has an empty frame.
+
+    Args:
+        image: results of the image.
+        source: its header and maps.
+        provenance: what produced the results.
+        folder: folder of the study.
+        kinds: keys of `SERIES_NUMBERS`; others are not written.
 
     Returns:
         {kind: file name}; empty if the source is not DICOM, or lacks one of the UIDs that a reference needs.
@@ -68,7 +89,7 @@ def write_segmentations(
         return {}
     files = {}
     for kind, segments in plan_segments(source.maps, image).items():
-        if segments:
+        if segments and kind in kinds:
             name = f"{image.name}_{kind}.dcm"
             save_dicom(make_segmentation(kind, segments, source.header, provenance), inside(folder, name))
             files[kind] = name
@@ -98,7 +119,7 @@ def plan_segments(maps: ImageMaps, image: ImageResult) -> dict[str, list[Segment
                 planned["seg"].append(SegmentMap(name, codes, maps.masks[task][index], tracking))
             if task in maps.probabilities:
                 label = f"{name}, probability"
-                planned["heat_map"].append(SegmentMap(label, codes, maps.probabilities[task][index], tracking))
+                planned["heat_map"].append(SegmentMap(label, codes, maps.steps[task][index], tracking))
             for measure, values in maps.uncertainty.get(task, {}).items():
                 label = f"{name}, {measure.replace('_', ' ')}"
                 planned["uncertainty"].append(SegmentMap(label, codes, values[index]))

@@ -22,7 +22,8 @@ REQUIRED = (
     "StudyID",
     "ReferringPhysicianName",
 )
-"""Type 2 elements of the modules Patient (PS3.3 C.7.1.1) and General Study (C.7.2.1)."""
+"""Type 2 elements of the modules Patient (PS3.3 C.7.1.1) and General Study (C.7.2.1): present in every object, and
+empty if they are unknown."""
 
 OPTIONAL = (
     "IssuerOfPatientID",

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pydicom.charset import convert_encodings, default_encoding
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
@@ -74,6 +75,12 @@ def new_document(identity: DocumentIdentity, evidence: Sequence[Dataset], proven
     document.file_meta.MediaStorageSOPInstanceUID = document.SOPInstanceUID
     document.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return document
+
+
+def keep_encoded(document: Dataset) -> None:
+    """Lets pydicom write the encoded sequences of a complete document as they are, in Explicit VR Little Endian."""
+    given = document.get("SpecificCharacterSet")
+    document.set_original_encoding(False, True, convert_encodings(given) if given else default_encoding)
 
 
 def equipment(provenance: Provenance) -> dict[str, str]:

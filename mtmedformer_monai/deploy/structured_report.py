@@ -39,7 +39,7 @@ from .measurement_groups import (
 )
 from .patient_study import copy_patient_and_study, instance_number, without_patient
 from .results import ClassResult, ImageResult, Provenance
-from .sr_document import DocumentIdentity, coding_scheme, new_document, study_kind
+from .sr_document import DocumentIdentity, coding_scheme, keep_encoded, new_document, study_kind
 from .uids import derived_uid, model_sha256
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -157,6 +157,7 @@ def _document(
         container(IMAGING_MEASUREMENTS, groups),
     ]
     copy_patient_and_study(images[0][0], document)
+    keep_encoded(document)
     return document
 
 

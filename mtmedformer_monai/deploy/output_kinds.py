@@ -1,0 +1,12 @@
+"""Kinds of files that `mtmedformer infer` writes beside `results.json` and `results.csv`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_OUTPUTS: Final = ("seg", "maps", "overlay", "sr", "report")
+"""Segmentations of masks; fractional segmentations of heat maps, uncertainty and explanations; overlays; structured
+reports; the HTML report with its pictures."""
+
+OUTPUTS: Final = (*DEFAULT_OUTPUTS, "gsps", "cad_sr")
+"""Also presentation states, and Mammography CAD SR."""
