@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ BOX_COLOR = "#F0E442"
 _FILL = 0.15
 """Opacity of the masks' interior."""
 
-_ENCODING = {
+_ENCODING: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG", "compress_level": 2},  # noise compresses little better at the default level 6
     ".jpg": {"format": "JPEG", "quality": 90, "subsampling": 0},  # a tenth of the time, a fifth of the size
 }
@@ -53,9 +54,10 @@ def draw_findings(
     rows, columns = picture.shape
     scale = min(1.0, LONGEST_SIDE / max(rows, columns))
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    if picture.dtype != np.uint8:
-        picture = np.uint8(np.clip(picture, 0, 1) * 255 + 0.5)
-    image = Image.fromarray(picture).resize(size, Image.Resampling.BOX, reducing_gap=2.0).convert("RGB")
+    steps = (
+        picture if picture.dtype == np.uint8 else np.asarray(np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    )
+    image = Image.fromarray(steps).resize(size, Image.Resampling.BOX, reducing_gap=2.0).convert("RGB")
     for index, (_, mask) in enumerate(masks):
         _paint(image, _shrink(mask, size), color_of(index))
     _draw_boxes(image, boxes, (size[0] / columns, size[1] / rows))

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,14 +113,12 @@ def _heat_layers(image: ImageResult, maps: ImageMaps) -> Iterator[tuple[Layer, b
         for measure, channels in measures.items():
             for name, values in zip(_structures(image, task, len(channels)), channels, strict=True):
                 yield _heat(f"{name}: {measure}", UNCERTAINTY, values, RANGES.get(measure, _maximum(values)))
-    for task, channels in maps.steps.items():
-        for name, values in zip(_structures(image, task, len(channels)), channels, strict=True):
-            yield _heat(name, PROBABILITY, values, 1.0)
+    for task, steps in maps.steps.items():
+        for name, each in zip(_structures(image, task, len(steps)), steps, strict=True):
+            yield _heat(name, PROBABILITY, each, 1.0)
 
 
-def _heat(
-    label: str, kind: str, values: NDArray[np.float32] | NDArray[np.uint8], highest: float
-) -> tuple[Layer, bytes]:
+def _heat(label: str, kind: str, values: NDArray[Any], highest: float) -> tuple[Layer, bytes]:
     layer = Layer("", label.replace("_", " "), kind, highest=highest)
     return layer, encode_heat(values, highest, COLORMAPS[kind])
 

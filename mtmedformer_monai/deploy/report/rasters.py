@@ -43,7 +43,7 @@ def encode_mask(mask: NDArray[np.bool_], color: str) -> bytes:
     return _encode_indexed(indices, [*rgb, *rgb, *rgb], [0, FILL_ALPHA, OUTLINE_ALPHA])
 
 
-def encode_heat(values: NDArray[np.float32] | NDArray[np.uint8], highest: float, colormap: str) -> bytes:
+def encode_heat(values: NDArray[Any], highest: float, colormap: str) -> bytes:
     """Encodes a map (H, W) as PNG in a Matplotlib colormap, more opaque the higher the value.
 
     Args:
