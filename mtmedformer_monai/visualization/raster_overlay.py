@@ -35,7 +35,7 @@ _PANEL, _LINE, _MARGIN, _FONT_SIZE = 300, 20, 12, 14
 
 
 def draw_findings(
-    picture: NDArray[np.float32] | NDArray[np.uint8],
+    picture: NDArray[Any],
     masks: Sequence[tuple[str, NDArray[np.bool_]]],
     boxes: Sequence[tuple[Sequence[float], str]],
     lines: Sequence[str],
