@@ -1,10 +1,11 @@
 """Measures a bundle's network in PyTorch, ONNX Runtime and OpenVINO.
 
-    python benchmarks/runtimes.py [--sizes 128 192 512] [--threads 1 2] [--repeats 15]
+    python benchmarks/runtimes.py [--sizes 128 192 512] [--threads 1 2] [--repeats 15] [--cpu]
 
-Prints the smallest milliseconds of one image for each runtime, size and number of threads, which other processes
-disturb least, and the largest difference of an output from PyTorch's. A runtime that is not installed is left out. Each
-case has a process of its own, pinned to as many cores as it has threads.
+Prints the smallest milliseconds of one image for each runtime, size and number of threads, and the largest difference
+of an output from PyTorch's. `--cpu` measures the CPU time of all threads together, which other processes disturb less:
+with one thread on an idle core, it equals the elapsed time. A runtime that is not installed is left out. Each case has
+a process of its own, pinned to as many cores as it has threads.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Case:
     size: int
     threads: int
     repeats: int
+    is_cpu_time: bool
 
 
 def load_network(bundle: Path) -> Any:
@@ -81,14 +83,14 @@ def measure(case: Case) -> tuple[float, list[Any]]:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: case.threads])
     import numpy as np
 
-    call = make_call(case)
+    call, now = make_call(case), time.process_time if case.is_cpu_time else time.perf_counter
     image = np.random.default_rng(0).random((1, 1, case.size, case.size), dtype=np.float32)
     outputs = call(image)
     times = []
     for _ in range(case.repeats):
-        start = time.perf_counter()
+        start = now()
         call(image)
-        times.append(time.perf_counter() - start)
+        times.append(now() - start)
     return 1e3 * min(times), outputs
 
 
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 192, 512])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--cpu", action="store_true", help="CPU time instead of elapsed time")
     options = parser.parse_args()
     runtimes = [name for name, module in RUNTIMES.items() if find_spec(module) is not None]
     print("| size, threads | " + " | ".join(runtimes) + " | largest difference |")
@@ -108,7 +111,8 @@ def main() -> None:
             pool.submit(export, options.bundle, exported).result()
         for size in options.sizes:
             for threads in options.threads:
-                print_row([Case(options.bundle, exported, each, size, threads, options.repeats) for each in runtimes])
+                common = (size, threads, options.repeats, options.cpu)
+                print_row([Case(options.bundle, exported, each, *common) for each in runtimes])
 
 
 def export(bundle: Path, path: Path) -> None:
