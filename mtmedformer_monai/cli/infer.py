@@ -16,8 +16,8 @@ from .bundle_folders import bundle_help, default_bundle, is_own
 from .help_format import HelpFormatter
 
 if TYPE_CHECKING:
-    from mtmedformer_monai.deploy.deidentify import Deidentifier
     from mtmedformer_monai.deploy.inputs import StudyInput
+    from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier
     from mtmedformer_monai.deploy.results import RunResult
     from mtmedformer_monai.deploy.study_runner import StudyOutcome
 
@@ -132,7 +132,7 @@ def _make_deidentifier(key_file: str | None) -> Deidentifier | None:
     """Returns the pseudonyms of a run; `key_file` is None for no de-identification, '' for a new key."""
     if key_file is None:
         return None
-    from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
+    from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
 
     return Deidentifier(read_key(Path(key_file)) if key_file else secrets.token_bytes(32))
 

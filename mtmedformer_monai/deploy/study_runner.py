@@ -9,23 +9,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
+from mtmedformer_monai.deploy.headers.source_header import read_source_header
+from mtmedformer_monai.deploy.privacy.anonymous_inputs import copy_input
+from mtmedformer_monai.deploy.privacy.deidentify import UNVERIFIED, Deidentifier
+from mtmedformer_monai.deploy.report.write_html import write_layers_of
+from mtmedformer_monai.deploy.report_writers import (
+    write_image_report,
+    write_mammography_cad,
+    write_presentation_state,
+    write_study_report,
+)
+from mtmedformer_monai.deploy.segmentation.segmentation_object import missing_reference, write_maps, write_masks
+from mtmedformer_monai.deploy.trust.inspect_bundle import check_trusted
 from mtmedformer_monai.transforms.errors import RadiographError, RefusedImageError
 
-from .anonymous_inputs import copy_input
 from .bundle_model import CONFIG, STUDY_CONFIG, BundleModel, describe_provenance, load_model
-from .deidentify import UNVERIFIED, Deidentifier
 from .inputs import InputFile, StudyInput, describe_error
-from .inspect_bundle import check_trusted
 from .output_kinds import DEFAULT_OUTPUTS, OUTPUTS
 from .output_paths import inside
 from .overlay_file import write_overlay
 from .predict import Prediction, predict_image
-from .quiet import quiet_libraries
-from .report.write_html import write_layers_of
-from .report_writers import write_image_report, write_mammography_cad, write_presentation_state, write_study_report
 from .results import ImageResult, ImageSource, ImageWriter, Provenance, Refusal, StudyResult, StudyWriter
-from .segmentation_object import missing_reference, write_maps, write_masks
-from .source_header import read_source_header
 from .study_fusion import load_study_fusion
 
 logger = logging.getLogger(__name__)
