@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mtmedformer_monai.deploy.output_kinds import DEFAULT_OUTPUTS, OUTPUTS
+from mtmedformer_monai.deploy.output_kinds import DEFAULT_OUTPUTS, OUTPUTS, RUNTIMES
 
 from .bundle_folders import bundle_help, default_bundle, is_own
 from .help_format import HelpFormatter
@@ -67,6 +67,13 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--also", choices=["gsps", "cad_sr"], nargs="+", default=[], help="further files beside those of --outputs"
     )
     command.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="torch",
+        help="what runs the network; onnx (ONNX Runtime) and openvino must be installed, run on the CPU, and export "
+        "the network at the start, which takes some 20 seconds",
+    )
+    command.add_argument(
         "--uncertainty",
         action="store_true",
         help="estimate uncertainty, by the bundle's posterior (models/posterior.pt) if there is one and otherwise by "
@@ -113,6 +120,7 @@ def _infer(options: argparse.Namespace) -> int:
         explain=options.explain,
         outputs=tuple(dict.fromkeys((*options.outputs, *options.also))),
         trust=options.trust,
+        runtime=options.runtime,
     )
     if not is_own(options.bundle):
         logger.info("bundle from elsewhere: SHA-256 %s; see mtmedformer inspect", hash_bundle(options.bundle))

@@ -21,6 +21,7 @@ from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.io.file_sha256 import file_sha256
 from mtmedformer_monai.tasks.base import Task
 
+from .exported_network import check_runtime, run_elsewhere
 from .results import Provenance
 
 CONFIG = Path("configs/inference.json")
@@ -59,6 +60,7 @@ def load_model(
     weights: Path | None = None,
     configs: Sequence[Path] = (),
     guard: str = "",
+    runtime: str = "torch",
 ) -> BundleModel:
     """Builds the parts of the bundle's configuration, and loads its weights, which are tensors only.
 
@@ -70,12 +72,14 @@ def load_model(
         weights: file of the weights; the configuration's `ckpt_path` by default.
         configs: further configuration files, which override the bundle's `inference.json`.
         guard: 'flag', 'refuse' or 'off'; '' for the configuration's choice.
+        runtime: 'torch'; or 'onnx' or 'openvino', which run on the CPU.
 
     Raises:
         FileNotFoundError: a configuration or the weights do not exist.
-        ValueError: the device is unknown, or the weights do not fit the configuration.
+        ValueError: the device or the runtime is unknown or not available, or the weights do not fit the configuration.
     """
-    parser = _parse(bundle, device, [bundle / CONFIG, *configs])
+    check_runtime(runtime)
+    parser = _parse(bundle, device if runtime == "torch" else device or "cpu", [bundle / CONFIG, *configs])
     if weights is not None:
         parser.update({"ckpt_path": config_text(weights)})  # calibration and guard lie beside the weights
     if guard:
@@ -88,6 +92,10 @@ def load_model(
     check(SimpleNamespace(network=network))
     network.load_state_dict(load_checkpoint(path))
     place = parser.get_parsed_content("device")
+    if runtime != "torch":
+        if str(place) != "cpu":
+            raise ValueError(f"--runtime {runtime} expects --device cpu, got {place}.")
+        network = run_elsewhere(network.eval(), runtime, parser.get_parsed_content("image_size"))
     calibrated = parser.get("calibrated_tasks") is not None
     return BundleModel(
         list(parser.get_parsed_content("calibrated_tasks")) if calibrated else tasks,

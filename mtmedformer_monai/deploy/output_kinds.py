@@ -1,4 +1,4 @@
-"""Kinds of files that `mtmedformer infer` writes beside `results.json` and `results.csv`."""
+"""Choices of `mtmedformer infer`: files beside `results.json` and `results.csv`, and runtimes of the network."""
 
 from __future__ import annotations
 
@@ -10,3 +10,6 @@ reports; the HTML report with its pictures."""
 
 OUTPUTS: Final = (*DEFAULT_OUTPUTS, "gsps", "cad_sr")
 """Also presentation states, and Mammography CAD SR."""
+
+RUNTIMES: Final = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+"""{runtime of the network: module that it needs}."""

@@ -14,12 +14,6 @@ from mtmedformer_monai.deploy.headers.source_header import read_source_header
 from mtmedformer_monai.deploy.privacy.anonymous_inputs import copy_input
 from mtmedformer_monai.deploy.privacy.deidentify import UNVERIFIED, Deidentifier
 from mtmedformer_monai.deploy.report.write_html import write_layers_of
-from mtmedformer_monai.deploy.report_writers import (
-    write_image_report,
-    write_mammography_cad,
-    write_presentation_state,
-    write_study_report,
-)
 from mtmedformer_monai.deploy.segmentation.segmentation_object import missing_reference, write_maps, write_masks
 from mtmedformer_monai.deploy.trust.inspect_bundle import check_trusted
 from mtmedformer_monai.transforms.errors import RadiographError, RefusedImageError
@@ -30,6 +24,7 @@ from .output_kinds import DEFAULT_OUTPUTS, OUTPUTS
 from .output_paths import inside
 from .overlay_file import write_overlay
 from .predict import Prediction, predict_image
+from .report_writers import write_image_report, write_mammography_cad, write_presentation_state, write_study_report
 from .results import ImageResult, ImageSource, ImageWriter, Provenance, Refusal, StudyResult, StudyWriter
 from .study_fusion import load_study_fusion
 
@@ -73,6 +68,7 @@ class RunnerOptions:
         explain: whether to map the evidence for each predicted class.
         outputs: kinds of files to write, of `output_kinds.OUTPUTS`, beside `results.json` and `results.csv`.
         trust: whether configurations may run code from elsewhere; see `inspect_bundle`.
+        runtime: 'torch', 'onnx' or 'openvino'.
     """
 
     bundle: Path
@@ -86,6 +82,7 @@ class RunnerOptions:
     explain: bool = False
     outputs: tuple[str, ...] = DEFAULT_OUTPUTS
     trust: bool = False
+    runtime: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -124,14 +121,16 @@ class StudyRunner:
         self._options = options
         self._image_writers = chosen(IMAGE_WRITERS, options.outputs) if image_writers is None else image_writers
         self._study_writers = chosen(STUDY_WRITERS, options.outputs) if study_writers is None else study_writers
+        if options.explain and options.runtime != "torch":
+            raise ValueError(f"--explain needs gradients and --runtime torch, got {options.runtime}.")
         provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
         if not options.trust:
             check_trusted(options.bundle, [options.bundle / CONFIG, options.bundle / STUDY_CONFIG, *options.configs])
         self._model = model or load_model(
-            options.bundle, options.device, options.weights, options.configs, options.guard
+            options.bundle, options.device, options.weights, options.configs, options.guard, options.runtime
         )
         self._fusion = load_study_fusion(options.bundle, options.device)
-        self.provenance = replace(provenance, device=str(self._model.device))
+        self.provenance = replace(provenance, device=str(self._model.device), runtime=options.runtime)
 
     def process(self, study: StudyInput) -> StudyOutcome:
         """Processes a study; a file that fails is refused, and the others are processed.

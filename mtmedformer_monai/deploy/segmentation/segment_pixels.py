@@ -53,7 +53,7 @@ def encode_fractions(maps: Sequence[NDArray[Any]]) -> PixelData:
     Of the lossless codecs, JPEG-LS is the fastest for smooth maps, and every viewer reads it. Encoders for RLE were
     tried: GDCM's ends the process on some images.
     """
-    from jpeg_ls import encode_buffer  # type: ignore[import-untyped]
+    from jpeg_ls import encode_buffer
     from pydicom.encaps import encapsulate
     from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
