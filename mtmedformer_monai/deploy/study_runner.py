@@ -218,12 +218,13 @@ class StudyRunner:
     ) -> tuple[AnyResult, tuple[Refusal, ...]]:
         """Calls writers; returns the result with their files and notes, and their failures under the place's name."""
         failures = []
-        for write in writers:
-            files, failure = _attempt(partial(write, result, source, self.provenance, folder))
-            result = replace(result, files={**result.files, **files})
-            if failure:
-                result = replace(result, notes=(*result.notes, failure))
-                failures.append(Refusal(place, failure, getattr(write, "__name__", "writer")))
+        with quiet_libraries():  # their logs contain values of the header
+            for write in writers:
+                files, failure = _attempt(partial(write, result, source, self.provenance, folder))
+                result = replace(result, files={**result.files, **files})
+                if failure:
+                    result = replace(result, notes=(*result.notes, failure))
+                    failures.append(Refusal(place, failure, getattr(write, "__name__", "writer")))
         return result, tuple(failures)
 
 
@@ -246,8 +247,7 @@ def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str],
         OutputError: the file system refused a file.
     """
     try:
-        with quiet_libraries():  # their logs contain values of the header
-            return write(), ""
+        return write(), ""
     except OSError as error:
         raise output_error(error) from error
     except Exception as error:  # unusual headers can fail anywhere in the libraries, with header values in the message
