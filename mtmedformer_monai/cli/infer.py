@@ -70,8 +70,8 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--runtime",
         choices=RUNTIMES,
         default="torch",
-        help="what runs the network; onnx (ONNX Runtime) and openvino must be installed, run on the CPU, and export "
-        "the network at the start, which takes some 20 seconds",
+        help="what runs the network; ONNX Runtime runs on the CPU, and each process exports the network at its start, "
+        "which takes some 20 seconds",
     )
     command.add_argument(
         "--uncertainty",

@@ -72,7 +72,7 @@ def load_model(
         weights: file of the weights; the configuration's `ckpt_path` by default.
         configs: further configuration files, which override the bundle's `inference.json`.
         guard: 'flag', 'refuse' or 'off'; '' for the configuration's choice.
-        runtime: 'torch'; or 'onnx' or 'openvino', which run on the CPU.
+        runtime: 'torch'; or 'onnx', which runs on the CPU.
 
     Raises:
         FileNotFoundError: a configuration or the weights do not exist.

@@ -1,4 +1,7 @@
-"""Runs a network in ONNX Runtime or OpenVINO in place of PyTorch."""
+"""Runs a network in ONNX Runtime in place of PyTorch.
+
+OpenVINO was measured as well (benchmarks/runtimes.py), and takes longer than PyTorch.
+"""
 
 # B batch, F pooled features of the encoder
 
@@ -15,8 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mtmedformer_monai.networks import export_onnx
-from mtmedformer_monai.uncertainty.guard import tap_encoder
+from mtmedformer_monai.networks import MTMedFormer, export_onnx
 
 from .output_kinds import RUNTIMES
 
@@ -55,17 +57,21 @@ class ExportedNetwork(nn.Module):
 
 
 class NetworkWithFeatures(nn.Module):
-    """A network with the pooled features of its encoder as a further output."""
+    """A network with the pooled features of its encoder as a further output.
 
-    def __init__(self, network: nn.Module) -> None:
+    The guard's hook cannot be exported, so the steps of the network's `forward` are called one by one.
+    """
+
+    def __init__(self, network: MTMedFormer) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Returns {task: raw output}, and the features (B, F) as `FEATURES`."""
-        with tap_encoder(self.network) as taken:
-            outputs = dict(self.network(image))
-        return outputs | {FEATURES: taken[0]}
+        features, pyramids = self.network.encode(image)
+        outputs = self.network.decode(features, pyramids, (image.shape[2], image.shape[3]))
+        pooled = [each.mean(dim=(2, 3)) for each in features]  # as `guard.pool_features`, which cannot be traced
+        return outputs | {FEATURES: torch.cat(pooled, dim=1)}
 
 
 class _Features(nn.Module):
@@ -80,19 +86,21 @@ def run_elsewhere(network: nn.Module, runtime: str, image_size: Sequence[int]) -
     It uses as many threads as PyTorch. The exported file is temporary: exporting takes about 20 seconds.
 
     Args:
-        network: network with an encoder, in evaluation mode.
-        runtime: 'onnx' or 'openvino'.
+        network: an `MTMedFormer` in evaluation mode.
+        runtime: 'onnx'.
         image_size: (H, W) of the network's input.
 
     Raises:
-        ValueError: the runtime is unknown or not installed.
+        ValueError: the runtime is unknown or not installed, or the network is another one.
     """
     check_runtime(runtime)
+    if not isinstance(network, MTMedFormer):
+        raise ValueError(f"--runtime {runtime} expects an MTMedFormer, got {type(network).__name__}; use torch.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         names = export_onnx(NetworkWithFeatures(network), path, image_size)
-        run = _open_onnx(path) if runtime == "onnx" else _open_openvino(path)
-    return ExportedNetwork(run, names, int(getattr(network, "stride", 1)))
+        run = _open_onnx(path)
+    return ExportedNetwork(run, names, network.stride)
 
 
 def check_runtime(runtime: str) -> None:
@@ -118,20 +126,3 @@ def _open_onnx(path: Path) -> Run:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # slow beside other processes
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     return lambda image: cast("Sequence[NDArray[Any]]", session.run(None, {"image": image}))
-
-
-def _open_openvino(path: Path) -> Run:
-    import openvino
-
-    settings = {
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",  # as PyTorch, also where the processor has bfloat16
-    }
-    compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-
-    def run(image: NDArray[np.float32]) -> list[NDArray[Any]]:
-        found = compiled(image)
-        return [found[output] for output in compiled.outputs]
-
-    return run

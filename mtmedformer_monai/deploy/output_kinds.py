@@ -11,5 +11,5 @@ reports; the HTML report with its pictures."""
 OUTPUTS: Final = (*DEFAULT_OUTPUTS, "gsps", "cad_sr")
 """Also presentation states, and Mammography CAD SR."""
 
-RUNTIMES: Final = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+RUNTIMES: Final = {"torch": "torch", "onnx": "onnxruntime"}
 """{runtime of the network: module that it needs}."""

@@ -183,7 +183,7 @@ class Provenance:
         weights_sha256: hash of the file of weights.
         versions: {package: version}.
         device: device of the network, such as 'cpu'.
-        runtime: 'torch', 'onnx' or 'openvino'.
+        runtime: 'torch' or 'onnx'.
     """
 
     bundle_name: str

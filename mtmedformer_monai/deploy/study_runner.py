@@ -68,7 +68,7 @@ class RunnerOptions:
         explain: whether to map the evidence for each predicted class.
         outputs: kinds of files to write, of `output_kinds.OUTPUTS`, beside `results.json` and `results.csv`.
         trust: whether configurations may run code from elsewhere; see `inspect_bundle`.
-        runtime: 'torch', 'onnx' or 'openvino'.
+        runtime: 'torch' or 'onnx'.
     """
 
     bundle: Path
