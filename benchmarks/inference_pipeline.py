@@ -1,13 +1,16 @@
 """Measures `mtmedformer infer` from DICOM bytes to stored results, by part.
 
     python benchmarks/inference_pipeline.py [--cores 1 2] [--repeats 7] [--canvas 512]
+    python benchmarks/inference_pipeline.py --cpu
     python benchmarks/inference_pipeline.py --workers 1 2
     python benchmarks/inference_pipeline.py --deploy-environment .monai_deploy
 
 Prints, for both bundles with their shipped weights, the median milliseconds per image of each part and its share of the
 sum. The source images are generated: raw DICOM, 12 bits, `--source` pixels on the longer side. The network runs at the
 bundle's canvas and, with `--canvas`, at a larger one, for which the weights were not trained: time depends on the size
-alone. Each number of cores has a process of its own, pinned to that number of cores.
+alone. Each number of cores has a process of its own, pinned to that number of cores. `--cpu` measures CPU time, which
+other processes disturb less: on one core of an idle machine, it equals the elapsed time. The last rows are the sizes of
+the files of an image.
 
 With `--workers`, prints the throughput of a folder for each number of processes. With `--deploy-environment`, prints
 the same image's time in a chain of MONAI Deploy operators (see `monai_deploy_chain.py`), in an environment of its own
@@ -43,7 +46,8 @@ ROOT = Path(__file__).parents[1]
 NUM_STUDIES = 12
 KINDS = {"chest": CHEST, "mammography": MAMMOGRAPHY}
 WRITERS = {
-    "write_segmentations": "SEG",
+    "write_masks": "SEG",
+    "write_maps": "SEG",
     "write_overlay": "overlay",
     "write_image_report": "SR",
     "write_layers_of": "report",
@@ -52,6 +56,7 @@ WRITERS = {
     "write_table": "tables",
     "write_results": "tables",
 }
+FILES = ("_seg.dcm", "_heat_map.dcm", "_sr.dcm", "_overlay", "_report/")
 PARTS = ("read", "transforms", "network", "postprocess", "SEG", "SR", "overlay", "report", "tables", "other")
 
 Milliseconds = dict[str, float]
@@ -60,19 +65,20 @@ Milliseconds = dict[str, float]
 class Clock:
     """Adds up the time of parts; nested parts count for the inner one only."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self._now = now
         self._inner: list[float] = []
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Adds the time of a block to a part, without the parts within it."""
-        start = time.perf_counter()
+        start = self._now()
         self._inner.append(0.0)
         try:
             yield
         finally:
-            elapsed = time.perf_counter() - start
+            elapsed = self._now() - start
             self.seconds[name] += elapsed - self._inner.pop()
             if self._inner:
                 self._inner[-1] += elapsed
@@ -101,21 +107,34 @@ class Case:
     canvas: int | None
     cores: int
     repeats: int
+    is_cpu_time: bool = False
 
 
-def measure(case: Case) -> tuple[tuple[int, int], Milliseconds]:
-    """Runs in a process of its own: returns the canvas, and the median milliseconds of each part."""
+@dataclass(frozen=True)
+class Measured:
+    """Canvas, median milliseconds of each part, and kilobytes of each kind of file."""
+
+    size: tuple[int, int]
+    parts: Milliseconds
+    kilobytes: dict[str, float]
+
+
+def measure(case: Case) -> Measured:
+    """Measures a case, in a process of its own."""
     pin(case.cores)
     from mtmedformer_monai.deploy import run, study_runner
 
-    clock = Clock()
+    clock = Clock(time.process_time if case.is_cpu_time else time.perf_counter)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         configs = write_config(case, folder)
         options = study_runner.RunnerOptions(KINDS[case.kind], folder / "output", "cpu", configs=configs)
         model = _load_timed(options, clock)
         runner = study_runner.StudyRunner(
-            options, clock.wrap_all(study_runner.IMAGE_WRITERS), clock.wrap_all(study_runner.STUDY_WRITERS), model
+            options,
+            clock.wrap_all(study_runner.chosen(study_runner.IMAGE_WRITERS, options.outputs)),
+            clock.wrap_all(study_runner.chosen(study_runner.STUDY_WRITERS, options.outputs)),
+            model,
         )
         with (
             patched(study_runner, "predict_image", clock.wrap(study_runner.predict_image, "postprocess")),
@@ -123,8 +142,20 @@ def measure(case: Case) -> tuple[tuple[int, int], Milliseconds]:
             patched(run, "process_all", lambda _, studies, *rest: [runner.process(study) for study in studies]),
         ):
             runs = [_time_once(run, run.InferOptions(options, (case.image,)), clock) for _ in range(case.repeats + 1)]
+        sizes = sizes_of(folder / "output")
     rows, columns = model.parser.get_parsed_content("image_size")
-    return (rows, columns), {part: 1e3 * statistics.median(each[part] for each in runs[1:]) for part in PARTS}
+    medians = {part: 1e3 * statistics.median(each[part] for each in runs[1:]) for part in PARTS}
+    return Measured((rows, columns), medians, sizes)
+
+
+def sizes_of(folder: Path) -> dict[str, float]:
+    """Returns the kilobytes of each kind of file of an image."""
+    sizes: dict[str, float] = defaultdict(float)
+    for path in folder.glob("*/**/*"):
+        if path.is_file():
+            kind = next((kind for kind in FILES if kind in f"{path.parent.name}/{path.name}"), "other")
+            sizes[kind] += path.stat().st_size / 1e3
+    return sizes
 
 
 def _load_timed(options: Any, clock: Clock) -> Any:
@@ -221,14 +252,18 @@ def print_parts(sources: dict[str, Path], options: argparse.Namespace) -> None:
     for kind, image in sources.items():
         for canvas in (None, options.canvas):
             for cores in options.cores:
-                size, parts = in_process(measure, Case(kind, image, canvas, cores, options.repeats))
-                columns.append((f"{kind} {size[0]} x {size[1]}, {cores} core{'s' * (cores > 1)}", parts))
-    print("| part | " + " | ".join(name for name, _ in columns) + " |")
+                case = Case(kind, image, canvas, cores, options.repeats, options.cpu)
+                found = in_process(measure, case)
+                title = f"{kind} {found.size[0]} x {found.size[1]}, {cores} core{'s' * (cores > 1)}"
+                columns.append((title, found.parts, found.kilobytes))
+    print("| part | " + " | ".join(name for name, *_ in columns) + " |")
     print("| --- |" + " ---: |" * len(columns))
     for part in PARTS:
-        cells = [f"{parts[part]:.0f} ({parts[part] / sum(parts.values()):.0%})" for _, parts in columns]
+        cells = [f"{parts[part]:.0f} ({parts[part] / sum(parts.values()):.0%})" for _, parts, _ in columns]
         print(f"| {part} | " + " | ".join(cells) + " |")
-    print("| sum | " + " | ".join(f"{sum(parts.values()):.0f}" for _, parts in columns) + " |", flush=True)
+    print("| sum | " + " | ".join(f"{sum(parts.values()):.0f}" for _, parts, _ in columns) + " |")
+    for kind in FILES:
+        print(f"| {kind} (kB) | " + " | ".join(f"{sizes.get(kind, 0):.0f}" for *_, sizes in columns) + " |", flush=True)
 
 
 def print_workers(sources: dict[str, Path], workers: Sequence[int]) -> None:
@@ -312,6 +347,7 @@ def print_chain(sources: dict[str, Path], options: argparse.Namespace) -> None:
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--cpu", action="store_true", help="CPU time instead of elapsed time")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--canvas", type=int, default=512, help="rows of the larger canvas (default %(default)s)")
     parser.add_argument("--source", type=int, default=2048, help="longer side of the images (default %(default)s)")

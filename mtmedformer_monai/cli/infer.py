@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mtmedformer_monai.deploy.output_kinds import DEFAULT_OUTPUTS, OUTPUTS, RUNTIMES
+
 from .bundle_folders import bundle_help, default_bundle, is_own
 from .help_format import HelpFormatter
 
 if TYPE_CHECKING:
-    from mtmedformer_monai.deploy.deidentify import Deidentifier
     from mtmedformer_monai.deploy.inputs import StudyInput
+    from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier
     from mtmedformer_monai.deploy.results import RunResult
     from mtmedformer_monai.deploy.study_runner import StudyOutcome
 
@@ -52,11 +54,30 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "--config", metavar="FILE", type=Path, nargs="+", default=[], help="configuration that overrides inference.json"
     )
     command.add_argument(
-        "--also",
-        choices=["gsps", "cad_sr"],
+        "--outputs",
+        metavar="KIND",
+        choices=OUTPUTS,
         nargs="+",
-        default=[],
-        help="further DICOM objects: presentation states with boxes and outlines, Mammography CAD SR",
+        default=DEFAULT_OUTPUTS,
+        help=f"files to write beside results.json and results.csv, out of {', '.join(OUTPUTS)} (default: "
+        f"{' '.join(DEFAULT_OUTPUTS)}): DICOM SEG of masks, DICOM SEG of heat maps, pictures, DICOM SR, HTML report, "
+        "presentation states, Mammography CAD SR; a pipeline that reads only some of them saves the time of the others",
+    )
+    command.add_argument(
+        "--also", choices=["gsps", "cad_sr"], nargs="+", default=[], help="further files beside those of --outputs"
+    )
+    command.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default="torch",
+        help="what runs the network; ONNX Runtime runs on the CPU, and each process exports the network at its start, "
+        "which takes some 20 seconds",
+    )
+    command.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help="estimate uncertainty, by the bundle's posterior (models/posterior.pt) if there is one and otherwise by "
+        "test-time augmentation: values in all results, and maps as DICOM SEG; takes seven or more network runs",
     )
     command.add_argument(
         "--guard",
@@ -83,21 +104,23 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
 
 
 def _infer(options: argparse.Namespace) -> int:
-    from mtmedformer_monai.deploy.bundle_model import hash_bundle
+    from mtmedformer_monai.deploy.bundle_model import hash_bundle, uncertainty_config
     from mtmedformer_monai.deploy.run import InferOptions, infer
     from mtmedformer_monai.deploy.study_runner import RunnerOptions
 
+    configs = (*([uncertainty_config(options.bundle)] if options.uncertainty else []), *options.config)
     runner = RunnerOptions(
         options.bundle,
         options.output,
         options.device or "",
         options.weights,
-        tuple(options.config),
+        configs,
         deidentify=_make_deidentifier(options.deidentify),
         guard=options.guard or "",
         explain=options.explain,
-        also=tuple(options.also),
+        outputs=tuple(dict.fromkeys((*options.outputs, *options.also))),
         trust=options.trust,
+        runtime=options.runtime,
     )
     if not is_own(options.bundle):
         logger.info("bundle from elsewhere: SHA-256 %s; see mtmedformer inspect", hash_bundle(options.bundle))
@@ -117,7 +140,7 @@ def _make_deidentifier(key_file: str | None) -> Deidentifier | None:
     """Returns the pseudonyms of a run; `key_file` is None for no de-identification, '' for a new key."""
     if key_file is None:
         return None
-    from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
+    from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
 
     return Deidentifier(read_key(Path(key_file)) if key_file else secrets.token_bytes(32))
 

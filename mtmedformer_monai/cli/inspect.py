@@ -29,7 +29,7 @@ def add_inspect_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
 def _inspect(options: argparse.Namespace) -> int:
     import tempfile
 
-    from mtmedformer_monai.deploy.inspect_bundle import inspect_bundle, shown
+    from mtmedformer_monai.deploy.trust.inspect_bundle import inspect_bundle, shown
     from mtmedformer_monai.io.unpack_zip import find_bundle, unpack_zip
 
     with tempfile.TemporaryDirectory() as folder:

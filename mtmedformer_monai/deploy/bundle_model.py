@@ -14,17 +14,19 @@ from typing import Any
 
 from torch import nn
 
-from mtmedformer_monai.engines import CheckWeights
+from mtmedformer_monai.engines import AnswerRequestd, CheckWeights, LabelMapd
 from mtmedformer_monai.engines.postprocessing.provenance import describe_run
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.io.file_sha256 import file_sha256
 from mtmedformer_monai.tasks.base import Task
 
+from .exported_network import check_runtime, run_elsewhere
 from .results import Provenance
 
 CONFIG = Path("configs/inference.json")
 STUDY_CONFIG = Path("configs/study_inference.json")
+UNCERTAINTY_CONFIG = Path("configs/uncertainty.json")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps")
 
 
@@ -58,6 +60,7 @@ def load_model(
     weights: Path | None = None,
     configs: Sequence[Path] = (),
     guard: str = "",
+    runtime: str = "torch",
 ) -> BundleModel:
     """Builds the parts of the bundle's configuration, and loads its weights, which are tensors only.
 
@@ -69,12 +72,14 @@ def load_model(
         weights: file of the weights; the configuration's `ckpt_path` by default.
         configs: further configuration files, which override the bundle's `inference.json`.
         guard: 'flag', 'refuse' or 'off'; '' for the configuration's choice.
+        runtime: 'torch'; or 'onnx', which runs on the CPU.
 
     Raises:
         FileNotFoundError: a configuration or the weights do not exist.
-        ValueError: the device is unknown, or the weights do not fit the configuration.
+        ValueError: the device or the runtime is unknown or not available, or the weights do not fit the configuration.
     """
-    parser = _parse(bundle, device, [bundle / CONFIG, *configs])
+    check_runtime(runtime)
+    parser = _parse(bundle, device if runtime == "torch" else device or "cpu", [bundle / CONFIG, *configs])
     if weights is not None:
         parser.update({"ckpt_path": config_text(weights)})  # calibration and guard lie beside the weights
     if guard:
@@ -87,16 +92,44 @@ def load_model(
     check(SimpleNamespace(network=network))
     network.load_state_dict(load_checkpoint(path))
     place = parser.get_parsed_content("device")
+    if runtime != "torch":
+        if str(place) != "cpu":
+            raise ValueError(f"--runtime {runtime} expects --device cpu, got {place}.")
+        network = run_elsewhere(network.eval(), runtime, parser.get_parsed_content("image_size"))
     calibrated = parser.get("calibrated_tasks") is not None
     return BundleModel(
         list(parser.get_parsed_content("calibrated_tasks")) if calibrated else tasks,
         network.to(place).eval(),
         parser.get_parsed_content("inferer"),
         parser.get_parsed_content("preprocessing"),
-        parser.get_parsed_content("postprocessing"),
+        without_label_map(parser.get_parsed_content("postprocessing")),
         parser,
         place,
     )
+
+
+def without_label_map(postprocessing: Any) -> Any:
+    """Returns the postprocessing of an image without label map and answer, which only other front ends use."""
+    from monai.transforms import Compose
+
+    if type(postprocessing) is not Compose:
+        return postprocessing
+    return Compose([each for each in postprocessing.transforms if not isinstance(each, (LabelMapd, AnswerRequestd))])
+
+
+def uncertainty_config(bundle: Path) -> Path:
+    """Returns the bundle's configuration that estimates uncertainty.
+
+    Raises:
+        FileNotFoundError: the bundle has none.
+    """
+    path = bundle / UNCERTAINTY_CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"--uncertainty expects {UNCERTAINTY_CONFIG.as_posix()} in {bundle}, found none; copy it from one of the "
+            "package's bundles."
+        )
+    return path
 
 
 def _parse(bundle: Path, device: str, paths: Sequence[Path]) -> Any:

@@ -8,6 +8,7 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from mtmedformer_monai.data import find_images
+from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 from mtmedformer_monai.engines.postprocessing.output_names import absolute, relative_to_given
 from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.transforms.dicom.header import read_uids
@@ -16,7 +17,6 @@ from mtmedformer_monai.transforms.errors import RadiographError
 from mtmedformer_monai.transforms.reading import sniff
 
 from .output_paths import study_folder
-from .quiet import quiet_libraries
 from .results import Refusal
 
 _NUM_THREADS = 8

@@ -13,17 +13,22 @@ from .results import BoxResult, ClassResult, ImageResult, ImageSource, Provenanc
 
 
 def write_overlay(image: ImageResult, source: ImageSource, provenance: Provenance, folder: Path) -> Mapping[str, str]:
-    """Writes `<name>_overlay.png`, without any text that identifies a patient; returns {'overlay': file name}."""
+    """Writes `<name>_overlay.jpg`, without any text that identifies a patient; returns {'overlay': file name}."""
     if source.maps is None:
         return {}
     masks = [
         (found.structure, mask)
         for task, results in image.segmentations.items()
-        for found, mask in zip(results, source.maps.masks[task], strict=True)
+        for found, mask in zip(results, source.maps.small.masks[task], strict=True)
     ]
-    boxes = [(box.box, f"{box.class_name} {box.probability:.2f}") for box in drawn_boxes(image)]
-    name = f"{image.name}_overlay.png"
-    draw_findings(source.maps.picture, masks, boxes, describe_lines(image), inside(folder, name))
+    picture = source.maps.small.picture
+    scale = (picture.shape[1] / image.size[1], picture.shape[0] / image.size[0])
+    boxes = [
+        ([length * scale[axis % 2] for axis, length in enumerate(box.box)], f"{box.class_name} {box.probability:.2f}")
+        for box in drawn_boxes(image)
+    ]
+    name = f"{image.name}_overlay.jpg"
+    draw_findings(picture, masks, boxes, describe_lines(image), inside(folder, name))
     return {"overlay": name}
 
 

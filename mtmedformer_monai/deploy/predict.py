@@ -139,7 +139,7 @@ def _make_maps(
         }
         if maps:
             uncertainty[task.name] = maps
-    return ImageMaps(picture.clamp(0, 1).numpy(), masks, probabilities, uncertainty)
+    return ImageMaps(picture.clamp_(0, 1).numpy(), masks, probabilities, uncertainty)
 
 
 def _make_result(

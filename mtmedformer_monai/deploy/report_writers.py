@@ -20,7 +20,7 @@ def write_image_report(
     Returns:
         {'sr': file name}; empty if the source is not DICOM or lacks a UID, or if there is nothing to report.
     """
-    from .structured_report import image_report
+    from mtmedformer_monai.deploy.sr.structured_report import image_report
 
     if not (result.segmentations or result.boxes or result.classes):
         return {}
@@ -38,7 +38,7 @@ def write_presentation_state(
     Returns:
         {'gsps': file name}; empty if the source is not DICOM, lacks a UID, or is a color image.
     """
-    from .presentation_state import presentation_state
+    from mtmedformer_monai.deploy.presentation.presentation_state import presentation_state
 
     if source.header is None or source.header.get("SamplesPerPixel", 1) != 1:
         return {}
@@ -57,7 +57,7 @@ def write_study_report(
     Returns:
         {'sr': file name}; empty if there are none, or a source is not DICOM or lacks a UID.
     """
-    from .structured_report import study_report
+    from mtmedformer_monai.deploy.sr.structured_report import study_report
 
     if not any(study.classes.values()) or not sources:
         return {}
@@ -74,7 +74,7 @@ def write_mammography_cad(
     Returns:
         {'cad_sr': file name}; empty if there is no mammogram, or a source is not DICOM or lacks a UID.
     """
-    from .mammography_cad_report import mammography_cad_report
+    from mtmedformer_monai.deploy.sr.mammography_cad_report import mammography_cad_report
 
     if not any(image.modality == "MG" for image in study.images):
         return {}
@@ -88,7 +88,7 @@ def _write(
     kind: str, name: str, sources: Sequence[ImageSource], folder: Path, make: Callable[..., Any]
 ) -> Mapping[str, str]:
     """Builds an object from the sources' headers, and writes it atomically."""
-    from .patient_study import REQUIRED_UIDS
+    from mtmedformer_monai.deploy.headers.patient_study import REQUIRED_UIDS
 
     headers = [source.header for source in sources]
     if any(header is None or not all(header.get(uid) for uid in REQUIRED_UIDS) for header in headers):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtmedformer_monai.keys import NOTICE
+
+from .small_maps import SmallMaps, reduce_maps, to_steps
 
 SCHEMA_VERSION = "1.0"
 """Version of the schema: the minor number increases when fields are added, the major number when any changes."""
@@ -234,6 +237,16 @@ class ImageMaps:
     probabilities: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     uncertainty: Mapping[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
     explanations: Mapping[str, Mapping[str, NDArray[np.float32]]] = field(default_factory=dict)
+
+    @cached_property
+    def small(self) -> SmallMaps:
+        """Picture and masks reduced to the size of drawings, computed once for all writers."""
+        return reduce_maps(self.picture, self.masks)
+
+    @cached_property
+    def steps(self) -> Mapping[str, NDArray[np.uint8]]:
+        """{segmentation task: probabilities in steps of 1 / 255, uint8 (C, H, W)}, computed once for all writers."""
+        return {task: to_steps(values) for task, values in self.probabilities.items()}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .anonymous_inputs import rename_inputs
+from mtmedformer_monai.deploy.privacy.anonymous_inputs import rename_inputs
+from mtmedformer_monai.deploy.report.write_html import write_page
+
 from .inputs import StudyInput, find_inputs
 from .output_paths import inside
-from .report.write_html import write_page
 from .results import Refusal, RunResult, RunWriter
 from .results_file import write_results
 from .study_pool import process_all
@@ -77,6 +78,8 @@ def infer(
     on_start(studies)
     outcomes = process_all(options.runner, studies, options.workers, on_study)
     result = _collect(options, created, outcomes, refused)
+    if "report" not in options.runner.outputs:
+        run_writers = [write for write in run_writers if write is not write_page]
     try:
         for write in run_writers:
             result = replace(result, files={**result.files, **write(result, output)})

@@ -3,46 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
+from mtmedformer_monai.deploy.headers.source_header import read_source_header
+from mtmedformer_monai.deploy.privacy.anonymous_inputs import copy_input
+from mtmedformer_monai.deploy.privacy.deidentify import UNVERIFIED, Deidentifier
+from mtmedformer_monai.deploy.report.write_html import write_layers_of
+from mtmedformer_monai.deploy.segmentation.segmentation_object import missing_reference, write_maps, write_masks
+from mtmedformer_monai.deploy.trust.inspect_bundle import check_trusted
 from mtmedformer_monai.transforms.errors import RadiographError, RefusedImageError
 
-from .anonymous_inputs import copy_input
 from .bundle_model import CONFIG, STUDY_CONFIG, BundleModel, describe_provenance, load_model
-from .deidentify import UNVERIFIED, Deidentifier
 from .inputs import InputFile, StudyInput, describe_error
-from .inspect_bundle import check_trusted
+from .output_kinds import DEFAULT_OUTPUTS, OUTPUTS
 from .output_paths import inside
 from .overlay_file import write_overlay
 from .predict import Prediction, predict_image
-from .quiet import quiet_libraries
-from .report.write_html import write_layers_of
 from .report_writers import write_image_report, write_mammography_cad, write_presentation_state, write_study_report
 from .results import ImageResult, ImageSource, ImageWriter, Provenance, Refusal, StudyResult, StudyWriter
-from .segmentation_object import missing_reference, write_segmentations
-from .source_header import read_source_header
 from .study_fusion import load_study_fusion
 
 logger = logging.getLogger(__name__)
+Writer = TypeVar("Writer")
+AnyResult = TypeVar("AnyResult", ImageResult, StudyResult)
 
-IMAGE_WRITERS: tuple[ImageWriter, ...] = (
-    write_segmentations,
-    write_overlay,
-    write_image_report,
-    write_layers_of,
-)
-"""Called for each image, in this order; every writer sees the files of those before it in `ImageResult.files`."""
+IMAGE_WRITERS: Mapping[str, ImageWriter] = {
+    "seg": write_masks,
+    "maps": write_maps,
+    "overlay": write_overlay,
+    "sr": write_image_report,
+    "report": write_layers_of,
+    "gsps": write_presentation_state,
+}
+"""{kind of output: writer}, called for each image, in this order; every writer sees the files of those before it in
+`ImageResult.files`."""
 
-STUDY_WRITERS: tuple[StudyWriter, ...] = (write_study_report,)
-"""Called for each study, after its images."""
-
-OPTIONAL_IMAGE_WRITERS: Mapping[str, ImageWriter] = {"gsps": write_presentation_state}
-OPTIONAL_STUDY_WRITERS: Mapping[str, StudyWriter] = {"cad_sr": write_mammography_cad}
-"""Writers of the kinds of files that `RunnerOptions.also` names."""
+STUDY_WRITERS: Mapping[str, StudyWriter] = {"sr": write_study_report, "cad_sr": write_mammography_cad}
+"""Likewise, called for each study, after its images."""
 
 
 class OutputError(OSError):
@@ -64,8 +66,9 @@ class RunnerOptions:
             from which everything is computed; None leaves them.
         guard: what to do with images unlike the training images: 'flag', 'refuse' or 'off'; '' for the bundle's choice.
         explain: whether to map the evidence for each predicted class.
-        also: further kinds of files to write: 'gsps', 'cad_sr'.
+        outputs: kinds of files to write, of `output_kinds.OUTPUTS`, beside `results.json` and `results.csv`.
         trust: whether configurations may run code from elsewhere; see `inspect_bundle`.
+        runtime: 'torch' or 'onnx'.
     """
 
     bundle: Path
@@ -77,8 +80,9 @@ class RunnerOptions:
     deidentify: Deidentifier | None = None
     guard: str = ""
     explain: bool = False
-    also: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = DEFAULT_OUTPUTS
     trust: bool = False
+    runtime: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,8 @@ class StudyRunner:
 
     Args:
         options: bundle, output folder and device.
-        image_writers: writers of files about an image.
-        study_writers: writers of files about a study.
+        image_writers: writers of files about an image; by default, those of the options' outputs.
+        study_writers: writers of files about a study, likewise.
         model: model of the bundle if it is loaded already.
 
     Raises:
@@ -110,21 +114,23 @@ class StudyRunner:
     def __init__(
         self,
         options: RunnerOptions,
-        image_writers: Sequence[ImageWriter] = IMAGE_WRITERS,
-        study_writers: Sequence[StudyWriter] = STUDY_WRITERS,
+        image_writers: Sequence[ImageWriter] | None = None,
+        study_writers: Sequence[StudyWriter] | None = None,
         model: BundleModel | None = None,
     ) -> None:
         self._options = options
-        self._image_writers = _with_optional(image_writers, OPTIONAL_IMAGE_WRITERS, options.also)
-        self._study_writers = _with_optional(study_writers, OPTIONAL_STUDY_WRITERS, options.also)
+        self._image_writers = chosen(IMAGE_WRITERS, options.outputs) if image_writers is None else image_writers
+        self._study_writers = chosen(STUDY_WRITERS, options.outputs) if study_writers is None else study_writers
+        if options.explain and options.runtime != "torch":
+            raise ValueError(f"--explain needs gradients and --runtime torch, got {options.runtime}.")
         provenance = describe_provenance(options.bundle, options.weights, more=options.configs)
         if not options.trust:
             check_trusted(options.bundle, [options.bundle / CONFIG, options.bundle / STUDY_CONFIG, *options.configs])
         self._model = model or load_model(
-            options.bundle, options.device, options.weights, options.configs, options.guard
+            options.bundle, options.device, options.weights, options.configs, options.guard, options.runtime
         )
         self._fusion = load_study_fusion(options.bundle, options.device)
-        self.provenance = replace(provenance, device=str(self._model.device))
+        self.provenance = replace(provenance, device=str(self._model.device), runtime=options.runtime)
 
     def process(self, study: StudyInput) -> StudyOutcome:
         """Processes a study; a file that fails is refused, and the others are processed.
@@ -200,30 +206,38 @@ class StudyRunner:
             image = replace(image, sop_class_uid=str(header.get("SOPClassUID") or "") or None)
             if missing := missing_reference(header):
                 image = replace(image, notes=(*image.notes, f"No DICOM output, because the source has no {missing}."))
-        failures = []
-        for write in self._image_writers:
-            files, failure = _attempt(partial(write, image, source, self.provenance, folder))
-            image = replace(image, files={**image.files, **files})
-            if failure:
-                image = replace(image, notes=(*image.notes, failure))
-                failures.append(Refusal(image.source, failure, getattr(write, "__name__", "writer")))
-        return image, tuple(failures)
+        return self._write_all(self._image_writers, image, source, folder, image.source)
 
     def _write_study(
         self, study: StudyResult, sources: Sequence[ImageSource], folder: Path
     ) -> tuple[StudyResult, tuple[Refusal, ...]]:
+        return self._write_all(self._study_writers, study, sources, folder, study.folder)
+
+    def _write_all(
+        self, writers: Sequence[Callable[..., Any]], result: AnyResult, source: Any, folder: Path, place: str
+    ) -> tuple[AnyResult, tuple[Refusal, ...]]:
+        """Calls writers; returns the result with their files and notes, and their failures under the place's name."""
         failures = []
-        for write in self._study_writers:
-            files, failure = _attempt(partial(write, study, sources, self.provenance, folder))
-            study = replace(study, files={**study.files, **files})
-            if failure:
-                study = replace(study, notes=(*study.notes, failure))
-                failures.append(Refusal(study.folder, failure, getattr(write, "__name__", "writer")))
-        return study, tuple(failures)
+        with quiet_libraries():  # their logs contain values of the header
+            for write in writers:
+                files, failure = _attempt(partial(write, result, source, self.provenance, folder))
+                result = replace(result, files={**result.files, **files})
+                if failure:
+                    result = replace(result, notes=(*result.notes, failure))
+                    failures.append(Refusal(place, failure, getattr(write, "__name__", "writer")))
+        return result, tuple(failures)
 
 
-def _with_optional(writers: Sequence[Any], optional: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
-    return (*writers, *(optional[name] for name in names if name in optional))
+def chosen(writers: Mapping[str, Writer], outputs: Collection[str]) -> tuple[Writer, ...]:
+    """Returns the writers of kinds of outputs, in their own order.
+
+    Raises:
+        ValueError: an output is unknown.
+    """
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown:
+        raise ValueError(f"outputs expects some of {', '.join(OUTPUTS)}, got {', '.join(unknown)}.")
+    return tuple(writer for kind, writer in writers.items() if kind in outputs)
 
 
 def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str], str]:
@@ -233,8 +247,7 @@ def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str],
         OutputError: the file system refused a file.
     """
     try:
-        with quiet_libraries():  # their logs contain values of the header
-            return write(), ""
+        return write(), ""
     except OSError as error:
         raise output_error(error) from error
     except Exception as error:  # unusual headers can fail anywhere in the libraries, with header values in the message

@@ -128,7 +128,7 @@ class SegmentationTask(Task):
 
     def describe(self, output: Tensor) -> dict[str, Any]:
         """Returns the fraction of the image area that each structure covers, {'area_fraction': {name: 0..1}}."""
-        share = self.masks(output).float().flatten(1).mean(dim=1).tolist()
+        share = [int(mask.count_nonzero()) / mask.numel() for mask in self.masks(output)]
         return {"area_fraction": {name: round(value, 6) for name, value in zip(self.structures, share, strict=True)}}
 
     def masks(self, output: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.io.file_sha256 import file_sha256
-from mtmedformer_monai.io.weights_files import CALIBRATION, companion
+from mtmedformer_monai.io.weights_files import CALIBRATION, check_companion, companion, find_companion
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.classification import ClassificationTask
 
@@ -128,19 +128,13 @@ def load_calibration(weights: str | Path) -> Calibration:
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, or belongs to other weights.
     """
-    path = calibration_path(weights)
-    if not path.is_file():
-        raise FileNotFoundError(f"no calibration at {path}; create it with mtmedformer calibrate --ckpt {weights}.")
+    path = find_companion(weights, CALIBRATION)
     try:
         content = dict(json.loads(path.read_text(encoding="utf-8")))
         calibration = _parse(content)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a calibration ({error}); delete it, or run mtmedformer calibrate.") from error
-    if calibration.weights_sha256 != file_sha256(weights):
-        raise ValueError(
-            f"{path} belongs to other weights than {Path(weights).name}: its sha256 differs. Run mtmedformer calibrate "
-            f"--ckpt {weights} for these weights, delete the file, or disable it with --calibration off."
-        )
+    check_companion(path, weights, calibration.weights_sha256, "--calibration")
     return calibration
 
 

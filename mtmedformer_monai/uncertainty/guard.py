@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 from mtmedformer_monai.io.file_sha256 import file_sha256
-from mtmedformer_monai.io.weights_files import GUARD, companion
+from mtmedformer_monai.io.weights_files import GUARD, check_companion, companion, find_companion
 
 FORMAT = "mtmedformer guard 1"
 
@@ -173,16 +173,10 @@ def load_guard(weights: str | Path) -> Guard:
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, or belongs to other weights.
     """
-    path = guard_path(weights)
-    if not path.is_file():
-        raise FileNotFoundError(f"no guard at {path}; create it with mtmedformer calibrate --ckpt {weights}.")
+    path = find_companion(weights, GUARD)
     content = load_checkpoint(path)
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise ValueError(f"guard expects a file written by save_guard, got another kind of file at {path}.")
     guard = Guard(**content)
-    if guard.weights_sha256 != file_sha256(weights):
-        raise ValueError(
-            f"{path} belongs to other weights than {Path(weights).name}: its sha256 differs. Run mtmedformer calibrate "
-            f"--ckpt {weights} for these weights, delete the file, or disable it with --guard off."
-        )
+    check_companion(path, weights, guard.weights_sha256, "--guard")
     return guard

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.keys import NOTICE
@@ -25,51 +26,57 @@ BOX_COLOR = "#F0E442"
 _FILL = 0.15
 """Opacity of the masks' interior."""
 
-_PNG_LEVEL = 2
-"""zlib level; noise compresses little better at the default level 6, which takes several times as long."""
+_ENCODING: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG", "compress_level": 2},  # noise compresses little better at the default level 6
+    ".jpg": {"format": "JPEG", "quality": 90, "subsampling": 0},  # a tenth of the time, a fifth of the size
+}
 
 _PANEL, _LINE, _MARGIN, _FONT_SIZE = 300, 20, 12, 14
 
 
 def draw_findings(
-    picture: NDArray[np.float32],
+    picture: NDArray[Any],
     masks: Sequence[tuple[str, NDArray[np.bool_]]],
     boxes: Sequence[tuple[Sequence[float], str]],
     lines: Sequence[str],
     path: str | Path,
 ) -> None:
-    """Writes a PNG file of the image with masks and boxes; beside it, the legend and lines of text.
+    """Writes a picture of the image with masks and boxes; beside it, the legend and lines of text.
 
     Args:
-        picture: float (H, W) in [0, 1].
+        picture: float (H, W) in [0, 1], or uint8.
         masks: names and masks, bool (H, W).
         boxes: x1, y1, x2, y2 in pixel edges, and the label of each box.
         lines: text such as class probabilities.
-        path: file to write.
+        path: file to write, `.png` or `.jpg`.
     """
+    encoding = _ENCODING[Path(path).suffix]
     rows, columns = picture.shape
     scale = min(1.0, LONGEST_SIDE / max(rows, columns))
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
-    gray = Image.fromarray(np.uint8(np.clip(picture, 0, 1) * 255 + 0.5)).resize(size, Image.Resampling.BOX)
-    shown = np.repeat(np.asarray(gray, dtype=np.float32)[..., None], 3, axis=2)
+    steps = (
+        picture if picture.dtype == np.uint8 else np.asarray(np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+    )
+    image = Image.fromarray(steps).resize(size, Image.Resampling.BOX, reducing_gap=2.0).convert("RGB")
     for index, (_, mask) in enumerate(masks):
-        _paint(shown, _shrink(mask, size), ImageColor.getrgb(color_of(index)))
-    image = Image.fromarray(np.uint8(shown + 0.5))
+        _paint(image, _shrink(mask, size), color_of(index))
     _draw_boxes(image, boxes, (size[0] / columns, size[1] / rows))
     page = _with_text(image, [(name, color_of(index)) for index, (name, _) in enumerate(masks)], lines)
-    write_atomically(path, lambda file: page.save(file, format="PNG", compress_level=_PNG_LEVEL))
+    write_atomically(path, lambda file: page.save(file, **encoding))
 
 
 def _shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
     """Returns the pixels of which at least half belong to the mask."""
-    values = Image.fromarray(np.uint8(mask) * 255).resize(size, Image.Resampling.BOX)
+    if (mask.shape[1], mask.shape[0]) == size:
+        return mask
+    values = Image.fromarray(np.uint8(mask) * 255).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     return np.asarray(values) >= 128
 
 
-def _paint(shown: NDArray[np.float32], mask: NDArray[np.bool_], color: Sequence[int]) -> None:
+def _paint(image: Image.Image, mask: NDArray[np.bool_], color: str) -> None:
     """Fills a mask and draws its contour, two pixels wide, in place."""
-    shown[mask] = (1 - _FILL) * shown[mask] + _FILL * np.asarray(color, dtype=np.float32)
-    shown[mask & ~erode(mask, 2)] = color
+    alpha = np.where(erode(mask, 2), np.uint8(round(255 * _FILL)), mask.view(np.uint8) * np.uint8(255))
+    image.paste(color, mask=Image.fromarray(alpha))
 
 
 def _draw_boxes(image: Image.Image, boxes: Sequence[tuple[Sequence[float], str]], scale: tuple[float, float]) -> None:

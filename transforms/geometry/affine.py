@@ -151,7 +151,8 @@ def resize_area(image: Tensor, size: tuple[int, int]) -> Tensor:
     The antialiasing filter is a triangle as wide as the scale factor, without a Gaussian blur beforehand. It is as fast
     as box averaging but has no discontinuities at fractional scale factors.
     """
-    resized = functional.interpolate(image[None], size, mode="bilinear", antialias=True, align_corners=False)
+    shrinks = size[0] < image.shape[1] or size[1] < image.shape[2]  # without antialiasing, it takes half the time
+    resized = functional.interpolate(image[None], size, mode="bilinear", antialias=shrinks, align_corners=False)
     return resized[0]
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mtmedformer_monai.deploy.results import BoxResult, ImageResult, StudyResult
+from mtmedformer_monai.deploy.small_maps import DRAWING_SIDE, fit
 
 from .bars import Classification, classification, remarks
 from .layers import ImageLayers, Layer
-from .rasters import PICTURE_SIDE, fit
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 
@@ -67,7 +67,7 @@ def image_card(
         layers: its layers, or None if none were written.
     """
     rows, columns = image.size
-    height, width = fit((rows, columns), PICTURE_SIDE)
+    height, width = fit((rows, columns), DRAWING_SIDE)
     font_size = round(max(rows, columns) / 30, 1)
     shown = layers.layers if layers else ()
     return ImageCard(

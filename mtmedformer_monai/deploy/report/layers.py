@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from mtmedformer_monai.deploy.results import ImageMaps, ImageResult
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.visualization.palette import color_of
 
-from .rasters import PICTURE_SIDE, THUMBNAIL_SIDE, encode_heat, encode_mask, encode_picture
+from .rasters import THUMBNAIL_SIDE, encode_heat, encode_mask, encode_picture
 
 MANIFEST = "layers.json"
 EXPLANATION, UNCERTAINTY, PROBABILITY = "explanation", "uncertainty", "probability"
@@ -71,8 +72,8 @@ def write_layers(image: ImageResult, maps: ImageMaps, folder: Path) -> str:
     for index, (layer, content) in enumerate(_encoded_layers(image, maps)):
         layers.append(Layer(f"{index}_{layer.kind}.png", layer.label, layer.kind, layer.color, layer.highest))
         _write(folder / name / layers[-1].file, content)
-    _write(folder / name / "picture.jpg", encode_picture(maps.picture, PICTURE_SIDE))
-    _write(folder / name / "thumbnail.jpg", encode_picture(maps.picture, THUMBNAIL_SIDE))
+    _write(folder / name / "picture.jpg", encode_picture(maps.small.picture))
+    _write(folder / name / "thumbnail.jpg", encode_picture(maps.small.picture, THUMBNAIL_SIDE))
     _write(folder / name / MANIFEST, json.dumps([asdict(layer) for layer in layers], indent=1).encode())
     return f"{name}/{MANIFEST}"
 
@@ -95,7 +96,7 @@ def read_layers(root: Path, study_folder: str, manifest: str) -> ImageLayers | N
 
 def _encoded_layers(image: ImageResult, maps: ImageMaps) -> Iterator[tuple[Layer, bytes]]:
     color = 0
-    for task, masks in maps.masks.items():
+    for task, masks in maps.small.masks.items():
         for name, mask in zip(_structures(image, task, len(masks)), masks, strict=True):
             layer = Layer("", name, "mask", color_of(color))
             color += 1
@@ -112,12 +113,12 @@ def _heat_layers(image: ImageResult, maps: ImageMaps) -> Iterator[tuple[Layer, b
         for measure, channels in measures.items():
             for name, values in zip(_structures(image, task, len(channels)), channels, strict=True):
                 yield _heat(f"{name}: {measure}", UNCERTAINTY, values, RANGES.get(measure, _maximum(values)))
-    for task, channels in maps.probabilities.items():
-        for name, values in zip(_structures(image, task, len(channels)), channels, strict=True):
-            yield _heat(name, PROBABILITY, values, 1.0)
+    for task, steps in maps.steps.items():
+        for name, each in zip(_structures(image, task, len(steps)), steps, strict=True):
+            yield _heat(name, PROBABILITY, each, 1.0)
 
 
-def _heat(label: str, kind: str, values: NDArray[np.float32], highest: float) -> tuple[Layer, bytes]:
+def _heat(label: str, kind: str, values: NDArray[Any], highest: float) -> tuple[Layer, bytes]:
     layer = Layer("", label.replace("_", " "), kind, highest=highest)
     return layer, encode_heat(values, highest, COLORMAPS[kind])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mtmedformer_monai.deploy.output_paths import inside
 from mtmedformer_monai.deploy.results import (
@@ -23,6 +25,9 @@ from .layers import COLORMAPS, ImageLayers, read_layers, write_layers
 from .rasters import palette
 from .safe_text import relative_url, visible
 from .view_model import FindLayers, Page, arrange
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 REPORT_FILE = "report.html"
 LAYERS_KIND = "report_layers"
@@ -102,12 +107,7 @@ def render(page: Page, embed_from: Path | None) -> str:
         page: what to show.
         embed_from: output folder whose pictures are embedded as data URLs; None to link them.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("mtmedformer_monai.deploy", "report"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["visible"] = visible
+    environment = _environment()
     images = [image for study in page.studies for image in study.images]
     style = environment.get_template("report.css.jinja").render(
         num_masks=max((len(image.masks) for image in images), default=0),
@@ -125,6 +125,18 @@ def render(page: Page, embed_from: Path | None) -> str:
         source=relative_url if embed_from is None else _Embedded(embed_from),
         meanings=MEANINGS,
     )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """The templates, which are compiled once per process."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("mtmedformer_monai.deploy", "report"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["visible"] = visible
+    return environment
 
 
 class _Embedded:

@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
 from mtmedformer_monai.deploy.inputs import InputFile, StudyInput
+from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
 from mtmedformer_monai.deploy.results import Provenance
 from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner, name_rule
 from mtmedformer_monai.transforms.dicom.header import read_uids

@@ -149,7 +149,7 @@ class Worker:
             self._refuse(case, step.__name__, Refusal(type(error).__name__, f"{error.args[1]}; {error.args[2]}"))
         except (ArchiveRefusedError, WrongResultError) as error:
             self._repeat(case, step.__name__, str(error))
-        except Exception as error:
+        except Exception as error:  # headers and archives fail in unforeseen ways, and one case must not stop the rest
             if isinstance(error, sqlite3.OperationalError) or getattr(error, "errno", None) in _DISK:
                 self._parts.state.postpone(case, self._clock(), counts=False)
                 raise

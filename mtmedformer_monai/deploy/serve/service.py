@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mtmedformer_monai.deploy.quiet import quiet_libraries
+from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 
 from .archive import DicomWebArchive
 from .audit import AuditFile, make_names

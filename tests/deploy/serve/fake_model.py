@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
-from mtmedformer_monai.deploy.uids import derived_uid
+from mtmedformer_monai.deploy.headers.uids import derived_uid
 
 MODEL = "ab" * 32
 RESULT = "1.2.840.10008.5.1.4.1.1.7"  # Secondary Capture Image Storage

@@ -3,7 +3,7 @@
 import pydicom
 import pytest
 
-from mtmedformer_monai.deploy.deidentify import Deidentifier
+from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier
 from mtmedformer_monai.deploy.serve.bundle_model import make_deidentify
 from mtmedformer_monai.deploy.serve.config import DeidentifyConfig
 from mtmedformer_monai.deploy.serve.errors import ImageRefusedError

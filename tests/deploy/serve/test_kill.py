@@ -10,8 +10,8 @@ from collections import Counter
 
 import pytest
 
+from mtmedformer_monai.deploy.headers.uids import derived_uid
 from mtmedformer_monai.deploy.serve.archive import DicomWebArchive
-from mtmedformer_monai.deploy.uids import derived_uid
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import config_for, settle, turn_until, with_limits, worker
 from tests.deploy.serve.fake_model import MODEL, RESULT, FakeModel

@@ -8,8 +8,8 @@ import sqlite3
 
 import pytest
 
+from mtmedformer_monai.deploy.headers.uids import derived_uid
 from mtmedformer_monai.deploy.serve.errors import ImageRefusedError
-from mtmedformer_monai.deploy.uids import derived_uid
 from mtmedformer_monai.transforms.errors import BrokenPixelDataError
 from tests.deploy.serve.chest_images import NAME, PATIENT, uid, write_chest
 from tests.deploy.serve.conftest import config_for, settle, turn_until, with_limits, worker

@@ -7,7 +7,7 @@ from io import BytesIO
 import pydicom
 import pytest
 
-from mtmedformer_monai.deploy.uids import derived_uid
+from mtmedformer_monai.deploy.headers.uids import derived_uid
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import config_for, settle, turn_until, worker
 from tests.deploy.serve.fake_model import MODEL, RESULT, FakeModel

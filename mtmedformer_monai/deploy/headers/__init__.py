@@ -1,0 +1,1 @@
+"""What all DICOM outputs take from their source, and their identifiers."""

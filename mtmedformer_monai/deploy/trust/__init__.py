@@ -1,0 +1,1 @@
+"""What a bundle's configuration would run."""

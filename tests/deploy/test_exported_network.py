@@ -1,0 +1,59 @@
+"""Networks in other runtimes: the results are those of PyTorch, the guard's included."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from mtmedformer_monai.cli.main import main
+from mtmedformer_monai.deploy import exported_network
+from mtmedformer_monai.deploy.bundle_model import load_model
+from mtmedformer_monai.deploy.study_runner import RunnerOptions, StudyRunner
+from mtmedformer_monai.uncertainty.guard import tap_encoder
+from tests.deploy.conftest import CHEST
+
+
+def test_outputs_and_features_are_those_of_pytorch(models):
+    expected_network, network = models(CHEST).network, load_model(CHEST, "cpu", runtime="onnx").network
+    image = torch.rand(1, 1, 128, 160, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), tap_encoder(expected_network) as expected, tap_encoder(network) as features:
+        wanted, found = expected_network(image), network(image)
+    assert list(found) == list(wanted)
+    for name, output in wanted.items():  # float32 in another order of summation
+        torch.testing.assert_close(found[name], output, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(features[0], expected[0], rtol=1e-3, atol=1e-3)
+
+
+def test_the_command_states_its_runtime_and_applies_the_guard(make_dicom, tmp_path):
+    path = make_dicom(rows=64, columns=48, BodyPartExamined="CHEST", ViewPosition="PA")
+    arguments = ["infer", "--bundle", CHEST, "--input", path, "--output", tmp_path / "out", "--outputs", "seg"]
+    assert main([*map(str, arguments), "--runtime", "onnx"]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["provenance"]["runtime"] == "onnx"
+    assert results["studies"][0]["images"][0]["scores"]["guard_distance"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"explain": True, "runtime": "onnx"}, "--explain needs gradients and --runtime torch, got onnx"),
+        ({"runtime": "onnx", "device": "cuda:99"}, "--device cuda:99 is not available"),
+        ({"runtime": "tensorrt"}, "--runtime expects one of torch, onnx, got 'tensorrt'"),
+    ],
+    ids=["explain", "device", "unknown"],
+)
+def test_what_another_runtime_cannot_do_is_an_error(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        StudyRunner(RunnerOptions(CHEST, tmp_path / "out", **options))
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(exported_network, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"--runtime onnx needs onnxscript; install it with .*\[onnx\]"):
+        exported_network.check_runtime("onnx")
+
+
+def test_another_network_is_refused():
+    with pytest.raises(ValueError, match="expects an MTMedFormer, got Linear"):
+        exported_network.run_elsewhere(nn.Linear(1, 1), "onnx", (32, 32))
