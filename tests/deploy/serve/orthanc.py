@@ -94,6 +94,11 @@ class Orthanc:
         answer.raise_for_status()
         return answer.json()
 
+    def get_bytes(self, path):
+        answer = self._session.get(self.url + path, timeout=30)
+        answer.raise_for_status()
+        return answer.content
+
     def send(self, path):
         """Adds a DICOM file."""
         self._session.post(f"{self.url}/instances", data=Path(path).read_bytes(), timeout=30).raise_for_status()
