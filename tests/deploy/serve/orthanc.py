@@ -107,6 +107,10 @@ class Orthanc:
         """Deletes all images and the change log."""
         for patient in self.get("/patients"):
             self._session.delete(f"{self.url}/patients/{patient}", timeout=30).raise_for_status()
+        self.clear_log()
+
+    def clear_log(self):
+        """Deletes the change log; numbers of changes continue."""
         self._session.delete(f"{self.url}/changes", timeout=30).raise_for_status()
 
     def stored(self, sop_class):
