@@ -106,7 +106,7 @@ def start(world: World, fault: str, seed: int) -> multiprocessing.Process:
 
 def kill(process: multiprocessing.Process) -> None:
     """Ends a worker without notice."""
-    os.kill(process.pid or 0, signal.SIGKILL)
+    process.kill()
     process.join()
 
 

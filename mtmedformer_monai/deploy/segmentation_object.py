@@ -33,6 +33,7 @@ _TITLES = {
     "explanation": "Explanations",
 }
 _MAX_FRACTIONAL_VALUE = 255
+_NOMINAL_THICKNESS_MM = 1.0
 _LONGEST = 64
 """Maximum length of LO elements."""
 
@@ -114,9 +115,9 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
 
     A projection radiograph has no patient-based frame of reference, so that frames are related to it by their size and
     the Derivation Image functional group (PS3.3 C.7.6.16.2.6) only. Patient Orientation and Image Laterality, which
-    General Image (C.7.6.1) requires for such images, are those of the source. A source with a known spacing gives the
-    shared groups Pixel Measures and Plane Orientation, without which OHIF draws nothing; the orientation is nominal, that
-    of the image in its own plane, and there is no frame of reference that could relate it to a patient. Fractional segments are compressed by
+    General Image (C.7.6.1) requires for such images, are those of the source. If the spacing is known, masks have the shared
+    groups Pixel Measures and Plane Orientation, without which OHIF draws nothing. Their orientation, that of the image in
+    its own plane, and slice thickness are nominal; no frame of reference relates them to the patient. Fractional segments are compressed by
     JPEG-LS Lossless; the RLE encoder of GDCM, which would be used for RLE Lossless, ends the process on some images.
 
     Args:
@@ -167,7 +168,8 @@ def _build(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: P
             omit_empty_frames=False,
             series_description=f"{_TITLES[kind]} (research use only)",
         )
-    _add_nominal_plane(made, read_spacing_mm(header))
+    if is_binary:
+        _add_nominal_plane(made, read_spacing_mm(header))
     made.PatientOrientation = header.PatientOrientation
     if "ImageLaterality" in header:
         made.ImageLaterality = header.ImageLaterality
@@ -175,13 +177,17 @@ def _build(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: P
 
 
 def _add_nominal_plane(made: Any, spacing_mm: NDArray[np.float64]) -> None:
-    """Adds the spacing (PS3.3 C.7.6.16.2.1) and rows and columns as axes (C.7.6.16.2.4) if the spacing is known."""
+    """Adds Pixel Measures (PS3.3 C.7.6.16.2.1) and Plane Orientation (C.7.6.16.2.4) if the spacing is known.
+
+    highdicom reads no Pixel Measures without Slice Thickness.
+    """
     from pydicom import Dataset
 
     if not np.all(np.isfinite(spacing_mm)):
         return
     measures, orientation = Dataset(), Dataset()
     measures.PixelSpacing = [f"{length:.8g}" for length in spacing_mm]
+    measures.SliceThickness = _NOMINAL_THICKNESS_MM
     orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     shared = made.SharedFunctionalGroupsSequence[0]
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
