@@ -6,10 +6,11 @@
     mtmedformer cohort COHORT --kind mammography --patients 120 --image-size 384 --seed 11
     python benchmarks/explanations.py --data COHORT --bundle bundles/mammography_multitask
 
-By default the bundle's shipped weights are explained; with `--epochs N`, `--seeds` networks are trained from scratch.
-Cases are images of the test and validation lists (neither has trained a network) whose class is abnormal, whose finding
-is outlined, and which the network classifies correctly. Prints a Markdown table: mean and standard deviation over
-networks, or with one network the standard error over cases.
+By default the bundle's shipped weights are explained; with `--epochs N`, networks are trained from scratch, `--seeds` of
+them on each folder of `--data`. Cases are images of the test and validation lists (neither has trained a network) whose
+class is abnormal, whose finding is outlined, and which the network classifies correctly. Prints a Markdown table: mean
+and standard deviation over cohorts and networks, or with one of each the standard error over cases. The last lines name
+the methods whose `near` exceeds every control's by more than the standard deviation of the difference over runs.
 """
 
 from __future__ import annotations
@@ -60,10 +61,10 @@ class Case:
     order: int
 
 
-def load_network(options: argparse.Namespace, seed: int, folder: str) -> ConfigWorkflow:
+def load_network(options: argparse.Namespace, data: Path, seed: int, folder: str) -> ConfigWorkflow:
     """Loads the shipped weights, or trains from scratch; the workflow's parser has the network in evaluation mode."""
     size = json.loads((options.bundle / "models/model.json").read_text())["image_size"]
-    overrides = training_overrides(options.data, folder, options.size, options.epochs, seed, max(options.epochs, 1))
+    overrides = training_overrides(data, folder, options.size, options.epochs, seed, max(options.epochs, 1))
     rows = options.size * size[0] // size[1]
     overrides["image_size"] = [rows, options.size] if options.epochs else size
     workflow = make_workflow(options.bundle, ["train"], overrides)
@@ -76,15 +77,15 @@ def load_network(options: argparse.Namespace, seed: int, folder: str) -> ConfigW
     return workflow
 
 
-def find_cases(workflow: ConfigWorkflow, options: argparse.Namespace, names: tuple[str, str]) -> tuple[list[Case], int]:
+def find_cases(
+    workflow: ConfigWorkflow, data: Path, options: argparse.Namespace, names: tuple[str, str]
+) -> tuple[list[Case], int]:
     """Returns the cases, and the number of abnormal images, correctly classified or not."""
     parser = workflow.parser
     tasks: list[Task] = parser.get_parsed_content("tasks")
     network = parser.get_parsed_content("network")
     task = next(task for task in tasks if task.name == names[0])
-    items = [
-        item for name in ("test", "validation") for item in load_datalist(str(options.data / "datalist.json"), name)
-    ]
+    items = [item for name in ("test", "validation") for item in load_datalist(str(data / "datalist.json"), name)]
     dataset = RadiographDataset(items, parser.get_parsed_content("validate#preprocessing"))
     prepare = PrepareMultiTaskBatch(tasks, keep_meta=False)
     cases, abnormal = [], 0
@@ -125,8 +126,13 @@ def controls(workflow: ConfigWorkflow, task: ClassificationTask) -> dict[str, Ma
         longest = max(case.image.shape[2:])
         return blur((case.image - without_detail(case.image)).abs(), longest / 32)[0, 0]
 
+    def edges(case: Case) -> Tensor:
+        down, across = torch.gradient(blur(case.image, 1.0)[0, 0])
+        return blur((down**2 + across**2).sqrt()[None, None], max(case.image.shape[2:]) / 32)[0, 0]
+
     return {
         "(control) local contrast": contrast,
+        "(control) edges": edges,
         "(control) random weights": lambda case: explain(untrained, case.image, task, case.class_index),
         "(control) noise": noise,
         "(control) center": center,
@@ -162,16 +168,19 @@ def measure(mapper: Mapper, cases: list[Case], network: Any, task: Classificatio
     return rows
 
 
-def run(options: argparse.Namespace, seed: int) -> dict[str, list[Row]]:
-    """Returns the measures of each case by method, for one network."""
+def run(options: argparse.Namespace, data: Path, seed: int) -> dict[str, list[Row]]:
+    """Returns the measures of each case by method, for one network and cohort."""
     names = EXPLAINED[options.bundle.name]
     with tempfile.TemporaryDirectory() as folder:
-        workflow = load_network(options, seed, folder)
+        workflow = load_network(options, data, seed, folder)
     network = workflow.parser.get_parsed_content("network")
     task = next(task for task in workflow.parser.get_parsed_content("tasks") if task.name == names[0])
-    cases, abnormal = find_cases(workflow, options, names)
+    cases, abnormal = find_cases(workflow, data, options, names)
     share = statistics.fmean(float(case.outline.float().mean()) for case in cases)
-    print(f"seed {seed}: {len(cases)} cases of {abnormal} abnormal images; outlines cover {share:.3f}", flush=True)
+    print(
+        f"{data.name}, seed {seed}: {len(cases)} cases of {abnormal} abnormal images; outlines cover {share:.3f}",
+        flush=True,
+    )
     mappers = controls(workflow, task) | {
         name: lambda case, name=name: explain(network, case.image, task, case.class_index, name) for name in METHODS
     }
@@ -192,13 +201,32 @@ def cells(runs: list[list[Row]]) -> list[str]:
     return texts
 
 
+def beats_controls(runs: list[dict[str, list[Row]]], method: str, column: str) -> bool:
+    """Returns whether a method's measure exceeds that of each control by more than the spread of their difference.
+
+    The spread is the standard deviation of the difference over runs, or with one run its standard error over cases.
+    """
+    for control in (name for name in runs[0] if name.startswith("(control)")):
+        pairs = [list(zip(run[method], run[control], strict=True)) for run in runs]
+        differences = [[one[column] - other[column] for one, other in pair] for pair in pairs]
+        if len(runs) > 1:
+            means = [statistics.fmean(each) for each in differences]
+            spread = statistics.stdev(means)
+        else:
+            means = differences[0]
+            spread = statistics.stdev(means) / len(means) ** 0.5
+        if statistics.fmean(means) <= spread:
+            return False
+    return True
+
+
 def main() -> None:
     """Runs all networks, and prints the table."""
     parser = make_parser(__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder with datalist.json")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders with datalist.json")
     parser.add_argument("--bundle", type=Path, default=CHEST)
     parser.add_argument("--epochs", type=int, default=0, help="epochs of training from scratch; 0: shipped weights")
-    parser.add_argument("--seeds", type=int, default=1, help="number of networks to train")
+    parser.add_argument("--seeds", type=int, default=1, help="number of networks to train on each cohort")
     parser.add_argument("--size", type=int, default=64, help="columns of a trained network's input")
     parser.add_argument("--cases", type=int, default=60, help="maximum number of cases of each network")
     parser.add_argument("--only", nargs="*", help="rows of the table; all by default")
@@ -206,10 +234,13 @@ def main() -> None:
     options.bundle = options.bundle.resolve()
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    runs = [run(options, seed) for seed in range(options.seeds)]
+    runs = [run(options, data, seed) for data in options.data for seed in range(options.seeds)]
     print(table_header("method", COLUMNS))
     for name in runs[0]:
         print(table_row(name, cells([result[name] for result in runs])))
+    for column in ("near", "mass"):
+        better = [name for name in METHODS if name in runs[0] and beats_controls(runs, name, column)]
+        print(f"better than every control by {column}: {', '.join(better) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
     python benchmarks/guard.py --bundle bundles/chest_xray_multitask --data CHEST --other BREAST
 
 The guard is fitted on the datalist's training list, with a limit from the validation list, for the bundle's weights
-(`--ckpt` for others). Manipulated films are those of the test list. `--good NAME=FOLDER` and `--bad NAME=FOLDER` add
+(`--ckpt` for others). Several folders after `--data` are fitted together. Manipulated films are those of the last
+folder's test list. `--good NAME=FOLDER` and `--bad NAME=FOLDER` add
 images: all of a folder, or a pattern of files in a folder. Prints a Markdown table with the share of flagged images for
 several scores, of which the package uses "Mahalanobis, means".
 """
@@ -45,21 +46,26 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--bundle", type=Path, default=CHEST)
     parser.add_argument("--ckpt", type=Path, help="weights (default: the bundle's)")
-    parser.add_argument("--data", type=Path, required=True, help="folder with datalist.json")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders with datalist.json")
     parser.add_argument("--other", type=Path, help="folder with a datalist.json of another projection")
     parser.add_argument("--good", nargs="*", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--bad", nargs="*", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--rate", type=float, default=0.05, help="stated false alarm rate")
+    parser.add_argument("--fit-count", type=int, help="images per list that the guard is fitted on (default: all)")
     parser.add_argument("--count", type=int, default=60, help="images per group")
     add_threads_option(parser)
     options = parser.parse_args()
     prepare_process(options.threads)
     started = time.process_time()
     model = Model(options)
-    lists = {name: model.features(_images(options.data, name)) for name in ("training", "validation", "test")}
+    lists = {
+        name: model.features([path for data in options.data for path in _images(data, name, options.fit_count)])
+        for name in ("training", "validation")
+    }
     scores = make_scores(lists["training"])
     limits = {name: conformal_limit(score(lists["validation"]), options.rate) for name, score in scores.items()}
-    groups = {"good: test list": lists["test"]} | dict(_groups(options, model))
+    tests = {f"good: test list of {data.name}": model.features(_images(data, "test")) for data in options.data}
+    groups = tests | dict(_groups(options, model))
     sizes = [len(lists[name]["means"]) for name in ("training", "validation")]
     print(
         f"\n{options.bundle.name}: {sizes[0]} training and {sizes[1]} validation images, rate {options.rate:g}, "
@@ -144,7 +150,7 @@ def _groups(options: argparse.Namespace, model: Model) -> list[tuple[str, dict[s
     groups = [(name, model.features(paths)) for name, paths in given]
     if options.other:
         groups.append(("bad: other projection", model.features(_images(options.other, "test", options.count))))
-    films = [model.picture(path) for path in _images(options.data, "test", options.count)]
+    films = [model.picture(path) for path in _images(options.data[-1], "test", options.count)]
     with tempfile.TemporaryDirectory() as folder:
         generator = np.random.default_rng(0)
         for name, change in CHANGES.items():

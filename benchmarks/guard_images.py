@@ -59,13 +59,80 @@ def drawings(count: int, generator: np.random.Generator) -> Iterator[Picture]:
         yield np.asarray(image, dtype=np.float32) / 255.0
 
 
+def hands(count: int, generator: np.random.Generator) -> Iterator[Picture]:
+    """Yields drawn radiographs of a hand: palm and five fingers, each a chain of three bones in soft tissue."""
+    for _ in range(count):
+        canvas = _Film(generator)
+        wrist = (128.0 + generator.uniform(-10, 10), 200.0)
+        canvas.limb((wrist[0], 255.0), wrist, 26, 11)
+        canvas.limb(wrist, (wrist[0], 150.0), 40, 3)
+        for finger, degrees in enumerate((-62, -20, -4, 12, 28)):
+            start = (wrist[0] + 18.0 * (finger - 2), 160.0 if finger else 185.0)
+            length = generator.uniform(22, 30) * (0.8 if finger == 0 else 1.0)
+            for _ in range(3):
+                angle = np.deg2rad(degrees + generator.uniform(-4, 4))
+                end = (start[0] + length * np.sin(angle), start[1] - length * np.cos(angle))
+                canvas.limb(start, end, 10, 5)
+                start, length = end, 0.75 * length
+        yield canvas.picture()
+
+
+def legs(count: int, generator: np.random.Generator) -> Iterator[Picture]:
+    """Yields drawn radiographs of a knee with its two or three long bones in soft tissue."""
+    for _ in range(count):
+        canvas = _Film(generator)
+        middle, knee = 128.0 + generator.uniform(-20, 20), 128.0 + generator.uniform(-40, 40)
+        canvas.limb((middle + generator.uniform(-25, 25), 0.0), (middle, knee - 6), 52, 15)
+        canvas.limb((middle, knee + 6), (middle + generator.uniform(-15, 15), 255.0), 42, 12)
+        canvas.limb((middle + 26, knee + 20), (middle + 24, 255.0), 0, 4)
+        canvas.limb((middle - 14, knee), (middle + 14, knee), 0, 8)
+        yield canvas.picture()
+
+
+class _Film:
+    """A film on which limbs are drawn: soft tissue with a bone in it, whose cortex is denser."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self._generator = generator
+        self._tissue, self._bone = (np.zeros((256, 256), dtype=np.float32) for _ in range(2))
+
+    def limb(self, start: tuple[float, float], end: tuple[float, float], tissue: float, bone: float) -> None:
+        """Draws soft tissue and bone of the given radii between two points (x, y); a radius of 0 draws no tissue."""
+        rows, columns = np.mgrid[0:256, 0:256].astype(np.float32)
+        across, down = end[0] - start[0], end[1] - start[1]
+        position = ((columns - start[0]) * across + (rows - start[1]) * down) / max(across**2 + down**2, 1e-6)
+        position = position.clip(0, 1)
+        away = np.hypot(columns - start[0] - position * across, rows - start[1] - position * down)
+        if tissue:
+            self._tissue = np.maximum(self._tissue, np.sqrt((1 - (away / tissue) ** 2).clip(0, 1)))
+        depth = np.sqrt((1 - (away / bone) ** 2).clip(0, 1)) - 0.6 * np.sqrt(
+            (1 - (away / (0.6 * bone)) ** 2).clip(0, 1)
+        )
+        self._bone = np.maximum(self._bone, depth)
+
+    def picture(self) -> Picture:
+        """Returns the film, blurred, with noise."""
+        from scipy.ndimage import gaussian_filter
+
+        film = 0.03 + 0.35 * self._tissue + 0.55 * self._bone
+        noisy = gaussian_filter(film, 1.2) + self._generator.normal(0, 0.01, film.shape)
+        return np.asarray(noisy.clip(0, 1), dtype=np.float32)
+
+
 def noise(count: int, generator: np.random.Generator) -> Iterator[Picture]:
     """Yields white noise."""
     for _ in range(count):
         yield generator.random((256, 256), dtype=np.float32)
 
 
-MADE = {"photograph": photographs, "CT or MR slice": slices, "drawn phantom": drawings, "white noise": noise}
+MADE = {
+    "photograph": photographs,
+    "CT or MR slice": slices,
+    "drawn hand": hands,
+    "drawn leg": legs,
+    "drawn phantom": drawings,
+    "white noise": noise,
+}
 
 
 def save_pictures(pictures: Iterator[Picture], folder: Path) -> list[str]:

@@ -26,6 +26,7 @@ from .for_processing import ForProcessing, check_for_processing, render_for_proc
 from .grayscale.modality_lut import RescaleError
 from .grayscale.pipeline import to_unit_range
 from .grayscale.voi_lut import apply_voi_lut
+from .modalities import describe_modality
 from .header import is_for_processing, read_laterality, read_modality, read_uids, read_view
 from .mammogram_rules import as_rules
 from .parse import read_header as read_header
@@ -83,10 +84,11 @@ def _read(
     """Reads the image and metadata of a parsed header."""
     modality = read_modality(header)
     if modalities is not None and modality not in modalities:
+        shown = modality if modality in MODALITIES else "OT"
         raise UnsupportedModalityError(
             path,
-            f"its modality is {modality or 'missing'}, but only {', '.join(sorted(modalities))} are admitted",
-            f"exclude it, or admit it by modalities={sorted({*modalities, modality or 'OT'})} "
+            f"its modality is {describe_modality(modality)}, but only {', '.join(sorted(modalities))} are admitted",
+            f"exclude it, or admit it by modalities={sorted({*modalities, shown})} "
             "(None admits all modalities, including a missing one)",
         )
     flags = admit(path, header, rules)

@@ -19,6 +19,7 @@ from mtmedformer_monai.deploy.output_paths import inside
 from mtmedformer_monai.deploy.results import ImageMaps, ImageResult, ImageSource, Provenance
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.transforms.dicom.codes import CodedTerm
+from mtmedformer_monai.transforms.dicom.spacing import read_spacing_mm
 
 from .segment_codes import codes_of, explanation_codes
 from .segment_pixels import MAX_FRACTIONAL_VALUE, encode_fractions, pack_masks, set_pixels
@@ -32,6 +33,7 @@ _TITLES = {
     "uncertainty": "Uncertainty",
     "explanation": "Explanations",
 }
+_NOMINAL_THICKNESS_MM = 1.0
 _LONGEST = 64
 """Maximum length of LO elements."""
 
@@ -134,7 +136,9 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
 
     A projection radiograph has no patient-based frame of reference, so that frames are related to it by their size and
     the Derivation Image functional group (PS3.3 C.7.6.16.2.6) only. Patient Orientation and Image Laterality, which
-    General Image (C.7.6.1) requires for such images, are those of the source.
+    General Image (C.7.6.1) requires for such images, are those of the source. If the spacing is known, masks have the
+    shared groups Pixel Measures and Plane Orientation, without which OHIF draws nothing. Their orientation, that of the
+    image in its own plane, and slice thickness are nominal; no frame of reference relates them to the patient.
 
     highdicom builds the object with frames of one pixel, which are replaced afterwards: its checks and conversions of
     the pixels of a radiograph take longer than the network.
@@ -158,6 +162,8 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
     made = _build(kind, segments, _as_one_pixel(header), provenance)
     made.Rows, made.Columns = size
     frames = [each.values for each in segments]
+    if kind == "seg":
+        _add_nominal_plane(made, read_spacing_mm(header))
     set_pixels(made, pack_masks(frames) if kind == "seg" else encode_fractions(frames))
     made.PatientOrientation = header.PatientOrientation
     if "ImageLaterality" in header:
@@ -191,6 +197,23 @@ def _build(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: P
             omit_empty_frames=False,
             series_description=f"{_TITLES[kind]} (research use only)",
         )
+
+
+def _add_nominal_plane(made: Any, spacing_mm: NDArray[np.float64]) -> None:
+    """Adds Pixel Measures (PS3.3 C.7.6.16.2.1) and Plane Orientation (C.7.6.16.2.4) if the spacing is known.
+
+    highdicom reads no Pixel Measures without Slice Thickness.
+    """
+    from pydicom import Dataset
+
+    if not np.all(np.isfinite(spacing_mm)):
+        return
+    measures, orientation = Dataset(), Dataset()
+    measures.PixelSpacing = [f"{length:.8g}" for length in spacing_mm]
+    measures.SliceThickness = _NOMINAL_THICKNESS_MM
+    orientation.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared = made.SharedFunctionalGroupsSequence[0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
 
 
 def _as_one_pixel(header: Any) -> Any:

@@ -10,10 +10,11 @@ import datetime
 import hmac
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from .case import Case
-from .config import AuditConfig
+from .config import AuditConfig, DeidentifyConfig
 
 _DIGITS = 32
 
@@ -25,20 +26,25 @@ class AuditNames:
 
     Args:
         key: key of the hashes; None shows the UIDs.
+        pseudonym: returns the UID under which the results know a source; None if that is its own.
     """
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._key = key
+    def __init__(self, key: bytes | None = None, pseudonym: Callable[[str], str] | None = None) -> None:
+        self._key, self._pseudonym = key, pseudonym
+
+    def source(self, uid: str) -> str:
+        """Returns the name of a source image or its study in the log."""
+        return self.name(uid if self._pseudonym is None else self._pseudonym(uid))
 
     def name(self, uid: str) -> str:
-        """Returns the name of an object in the log."""
+        """Returns the name of a result in the log."""
         return uid if self._key is None else hmac.new(self._key, uid.encode(), "sha256").hexdigest()[:_DIGITS]
 
     def line(self, event: str, case: Case | None = None, **details: object) -> str:
         """Returns one entry as JSON, without its number; the detail `uids` names the results."""
         entry: dict[str, object] = {"time": datetime.datetime.now(datetime.timezone.utc).isoformat(), "event": event}
         if case is not None:
-            entry |= {"source": self.name(case.source.uid), "study": self.name(case.source.study_uid)}
+            entry |= {"source": self.source(case.source.uid), "study": self.source(case.source.study_uid)}
             entry |= {"model": case.model, "origin": case.origin}
         uids = details.pop("uids", None)
         if isinstance(uids, list):
@@ -46,21 +52,30 @@ class AuditNames:
         return json.dumps(entry | details)
 
 
-def make_names(config: AuditConfig) -> AuditNames:
+def make_names(config: AuditConfig, deidentify: DeidentifyConfig | None = None) -> AuditNames:
     """Reads the key of the hashes from the environment, if UIDs are to be hashed.
 
+    With `deidentify.uids: replace`, sources have the UIDs that their results refer to, so that the log does not connect
+    results with patients.
+
     Raises:
-        ValueError: the environment variable is not set.
+        FileNotFoundError: the key of the de-identification does not exist.
+        ValueError: the environment variable is not set, or a key is too short.
     """
+    pseudonym = None
+    if deidentify is not None and deidentify.enabled and deidentify.uids == "replace" and deidentify.key_file:
+        from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
+
+        pseudonym = Deidentifier(read_key(deidentify.key_file)).uid
     if not config.hash_uids:
-        return AuditNames()
+        return AuditNames(None, pseudonym)
     key = os.environ.get(config.key_env, "")
     if not key:
         raise ValueError(
             f"audit.hash_uids expects a key in the environment variable {config.key_env}; set it to a random text, "
             "and keep it to be able to find a UID in the log."
         )
-    return AuditNames(key.encode())
+    return AuditNames(key.encode(), pseudonym)
 
 
 class AuditFile:

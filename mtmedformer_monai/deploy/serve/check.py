@@ -20,7 +20,7 @@ def check_service(config: ServeConfig) -> int:
         ValueError: the configuration names something that is missing.
     """
     rules = load_rules(config.bundle, config.rules)
-    make_names(config.audit)
+    make_names(config.audit, config.deidentify)
     logger.info("SOP classes: %s", ", ".join(rules.sop_classes))
     logger.info("modalities: %s; intents: %s", ", ".join(rules.modalities), ", ".join(rules.intents))
     logger.info("%s", rules.admission)

@@ -41,8 +41,13 @@ def open_session(config: ArchiveConfig) -> requests.Session:
         ValueError: a secret is missing.
     """
     import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util.retry import Retry
 
     session = requests.Session()
+    once_more = Retry(total=1, status=0, backoff_factor=0.2, allowed_methods=("GET",))
+    for scheme in ("http://", "https://"):  # Orthanc resets a connection now and then
+        session.mount(scheme, HTTPAdapter(max_retries=once_more))
     session.trust_env = False
     session.headers["Connection"] = "close"  # archives close idle connections: a request on one would fail
     if config.auth.kind == "basic":

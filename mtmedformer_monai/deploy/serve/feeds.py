@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from .archive import DicomWebArchive, Found
 from .config import ArchiveConfig
-from .errors import NotInArchiveError
+from .errors import ArchiveUnavailableError, NotInArchiveError
 from .state import StateStore
 
 
@@ -26,6 +26,10 @@ class Feed(Protocol):
 class OrthancFeed:
     """Follows the change log of Orthanc (`/changes`), in which every new image has a number.
 
+    An archive that was rebuilt numbers its changes from 1 again. It is recognized at the start, and whenever the archive
+    was away, by a change that has a number already read but is later than the last change read; its log is then read
+    from the beginning.
+
     Args:
         archive: the archive.
         state: remembers the position.
@@ -34,28 +38,51 @@ class OrthancFeed:
 
     def __init__(self, archive: DicomWebArchive, state: StateStore, config: ArchiveConfig) -> None:
         self._archive, self._state, self._config = archive, state, config
+        self._is_same_log = False
 
     def poll(self, take: Callable[[Found], None]) -> bool:
         """Reads the next page of changes; see `Feed`."""
+        try:
+            return self._poll(take)
+        except ArchiveUnavailableError:
+            self._is_same_log = False
+            raise
+
+    def _poll(self, take: Callable[[Found], None]) -> bool:
         since = self._since()
+        if not self._is_same_log and self._was_rebuilt(since):
+            self._set_position({"Last": 0, "Changes": []})
+            since = 0
+        self._is_same_log = True
         page = self._archive.orthanc("/changes", since=since, limit=self._config.page)
         for change in page["Changes"]:
             if change["ChangeType"] == "NewInstance":
                 for found in self._look_up(str(change["ID"])):
                     take(found)
         if page["Changes"]:
-            self._state.set_mark(_POSITION, str(page["Last"]))
+            self._set_position(page)
         elif since and int(self._archive.orthanc("/changes", last="")["Last"]) < since:
-            self._state.set_mark(_POSITION, "0")  # the log was started anew: a rebuilt archive, or a cleared log
+            self._set_position({"Last": 0, "Changes": []})  # the log was started anew while the worker watched
             return True
         return not page["Done"]
+
+    def _was_rebuilt(self, since: int) -> bool:
+        date = self._state.mark(_POSITION_DATE)
+        first = self._archive.orthanc("/changes", since=0, limit=1)["Changes"] if since and date else []
+        return bool(first) and int(first[0]["Seq"]) <= since and str(first[0]["Date"]) > str(date)
+
+    def _set_position(self, page: Any) -> None:
+        """Remembers number and date of the last change of a page; the date first, so that a crash repeats changes."""
+        self._state.set_mark(_POSITION_DATE, str(page["Changes"][-1]["Date"]) if page["Changes"] else None)
+        self._state.set_mark(_POSITION, str(page["Last"]))
 
     def _since(self) -> int:
         mark = self._state.mark(_POSITION)
         if mark is None:
             at_end = self._config.start == "now"
-            mark = str(self._archive.orthanc("/changes", last="")["Last"] if at_end else 0)
-            self._state.set_mark(_POSITION, mark)
+            page = self._archive.orthanc("/changes", last="") if at_end else {"Last": 0, "Changes": []}
+            self._set_position(page)
+            return int(page["Last"])
         return int(mark)
 
     def _look_up(self, number: str) -> list[Found]:
@@ -122,8 +149,8 @@ class QidoFeed:
         return {"StudyDate": f"{first:%Y%m%d}-"}
 
 
-_POSITION, _LAST_PASS = "orthanc changes", "qido pass"
-POSITIONS = (_POSITION, _LAST_PASS)
+_POSITION, _POSITION_DATE, _LAST_PASS = "orthanc changes", "date of orthanc changes", "qido pass"
+POSITIONS = (_POSITION, _POSITION_DATE, _LAST_PASS)
 """Names of the positions that the state remembers."""
 
 

@@ -26,11 +26,15 @@ from mtmedformer_monai.transforms.dicom.chest_rules import ChestRules
 from mtmedformer_monai.transforms.dicom.code_strings import read_code
 from mtmedformer_monai.transforms.dicom.header import is_for_processing, read_modality
 from mtmedformer_monai.transforms.dicom.mammogram_rules import MammogramRules
+from mtmedformer_monai.transforms.dicom.modalities import describe_modality
 from mtmedformer_monai.transforms.limits import MAX_PIXELS, MAX_SIDE
 
 from .archive import Found
 from .case import Refusal
 from .config import RulesConfig
+
+_INTENTS = ("FOR PRESENTATION", "FOR PROCESSING")
+"""Enumerated values of Presentation Intent Type (DICOM PS3.3 C.8.11.1)."""
 
 _ADMISSION: Mapping[str, type[AdmissionRules]] = {kind.__name__: kind for kind in (ChestRules, MammogramRules)}
 
@@ -89,13 +93,13 @@ class ServeRules:
     def _check_class(self, uid: str) -> Refusal | None:
         if uid in self.sop_classes:
             return None
-        return Refusal("sop_class", f"its SOP class is {_shown(uid) or 'missing'}; rules.sop_classes lists others")
+        return Refusal("sop_class", f"its SOP class is {_describe_class(uid)}; rules.sop_classes lists others")
 
     def _check_modality(self, modality: str) -> Refusal | None:
         if modality in self.modalities:
             return None
         admitted = ", ".join(self.modalities)
-        return Refusal("modality", f"its modality is {_shown(modality) or 'missing'}; {admitted} are processed")
+        return Refusal("modality", f"its modality is {describe_modality(modality)}; {admitted} are processed")
 
     def _check_intent(self, header: Any) -> Refusal | None:
         intent = read_code(header, "PresentationIntentType")
@@ -103,7 +107,8 @@ class ServeRules:
             intent = "FOR PROCESSING"
         if not intent or intent in self.intents:
             return None
-        return Refusal("intent", f"it is {_shown(intent)}; {', '.join(self.intents)} is processed (rules.intents)")
+        shown = intent if intent in _INTENTS else "of another intent"
+        return Refusal("intent", f"it is {shown}; {', '.join(self.intents)} is processed (rules.intents)")
 
     def _check_admission(self, header: Any) -> Refusal | None:
         for kind in self.admission.find_kinds(header):
@@ -123,8 +128,16 @@ def _check_size(header: Any) -> Refusal | None:
     return Refusal("size", f"it has {rows} rows x {columns} columns, which no radiograph has")
 
 
+def _describe_class(uid: str) -> str:
+    """Returns the name of a SOP class of the standard; other values could be anything."""
+    from pydicom.uid import UID
+
+    known = UID(uid)
+    return known.name if uid and known.type == "SOP Class" else "missing" if not uid else "not one of the standard"
+
+
 def _shown(text: str) -> str:
-    """Returns a header value for a message: cut, and without characters that such values do not have."""
+    """Returns a value of a configuration for a message: cut, and without characters that such values do not have."""
     return "".join(letter for letter in text[:64] if letter.isalnum() or letter in " ._-")
 
 

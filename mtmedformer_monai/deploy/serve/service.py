@@ -105,7 +105,7 @@ def open_service(
         ValueError: the configuration names something that is missing.
         OSError: the folder is used by another worker, or a port by another program.
     """
-    rules, names = load_rules(config.bundle, config.rules), make_names(config.audit)
+    rules, names = load_rules(config.bundle, config.rules), make_names(config.audit, config.deidentify)
     config.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())

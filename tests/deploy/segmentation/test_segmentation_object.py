@@ -132,3 +132,20 @@ def test_maps_of_another_size_are_refused(make_dicom, lesion_in, provenance, tmp
     source = ImageSource(tmp_path / "a", read_source_header(make_dicom(rows=30, columns=20)), maps)
     with pytest.raises(ValueError, match=r"30 x 20 pixels, got \(30, 21\)"):
         write_segmentations(image, source, provenance, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("elements", "spacing"),
+    [({"PixelSpacing": [0.2, 0.3]}, [0.2, 0.3]), ({"ImagerPixelSpacing": [0.1, 0.1]}, [0.1, 0.1]), ({}, None)],
+    ids=["calibrated", "at the detector", "unknown"],
+)
+def test_masks_have_the_plane_that_viewers_expect_and_no_frame_of_reference(write, elements, spacing):
+    _, files = write(**elements)
+    found = pydicom.dcmread(files["seg"])
+    assert "FrameOfReferenceUID" not in found
+    (shared,) = found.SharedFunctionalGroupsSequence
+    if spacing is None:
+        assert "PixelMeasuresSequence" not in shared
+        return
+    assert [float(length) for length in shared.PixelMeasuresSequence[0].PixelSpacing] == spacing
+    assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == [1, 0, 0, 0, 1, 0]

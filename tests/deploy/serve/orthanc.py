@@ -94,6 +94,11 @@ class Orthanc:
         answer.raise_for_status()
         return answer.json()
 
+    def get_bytes(self, path):
+        answer = self._session.get(self.url + path, timeout=30)
+        answer.raise_for_status()
+        return answer.content
+
     def send(self, path):
         """Adds a DICOM file."""
         self._session.post(f"{self.url}/instances", data=Path(path).read_bytes(), timeout=30).raise_for_status()
@@ -102,6 +107,10 @@ class Orthanc:
         """Deletes all images and the change log."""
         for patient in self.get("/patients"):
             self._session.delete(f"{self.url}/patients/{patient}", timeout=30).raise_for_status()
+        self.clear_log()
+
+    def clear_log(self):
+        """Deletes the change log; numbers of changes continue."""
         self._session.delete(f"{self.url}/changes", timeout=30).raise_for_status()
 
     def stored(self, sop_class):

@@ -129,3 +129,32 @@ def test_a_rebuilt_archive_is_read_from_its_beginning(orthanc, tmp_path):
         orthanc.send(write_chest(tmp_path / "images", 1))
         settle(service, 1)
         assert service.state.counts()["stored"] == 1
+
+
+def test_a_rebuilt_archive_with_a_longer_log_is_read_from_its_beginning(orthanc, tmp_path):
+    config = config_for(orthanc, tmp_path / "worker")
+    with worker(config) as service:
+        orthanc.send(write_chest(tmp_path / "images", 1))
+        read = orthanc.get("/changes", last="")["Last"]
+        service.state.set_mark("orthanc changes", str(read))  # as of the log of an archive that was there before 2000
+        service.state.set_mark("date of orthanc changes", "19991231T235959")
+        orthanc.send(write_chest(tmp_path / "images", 2))
+        settle(service, 2)
+        assert service.state.counts()["stored"] == 2
+
+
+def test_a_log_that_goes_on_is_not_read_again(orthanc, tmp_path):
+    config = config_for(orthanc, tmp_path / "worker")
+    orthanc.send(write_chest(tmp_path / "images", 1))
+    with worker(config) as service:
+        settle(service, 1)
+    read = []
+    with worker(config) as service:
+        ask = service.worker._feed._archive.orthanc
+        service.worker._feed._archive.orthanc = lambda path, **query: (read.append((path, query)), ask(path, **query))[
+            1
+        ]
+        orthanc.send(write_chest(tmp_path / "images", 2))
+        settle(service, 2)
+    positions = [query["since"] for path, query in read if path == "/changes" and query.get("limit") == 100]
+    assert min(positions) > 0
