@@ -26,9 +26,9 @@ from .for_processing import ForProcessing, check_for_processing, render_for_proc
 from .grayscale.modality_lut import RescaleError
 from .grayscale.pipeline import to_unit_range
 from .grayscale.voi_lut import apply_voi_lut
-from .modalities import describe_modality
 from .header import is_for_processing, read_laterality, read_modality, read_uids, read_view
 from .mammogram_rules import as_rules
+from .modalities import describe_modality
 from .parse import read_header as read_header
 from .pixels.decode import decode_pixels
 from .spacing import read_spacing_mm

@@ -26,9 +26,9 @@ class Feed(Protocol):
 class OrthancFeed:
     """Follows the change log of Orthanc (`/changes`), in which every new image has a number.
 
-    An archive that was rebuilt numbers its changes from 1 again. It is recognized at the start, and whenever the archive
-    was away, by a change that has a number already read but is later than the last change read; its log is then read
-    from the beginning.
+    An archive that was rebuilt numbers its changes from 1 again. It is recognized at the start, and whenever the
+    archive was away, by a change that has a number already read but is later than the last change read; its log is
+    then read from the beginning.
 
     Args:
         archive: the archive.

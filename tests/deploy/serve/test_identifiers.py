@@ -1,4 +1,4 @@
-"""A worker with de-identification: an identifier in any attribute of an image reaches nothing that leaves the worker."""
+"""A worker with de-identification: an identifier in any attribute of an image reaches nothing that leaves it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from io import BytesIO
 import pydicom
 import pytest
 import requests
+from mtmedformer_monai.deploy.deidentify import Deidentifier
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from tests.deploy.test_deidentified_run import text_elements
 
-from mtmedformer_monai.deploy.deidentify import Deidentifier
 from mtmedformer_monai.deploy.serve.bundle_model import load_model
 from mtmedformer_monai.deploy.serve.config import DeidentifyConfig
 from mtmedformer_monai.deploy.serve.service import open_service
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import config_for, settle
-from tests.deploy.test_deidentified_run import text_elements
 
 KEY = b"0123456789abcdef"
 SEQUENCES = ("ViewCodeSequence", "RequestAttributesSequence", "ReferencedStudySequence", "AnatomicRegionSequence")
