@@ -64,7 +64,7 @@ def make_names(config: AuditConfig, deidentify: DeidentifyConfig | None = None) 
     """
     pseudonym = None
     if deidentify is not None and deidentify.enabled and deidentify.uids == "replace" and deidentify.key_file:
-        from mtmedformer_monai.deploy.deidentify import Deidentifier, read_key
+        from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
 
         pseudonym = Deidentifier(read_key(deidentify.key_file)).uid
     if not config.hash_uids:

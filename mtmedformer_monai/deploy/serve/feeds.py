@@ -80,7 +80,7 @@ class OrthancFeed:
         mark = self._state.mark(_POSITION)
         if mark is None:
             at_end = self._config.start == "now"
-            page = self._archive.orthanc("/changes", last="") if at_end else {"Last": 0, "Changes": []}
+            page: Any = self._archive.orthanc("/changes", last="") if at_end else {"Last": 0, "Changes": []}
             self._set_position(page)
             return int(page["Last"])
         return int(mark)

@@ -9,11 +9,11 @@ from io import BytesIO
 import pydicom
 import pytest
 import requests
-from mtmedformer_monai.deploy.deidentify import Deidentifier
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from tests.deploy.test_deidentified_run import text_elements
 
+from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier
 from mtmedformer_monai.deploy.serve.bundle_model import load_model
 from mtmedformer_monai.deploy.serve.config import DeidentifyConfig
 from mtmedformer_monai.deploy.serve.service import open_service
