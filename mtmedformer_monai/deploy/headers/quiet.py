@@ -1,4 +1,4 @@
-"""Silences the libraries that write DICOM: their warnings and logs contain values of the header, such as names."""
+"""Silences libraries whose warnings and logs contain values of the header, such as names, or addresses with UIDs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_LIBRARIES = ("pydicom", "highdicom")
+_LIBRARIES = ("pydicom", "highdicom", "urllib3.connectionpool")
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Suppresses warnings, and the log messages of pydicom and highdicom, within a `with` block."""
+    """Suppresses warnings, and the log messages of pydicom, highdicom and urllib3, within a `with` block."""
     loggers = [logger for name in _LIBRARIES if (logger := logging.getLogger(name)).level <= logging.CRITICAL]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

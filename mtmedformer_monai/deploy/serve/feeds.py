@@ -28,7 +28,8 @@ class OrthancFeed:
 
     An archive that was rebuilt numbers its changes from 1 again. It is recognized at the start, and whenever the
     archive was away, by a change that has a number already read but is later than the last change read; its log is
-    then read from the beginning.
+    then read from the beginning. A log that was cleared lacks all changes up to the last one read; the archive's images
+    are then listed, and those received since that change are taken.
 
     Args:
         archive: the archive.
@@ -51,7 +52,7 @@ class OrthancFeed:
     def _poll(self, take: Callable[[Found], None]) -> bool:
         since = self._since()
         if not self._is_same_log and self._was_rebuilt(since):
-            self._set_position({"Last": 0, "Changes": []})
+            self._set_position(0, [])
             since = 0
         self._is_same_log = True
         page = self._archive.orthanc("/changes", since=since, limit=self._config.page)
@@ -59,10 +60,12 @@ class OrthancFeed:
             if change["ChangeType"] == "NewInstance":
                 for found in self._look_up(str(change["ID"])):
                     take(found)
-        if page["Changes"]:
-            self._set_position(page)
+        if self._was_cleared(since, page):
+            self._list(take)
+        if page["Changes"] or page["Last"] > since:
+            self._set_position(int(page["Last"]), page["Changes"])
         elif since and int(self._archive.orthanc("/changes", last="")["Last"]) < since:
-            self._set_position({"Last": 0, "Changes": []})  # the log was started anew while the worker watched
+            self._set_position(0, [])  # the log was started anew while the worker watched
             return True
         return not page["Done"]
 
@@ -71,17 +74,43 @@ class OrthancFeed:
         first = self._archive.orthanc("/changes", since=0, limit=1)["Changes"] if since and date else []
         return bool(first) and int(first[0]["Seq"]) <= since and str(first[0]["Date"]) > str(date)
 
-    def _set_position(self, page: Any) -> None:
-        """Remembers number and date of the last change of a page; the date first, so that a crash repeats changes."""
-        self._state.set_mark(_POSITION_DATE, str(page["Changes"][-1]["Date"]) if page["Changes"] else None)
-        self._state.set_mark(_POSITION, str(page["Last"]))
+    def _was_cleared(self, since: int, page: Any) -> bool:
+        """Returns whether changes after the position are missing, and all before it; deleted images leave gaps too."""
+        following = int(page["Changes"][0]["Seq"]) if page["Changes"] else int(page["Last"]) + 1
+        if following <= since + 1:
+            return False
+        first = self._archive.orthanc("/changes", since=0, limit=1)["Changes"]
+        return not first or int(first[0]["Seq"]) > since
+
+    def _list(self, take: Callable[[Found], None]) -> None:
+        """Takes all images of the archive that it received since the last change read."""
+        date, offset = self._state.mark(_POSITION_DATE) or "", 0
+        while numbers := self._archive.orthanc("/instances", since=offset, limit=self._config.page):
+            offset += len(numbers)
+            for number in map(str, numbers):
+                if not date or self._received(number) >= date:
+                    for found in self._look_up(number):
+                        take(found)
+
+    def _received(self, number: str) -> str:
+        """Returns when an image was received, such as 20200131T235959; a deleted one never."""
+        try:
+            return str(self._archive.orthanc(f"/instances/{number}/metadata", expand="").get("ReceptionDate", ""))
+        except NotInArchiveError:
+            return ""
+
+    def _set_position(self, last: int, changes: Sequence[Any]) -> None:
+        """Remembers number and date of the last change read; the date first, so that a crash repeats changes."""
+        if changes or not last:
+            self._state.set_mark(_POSITION_DATE, str(changes[-1]["Date"]) if changes else None)
+        self._state.set_mark(_POSITION, str(last))
 
     def _since(self) -> int:
         mark = self._state.mark(_POSITION)
         if mark is None:
             at_end = self._config.start == "now"
             page: Any = self._archive.orthanc("/changes", last="") if at_end else {"Last": 0, "Changes": []}
-            self._set_position(page)
+            self._set_position(int(page["Last"]), page["Changes"])
             return int(page["Last"])
         return int(mark)
 

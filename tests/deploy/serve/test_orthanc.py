@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
 
 import pydicom
@@ -158,3 +159,23 @@ def test_a_log_that_goes_on_is_not_read_again(orthanc, tmp_path):
         settle(service, 2)
     positions = [query["since"] for path, query in read if path == "/changes" and query.get("limit") == 100]
     assert min(positions) > 0
+
+
+@pytest.mark.parametrize("start", ["now", "beginning"])
+def test_a_log_that_is_cleared_before_it_is_read_loses_no_image(orthanc, tmp_path, start):
+    for number in (1, 5):
+        orthanc.send(write_chest(tmp_path / "images", number))
+        time.sleep(1.1)  # the archive's clock of changes counts seconds
+    config, infer = config_for(orthanc, tmp_path / "worker"), FakeModel()
+    object.__setattr__(config.archive, "start", start)
+    with worker(config, infer) as service:
+        turn_until(service, lambda: service.state.mark("orthanc changes") not in (None, "0"))
+    for number in (2, 3):
+        orthanc.send(write_chest(tmp_path / "images", number))
+    orthanc.clear_log()
+    with worker(config, infer) as service:
+        orthanc.send(write_chest(tmp_path / "images", 4))
+        turn_until(service, lambda: {uid(2), uid(3), uid(4)} <= set(infer.images))
+        turn_until(service, lambda: service.state.counts()["stored"] == len(infer.images))
+    assert (uid(1) in infer.images) == (start == "beginning")
+    assert len(infer.images) == len(set(infer.images))
