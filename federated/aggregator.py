@@ -137,7 +137,7 @@ class Aggregator:
         return self._server.weights()
 
     def group_weights(self) -> dict[str, Weights]:
-        """Returns {group: weights} of the networks that clients with the same tasks share; see `ServerRule`."""
+        """Returns {group: weights} of the networks that clients with nested sets of tasks share; see `ServerRule`."""
         return {group: weights for group, (weights, _) in self._server.group_networks().items()}
 
     def state_dict(self) -> dict[str, Any]:

@@ -222,7 +222,7 @@ class ServerRule(ABC):
         return self.broadcast()
 
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
-        """Returns {group: (weights, precisions)} of the networks that clients with the same tasks share.
+        """Returns {group: (weights, precisions)} of the networks that groups of clients share.
 
         A group is named by its tasks, joined by `+`. Precisions are those of a Gaussian from which weights may be
         drawn. Empty if the strategy keeps one network for all clients.

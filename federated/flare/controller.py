@@ -1,6 +1,6 @@
 """FLARE's server component: measures the initial losses, runs the rounds, and writes the final model.
 
-Each site gets its own broadcast, because sites with the same tasks share a mean. Results are aggregated as they arrive
+Each site gets its own broadcast, because sites of a group share a mean. Results are aggregated as they arrive
 and then dropped. `ServerSession` keeps the state, so the same job submitted again resumes a federation that was killed.
 """
 

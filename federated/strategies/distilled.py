@@ -1,6 +1,6 @@
 """Last rounds in which the posteriors of groups of clients teach one network for all tasks.
 
-A strategy that keeps a network per group of clients with the same tasks serves every task best by its owners, but it is
+A strategy that keeps a network per group of clients with nested tasks serves every task best by its owners, but it is
 not one network. In the last `distillation_rounds` rounds, all clients therefore train one shared network, by federated
 averaging, on their own labels and on labels that the groups' networks complete. The teacher predicts with its posterior
 mean; a label is accepted if two draws of its weights agree on it (`federated/client/completion.py`).
