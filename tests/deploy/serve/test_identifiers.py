@@ -11,12 +11,12 @@ import pytest
 import requests
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from tests.deploy.test_deidentified_run import text_elements
 
 from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier
 from mtmedformer_monai.deploy.serve.bundle_model import load_model
 from mtmedformer_monai.deploy.serve.config import DeidentifyConfig
 from mtmedformer_monai.deploy.serve.service import open_service
+from tests.deploy.privacy.test_deidentified_run import text_elements
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import config_for, settle
 
