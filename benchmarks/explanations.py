@@ -6,11 +6,12 @@
     mtmedformer cohort COHORT --kind mammography --patients 120 --image-size 384 --seed 11
     python benchmarks/explanations.py --data COHORT --bundle bundles/mammography_multitask
 
-By default the bundle's shipped weights are explained; with `--epochs N`, networks are trained from scratch, `--seeds` of
-them on each folder of `--data`. Cases are images of the test and validation lists (neither has trained a network) whose
-class is abnormal, whose finding is outlined, and which the network classifies correctly. Prints a Markdown table: mean
-and standard deviation over cohorts and networks, or with one of each the standard error over cases. The last lines name
-the methods whose `near` exceeds every control's by more than the standard deviation of the difference over runs.
+By default the bundle's shipped weights are explained; with `--epochs N`, networks are trained from scratch, `--seeds`
+of them on each folder of `--data`. Cases are images of the test and validation lists (neither has trained a network)
+whose class is abnormal, whose finding is outlined, and which the network classifies correctly. Prints a Markdown
+table: mean and standard deviation over cohorts and networks, or with one of each the standard error over cases. The
+last lines name the methods whose `near` exceeds every control's by more than the standard deviation of the difference
+over runs.
 """
 
 from __future__ import annotations
@@ -177,7 +178,10 @@ def run(options: argparse.Namespace, data: Path, seed: int) -> dict[str, list[Ro
     task = next(task for task in workflow.parser.get_parsed_content("tasks") if task.name == names[0])
     cases, abnormal = find_cases(workflow, data, options, names)
     share = statistics.fmean(float(case.outline.float().mean()) for case in cases)
-    print(f"{data.name}, seed {seed}: {len(cases)} cases of {abnormal} abnormal images; outlines cover {share:.3f}", flush=True)
+    print(
+        f"{data.name}, seed {seed}: {len(cases)} cases of {abnormal} abnormal images; outlines cover {share:.3f}",
+        flush=True,
+    )
     mappers = controls(workflow, task) | {
         name: lambda case, name=name: explain(network, case.image, task, case.class_index, name) for name in METHODS
     }

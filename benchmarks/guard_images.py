@@ -105,7 +105,9 @@ class _Film:
         away = np.hypot(columns - start[0] - position * across, rows - start[1] - position * down)
         if tissue:
             self._tissue = np.maximum(self._tissue, np.sqrt((1 - (away / tissue) ** 2).clip(0, 1)))
-        depth = np.sqrt((1 - (away / bone) ** 2).clip(0, 1)) - 0.6 * np.sqrt((1 - (away / (0.6 * bone)) ** 2).clip(0, 1))
+        depth = np.sqrt((1 - (away / bone) ** 2).clip(0, 1)) - 0.6 * np.sqrt(
+            (1 - (away / (0.6 * bone)) ** 2).clip(0, 1)
+        )
         self._bone = np.maximum(self._bone, depth)
 
     def picture(self) -> Picture:

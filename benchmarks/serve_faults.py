@@ -2,10 +2,11 @@
 
     python benchmarks/serve_faults.py --images 40
 
-Starts an Orthanc (Debian: orthanc, orthanc-dicomweb) and, for each fault, a worker in a process of its own. A stand-in
-for the network writes two small DICOM objects per image, so that the worker itself is measured and not inference. A fault
-lasts `--fault-seconds`; then the worker is left alone until all images are processed. Prints a Markdown table: the number of images, of those with exactly one set
-of results, with none or a part, of results that were sent twice, how often the worker was started, and seconds.
+Starts an Orthanc (Debian: orthanc, orthanc-dicomweb) and, for each fault, a worker in a process of its own. A
+stand-in for the network writes two small DICOM objects per image, so that the worker itself is measured and not
+inference. A fault lasts `--fault-seconds`; then the worker is left alone until all images are processed. Prints a
+Markdown table: the number of images, of those with exactly one set of results, with none or a part, of results that
+were sent twice, how often the worker was started, and seconds.
 """
 
 from __future__ import annotations
@@ -190,6 +191,7 @@ def main() -> None:
     os.environ[SECRET] = PASSWORD
     import highdicom  # noqa: F401  before the workers fork, so that they are killed at work and not while importing
     import pydicom  # noqa: F401
+
     print(table_header("fault", COLUMNS))
     with tempfile.TemporaryDirectory() as folder:
         for index, fault in enumerate(options.only):

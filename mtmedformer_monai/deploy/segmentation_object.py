@@ -113,12 +113,13 @@ def plan_segments(maps: ImageMaps, image: ImageResult) -> dict[str, list[Segment
 def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, provenance: Provenance) -> Any:
     """Builds a Segmentation of one image.
 
-    A projection radiograph has no patient-based frame of reference, so that frames are related to it by their size and
-    the Derivation Image functional group (PS3.3 C.7.6.16.2.6) only. Patient Orientation and Image Laterality, which
-    General Image (C.7.6.1) requires for such images, are those of the source. If the spacing is known, masks have the shared
-    groups Pixel Measures and Plane Orientation, without which OHIF draws nothing. Their orientation, that of the image in
-    its own plane, and slice thickness are nominal; no frame of reference relates them to the patient. Fractional segments are compressed by
-    JPEG-LS Lossless; the RLE encoder of GDCM, which would be used for RLE Lossless, ends the process on some images.
+    A projection radiograph has no patient-based frame of reference, so that frames are related to it by their size
+    and the Derivation Image functional group (PS3.3 C.7.6.16.2.6) only. Patient Orientation and Image Laterality,
+    which General Image (C.7.6.1) requires for such images, are those of the source. If the spacing is known, masks
+    have the shared groups Pixel Measures and Plane Orientation, without which OHIF draws nothing. Their orientation,
+    that of the image in its own plane, and slice thickness are nominal; no frame of reference relates them to the
+    patient. Fractional segments are compressed by JPEG-LS Lossless; the RLE encoder of GDCM, which would be used for
+    RLE Lossless, ends the process on some images.
 
     Args:
         kind: key of `SERIES_NUMBERS`.

@@ -26,9 +26,9 @@ from .for_processing import ForProcessing, check_for_processing, render_for_proc
 from .grayscale.modality_lut import RescaleError
 from .grayscale.pipeline import to_unit_range
 from .grayscale.voi_lut import apply_voi_lut
-from .modalities import describe_modality
 from .header import is_for_processing, read_laterality, read_modality, read_uids, read_view
 from .mammogram_rules import as_rules
+from .modalities import describe_modality
 from .parse import read_header as read_header
 from .pixels.decode import decode_pixels
 from .spacing import read_spacing_mm
@@ -84,7 +84,7 @@ def _read(
     """Reads the image and metadata of a parsed header."""
     modality = read_modality(header)
     if modalities is not None and modality not in modalities:
-        shown = modality if modality in MODALITIES else "OT"
+        shown = modality if describe_modality(modality) == modality else "OT"
         raise UnsupportedModalityError(
             path,
             f"its modality is {describe_modality(modality)}, but only {', '.join(sorted(modalities))} are admitted",

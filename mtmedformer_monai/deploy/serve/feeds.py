@@ -26,10 +26,10 @@ class Feed(Protocol):
 class OrthancFeed:
     """Follows the change log of Orthanc (`/changes`), in which every new image has a number.
 
-    An archive that was rebuilt numbers its changes from 1 again. It is recognized at the start, and whenever the archive
-    was away, by a change that has a number already read but is later than the last change read; its log is then read
-    from the beginning. A log that was cleared lacks all changes up to the last one read; the archive's images are then
-    listed, and those received since that change are taken.
+    An archive that was rebuilt numbers its changes from 1 again. It is recognized at the start, and whenever the
+    archive was away, by a change that has a number already read but is later than the last change read; its log is
+    then read from the beginning. A log that was cleared lacks all changes up to the last one read; the archive's
+    images are then listed, and those received since that change are taken.
 
     Args:
         archive: the archive.
@@ -109,7 +109,7 @@ class OrthancFeed:
         mark = self._state.mark(_POSITION)
         if mark is None:
             at_end = self._config.start == "now"
-            page = self._archive.orthanc("/changes", last="") if at_end else {"Last": 0, "Changes": []}
+            page: Any = self._archive.orthanc("/changes", last="") if at_end else {"Last": 0, "Changes": []}
             self._set_position(int(page["Last"]), page["Changes"])
             return int(page["Last"])
         return int(mark)

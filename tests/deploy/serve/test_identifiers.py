@@ -1,4 +1,4 @@
-"""A worker with de-identification: an identifier in any attribute of an image reaches nothing that leaves the worker."""
+"""A worker with de-identification: no identifier in any attribute of an image reaches what leaves the worker."""
 
 from __future__ import annotations
 
@@ -131,5 +131,7 @@ def test_no_identifier_leaves_the_worker(orthanc, markers, tmp_path, uids, caplo
 def test_the_search_finds_what_is_planted(markers, tmp_path):
     for path in (tmp_path / "images").iterdir():
         found = markers.found_in(path.read_bytes())
-        assert {"PatientName", "PatientBirthDate", "private UN", "preamble", "ViewCodeSequence.CodeMeaning"} <= set(found)
+        assert {"PatientName", "PatientBirthDate", "private UN", "preamble", "ViewCodeSequence.CodeMeaning"} <= set(
+            found
+        )
         assert len(found) > 200

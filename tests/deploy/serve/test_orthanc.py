@@ -152,7 +152,9 @@ def test_a_log_that_goes_on_is_not_read_again(orthanc, tmp_path):
     read = []
     with worker(config) as service:
         ask = service.worker._feed._archive.orthanc
-        service.worker._feed._archive.orthanc = lambda path, **query: (read.append((path, query)), ask(path, **query))[1]
+        service.worker._feed._archive.orthanc = lambda path, **query: (read.append((path, query)), ask(path, **query))[
+            1
+        ]
         orthanc.send(write_chest(tmp_path / "images", 2))
         settle(service, 2)
     positions = [query["since"] for path, query in read if path == "/changes" and query.get("limit") == 100]
