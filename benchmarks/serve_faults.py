@@ -2,11 +2,11 @@
 
     python benchmarks/serve_faults.py --images 40
 
-Starts an Orthanc (Debian: orthanc, orthanc-dicomweb) and, for each fault, a worker in a process of its own. A stand-
-in for the network writes two small DICOM objects per image, so that the worker itself is measured and not inference.
-A fault lasts `--fault-seconds`; then the worker is left alone until all images are processed. Prints a Markdown
-table: the number of images, of those with exactly one set of results, with none or a part, of results that were sent
-twice, how often the worker was started, and seconds.
+Starts an Orthanc (Debian: orthanc, orthanc-dicomweb) and, for each fault, a worker in a process of its own. A
+stand-in for the network writes two small DICOM objects per image, so that the worker itself is measured and not
+inference. A fault lasts `--fault-seconds`; then the worker is left alone until all images are processed. Prints a
+Markdown table: the number of images, of those with exactly one set of results, with none or a part, of results that
+were sent twice, how often the worker was started, and seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from result_tables import table_header, table_row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mtmedformer_monai.deploy.uids import derived_uid
-
+from mtmedformer_monai.deploy.headers.uids import derived_uid
 from mtmedformer_monai.deploy.serve.archive import DicomWebArchive
 from mtmedformer_monai.deploy.serve.config import ServeConfig
 from mtmedformer_monai.deploy.serve.errors import ArchiveRefusedError, ArchiveUnavailableError

@@ -84,7 +84,7 @@ def _read(
     """Reads the image and metadata of a parsed header."""
     modality = read_modality(header)
     if modalities is not None and modality not in modalities:
-        shown = modality if modality in MODALITIES else "OT"
+        shown = modality if describe_modality(modality) == modality else "OT"
         raise UnsupportedModalityError(
             path,
             f"its modality is {describe_modality(modality)}, but only {', '.join(sorted(modalities))} are admitted",

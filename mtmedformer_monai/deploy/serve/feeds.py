@@ -28,8 +28,8 @@ class OrthancFeed:
 
     An archive that was rebuilt numbers its changes from 1 again. It is recognized at the start, and whenever the
     archive was away, by a change that has a number already read but is later than the last change read; its log is
-    then read from the beginning. A log that was cleared lacks all changes up to the last one read; the archive's images
-    are then listed, and those received since that change are taken.
+    then read from the beginning. A log that was cleared lacks all changes up to the last one read; the archive's
+    images are then listed, and those received since that change are taken.
 
     Args:
         archive: the archive.

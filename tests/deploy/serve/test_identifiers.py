@@ -1,4 +1,4 @@
-"""A worker with de-identification: an identifier in any attribute of an image reaches nothing that leaves it."""
+"""A worker with de-identification: no identifier in any attribute of an image reaches what leaves the worker."""
 
 from __future__ import annotations
 
