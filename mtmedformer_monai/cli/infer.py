@@ -55,13 +55,11 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     )
     command.add_argument(
         "--outputs",
-        metavar="KIND",
         choices=OUTPUTS,
         nargs="+",
-        default=DEFAULT_OUTPUTS,
-        help=f"files to write beside results.json and results.csv, out of {', '.join(OUTPUTS)} (default: "
-        f"{' '.join(DEFAULT_OUTPUTS)}): DICOM SEG of masks, DICOM SEG of heat maps, pictures, DICOM SR, HTML report, "
-        "presentation states, Mammography CAD SR; a pipeline that reads only some of them saves the time of the others",
+        help=f"files to write beside results.json and results.csv (default: {' '.join(DEFAULT_OUTPUTS)}): DICOM SEG of "
+        "masks, DICOM SEG of heat maps, pictures, DICOM SR, HTML report, presentation states, Mammography CAD SR; a "
+        "pipeline that reads only some of them saves the time of the others",
     )
     command.add_argument(
         "--also", choices=["gsps", "cad_sr"], nargs="+", default=[], help="further files beside those of --outputs"
@@ -118,7 +116,7 @@ def _infer(options: argparse.Namespace) -> int:
         deidentify=_make_deidentifier(options.deidentify),
         guard=options.guard or "",
         explain=options.explain,
-        outputs=tuple(dict.fromkeys((*options.outputs, *options.also))),
+        outputs=tuple(dict.fromkeys((*(options.outputs or DEFAULT_OUTPUTS), *options.also))),
         trust=options.trust,
         runtime=options.runtime,
     )
