@@ -39,7 +39,7 @@ def process(make_dicom, models, tmp_path):
         (("seg", "gsps"), {"seg", "gsps"}),
         (("report", "overlay"), {"report_layers", "overlay"}),
     ],
-    ids=str,
+    ids=["none", "sr", "maps", "seg and gsps", "report and overlay"],
 )
 def test_only_the_outputs_that_are_asked_for_are_written(process, outputs, expected):
     image, folder = process(*outputs)
