@@ -112,7 +112,7 @@ def play(folder: Path, port: int) -> None:
         submit(folder, kits)
         model = kits / SERVER / "mtmedformer/models/model.pt"
         wait_for(model.is_file, "the first global model")
-        print(f"global model: {model} ({len(torch.load(model))} tensors)")
+        print(f"global model: {model} ({len(torch.load(model, weights_only=True))} tensors)")
     finally:
         for service in services:
             with contextlib.suppress(ProcessLookupError):  # it has ended
