@@ -26,7 +26,7 @@ def safe_name(text: str, fallback: str = "image") -> str:
 
 def short_hash(text: str) -> str:
     """Returns the first eight digits of the SHA-256 of a text, which may contain undecodable bytes of a path."""
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def study_folder(study_uid: str, source: str) -> str:

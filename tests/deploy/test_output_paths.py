@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mtmedformer_monai.deploy.output_paths import image_name, inside, safe_name, study_folder
@@ -14,6 +14,8 @@ SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}")
 
 
 @given(ANY_TEXT)
+@example("\ud800")
+@example("\udcff.png")
 def test_every_text_gives_a_name_of_one_component(text):
     for name in (safe_name(text), study_folder(text, "/in/a.png"), image_name([text, None, text], "1.2")):
         assert SAFE.fullmatch(name)
