@@ -1,11 +1,11 @@
 """The YAML file that lists the sites of a federation, and the file in which a site keeps its own settings.
 
 sites:
-- name: hospital_a
-datalist: /data/a/datalist.json
-- name: hospital_b
-dataset_dir: /data/b            # its datalist.json
-overrides: {batch_size: 4}
+  - name: hospital_a
+    datalist: /data/a/datalist.json
+  - name: hospital_b
+    dataset_dir: /data/b            # its datalist.json
+    overrides: {batch_size: 4}
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ class FederationController(ModelController):
 
     def _open(self, server: Site) -> ServerSession:
         given = self._given
-        strategy = make_strategy(given.strategy, **{"num_rounds": given.num_rounds, **given.strategy_settings})
+        strategy = make_strategy(given.strategy, **given.strategy_settings)
         overrides = {**given.common_overrides(), **server.overrides}
         weights = initial_weights(Path(server.bundle), overrides, given.seed)
         return ServerSession(Aggregator(strategy, weights), Path(server.output), given.lasting())

@@ -42,7 +42,7 @@ def run_federation(
         ValueError: an unknown strategy or setting, or a site's own settings with 'prod'.
         RuntimeError: the federation ended without a model.
     """
-    make_strategy(settings.strategy, **{"num_rounds": settings.num_rounds, **settings.strategy_settings})
+    make_strategy(settings.strategy, **settings.strategy_settings)
     if environment == "prod":
         _to_provisioned(settings, sites, output, startup_kit)
         return

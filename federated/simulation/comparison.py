@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from mtmedformer_monai.engines.handlers.history import write_json
 from mtmedformer_monai.federated.split.factory import SPLIT_SYSTEMS
-from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategies import make_strategy, with_num_rounds
 
 from .bundle_parts import primary_metrics
 from .cohort import prepare_data
@@ -77,9 +77,7 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
 
 def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
     """Returns the settings of a method, after checking that its strategy can be built."""
-    own = settings.strategy_settings if method == settings.strategy else {}
-    if "distillation_rounds" in own:
-        own = {"num_rounds": settings.num_rounds, **own}
+    own = with_num_rounds(settings.strategy_settings, settings.num_rounds) if method == settings.strategy else {}
     strategy = "fedavg" if method == POOLED else method
     if method in SPLIT_SYSTEMS and settings.start != "common":
         raise ValueError(

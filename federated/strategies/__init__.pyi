@@ -3,6 +3,7 @@ from .condistfl import ConDistFL as ConDistFL
 from .distilled import Distilled as Distilled
 from .factory import STRATEGIES as STRATEGIES
 from .factory import make_strategy as make_strategy
+from .factory import with_num_rounds as with_num_rounds
 from .fedavg import FedAvg as FedAvg
 from .fedbn import FedBN as FedBN
 from .feddyn import FedDyn as FedDyn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mtmedformer_monai.federated.choices import STRATEGIES as STRATEGIES
@@ -14,6 +15,18 @@ from .distilled import distilled
 
 COMPRESSIONS: Final = ("float32", "float16")
 """Number formats of the precision-weighted means in compressed messages."""
+
+
+def with_num_rounds(settings: Mapping[str, Any], num_rounds: int) -> dict[str, Any]:
+    """Returns settings for `make_strategy`, with the number of rounds if they need it, at the clients as at the server.
+
+    Example:
+        >>> with_num_rounds({"distillation_rounds": 1}, 5)
+        {'num_rounds': 5, 'distillation_rounds': 1}
+        >>> with_num_rounds({"curvature": 1.0}, 5)
+        {'curvature': 1.0}
+    """
+    return {"num_rounds": num_rounds, **settings} if "distillation_rounds" in settings else dict(settings)
 
 
 def make_strategy(

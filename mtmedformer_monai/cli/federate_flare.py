@@ -86,6 +86,7 @@ def _run(options: argparse.Namespace) -> int:
     from mtmedformer_monai.federated.flare.federation import run_federation
     from mtmedformer_monai.federated.flare.settings import FlareSettings
     from mtmedformer_monai.federated.sites_file import read_sites
+    from mtmedformer_monai.federated.strategies import with_num_rounds
 
     from .federate import parse_pairs
 
@@ -94,7 +95,7 @@ def _run(options: argparse.Namespace) -> int:
         num_rounds=options.rounds,
         local_epochs=options.local_epochs,
         strategy=options.strategy,
-        strategy_settings=parse_pairs(options.setting, "--setting"),
+        strategy_settings=with_num_rounds(parse_pairs(options.setting, "--setting"), options.rounds),
         seed=options.seed,
         image_size=tuple(options.image_size),
         overrides=parse_pairs(options.override, "--override"),

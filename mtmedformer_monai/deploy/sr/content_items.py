@@ -100,11 +100,7 @@ def text(relationship: str, name: Code, value: str) -> Dataset:
 
 def number(relationship: str, name: Code, value: float, unit: Code) -> Dataset:
     """Returns a NUM item with five significant digits."""
-    item, measured = _item("NUM", relationship, name), new_item()
-    measured.NumericValue = f"{value:.5g}"
-    set_code(measured, "MeasurementUnitsCodeSequence", unit)
-    item.MeasuredValueSequence = [measured]
-    return item
+    return _measured(relationship, name, f"{value:.5g}", unit)
 
 
 def exact_number(relationship: str, name: Code, value: float, unit: Code, children: bytes = b"") -> Dataset:
@@ -117,13 +113,18 @@ def exact_number(relationship: str, name: Code, value: float, unit: Code, childr
         unit: its unit.
         children: items that describe the measurement, from `encode_items`.
     """
-    item, measured = _item("NUM", relationship, name), new_item()
-    measured.NumericValue = f"{value:.9g}"
-    measured.FloatingPointValue = float(value)
-    set_code(measured, "MeasurementUnitsCodeSequence", unit)
-    item.MeasuredValueSequence = [measured]
+    item = _measured(relationship, name, f"{value:.9g}", unit)
+    item.MeasuredValueSequence[0].FloatingPointValue = float(value)
     if children:
         set_encoded(item, "ContentSequence", children)
+    return item
+
+
+def _measured(relationship: str, name: Code, value: str, unit: Code) -> Dataset:
+    item, measured = _item("NUM", relationship, name), new_item()
+    measured.NumericValue = value
+    set_code(measured, "MeasurementUnitsCodeSequence", unit)
+    item.MeasuredValueSequence = [measured]
     return item
 
 
