@@ -136,7 +136,8 @@ def measure_scales(network: MTMedFormer, tasks: Sequence[Task], sites: Mapping[s
     server = LossScales()
     for data in sites.values():
         own = [task for task in tasks if task.name in data.labels(tasks)]
-        batches = [data.take(rows) for rows in torch.arange(min(LOSS_IMAGES, len(data))).split(8)]
+        chosen = torch.linspace(0, len(data) - 1, min(LOSS_IMAGES, len(data))).round().long()  # of all joined sites
+        batches = [data.take(rows) for rows in chosen.split(8)]
         pairs = [(batch.image, batch.targets) for batch in batches]
         names = [task.name for task in own]
 
