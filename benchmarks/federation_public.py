@@ -85,8 +85,15 @@ def _opacity_item(row: Row, folder: Path, cache: Path) -> dict[str, Any]:
     return _item(row, folder) | {"masks": _strings(masks), "boxes": {"opacity": _boxes(row["opacity_boxes_xywh"])}}
 
 
-def _lesions(folder: str, has_normal: bool, data: Path, cache: Path) -> Items:
-    """Returns CESM's items; images that are neither normal nor outlined have no masks."""
+def lesion_items(folder: str, has_normal: bool, data: Path, cache: Path) -> Items:
+    """Returns CESM's items; images that are neither normal nor outlined have no masks.
+
+    Args:
+        folder: of the set, in `data`.
+        has_normal: whether the set has all classes of pathology.
+        data: folder of the public sets.
+        cache: folder for empty masks.
+    """
     columns = ["mask", "label", "lesion_boxes_xywh", "patient_id", "laterality", "view"]
     rows = read_label_table(data / folder, columns)
     return [_lesion_item(row, data / folder, has_normal, cache) for row in rows if not row.get("duplicate_of")]
@@ -138,8 +145,8 @@ CHEST = {
 LESION = ("lesion", "lesion_box")
 MAMMOGRAMS = {
     "mias": Hospital(partial(_converted, "mini_mias", "mammo_mias"), ("pathology", "mias_density"), "mias", most=100),
-    "cesm_malignant": Hospital(partial(_lesions, "mammo_cesm_mal512", False), LESION, "cesm", most=100),
-    "cesm_cc": Hospital(partial(_lesions, "mammo_cesm_cc", True), (*LESION, "pathology"), "cesm"),
+    "cesm_malignant": Hospital(partial(lesion_items, "mammo_cesm_mal512", False), LESION, "cesm", most=100),
+    "cesm_cc": Hospital(partial(lesion_items, "mammo_cesm_cc", True), (*LESION, "pathology"), "cesm"),
 }
 
 

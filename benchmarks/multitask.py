@@ -1,0 +1,250 @@
+"""Compares one multi-task transformer with single-task networks and with convolutional ones, on real images.
+
+    python benchmarks/multitask.py --data SETS --output FOLDER --cohort chest --folds 5 --size 128 128 --workers 2
+
+SETS is a folder of public sets (`benchmarks/multitask_cohorts.py`). Rows of the table:
+- `ours`: the bundle's network, trained on all tasks;
+- `ours, one task`: the same encoder with one decoder, a network per task, each trained on this task's images;
+- `resnet`: MONAI's ResNet-18 with the same decoders, trained on all tasks;
+- `segresnet`, `u_net`, `swin_unetr`: MONAI's networks for masks, one per mask (`benchmarks/multitask_networks.py`).
+All are trained by the bundle's config from random weights, with the same data, augmentation, learning rate and number
+of epochs; the best epoch is chosen on the validation images. Variants of the config are compared by `--override
+NAME:ID=JSON,...`, for example `--override 'no_exposure:train#random_transforms#1#prob=0.0'`, which apply to `ours`.
+
+Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
+t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of
+`results.jsonl`; run the same command again to resume, or with `--report` to print the tables only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from bundle_runs import evaluate, make_workflow
+from command_line import make_parser
+from multitask_cohorts import COHORTS, Cohort, make_folds, read_cohort
+from multitask_networks import DENSE, NETWORKS
+from multitask_tables import print_tables
+
+from mtmedformer_monai.data import save_datalist
+
+RESULTS = "results.jsonl"
+ALL_TASKS = ""
+VALIDATION_INTERVAL = 3
+"""Epochs between two validations; the number of epochs is a multiple of it."""
+AUGMENTATION = "strong_augmentation"
+"""Config file of the chest bundle; its transforms serve all cohorts and networks."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training; all fields together are its key.
+
+    Attributes:
+        task: name of the one task; empty for all tasks.
+        variant: name of a variant of the config; empty for none.
+    """
+
+    cohort: str
+    height: int
+    width: int
+    epochs: int
+    lr: float
+    fold: int
+    network: str
+    task: str = ALL_TASKS
+    variant: str = ""
+
+
+def main() -> None:
+    """Runs the missing trainings in parallel processes, and prints the tables."""
+    options = _parse()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / RESULTS
+    if not options.report:
+        _write_folds(options)
+        _run_all([run for run in _runs(options) if run not in _finished(path)], path, options)
+    print_tables(_read(path), {name: cohort.metrics for name, cohort in COHORTS.items()})
+
+
+def _parse() -> argparse.Namespace:
+    parser = make_parser(__doc__)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the public sets")
+    parser.add_argument("--cohort", choices=sorted(COHORTS), default="chest")
+    parser.add_argument("--networks", nargs="+", choices=sorted(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--override", action="append", default=[], help="NAME:ID=JSON,..., a variant of `ours`")
+    parser.add_argument("--tasks", nargs="+", default=[], help="train the multi-task networks on these tasks only")
+    parser.add_argument("--no-single", action="store_true", help="leave out the networks for one task")
+    parser.add_argument("--folds", type=int, default=5, help="of the partition of patients (default %(default)s)")
+    parser.add_argument("--run-folds", type=int, nargs="+", help="which of them to run (default: all)")
+    parser.add_argument("--most", type=int, default=240, help="images per public set (default %(default)s)")
+    parser.add_argument("--size", type=int, nargs=2, help="rows and columns (default: those of the bundle)")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--lr", type=float, default=0.001)
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default %(default)s)")
+    parser.add_argument("--report", action="store_true", help="print the tables of the finished runs only")
+    options = parser.parse_args()
+    if options.epochs % VALIDATION_INTERVAL:
+        parser.error(f"--epochs expects a multiple of {VALIDATION_INTERVAL}, got {options.epochs}.")
+    options.size = options.size or list(COHORTS[options.cohort].size)
+    options.variants = dict(_parse_variant(text) for text in options.override)
+    return options
+
+
+def _parse_variant(text: str) -> tuple[str, dict[str, Any]]:
+    """Returns name and overrides of NAME:ID=JSON,ID=JSON.
+
+    Raises:
+        ValueError: the text has another form.
+    """
+    name, _, rest = text.partition(":")
+    pairs = [part.partition("=") for part in rest.split(";")]
+    try:
+        return name, {key: json.loads(value) for key, _, value in pairs}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"--override expects NAME:ID=JSON;ID=JSON, got {text!r}.") from error
+
+
+def _runs(options: argparse.Namespace) -> Iterator[Run]:
+    names = [task["name"] for task in COHORTS[options.cohort].tasks]
+    for fold in options.run_folds or range(options.folds):
+        make = partial(Run, options.cohort, options.size[0], options.size[1], options.epochs, options.lr, fold)
+        together = " ".join(options.tasks)
+        for network in options.networks:
+            if network not in DENSE:
+                yield make(network, together)
+            if network == "ours":
+                for variant in options.variants:
+                    yield make(network, together, variant)
+            for task in options.tasks or names:
+                if network in DENSE and _is_segmentation(COHORTS[options.cohort], task):
+                    yield make(network, task)
+                if network == "ours" and not options.no_single:
+                    yield make(network, task)
+
+
+def _is_segmentation(cohort: Cohort, name: str) -> bool:
+    return any(task["name"] == name and "structures" in task for task in cohort.tasks)
+
+
+def _write_folds(options: argparse.Namespace) -> None:
+    """Writes one datalist per fold, unless it exists."""
+    cohort, folder = COHORTS[options.cohort], options.output / "data"
+    if (_datalist(options.output, options.cohort, options.folds - 1)).is_file():
+        return
+    sets = read_cohort(cohort, options.data, folder, options.most)
+    for fold, sections in enumerate(make_folds(cohort, sets, options.folds)):
+        save_datalist(sections, _datalist(options.output, options.cohort, fold))
+
+
+def _datalist(output: Path, cohort: str, fold: int) -> Path:
+    return output / f"data/{cohort}_fold_{fold}.json"
+
+
+def _run_all(missing: Sequence[Run], path: Path, options: argparse.Namespace) -> None:
+    """Appends each result as soon as it is there."""
+    logging.info("%d runs are missing", len(missing))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, context, _start_process) as pool:
+        running = {pool.submit(train, run, options.output, options.variants): run for run in missing}
+        for number, future in enumerate(as_completed(running), start=1):
+            run, record = running[future], future.result()
+            with path.open("a") as lines:
+                lines.write(json.dumps(asdict(run) | record) + "\n")
+            logging.info("%d/%d %s: %s", number, len(missing), run, {k: v for k, v in record.items() if v})
+
+
+def _start_process() -> None:
+    torch.set_num_threads(1)
+    logging.disable(logging.INFO)
+
+
+def train(run: Run, output: Path, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
+    cohort = COHORTS[run.cohort]
+    name = "_".join(filter(None, (run.cohort, str(run.height), run.network, run.task.replace(" ", "-"), run.variant)))
+    folder = output / "runs" / f"{name}_{run.epochs}_{run.lr}_fold_{run.fold}"
+    chosen = run.task.split() or [task["name"] for task in cohort.tasks]
+    tasks = [_for_network(task, run.network) for task in cohort.tasks if task["name"] in chosen]
+    transforms = json.loads((COHORTS["chest"].bundle / f"configs/{AUGMENTATION}.json").read_text())
+    overrides = {
+        "output_dir": str(folder.resolve()),
+        "ckpt_dir": str(folder.resolve() / "models"),
+        "datalist": str(_datalist(output, run.cohort, run.fold).resolve()),
+        "image_size": [run.height, run.width],
+        "max_epochs": run.epochs,
+        "learning_rate": run.lr,
+        "val_interval": VALIDATION_INTERVAL,
+        "tracking_uri": f"sqlite:///{(output / f'mlflow_{os.getpid()}.db').resolve()}",  # one per process: it is slow
+        "batch_size": 8,
+        "seed": run.fold,
+        "on_unused_label": "ignore",
+        "tasks": tasks,
+        "train#random_transforms": transforms["train#random_transforms"],
+        **NETWORKS[run.network],
+        **variants.get(run.variant, {}),
+    }
+    started = time.process_time()
+    workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
+    workflow.run()
+    seconds = time.process_time() - started
+    parameters = sum(each.numel() for each in workflow.parser.get_parsed_content("network_def").parameters())
+    metrics = evaluate(cohort.bundle, ["train"], overrides, folder / "evaluation")
+    return {**metrics, "parameters": parameters, "cpu_seconds": seconds}
+
+
+def _for_network(task: dict[str, Any], network: str) -> dict[str, Any]:
+    return task | {"_target_": "multitask_networks.DeeplySupervised"} if network == "u_net" else task
+
+
+def _with_annotated_items(overrides: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Returns overrides of a training on the images that are annotated for the chosen tasks."""
+    if run.task == ALL_TASKS:
+        return overrides
+    datalist = json.loads(Path(overrides["datalist"]).read_text())
+    for section in ("training", "validation"):
+        datalist[section] = [item for item in datalist[section] if _is_annotated(item, overrides["tasks"])]
+    path = save_datalist(datalist, Path(overrides["output_dir"]) / "datalist.json")
+    return overrides | {"datalist": str(path)}
+
+
+def _is_annotated(item: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> bool:
+    """Returns whether an item has a label of any of the tasks."""
+    for task in tasks:
+        if "structures" in task:
+            known = any(name in (item.get("masks") or {}) for name in task["structures"])
+        elif "DetectionTask" in task["_target_"]:
+            known = any(name in (item.get("boxes") or {}) for name in task["classes"])
+        else:
+            known = (item.get("labels") or {}).get(task["name"]) is not None
+        if known:
+            return True
+    return False
+
+
+def _finished(path: Path) -> set[Run]:
+    keys = Run.__dataclass_fields__
+    return {Run(**{key: record[key] for key in keys}) for record in _read(path)}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Flower's app of the server. Its run configuration names the server's own file and the settings of the federation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.flare.local_file import local_site
+from mtmedformer_monai.federated.flare.results import write_results
+from mtmedformer_monai.federated.flare.settings import FlareSettings
+from mtmedformer_monai.federated.server_session import ServerSession
+from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
+from mtmedformer_monai.federated.sites_file import Site
+from mtmedformer_monai.federated.strategies import make_strategy, with_num_rounds
+
+from .messages import read_json, to_arrays
+from .strategy import SessionStrategy
+
+SERVER_FILE: Final = "server-file"
+NUM_SITES: Final = "num-sites"
+STRATEGY_SETTINGS: Final = "strategy-settings"
+NUMBERS = ("num-rounds", "local-epochs", "seed", "min-sites", "round-timeout")
+
+logger = logging.getLogger("mtmedformer")
+
+app = ServerApp()
+
+
+@app.main()  # type: ignore[untyped-decorator]
+def run(grid: Grid, context: Context) -> None:
+    """Runs the remaining rounds and writes the final model; the same command resumes a run that was killed."""
+    config = context.run_config
+    path = Path(str(config.get(SERVER_FILE, "")))
+    server = local_site(path, path.with_suffix(""))
+    settings = read_settings(config)
+    session = open_session(settings, server)
+    strategy = SessionStrategy(session, settings, int(config.get(NUM_SITES, 2)))
+    strategy.prepare(grid)
+    left = settings.num_rounds - session.aggregator.round
+    if left > 0:
+        weights = to_arrays(session.aggregator.broadcast().weights or {})
+        strategy.start(grid, weights, left, settings.round_timeout or None)
+    logger.info("Wrote %s.", ", ".join(str(each) for each in write_results(session.aggregator, settings, server)))
+
+
+def read_settings(config: Mapping[str, Any]) -> FlareSettings:
+    """Returns the settings in a run configuration.
+
+    Raises:
+        ValueError: a value out of range, or `strategy-settings` that are not a JSON object.
+    """
+    numbers: dict[str, Any] = {name.replace("-", "_"): int(config[name]) for name in NUMBERS if name in config}
+    own = read_json(str(config.get(STRATEGY_SETTINGS, "{}")), STRATEGY_SETTINGS)
+    size = int(config.get("image-size", 0))
+    return FlareSettings(
+        strategy=str(config.get("strategy", "bayesian")),
+        strategy_settings=with_num_rounds(own, numbers.get("num_rounds", FlareSettings.num_rounds)),
+        image_size=(size, size) if size else (),
+        **numbers,
+    )
+
+
+def open_session(settings: FlareSettings, server: Site) -> ServerSession:
+    """Returns the server's session, resumed if its output folder has a state."""
+    strategy = make_strategy(settings.strategy, **settings.strategy_settings)
+    overrides = {**settings.common_overrides(), **server.overrides}
+    weights = initial_weights(Path(server.bundle), overrides, settings.seed)
+    return ServerSession(Aggregator(strategy, weights), Path(server.output), settings.lasting())
