@@ -112,9 +112,9 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         if form == PLAIN:
             message[name] = value
         elif form == REPEATED:
-            message[name] = value.expand(packet[f"{SHAPE}:{name}"].tolist()).clone()
+            message[name] = value.expand(packet[f"{SHAPE}:{name}"].tolist())
         elif form == HALF:
-            message[name] = value.float() * packet[f"{SCALE}:{name}"]
+            message[name] = value.float().mul_(packet[f"{SCALE}:{name}"])
         elif form == CODES:
             low, step = packet[f"{SCALE}:{name}"].tolist()
             message[name] = decode_signed(PrecisionCode(value, low, step))
