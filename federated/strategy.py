@@ -203,6 +203,10 @@ class ServerRule(ABC):
             ValueError: numbers that are not finite, or a wrong shape; nothing of the message is added.
         """
 
+    def decoded(self, message: Mapping[str, Tensor]) -> Message:
+        """Returns the terms of a message; they differ from it if the strategy's clients encode messages."""
+        return dict(message)
+
     @abstractmethod
     def close_round(self) -> None:
         """Computes the next global weights; without any message, they stay unchanged bit for bit."""

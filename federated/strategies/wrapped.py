@@ -92,7 +92,10 @@ class WrappedServer(ServerRule):
         """Delegates to the wrapped strategy, as all methods do."""
         self._rule.add(message)
 
-    def close_round(self) -> None:  # noqa: D102 see `add`
+    def decoded(self, message: Mapping[str, Tensor]) -> Message:  # noqa: D102 see `add`
+        return self._rule.decoded(message)
+
+    def close_round(self) -> None:  # noqa: D102
         self._rule.close_round()
 
     def broadcast(self) -> Message:  # noqa: D102
