@@ -101,6 +101,12 @@ def plain_statistics(exchange: ExchangeObject) -> dict[str, Any]:
     return {str(getattr(name, "value", name)): value for name, value in (exchange.statistics or {}).items()}
 
 
+_NOT_REAL: Final = frozenset(
+    getattr(torch, name)
+    for name in ("complex32", "complex64", "complex128", "qint8", "quint8", "qint32", "quint4x2", "quint2x4")
+)
+
+
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"weights expect strings as keys, got {type(name).__name__}.")
@@ -108,8 +114,8 @@ def _checked_name(name: Any) -> str:
 
 
 def _to_tensor(name: str, value: Any) -> Tensor:
-    if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_complex() or value.is_quantized):
-        return value.as_subclass(Tensor)
+    if isinstance(value, Tensor) and value.layout == torch.strided and value.dtype not in _NOT_REAL:
+        return value if type(value) is Tensor else value.as_subclass(Tensor)
     is_array = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf"
     if is_array or isinstance(value, bool | int | float):
         return torch.as_tensor(value)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .strategy import Message, TensorKind, Weights, key, pick
-from .tensor_sums import compact, constant, copied, is_finite, quotient_of, sum_of
+from .tensor_sums import TensorSums, all_finite, compact, constant, quotient_of
 
 
 class RunningSum:
@@ -35,18 +35,16 @@ class RunningSum:
         self._weighted, self._changes = {TensorKind.PRECISION_MEAN, TensorKind.PRECISION} <= {*kinds}, changes
         self._shapes = {key(kind, name): shape for kind in kinds for name, shape in shapes.items()}
         self._shapes |= {key(kind, name): torch.Size() for kind in scalars for name in shapes}
-        self._total: Message = {}
-        self._own: set[str] = set()  # totals that nobody else holds, which are added to in place
+        self._sums = TensorSums()
 
     @property
     def total(self) -> Message:
         """{`kind/parameter`: float64 sum of the messages so far}; later additions leave these tensors unchanged."""
-        self._own.clear()
-        return self._total
+        return self._sums.tensors()
 
     @total.setter
     def total(self, total: Message) -> None:
-        self._total, self._own = total, set()
+        self._sums = TensorSums(total)
 
     @classmethod
     def of_shapes(cls, shapes: Mapping[str, torch.Size]) -> RunningSum:
@@ -67,11 +65,7 @@ class RunningSum:
             ValueError: numbers that are not finite, a wrong shape, or a negative precision.
         """
         for name, value in self._checked(message).items():
-            if name in self._total:
-                self._total[name] = sum_of(self._total[name], value, in_place=name in self._own)
-            else:
-                self._total[name] = copied(value)
-            self._own.add(name)
+            self._sums.add(name, value)
 
     def check(self, message: Mapping[str, Tensor]) -> None:
         """Raises the errors of `add` without adding anything."""
@@ -79,20 +73,24 @@ class RunningSum:
 
     def _checked(self, message: Mapping[str, Tensor]) -> Message:
         """Returns the message, with views of one number for precisions that are constant."""
-        found = {name: _compressed(name, value.detach()) for name, value in message.items()}
+        prefix = f"{TensorKind.PRECISION}/"
+        found = {name: constant(value) if name.startswith(prefix) else value for name, value in message.items()}
         for name, value in found.items():
             self._check(name, value)
+        bad = all_finite(found)
+        if bad is not None:
+            raise ValueError(f"{bad!r} has numbers that are not finite; the client's training diverged.")
         if self._weighted:
             check_pairs(found, self._changes)
         return found
 
     def clear(self) -> None:
         """Resets the sum."""
-        self._total, self._own = {}, set()
+        self._sums = TensorSums()
 
     def names(self) -> set[str]:
         """Returns the names of all parameters in the sum."""
-        return {name.partition("/")[2] for name in self._total}
+        return {name.partition("/")[2] for name in self._sums}
 
     def weighted_means(
         self,
@@ -110,7 +108,7 @@ class RunningSum:
             weight_kind: kind of their weights.
         """
         return {
-            name: _mean(self._total.get(key(mean_kind, name)), self._total.get(key(weight_kind, name)), value)
+            name: _mean(self._sums.get(key(mean_kind, name)), self._sums.get(key(weight_kind, name)), value)
             for name, value in before.items()
         }
 
@@ -120,8 +118,6 @@ class RunningSum:
         if value.shape != self._shapes[name]:
             expected, got = tuple(self._shapes[name]), tuple(value.shape)
             raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the client uses another network.")
-        if not is_finite(value):
-            raise ValueError(f"{name!r} has numbers that are not finite; the client's training diverged.")
 
 
 def check_pairs(message: Mapping[str, Tensor], changes: bool = False) -> None:
@@ -142,10 +138,6 @@ def check_pairs(message: Mapping[str, Tensor], changes: bool = False) -> None:
     for name, value in weights.items():
         if not changes and bool((compact(value) < 0).any()):
             raise ValueError(f"the precision of {name!r} expects 0 or more, got {float(value.min()):.3g}.")
-
-
-def _compressed(name: str, value: Tensor) -> Tensor:
-    return constant(value) if name.startswith(f"{TensorKind.PRECISION}/") else value
 
 
 def _mean(weighted: Tensor | None, weight: Tensor | None, before: Tensor) -> Tensor:

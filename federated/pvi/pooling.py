@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.federated.strategy import Message, TensorKind, key
-from mtmedformer_monai.federated.tensor_sums import compact
+from mtmedformer_monai.federated.tensor_sums import all_finite, compact
 
 from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined, noise_of
 
@@ -51,10 +51,11 @@ class Pooling:
             KeyError: moments of a tensor that the message does not change.
             ValueError: a wrong shape, or numbers that are not finite.
         """
+        bad = all_finite(moments)
         for name, value in moments.items():
             if name not in names:
                 raise KeyError(f"moments of {name!r} expect a change of the same tensor in the message.")
-            if value.shape != (NUM_MOMENTS,) or not bool(torch.isfinite(value).all()):
+            if value.shape != (NUM_MOMENTS,) or (bad is not None and name == bad):
                 raise ValueError(f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, got {value.tolist()}.")
 
     def add(self, tasks: str, moments: Mapping[str, Tensor]) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product, quotient
-from mtmedformer_monai.federated.strategy import Weights
-from mtmedformer_monai.federated.tensor_sums import compact, constant, copied, is_finite, sum_of
+from mtmedformer_monai.federated.strategy import TensorKind, Weights, key
+from mtmedformer_monai.federated.tensor_sums import TensorSums, all_finite, compact, constant
 
 from .hierarchy import group_posteriors, homes_of, similarity_of
 
@@ -51,10 +51,9 @@ class Accumulator:
 
     def __init__(self, prior: Mapping[str, Gaussian]) -> None:
         self._prior = {name: _double(value) for name, value in prior.items()}
-        self._sums: dict[str, Factor] = {}
+        self._sums: dict[str, _Sums] = {}
         self._valid: dict[str, Weights] = {}
         self._before: dict[str, dict[str, Gaussian | None]] = {}
-        self._own: set[tuple[str, str]] = set()  # sums that nobody else holds, which are added to in place
 
     def add(self, change: Mapping[str, Gaussian], group: str = "", counted: Collection[str] | None = None) -> None:
         """Adds the change of the factor of a client of a group.
@@ -72,28 +71,27 @@ class Accumulator:
 
     def include(self, change: Mapping[str, Gaussian], group: str, counted: Collection[str] | None = None) -> None:
         """Adds a change that `checked` has returned; see `add`."""
-        total, before = self._sums.setdefault(group, {}), self._before.setdefault(group, {})
+        total, before = self._sums.setdefault(group, _Sums()), self._before.setdefault(group, {})
         for name, value in change.items():
-            start = before.setdefault(name, total.get(name))
+            if name not in before:
+                before[name] = total.get(name)
             if counted is not None and name not in counted:
-                before[name] = _added(start, value)
-            total[name] = _added(total.get(name), value, in_place=(group, name) in self._own)
-            self._own.add((group, name))
+                before[name] = _after(before[name], value)
+            total.add(name, value)
 
     def change_of_round(self, name: str, group: str) -> Gaussian:
         """Returns the sum of the counted changes of a tensor since the last `end_round`."""
-        total, before = self._sums[group][name], self._before[group][name]
+        total, before = self._sums[group].whole(name), self._before[group][name]
         return total if before is None else quotient(total, before)
 
     def end_round(self) -> None:
         """Starts the changes of the next round."""
-        self._before, self._own = {}, set()
+        self._before = {}
 
     def checked(self, change: Mapping[str, Gaussian]) -> Factor:
         """Raises the errors of `add`; returns the change, with views of one number for constant precisions."""
         found = {
-            name: Gaussian(value.precision_mean.detach(), constant(value.precision.detach()))
-            for name, value in change.items()
+            name: Gaussian(value.precision_mean, constant(value.precision)) for name, value in change.items()
         }
         for name, value in found.items():
             if name not in self._prior:
@@ -106,8 +104,10 @@ class Accumulator:
                 raise ValueError(
                     f"weight {name!r} expects the shape {expected}, got {tuple(value.precision_mean.shape)}."
                 )
-            if not (is_finite(value.precision) and is_finite(value.precision_mean)):
-                raise ValueError(f"weight {name!r} has numbers that are not finite; the client's training diverged.")
+        for each in ({name: value[part] for name, value in found.items()} for part in (1, 0)):
+            bad = all_finite(each)
+            if bad is not None:
+                raise ValueError(f"weight {bad!r} has numbers that are not finite; the client's training diverged.")
         return found
 
     def prior(self, name: str) -> Gaussian:
@@ -116,32 +116,31 @@ class Accumulator:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the prior, the sums of factors, and the last valid means."""
-        sums = {group: _lists(total) for group, total in self._sums.items()}
+        sums = {group: _lists(total.factor()) for group, total in self._sums.items()}
         valid = {group: dict(means) for group, means in self._valid.items()}
         before = {
             group: {name: list(value or ()) for name, value in starts.items()} for group, starts in self._before.items()
         }
-        self._own = set()
         return {"prior": _lists(self._prior), "sums": sums, "valid": valid, "before": before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._prior = _gaussians(state["prior"])
-        self._sums = {group: _gaussians(total) for group, total in state["sums"].items()}
+        self._sums = {group: _Sums(_gaussians(total)) for group, total in state["sums"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
             group: {name: Gaussian(*value) if value else None for name, value in starts.items()}
             for group, starts in state.get("before", {}).items()
         }
-        self._own = set()
 
     def posterior(self) -> Factor:
         """Returns the prior times all factors of all groups.
 
         Weights whose precision is below the prior's get the prior's precision and their last valid mean.
         """
-        names = sorted({name for total in self._sums.values() for name in total})
-        pooled = {name: product(*(total[name] for total in self._sums.values() if name in total)) for name in names}
+        sums = [total.factor() for total in self._sums.values()]
+        names = sorted({name for total in sums for name in total})
+        pooled = {name: product(*(total[name] for total in sums if name in total)) for name in names}
         return {**self._prior, **{name: self._posteriors(name, {ALL: pooled[name]}, 0.0)[ALL] for name in names}}
 
     def group_posteriors(self, name: str, share: float) -> dict[str, Gaussian]:
@@ -155,8 +154,8 @@ class Accumulator:
         """
         evidence: dict[str, Gaussian] = {}
         for tasks, home in self.homes().items():
-            if name in self._sums[tasks]:
-                value = self._sums[tasks][name]
+            value = self._sums[tasks].get(name)
+            if value is not None:
                 evidence[home] = product(evidence[home], value) if home in evidence else value
         return self._posteriors(name, evidence, share)
 
@@ -200,10 +199,43 @@ def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:
     return Gaussian(torch.where(negative, zero, evidence.precision_mean), torch.where(negative, zero, precision))
 
 
-def _added(total: Gaussian | None, value: Gaussian, in_place: bool = False) -> Gaussian:
-    if total is None:
-        return Gaussian(*(copied(each) for each in value))
-    return Gaussian(*(sum_of(each, term, in_place) for each, term in zip(total, value, strict=True)))
+class _Sums:
+    """Running sums of the natural parameters of factors, by weight."""
+
+    def __init__(self, factor: Mapping[str, Gaussian] | None = None) -> None:
+        self._sums = TensorSums()
+        self._names: dict[str, None] = {}
+        for name, value in (factor or {}).items():
+            self.add(name, value)
+
+    def add(self, name: str, value: Gaussian) -> None:
+        """Adds the natural parameters of a weight."""
+        self._names[name] = None
+        self._sums.add(key(TensorKind.PRECISION_MEAN, name), value.precision_mean)
+        self._sums.add(key(TensorKind.PRECISION, name), value.precision)
+
+    def get(self, name: str) -> Gaussian | None:
+        """Returns the sum of a weight; None if nothing was added. Later additions leave it unchanged."""
+        mean = self._sums.get(key(TensorKind.PRECISION_MEAN, name))
+        precision = self._sums.get(key(TensorKind.PRECISION, name))
+        return None if mean is None or precision is None else Gaussian(mean, precision)
+
+    def whole(self, name: str) -> Gaussian:
+        """Returns the sum of a weight that has one."""
+        found = self.get(name)
+        if found is None:
+            raise KeyError(f"weight {name!r} has no sum.")
+        return found
+
+    def factor(self) -> Factor:
+        """Returns the sums of all weights."""
+        return {name: value for name in self._names if (value := self.get(name)) is not None}
+
+
+def _after(before: Gaussian | None, value: Gaussian) -> Gaussian:
+    sums = _Sums({} if before is None else {"": before})
+    sums.add("", value)
+    return sums.whole("")
 
 
 def _compact(value: Gaussian) -> Gaussian:
