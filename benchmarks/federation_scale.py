@@ -37,7 +37,7 @@ from mtmedformer_monai.federated.pvi.messages import group_tags
 from mtmedformer_monai.federated.pvi.variance_components import moments
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 from mtmedformer_monai.federated.wire import Wire, num_bytes, with_repeats, without_repeats
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
@@ -172,10 +172,13 @@ def start_of(size: int) -> dict[str, Tensor]:
 def weights_of_sites(start: Mapping[str, Tensor], count: int) -> Iterator[tuple[dict[str, Tensor], int]]:
     """Yields the weights of each site and its number of images."""
     for number in range(count):
-        yield {
-            name: value * (1.0 + 0.01 * number) if value.is_floating_point() else value.float()
-            for name, value in start.items()
-        }, 5 + number % 7
+        yield (
+            {
+                name: value * (1.0 + 0.01 * number) if value.is_floating_point() else value.float()
+                for name, value in start.items()
+            },
+            5 + number % 7,
+        )
 
 
 def make(method: str, start: Mapping[str, Tensor]) -> Any:
@@ -283,7 +286,9 @@ def main() -> None:
             for method in methods:
                 memory = in_process(memory_of, size, sites, method, arguments.rounds)
                 ratio = f"{seconds[method] / seconds[FLARE]:.2f}" if FLARE in seconds else "-"
-                sent, received = (each / model if each else 1.0 for each in (memory.message.sent, memory.message.received))
+                sent, received = (
+                    each / model if each else 1.0 for each in (memory.message.sent, memory.message.received)
+                )
                 print(
                     f"| {model / 4e6:.1f} M | {sites} | {method} | {seconds[method]:.2f} | {ratio} | "
                     f"{memory.state / 1e6:.0f} | {memory.beside / model:.1f} | {sent:.2f} | {received:.2f} |",

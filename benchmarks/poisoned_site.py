@@ -65,7 +65,9 @@ def with_step(message: Message, start: Mapping[str, Tensor], factor: float) -> M
     return changed
 
 
-def train(sites: Mapping[str, Data], test: Data, strategy: str, attack: str, screened: bool, plan: Plan) -> dict[str, Any]:
+def train(
+    sites: Mapping[str, Data], test: Data, strategy: str, attack: str, screened: bool, plan: Plan
+) -> dict[str, Any]:
     """Returns test scores, and how often the poisoned site and all honest ones were left out."""
     tasks = chest_tasks()
     network, method = make_network(tasks, plan.seed), make_strategy(strategy)
@@ -139,7 +141,7 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "poisoned_site.json"
     done: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    print("| strategy | attack | screened | lung Dice | opacity Dice | finding AUC | poisoned left out | honest left out |")
+    print("| strategy | attack | screened | lung Dice | opacity Dice | finding AUC | poisoned out | honest out |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for strategy in arguments.strategies:
         for attack in arguments.attacks:

@@ -24,10 +24,11 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
+from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
+from .precision_ledger import PrecisionLedger
+from .pvi.messages import tasks_with_images
 from .screened_round import ScreenedRound
 from .screening import Screening
-from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
-from .pvi.messages import tasks_with_images
 from .strategy import Strategy, TensorKind, Weights, pick
 from .tensor_sums import compact
 
@@ -41,7 +42,7 @@ class Aggregator:
         plain_precision: precision that each image of a stock `MonaiAlgo` client adds to every weight. For averaging
             strategies, 1 weighs its images like those of other clients; for posteriors, use the strategy's isotropic
             precision.
-        screening: leaves out sites whose steps are outliers; None: every accepted message counts.
+        screening: leaves out sites whose steps are outliers; None: as the strategy says (`Strategy.screening`).
 
     Attributes:
         round: number of closed rounds.
@@ -60,7 +61,10 @@ class Aggregator:
         screening: Screening | None = None,
     ) -> None:
         self._server = strategy.server(weights)
-        self._screened = ScreenedRound(screening) if screening else None
+        chosen = screening or strategy.screening
+        self._screened = ScreenedRound(chosen) if chosen else None
+        self._ledger = PrecisionLedger() if strategy.sends_changes else None
+        self._earlier: dict[str, dict[str, list[float]]] = {}
         self.left_out: dict[str, str] = {}
         self._scales = LossScales()
         self._plain = PlainClients(plain_precision, strategy.sends_changes)
@@ -133,12 +137,17 @@ class Aggregator:
         terms = self._server.decoded(message)
         if not plain and client not in self.accepted:
             _check_first(terms, client)
+        entries = self._ledger.check(client, terms) if self._ledger is not None and not plain else {}
         if self._screened is not None and not plain:
             self._screened.begin(self._server)
         self._server.add(message)
         if self._screened is not None and not plain:
             images = max((counts or self.images_by_task.get(client) or {}).values(), default=1)
             self._screened.keep(client, message, images, self.accepted.get(client, NO_ROUND))
+        if self._ledger is not None and not plain:
+            if self._screened is not None:
+                self._earlier[client] = self._ledger.entries(client)
+            self._ledger.accept(client, entries)
         if plain:
             self._plain.accept(client)
         self._remember(client, counts)
@@ -155,6 +164,9 @@ class Aggregator:
         if self._screened is not None:
             tasks = {client: tasks_with_images(counts) for client, counts in self.images_by_task.items()}
             self.left_out = self._screened.end(self._server, tasks, self.accepted)
+        for client in self.left_out if self._ledger is not None else ():
+            self._ledger.put_back(client, self._earlier[client])
+        self._earlier = {}
         self._server.close_round()
         self.round += 1
         self.clients = []
@@ -173,6 +185,8 @@ class Aggregator:
         own = {"round": self.round, "clients": list(self.clients), "scales": dict(self._scales.total), "plain": plain}
         own["images_by_task"] = {client: dict(counts) for client, counts in self.images_by_task.items()}
         own["accepted"] = dict(self.accepted)
+        own["ledger"] = self._ledger.state_dict() if self._ledger is not None else {}
+        own["earlier"] = dict(self._earlier)
         own["screened"] = self._screened.state_dict() if self._screened is not None else {}
         return {**own, "measured": list(self.measured), "server": self._server.state_dict()}
 
@@ -185,6 +199,9 @@ class Aggregator:
         known = dict.fromkeys(self.images_by_task, int(state["round"]) - 1)  # in states of earlier versions
         self.accepted = dict(state.get("accepted", known))
         self.round, self.clients = int(state["round"]), list(state["clients"])
+        if self._ledger is not None:
+            self._ledger.load_state_dict(state.get("ledger", {}))
+        self._earlier = dict(state.get("earlier", {}))
         if self._screened is not None:
             self._screened.load_state_dict(state.get("screened", {}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from monai.fl.utils.constants import WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from torch import Tensor
+
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .strategy import Message
 
@@ -99,6 +102,25 @@ def whole_number(exchange: ExchangeObject, name: str) -> int | None:
 def plain_statistics(exchange: ExchangeObject) -> dict[str, Any]:
     """Returns the statistics of an ExchangeObject with plain strings as keys, which every transport accepts."""
     return {str(getattr(name, "value", name)): value for name, value in (exchange.statistics or {}).items()}
+
+
+def read_exchange(path: Path) -> ExchangeObject:
+    """Reads an ExchangeObject from a file that `write_exchange` has written, or from a file of weights."""
+    content = load_checkpoint(path)
+    return to_exchange(content["weights"], content.get("statistics", {}))
+
+
+def write_exchange(exchange: ExchangeObject, path: Path, **others: int) -> Path:
+    """Writes an ExchangeObject as plain tensors and numbers, atomically; returns the path.
+
+    Args:
+        exchange: to write.
+        path: of the file.
+        others: further entries of the file.
+    """
+    content = {"weights": dict(exchange.weights or {}), "statistics": plain_statistics(exchange)}
+    save_checkpoint({**others, **content}, path)
+    return path
 
 
 _NOT_REAL: Final = frozenset(

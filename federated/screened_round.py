@@ -57,7 +57,9 @@ class ScreenedRound:
             tasks: {client: tasks for which it has labels}.
             accepted: {client: last round of which a message was accepted}, which is set back for outliers.
         """
-        found = outliers({client: self._sent(server, client, tasks.get(client)) for client in self._messages}, self._settings)
+        found = outliers(
+            {client: self._sent(server, client, tasks.get(client)) for client in self._messages}, self._settings
+        )
         if found:
             server.load_state_dict(self._opening)
             for client, message in self._messages.items():
@@ -73,7 +75,12 @@ class ScreenedRound:
     def state_dict(self) -> dict[str, Any]:
         """Returns the messages and the server's state before them."""
         messages = {client: dict(message) for client, message in self._messages.items()}
-        return {"opening": self._opening, "messages": messages, "images": dict(self._images), "accepted": dict(self._accepted)}
+        return {
+            "opening": self._opening,
+            "messages": messages,
+            "images": dict(self._images),
+            "accepted": dict(self._accepted),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""

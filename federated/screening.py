@@ -74,7 +74,9 @@ def outliers(sites: Mapping[str, Sent], settings: Screening) -> dict[str, str]:
     names = _common(sites, settings.min_sites)
     if len(sites) < settings.min_sites or not names:
         return {}
-    norms = {site: sum(float(_step(sent, name).square().sum()) for name in names) ** 0.5 for site, sent in sites.items()}
+    norms = {
+        site: sum(float(_step(sent, name).square().sum()) for name in names) ** 0.5 for site, sent in sites.items()
+    }
     bound = settings.largest * statistics.median(norms.values())
     found = {
         site: f"its step has the norm {norm:.3g} per image, more than {settings.largest:g} times the median"

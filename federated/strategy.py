@@ -14,13 +14,16 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor
 
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .teaching import Teaching
+
+if TYPE_CHECKING:
+    from .screening import Screening
 
 Weights = dict[str, Tensor]
 """{parameter or buffer: tensor}."""
@@ -266,6 +269,9 @@ class Strategy(ABC):
 
     sends_sums: bool = True
     """Whether the server needs only the sum of the clients' messages, as secure aggregation provides it."""
+
+    screening: Screening | None = None
+    """Whether the server leaves out sites whose steps are outliers; None: every accepted message counts."""
 
     @abstractmethod
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:

@@ -39,9 +39,7 @@ def is_finite(value: Tensor) -> bool:
 def is_constant(value: Tensor) -> bool:
     """Returns whether a tensor is a view of a single number, as `constant` makes it; equal numbers are not enough."""
     strides = value.stride()
-    return not any(strides) or all(
-        size == 1 or stride == 0 for size, stride in zip(value.shape, strides, strict=True)
-    )
+    return not any(strides) or all(size == 1 or stride == 0 for size, stride in zip(value.shape, strides, strict=True))
 
 
 def constant(value: Tensor) -> Tensor:

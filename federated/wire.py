@@ -157,7 +157,9 @@ def with_repeats(tensors: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> Me
         value = tensors.get(name)
         sizes = isinstance(shape, list | tuple) and all(type(size) is int and size > 0 for size in shape)
         if not (str(name).startswith(_REPEATABLE) and isinstance(value, Tensor) and value.numel() == 1 and sizes):
-            raise ValueError(f"the shape of {name!r} expects a precision of one number and positive sizes, got {shape!r}.")
+            raise ValueError(
+                f"the shape of {name!r} expects a precision of one number and positive sizes, got {shape!r}."
+            )
         message[name] = value.reshape(()).expand(tuple(shape))
     return message
 

@@ -41,9 +41,10 @@ class Accumulator:
     """The server's running sums of the clients' changes, one per set of tasks, and the prior, counted once.
 
     Multiplying Gaussian factors adds their natural parameters (Ashman et al., arXiv 2202.12275, algorithm 1, server
-    update). Precisions that are constant over a tensor take one number. Sums are in float64. Clients send float32: the sum is therefore exact, and the same for any order and
-    grouping, as long as the contributions to a weight lie within a factor of 2^28 of one another. Memory: the prior
-    and one Gaussian per group, independent of the number of clients.
+    update). Precisions that are constant over a tensor take one number. Sums are in float64. Clients send float32: the
+    sum is therefore exact, and the same for any order and grouping, as long as the contributions to a weight lie within
+    a factor of 2^28 of one another. Memory: the prior and two Gaussians per group, now and before the round,
+    independent of the number of clients.
 
     Args:
         prior: with a diagonal precision.
@@ -90,9 +91,7 @@ class Accumulator:
 
     def checked(self, change: Mapping[str, Gaussian]) -> Factor:
         """Raises the errors of `add`; returns the change, with views of one number for constant precisions."""
-        found = {
-            name: Gaussian(value.precision_mean, constant(value.precision)) for name, value in change.items()
-        }
+        found = {name: Gaussian(value.precision_mean, constant(value.precision)) for name, value in change.items()}
         for name, value in found.items():
             if name not in self._prior:
                 raise KeyError(f"weight {name!r} is not in the posterior; the client uses another network.")

@@ -187,8 +187,7 @@ class PVIServer(ServerRule):
         self._precision = dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])
         self._groups = {
-            group: {name: tuple(value) for name, value in network.items()}
-            for group, network in state["groups"].items()
+            group: {name: tuple(value) for name, value in network.items()} for group, network in state["groups"].items()
         }
         self._homes = dict(state["homes"])
         self._pooling.load_state_dict(state["pooling"])

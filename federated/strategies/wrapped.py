@@ -25,6 +25,7 @@ class WrappedStrategy(Strategy):
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
+        self.screening = strategy.screening
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns the wrapped strategy's client."""
