@@ -148,6 +148,16 @@ def test_sites_that_die_are_late_or_return(session):
     assert server.aggregator.weights()["w"].tolist() == [3.0, 3.0]  # (3 * 1 + 9) / 4
 
 
+@pytest.mark.parametrize("strategy", ["fedavg", "bayesian"])
+def test_sites_of_20_and_2000_images_count_by_their_images(session, strategy):
+    server, small, large = session(strategy), terms(3.0, 20), terms(5.0, 2000)
+    assert server.add(small, "small")
+    assert server.add(large, "large")
+    server.close_round()
+    expected = torch.full((2,), (3.0 * 20 + 5.0 * 2000) / 2020)
+    torch.testing.assert_close(server.aggregator.weights()["w"], expected, rtol=1e-6, atol=0)
+
+
 def play(session, strategy, kill_after):
     """Plays two rounds of two sites; reopens the session after the given steps."""
     folder = f"killed_{kill_after}"
