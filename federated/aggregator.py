@@ -25,8 +25,12 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
 from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
+from .precision_ledger import PrecisionLedger
 from .pvi.messages import tasks_with_images
+from .screened_round import ScreenedRound
+from .screening import Screening
 from .strategy import Strategy, TensorKind, Weights, pick
+from .tensor_sums import compact
 
 
 class Aggregator:
@@ -38,6 +42,7 @@ class Aggregator:
         plain_precision: precision that each image of a stock `MonaiAlgo` client adds to every weight. For averaging
             strategies, 1 weighs its images like those of other clients; for posteriors, use the strategy's isotropic
             precision.
+        screening: leaves out sites whose steps are outliers; None: as the strategy says (`Strategy.screening`).
 
     Attributes:
         round: number of closed rounds.
@@ -45,10 +50,22 @@ class Aggregator:
         images_by_task: {client: {task: number of training images with its label}}, as far as clients have told.
         measured: names of the clients that have sent their initial losses.
         accepted: {client: last round of which a message was accepted}.
+        left_out: {client: reason} of the messages that screening left out of the last closed round.
     """
 
-    def __init__(self, strategy: Strategy, weights: Mapping[str, Tensor], plain_precision: float = 1.0) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        weights: Mapping[str, Tensor],
+        plain_precision: float = 1.0,
+        screening: Screening | None = None,
+    ) -> None:
         self._server = strategy.server(weights)
+        chosen = screening or strategy.screening
+        self._screened = ScreenedRound(chosen) if chosen else None
+        self._ledger = PrecisionLedger() if strategy.sends_changes else None
+        self._earlier: dict[str, dict[str, list[float]]] = {}
+        self.left_out: dict[str, str] = {}
         self._scales = LossScales()
         self._plain = PlainClients(plain_precision, strategy.sends_changes)
         self.measured: list[str] = []
@@ -117,9 +134,20 @@ class Aggregator:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
             images = _images_of(exchange, client)
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
-        elif client not in self.accepted:
-            _check_first(message, client)
+        terms = self._server.decoded(message)
+        if not plain and client not in self.accepted:
+            _check_first(terms, client)
+        entries = self._ledger.check(client, terms) if self._ledger is not None and not plain else {}
+        if self._screened is not None and not plain:
+            self._screened.begin(self._server)
         self._server.add(message)
+        if self._screened is not None and not plain:
+            images = max((counts or self.images_by_task.get(client) or {}).values(), default=1)
+            self._screened.keep(client, message, images, self.accepted.get(client, NO_ROUND))
+        if self._ledger is not None and not plain:
+            if self._screened is not None:
+                self._earlier[client] = self._ledger.entries(client)
+            self._ledger.accept(client, entries)
         if plain:
             self._plain.accept(client)
         self._remember(client, counts)
@@ -127,7 +155,19 @@ class Aggregator:
         self.clients.append(client)
 
     def close_round(self) -> None:
-        """Computes the next global weights."""
+        """Computes the next global weights.
+
+        With screening, messages of outliers are taken out first, as if they had never arrived: their senders return to
+        the state of their last accepted message, as after a message that was lost.
+        """
+        self.left_out = {}
+        if self._screened is not None:
+            tasks = {client: tasks_with_images(counts) for client, counts in self.images_by_task.items()}
+            self.left_out = self._screened.end(self._server, tasks, self.accepted)
+        if self._ledger is not None:
+            for client in self.left_out:
+                self._ledger.put_back(client, self._earlier[client])
+        self._earlier = {}
         self._server.close_round()
         self.round += 1
         self.clients = []
@@ -146,6 +186,9 @@ class Aggregator:
         own = {"round": self.round, "clients": list(self.clients), "scales": dict(self._scales.total), "plain": plain}
         own["images_by_task"] = {client: dict(counts) for client, counts in self.images_by_task.items()}
         own["accepted"] = dict(self.accepted)
+        own["ledger"] = self._ledger.state_dict() if self._ledger is not None else {}
+        own["earlier"] = dict(self._earlier)
+        own["screened"] = self._screened.state_dict() if self._screened is not None else {}
         return {**own, "measured": list(self.measured), "server": self._server.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -157,6 +200,11 @@ class Aggregator:
         known = dict.fromkeys(self.images_by_task, int(state["round"]) - 1)  # in states of earlier versions
         self.accepted = dict(state.get("accepted", known))
         self.round, self.clients = int(state["round"]), list(state["clients"])
+        if self._ledger is not None:
+            self._ledger.load_state_dict(state.get("ledger", {}))
+        self._earlier = dict(state.get("earlier", {}))
+        if self._screened is not None:
+            self._screened.load_state_dict(state.get("screened", {}))
 
     def save(self, path: str | Path) -> None:
         """Writes the state to a file atomically."""
@@ -186,7 +234,7 @@ class Aggregator:
 def _check_first(message: Mapping[str, Tensor], client: str) -> None:
     """Raises a ValueError if a client's first message takes away precision; later ones may send negative changes."""
     for name, value in pick(message, TensorKind.PRECISION).items():
-        if bool((value < 0).any()):
+        if bool((compact(value) < 0).any()):
             raise ValueError(
                 f"client {client!r} sent a negative precision of {name!r}; its first message adds a factor, whose "
                 "precision is 0 or more."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from monai.fl.utils.constants import WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from torch import Tensor
+
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .strategy import Message
 
@@ -101,6 +104,31 @@ def plain_statistics(exchange: ExchangeObject) -> dict[str, Any]:
     return {str(getattr(name, "value", name)): value for name, value in (exchange.statistics or {}).items()}
 
 
+def read_exchange(path: Path) -> ExchangeObject:
+    """Reads an ExchangeObject from a file that `write_exchange` has written, or from a file of weights."""
+    content = load_checkpoint(path)
+    return to_exchange(content["weights"], content.get("statistics", {}))
+
+
+def write_exchange(exchange: ExchangeObject, path: Path, **others: int) -> Path:
+    """Writes an ExchangeObject as plain tensors and numbers, atomically; returns the path.
+
+    Args:
+        exchange: to write.
+        path: of the file.
+        others: further entries of the file.
+    """
+    content = {"weights": dict(exchange.weights or {}), "statistics": plain_statistics(exchange)}
+    save_checkpoint({**others, **content}, path)
+    return path
+
+
+_NOT_REAL: Final = frozenset(
+    getattr(torch, name)
+    for name in ("complex32", "complex64", "complex128", "qint8", "quint8", "qint32", "quint4x2", "quint2x4")
+)
+
+
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"weights expect strings as keys, got {type(name).__name__}.")
@@ -108,8 +136,8 @@ def _checked_name(name: Any) -> str:
 
 
 def _to_tensor(name: str, value: Any) -> Tensor:
-    if isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_complex() or value.is_quantized):
-        return value.as_subclass(Tensor)
+    if isinstance(value, Tensor) and value.layout == torch.strided and value.dtype not in _NOT_REAL:
+        return value if type(value) is Tensor else value.as_subclass(Tensor)
     is_array = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf"
     if is_array or isinstance(value, bool | int | float):
         return torch.as_tensor(value)

@@ -13,6 +13,7 @@ functions on tensors.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -49,8 +50,8 @@ def identity(like: Tensor) -> Gaussian:
 def product(*factors: Gaussian) -> Gaussian:
     """Returns the unnormalized product of the factors."""
     return Gaussian(
-        torch.stack([factor.precision_mean for factor in factors]).sum(dim=0),
-        torch.stack([factor.precision for factor in factors]).sum(dim=0),
+        reduce(torch.add, [factor.precision_mean for factor in factors]),
+        reduce(torch.add, [factor.precision for factor in factors]),
     )
 
 

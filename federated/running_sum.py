@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .strategy import TensorKind, Weights, key, pick
+from .strategy import Message, TensorKind, Weights, key, pick
+from .tensor_sums import TensorSums, all_finite, compact, constant, quotient_of
 
 
 class RunningSum:
@@ -15,16 +16,13 @@ class RunningSum:
 
     Clients send float32. The sum is therefore exact, and the same for any order and grouping, as long as the terms of a
     weight lie within a factor of 2^28 of one another. Memory: one number per weight and kind, independent of the number
-    of clients.
+    of clients; one number per tensor for precisions that are constant.
 
     Args:
         shapes: {parameter: shape} of the federation's network.
         kinds: kinds of tensors with the parameters' shapes.
         scalars: kinds of tensors with one number per parameter.
         changes: whether precisions may be negative, because they are changes of earlier terms.
-
-    Attributes:
-        total: {`kind/parameter`: float64 sum of the messages so far}.
     """
 
     def __init__(
@@ -37,7 +35,16 @@ class RunningSum:
         self._weighted, self._changes = {TensorKind.PRECISION_MEAN, TensorKind.PRECISION} <= {*kinds}, changes
         self._shapes = {key(kind, name): shape for kind in kinds for name, shape in shapes.items()}
         self._shapes |= {key(kind, name): torch.Size() for kind in scalars for name in shapes}
-        self.total: dict[str, Tensor] = {}
+        self._sums = TensorSums()
+
+    @property
+    def total(self) -> Message:
+        """{`kind/parameter`: float64 sum of the messages so far}; later additions leave these tensors unchanged."""
+        return self._sums.tensors()
+
+    @total.setter
+    def total(self, total: Message) -> None:
+        self._sums = TensorSums(total)
 
     @classmethod
     def of_shapes(cls, shapes: Mapping[str, torch.Size]) -> RunningSum:
@@ -57,25 +64,33 @@ class RunningSum:
             KeyError: a tensor that the federation does not have, or a weighted value without its precision.
             ValueError: numbers that are not finite, a wrong shape, or a negative precision.
         """
-        self.check(message)
-        for name, value in message.items():
-            term = value.detach().to("cpu", torch.float64, copy=True)
-            self.total[name] = term.add_(self.total[name]) if name in self.total else term
+        for name, value in self._checked(message).items():
+            self._sums.add(name, value)
 
     def check(self, message: Mapping[str, Tensor]) -> None:
         """Raises the errors of `add` without adding anything."""
-        for name, value in message.items():
+        self._checked(message)
+
+    def _checked(self, message: Mapping[str, Tensor]) -> Message:
+        """Returns the message, with views of one number for precisions that are constant."""
+        prefix = f"{TensorKind.PRECISION}/"
+        found = {name: constant(value) if name.startswith(prefix) else value for name, value in message.items()}
+        for name, value in found.items():
             self._check(name, value)
+        bad = all_finite(found)
+        if bad is not None:
+            raise ValueError(f"{bad!r} has numbers that are not finite; the client's training diverged.")
         if self._weighted:
-            check_pairs(message, self._changes)
+            check_pairs(found, self._changes)
+        return found
 
     def clear(self) -> None:
         """Resets the sum."""
-        self.total = {}
+        self._sums = TensorSums()
 
     def names(self) -> set[str]:
         """Returns the names of all parameters in the sum."""
-        return {name.partition("/")[2] for name in self.total}
+        return {name.partition("/")[2] for name in self._sums}
 
     def weighted_means(
         self,
@@ -93,7 +108,7 @@ class RunningSum:
             weight_kind: kind of their weights.
         """
         return {
-            name: _mean(self.total.get(key(mean_kind, name)), self.total.get(key(weight_kind, name)), value)
+            name: _mean(self._sums.get(key(mean_kind, name)), self._sums.get(key(weight_kind, name)), value)
             for name, value in before.items()
         }
 
@@ -103,8 +118,6 @@ class RunningSum:
         if value.shape != self._shapes[name]:
             expected, got = tuple(self._shapes[name]), tuple(value.shape)
             raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the client uses another network.")
-        if not bool(torch.isfinite(value).all()):
-            raise ValueError(f"{name!r} has numbers that are not finite; the client's training diverged.")
 
 
 def check_pairs(message: Mapping[str, Tensor], changes: bool = False) -> None:
@@ -123,7 +136,7 @@ def check_pairs(message: Mapping[str, Tensor], changes: bool = False) -> None:
     if alone:
         raise KeyError(f"parameter {alone[0]!r} expects precision_mean and precision, got one of them.")
     for name, value in weights.items():
-        if not changes and bool((value < 0).any()):
+        if not changes and bool((compact(value) < 0).any()):
             raise ValueError(f"the precision of {name!r} expects 0 or more, got {float(value.min()):.3g}.")
 
 
@@ -131,6 +144,8 @@ def _mean(weighted: Tensor | None, weight: Tensor | None, before: Tensor) -> Ten
     """Returns a weighted mean; the previous value where the weight is 0 or unknown."""
     if weighted is None or weight is None:
         return before
+    if before.is_floating_point() and bool((compact(weight) > 0).all()):
+        return quotient_of(weighted, weight, before.dtype)
     mean = weighted / weight
     mean = mean if before.is_floating_point() else mean.round()
     return torch.where(weight > 0, mean.nan_to_num().to(before.dtype), before)

@@ -84,6 +84,8 @@ class ServerSession:
     def close_round(self) -> None:
         """Computes the next global weights and saves the state."""
         self.aggregator.close_round()
+        for site, reason in self.aggregator.left_out.items():
+            logger.warning("Round %d: the message of %s is left out: %s", self.aggregator.round, site, reason)
         self.refused = {}
         self.save()
 

@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from monai.fl.utils.exchange_object import ExchangeObject
 
@@ -20,7 +20,7 @@ from mtmedformer_monai.federated.server_session import FEDERATION
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.bayesian_monai_algo import BayesianMonaiAlgo
-from .exchange import ACCEPTED, NO_ROUND, plain_statistics, round_of, to_exchange, whole_number
+from .exchange import ACCEPTED, NO_ROUND, read_exchange, round_of, whole_number, write_exchange
 
 MESSAGE: Final = "message.pt"
 """File name of the last message."""
@@ -63,14 +63,14 @@ class SiteSession:
             raise ValueError("train expects a broadcast with its round, got none; send the result of broadcast().")
         if self._computed() == number:
             logger.info("Round %d: the message is sent again.", number + 1)
-            return self._read_message()
+            return read_exchange(self._folder / MESSAGE)
         accepted = whole_number(broadcast, ACCEPTED)
         self._return_to(NO_ROUND if accepted is None else accepted)
         self._client.train(broadcast)
         message = self._client.get_weights()
         self._client.save(self._state(number))
         self._round = number
-        self._write_message(message, number)
+        write_exchange(message, self._folder / MESSAGE, round=number)
         self._forget_all_but(number, NO_ROUND if accepted is None else accepted)
         return message
 
@@ -122,12 +122,3 @@ class SiteSession:
         """Returns the round of the last message; None if there is none."""
         path = self._folder / MESSAGE
         return int(load_checkpoint(path)["round"]) if path.is_file() else None
-
-    def _read_message(self) -> ExchangeObject:
-        saved = load_checkpoint(self._folder / MESSAGE)
-        return to_exchange(saved["weights"], saved["statistics"])
-
-    def _write_message(self, message: ExchangeObject, number: int) -> None:
-        content: dict[str, Any] = {"round": number, "weights": dict(message.weights or {})}
-        content["statistics"] = plain_statistics(message)
-        save_checkpoint(content, self._folder / MESSAGE)

@@ -14,13 +14,16 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor
 
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .teaching import Teaching
+
+if TYPE_CHECKING:
+    from .screening import Screening
 
 Weights = dict[str, Tensor]
 """{parameter or buffer: tensor}."""
@@ -203,6 +206,10 @@ class ServerRule(ABC):
             ValueError: numbers that are not finite, or a wrong shape; nothing of the message is added.
         """
 
+    def decoded(self, message: Mapping[str, Tensor]) -> Message:
+        """Returns the terms of a message; they differ from it if the strategy's clients encode messages."""
+        return dict(message)
+
     @abstractmethod
     def close_round(self) -> None:
         """Computes the next global weights; without any message, they stay unchanged bit for bit."""
@@ -262,6 +269,9 @@ class Strategy(ABC):
 
     sends_sums: bool = True
     """Whether the server needs only the sum of the clients' messages, as secure aggregation provides it."""
+
+    screening: Screening | None = None
+    """Whether the server leaves out sites whose steps are outliers; None: every accepted message counts."""
 
     @abstractmethod
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:

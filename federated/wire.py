@@ -19,7 +19,8 @@ from torch import Tensor
 
 from mtmedformer_monai.uncertainty.precision_code import PrecisionCode, decode_signed, encode_signed
 
-from .strategy import Message, TensorKind
+from .strategy import Message, TensorKind, key
+from .tensor_sums import compact, constant, is_constant
 
 Packet = dict[str, Tensor]
 """{`form:kind/parameter`: tensor}: a message as it is transmitted."""
@@ -112,15 +113,58 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         if form == PLAIN:
             message[name] = value
         elif form == REPEATED:
-            message[name] = value.expand(packet[f"{SHAPE}:{name}"].tolist()).clone()
+            message[name] = value.expand(packet[f"{SHAPE}:{name}"].tolist())
         elif form == HALF:
-            message[name] = value.float() * packet[f"{SCALE}:{name}"]
+            message[name] = value.float().mul_(packet[f"{SCALE}:{name}"])
         elif form == CODES:
             low, step = packet[f"{SCALE}:{name}"].tolist()
             message[name] = decode_signed(PrecisionCode(value, low, step))
         elif form not in (SCALE, SHAPE):
             raise ValueError(f"a packet expects names such as '{CODES}:precision/weight', got {full!r}.")
     return message
+
+
+def without_repeats(message: Mapping[str, Tensor]) -> tuple[Message, dict[str, list[int]]]:
+    """Returns a message for transmission, in which a precision that is constant over a tensor takes one number.
+
+    This loses nothing, and applies to every strategy, in both directions.
+
+    Returns:
+        The tensors, and {name: shape} of the precisions that are one number, which `with_repeats` needs.
+
+    Example:
+        >>> without_repeats({"precision/w": torch.full((3, 2), 5.0)})
+        ({'precision/w': tensor([5.])}, {'precision/w': [3, 2]})
+    """
+    tensors, shapes = dict(message), {}
+    for name, value in message.items():
+        if not name.startswith(_REPEATABLE) or value.numel() < 2:
+            continue
+        found = constant(value.detach())
+        if is_constant(found):
+            tensors[name], shapes[name] = compact(found).reshape(1).clone(), list(value.shape)
+    return tensors, shapes
+
+
+def with_repeats(tensors: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> Message:
+    """Returns the message of `without_repeats`; constant precisions are views of one number.
+
+    Raises:
+        ValueError: a shape of something else than a precision of one number, or not a shape.
+    """
+    message = dict(tensors)
+    for name, shape in shapes.items():
+        value = tensors.get(name)
+        sizes = isinstance(shape, list | tuple) and all(type(size) is int and size > 0 for size in shape)
+        if not (str(name).startswith(_REPEATABLE) and isinstance(value, Tensor) and value.numel() == 1 and sizes):
+            raise ValueError(
+                f"the shape of {name!r} expects a precision of one number and positive sizes, got {shape!r}."
+            )
+        message[name] = value.reshape(()).expand(tuple(shape))
+    return message
+
+
+_REPEATABLE: Final = key(TensorKind.PRECISION, "")
 
 
 def num_bytes(tensors: Mapping[str, Tensor]) -> int:

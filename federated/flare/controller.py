@@ -54,7 +54,7 @@ class FederationController(ModelController):
         self.settings, self.server_file = dict(settings), server_file
         self._given = FlareSettings.from_dict(settings)
         self._metrics: dict[str, dict[str, float]] = {}
-        self._num_bytes = 0
+        self._num_bytes, self._num_bytes_broadcast = 0, 0
         self._broken: Exception | None = None
 
     def run(self) -> None:
@@ -84,14 +84,15 @@ class FederationController(ModelController):
     def _round(self, progress: Progress) -> None:
         session, started, self._metrics = self._session, time.monotonic(), {}
         number = session.aggregator.round + 1
-        self._num_bytes = 0
+        self._num_bytes, self._num_bytes_broadcast = 0, 0
         self._ask(TRAIN, session.missing, session.add)
         if self.abort_signal.triggered:
             return
         if number > 1:
             progress.log_metrics(number - 1, self._metrics)
         self._need(session.aggregator.clients, f"round {number}")
-        progress.add_round(number, list(session.aggregator.clients), time.monotonic() - started, self._num_bytes)
+        seconds, traffic = time.monotonic() - started, (self._num_bytes, self._num_bytes_broadcast)
+        progress.add_round(number, list(session.aggregator.clients), seconds, traffic)
         session.close_round()
 
     def _need(self, sites: Sequence[str], step: str) -> None:
@@ -108,8 +109,10 @@ class FederationController(ModelController):
         session = self._session
         for site in waiting(self._names()):
             meta = {STEP: step, SETTINGS: self.settings, SITE_METRICS: session.aggregator.round > 0}
+            model = to_model(session.broadcast(site), **meta)
+            self._num_bytes_broadcast += num_bytes(model.params)
             self.send_model(
-                data=to_model(session.broadcast(site), **meta),
+                data=model,
                 targets=[site],
                 timeout=self._given.round_timeout,
                 callback=lambda model, site=site: self._receive(model, site, accept),
@@ -135,7 +138,7 @@ class FederationController(ModelController):
         except Exception as error:
             self._broken = error
             raise
-        self._num_bytes += num_bytes(exchange.weights or {}) if accepted else 0
+        self._num_bytes += num_bytes(model.params or {}) if accepted else 0
         return accepted
 
     def _names(self) -> list[str]:

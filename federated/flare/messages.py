@@ -12,6 +12,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from nvflare.app_common.abstract.fl_model import FLModel
 
 from mtmedformer_monai.federated.exchange import plain_statistics, to_exchange
+from mtmedformer_monai.federated.wire import with_repeats, without_repeats
 
 STEP: Final = "step"
 """Metadata: what a site is asked for: MEASURE, TRAIN or EVALUATE."""
@@ -20,6 +21,8 @@ SETTINGS: Final = "settings"
 """Metadata of a task: `FlareSettings.to_dict()`."""
 STATISTICS: Final = "statistics"
 """Metadata: statistics of the ExchangeObject."""
+SHAPES: Final = "shapes"
+"""Metadata: shapes of the precisions that are sent as one number; see `wire.without_repeats`."""
 SITE_METRICS: Final = "site_metrics"
 """Metadata of a result: metrics of the broadcast weights on the site's validation images."""
 FAILURE: Final = "failure"
@@ -28,8 +31,9 @@ FAILURE: Final = "failure"
 
 def to_model(exchange: ExchangeObject, **meta: Any) -> FLModel:
     """Returns an FLModel with contiguous CPU tensors, as FLARE requires, and metadata."""
-    tensors = {name: value.detach().cpu().contiguous() for name, value in (exchange.weights or {}).items()}
-    return FLModel(params=tensors, meta={**meta, STATISTICS: plain_statistics(exchange)})
+    sent, shapes = without_repeats(exchange.weights or {})
+    tensors = {name: value.detach().cpu().contiguous() for name, value in sent.items()}
+    return FLModel(params=tensors, meta={**meta, STATISTICS: plain_statistics(exchange), SHAPES: shapes})
 
 
 def from_model(model: FLModel) -> ExchangeObject:
@@ -37,11 +41,13 @@ def from_model(model: FLModel) -> ExchangeObject:
 
     Raises:
         TypeError: its parameters are not tensors by name.
+        ValueError: it lists shapes that are none.
     """
     if not isinstance(model.params or {}, Mapping):
         raise TypeError(f"a message expects tensors by name, got {type(model.params).__name__}.")
-    statistics = (model.meta or {}).get(STATISTICS)
-    return to_exchange(dict(model.params or {}), statistics if isinstance(statistics, Mapping) else {})
+    statistics, shapes = ((model.meta or {}).get(name) for name in (STATISTICS, SHAPES))
+    message = with_repeats(model.params or {}, shapes if isinstance(shapes, Mapping) else {})
+    return to_exchange(message, statistics if isinstance(statistics, Mapping) else {})
 
 
 def read_result(model: FLModel) -> tuple[ExchangeObject, dict[str, float]]:

@@ -44,17 +44,17 @@ class Progress:
         self._rounds = read_rounds(folder / "rounds.json")[: session.aggregator.round]
         self._tracker = _tracker(folder, settings, session) if settings.track else None
 
-    def add_round(self, number: int, sites: Sequence[str], seconds: float, num_bytes: int) -> None:
+    def add_round(self, number: int, sites: Sequence[str], seconds: float, traffic: tuple[int, int]) -> None:
         """Adds a round whose messages have been aggregated.
 
         Args:
             number: of the round, starting at 1.
             sites: whose messages were accepted.
             seconds: duration.
-            num_bytes: of all messages, decoded.
+            traffic: bytes of all accepted messages, and of all broadcasts, as transmitted.
         """
         row = {"round": number, "global": {}, "sites": {site: {} for site in sites}, "seconds": round(seconds, 1)}
-        self._rounds.append({**row, "bytes_sent": num_bytes, "bytes_broadcast": 0})
+        self._rounds.append({**row, "bytes_sent": traffic[0], "bytes_broadcast": traffic[1]})
         write_rounds(self._rounds, self._folder / "rounds.json")
         logger.info("Round %d: aggregated the messages of %s (%.0f s).", number, ", ".join(sorted(sites)), seconds)
 

@@ -112,25 +112,35 @@ def _similar(
 
     B is the prior covariance of the groups' means, A the diagonal precision of their evidence.
     """
-    shape, center = prior.precision.shape, mean_of(prior).flatten()
+    shape, center = prior.precision_mean.shape, mean_of(prior).flatten()
     covariance = ((1.0 - share) * torch.ones_like(similarity) + share * similarity) / prior.precision.max()
-    precision = torch.stack([value.precision.flatten() for value in evidence.values()])  # (G, D)
+    constant = all(value.precision.numel() == 1 for value in evidence.values())
+    precision = torch.stack(
+        [(value.precision if constant else value.precision.expand(shape)).flatten() for value in evidence.values()]
+    )  # (G, D), or (G, 1)
     offset = torch.stack([value.precision_mean.flatten() for value in evidence.values()]) - precision * center
-    means, precisions = torch.empty_like(offset), torch.empty_like(offset)
-    uniform = bool((precision == precision[:, :1]).all())
-    step = precision.shape[1] if uniform else CHUNK
-    for start in range(0, precision.shape[1], step):
-        part = slice(start, start + step)
-        diagonal = precision[:, :1].T if uniform else precision[:, part].T  # (1 or D, G)
-        system = torch.eye(len(similarity), dtype=precision.dtype) + covariance * diagonal[:, None, :]
-        posterior = torch.linalg.solve(system, covariance.expand_as(system))  # (1 or D, G, G)
-        means[:, part] = (posterior @ offset[:, part].T[..., None])[..., 0].T
-        precisions[:, part] = posterior.diagonal(dim1=1, dim2=2).reciprocal().T
+    if constant or bool((precision == precision[:, :1]).all()):
+        posterior = _covariances(covariance, precision[:, :1])[0]
+        means, precisions = posterior @ offset, posterior.diagonal().reciprocal()[:, None]
+    else:
+        means, precisions = torch.empty_like(offset), torch.empty_like(offset)
+        for start in range(0, offset.shape[1], CHUNK):
+            part = slice(start, start + CHUNK)
+            posteriors = _covariances(covariance, precision[:, part])
+            means[:, part] = (posteriors @ offset[:, part].T[..., None])[..., 0].T
+            precisions[:, part] = posteriors.diagonal(dim1=1, dim2=2).reciprocal().T
     means += center
+    each_shape = shape if precisions.shape[1] > 1 else (1,) * len(shape)
     return {
-        group: Gaussian((precisions[index] * means[index]).reshape(shape), precisions[index].reshape(shape))
+        group: Gaussian((precisions[index] * means[index]).reshape(shape), precisions[index].reshape(each_shape))
         for index, group in enumerate(evidence)
     }
+
+
+def _covariances(prior: Tensor, precision: Tensor) -> Tensor:
+    """Returns the posterior covariances of the groups' means, (D, G, G), from the prior's (G, G) and (G, D)."""
+    system = torch.eye(len(prior), dtype=precision.dtype) + prior * precision.T[:, None, :]
+    return torch.linalg.solve(system, prior.expand_as(system))
 
 
 def widened(gaussian: Gaussian, variance: Tensor) -> Gaussian:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, product
+from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.federated.strategy import Message, TensorKind, key
+from mtmedformer_monai.federated.tensor_sums import all_finite, compact
 
-from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined
+from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined, noise_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Pooling:
         self._settings, self._prior_precision, self._names = settings, prior_precision, names
         self._between: dict[str, float] = {}
         self._noise: dict[str, float] = {}
-        self._sums: dict[str, dict[str, tuple[Tensor, Gaussian]]] = {}
+        self._sums: dict[str, dict[str, Tensor]] = {}
 
     def check(self, moments: Mapping[str, Tensor], names: Mapping[str, Gaussian]) -> None:
         """Checks a client's moments.
@@ -50,40 +51,47 @@ class Pooling:
             KeyError: moments of a tensor that the message does not change.
             ValueError: a wrong shape, or numbers that are not finite.
         """
+        bad = all_finite(moments)
         for name, value in moments.items():
             if name not in names:
                 raise KeyError(f"moments of {name!r} expect a change of the same tensor in the message.")
-            if value.shape != (NUM_MOMENTS,) or not bool(torch.isfinite(value).all()):
+            if value.shape != (NUM_MOMENTS,) or (bad is not None and name == bad):
                 raise ValueError(f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, got {value.tolist()}.")
 
-    def add(self, tasks: str, moments: Mapping[str, Tensor], changes: Mapping[str, Gaussian]) -> None:
-        """Adds a client's moments and the changes of its factor.
+    def add(self, tasks: str, moments: Mapping[str, Tensor]) -> None:
+        """Adds a client's moments.
 
         Args:
             tasks: set of tasks of the client.
             moments: {tensor: `variance_components.moments`}.
-            changes: {tensor: change of the factor}.
         """
         for name, value in moments.items():
-            change = Gaussian(*(each.double() for each in changes[name]))
-            known = self._sums.setdefault(name, {}).get(tasks)
-            summed = (value.double(), change) if known is None else (known[0] + value, product(known[1], change))
-            self._sums[name][tasks] = summed
+            sums = self._sums.setdefault(name, {})
+            sums[tasks] = sums[tasks] + value if tasks in sums else value.double()
 
-    def update(self, name: str, starts: Mapping[str, Tensor], damping: float, homes: Mapping[str, str]) -> None:
+    def update(
+        self, name: str, step_of: Callable[[str], tuple[Gaussian, Tensor]], damping: float, homes: Mapping[str, str]
+    ) -> None:
         """Estimates the shares of a tensor from this round's sums, where they are not given.
 
         Without the moments of a second group, earlier estimates stay.
 
         Args:
             name: of the tensor.
-            starts: {set of tasks: weights from which its clients started this round}.
+            step_of: returns, for a set of tasks, the sum of the changes of its clients' factors in this round, and the
+                weights from which they started; called only if variances between clients or groups are needed.
             damping: factor by which clients have damped their steps.
             homes: {set of tasks: its group}.
         """
+        sent = self._sums.get(name, {})
+        noise = noise_of(sent.values())
+        if noise > 0.0 and (self._settings.between is not None or len({homes[tasks] for tasks in sent}) < 2):
+            self._noise[name] = noise
+            return
         groups: dict[str, GroupMoments] = {}
-        for tasks, (sums, change) in self._sums.get(name, {}).items():
-            found = GroupMoments(sums, starts[tasks], weighted_step(change, starts[tasks]) / damping)
+        for tasks, sums in sent.items():
+            change, start = step_of(tasks)
+            found = GroupMoments(sums, start, weighted_step(change, start) / damping)
             home = homes[tasks]
             groups[home] = joined(groups[home], found) if home in groups else found
         if not groups:
@@ -92,10 +100,6 @@ class Pooling:
         self._noise[name] = components.noise
         if len(groups) > 1:
             self._between[name] = min(1.0, self._prior_precision * components.between)
-
-    def senders(self, name: str) -> list[str]:
-        """Returns the sets of tasks whose clients sent moments of a tensor in this round."""
-        return list(self._sums.get(name, {}))
 
     def clear(self) -> None:
         """Starts the next round."""
@@ -118,19 +122,13 @@ class Pooling:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the estimates and the sums of this round."""
-        sums = {
-            name: {group: [moments, *change] for group, (moments, change) in groups.items()}
-            for name, groups in self._sums.items()
-        }
+        sums = {name: dict(groups) for name, groups in self._sums.items()}
         return {"between": dict(self._between), "noise": dict(self._noise), "sums": sums}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._between, self._noise = dict(state["between"]), dict(state["noise"])
-        self._sums = {
-            name: {group: (moments, Gaussian(*change)) for group, (moments, *change) in groups.items()}
-            for name, groups in state["sums"].items()
-        }
+        self._sums = {name: dict(groups) for name, groups in state["sums"].items()}
 
 
 def weighted_step(change: Gaussian, start: Tensor) -> Tensor:
@@ -143,4 +141,4 @@ def weighted_step(change: Gaussian, start: Tensor) -> Tensor:
         change: sum over the clients of the changes of their factors.
         start: the weights from which they started, the group's mean.
     """
-    return change.precision_mean - change.precision * start
+    return torch.addcmul(change.precision_mean, compact(change.precision), start, value=-1.0)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product, quotient
+from mtmedformer_monai.federated.strategy import TensorKind, Weights, key
+from mtmedformer_monai.federated.tensor_sums import TensorSums, all_finite, compact, constant
 
 from .hierarchy import group_posteriors, homes_of, similarity_of
 
@@ -40,9 +41,10 @@ class Accumulator:
     """The server's running sums of the clients' changes, one per set of tasks, and the prior, counted once.
 
     Multiplying Gaussian factors adds their natural parameters (Ashman et al., arXiv 2202.12275, algorithm 1, server
-    update). Sums are in float64. Clients send float32: the sum is therefore exact, and the same for any order and
-    grouping, as long as the contributions to a weight lie within a factor of 2^28 of one another. Memory: the prior
-    and one Gaussian per group, independent of the number of clients.
+    update). Precisions that are constant over a tensor take one number. Sums are in float64. Clients send float32: the
+    sum is therefore exact, and the same for any order and grouping, as long as the contributions to a weight lie within
+    a factor of 2^28 of one another. Memory: the prior and two Gaussians per group, now and before the round,
+    independent of the number of clients.
 
     Args:
         prior: with a diagonal precision.
@@ -50,24 +52,47 @@ class Accumulator:
 
     def __init__(self, prior: Mapping[str, Gaussian]) -> None:
         self._prior = {name: _double(value) for name, value in prior.items()}
-        self._sums: dict[str, Factor] = {}
+        self._sums: dict[str, _Sums] = {}
         self._valid: dict[str, Weights] = {}
+        self._before: dict[str, dict[str, Gaussian | None]] = {}
 
-    def add(self, change: Mapping[str, Gaussian], group: str = "") -> None:
+    def add(self, change: Mapping[str, Gaussian], group: str = "", counted: Collection[str] | None = None) -> None:
         """Adds the change of the factor of a client of a group.
+
+        Args:
+            change: of the factor.
+            group: of the client.
+            counted: weights whose change belongs to `change_of_round`; None: all.
 
         Raises:
             KeyError: a weight that the prior does not have.
             ValueError: numbers that are not finite, or a wrong shape; nothing of the change is added.
         """
-        self.check(change)
-        total = self._sums.setdefault(group, {})
-        for name, value in change.items():
-            total[name] = product(total[name], _double(value)) if name in total else _double(value)
+        self.include(self.checked(change), group, counted)
 
-    def check(self, change: Mapping[str, Gaussian]) -> None:
-        """Raises the errors of `add` without adding anything."""
+    def include(self, change: Mapping[str, Gaussian], group: str, counted: Collection[str] | None = None) -> None:
+        """Adds a change that `checked` has returned; see `add`."""
+        total, before = self._sums.setdefault(group, _Sums()), self._before.setdefault(group, {})
         for name, value in change.items():
+            if name not in before:
+                before[name] = total.get(name)
+            if counted is not None and name not in counted:
+                before[name] = _after(before[name], value)
+            total.add(name, value)
+
+    def change_of_round(self, name: str, group: str) -> Gaussian:
+        """Returns the sum of the counted changes of a tensor since the last `end_round`."""
+        total, before = self._sums[group].whole(name), self._before[group][name]
+        return total if before is None else quotient(total, before)
+
+    def end_round(self) -> None:
+        """Starts the changes of the next round."""
+        self._before = {}
+
+    def checked(self, change: Mapping[str, Gaussian]) -> Factor:
+        """Raises the errors of `add`; returns the change, with views of one number for constant precisions."""
+        found = {name: Gaussian(value.precision_mean, constant(value.precision)) for name, value in change.items()}
+        for name, value in found.items():
             if name not in self._prior:
                 raise KeyError(f"weight {name!r} is not in the posterior; the client uses another network.")
             if (
@@ -78,8 +103,11 @@ class Accumulator:
                 raise ValueError(
                     f"weight {name!r} expects the shape {expected}, got {tuple(value.precision_mean.shape)}."
                 )
-            if not bool(torch.isfinite(value.precision_mean).all() and torch.isfinite(value.precision).all()):
-                raise ValueError(f"weight {name!r} has numbers that are not finite; the client's training diverged.")
+        for each in ({name: value[part] for name, value in found.items()} for part in (1, 0)):
+            bad = all_finite(each)
+            if bad is not None:
+                raise ValueError(f"weight {bad!r} has numbers that are not finite; the client's training diverged.")
+        return found
 
     def prior(self, name: str) -> Gaussian:
         """Returns the prior of a tensor."""
@@ -87,23 +115,31 @@ class Accumulator:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the prior, the sums of factors, and the last valid means."""
-        sums = {group: _lists(total) for group, total in self._sums.items()}
+        sums = {group: _lists(total.factor()) for group, total in self._sums.items()}
         valid = {group: dict(means) for group, means in self._valid.items()}
-        return {"prior": _lists(self._prior), "sums": sums, "valid": valid}
+        before = {
+            group: {name: list(value or ()) for name, value in starts.items()} for group, starts in self._before.items()
+        }
+        return {"prior": _lists(self._prior), "sums": sums, "valid": valid, "before": before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._prior = _gaussians(state["prior"])
-        self._sums = {group: _gaussians(total) for group, total in state["sums"].items()}
+        self._sums = {group: _Sums(_gaussians(total)) for group, total in state["sums"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
+        self._before = {
+            group: {name: Gaussian(*value) if value else None for name, value in starts.items()}
+            for group, starts in state.get("before", {}).items()
+        }
 
     def posterior(self) -> Factor:
         """Returns the prior times all factors of all groups.
 
         Weights whose precision is below the prior's get the prior's precision and their last valid mean.
         """
-        names = sorted({name for total in self._sums.values() for name in total})
-        pooled = {name: product(*(total[name] for total in self._sums.values() if name in total)) for name in names}
+        sums = [total.factor() for total in self._sums.values()]
+        names = sorted({name for total in sums for name in total})
+        pooled = {name: product(*(total[name] for total in sums if name in total)) for name in names}
         return {**self._prior, **{name: self._posteriors(name, {ALL: pooled[name]}, 0.0)[ALL] for name in names}}
 
     def group_posteriors(self, name: str, share: float) -> dict[str, Gaussian]:
@@ -117,8 +153,8 @@ class Accumulator:
         """
         evidence: dict[str, Gaussian] = {}
         for tasks, home in self.homes().items():
-            if name in self._sums[tasks]:
-                value = self._sums[tasks][name]
+            value = self._sums[tasks].get(name)
+            if value is not None:
                 evidence[home] = product(evidence[home], value) if home in evidence else value
         return self._posteriors(name, evidence, share)
 
@@ -126,18 +162,27 @@ class Accumulator:
         """Returns {set of tasks with evidence: its group} (`hierarchy.homes_of`)."""
         return homes_of(self._sums)
 
+    def mean(self, name: str, group: str) -> Tensor:
+        """Returns the mean of a group's last posterior of a tensor, float64."""
+        return self._valid[group][name]
+
     def _posteriors(self, name: str, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
-        prior = self._prior[name]
+        prior = _compact(self._prior[name])
+        evidence = {group: _compact(value) for group, value in evidence.items()}
         negative = {group: value.precision < -ROUNDING * prior.precision for group, value in evidence.items()}
         lifted = {group: _without_negative(value, negative[group]) for group, value in evidence.items()}
         posteriors = group_posteriors(prior, lifted, share, similarity_of(lifted) if share > 0.0 else None)
+        known: dict[int, Tensor] = {}
         for group, value in posteriors.items():
             valid = self._valid.setdefault(group, {})
-            mean = torch.where(negative[group], valid.get(name, mean_of(prior)), mean_of(value))
-            precision = torch.where(negative[group], prior.precision, value.precision)
-            posteriors[group] = value if not bool(negative[group].any()) else from_moments(mean, precision)
+            if bool(negative[group].any()):
+                mean = torch.where(negative[group], valid.get(name, mean_of(prior)), mean_of(value))
+                posteriors[group] = from_moments(mean, torch.where(negative[group], prior.precision, value.precision))
+            else:
+                mean = known[id(value)] = known[id(value)] if id(value) in known else mean_of(value)
             valid[name] = mean
-        return posteriors
+        whole = {id(value): _expanded(value) for value in posteriors.values()}  # equal posteriors remain one object
+        return {group: whole[id(value)] for group, value in posteriors.items()}
 
 
 ALL: Final = "*"
@@ -146,15 +191,63 @@ ALL: Final = "*"
 
 def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:
     """Returns evidence without the weights whose precision is negative; tiny negative precisions become 0."""
-    zero = torch.zeros_like(evidence.precision)
-    return Gaussian(
-        torch.where(negative, zero, evidence.precision_mean),
-        torch.where(negative, zero, evidence.precision.clamp(min=0)),
-    )
+    precision = evidence.precision.clamp(min=0)
+    if not bool(negative.any()):
+        return Gaussian(evidence.precision_mean, precision)
+    zero = torch.zeros((), dtype=precision.dtype)
+    return Gaussian(torch.where(negative, zero, evidence.precision_mean), torch.where(negative, zero, precision))
+
+
+class _Sums:
+    """Running sums of the natural parameters of factors, by weight."""
+
+    def __init__(self, factor: Mapping[str, Gaussian] | None = None) -> None:
+        self._sums = TensorSums()
+        self._names: dict[str, None] = {}
+        for name, value in (factor or {}).items():
+            self.add(name, value)
+
+    def add(self, name: str, value: Gaussian) -> None:
+        """Adds the natural parameters of a weight."""
+        self._names[name] = None
+        self._sums.add(key(TensorKind.PRECISION_MEAN, name), value.precision_mean)
+        self._sums.add(key(TensorKind.PRECISION, name), value.precision)
+
+    def get(self, name: str) -> Gaussian | None:
+        """Returns the sum of a weight; None if nothing was added. Later additions leave it unchanged."""
+        mean = self._sums.get(key(TensorKind.PRECISION_MEAN, name))
+        precision = self._sums.get(key(TensorKind.PRECISION, name))
+        return None if mean is None or precision is None else Gaussian(mean, precision)
+
+    def whole(self, name: str) -> Gaussian:
+        """Returns the sum of a weight that has one."""
+        found = self.get(name)
+        if found is None:
+            raise KeyError(f"weight {name!r} has no sum.")
+        return found
+
+    def factor(self) -> Factor:
+        """Returns the sums of all weights."""
+        return {name: value for name in self._names if (value := self.get(name)) is not None}
+
+
+def _after(before: Gaussian | None, value: Gaussian) -> Gaussian:
+    sums = _Sums({} if before is None else {"": before})
+    sums.add("", value)
+    return sums.whole("")
+
+
+def _compact(value: Gaussian) -> Gaussian:
+    return Gaussian(value.precision_mean, compact(value.precision))
+
+
+def _expanded(value: Gaussian) -> Gaussian:
+    return Gaussian(value.precision_mean, value.precision.expand(value.precision_mean.shape))
 
 
 def _double(value: Gaussian) -> Gaussian:
-    return Gaussian(value.precision_mean.double(), value.precision.double())
+    precision = constant(value.precision)
+    return Gaussian(value.precision_mean.double(), compact(precision).double().expand(precision.shape))
 
 
 def _lists(factor: Mapping[str, Gaussian]) -> dict[str, list[Tensor]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial, reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
 from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick, without
+from mtmedformer_monai.federated.tensor_sums import compact
 
 from .hierarchy import homes_of
 from .messages import DAMPING, POOLED, PRIOR_NUMBER, group_name, split_group
@@ -53,12 +55,14 @@ class PVIServer(ServerRule):
         counted = {name: value.shape for name, value in self._weights.items() if name not in learned}
         precision = torch.tensor(self._prior_precision, dtype=torch.float64)
         prior = {name: from_moments(value.double(), precision.expand(value.shape)) for name, value in learned.items()}
-        self._precision = {name: torch.full(value.shape, self._prior_precision) for name, value in learned.items()}
+        self._precision = {
+            name: torch.tensor(self._prior_precision).expand(value.shape) for name, value in learned.items()
+        }
         self._posterior = Accumulator(prior)
         self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION), changes=True)
         settings = replace(self._settings, between=0.0) if self._rounds < self._pooled_rounds else self._settings
         self._pooling = Pooling(settings, self._prior_precision, self._precision)
-        self._groups: dict[str, Factor] = {}
+        self._groups: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}  # {group: {weight: (mean, precision)}}
         self._homes: dict[str, str] = {}
         self._guard = StepGuard(1.0)
         self._touched: set[str] = set()
@@ -70,11 +74,11 @@ class PVIServer(ServerRule):
         rest = without(rest, TensorKind.MOMENTS)
         factor = _factor(rest, self._precision)
         others = {name: value for name, value in rest.items() if name.partition("/")[2] not in factor}
-        self._posterior.check(factor)
+        factor = self._posterior.checked(factor)
         self._pooling.check(moments, factor)
         self._statistics.add(others)
-        self._pooling.add(tasks, moments, factor)
-        self._posterior.add(factor, tasks)
+        self._pooling.add(tasks, moments)
+        self._posterior.include(factor, tasks, moments)
         self._touched |= set(factor)
 
     def close_round(self) -> None:
@@ -85,26 +89,41 @@ class PVIServer(ServerRule):
         if any(homes[tasks] != home for tasks, home in self._homes.items()):
             self._touched, self._groups = set(self._precision), {}
         for name in sorted(self._touched):
-            starts = {tasks: self._start(tasks, name, groups) for tasks in self._pooling.senders(name)}
-            self._pooling.update(name, starts, self._guard.rate, homes)
+            self._pooling.update(name, partial(self._step_of, name, groups), self._guard.rate, homes)
             found = self._posterior.group_posteriors(name, self._pooling.share(name))
+            means = {group: self._posterior.mean(name, group) for group in found}
             for group, value in found.items():
-                mean, before = mean_of(value), self._start(group, name, groups)
-                squared_step += float((value.precision * (mean - before).square()).sum())
-                squared_mean += float((value.precision * mean.square()).sum())
-                self._groups.setdefault(group, {})[name] = value
-            if not found:
-                continue
-            pooled = _pooled(list(found.values()), self._posterior.prior(name))
-            self._weights[name] = mean_of(pooled).to(self._weights[name].dtype)
-            self._precision[name] = pooled.precision.float()
+                step = self._start(group, name, groups).neg_().add_(means[group])
+                squared_step += _squared(step, value.precision)
+                squared_mean += _squared(means[group], value.precision)
+            if found:
+                self._set(name, found, means)
         self._homes = homes
         self._pooling.clear()
+        self._posterior.end_round()
         self._guard.see(squared_step, squared_mean)
         self._touched = set()
         self._rounds += 1
         if self._rounds <= self._pooled_rounds:
             self._start_from_prior()
+
+    def _step_of(
+        self, name: str, groups: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]], tasks: str
+    ) -> tuple[Gaussian, Tensor]:
+        return self._posterior.change_of_round(name, tasks), self._start(tasks, name, groups)
+
+    def _set(self, name: str, found: Factor, means: Mapping[str, Tensor]) -> None:
+        """Sets the mean and the precision of a tensor, of each group and of all groups together."""
+        dtype = self._weights[name].dtype
+        rounded = {id(mean): mean.to(dtype) for mean in means.values()}  # equal means remain one tensor
+        for group, value in found.items():
+            own = compact(value.precision).float().expand(value.precision.shape)
+            self._groups.setdefault(group, {})[name] = (rounded[id(means[group])], own)
+        if all(value is next(iter(found.values())) for value in found.values()):
+            self._weights[name], self._precision[name] = self._groups[next(iter(found))][name]
+            return
+        mean, precision = _pooled(found, means, self._posterior.prior(name))
+        self._weights[name], self._precision[name] = mean.to(dtype), precision.float()
 
     def broadcast(self) -> Message:
         """Returns the global mean and precision, the variance within groups, and damping."""
@@ -120,9 +139,9 @@ class PVIServer(ServerRule):
     def broadcast_for(self, tasks: Collection[str]) -> Message:
         """Returns the mean and the precision of a group instead of the global ones, where the group has evidence."""
         message = self.broadcast()
-        for name, value in self._groups.get(self._home(group_name(tasks)), {}).items():
-            message[key(TensorKind.MEAN, name)] = mean_of(value).to(self._weights[name].dtype)
-            message[key(TensorKind.PRECISION, name)] = value.precision.float()
+        for name, (mean, precision) in self._groups.get(self._home(group_name(tasks)), {}).items():
+            message[key(TensorKind.MEAN, name)] = mean
+            message[key(TensorKind.PRECISION, name)] = precision
         return message
 
     def weights(self) -> Weights:
@@ -152,7 +171,7 @@ class PVIServer(ServerRule):
             "posterior": self._posterior.state_dict(),
             "homes": dict(self._homes),
             "groups": {
-                group: {name: list(value) for name, value in factor.items()} for group, factor in self._groups.items()
+                group: {name: list(value) for name, value in network.items()} for group, network in self._groups.items()
             },
             "pooling": self._pooling.state_dict(),
             "statistics": dict(self._statistics.total),
@@ -168,8 +187,7 @@ class PVIServer(ServerRule):
         self._precision = dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])
         self._groups = {
-            group: {name: Gaussian(*value) for name, value in factor.items()}
-            for group, factor in state["groups"].items()
+            group: {name: tuple(value) for name, value in network.items()} for group, network in state["groups"].items()
         }
         self._homes = dict(state["homes"])
         self._pooling.load_state_dict(state["pooling"])
@@ -181,21 +199,27 @@ class PVIServer(ServerRule):
         """Returns the group of a set of tasks, also of a set that has sent nothing yet."""
         return self._homes.get(tasks) or homes_of([*self._homes, tasks])[tasks]
 
-    def _start(self, tasks: str, name: str, groups: Mapping[str, Factor]) -> Tensor:
-        """Returns the weights of a tensor from which the clients of a set started this round, in float64."""
-        value = groups.get(self._home(tasks), {}).get(name)
-        return (mean_of(value) if value is not None else self._weights[name]).to(self._weights[name].dtype).double()
+    def _start(self, tasks: str, name: str, groups: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]]) -> Tensor:
+        """Returns the weights of a tensor from which the clients of a set started this round, a float64 copy."""
+        known = groups.get(self._home(tasks), {}).get(name)
+        return (self._weights[name] if known is None else known[0]).to(torch.float64, copy=True)
 
 
-def _pooled(groups: list[Gaussian], prior: Gaussian) -> Gaussian:
-    """Returns the global posterior of one tensor: the groups' means, weighted by the precision of their evidence."""
-    if len(groups) == 1 or all(value is groups[0] for value in groups):
-        return groups[0]
-    evidence = [(value.precision - prior.precision).clamp(min=0.0) for value in groups]
-    total = sum(evidence[1:], evidence[0])
-    weighted = sum((each * mean_of(value) for each, value in zip(evidence, groups, strict=True)), torch.zeros(()))
-    mean = torch.where(total > 0, weighted / total, mean_of(groups[0]))
-    return from_moments(mean, prior.precision + total)
+def _squared(vector: Tensor, precision: Tensor) -> float:
+    """Returns the squared length of a vector in the metric of a diagonal precision."""
+    flat, weight = vector.flatten(), compact(precision)
+    if weight.numel() == 1:
+        return float(weight) * float(torch.dot(flat, flat))
+    return float(torch.dot(flat * weight.flatten(), flat))
+
+
+def _pooled(groups: Factor, means: Mapping[str, Tensor], prior: Gaussian) -> tuple[Tensor, Tensor]:
+    """Returns the global mean and precision of one tensor: the groups' means, weighted by their evidence."""
+    evidence = {group: (value.precision - prior.precision).clamp(min=0.0) for group, value in groups.items()}
+    total = torch.stack(list(evidence.values())).sum(dim=0)
+    weighted = reduce(torch.add, [evidence[group] * means[group] for group in groups])
+    mean = torch.where(total > 0, weighted / total, next(iter(means.values())))
+    return mean, prior.precision + total
 
 
 def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[str, Gaussian]:

@@ -19,7 +19,7 @@ Everything is computed from sums over the clients of a group (`moments`), and fr
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,9 +100,9 @@ def estimate(groups: Mapping[str, GroupMoments]) -> Components:
     active, similarity = list(named.values()), similarity_of(named)
     within_square = sum(_squares_within(each) for each in active)
     spare = sum(float(each.sums[0]) for each in active) - len(active)
-    noise = sum(float(each.sums[5]) for each in active) / max(sum(float(each.sums[0]) for each in active), 1.0)
+    noise = noise_of(each.sums for each in active)
     noise_factor = sum(float(each.sums[3] - each.sums[4] / each.sums[1]) for each in active)
-    if noise <= 0.0 or not math.isfinite(noise):
+    if noise <= 0.0:
         known = spare > 0 and within_square > 0.0
         return Components(1.0, 0.0, _between(active, within_square / noise_factor if known else 1.0, 0.0, similarity))
     within = 0.0
@@ -110,6 +110,17 @@ def estimate(groups: Mapping[str, GroupMoments]) -> Components:
         effect = sum(float(each.sums[1] - each.sums[2] / each.sums[1]) for each in active)
         within = max(0.0, (within_square - noise * noise_factor) / effect) / noise if effect > 0 else 0.0
     return Components(noise, within, _between(active, noise, within, similarity))
+
+
+def noise_of(sums: Iterable[Tensor]) -> float:
+    """Returns the mean of the clients' noise; 0 if their iterates did not fluctuate, or not measurably.
+
+    Args:
+        sums: sums of `moments`, (7,) each.
+    """
+    active = [each for each in sums if float(each[1]) > 0]
+    noise = sum(float(each[5]) for each in active) / max(sum(float(each[0]) for each in active), 1.0)
+    return noise if math.isfinite(noise) and noise > 0.0 else 0.0
 
 
 def _squares_within(group: GroupMoments) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.exchange import read_exchange, write_exchange
 from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
@@ -30,7 +31,7 @@ from .model_files import write_group_weights, write_posterior, write_weights
 from .pretraining import Pretraining, largest_site, pretrain
 from .settings import SimulationSettings
 from .tracking import SimulationTracker
-from .worker import SiteSpec, read_exchange, write_exchange
+from .worker import SiteSpec
 
 logger = logging.getLogger("mtmedformer")
 

@@ -17,9 +17,9 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from mtmedformer_monai.federated.exchange import plain_statistics, to_exchange
+from mtmedformer_monai.federated.exchange import ACCEPTED, read_exchange, whole_number, write_exchange
 from mtmedformer_monai.federated.strategy import TensorKind, key, pick
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import save_checkpoint
 
 from .bundle_parts import Evaluation
 from .history import Metrics
@@ -79,7 +79,7 @@ def _end_with_parent() -> None:
 def measure_losses(spec: SiteSpec, broadcast: Path) -> Path:
     """Measures a site's initial losses at the common weights; returns the path of its message."""
     exchange = _client(spec).measure_losses(read_exchange(broadcast))
-    return _write(exchange, spec.folder / "initial_losses.pt")
+    return write_exchange(exchange, spec.folder / "initial_losses.pt")
 
 
 def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
@@ -87,16 +87,22 @@ def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
 
     Args:
         spec: the site.
-        number: of the round, starting at 1; the client resumes from the state after the previous round.
+        number: of the round, starting at 1; the client resumes from the state after its last accepted message.
         broadcast: file of the server's broadcast.
     """
-    client = _client(spec)
-    if number > 1:
-        client.restore(_state(spec, number - 1))
-    client.train(read_exchange(broadcast))
-    path = _write(client.get_weights(), spec.folder / "message.pt")
+    client, sent = _client(spec), read_exchange(broadcast)
+    accepted = whole_number(sent, ACCEPTED)
+    base = number - 1 if accepted is None else accepted + 1
+    if number == 1:
+        client.save(_state(spec, 0))  # for a client whose messages screening leaves out
+    else:
+        client.restore(_state(spec, base))
+    client.train(sent)
+    path = write_exchange(client.get_weights(), spec.folder / "message.pt")
     client.save(_state(spec, number))
-    shutil.rmtree(_state(spec, number - 2), ignore_errors=True)
+    for old in spec.folder.glob("round_*"):
+        if old not in (_state(spec, number), _state(spec, number - 1), _state(spec, base)):
+            shutil.rmtree(old, ignore_errors=True)
     return path
 
 
@@ -142,21 +148,6 @@ def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> li
     found = likelihood(client.evaluator, tasks, network, posterior)
     network.load_state_dict(before)
     return found
-
-
-def read_exchange(path: Path) -> Any:
-    """Reads an ExchangeObject from a file."""
-    content = load_checkpoint(path)
-    return to_exchange(content["weights"], content.get("statistics", {}))
-
-
-def write_exchange(exchange: Any, path: Path) -> Path:
-    """Writes an ExchangeObject as plain tensors and numbers."""
-    save_checkpoint({"weights": dict(exchange.weights or {}), "statistics": plain_statistics(exchange)}, path)
-    return path
-
-
-_write = write_exchange
 
 
 def _state(spec: SiteSpec, number: int) -> Path:

@@ -78,3 +78,7 @@ class DecodingServer(WrappedServer):
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Decodes a client's packet and adds it."""
         self._rule.add(decode(message))
+
+    def decoded(self, message: Mapping[str, Tensor]) -> Message:
+        """Returns the decoded packet."""
+        return self._rule.decoded(decode(message))

@@ -7,11 +7,14 @@ from typing import Any, Final
 
 from mtmedformer_monai.federated.choices import STRATEGIES as STRATEGIES
 from mtmedformer_monai.federated.named_classes import build_by_name
+from mtmedformer_monai.federated.screening import Screening
 from mtmedformer_monai.federated.strategy import Strategy
 
 from .compressed import Compressed
 from .distilled import SETTINGS as PHASE_SETTINGS
 from .distilled import distilled
+
+SCREENED: Final = "screened"
 
 COMPRESSIONS: Final = ("float32", "float16")
 """Number formats of the precision-weighted means in compressed messages."""
@@ -30,7 +33,12 @@ def with_num_rounds(settings: Mapping[str, Any], num_rounds: int) -> dict[str, A
 
 
 def make_strategy(
-    name: str, compress: str = "", distillation_rounds: int = 0, num_rounds: int | None = None, **settings: Any
+    name: str,
+    compress: str = "",
+    distillation_rounds: int = 0,
+    num_rounds: int | None = None,
+    robust: str = "",
+    **settings: Any,
 ) -> Strategy:
     """Builds a strategy.
 
@@ -41,6 +49,8 @@ def make_strategy(
         distillation_rounds: number of last rounds that distill the strategy's posteriors into one network
             (`distilled.py`); 0: none.
         num_rounds: number of all rounds, for `distillation_rounds`.
+        robust: 'screened' leaves out sites whose steps are outliers (`federated/screening.py`), for which the server
+            keeps a round's messages; '' counts every accepted message.
         settings: constructor arguments of its class; with `distillation_rounds`, also those of the phase
             (`distilled.SETTINGS`).
 
@@ -53,10 +63,14 @@ def make_strategy(
     """
     if compress not in ("", *COMPRESSIONS):
         raise ValueError(f"compress expects one of {', '.join(COMPRESSIONS)} or nothing, got {compress!r}.")
+    if robust not in ("", SCREENED):
+        raise ValueError(f"robust expects {SCREENED!r} or nothing, got {robust!r}.")
     if compress and name == "bayesian":
         settings = {"coded_precision": True, **settings}
     phase = {each: settings.pop(each) for each in PHASE_SETTINGS if each in settings} if distillation_rounds else {}
     strategy: Strategy = build_by_name("strategy", STRATEGIES, name, **settings)
     if distillation_rounds:
         strategy = distilled(strategy, num_rounds, distillation_rounds, **phase)
-    return Compressed(strategy, half_mean=compress == "float16") if compress else strategy
+    strategy = Compressed(strategy, half_mean=compress == "float16") if compress else strategy
+    strategy.screening = Screening() if robust else None
+    return strategy

@@ -25,6 +25,7 @@ class WrappedStrategy(Strategy):
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
+        self.screening = strategy.screening
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns the wrapped strategy's client."""
@@ -92,7 +93,10 @@ class WrappedServer(ServerRule):
         """Delegates to the wrapped strategy, as all methods do."""
         self._rule.add(message)
 
-    def close_round(self) -> None:  # noqa: D102 see `add`
+    def decoded(self, message: Mapping[str, Tensor]) -> Message:  # noqa: D102 see `add`
+        return self._rule.decoded(message)
+
+    def close_round(self) -> None:  # noqa: D102
         self._rule.close_round()
 
     def broadcast(self) -> Message:  # noqa: D102

@@ -48,13 +48,13 @@ def chest_data(tmp_path_factory):
 def chest(chest_data, tmp_path):
     """Builds a client of the chest bundle."""
 
-    def make(name, known_classes=None, **options):
+    def make(name, known_classes=None, size=32, **options):
         over = {
             "dataset_dir": str(chest_data),
             "datalist": str(chest_data / f"{name}.json"),
             "output_dir": str(tmp_path / name),
             "ckpt_dir": str(tmp_path / name),
-            "image_size": [32, 32],
+            "image_size": [size, size],
             "batch_size": 4,
             "rounds": 2,
             "local_epochs": 1,
@@ -113,6 +113,17 @@ def test_a_site_that_knows_one_of_two_classes_learns_nothing_of_them(chest):
     site = chest("site_all", known_classes={"finding": ["normal"]})
     counts = site.get_data_stats().statistics[IMAGES_BY_TASK]
     assert counts["finding"] == 0 < counts["pneumonia_type"]
+
+
+def test_sites_of_other_image_sizes_and_tasks_train_one_network(chest):
+    sites = [chest("site_all"), chest("site_labels", size=64)]
+    start = weights_of(sites[0])
+    server = Aggregator(FedAvg(), start)
+    run_rounds(server, sites, 1)
+    found = server.weights()
+    assert all(bool(torch.isfinite(value).all()) for value in found.values())
+    trained = [name for name in start if name.startswith("encoder.") and not torch.equal(found[name], start[name])]
+    assert len(trained) > 0.9 * sum(name.startswith("encoder.") for name in start)
 
 
 def test_a_site_aligns_its_own_weights_to_the_broadcast(chest, tmp_path):

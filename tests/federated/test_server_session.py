@@ -11,6 +11,7 @@ from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import ACCEPTED, NO_ROUND, ROUND, to_exchange
 from mtmedformer_monai.federated.server_session import FEDERATION, STATE, ServerSession
 from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.wire import Wire
 
 START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
 SETTINGS = {"strategy": "fedavg", "seed": 0}
@@ -89,6 +90,45 @@ def test_a_negative_precision_is_refused_in_later_rounds_of_an_average(session):
     assert server.aggregator.weights()["w"].tolist() == [5.0, 5.0]
 
 
+def change(precision_mean, precision, number=0):
+    """Returns the change of a factor; a precision may be one number per weight."""
+    tensors = {
+        "precision_mean/w": torch.full((2,), precision_mean),
+        "precision/w": torch.as_tensor(precision).expand(2),
+    }
+    return to_exchange(tensors, {ROUND: number})
+
+
+@pytest.mark.parametrize("taken", [-9.0, [-9.0, -8.0]], ids=["constant", "by weight"])
+@pytest.mark.parametrize("compress", ["", "float32"], ids=["plain", "compressed"])
+def test_a_site_of_a_posterior_cannot_take_away_more_precision_than_it_gave(tmp_path, caplog, taken, compress):
+    strategy = make_strategy("bayesian", compress=compress)
+    server = ServerSession(Aggregator(strategy, START), tmp_path, {})
+
+    def packed(message):
+        return to_exchange(Wire().encode(message.weights), message.statistics) if compress else message
+
+    for site, precision in (("a", 4.0), ("b", 90.0)):
+        assert server.add(packed(change(precision * 3.0, precision)), site)
+    server.close_round()
+    before = server.aggregator.weights()["w"].clone()
+    assert not server.add(packed(change(0.0, taken, number=1)), "a")
+    assert "the message of a is refused: ValueError: client 'a' takes" in caplog.text
+    assert "of the precision of 'w' away, of which it has given 4" in caplog.text
+    assert server.add(packed(change(-9.0, -3.0, number=1)), "a")  # part of its own: -3 of 4
+    assert server.add(packed(change(-270.0, -90.0, number=1)), "b")  # withdraws
+    server.close_round()
+    # 12 - 9 of 4 - 3: the mean is 3 as before, but for the prior, whose precision is 1e-5
+    torch.testing.assert_close(server.aggregator.weights()["w"], before, rtol=0, atol=1e-4)
+
+
+def test_a_negative_precision_in_a_compressed_first_message_is_refused(tmp_path):
+    server = ServerSession(Aggregator(make_strategy("bayesian", compress="float32"), START), tmp_path, {})
+    message = Wire().encode(change(1.0, -1.0).weights)
+    assert not server.add(to_exchange(message, {ROUND: 0}), "a")
+    assert "sent a negative precision of 'w'" in server.refused["a"]
+
+
 def test_sites_that_die_are_late_or_return(session):
     server = session()
     server.add(terms(3.0, 1), "a")
@@ -106,6 +146,16 @@ def test_sites_that_die_are_late_or_return(session):
     server.add(terms(9.0, 1, number=2), "a")
     server.close_round()
     assert server.aggregator.weights()["w"].tolist() == [3.0, 3.0]  # (3 * 1 + 9) / 4
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "bayesian"])
+def test_sites_of_20_and_2000_images_count_by_their_images(session, strategy):
+    server, small, large = session(strategy), terms(3.0, 20), terms(5.0, 2000)
+    assert server.add(small, "small")
+    assert server.add(large, "large")
+    server.close_round()
+    expected = torch.full((2,), (3.0 * 20 + 5.0 * 2000) / 2020)
+    torch.testing.assert_close(server.aggregator.weights()["w"], expected, rtol=1e-6, atol=0)
 
 
 def play(session, strategy, kill_after):

@@ -65,6 +65,24 @@ def test_messages_keep_tensors_and_plain_statistics():
     assert all(type(name) is str for name in model.meta)
 
 
+def test_a_constant_precision_travels_as_one_number():
+    precision = {"precision/w": torch.full((4, 5), 3.0), "precision/v": torch.arange(4.0)}
+    model = to_model(to_exchange(precision, {ROUND: 3}))
+    assert {name: value.numel() for name, value in model.params.items()} == {"precision/w": 1, "precision/v": 4}
+    assert all(torch.equal(value, from_model(model).weights[name]) for name, value in precision.items())
+
+
+@pytest.mark.parametrize("shape", ["text", [4, -5], [4.0], None], ids=str)
+def test_shapes_that_are_none_are_refused(shape):
+    model = to_model(to_exchange({"precision/w": torch.full((4, 5), 3.0), "mean/w": torch.ones(1)}, {}))
+    model.meta["shapes"] = {"precision/w": shape}
+    with pytest.raises(ValueError, match="expects a precision of one number and positive sizes"):
+        from_model(model)
+    model.meta["shapes"] = {"mean/w": [9]}
+    with pytest.raises(ValueError, match="expects a precision of one number"):
+        from_model(model)
+
+
 @pytest.mark.parametrize(
     "result",
     [

@@ -55,5 +55,9 @@ def test_both_simulators_train_the_same_global_model(sites, tmp_path, monkeypatc
     assert (posterior.provenance.num_sites, posterior.provenance.num_rounds) == (2, 2)
     written = json.loads((tmp_path / "flare/rounds.json").read_text())
     assert [row["round"] for row in written] == [1, 2]
+    parameters = sum(4 * value.numel() for value in torch.load(theirs / "model.pt").values())
+    for row in written:  # both ways to two sites: means as float32, precisions as one number per tensor
+        assert row["bytes_sent"] < 1.25 * 2 * parameters
+        assert 2 * parameters < row["bytes_broadcast"] + 0.01 * parameters < 1.25 * 2 * parameters
     assert all("lung_dice" in row["sites"]["site_1"] for row in written)
     assert (tmp_path / "flare/mlflow.db").is_file()

@@ -1,0 +1,145 @@
+"""Poisoned sites are left out of a round as if they had never sent anything, and honest ones never are."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.exchange import ACCEPTED, NO_ROUND, ROUND, to_exchange
+from mtmedformer_monai.federated.screening import Screening, Sent, outliers
+from mtmedformer_monai.federated.server_session import ServerSession
+from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategy import LocalTraining, pick
+
+START = {"w": torch.zeros(2), "v": torch.ones(3)}
+HONEST = {"a": [1.0, 0.5], "b": [0.9, 0.7], "c": [1.2, 0.4], "d": [0.8, 0.6]}
+
+
+def sent(step, images=10, sign=1.0, names=("w", "v")):
+    """Returns the message of an average after a step that is `step` in w and its first number in v."""
+    steps = {"w": torch.tensor(step), "v": torch.full((3,), step[0])}
+    message = {}
+    for name in names:
+        message[f"precision_mean/{name}"] = images * (START[name] + sign * steps[name])
+        message[f"precision/{name}"] = torch.full_like(START[name], images)
+    return Sent(message, START, images)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [(sent([10.0, 5.0]), "more than 3 times the median"), (sent([1.0, 0.5], sign=-1.0), "cosine -")],
+    ids=["scaled", "flipped"],
+)
+def test_a_poisoned_site_is_left_out_with_its_reason(bad, reason):
+    sites = {name: sent(step) for name, step in HONEST.items()} | {"x": bad}
+    for order in itertools.permutations(sites, 5):
+        found = outliers({name: sites[name] for name in order}, Screening())
+        assert list(found) == ["x"]
+        assert reason in found["x"]
+
+
+def test_honest_sites_of_20_and_2000_images_are_kept():
+    sites = {name: sent(step, images) for (name, step), images in zip(HONEST.items(), (20, 2000, 20, 300), strict=True)}
+    assert outliers(sites, Screening()) == {}
+
+
+def test_sites_are_compared_by_what_enough_of_them_send():
+    sites = {name: sent(step) for name, step in HONEST.items()}
+    sites["alone"] = sent([1.0, 0.5], names=("w",))
+    sites["other"] = Sent(
+        {"precision_mean/u": torch.full((2,), 1e9), "precision/u": torch.ones(2)}, {"u": torch.zeros(2)}, 1
+    )
+    assert outliers({name: site for name, site in sites.items() if name != "other"}, Screening()) == {}
+    sites["other"] = Sent(sites["other"].terms, {**START, "u": torch.zeros(2)}, 1)
+    assert outliers(sites, Screening()) == {}
+
+
+def test_few_sites_are_not_judged():
+    sites = {"a": sent(HONEST["a"]), "b": sent(HONEST["b"]), "x": sent([100.0, 0.0])}
+    assert outliers(sites, Screening()) == {}
+
+
+@pytest.mark.parametrize("wrong", [{"largest": 1.0}, {"least_cosine": 1.0}, {"min_sites": 2}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ValueError, match="screening expects largest above 1"):
+        Screening(**wrong)
+
+
+def test_the_option_is_checked():
+    with pytest.raises(ValueError, match="robust expects 'screened' or nothing, got 'krum'"):
+        make_strategy("fedavg", robust="krum")
+
+
+class Federation:
+    """Four honest sites that pull to 1, and a fifth whose steps can be tampered with."""
+
+    def __init__(self, strategy, settings, folder, poisoned=True):
+        self.strategy, self.settings, self.folder, self.poisoned = strategy, settings, folder, poisoned
+        self.make = lambda: make_strategy(strategy, **settings)
+        self.rules = {name: self.make().client() for name in [*HONEST, *(["x"] if poisoned else [])]}
+        self.states = {name: {NO_ROUND: rule.state_dict()} for name, rule in self.rules.items()}
+        self.open()
+
+    def open(self):
+        self.server = ServerSession(Aggregator(self.make(), START), self.folder, {})
+
+    def send(self, name, factor=1.0):
+        sent, rule = self.server.broadcast(name), self.rules[name]
+        rule.load_state_dict(self.states[name][sent.statistics[ACCEPTED]])
+        number, start = sent.statistics[ROUND], pick(sent.weights, "mean")
+        received = rule.receive(sent.weights)
+        goal = {"a": 1.0, "b": 1.1, "c": 0.9, "d": 1.05, "x": 1.0}[name]
+        trained = {each: value + 0.5 * (3.0 * goal - value) for each, value in received.items()}
+        message = rule.send(LocalTraining(trained, dict.fromkeys(trained, 10), images_by_task={"lung": 10}))
+        self.states[name][number] = rule.state_dict()
+        for each in start:
+            if factor != 1.0:
+                still = message[f"precision/{each}"] * start[each]
+                tampered = still + factor * (message[f"precision_mean/{each}"] - still)
+                message[f"precision_mean/{each}"] = tampered
+        statistics = {ROUND: number, "images_by_task": {"lung": 10}}
+        assert self.server.add(to_exchange(message, statistics), name), self.server.refused
+
+    def round(self, factor=1.0, reopen=False):
+        for name in self.rules:
+            self.send(name, factor if name == "x" else 1.0)
+            if reopen:
+                self.open()
+        self.server.close_round()
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "bayesian"])
+@pytest.mark.parametrize("factor", [10.0, -2.0], ids=["scaled", "flipped"])
+def test_the_result_is_that_of_the_honest_sites_alone(tmp_path, caplog, strategy, factor):
+    attacked = Federation(strategy, {"robust": "screened"}, tmp_path / "attacked")
+    honest = Federation(strategy, {}, tmp_path / "honest", poisoned=False)
+    for _ in range(3):
+        attacked.round(factor, reopen=True)
+        honest.round()
+    assert caplog.text.count("the message of x is left out") == 3
+    for name, value in honest.server.aggregator.weights().items():
+        torch.testing.assert_close(attacked.server.aggregator.weights()[name], value, rtol=1e-6, atol=1e-7)
+    assert attacked.server.broadcast("x").statistics[ACCEPTED] == NO_ROUND
+    assert attacked.server.broadcast("a").statistics[ACCEPTED] == 2
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "bayesian"])
+def test_without_an_attack_screening_changes_nothing(tmp_path, strategy):
+    screened = Federation(strategy, {"robust": "screened"}, tmp_path / "screened")
+    plain = Federation(strategy, {}, tmp_path / "plain")
+    for _ in range(3):
+        screened.round()
+        plain.round()
+    for name, value in plain.server.aggregator.weights().items():
+        assert torch.equal(screened.server.aggregator.weights()[name], value)
+
+
+def test_a_site_that_stops_poisoning_takes_part_again(tmp_path):
+    federation = Federation("bayesian", {"robust": "screened"}, tmp_path)
+    federation.round(10.0)
+    federation.round(1.0)
+    assert federation.server.aggregator.left_out == {}
+    assert federation.server.broadcast("x").statistics[ACCEPTED] == 1
