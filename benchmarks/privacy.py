@@ -3,11 +3,11 @@
     python benchmarks/privacy.py --output FOLDER          # both parts, about 10 CPU minutes on one core
     python benchmarks/privacy.py --output FOLDER --part membership
 
-The site is the chest bundle's federated client on a generated cohort, at 32 x 32 pixels. Membership: the bundle's
-network, whose clients have each trained on a random half of the images; the attacker sees one client's update. Inversion:
-a small network of the same kind, from the gradient of one image and from the update of a whole round; the attacker knows
-the labels and masks. Noise is that of `federated/client/update_filters.py`, with the clipping norm equal to the median norm of
-the updates, and its epsilon is that of one message. Prints tables, and writes results.json and inversion.png.
+The site is the chest bundle's federated client on a generated cohort, at 32 x 32 pixels, with lung masks and findings, and
+a small network. Membership: clients have each trained on a random half of the images, and the attacker sees one client's
+update. Inversion: the attacker sees the gradient of one image, or the update of a round on two images, and knows their
+labels and masks. Noise is that of `federated/client/update_filters.py`, with the median norm of the updates as clipping
+norm, and epsilon is that of one message. Prints tables, and writes results and inversion.png.
 """
 
 from __future__ import annotations
@@ -45,10 +45,14 @@ SMALL: Final = {
     "widths": [8, 16, 20, 32],
     "depths": [1, 1, 1, 1],
 }
-SIZES: Final = ("network_def#encoder#size",)
-NOISES: Final = {"none": None, "clip": 0.0, "0.0005": 0.0005, "0.005": 0.005, "2": 2.0}
+TASKS: Final = [
+    {"_target_": "mtmedformer_monai.tasks.SegmentationTask", "name": "lung", "structures": ["lung"]},
+    {"_target_": "mtmedformer_monai.tasks.ClassificationTask", "name": "finding", "classes": ["normal", "pneumonia"],
+     "kind": "binary"},
+]  # fmt: skip
+NOISES: Final = {"none": None, "clip": 0.0, "0.001": 0.001, "0.01": 0.01, "2": 2.0}
 """Noise multipliers for the membership of an update; `clip` limits the norm alone."""
-INVERSION_NOISES: Final = {"none": None, "0.0005": 0.0005, "0.005": 0.005}
+INVERSION_NOISES: Final = {"none": None, "0.001": 0.001, "0.01": 0.01}
 
 Update = dict[str, Tensor]
 
@@ -61,7 +65,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=8, help="clients of the membership attack (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=24, help="of each of them (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="of the inversions (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=120, help="of an inversion (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=150, help="of an inversion (default %(default)s)")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
@@ -117,18 +121,18 @@ def membership(cohort: Path, output: Path, num_models: int, epochs: int) -> dict
 
 def inversion(cohort: Path, output: Path, seeds: int, steps: int) -> dict[str, Any]:
     """Reconstructs images from the gradient of one image, and from a round on two images; prints a table."""
-    items, small, batch = _items(cohort), {"network_def#encoder#size": SMALL}, 2
+    items, batch = _items(cohort), 2
     found: dict[str, list[dict[str, float]]] = {}
     pictures = []
     for seed in range(seeds):
         mine = items[batch * seed : batch * (seed + 1)]
-        client = make_client(cohort, output, mine, mine, 4, seed, small)
+        client = make_client(cohort, output, mine, mine, 4, seed)
         network = client.trainer.network
         start, update = train(client)
         network.load_state_dict(start)
         network.eval()
         images, targets = _batch(client)
-        mean = _mean_image(cohort, output, items[batch * seeds :], small)
+        mean = _mean_image(cohort, output, items[batch * seeds :])
         row = [images[:1], mean]
         found.setdefault("one image: mean image", []).append(similarity(mean, images[:1], mean))
         for name, noise in INVERSION_NOISES.items():
@@ -159,16 +163,15 @@ def inversion(cohort: Path, output: Path, seeds: int, steps: int) -> dict[str, A
 
 
 def make_client(
-    cohort: Path, output: Path, training: list[Any], attacked: list[Any], epochs: int, seed: int,
-    overrides: dict[str, Any] | None = None,
-) -> BayesianMonaiAlgo:  # fmt: skip
+    cohort: Path, output: Path, training: list[Any], attacked: list[Any], epochs: int, seed: int
+) -> BayesianMonaiAlgo:
     """Returns a client that trains on some images; its validation list is those that the attacker asks about."""
     content = json.loads(cohort.read_text())
     listed = cohort.parent / f"datalist_{seed}.json"
     listed.write_text(json.dumps({**content, "training": training, "validation": attacked, "test": []}))
-    own = {"datalist": str(listed), "image_size": [SIZE, SIZE], "output_dir": str(output / "client"), "seed": seed}
-    silent = {"train#handlers_with_state": "$[@train#history]", "rounds": 1}
-    client = BayesianMonaiAlgo(str(CHEST), FedAvg(), epochs, train_kwargs={**own, **silent, **(overrides or {})})
+    own = {"datalist": str(listed), "output_dir": str(output / "client"), "seed": seed, "rounds": 1}
+    silent = {"train#handlers_with_state": "$[@train#history]"}
+    client = BayesianMonaiAlgo(str(CHEST), FedAvg(), epochs, train_kwargs={**own, **silent, **_overrides()})
     client.initialize({"fl_client_name": f"site_{seed}"})
     return client
 
@@ -176,8 +179,7 @@ def make_client(
 def train(client: BayesianMonaiAlgo) -> tuple[Update, Update]:
     """Trains one round from weights that all clients share; returns the start and the update."""
     network = client.trainer.network
-    given = {"image_size": [SIZE, SIZE], **{key: client.train_kwargs[key] for key in SIZES if key in client.train_kwargs}}
-    start = initial_weights(CHEST, given, 0)
+    start = initial_weights(CHEST, _overrides(), 0)
     network.load_state_dict(start)
     server = Aggregator(FedAvg(), start)
     server.add_initial_losses(client.measure_losses(server.broadcast("site")), "site")
@@ -203,6 +205,10 @@ def item_losses(client: Any, weights: Update) -> Any:
     return np.nan_to_num(np.array(losses), nan=1e6, posinf=1e6)
 
 
+def _overrides() -> dict[str, Any]:
+    return {"image_size": [SIZE, SIZE], "tasks": TASKS, "network_def#encoder#size": SMALL}
+
+
 def _loss_of(client: Any, targets: dict[str, Tensor]) -> Any:
     network, loss = client.trainer.network, client.trainer.loss_function
     loss.eval()
@@ -215,8 +221,8 @@ def _batch(client: Any) -> tuple[Tensor, dict[str, Tensor]]:
     return images.as_tensor(), {name: torch.as_tensor(value) for name, value in targets.items()}
 
 
-def _mean_image(cohort: Path, output: Path, items: list[Any], small: dict[str, Any]) -> Tensor:
-    client: Any = make_client(cohort, output, items[:4], items, 1, 1000, small)
+def _mean_image(cohort: Path, output: Path, items: list[Any]) -> Tensor:
+    client: Any = make_client(cohort, output, items[:4], items, 1, 1000)
     images = [client.trainer.prepare_batch(batch, "cpu", False)[0].as_tensor() for batch in client.evaluator.data_loader]
     return torch.cat(images).mean(0, keepdim=True)
 
