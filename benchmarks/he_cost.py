@@ -112,10 +112,10 @@ def main() -> None:
     plain = {name: sum(message[name].double() for message in messages) for name in messages[0]}
     errors = relative_errors(found, plain)
     size = sum(value.numel() * 4 for value in messages[0].values())
-    print(f"{options.part}: {cost.num_values:,} values encrypted; {cost.num_bytes / 1e6:.1f} MB of ciphertexts per client "
-          f"(plain message {size / 1e6:.1f} MB); per client: encrypt {cost.encrypt:.2f} s, add at the server "
-          f"{cost.add:.2f} s, decrypt {cost.decrypt:.2f} s; largest error of a weight {errors['weight']:.1e}, of a sum "
-          f"relative to its tensor's root mean square {errors['sum']:.1e}")  # fmt: skip
+    print(f"{options.part}: {cost.num_values:,} values encrypted")
+    print(f"ciphertexts {cost.num_bytes / 1e6:.1f} MB per client, plain message {size / 1e6:.1f} MB")
+    print(f"per client: encrypt {cost.encrypt:.2f} s, add {cost.add:.2f} s, decrypt {cost.decrypt:.2f} s")
+    print(f"largest error of a weight {errors['weight']:.1e}, of a sum over its tensor's scale {errors['sum']:.1e}")
 
 
 def relative_errors(found: Message, plain: Message) -> dict[str, float]:

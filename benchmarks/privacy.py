@@ -3,11 +3,11 @@
     python benchmarks/privacy.py --output FOLDER          # both parts, about 10 CPU minutes on one core
     python benchmarks/privacy.py --output FOLDER --part membership
 
-The site is the chest bundle's federated client on a generated cohort, at 32 x 32 pixels, with lung masks and findings, and
-a small network. Membership: clients have each trained on a random half of the images, and the attacker sees one client's
-update. Inversion: the attacker sees the gradient of one image, or the update of a round on two images, and knows their
-labels and masks. Noise is that of `federated/client/update_filters.py`, with the median norm of the updates as clipping
-norm, and epsilon is that of one message. Prints tables, and writes results and inversion.png.
+The site is the chest bundle's federated client on a generated cohort, at 32 x 32 pixels, with lung masks and findings,
+and a small network. Membership: clients have each trained on a random half of the images, and the attacker sees one
+client's update. Inversion: the attacker sees the gradient of one image, or the update of a round on two images, and knows
+their labels and masks. Noise is that of `federated/client/update_filters.py`, with the median norm of the updates as
+clipping norm, and epsilon is that of one message. Prints tables, and writes results and inversion.png.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def inversion(cohort: Path, output: Path, seeds: int, steps: int) -> dict[str, A
             row.append(torch.cat([images[:1], image[:1]], dim=-1) if noise is None else image[:1])
         pictures.append(torch.cat(row, dim=-1))
     _save(torch.cat(pictures, dim=-2), output / "inversion.png")
-    print(f"\n{sum(value.numel() for value in network.parameters()):,} weights\n\n| seen | epsilon | PSNR (dB) | SSIM | "
-          "own |\n| --- | --- | --- | --- | --- |")  # fmt: skip
+    print(f"\n{sum(value.numel() for value in network.parameters()):,} weights\n")
+    print("| seen | epsilon | PSNR (dB) | SSIM | own |\n| --- | --- | --- | --- | --- |")
     for name, rows in found.items():
         noise = INVERSION_NOISES.get(name.partition(": ")[2])
         print(f"| {name} | {_epsilon(noise)} | " + " | ".join(mean_of(rows, key) for key in rows[0]) + " |")
@@ -223,7 +223,9 @@ def _batch(client: Any) -> tuple[Tensor, dict[str, Tensor]]:
 
 def _mean_image(cohort: Path, output: Path, items: list[Any]) -> Tensor:
     client: Any = make_client(cohort, output, items[:4], items, 1, 1000)
-    images = [client.trainer.prepare_batch(batch, "cpu", False)[0].as_tensor() for batch in client.evaluator.data_loader]
+    images = [
+        client.trainer.prepare_batch(batch, "cpu", False)[0].as_tensor() for batch in client.evaluator.data_loader
+    ]
     return torch.cat(images).mean(0, keepdim=True)
 
 

@@ -2,8 +2,8 @@
 
 Unit of privacy: all training images of a site. Two updates of norm `clip` differ by at most `2 clip`, whatever images
 are replaced, so each message is a Gaussian mechanism with sensitivity `2 clip` and deviation `noise * clip`. T of them,
-even if each depends on those before, are no worse than one with `mu = 2 sqrt(T) / noise` (Gaussian differential privacy:
-Dong, Roth and Su, JRSS B 2022, corollary 2).
+even if each depends on those before, are no worse than one with `mu = 2 sqrt(T) / noise` (Gaussian differential
+privacy: Dong, Roth and Su, JRSS B 2022, corollary 2).
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ def epsilon(noise: float, num_messages: int, delta_: float) -> float:
     if noise == 0:
         return math.inf
     mu = 2.0 * math.sqrt(num_messages) / noise
-    low, high = 0.0, mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta_))  # of zero-concentrated privacy, an upper bound
+    low, high = (
+        0.0,
+        mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta_)),
+    )  # of zero-concentrated privacy, an upper bound
     if delta(low, mu) <= delta_:
         return 0.0
     for _ in range(200):

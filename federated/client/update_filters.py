@@ -3,7 +3,7 @@
 A strategy's message is computed from the filtered weights, so the client's state and the server's agree, noise of a
 round is corrected by the next one, and precisions, which depend on numbers of images alone, stay positive.
 
-NVIDIA FLARE's filters are applied to the change of the weights, as FLARE's documentation does. The Gaussian mechanism is
+NVIDIA FLARE's filters are applied to the change of the weights, as in FLARE's documentation. The Gaussian mechanism is
 the only one here with a differential privacy guarantee for the whole update (`privacy_loss.py`).
 """
 

@@ -3,8 +3,8 @@
 FLARE applies the filters of the policy to what a task returns. Our messages are natural parameters, sums of precisions
 and precision-weighted means, on which a filter made for weights does harm: FLARE's SVTPrivacy makes precisions negative
 and means of any size. The executor therefore takes over the policy's filters of weights, and the client applies them to
-the change of the weights (`client/update_filters.py`). Messages are declared as APP_DEFINED, so that FLARE does not apply
-these filters again; filters of any other kind remain FLARE's.
+the change of the weights (`client/update_filters.py`). Messages are declared as APP_DEFINED, so that FLARE does not
+apply these filters again; filters of any other kind remain FLARE's.
 """
 
 from __future__ import annotations

@@ -106,7 +106,12 @@ def test_filters_of_the_job_and_of_a_site_hold_in_the_simulator(tmp_path, monkey
     ]
     (tmp_path / "sites.yaml").write_text(yaml.safe_dump({"sites": listed}))
     given = ["--bundle", str(BUNDLE), "--sites", str(tmp_path / "sites.yaml"), "--output", str(tmp_path / "out")]
-    given += ["--filter", "svt:fraction=0.9,epsilon=1000,noise_var=1000,gamma=0.01", "--filter", "gaussian:clip=1,noise=1"]
+    given += [
+        "--filter",
+        "svt:fraction=0.9,epsilon=1000,noise_var=1000,gamma=0.01",
+        "--filter",
+        "gaussian:clip=1,noise=1",
+    ]
     assert main(["federate", "flare", *given, "--rounds", "2", "--local-epochs", "1", "--no-tracking"]) == 0
     before = initial_weights(BUNDLE, {**small, "seed": 0}, 0)
     after = torch.load(tmp_path / "out/models/model.pt")

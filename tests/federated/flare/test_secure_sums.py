@@ -29,7 +29,9 @@ def test_means_of_encrypted_sums_equal_those_of_plain_sums(strategy, encrypted):
         sent = client.send(LocalTraining(trained, dict.fromkeys(start, count), images_by_task={"lung": count}))
         messages.append(without(without(sent, TensorKind.MOMENTS), TensorKind.GROUP))
     found, cost = encrypted_sum(messages, encrypted)
-    assert cost.num_values == sum(value.numel() for name, value in messages[0].items() if name.startswith(encrypted[1:]))
+    assert cost.num_values == sum(
+        value.numel() for name, value in messages[0].items() if name.startswith(encrypted[1:])
+    )
     assert cost.num_bytes > 8 * cost.num_values
     weighted, precision = pick(found, TensorKind.PRECISION_MEAN), pick(found, TensorKind.PRECISION)
     for name in start:
