@@ -52,7 +52,7 @@ TASKS: Final = [
 ]  # fmt: skip
 NOISES: Final = {"none": None, "clip": 0.0, "0.001": 0.001, "0.01": 0.01, "2": 2.0}
 """Noise multipliers for the membership of an update; `clip` limits the norm alone."""
-INVERSION_NOISES: Final = {"none": None, "0.001": 0.001, "0.01": 0.01}
+INVERSION_NOISES: Final = {"none": None, "0.01": 0.01, "0.1": 0.1}
 
 Update = dict[str, Tensor]
 
@@ -62,10 +62,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="for data and results")
     parser.add_argument("--part", choices=("both", "membership", "inversion"), default="both")
-    parser.add_argument("--models", type=int, default=8, help="clients of the membership attack (default %(default)s)")
+    parser.add_argument("--models", type=int, default=6, help="clients of the membership attack (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=24, help="of each of them (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="of the inversions (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=150, help="of an inversion (default %(default)s)")
+    parser.add_argument("--rounds-noise", action="store_true", help="invert updates of rounds with noise, too")
+    parser.add_argument("--steps", type=int, default=100, help="of an inversion (default %(default)s)")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
@@ -78,7 +79,7 @@ def main() -> None:
     if options.part != "inversion":
         results["membership"] = membership(cohort, options.output, options.models, options.epochs)
     if options.part != "membership":
-        results["inversion"] = inversion(cohort, options.output, options.seeds, options.steps)
+        results["inversion"] = inversion(cohort, options.output, options.seeds, options.steps, options.rounds_noise)
     (options.output / f"results_{options.part}.json").write_text(json.dumps(results, indent=2))
 
 
@@ -119,7 +120,7 @@ def membership(cohort: Path, output: Path, num_models: int, epochs: int) -> dict
     return found
 
 
-def inversion(cohort: Path, output: Path, seeds: int, steps: int) -> dict[str, Any]:
+def inversion(cohort: Path, output: Path, seeds: int, steps: int, noisy_rounds: bool = False) -> dict[str, Any]:
     """Reconstructs images from the gradient of one image, and from a round on two images; prints a table."""
     items, batch = _items(cohort), 2
     found: dict[str, list[dict[str, float]]] = {}
@@ -147,7 +148,7 @@ def inversion(cohort: Path, output: Path, seeds: int, steps: int) -> dict[str, A
         repeated = mean.expand(batch, -1, -1, -1)
         found.setdefault("round: mean image", []).append(similarity(repeated, images, mean))
         changes = [-update[name] for name, _ in network.named_parameters()]
-        for name, noise in list(INVERSION_NOISES.items())[:2]:
+        for name, noise in list(INVERSION_NOISES.items())[: 2 if noisy_rounds else 1]:
             image = invert(_noisy(changes, noise), network, _loss_of(client, targets), images.shape, steps, 0.03, seed)
             found.setdefault(f"round: {name}", []).append(similarity(image, images, mean))
             print(seed, "round", name, found[f"round: {name}"][-1], flush=True)
@@ -170,7 +171,7 @@ def make_client(
     listed = cohort.parent / f"datalist_{seed}.json"
     listed.write_text(json.dumps({**content, "training": training, "validation": attacked, "test": []}))
     own = {"datalist": str(listed), "output_dir": str(output / "client"), "seed": seed, "rounds": 1}
-    silent = {"train#handlers_with_state": "$[@train#history]"}
+    silent = {"train#handlers_with_state": "$[@train#history]", "on_unused_label": "ignore"}
     client = BayesianMonaiAlgo(str(CHEST), FedAvg(), epochs, train_kwargs={**own, **silent, **_overrides()})
     client.initialize({"fl_client_name": f"site_{seed}"})
     return client
