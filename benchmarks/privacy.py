@@ -5,9 +5,9 @@
 
 The site is the chest bundle's federated client on a generated cohort, at 32 x 32 pixels, with lung masks and findings,
 and a small network. Membership: clients have each trained on a random half of the images, and the attacker sees one
-client's update. Inversion: the attacker sees the gradient of one image, or the update of a round on two images, and knows
-their labels and masks. Noise is that of `federated/client/update_filters.py`, with the median norm of the updates as
-clipping norm, and epsilon is that of one message. Prints tables, and writes results and inversion.png.
+client's update. Inversion: the attacker sees the gradient of one image, or the update of a round on two images, and
+knows their labels and masks. Noise is that of `federated/client/update_filters.py`, with the median norm of the updates
+as clipping norm, and epsilon is that of one message. Prints tables, and writes results and inversion.png.
 """
 
 from __future__ import annotations
