@@ -131,6 +131,10 @@ class ClientRule(ABC):
     needs_squared_gradient: bool = False
     """Whether `LocalTraining.squared_gradient` must be estimated."""
 
+    sends_weights_alone: bool = False
+    """Whether messages depend on the images through the trained weights and numbers of images alone, so that filters of
+    the weights filter the whole message."""
+
     needs_input_gram: GramRequest | None = None
     """Which `LocalTraining.input_gram` must be computed, by a pass over images after the training; None for none."""
 

@@ -25,12 +25,14 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
 from .client_options import ClientOptions
+from .filtered_client import FilteredClient
 from .local_training import LocalTrainingHandler
 from .loss_scales import fix_initial_losses, measure_initial_losses, split_initial_losses
 from .missing_labels import MissingLabels
 from .own_weights import groups_of, join_with_own_weights
 from .ownership import own
 from .personal import personal_weights
+from .update_filters import make_filters
 
 _logger = logging.getLogger(__name__)
 
@@ -195,7 +197,12 @@ class BayesianMonaiAlgo(MonaiAlgo):
         return personal_weights(self.rule, broadcast, self.options.own_share)
 
     def measure_losses(self, data: ExchangeObject) -> ExchangeObject:
-        """Returns the tasks' initial losses at the broadcast weights, for `Aggregator.add_initial_losses`."""
+        """Returns the tasks' initial losses at the broadcast weights, for `Aggregator.add_initial_losses`.
+
+        With filters of updates, no losses are sent, as filters would not see them.
+        """
+        if self.options.update_filters:
+            return to_exchange({}, self._data_statistics())
         broadcast, _, _ = self._receive(data, None)
         self._load(pick(broadcast, TensorKind.MEAN))
         return to_exchange(measure_initial_losses(self.trainer, self.options.loss_batches), self._data_statistics())
@@ -244,7 +251,9 @@ class BayesianMonaiAlgo(MonaiAlgo):
             from mtmedformer_monai.federated.strategies import make_strategy
 
             strategy = make_strategy(strategy, **self.settings)
-        return strategy.client(groups_of(self._network))
+        rule = strategy.client(groups_of(self._network))
+        filters = make_filters(self.options.update_filters)
+        return FilteredClient(rule, filters) if filters else rule
 
     def _receive(
         self, data: ExchangeObject, extra: dict[str, Any] | None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class ClientOptions:
         own_share: additional weight of the client's own factor in personal weights; 0 is the global posterior.
         seed: of the training, unless the bundle seeds each epoch.
         loss_batches: maximum number of batches for measuring initial losses.
+        update_filters: settings of the filters that the update of each round passes (`make_filters`). With filters, the
+            client sends no initial losses.
     """
 
     optimizer: str = "keep"
@@ -24,6 +28,7 @@ class ClientOptions:
     own_share: float = 0.0
     seed: int = 0
     loss_batches: int = 16
+    update_filters: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
         """Validates the options.

@@ -28,6 +28,7 @@ from mtmedformer_monai.federated.flare.messages import (
     from_model,
     to_model,
 )
+from mtmedformer_monai.federated.flare.scope_filters import site_filters
 from mtmedformer_monai.federated.flare.settings import FlareSettings
 from mtmedformer_monai.federated.simulation.worker import make_client
 from mtmedformer_monai.federated.site_session import SiteSession
@@ -74,6 +75,8 @@ class SiteTasks:
         if self._session is None:
             self._settings = given
             spec = given.spec(self._site)
+            listed = [*spec.options.get("update_filters", ()), *site_filters()]
+            spec = dataclasses.replace(spec, options={**spec.options, "update_filters": listed})
             self._session = SiteSession(lambda: make_client(spec), spec.folder / "client")
         elif given != self._settings:
             raise ValueError("a task expects the settings of the tasks before; submit another job instead.")

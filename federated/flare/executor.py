@@ -16,6 +16,7 @@ from nvflare.app_common.executors.client_api_executor import ClientAPIExecutor, 
 from nvflare.client.config import ExchangeFormat
 
 from .local_file import LOCAL_FILE
+from .scope_filters import as_sums, take_over
 
 SCRIPT = Path(__file__).with_name("client.py")
 
@@ -43,7 +44,8 @@ class SiteExecutor(Executor):
         """Returns the script's result of a task."""
         if self._wrapped is None:
             raise RuntimeError("execute is called before the job has started.")
-        return self._wrapped.execute(task_name, shareable, fl_ctx, abort_signal)
+        take_over(fl_ctx)
+        return as_sums(self._wrapped.execute(task_name, shareable, fl_ctx, abort_signal))
 
     def _build(self, fl_ctx: FLContext) -> ClientAPIExecutor:
         workspace: Any = fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT)

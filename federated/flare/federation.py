@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from mtmedformer_monai.federated.client.update_filters import make_filters
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 
@@ -39,10 +40,11 @@ def run_federation(
         startup_kit: with 'prod', folder and name of the administrator who submits the job; None: the job is written.
 
     Raises:
-        ValueError: an unknown strategy or setting, or a site's own settings with 'prod'.
+        ValueError: an unknown strategy, filter or setting, or a site's own settings with 'prod'.
         RuntimeError: the federation ended without a model.
     """
     make_strategy(settings.strategy, **settings.strategy_settings)
+    make_filters(settings.update_filters)
     if environment == "prod":
         _to_provisioned(settings, sites, output, startup_kit)
         return

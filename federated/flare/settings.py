@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -30,6 +30,7 @@ class FlareSettings:
         min_sites: number of sites whose messages a round needs; 0: all sites of the job.
         round_timeout: seconds after which a round closes without the sites that have not answered; 0: never.
         track: whether the server logs the rounds to MLflow.
+        update_filters: filters of updates at all sites, in front of a site's own (`client.update_filters`).
     """
 
     name: str = "mtmedformer"
@@ -43,6 +44,7 @@ class FlareSettings:
     min_sites: int = 0
     round_timeout: int = 0
     track: bool = True
+    update_filters: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         """Validates the settings.
@@ -59,11 +61,12 @@ class FlareSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FlareSettings:
         """Returns the settings that `to_dict` has written."""
-        return cls(**{**values, "image_size": tuple(values.get("image_size", ()))})
+        return cls(**{**values, **{name: tuple(values.get(name, ())) for name in ("image_size", "update_filters")}})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as plain values."""
-        return {**dataclasses.asdict(self), "image_size": list(self.image_size)}
+        filters = [dict(each) for each in self.update_filters]
+        return {**dataclasses.asdict(self), "image_size": list(self.image_size), "update_filters": filters}
 
     def lasting(self) -> dict[str, Any]:
         """Returns the settings that may not change when a federation is resumed."""
@@ -81,6 +84,7 @@ class FlareSettings:
         """Returns what a site trains: these settings, and its own, which prevail."""
         folder = Path(site.output)
         own = {**site.data_overrides(), "output_dir": config_text(folder)}
+        filters = [*self.update_filters, *site.options.get("update_filters", ())]
         silent = {"train#handlers_with_state": "$[@train#history]"}  # the server tracks all sites
         return SiteSpec(
             site.name,
@@ -89,7 +93,7 @@ class FlareSettings:
             self.strategy,
             self.strategy_settings,
             self.local_epochs,
-            {"seed": self.seed, **site.options},
+            {"seed": self.seed, **site.options, **({"update_filters": filters} if filters else {})},
             {**self.common_overrides(), **own, **silent, **site.overrides},
         )
 

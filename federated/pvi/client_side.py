@@ -79,6 +79,7 @@ class PVIClient(ClientRule):
         self._damping, self._prior_number = 1.0, 0
         self._iterates = IterateMean(settings.average_iterates)
         self.needs_squared_gradient = settings.scale.curvature > 0
+        self.sends_weights_alone = not self.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Stores the cavity, the posterior without the client's own factor, and returns the start of the training.

@@ -49,6 +49,7 @@ class EncodingClient(WrappedClient):
     def __init__(self, rule: ClientRule, wire: Wire) -> None:
         super().__init__(rule)
         self._wire = wire
+        self.sends_weights_alone = rule.sends_weights_alone
 
     def send(self, training: LocalTraining) -> Message:
         """Returns the strategy's message, encoded."""

@@ -41,6 +41,8 @@ class FedAvg(Strategy):
 class AveragingClient(ClientRule):
     """Trains from the broadcast weights, and sends its weights multiplied by its number of images."""
 
+    sends_weights_alone = True
+
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the broadcast weights."""
         return pick(broadcast, TensorKind.MEAN)

@@ -53,6 +53,8 @@ class ProximalClient(ClientRule):
         proximal: mu.
     """
 
+    sends_weights_alone = True
+
     def __init__(self, proximal: float) -> None:
         self._proximal = proximal
         self._reference: Weights = {}

@@ -28,6 +28,7 @@ class MemorylessClient(ClientRule):
     def __init__(self, scale: PrecisionScale) -> None:
         self._scale = scale
         self.needs_squared_gradient = scale.curvature > 0
+        self.sends_weights_alone = not self.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the broadcast weights."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 from mtmedformer_monai.federated.choices import STRATEGIES
 
@@ -46,6 +47,13 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
         metavar="ID=VALUE",
         help="numbers of the bundle's config at all sites; text and components are set in a site's own file",
     )
+    tool.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        metavar="NAME:KEY=VALUE,...",
+        help="of each site's updates: gaussian:clip=1,noise=0.5, or FLARE's svt, percentile and exclude",
+    )
     tool.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
     tool.add_argument(
         "--image-size",
@@ -75,6 +83,19 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
     tool.add_argument("--admin", default="admin@nvidia.com", help="name of the administrator (default %(default)s)")
 
 
+def parse_filter(text: str) -> dict[str, Any]:
+    """Parses `NAME:KEY=VALUE,...` into the settings of a filter, for `make_filters`.
+
+    Example:
+        >>> parse_filter("gaussian:clip=1,noise=0.5")
+        {'name': 'gaussian', 'clip': 1, 'noise': 0.5}
+    """
+    from .federate import parse_pairs
+
+    name, _, settings = text.partition(":")
+    return {"name": name, **parse_pairs(settings.split(",") if settings else [], "--filter")}
+
+
 def require_flare() -> None:
     """Raises a ValueError with the remedy if FLARE is not installed."""
     if importlib.util.find_spec("nvflare") is None:
@@ -102,6 +123,7 @@ def _run(options: argparse.Namespace) -> int:
         min_sites=options.min_sites,
         round_timeout=options.round_timeout,
         track=not options.no_tracking,
+        update_filters=tuple(parse_filter(each) for each in options.filter),
     )
     kit = (options.startup_kit, options.admin) if options.startup_kit else None
     run_federation(

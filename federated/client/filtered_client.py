@@ -1,0 +1,100 @@
+"""A client whose strategy sees only filtered weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from torch import Tensor
+
+from mtmedformer_monai.federated.strategies.wrapped import WrappedClient
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Weights
+
+from .privacy_loss import epsilon
+from .update_filters import GaussianMechanism, UpdateFilter
+
+SMALLEST_VARIANCE: Final = 1e-5
+"""Lower limit of batch norm's running variances, which noise could make negative."""
+
+DELTA: Final = 1e-5
+"""Delta of the epsilon that is logged."""
+
+_logger = logging.getLogger("mtmedformer")
+
+
+class FilteredClient(WrappedClient):
+    """Passes the change of the weights in a round through filters, before the strategy computes its message from it.
+
+    The iterates within a round are not passed on: their mean and spread are not filtered.
+
+    Args:
+        rule: client of the strategy.
+        filters: applied one after another.
+
+    Raises:
+        ValueError: the strategy sends more than it computes from the trained weights.
+    """
+
+    def __init__(self, rule: ClientRule, filters: Sequence[UpdateFilter]) -> None:
+        if not rule.sends_weights_alone:
+            raise ValueError(
+                "update_filters expect a strategy whose messages depend on the images through the weights alone: "
+                "bayesian without curvature, fedavg, fedavgm, fedadam or fedprox, without distillation; choose one, or "
+                "remove the filters."
+            )
+        super().__init__(rule)
+        self._filters = list(filters)
+        self._start: Weights = {}
+        self._num_releases = 0
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Returns the strategy's start of the training, which the update is relative to."""
+        received = self._rule.receive(broadcast)
+        self._start = {name: value.detach().cpu().clone() for name, value in received.items()}
+        return received
+
+    def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
+        """Does nothing."""
+
+    def send(self, training: LocalTraining) -> Message:
+        """Returns the strategy's message for the filtered weights; parameters that a filter removes are not sent."""
+        weights, start = training.weights, self._start
+        sent = {name: count for name, count in training.num_samples.items() if count > 0}
+        update = {name: weights[name].float() - start[name].float() for name in sent if _is_float(weights[name])}
+        for each in self._filters:
+            update = each(update)
+        counters = {name for name in sent if not _is_float(weights[name])}
+        filtered = {**weights, **{name: _positive(name, start[name] + value) for name, value in update.items()}}
+        self._num_releases += 1
+        self._log_loss()
+        kept = {name: count for name, count in sent.items() if name in update or name in counters}
+        changed = dataclasses.replace(training, weights=filtered, num_samples=kept, squared_gradient={}, loss=0.0)
+        return self._rule.send(changed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the strategy's state and the number of messages."""
+        return {"rule": self._rule.state_dict(), "num_releases": self._num_releases}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the state."""
+        self._rule.load_state_dict(state["rule"])
+        self._num_releases = int(state["num_releases"])
+
+    def _log_loss(self) -> None:
+        noises = [each.noise for each in self._filters if isinstance(each, GaussianMechanism)]
+        if noises:
+            spent = epsilon(max(noises), self._num_releases, DELTA)
+            _logger.info(
+                "After %d messages, the updates are (%.3g, %g)-differentially private for all of the site's images.",
+                self._num_releases, spent, DELTA,
+            )  # fmt: skip
+
+
+def _is_float(value: Tensor) -> bool:
+    return value.is_floating_point()
+
+
+def _positive(name: str, value: Tensor) -> Tensor:
+    return value.clamp(min=SMALLEST_VARIANCE) if name.endswith("running_var") else value

@@ -1,0 +1,150 @@
+"""Filters see the change of the weights, and everything that a client sends follows from what they return."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE, FilteredClient
+from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters
+from mtmedformer_monai.federated.pvi.strategy import PVI
+from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategies.fedavg import FedAvg
+from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
+
+START = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor(0.5)}
+
+
+def halve(update):
+    return {name: value / 2 for name, value in update.items()}
+
+
+def without_b(update):
+    return {"w": update["w"]}
+
+
+def message(strategy, filters, trained, counts=None):
+    """Returns the message of a client that has trained from START."""
+    client = FilteredClient(strategy.client(), filters)
+    client.receive(strategy.server(START).broadcast())
+    for step in (1, 2):
+        client.after_step({name: value + 100.0 for name, value in trained.items()}, step, 2)
+    tasks = {"lung": 4}
+    return client.send(LocalTraining(trained, counts or dict.fromkeys(trained, 4), images_by_task=tasks, loss=7.0))
+
+
+def test_the_clip_scales_the_whole_update_to_the_norm():
+    update = {"w": torch.tensor([3.0, 0.0]), "b": torch.tensor(4.0)}  # norm 5
+    found = GaussianMechanism(clip=1.0, noise=0.0)(update)
+    torch.testing.assert_close(found, {"w": torch.tensor([0.6, 0.0]), "b": torch.tensor(0.8)})
+    torch.testing.assert_close(GaussianMechanism(clip=6.0, noise=0.0)(update), update)
+
+
+def test_the_noise_has_its_deviation_and_ignores_the_seed_of_the_training():
+    update = {"w": torch.zeros(100_000)}
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        drawn.append(GaussianMechanism(clip=2.0, noise=1.5)(update)["w"])
+    assert float(drawn[0].std()) == pytest.approx(3.0, rel=0.02)  # 9 standard errors
+    assert abs(float(torch.corrcoef(torch.stack(drawn))[0, 1])) < 0.03
+
+
+@pytest.mark.parametrize("strategy", [FedAvg(), PVI(memory=False, isotropic=1.0)], ids=["fedavg", "bayesian"])
+def test_weights_are_filtered_and_precisions_are_not(strategy):
+    sent = message(strategy, [halve], {"w": torch.tensor([3.0, 2.0]), "b": torch.tensor(0.5)})
+    precision = pick(sent, TensorKind.PRECISION)
+    assert all(bool((value == 4.0).all()) for value in precision.values())
+    torch.testing.assert_close(pick(sent, TensorKind.PRECISION_MEAN)["w"], torch.tensor([8.0, 8.0]))
+
+
+def test_what_a_filter_removes_is_not_sent():
+    sent = message(FedAvg(), [without_b], {name: value + 1.0 for name, value in START.items()})
+    assert set(sent) == {"precision/w", "precision_mean/w"}
+
+
+def test_the_servers_posterior_is_the_prior_times_the_clients_own_factor_after_noise():
+    strategy = PVI(isotropic=1.0)
+    server, client = strategy.server(START), FilteredClient(strategy.client(), [GaussianMechanism(1.0, 5.0)])
+    for _ in range(3):
+        client.receive(server.broadcast())
+        trained = {name: value + 0.1 for name, value in START.items()}
+        server.add(client.send(LocalTraining(trained, {"w": 4, "b": 4}, images_by_task={"lung": 4})))
+        server.close_round()
+    own, sent = client.own_factor(), server.broadcast()
+    prior = strategy.prior_precision
+    for name, mean in START.items():
+        precision = own[f"precision/{name}"] + prior
+        assert bool((own[f"precision/{name}"] > 0).all())
+        torch.testing.assert_close(sent[f"precision/{name}"], precision)
+        expected = (own[f"precision_mean/{name}"] + prior * mean) / precision
+        torch.testing.assert_close(sent[f"mean/{name}"], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_running_variance_stays_positive():
+    start, noisy = {"norm.running_var": torch.tensor([0.5])}, lambda update: {"norm.running_var": torch.tensor([-3.0])}
+    client = FilteredClient(FedAvg().client(), [noisy])
+    client.receive(FedAvg().server(start).broadcast())
+    sent = client.send(LocalTraining({"norm.running_var": torch.tensor([0.7])}, {"norm.running_var": 2}))
+    torch.testing.assert_close(sent["precision_mean/norm.running_var"], torch.tensor([2 * SMALLEST_VARIANCE]))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("fisher", {}), ("fedmix", {}), ("fedpa", {}), ("scaffold", {}), ("bayesian", {"curvature": 1.0}),
+     ("bayesian", {"distillation_rounds": 1, "num_rounds": 2})],
+)  # fmt: skip
+def test_strategies_that_send_more_than_weights_are_refused(name, settings):
+    with pytest.raises(ValueError, match="update_filters expect a strategy"):
+        FilteredClient(make_strategy(name, **settings).client(), [halve])
+
+
+@pytest.mark.parametrize("settings", [{}, {"compress": "float16"}])
+def test_compressed_messages_may_be_filtered(settings):
+    FilteredClient(make_strategy("bayesian", **settings).client(), [halve])
+
+
+def test_the_number_of_messages_is_restored_and_the_loss_logged(caplog):
+    client = FilteredClient(FedAvg().client(), [GaussianMechanism(1.0, 2.0)])
+    restored = FilteredClient(FedAvg().client(), [GaussianMechanism(1.0, 2.0)])
+    training = LocalTraining(START, {"w": 1})
+    client.receive(FedAvg().server(START).broadcast())
+    client.send(training)
+    restored.load_state_dict(client.state_dict())
+    restored.receive(FedAvg().server(START).broadcast())
+    with caplog.at_level(logging.INFO, logger="mtmedformer"):
+        restored.send(training)
+    # dp_accounting 0.6.0: sensitivity 2, deviation 2, two compositions, epsilon 6.5730
+    assert "After 2 messages, the updates are (6.57, 1e-05)-differentially private" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("listed", "reason"),
+    [
+        ({"name": "median"}, "a filter expects the name gaussian, svt"),
+        ({"name": "gaussian", "clip": 1.0}, "'gaussian' has no such settings"),
+        ({"name": "gaussian", "clip": 0.0, "noise": 1.0}, "clip above 0"),
+    ],
+)
+def test_bad_settings_are_refused(listed, reason):
+    with pytest.raises(ValueError, match=reason):
+        make_filters([listed])
+
+
+def test_a_client_with_filters_sends_no_losses_and_a_clipped_update(stock):
+    site = stock(options={"update_filters": [{"name": "gaussian", "clip": 0.001, "noise": 0.0}]})
+    before = {name: value.clone() for name, value in site.trainer.network.state_dict().items()}
+    server = Aggregator(FedAvg(), before)
+    losses = site.measure_losses(server.broadcast("site_1"))
+    assert not losses.weights
+    server.add_initial_losses(losses, "site_1")
+    site.train(server.broadcast("site_1"))
+    server.add(site.get_weights(), "site_1")
+    server.close_round()
+    after = server.weights()
+    floats = [name for name, value in before.items() if value.is_floating_point()]
+    norm = torch.cat([(after[name] - before[name]).flatten() for name in floats]).norm()
+    assert float(norm) == pytest.approx(0.001, rel=1e-3)
