@@ -12,11 +12,13 @@ from torch.jit import is_scripting  # type: ignore[attr-defined]  # (a comment i
 from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import Axis
 from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.tasks.segmentation import SegmentationTask
 
+from .detail_path import DetailDecoder, DetailStem
 from .feature_pyramid import FeaturePyramid
 
-SHARED = "shared"
-"""Name of the pyramid shared by all tasks."""
+SHARED, DETAIL = "shared", "detail"
+"""Names of the pyramid shared by all tasks, and of the fine maps."""
 
 
 class MTMedFormer(nn.Module):
@@ -28,9 +30,11 @@ class MTMedFormer(nn.Module):
         pyramid_width: width D of the feature pyramid.
         shared_pyramid: whether all tasks share one pyramid or each task has its own. A pyramid has only the levels that
             its tasks use.
+        detail: whether segmentation also uses maps at strides 1 and 2 (`DetailStem`), for sharper outlines and small
+            structures; such weights do not fit a network without.
 
     Raises:
-        ValueError: if there are no tasks, two tasks have the same name, or one is named 'shared'.
+        ValueError: if there are no tasks, two tasks have the same name, or one is named 'shared' or 'detail'.
 
     Example:
         >>> from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
@@ -41,12 +45,19 @@ class MTMedFormer(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.Module, tasks: Sequence[Task], pyramid_width: int = 64, shared_pyramid: bool = True
+        self,
+        encoder: nn.Module,
+        tasks: Sequence[Task],
+        pyramid_width: int = 64,
+        shared_pyramid: bool = True,
+        detail: bool = False,
     ) -> None:
         super().__init__()
         names = [task.name for task in tasks]
-        if not names or len(set(names)) != len(names) or SHARED in names:
-            raise ValueError(f"tasks expects one or more tasks with different names, none {SHARED!r}, got {names}.")
+        if not names or len(set(names)) != len(names) or {SHARED, DETAIL} & set(names):
+            raise ValueError(
+                f"tasks expects one or more tasks with different names, none {SHARED!r} or {DETAIL!r}, got {names}."
+            )
         channels: Sequence[int] = encoder.channels  # type: ignore[assignment]
         strides: Sequence[int] = encoder.strides  # type: ignore[assignment]
         self.stride = int(max(strides))
@@ -60,6 +71,10 @@ class MTMedFormer(nn.Module):
         self.decoders = nn.ModuleDict(
             {task.name: task.make_decoder(channels, strides, pyramid_width) for task in tasks}
         )
+        detailed = [task for task in tasks if detail and isinstance(task, SegmentationTask)]
+        self.stem = DetailStem() if detailed else None
+        for task in detailed:
+            self.decoders[task.name] = DetailDecoder(pyramid_width, len(task.structures))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Runs all tasks in one forward pass.
@@ -79,10 +94,15 @@ class MTMedFormer(nn.Module):
         """Computes the inputs of the decoders.
 
         Returns:
-            Feature maps of the encoder, finest first, and {pyramid: its maps}, of the padded image.
+            Feature maps of the encoder, finest first, and {pyramid: its maps}, of the padded image; with `detail`,
+            the fine maps as another pyramid.
         """
-        features: list[Tensor] = self.encoder(self.prepare(image))
-        return features, self.spread(features)
+        prepared = self.prepare(image)
+        features: list[Tensor] = self.encoder(prepared)
+        pyramids = self.spread(features)
+        if self.stem is not None:
+            pyramids["detail"] = self.stem(prepared)
+        return features, pyramids
 
     def prepare(self, image: Tensor) -> Tensor:
         """Pads an image (B, 1, H, W) in [0, 1] and scales it to [-2, 2], as input of the encoder."""
@@ -108,8 +128,10 @@ class MTMedFormer(nn.Module):
         height, width = size
         padded = (self._padded(height), self._padded(width))
         outputs: dict[str, Tensor] = {}
+        fine: list[Tensor] = pyramids.get("detail", [])
         for name, decoder in self.decoders.items():
-            output = decoder(features, pyramids[name] if name in pyramids else pyramids["shared"], padded)
+            pyramid = pyramids[name] if name in pyramids else pyramids["shared"]
+            output = decoder(features, pyramid + fine, padded)
             outputs[name] = output[:, :, :height, :width] if output.dim() == 4 else output
         return outputs
 
@@ -121,8 +143,9 @@ class MTMedFormer(nn.Module):
         """
         features: list[Axis] = declare.child("encoder")
         pyramids = {name: declare.child(f"pyramids.{name}", features) for name in self.pyramids}
+        fine: list[Axis] = [] if self.stem is None else declare.child("stem")
         for name in self.decoders:
-            declare.child(f"decoders.{name}", features, pyramids[name if name in pyramids else SHARED])
+            declare.child(f"decoders.{name}", features, pyramids[name if name in pyramids else SHARED] + fine)
         return features, pyramids
 
     def _padded(self, length: int) -> int:

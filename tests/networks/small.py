@@ -22,10 +22,12 @@ def every_kind() -> list[Task]:
     ]
 
 
-def small_network(tasks: list[Task] | None = None, shared_pyramid: bool = True, drop_path: float = 0.0) -> MTMedFormer:
+def small_network(
+    tasks: list[Task] | None = None, shared_pyramid: bool = True, drop_path: float = 0.0, detail: bool = False
+) -> MTMedFormer:
     torch.manual_seed(0)
     encoder = HierarchicalTransformer(SMALL, drop_path=drop_path)
-    return MTMedFormer(encoder, tasks or every_kind(), 16, shared_pyramid)
+    return MTMedFormer(encoder, tasks or every_kind(), 16, shared_pyramid, detail)
 
 
 def largest_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:

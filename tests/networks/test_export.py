@@ -18,10 +18,11 @@ def saved_and_loaded(script: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     return torch.jit.load(buffer)
 
 
+@pytest.mark.parametrize("detail", [False, True], ids=["plain", "detail"])
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "apart"])
 @torch.no_grad()
-def test_scripts_with_every_kind_of_task(shared):
-    network = small_network(shared_pyramid=shared).eval()
+def test_scripts_with_every_kind_of_task(shared, detail):
+    network = small_network(shared_pyramid=shared, detail=detail).eval()
     script = saved_and_loaded(torch.jit.script(network))
     for size in ((64, 64), (100, 70)):
         image = torch.rand(2, 1, *size)

@@ -1,3 +1,4 @@
+import copy
 from itertools import pairwise
 
 import pytest
@@ -18,9 +19,9 @@ ALONE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def network():
-    return small_network().eval()
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "detail"])
+def network(request):
+    return small_network(detail=request.param).eval()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (100, 70), (33, 200), (1, 1)], ids=str)
@@ -48,6 +49,18 @@ def test_padding_is_background_at_the_right_and_the_bottom(network):
 
 
 @torch.no_grad()
+def test_detail_changes_masks_within_the_cells_of_the_encoder():
+    image = torch.rand(1, 1, 64, 64)
+    bends = {}
+    for detail in (False, True):
+        mask = small_network(detail=detail).eval()(image)["mask"]
+        columns = [mask[..., column : column + 57 : 4] for column in range(2, 6)]  # from one cell to the next
+        between = torch.stack(columns, dim=-1)
+        bends[detail] = float(between.diff(n=2, dim=-1).abs().max())
+    assert bends[False] < 1e-5 < 1e-3 < bends[True]
+
+
+@torch.no_grad()
 def test_a_batch_equals_its_images(network):
     images = torch.rand(3, 1, 64, 96)
     alone = [network(image[None]) for image in images]
@@ -62,7 +75,7 @@ def test_metadata_and_memory_format_change_nothing(network):
     from_meta = network(MetaTensor(image))
     assert all(type(output) is torch.Tensor for output in from_meta.values())
     assert largest_difference(expected, from_meta) == 0.0
-    channels_last = small_network().eval().to(memory_format=torch.channels_last)
+    channels_last = copy.deepcopy(network).to(memory_format=torch.channels_last)
     assert largest_difference(expected, channels_last(image.to(memory_format=torch.channels_last))) < 1e-4
 
 
@@ -80,9 +93,10 @@ def test_bfloat16_trains_close_to_float32():
     assert all(p.grad.isfinite().all() for p in network.encoder.parameters())
 
 
+@pytest.mark.parametrize("detail", [False, True], ids=["plain", "detail"])
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "apart"])
-def test_every_parameter_gets_a_gradient(shared):
-    network = small_network(shared_pyramid=shared)
+def test_every_parameter_gets_a_gradient(shared, detail):
+    network = small_network(shared_pyramid=shared, detail=detail)
     sum(output.square().mean() for output in network(torch.rand(2, 1, 64, 64)).values()).backward()
     assert without_gradient(network) == []
 
@@ -112,8 +126,13 @@ def test_separate_pyramids_do_not_share_weights():
     assert all(one and other and not one & other for one, other in pairwise(identities))
 
 
+def test_detail_adds_nothing_without_segmentation():
+    tasks = [ClassificationTask("alone", ["no", "yes"], "binary")]
+    assert {*small_network(tasks, detail=True).state_dict()} == {*small_network(tasks).state_dict()}
+
+
 def test_two_tasks_of_one_name_are_refused(network):
-    with pytest.raises(ValueError, match=r"different names, none 'shared', got \['alone', 'alone'\]"):
+    with pytest.raises(ValueError, match=r"different names, none 'shared' or 'detail', got \['alone', 'alone'\]"):
         MTMedFormer(network.encoder, ALONE[:2])
     with pytest.raises(ValueError, match="got \\['shared'\\]"):
         MTMedFormer(network.encoder, [SegmentationTask("shared", ["lung"])])
