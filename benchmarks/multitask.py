@@ -8,8 +8,8 @@ SETS is a folder of public sets (`benchmarks/multitask_cohorts.py`). Rows of the
 - `resnet`: MONAI's ResNet-18 with the same decoders, trained on all tasks;
 - `segresnet`, `u_net`, `swin_unetr`: MONAI's networks for masks, one per mask (`benchmarks/multitask_networks.py`).
 All are trained by the bundle's config from random weights, with the same data, augmentation, learning rate and number
-of epochs; the best epoch is chosen on the validation images. Variants of the config are compared by `--override
-NAME:ID=JSON,...`, for example `--override 'no_exposure:train#random_transforms#1#prob=0.0'`, which apply to `ours`.
+of epochs; the best epoch is chosen on the validation images. Variants of the config for `ours` are compared by
+`--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'detail:network_def#detail=true'`.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
 t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of
@@ -86,7 +86,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the public sets")
     parser.add_argument("--cohort", choices=sorted(COHORTS), default="chest")
     parser.add_argument("--networks", nargs="+", choices=sorted(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--override", action="append", default=[], help="NAME:ID=JSON,..., a variant of `ours`")
+    parser.add_argument("--override", action="append", default=[], help="NAME:ID=JSON;ID=JSON, a variant of `ours`")
     parser.add_argument("--tasks", nargs="+", default=[], help="train the multi-task networks on these tasks only")
     parser.add_argument("--no-single", action="store_true", help="leave out the networks for one task")
     parser.add_argument("--folds", type=int, default=5, help="of the partition of patients (default %(default)s)")
