@@ -57,7 +57,8 @@ def main() -> int:
     given = ["--bundle", str(BUNDLE), "--sites", str(output / "sites.yaml"), "--output", str(output / "federation")]
     if mtmedformer(["federate", "flare", "--env", "poc", *given, "--rounds", "2", "--local-epochs", "1"]):
         return 1
-    before, after = initial_weights(BUNDLE, OVERRIDES, 0), torch.load(output / "federation/models/model.pt")
+    before = initial_weights(BUNDLE, OVERRIDES, 0)
+    after = torch.load(output / "federation/models/model.pt", weights_only=True)
     changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
     excluded = [name for name in changed if name.startswith("encoder")]
     print(f"{len(changed)} of {len(before)} tensors changed, {len(excluded)} of them excluded by the policy")
