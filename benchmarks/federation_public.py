@@ -60,7 +60,15 @@ class Hospital:
     most: int = 60
 
 
-def _converted(converter: str, folder: str, data: Path, cache: Path) -> Items:
+def converted(converter: str, folder: str, data: Path, cache: Path) -> Items:
+    """Returns the items of a set that a converter of the package reads.
+
+    Args:
+        converter: its name.
+        folder: of the set, in `data`.
+        data: folder of the public sets.
+        cache: folder for the converted datalist.
+    """
     path = convert_dataset(converter, data / folder, cache / f"{converter}.json")
     return [{**item, SECTION: section} for section in SECTIONS for item in load_datalist(path, section)]
 
@@ -133,18 +141,18 @@ def _strings(paths: Mapping[str, Path]) -> dict[str, str]:
     return {name: str(path) for name, path in paths.items()}
 
 
-V7 = partial(_converted, "v7_lungs", "cxr_covid_v7_lung")
+V7 = partial(converted, "v7_lungs", "cxr_covid_v7_lung")
 CHEST = {
     "v7_github": Hospital(V7, ("lung",), "covid", ("github.com",)),
     "v7_radiopaedia": Hospital(V7, ("lung",), "covid", ("radiopaedia.org",)),
     "v7_others": Hospital(V7, ("lung",), "covid", None),
-    "kermany": Hospital(partial(_converted, "kermany", "cxr_kermany_224"), ("finding",), "kermany"),
-    "nih": Hospital(partial(_converted, "nih_chestxray14", "cxr_nih_pneumonia"), ("finding", "opacity_box"), "nih"),
+    "kermany": Hospital(partial(converted, "kermany", "cxr_kermany_224"), ("finding",), "kermany"),
+    "nih": Hospital(partial(converted, "nih_chestxray14", "cxr_nih_pneumonia"), ("finding", "opacity_box"), "nih"),
     "opacity": Hospital(_opacities, ("lung", "opacity", "opacity_box"), "covid"),
 }
 LESION = ("lesion", "lesion_box")
 MAMMOGRAMS = {
-    "mias": Hospital(partial(_converted, "mini_mias", "mammo_mias"), ("pathology", "mias_density"), "mias", most=100),
+    "mias": Hospital(partial(converted, "mini_mias", "mammo_mias"), ("pathology", "mias_density"), "mias", most=100),
     "cesm_malignant": Hospital(partial(lesion_items, "mammo_cesm_mal512", False), LESION, "cesm", most=100),
     "cesm_cc": Hospital(partial(lesion_items, "mammo_cesm_cc", True), (*LESION, "pathology"), "cesm"),
 }

@@ -97,10 +97,10 @@ def make_world(regime: str, seed: int, image_size: int, cache: Path, data: Path 
         return REAL[regime](seed, image_size, cache, data)
     if regime not in GENERATED:
         raise ValueError(f"regime expects one of {[*GENERATED, *REAL]}, got {regime!r}.")
-    return GENERATED[regime](*_cohort(seed, image_size, cache), seed)
+    return GENERATED[regime](*generated_cohort(seed, image_size, cache), seed)
 
 
-def _cohort(seed: int, image_size: int, cache: Path) -> tuple[dict[str, Data], dict[str, list[int]]]:
+def generated_cohort(seed: int, image_size: int, cache: Path) -> tuple[dict[str, Data], dict[str, list[int]]]:
     """Returns {section: data} of a cohort, and {section: index of each image's site by scanner}."""
 
     def make() -> tuple[dict[str, Data], dict[str, list[int]]]:

@@ -26,7 +26,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from typing import Any
 import torch
 from bundle_runs import evaluate, make_workflow
 from command_line import make_parser
+from federation import read_results
 from multitask_cohorts import COHORTS, Cohort, make_folds, read_cohort
 from multitask_networks import DENSE, NETWORKS
 from multitask_tables import print_tables
@@ -76,8 +77,9 @@ def main() -> None:
     path = options.output / RESULTS
     if not options.report:
         _write_folds(options)
-        _run_all([run for run in _runs(options) if run not in _finished(path)], path, options)
-    print_tables(_read(path), {name: cohort.metrics for name, cohort in COHORTS.items()})
+        finished = {_run_of(record) for record in read_results(path)}
+        _run_all([run for run in _runs(options) if run not in finished], path, options)
+    print_tables(read_results(path), {name: cohort.metrics for name, cohort in COHORTS.items()})
 
 
 def _parse() -> argparse.Namespace:
@@ -237,13 +239,8 @@ def _is_annotated(item: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> bool
     return False
 
 
-def _finished(path: Path) -> set[Run]:
-    keys = Run.__dataclass_fields__
-    return {Run(**{key: record[key] for key in keys}) for record in _read(path)}
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+def _run_of(record: dict[str, Any]) -> Run:
+    return Run(**{each.name: record[each.name] for each in fields(Run)})
 
 
 if __name__ == "__main__":

@@ -16,21 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from bundle_runs import CHEST, MAMMOGRAPHY, read_tasks
-from federation_public import lesion_items, opacity_items
+from federation_public import SECTION, Items, converted, lesion_items, opacity_items
+from real_mammograms import DENSITY
 
-from mtmedformer_monai.data import convert_dataset, load_datalist
 from mtmedformer_monai.data.datalist import SECTIONS
 
-Items = list[dict[str, Any]]
 SAMPLE_SEED = 0
 VALIDATION_SHARE = 1 / 8
 """Share of the patients of a fold that are not tested."""
-DENSITY = {
-    "_target_": "mtmedformer_monai.tasks.ClassificationTask",
-    "name": "mias_density",
-    "classes": ["fatty", "glandular", "dense"],
-    "kind": "ordinal",
-}
 
 
 @dataclass(frozen=True)
@@ -65,13 +58,8 @@ class Cohort:
     metrics: tuple[str, ...]
 
 
-def _converted(converter: str, folder: str, data: Path, output: Path) -> Items:
-    path = convert_dataset(converter, data / folder, output / f"{converter}.json")
-    return [item for section in SECTIONS for item in load_datalist(path, section)]
-
-
 def _public(converter: str, folder: str, patients: str) -> Source:
-    return Source(partial(_converted, converter, folder), patients)
+    return Source(partial(converted, converter, folder), patients)
 
 
 COHORTS = {
@@ -149,4 +137,4 @@ def _sections_of_patients(patients: Sequence[str], fold: int, folds: int, seed: 
 
 def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an item without the section of its own set."""
-    return {key: value for key, value in item.items() if key != "section"}
+    return {key: value for key, value in item.items() if key != SECTION}

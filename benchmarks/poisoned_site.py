@@ -29,7 +29,7 @@ from federation_data import Data
 from federation_metrics import evaluate
 from federation_runs import make_network, measure_scales
 from federation_training import Plan, Site
-from federation_worlds import Images, _cohort, chest_tasks
+from federation_worlds import Images, chest_tasks, generated_cohort
 from torch import Tensor
 
 from mtmedformer_monai.federated.aggregator import Aggregator
@@ -152,7 +152,7 @@ def main() -> None:
                     name = f"{strategy} {attack} {screened} {arguments.image_size} {arguments.images} {plan}"
                     if name not in done:
                         began = time.monotonic()
-                        data, _ = _cohort(seed, arguments.image_size, arguments.output)
+                        data, _ = generated_cohort(seed, arguments.image_size, arguments.output)
                         sites = shares_of(data["training"], attack, arguments.images)
                         done[name] = train(sites, data["test"], strategy, attack, screened, plan)
                         done[name]["seconds"] = time.monotonic() - began

@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from PIL import Image
+from privacy_attacks import gradients, invert, likelihood_ratios, mean_of, roc, similarity
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -32,11 +33,6 @@ from mtmedformer_monai.federated.client.privacy_loss import epsilon
 from mtmedformer_monai.federated.client.update_filters import GaussianMechanism
 from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
-
-try:
-    from benchmarks.privacy_attacks import gradients, invert, likelihood_ratios, mean_of, roc, similarity
-except ModuleNotFoundError:  # started as a script
-    from privacy_attacks import gradients, invert, likelihood_ratios, mean_of, roc, similarity
 
 CHEST: Final = Path(__file__).parents[1] / "bundles/chest_xray_multitask"
 SIZE: Final = 32

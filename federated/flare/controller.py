@@ -22,16 +22,13 @@ from nvflare.app_common.workflows.model_controller import ModelController
 from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
-from mtmedformer_monai.federated.aggregator import Aggregator
-from mtmedformer_monai.federated.server_session import ServerSession
-from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
 from mtmedformer_monai.federated.sites_file import Site
-from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.wire import num_bytes
 
 from .local_file import LOCAL_FILE, local_site
 from .messages import EVALUATE, MEASURE, SETTINGS, SITE_METRICS, STEP, TRAIN, read_result, to_model
 from .results import Progress, write_results
+from .session import open_session
 from .settings import FlareSettings
 
 logger = logging.getLogger("mtmedformer")
@@ -61,7 +58,7 @@ class FederationController(ModelController):
         """Runs the remaining rounds and writes the results."""
         fobs.register(TensorDecomposer)
         server = self._read_server()
-        session = self._session = self._open(server)
+        session = self._session = open_session(self._given, server)
         progress = Progress(Path(server.output), self._given, session)
         if session.aggregator.round == 0:
             self._ask(MEASURE, session.unmeasured, session.add_losses)
@@ -148,10 +145,3 @@ class FederationController(ModelController):
         workspace: Any = self.fl_ctx.get_prop(FLContextKey.WORKSPACE_OBJECT) or self.engine.get_workspace()
         file = self.server_file or str(Path(workspace.get_site_config_dir()) / LOCAL_FILE)
         return local_site(Path(file), Path(workspace.get_root_dir()))
-
-    def _open(self, server: Site) -> ServerSession:
-        given = self._given
-        strategy = make_strategy(given.strategy, **given.strategy_settings)
-        overrides = {**given.common_overrides(), **server.overrides}
-        weights = initial_weights(Path(server.bundle), overrides, given.seed)
-        return ServerSession(Aggregator(strategy, weights), Path(server.output), given.lasting())

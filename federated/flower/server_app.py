@@ -10,14 +10,11 @@ from typing import Any, Final
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.flare.local_file import local_site
 from mtmedformer_monai.federated.flare.results import write_results
+from mtmedformer_monai.federated.flare.session import open_session
 from mtmedformer_monai.federated.flare.settings import FlareSettings
-from mtmedformer_monai.federated.server_session import ServerSession
-from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
-from mtmedformer_monai.federated.sites_file import Site
-from mtmedformer_monai.federated.strategies import make_strategy, with_num_rounds
+from mtmedformer_monai.federated.strategies import with_num_rounds
 
 from .messages import read_json, to_arrays
 from .strategy import SessionStrategy
@@ -64,11 +61,3 @@ def read_settings(config: Mapping[str, Any]) -> FlareSettings:
         image_size=(size, size) if size else (),
         **numbers,
     )
-
-
-def open_session(settings: FlareSettings, server: Site) -> ServerSession:
-    """Returns the server's session, resumed if its output folder has a state."""
-    strategy = make_strategy(settings.strategy, **settings.strategy_settings)
-    overrides = {**settings.common_overrides(), **server.overrides}
-    weights = initial_weights(Path(server.bundle), overrides, settings.seed)
-    return ServerSession(Aggregator(strategy, weights), Path(server.output), settings.lasting())

@@ -1,0 +1,21 @@
+"""The server's session of a federation, for every engine that has `FlareSettings` and the server's own file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.server_session import ServerSession
+from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
+from mtmedformer_monai.federated.sites_file import Site
+from mtmedformer_monai.federated.strategies import make_strategy
+
+from .settings import FlareSettings
+
+
+def open_session(settings: FlareSettings, server: Site) -> ServerSession:
+    """Returns the server's session, resumed if its output folder has a state."""
+    strategy = make_strategy(settings.strategy, **settings.strategy_settings)
+    overrides = {**settings.common_overrides(), **server.overrides}
+    weights = initial_weights(Path(server.bundle), overrides, settings.seed)
+    return ServerSession(Aggregator(strategy, weights), Path(server.output), settings.lasting())
