@@ -1,4 +1,5 @@
 from .autocast_inferer import AutocastInferer as AutocastInferer
+from .average_weights import AverageWeights as AverageWeights
 from .checkpointing.model_card import CheckWeights as CheckWeights
 from .checkpointing.resume import ResumeTraining as ResumeTraining
 from .checkpointing.save_checkpoints import SaveCheckpoints as SaveCheckpoints

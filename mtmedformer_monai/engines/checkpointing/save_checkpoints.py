@@ -15,7 +15,7 @@ from mtmedformer_monai.io.weights_files import set_aside
 from mtmedformer_monai.tasks.base import Task
 
 from .model_card import describe_model, write_card
-from .training_state import TrainingState, bare
+from .training_state import TrainingState
 
 _logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class SaveCheckpoints:
         if best and self._weights_path is not None:
             if first and self._weights_path.exists():
                 self._keep_previous(self._weights_path)
-            save_checkpoint(bare(engine.network).state_dict(), self._weights_path)
+            save_checkpoint(self._state.judged(engine).state_dict(), self._weights_path)
             if self._model is not None:
                 write_card(self._weights_path, self._model)
             _logger.info("Best epoch so far: %d; weights in %s.", engine.state.epoch, self._weights_path)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ignite.engine import Engine
+from torch import nn
 
 FORMAT = 1
 """Version of the checkpoint layout."""
@@ -46,6 +47,11 @@ class TrainingState:
             return False
         self.best_score, self.best_epoch = score, trainer.state.epoch
         return True
+
+    def judged(self, trainer: Engine) -> nn.Module:
+        """Returns the network whose weights `judge` scores: the evaluator's, without wrappers."""
+        network: nn.Module = bare((trainer if self._evaluator is None else self._evaluator).network)
+        return network
 
     def capture(self, trainer: Engine) -> dict[str, Any]:
         """Returns the state as tensors and plain values."""
