@@ -13,7 +13,6 @@ Expected, by the project's own bound: at most 1.35 times the cost of one single-
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import resource
 import statistics
@@ -21,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
 from bundle_runs import CHEST
@@ -135,11 +135,11 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def report_memory(make: Callable[[], nn.Module], tasks: list[Task], args: argparse.Namespace, to: Connection) -> None:
+def report_memory(make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int, to: Connection) -> None:
     """Runs in a separate process: sends the increases of its peak by training and inference, in MiB."""
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(threads)
     before = peak_mib()
-    work = Work(make(), tasks, *make_batch(args.size, args.batch))
+    work = Work(make(), tasks, *make_batch(case.size, case.batch))
     work.infer()
     inference = peak_mib() - before
     for _ in range(2):  # the first step creates the optimizer's state
@@ -147,11 +147,11 @@ def report_memory(make: Callable[[], nn.Module], tasks: list[Task], args: argpar
     to.send((peak_mib() - before, inference))
 
 
-def measure_memory(make: Callable[[], nn.Module], tasks: list[Task], args: argparse.Namespace) -> tuple[float, float]:
-    """Returns the peak MiB of training and of inference."""
+def measure_memory(make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int) -> tuple[float, float]:
+    """Returns the peak MiB of training and of inference, with batches of `case.batch` images of `case.size` pixels."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    process = context.Process(target=report_memory, args=(make, tasks, args, there))
+    process = context.Process(target=report_memory, args=(make, tasks, case, threads, there))
     process.start()
     there.close()
     memory: tuple[float, float] = here.recv()
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="tiny", help="size of the encoder: tiny, small or base")
     args = parser.parse_args()
     contenders = make_contenders(args.encoder, args.size)
-    memory = {name: measure_memory(*contender, args) for name, contender in contenders.items()}
+    memory = {name: measure_memory(*contender, args, args.threads) for name, contender in contenders.items()}
     torch.set_num_threads(args.threads)
     batch = make_batch(args.size, args.batch)
     works = {name: Work(make(), tasks, *batch) for name, (make, tasks) in contenders.items()}

@@ -156,7 +156,7 @@ class LocalTrainingHandler:
         """Adds the batch's loss by annotated task, without waiting for the device."""
         value = engine.state.output.get(CommonKeys.LOSS) if isinstance(engine.state.output, dict) else None
         if isinstance(value, Tensor):
-            tasks = max(len(self._loss.last), 1) if isinstance(self._loss, HybridLoss) else 1
+            tasks = self._loss.last_present.sum().clamp(min=1) if isinstance(self._loss, HybridLoss) else 1
             self._loss_sum = self._loss_sum.to(value.device) + value.detach().float() / tasks
             self._num_batches += 1
 

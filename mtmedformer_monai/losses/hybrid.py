@@ -44,7 +44,8 @@ class HybridLoss(nn.Module):
     Attributes:
         initial: (T,) initial losses, NaN for a task without a label so far; part of the state dict, as is `num_seen`.
         num_seen: (T,) number of batches that the initial losses are averaged over.
-        last: {task: detached, unweighted loss} of the tasks that have a label in the last batch.
+        last_losses: (T,) detached, unweighted losses of the last batch, on its device.
+        last_present: bool (T,), whether the last batch has a label of the task.
         task_loss: computes the loss of each task; `annotated_loss`, unless labels of the batch are completed by a
             teacher (`federated/client/missing_labels.py`).
 
@@ -71,8 +72,15 @@ class HybridLoss(nn.Module):
         self.register_buffer("initial", given)
         self.register_buffer("num_seen", torch.where(torch.isnan(given), 0, INITIAL_BATCHES))
         self.register_buffer("weights", torch.tensor([task.weight for task in self.tasks]), persistent=False)
-        self.last: dict[str, Tensor] = {}
+        self.last_losses = torch.zeros(len(self.tasks))
+        self.last_present = torch.zeros(len(self.tasks), dtype=torch.bool)
         self.task_loss: TaskLoss = annotated_loss
+
+    @property
+    def last(self) -> dict[str, Tensor]:
+        """Returns {task: loss} of the tasks that have a label in the last batch; waits for the device."""
+        named = zip(self.tasks, self.last_losses, self.last_present.tolist(), strict=True)
+        return {task.name: loss for task, loss, present in named if present}
 
     def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Returns the scalar loss of one batch.
@@ -92,7 +100,7 @@ class HybridLoss(nn.Module):
                 )
         present = torch.stack([task.is_annotated(targets[task.name]).any() for task in self.tasks])
         losses = torch.stack([self.task_loss(task, outputs, targets) for task in self.tasks])
-        self.last = {task.name: losses[i].detach() for i, task in enumerate(self.tasks) if present[i]}
+        self.last_losses, self.last_present = losses.detach(), present
         scaled = losses * self._scales(losses.detach(), present)
         return self.balance(scaled, present & (self.weights > 0))
 
@@ -102,7 +110,7 @@ class HybridLoss(nn.Module):
             self.to(losses.device)
         if not self.normalize:
             return self.weights
-        if self.training and bool((self.num_seen < INITIAL_BATCHES).any()):
+        if self.training:  # also when all are settled, as to ask would wait for the device
             self._record(losses, present)
         return self.weights / torch.nan_to_num(self.initial, nan=1.0).clamp(min=1e-6)
 

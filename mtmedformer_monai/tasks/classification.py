@@ -317,6 +317,8 @@ class ClassificationTask(Task):
         return logits if self.temperature is None else logits / self.temperature
 
     def _check(self, target: Tensor) -> None:
+        if target.device.type != "cpu":  # would wait for the device; `LoadTargetsd` has refused other classes
+            return
         known = target[~torch.isnan(target)]
         highest = 1 if self.kind == "multilabel" else len(self.classes) - 1
         if known.numel() and (known.min() < 0 or known.max() > highest):

@@ -10,7 +10,8 @@ import torch.multiprocessing as mp
 from torch import Tensor, nn
 
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
-from mtmedformer_monai.tasks import ClassificationTask, Task
+from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
+from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
 
 NAN, LOG2 = float("nan"), math.log(2)
 BALANCES = ["fixed", "uncertainty", "famo"]
@@ -165,3 +166,23 @@ def test_processes_keep_one_state(tmp_path, balance):
     assert first["num_seen"].tolist() == [3, 3]
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.parametrize("balance", BALANCES)
+def test_a_training_step_never_waits_for_the_device(balance):
+    """Tensors without data raise an error whenever a value is read, as `bool`, `item` and boolean masks do."""
+    tasks = [
+        SegmentationTask("lung", ["lung"]),
+        SegmentationTask("opacity", ["opacity"], batch_dice=True),
+        DetectionTask("opacity_box", ["opacity"]),
+        ClassificationTask("finding", ["normal", "pneumonia"], kind="binary"),
+        ClassificationTask("density", ["a", "b", "c", "d"], kind="ordinal"),
+        ClassificationTask("signs", ["mass", "nodule"], kind="multilabel"),
+    ]
+    shapes = {"lung": (1, 64, 64), "opacity": (1, 64, 64), "opacity_box": (3, 5), "finding": (), "density": ()}
+    with torch.device("meta"):
+        network = MTMedFormer(HierarchicalTransformer("tiny"), tasks)
+        targets = {name: torch.zeros(2, *shape) for name, shape in {**shapes, "signs": (2,)}.items()}
+        outputs = network(torch.zeros(2, 1, 64, 64))
+    HybridLoss(tasks, balance).to("meta")(outputs, targets).backward()
+    assert all(weight.grad is not None for weight in network.parameters())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import ignite.distributed as idist
@@ -39,7 +39,8 @@ class TaskLosses:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._compute)
 
     def _update(self, engine: Engine) -> None:
-        self._means.update(engine.state.output[CommonKeys.LOSS], self._loss.last)
+        joint = engine.state.output[CommonKeys.LOSS]
+        self._means.update(joint, self._loss.last_losses, self._loss.last_present)
 
     def _compute(self, engine: Engine) -> None:
         engine.state.metrics.update(self._means.compute())
@@ -72,7 +73,7 @@ class ValidationLosses:
         if all(task.name in targets for task in self._loss.tasks):
             with _evaluating(self._loss):
                 joint = self._loss(outputs, targets)
-            self._means.update(joint, self._loss.last)
+            self._means.update(joint, self._loss.last_losses, self._loss.last_present)
 
     def _compute(self, engine: Engine) -> None:
         engine.state.metrics.update(self._means.compute())
@@ -93,18 +94,18 @@ class MeanLosses:
         """Resets the accumulated state."""
         self._sums = torch.zeros(2, len(self._names), dtype=torch.float64)
 
-    def update(self, joint: Tensor, by_task: Mapping[str, Tensor]) -> None:
-        """Adds one batch.
+    def update(self, joint: Tensor, losses: Tensor, present: Tensor) -> None:
+        """Adds one batch, without waiting for the device.
 
         Args:
             joint: scalar; counted if any task is annotated.
-            by_task: {task: scalar loss} of the annotated tasks.
+            losses: (T,) losses of the tasks.
+            present: bool (T,), whether the batch has a label of the task; the losses of other tasks are not counted.
         """
-        if not by_task:
-            return
-        values = {LOSS: joint, **{f"{LOSS}_{task}": value for task, value in by_task.items()}}
-        for name, value in values.items():
-            self._sums[:, self._names.index(name)] += torch.tensor([float(value.detach()), 1.0], dtype=torch.float64)
+        values = torch.cat([joint.detach().reshape(1), losses]).double()
+        counted = torch.cat([present.any().reshape(1), present])
+        counts = counted.to(values.dtype)
+        self._sums = self._sums.to(values.device) + torch.stack([torch.where(counted, values, counts), counts])
 
     def compute(self) -> dict[str, float]:
         """Returns the means over all processes; NaN where nothing was counted."""

@@ -10,9 +10,9 @@ from tests.engines.tiny_training import build_training, make_tasks
 
 def test_means_by_hand():
     means = MeanLosses(make_tasks())
-    means.update(torch.tensor(3.0), {"lung": torch.tensor(1.0), "finding": torch.tensor(2.0)})
-    means.update(torch.tensor(5.0), {"lung": torch.tensor(5.0)})  # no label of the other task
-    means.update(torch.tensor(0.0), {})  # nothing annotated at all
+    means.update(torch.tensor(3.0), torch.tensor([1.0, 2.0]), torch.tensor([True, True]))
+    means.update(torch.tensor(5.0), torch.tensor([5.0, math.nan]), torch.tensor([True, False]))  # no label of the other
+    means.update(torch.tensor(0.0), torch.zeros(2), torch.tensor([False, False]))  # nothing annotated at all
     assert means.compute() == {"loss": 4.0, "loss_lung": 3.0, "loss_finding": 2.0}
     means.reset()
     assert all(math.isnan(value) for value in means.compute().values())
