@@ -73,6 +73,9 @@ class DetailStem(nn.Module):
 class DetailDecoder(nn.Module):
     """Computes logits (B, C, H, W) from the finest pyramid map, refined by the fine maps of a `DetailStem`.
 
+    Logits of the pyramid map alone are added to those of the fine maps, so that the encoder learns from the masks as
+    directly as without fine maps.
+
     Args:
         width: width D of the pyramid.
         num_structures: number of structures C.
@@ -84,20 +87,23 @@ class DetailDecoder(nn.Module):
         self.convolution = ConvNormAct(width)
         self.to_half, self.to_full = nn.Conv2d(width, half, 1), nn.Conv2d(half, full, 1)
         self.refine_half, self.refine_full = DenseConv(half, half), DenseConv(full, full)
-        self.logits = nn.Conv2d(full, num_structures, 1)
+        self.coarse_logits, self.logits = nn.Conv2d(width, num_structures, 1), nn.Conv2d(full, num_structures, 1)
 
     def forward(self, features: list[Tensor], pyramid: list[Tensor], size: tuple[int, int]) -> Tensor:
         """Returns logits (B, C, H, W) at `size`; the last two maps of `pyramid` are those of the stem."""
         full, half = pyramid[-2], pyramid[-1]
-        x = self.refine_half(half + _enlarge(self.to_half(self.convolution(pyramid[0])), half))
+        coarse = self.convolution(pyramid[0])
+        x = self.refine_half(half + _enlarge(self.to_half(coarse), half))
         x = self.refine_full(full + _enlarge(self.to_full(x), full))
-        logits: Tensor = self.logits(x)
+        logits: Tensor = self.logits(x) + _enlarge(self.coarse_logits(coarse), full)
         return logits
 
     def permutable(self, declare: Declaration, features: list[Axis], pyramid: list[Axis]) -> None:
         """Declares the channels between the convolutions; sums share the channels of the stem's maps."""
         full, half = pyramid[-2], pyramid[-1]
-        declare.layer("to_half", declare.child("convolution", pyramid[0]), half)
+        coarse = declare.child("convolution", pyramid[0])
+        declare.layer("coarse_logits", coarse, FIXED)
+        declare.layer("to_half", coarse, half)
         declare.layer("to_full", declare.child("refine_half", half), full)
         declare.layer("logits", declare.child("refine_full", full), FIXED)
 
