@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import torch
 from torch import Tensor
 
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
@@ -113,6 +114,7 @@ class LocalTraining:
         input_gram: {weight of a layer: mean of x x' over the inputs x of the trained layer, (D, D)}; D counts a last
             input of 1 if the layer has a bias. Empty unless the strategy needs it.
         loss: mean over these steps of the batch's loss, divided by its number of annotated tasks.
+        unlearned: {parameter: bool (R,), rows of classes that the client does not know}; empty if it knows all.
     """
 
     weights: Mapping[str, Tensor]
@@ -123,6 +125,16 @@ class LocalTraining:
     images_by_task: Mapping[str, int] = field(default_factory=dict)
     input_gram: Mapping[str, Tensor] = field(default_factory=dict)
     loss: float = 0.0
+    unlearned: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def images_of(self, name: str) -> Tensor:
+        """Returns the number of images behind each number of a tensor, float32; 0 in rows of unknown classes."""
+        return self.learned(name, torch.full(self.weights[name].shape, float(self.num_samples[name])))
+
+    def learned(self, name: str, value: Tensor) -> Tensor:
+        """Returns a value with the shape of a parameter, with zeros in rows of unknown classes."""
+        rows = self.unlearned.get(name)
+        return value if rows is None else value.masked_fill(rows.reshape(-1, *[1] * (value.dim() - 1)), 0.0)
 
 
 class ClientRule(ABC):

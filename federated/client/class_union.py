@@ -14,16 +14,20 @@ The tasks of the federation list the union, in one config for all clients. A cli
 A class is known if the client looks for it, even if it has found no case: a client that looks for pneumonia and has
 seen none knows it.
 
-Unknown and known classes share tensors (rows of the last layer), and a client sends whole tensors. In averages, the
-rows of unknown classes return as they were broadcast, apart from weight decay, and slow down the other clients'
-progress; the fixed point does not change.
+Unknown and known classes share tensors, as rows of the last layer. Rows that get no gradient at a client count as not
+learned there (`LocalTraining.unlearned`): in averages they have no images behind them, in posteriors no precision, so
+that many images of a client without a class do not outweigh the few of one that has it. Strategies that exchange
+anything else, such as Kronecker factors, count the whole tensor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.tasks.known_classes import KnownClasses
 
 
 def restrict_tasks(tasks: Sequence[Task], known: Mapping[str, Sequence[str]]) -> list[Task]:
@@ -40,6 +44,12 @@ def restrict_tasks(tasks: Sequence[Task], known: Mapping[str, Sequence[str]]) ->
     if unknown:
         raise ValueError(f"known_classes expects tasks out of {[task.name for task in tasks]}, got {unknown}.")
     return [_restrict(task, known.get(task.name)) for task in tasks]
+
+
+def restricted_tasks(loss: Any) -> frozenset[str]:
+    """Returns the names of the tasks in a loss of which the client knows only some classes."""
+    tasks = loss.tasks if isinstance(loss, HybridLoss) else []
+    return frozenset(task.name for task in tasks if isinstance(task, KnownClasses))
 
 
 def _restrict(task: Task, known: Sequence[str] | None) -> Task:

@@ -26,6 +26,7 @@ from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
 from mtmedformer_monai.losses.hybrid import HybridLoss
 
+from .class_union import restricted_tasks
 from .input_gram import measure_input_gram
 from .ownership import Ownership, labels_of_batch
 
@@ -39,6 +40,7 @@ class LocalTrainingHandler:
       data, not to the correction.
     - Parameters without labeled images at the client get no gradient, so momentum and weight decay leave them unchanged
       bit for bit. Their buffers are restored at the end of the run.
+    - Where a task has only some of the classes, rows of its tensors that got no gradient count as not learned.
 
     Args:
         rule: of the client.
@@ -54,6 +56,7 @@ class LocalTrainingHandler:
         self._engine: Any = None
         self._owned: dict[str, Tensor] = {}
         self._untrained: dict[str, Tensor] = {}
+        self._shared_rows: dict[str, Tensor] = {}
         self._loss: Any = None
         self._reset(0)
 
@@ -77,6 +80,8 @@ class LocalTrainingHandler:
         for name, parameter in self._network.named_parameters():
             (self._owned if ownership.num_samples[name] > 0 else self._untrained)[name] = parameter
         self._live = {name: parameter.detach() for name, parameter in self._owned.items()}
+        restricted = restricted_tasks(self._loss)
+        self._shared_rows = {name: p for name, p in self._owned.items() if ownership.tasks_of[name] <= restricted}
 
     def finish(self) -> LocalTraining:
         """Returns the result of the last run; tensors are copies. Gram matrices, if any, cost a pass over images."""
@@ -86,11 +91,16 @@ class LocalTrainingHandler:
         rate, tasks = self._rate_sum / max(self._step, 1), self._ownership.images_by_task
         loss, request = float(self._loss_sum) / max(self._num_batches, 1), self._rule.needs_input_gram
         grams = measure_input_gram(self._engine, self._ownership, request) if request else {}
-        return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams, loss)
+        untouched = {name: ~rows.cpu() for name, rows in self._touched.items() if not bool(rows.all())}
+        return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams, loss, untouched)
 
     def _reset(self, num_steps: int) -> None:
         self._num_steps, self._step, self._rate_sum = num_steps, 0, 0.0
         self._num_batches, self._loss_sum = 0, torch.zeros(())
+        self._touched = {
+            name: torch.zeros(len(each), dtype=torch.bool, device=each.device)
+            for name, each in self._shared_rows.items()
+        }
         self._squares = SquaredGradient(self._rate)
         self._counts: Counter[frozenset[str]] = Counter()
         self._batches = 0
@@ -135,6 +145,9 @@ class LocalTrainingHandler:
     def _before_step(self, optimizer: Optimizer, *_: Any) -> None:
         for parameter in self._untrained.values():
             parameter.grad = None
+        for name, parameter in self._shared_rows.items():
+            if parameter.grad is not None:
+                self._touched[name] |= (parameter.grad != 0).reshape(len(parameter), -1).any(dim=1)
         if not self._corrects:
             return
         scale = getattr(optimizer, "grad_scale", None)  # set by fused optimizers, which unscale gradients themselves

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -128,10 +129,15 @@ class PVIClient(ClientRule):
         for name, count in training.num_samples.items():
             if count > 0 and is_averaged(name, training.weights[name]):
                 total = count * training.weights[name].float()
-                new[name] = Gaussian(total, torch.full_like(total, count))
+                new[name] = Gaussian(training.learned(name, total), training.images_of(name))
             elif count > 0:
                 new[name], terms[key(TensorKind.MOMENTS, name)] = self._new_factor(
-                    name, trained[name], squares.get(name), count, spread.get(name, 0.0)
+                    name,
+                    trained[name],
+                    squares.get(name),
+                    count,
+                    spread.get(name, 0.0),
+                    partial(training.learned, name),
                 )
         self._iterates.clear()
         self._images_by_task = dict(training.images_by_task)
@@ -180,19 +186,28 @@ class PVIClient(ClientRule):
         }
 
     def _new_factor(
-        self, name: str, trained: Tensor, square: Tensor | None, count: int, spread: float
+        self,
+        name: str,
+        trained: Tensor,
+        square: Tensor | None,
+        count: int,
+        spread: float,
+        learned: Callable[[Tensor], Tensor],
     ) -> tuple[Gaussian, Tensor]:
-        """Computes `equations.new_factor` in float64; returns it in float32, and the tensor's `moments`."""
+        """Computes `equations.new_factor` in float64; returns it in float32, and the tensor's `moments`.
+
+        `learned` sets what belongs to unknown classes to 0.
+        """
         cavity = Cavity(*(each.cpu().double() for each in self._cavities[name]))
         within = self._within.get(name, 0.0)
         known = torch.zeros_like(cavity.mean) if square is None else square.double()
-        precision = likelihood_precision(known, count, self._settings.scale)
+        precision = learned(likelihood_precision(known, count, self._settings.scale))
         if self._settings.coded_precision:
             precision = _unsent(_rounded(self._own.get(name), sent_precision(precision, within)), within)
         factor = new_factor(trained.double(), cavity, precision, self._settings.rate, self._damping, within)
         step = step_of_mean(trained.double(), cavity, precision, within)
         found = moments(float(factor.precision.mean()), float(precision.mean()), spread, float(step.square().mean()))
-        return Gaussian(factor.precision_mean.float(), factor.precision.float()), found
+        return Gaussian(learned(factor.precision_mean).float(), learned(factor.precision).float()), found
 
 
 def _unsent(sent: Tensor, within: float) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.running_sum import RunningSum
@@ -64,9 +63,9 @@ def weighted_terms(training: LocalTraining) -> Message:
     message: Message = {}
     for name, count in training.num_samples.items():
         if count > 0:
-            value = training.weights[name].float()
-            message[key(TensorKind.PRECISION_MEAN, name)] = count * value
-            message[key(TensorKind.PRECISION, name)] = torch.full_like(value, count)
+            images = training.images_of(name)
+            message[key(TensorKind.PRECISION_MEAN, name)] = images * training.weights[name].float()
+            message[key(TensorKind.PRECISION, name)] = images
     return message
 
 

@@ -38,7 +38,8 @@ class MemorylessClient(ClientRule):
         """Returns `H w` and `H` of all trained weights; statistics are weighted only by images."""
         message = weighted_terms(training)
         for name, square in self._squares(training).items():
-            precision = likelihood_precision(square.float(), training.num_samples[name], self._scale)
+            count = training.num_samples[name]
+            precision = training.learned(name, likelihood_precision(square.float(), count, self._scale))
             message[key(TensorKind.PRECISION_MEAN, name)] = precision * training.weights[name].float()
             message[key(TensorKind.PRECISION, name)] = precision
         return message
