@@ -29,7 +29,7 @@ from mtmedformer_monai.federated.flare.messages import (
     to_model,
 )
 from mtmedformer_monai.federated.flare.scope_filters import site_filters
-from mtmedformer_monai.federated.flare.settings import FlareSettings
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.simulation.worker import make_client
 from mtmedformer_monai.federated.site_session import SiteSession
 from mtmedformer_monai.federated.sites_file import Site
@@ -46,7 +46,7 @@ class SiteTasks:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._settings: FlareSettings | None = None
+        self._settings: JobSettings | None = None
         self._session: SiteSession | None = None
 
     def answer(self, task: FLModel) -> FLModel:
@@ -71,7 +71,7 @@ class SiteTasks:
 
     def _ready(self, settings: Mapping[str, Any]) -> SiteSession:
         """Returns the session, which is built for the first task."""
-        given = FlareSettings.from_dict(settings)
+        given = JobSettings.from_dict(settings)
         if self._session is None:
             self._settings = given
             spec = given.spec(self._site)
@@ -97,6 +97,6 @@ def run(site: Site) -> None:
 
 
 if __name__ == "__main__":
-    from mtmedformer_monai.federated.flare.local_file import local_site
+    from mtmedformer_monai.federated.job.local_file import local_site
 
     run(local_site(Path(unquote(sys.argv[1])), Path(unquote(sys.argv[2]))))

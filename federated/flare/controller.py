@@ -22,14 +22,14 @@ from nvflare.app_common.workflows.model_controller import ModelController
 from nvflare.app_opt.pt.decomposers import TensorDecomposer
 from nvflare.fuel.utils import fobs
 
+from mtmedformer_monai.federated.job.local_file import LOCAL_FILE, local_site
+from mtmedformer_monai.federated.job.results import Progress, write_results
+from mtmedformer_monai.federated.job.session import open_session
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.wire import num_bytes
 
-from .local_file import LOCAL_FILE, local_site
 from .messages import EVALUATE, MEASURE, SETTINGS, SITE_METRICS, STEP, TRAIN, read_result, to_model
-from .results import Progress, write_results
-from .session import open_session
-from .settings import FlareSettings
 
 logger = logging.getLogger("mtmedformer")
 
@@ -42,14 +42,14 @@ class FederationController(ModelController):
     """Runs a federation over FLARE.
 
     Args:
-        settings: `FlareSettings.to_dict()`.
+        settings: `JobSettings.to_dict()`.
         server_file: the server's own settings; default `local/mtmedformer.yaml` of its workspace.
     """
 
     def __init__(self, settings: Mapping[str, Any], server_file: str = "") -> None:
         super().__init__(persistor_id="", ignore_result_error=True, task_check_period=PERIOD)
         self.settings, self.server_file = dict(settings), server_file
-        self._given = FlareSettings.from_dict(settings)
+        self._given = JobSettings.from_dict(settings)
         self._metrics: dict[str, dict[str, float]] = {}
         self._num_bytes, self._num_bytes_broadcast = 0, 0
         self._broken: Exception | None = None

@@ -15,7 +15,8 @@ from nvflare.apis.signal import Signal
 from nvflare.app_common.executors.client_api_executor import ClientAPIExecutor, ExecutionMode
 from nvflare.client.config import ExchangeFormat
 
-from .local_file import LOCAL_FILE
+from mtmedformer_monai.federated.job.local_file import LOCAL_FILE
+
 from .scope_filters import as_sums, take_over
 
 SCRIPT = Path(__file__).with_name("client.py")

@@ -11,19 +11,19 @@ from pathlib import Path
 import torch
 
 from mtmedformer_monai.federated.client.update_filters import make_filters
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 
 from .environments import run_poc, simulate, submit
 from .job import make_recipe, write_own_files
-from .settings import FlareSettings
 
 logger = logging.getLogger("mtmedformer")
 
 
 def run_federation(
     environment: str,
-    settings: FlareSettings,
+    settings: JobSettings,
     sites: Sequence[Site],
     bundle: Path,
     output: Path,
@@ -61,7 +61,7 @@ def run_federation(
 
 
 def _to_provisioned(
-    settings: FlareSettings, sites: Sequence[Site], output: Path, startup_kit: tuple[Path, str] | None
+    settings: JobSettings, sites: Sequence[Site], output: Path, startup_kit: tuple[Path, str] | None
 ) -> None:
     told = [site.name for site in sites if site != Site(name=site.name)]
     if told:

@@ -12,11 +12,11 @@ from nvflare.app_common.default_component_policy import DEFAULT_CLASS_ALLOW_LIST
 from nvflare.job_config.api import FedJob
 from nvflare.recipe.spec import Recipe
 
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.sites_file import Site, site_text
 
 from .controller import FederationController
 from .executor import SiteExecutor
-from .settings import FlareSettings
 
 ALLOWED = tuple(f"{each.__module__}.{each.__name__}" for each in (FederationController, SiteExecutor))
 """The classes of this package that a job names; each participant adds them to its list of allowed classes."""
@@ -37,7 +37,7 @@ class OwnFiles:
     sites: dict[str, Path]
 
 
-def make_recipe(settings: FlareSettings, num_sites: int, files: OwnFiles | None = None) -> Recipe:
+def make_recipe(settings: JobSettings, num_sites: int, files: OwnFiles | None = None) -> Recipe:
     """Returns the recipe of a federation, whose job consists of configuration only.
 
     Args:

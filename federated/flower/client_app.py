@@ -12,8 +12,8 @@ import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from mtmedformer_monai.federated.flare.local_file import local_site
-from mtmedformer_monai.federated.flare.settings import FlareSettings
+from mtmedformer_monai.federated.job.local_file import local_site
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.simulation.worker import make_client
 from mtmedformer_monai.federated.site_session import SiteSession
 from mtmedformer_monai.federated.sites_file import NAME, Site
@@ -34,7 +34,7 @@ def answer(task: Message, context: Context) -> Message:
     """
     broadcast, entries = from_record(task.content)
     site = own_site(context)
-    settings = FlareSettings.from_dict(read_json(entries[SETTINGS], SETTINGS))
+    settings = JobSettings.from_dict(read_json(entries[SETTINGS], SETTINGS))
     if site.num_threads:
         torch.set_num_threads(site.num_threads)
     spec = settings.spec(site)

@@ -23,7 +23,7 @@ STEP: Final = "step"
 """Entry of a task: what a site is asked for: MEASURE or TRAIN."""
 MEASURE, TRAIN = "measure", "train"
 SETTINGS: Final = "settings"
-"""Entry of a task: `FlareSettings.to_dict()` as JSON."""
+"""Entry of a task: `JobSettings.to_dict()` as JSON."""
 SITE: Final = "site"
 """Entry of an answer: name of the site."""
 

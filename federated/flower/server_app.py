@@ -10,10 +10,10 @@ from typing import Any, Final
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from mtmedformer_monai.federated.flare.local_file import local_site
-from mtmedformer_monai.federated.flare.results import write_results
-from mtmedformer_monai.federated.flare.session import open_session
-from mtmedformer_monai.federated.flare.settings import FlareSettings
+from mtmedformer_monai.federated.job.local_file import local_site
+from mtmedformer_monai.federated.job.results import write_results
+from mtmedformer_monai.federated.job.session import open_session
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.strategies import with_num_rounds
 
 from .messages import read_json, to_arrays
@@ -46,7 +46,7 @@ def run(grid: Grid, context: Context) -> None:
     logger.info("Wrote %s.", ", ".join(str(each) for each in write_results(session.aggregator, settings, server)))
 
 
-def read_settings(config: Mapping[str, Any]) -> FlareSettings:
+def read_settings(config: Mapping[str, Any]) -> JobSettings:
     """Returns the settings in a run configuration.
 
     Raises:
@@ -55,9 +55,9 @@ def read_settings(config: Mapping[str, Any]) -> FlareSettings:
     numbers: dict[str, Any] = {name.replace("-", "_"): int(config[name]) for name in NUMBERS if name in config}
     own = read_json(str(config.get(STRATEGY_SETTINGS, "{}")), STRATEGY_SETTINGS)
     size = int(config.get("image-size", 0))
-    return FlareSettings(
+    return JobSettings(
         strategy=str(config.get("strategy", "bayesian")),
-        strategy_settings=with_num_rounds(own, numbers.get("num_rounds", FlareSettings.num_rounds)),
+        strategy_settings=with_num_rounds(own, numbers.get("num_rounds", JobSettings.num_rounds)),
         image_size=(size, size) if size else (),
         **numbers,
     )

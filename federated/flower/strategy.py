@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from mtmedformer_monai.federated.flare.settings import FlareSettings
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.server_session import ServerSession
 
 from .messages import MEASURE, SETTINGS, SITE, STEP, TRAIN, from_record, to_arrays, to_record
@@ -32,7 +32,7 @@ class SessionStrategy(Strategy):
         num_sites: number of nodes that must be connected.
     """
 
-    def __init__(self, session: ServerSession, settings: FlareSettings, num_sites: int) -> None:
+    def __init__(self, session: ServerSession, settings: JobSettings, num_sites: int) -> None:
         self._session, self._given, self._num_sites = session, settings, num_sites
         self._node_of: dict[str, int] = {}
 

@@ -105,13 +105,13 @@ def require_flare() -> None:
 def _run(options: argparse.Namespace) -> int:
     require_flare()
     from mtmedformer_monai.federated.flare.federation import run_federation
-    from mtmedformer_monai.federated.flare.settings import FlareSettings
+    from mtmedformer_monai.federated.job.settings import JobSettings
     from mtmedformer_monai.federated.sites_file import read_sites
     from mtmedformer_monai.federated.strategies import with_num_rounds
 
     from .federate import parse_pairs
 
-    settings = FlareSettings(
+    settings = JobSettings(
         name=options.name,
         num_rounds=options.rounds,
         local_epochs=options.local_epochs,

@@ -32,7 +32,7 @@ def add_join_command(tools: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _run(options: argparse.Namespace) -> int:
-    from mtmedformer_monai.federated.flare.local_file import LOCAL_FILE, local_site
+    from mtmedformer_monai.federated.job.local_file import LOCAL_FILE, local_site
     from mtmedformer_monai.federated.sites_file import Site, site_text
 
     from .federate import parse_pairs

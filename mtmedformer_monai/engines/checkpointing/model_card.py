@@ -148,7 +148,7 @@ class CheckWeights:
                 f"the weights {self._path} belong to another network than the config: {len(differing)} of "
                 f"{len(wanted)} tensors differ, such as {first!r} of shape {found.get(first)} in the weights and "
                 f"{wanted.get(first)} in the config. Repeat the network options of the training "
-                "(--network_def#encoder, --network_def#encoder#size, --tasks), or select other weights with "
+                "(--network_def#encoder, --network_def#detail, --tasks), or select other weights with "
                 "--ckpt_path."
             )
 

@@ -20,7 +20,7 @@ from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 
-from .settings import FlareSettings
+from .settings import JobSettings
 
 logger = logging.getLogger("mtmedformer")
 
@@ -39,7 +39,7 @@ class Progress:
         session: of the server.
     """
 
-    def __init__(self, folder: Path, settings: FlareSettings, session: ServerSession) -> None:
+    def __init__(self, folder: Path, settings: JobSettings, session: ServerSession) -> None:
         self._folder, self._session = folder, session
         self._rounds = read_rounds(folder / "rounds.json")[: session.aggregator.round]
         self._tracker = _tracker(folder, settings, session) if settings.track else None
@@ -77,7 +77,7 @@ class Progress:
             self._tracker.finish(self._folder / "rounds.json")
 
 
-def write_results(aggregator: Aggregator, settings: FlareSettings, server: Site) -> list[Path]:
+def write_results(aggregator: Aggregator, settings: JobSettings, server: Site) -> list[Path]:
     """Writes `models/model.pt`, `models/model_TASKS.pt` of each group and, if there is one, `models/posterior.pt`.
 
     The folder is laid out as the bundle's, so its `models` may be copied over the bundle's. The posterior has
@@ -101,7 +101,7 @@ def write_results(aggregator: Aggregator, settings: FlareSettings, server: Site)
     return [*paths, folder / "posterior.pt"]
 
 
-def _tracker(folder: Path, settings: FlareSettings, session: ServerSession) -> SimulationTracker:
+def _tracker(folder: Path, settings: JobSettings, session: ServerSession) -> SimulationTracker:
     names = ("num_rounds", "local_epochs", "strategy", "seed")
     parameters = {name: getattr(settings, name) for name in names}
     tracker = SimulationTracker(folder, settings.name, parameters, session.notes.get(RUN))

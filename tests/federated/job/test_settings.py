@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mtmedformer_monai.federated.flare.settings import FlareSettings
+from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.sites_file import Site
 
 
@@ -26,22 +26,22 @@ from mtmedformer_monai.federated.sites_file import Site
 )
 def test_overrides_that_could_run_code_or_disable_checks_are_refused(name, value):
     with pytest.raises(ValueError, match=f"override {name.replace('+', '.')!r} of a job expects"):
-        FlareSettings(overrides={name: value})
+        JobSettings(overrides={name: value})
 
 
 def test_settings_survive_json():
-    settings = FlareSettings("job", 3, 2, image_size=(64, 32), overrides={"learning_rate": 0.1}, min_sites=2)
-    assert FlareSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    settings = JobSettings("job", 3, 2, image_size=(64, 32), overrides={"learning_rate": 0.1}, min_sites=2)
+    assert JobSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
 @pytest.mark.parametrize(("name", "value"), [("num_rounds", 0), ("local_epochs", 0), ("min_sites", -1)])
 def test_numbers_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} expects . or more, got {value}"):
-        FlareSettings(**{name: value})
+        JobSettings(**{name: value})
 
 
 def test_a_sites_own_settings_prevail_over_the_jobs():
-    settings = FlareSettings(num_rounds=7, local_epochs=2, seed=5, overrides={"batch_size": 4, "learning_rate": 0.1})
+    settings = JobSettings(num_rounds=7, local_epochs=2, seed=5, overrides={"batch_size": 4, "learning_rate": 0.1})
     site = Site("a", "/bundle", "/list.json", output="/out", options={"seed": 9}, overrides={"batch_size": 2})
     spec = settings.spec(site)
     assert (spec.name, spec.bundle, spec.folder) == ("a", Path("/bundle"), Path("/out"))
@@ -50,10 +50,10 @@ def test_a_sites_own_settings_prevail_over_the_jobs():
     assert expected.items() <= spec.overrides.items()
     assert spec.overrides["datalist"] == "/list.json"
     assert "image_size" not in spec.overrides
-    assert FlareSettings(image_size=(64, 32)).spec(site).overrides["image_size"] == [64, 32]
+    assert JobSettings(image_size=(64, 32)).spec(site).overrides["image_size"] == [64, 32]
 
 
 def test_a_federation_may_be_resumed_with_another_timeout_but_not_another_seed():
-    one = FlareSettings(round_timeout=10, min_sites=2).lasting()
-    assert one == FlareSettings(round_timeout=20).lasting()
-    assert one != FlareSettings(seed=1).lasting()
+    one = JobSettings(round_timeout=10, min_sites=2).lasting()
+    assert one == JobSettings(round_timeout=20).lasting()
+    assert one != JobSettings(seed=1).lasting()

@@ -1,4 +1,4 @@
-"""The file in which each participant keeps its own settings: `local/mtmedformer.yaml` of its FLARE workspace."""
+"""The file in which each participant keeps its own settings: `mtmedformer.yaml` in its workspace (`local` on FLARE)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def local_site(file: Path, workspace: Path) -> Site:
 
     Args:
         file: with the settings.
-        workspace: of FLARE; the default output folder is `mtmedformer` in it.
+        workspace: of the participant; the default output folder is `mtmedformer` in it.
 
     Raises:
         FileNotFoundError: the file or the bundle does not exist.

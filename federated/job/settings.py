@@ -1,4 +1,4 @@
-"""Settings of a federation on FLARE, which the job carries to the server and the server to the sites."""
+"""Settings of a federation, which the job carries to the server and the server to the sites."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mtmedformer_monai.io.config_text import config_text
 
 
 @dataclass(frozen=True)
-class FlareSettings:
+class JobSettings:
     """Plain numbers and names, which contain no code and no paths.
 
     Attributes:
@@ -59,7 +59,7 @@ class FlareSettings:
             check_override(name, value)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FlareSettings:
+    def from_dict(cls, values: Mapping[str, Any]) -> JobSettings:
         """Returns the settings that `to_dict` has written."""
         return cls(**{**values, **{name: tuple(values.get(name, ())) for name in ("image_size", "update_filters")}})
 

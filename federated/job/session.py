@@ -1,4 +1,4 @@
-"""The server's session of a federation, for every engine that has `FlareSettings` and the server's own file."""
+"""The server's session of a federation, for every engine that has `JobSettings` and the server's own file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 
-from .settings import FlareSettings
+from .settings import JobSettings
 
 
-def open_session(settings: FlareSettings, server: Site) -> ServerSession:
+def open_session(settings: JobSettings, server: Site) -> ServerSession:
     """Returns the server's session, resumed if its output folder has a state."""
     strategy = make_strategy(settings.strategy, **settings.strategy_settings)
     overrides = {**settings.common_overrides(), **server.overrides}
