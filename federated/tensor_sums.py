@@ -1,7 +1,7 @@
 """Sums of large tensors: exact, in place, and in as few passes over memory as possible.
 
 A server adds messages of the size of the network, so its time is that of reading and writing memory. Two properties of
-messages save most of it: their numbers are almost always finite, which the sum of a tensor shows in one pass; and most
+messages save most of it: their numbers are almost always finite, which a norm shows in one pass; and most
 precisions are constant, the same number for all weights of a tensor. A constant tensor is kept as a view of a single
 number (`constant`), whose sums and quotients cost nothing.
 """
@@ -15,25 +15,10 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 SMALL: Final = 65_536
-"""Number of weights below which a tensor is checked together with others."""
-
-
-def is_finite(value: Tensor) -> bool:
-    """Returns whether all numbers are finite.
-
-    NaN and infinities pass on to a sum, and to one of squares, which is faster; so a finite sum settles it. A sum that
-    is not finite may have overflowed.
-
-    Example:
-        >>> is_finite(torch.tensor([3e38, 3e38])), is_finite(torch.tensor([1.0, torch.nan]))
-        (True, False)
-    """
-    if not value.is_floating_point():
-        return True
-    flat = compact(value).flatten()
-    return math.isfinite(float(torch.dot(flat, flat))) or bool(torch.isfinite(value).all())
+"""Number of weights of a part of a sum that stays in the cache."""
 
 
 def is_constant(value: Tensor) -> bool:
@@ -136,13 +121,13 @@ class TensorSums:
 def all_finite(values: Mapping[str, Tensor]) -> str | None:
     """Returns the name of a tensor with a number that is not finite; None if there is none.
 
-    Small tensors are checked together.
+    NaN and infinities pass on to the norm of all tensors, which reads each number once, so a finite norm settles it. A
+    norm that is not finite may have overflowed.
     """
-    dense = {name: value for name, value in values.items() if value.is_floating_point()}
-    small = [compact(value).flatten() for value in dense.values() if value.numel() < SMALL or is_constant(value)]
-    if not small or is_finite(torch.cat(small)):
-        dense = {name: value for name, value in dense.items() if value.numel() >= SMALL and not is_constant(value)}
-    return next((name for name, value in dense.items() if not is_finite(value)), None)
+    floats = {name: compact(value) for name, value in values.items() if value.is_floating_point()}
+    if math.isfinite(float(get_total_norm(list(floats.values())))):
+        return None
+    return next((name for name, value in floats.items() if not bool(torch.isfinite(value).all())), None)
 
 
 def quotient_of(numerator: Tensor, denominator: Tensor, dtype: torch.dtype) -> Tensor:

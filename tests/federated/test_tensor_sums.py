@@ -12,7 +12,6 @@ from mtmedformer_monai.federated.tensor_sums import (
     compact,
     constant,
     is_constant,
-    is_finite,
     quotient_of,
 )
 
@@ -71,12 +70,11 @@ def test_a_number_that_is_not_finite_is_found_by_name(bad):
     for name, value in values.items():
         changed = value.clone()
         changed[-1] = bad
-        assert not is_finite(changed)
         assert all_finite({**values, name: changed}) == name
 
 
 def test_infinities_that_cancel_are_found():
-    assert not is_finite(torch.tensor([torch.inf, -torch.inf]))
+    assert all_finite({"w": torch.tensor([torch.inf, -torch.inf])}) == "w"
 
 
 def test_a_quotient_is_rounded_once():
