@@ -32,6 +32,7 @@ from .missing_labels import MissingLabels
 from .own_weights import groups_of, join_with_own_weights
 from .ownership import own
 from .personal import personal_weights
+from .privacy_budget import PrivacyBudget
 from .update_filters import make_filters
 
 _logger = logging.getLogger(__name__)
@@ -253,7 +254,8 @@ class BayesianMonaiAlgo(MonaiAlgo):
             strategy = make_strategy(strategy, **self.settings)
         rule = strategy.client(groups_of(self._network))
         filters = make_filters(self.options.update_filters)
-        return FilteredClient(rule, filters) if filters else rule
+        budget = PrivacyBudget(**self.options.privacy_budget) if self.options.privacy_budget else None
+        return FilteredClient(rule, filters, budget) if filters or budget else rule
 
     def _receive(
         self, data: ExchangeObject, extra: dict[str, Any] | None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -20,6 +20,7 @@ class ClientOptions:
         loss_batches: maximum number of batches for measuring initial losses.
         update_filters: settings of the filters that the update of each round passes (`make_filters`). With filters, the
             client sends no initial losses.
+        privacy_budget: `file`, `epsilon` and `delta` of a `PrivacyBudget`; needs a Gaussian filter; empty for none.
     """
 
     optimizer: str = "keep"
@@ -29,6 +30,7 @@ class ClientOptions:
     seed: int = 0
     loss_batches: int = 16
     update_filters: Sequence[Any] = ()
+    privacy_budget: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Validates the options.

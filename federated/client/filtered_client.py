@@ -12,6 +12,7 @@ from torch import Tensor
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Weights
 
+from .privacy_budget import PrivacyBudget
 from .privacy_loss import epsilon
 from .update_filters import GaussianMechanism, UpdateFilter
 
@@ -32,12 +33,13 @@ class FilteredClient(WrappedClient):
     Args:
         rule: client of the strategy.
         filters: applied one after another.
+        budget: of the site's privacy loss; what exceeds it is not sent.
 
     Raises:
-        ValueError: the strategy sends more than it computes from the trained weights.
+        ValueError: the strategy sends more than it computes from the trained weights, or a budget has no noise.
     """
 
-    def __init__(self, rule: ClientRule, filters: Sequence[UpdateFilter]) -> None:
+    def __init__(self, rule: ClientRule, filters: Sequence[UpdateFilter], budget: PrivacyBudget | None = None) -> None:
         if not rule.sends_weights_alone:
             raise ValueError(
                 "update_filters expect a strategy whose messages depend on the images through the weights alone: "
@@ -45,7 +47,13 @@ class FilteredClient(WrappedClient):
                 "remove the filters."
             )
         super().__init__(rule)
-        self._filters = list(filters)
+        self._filters, self._budget = list(filters), budget
+        self._noise = max((each.noise for each in filters if isinstance(each, GaussianMechanism)), default=0.0)
+        if budget is not None and self._noise == 0.0:
+            raise ValueError(
+                "privacy_budget expects a gaussian filter with noise, as messages without noise have no limit; add one "
+                "to update_filters of the site or of the job."
+            )
         self._start: Weights = {}
         self._num_releases = 0
 
@@ -59,7 +67,12 @@ class FilteredClient(WrappedClient):
         """Does nothing."""
 
     def send(self, training: LocalTraining) -> Message:
-        """Returns the strategy's message for the filtered weights; parameters that a filter removes are not sent."""
+        """Returns the strategy's message for the filtered weights; parameters that a filter removes are not sent.
+
+        It is empty if the privacy budget does not allow it.
+        """
+        if self._budget is not None and not self._budget.spend(self._noise):
+            return {}
         weights, start = training.weights, self._start
         sent = {name: count for name, count in training.num_samples.items() if count > 0}
         update = {name: weights[name].float() - start[name].float() for name in sent if _is_float(weights[name])}
@@ -83,9 +96,8 @@ class FilteredClient(WrappedClient):
         self._num_releases = int(state["num_releases"])
 
     def _log_loss(self) -> None:
-        noises = [each.noise for each in self._filters if isinstance(each, GaussianMechanism)]
-        if noises:
-            spent = epsilon(max(noises), self._num_releases, DELTA)
+        if self._noise > 0.0:
+            spent = epsilon(self._noise, self._num_releases, DELTA)
             _logger.info(
                 "After %d messages, the updates are (%.3g, %g)-differentially private for all of the site's images.",
                 self._num_releases, spent, DELTA,

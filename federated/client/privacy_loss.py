@@ -44,14 +44,20 @@ def epsilon(noise: float, num_messages: int, delta_: float) -> float:
             f"epsilon expects noise of 0 or more, 1 message or more and delta in (0, 1), got {noise}, {num_messages} "
             f"and {delta_}."
         )
-    if noise == 0:
+    return epsilon_of(mu_of(noise, num_messages), delta_)
+
+
+def mu_of(noise: float, num_messages: int) -> float:
+    """Returns the mu of Gaussian differential privacy of messages with the same noise; infinite without noise."""
+    return 2.0 * math.sqrt(num_messages) / noise if noise > 0 else math.inf
+
+
+def epsilon_of(mu: float, delta_: float) -> float:
+    """Returns the smallest epsilon of a mechanism with this mu; infinite if mu is."""
+    if math.isinf(mu):
         return math.inf
-    mu = 2.0 * math.sqrt(num_messages) / noise
-    low, high = (
-        0.0,
-        mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta_)),
-    )  # of zero-concentrated privacy, an upper bound
-    if delta(low, mu) <= delta_:
+    low, high = 0.0, mu**2 / 2 + mu * math.sqrt(2 * math.log(1 / delta_))  # zero-concentrated privacy, an upper bound
+    if mu == 0.0 or delta(low, mu) <= delta_:
         return 0.0
     for _ in range(200):
         middle = (low + high) / 2
