@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from ignite.engine import Engine, Events
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
@@ -19,40 +19,33 @@ class AverageWeights:
     The average follows the weights with a window of `epochs` epochs; until one window has passed, it is the plain mean
     of all steps. In small data sets it varies less from one epoch to the next than the weights themselves, so the
     choice of the best epoch depends less on chance. Give `network` of this object to the evaluator: it is validated,
-    and `SaveCheckpoints` saves it.
+    and `SaveCheckpoints` saves it. The average is updated after each step of the optimizer, whatever the trainer's
+    handlers are.
 
     Args:
         network: network that is trained, also inside DistributedDataParallel or `torch.compile`.
+        optimizer: of the network.
         epochs: length of the window; 0 turns averaging off, and `network` is then the trained network itself.
-        epoch_length: iterations per epoch.
+        epoch_length: steps per epoch.
 
     Raises:
         ValueError: if `epochs` is negative.
     """
 
-    def __init__(self, network: nn.Module, epochs: float, epoch_length: int) -> None:
+    def __init__(self, network: nn.Module, optimizer: Optimizer, epochs: float, epoch_length: int) -> None:
         if epochs < 0:
             raise ValueError(f"average_epochs expects 0 (off) or a number of epochs, got {epochs}.")
         self._window = max(1.0, epochs * epoch_length)
         self._share = 1.0
         self._trained = network
         self._average = AveragedModel(bare(network), multi_avg_fn=self._move) if epochs else None
+        if self._average is not None:
+            optimizer.register_step_post_hook(self._add)
 
     @property
     def network(self) -> nn.Module:
         """The network with averaged weights."""
         return self._trained if self._average is None else self._average.module
-
-    def attach(self, engine: Engine) -> None:
-        """Registers the handler on a trainer; its position in the list of handlers does not matter."""
-        if self._average is not None:
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Adds the weights of the completed step; the first step replaces the initial weights."""
-        if self._average is not None:
-            self._share = max(1.0 / self._window, 1.0 / (int(self._average.n_averaged) + 1))
-            self._average.update_parameters(bare(self._trained))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the averaged weights and the number of steps behind them."""
@@ -62,6 +55,12 @@ class AverageWeights:
         """Restores what `state_dict` returned."""
         if self._average is not None:
             self._average.load_state_dict(saved)
+
+    def _add(self, *_: Any) -> None:
+        """Adds the weights of the completed step; the first step replaces the initial weights."""
+        if self._average is not None:
+            self._share = max(1.0 / self._window, 1.0 / (int(self._average.n_averaged) + 1))
+            self._average.update_parameters(bare(self._trained))
 
     def _move(self, average: Sequence[Tensor], weights: Sequence[Tensor], _: Tensor | int) -> None:
         torch._foreach_lerp_(tuple(average), tuple(weights), self._share)

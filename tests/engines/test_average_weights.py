@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from ignite.engine import Engine, Events
 from torch import nn
 
 from mtmedformer_monai.engines import AverageWeights, ResumeTraining, SaveCheckpoints
@@ -13,12 +12,13 @@ from tests.engines.tiny_training import Training, build_training
 def averages_of(values: list[float], epochs: float, epoch_length: int) -> list[float]:
     """Sets the one weight of a network to each of `values`, a step each, and returns its average after each step."""
     network = nn.Linear(1, 1, bias=False)
-    average = AverageWeights(network, epochs, epoch_length)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    average = AverageWeights(network, optimizer, epochs, epoch_length)
     averages = []
-    engine = Engine(lambda engine, value: nn.init.constant_(network.weight, value))
-    average.attach(engine)
-    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: averages.append(average.network.weight.item()))
-    engine.run(values)
+    for value in values:
+        network.weight.grad = network.weight.detach() - value
+        optimizer.step()
+        averages.append(average.network.weight.item())
     return averages
 
 
@@ -33,32 +33,33 @@ def test_moves_by_one_step_in_a_window_after_it():
 
 def test_zero_epochs_keep_the_trained_network():
     network = nn.Linear(1, 1)
-    average = AverageWeights(network, 0, 10)
+    average = AverageWeights(network, torch.optim.SGD(network.parameters()), 0, 10)
     assert average.network is network
     assert average.state_dict() == {}
 
 
 def test_negative_window_is_refused():
+    network = nn.Linear(1, 1)
     with pytest.raises(ValueError, match=r"average_epochs expects 0 \(off\) or a number of epochs, got -1"):
-        AverageWeights(nn.Linear(1, 1), -1, 10)
+        AverageWeights(network, torch.optim.SGD(network.parameters()), -1, 10)
 
 
 def test_buffers_follow_the_trained_network():
     network = nn.BatchNorm1d(2)
-    average = AverageWeights(network, 1, 10)
+    optimizer = torch.optim.SGD(network.parameters())
+    average = AverageWeights(network, optimizer, 1, 10)
     network(torch.randn(8, 2))
-    average(Engine(lambda engine, batch: None))
+    optimizer.step()
     assert torch.equal(average.network.running_mean, network.running_mean)
 
 
 def train(folder, max_epochs: int) -> tuple[Training, AverageWeights]:
     """Starts or resumes a training that validates and saves the average."""
     training = build_training(max_epochs)
-    average = AverageWeights(training.network, 2, 2)
+    average = AverageWeights(training.network, training.trainer.optimizer, 2, 2)
     training.evaluator.network = average.network
     training.state._parts["average"] = average
     training.attach(
-        average,
         ResumeTraining(training.state, str(folder / "checkpoint.pt"), required=False),
         SaveCheckpoints(training.state, str(folder / "checkpoint.pt"), str(folder / "model.pt")),
     )
