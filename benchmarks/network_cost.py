@@ -135,23 +135,30 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def report_memory(make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int, to: Connection) -> None:
+def report_memory(
+    make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int, steps: int, to: Connection
+) -> None:
     """Runs in a separate process: sends the increases of its peak by training and inference, in MiB."""
     torch.set_num_threads(threads)
     before = peak_mib()
     work = Work(make(), tasks, *make_batch(case.size, case.batch))
     work.infer()
     inference = peak_mib() - before
-    for _ in range(2):  # the first step creates the optimizer's state
+    for _ in range(steps):
         work.train()
     to.send((peak_mib() - before, inference))
 
 
-def measure_memory(make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int) -> tuple[float, float]:
-    """Returns the peak MiB of training and of inference, with batches of `case.batch` images of `case.size` pixels."""
+def measure_memory(
+    make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int, steps: int = 2
+) -> tuple[float, float]:
+    """Returns the peak MiB of training and of inference, with batches of `case.batch` images of `case.size` pixels.
+
+    The first of the training steps creates the optimizer's state.
+    """
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe()
-    process = context.Process(target=report_memory, args=(make, tasks, case, threads, there))
+    process = context.Process(target=report_memory, args=(make, tasks, case, threads, steps, there))
     process.start()
     there.close()
     memory: tuple[float, float] = here.recv()

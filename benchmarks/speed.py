@@ -178,15 +178,16 @@ def memory_of(contender: Contender, options: argparse.Namespace) -> tuple[float,
     """Returns MiB of training, and of inference at the largest size."""
     first, largest = options.sizes[0], max(options.sizes)
     if torch.device(options.device).type == "cpu":
-        cases = [SimpleNamespace(size=first, batch=options.batch), SimpleNamespace(size=largest, batch=1)]
-        found = [
-            measure_memory(lambda case=case: contender.make(case.size), contender.tasks, case, options.threads)
-            for case in cases
-        ]
-        return found[0][0], found[1][1]
+        training = SimpleNamespace(size=first, batch=options.batch)
+        inference = SimpleNamespace(size=largest, batch=1)
+        tasks, threads = contender.tasks, options.threads
+        return (
+            measure_memory(lambda: contender.make(first), tasks, training, threads)[0],
+            measure_memory(lambda: contender.make(largest), tasks, inference, threads, steps=0)[1],
+        )
     device = Device(options)
-    training = _allocated(lambda: Training(contender, options.batch, first, device).step())
-    return training, _allocated(lambda: Inference(contender, largest, device).run())
+    trained = _allocated(lambda: Training(contender, options.batch, first, device).step())
+    return trained, _allocated(lambda: Inference(contender, largest, device).run())
 
 
 def _allocated(run: Callable[[], None]) -> float:

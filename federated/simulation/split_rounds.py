@@ -35,6 +35,9 @@ PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainVi
 
 NEEDS_PLAIN = ("p_festa", "fesvibs")
 
+COARSE = {"network_def#detail": False}
+"""Overrides for all systems: they cut the encoder alone, and have no place for fine maps of the image."""
+
 
 class SplitSimulation:
     """One split-learning baseline, which resumes after its last completed round; files as in `Simulation`.
@@ -52,6 +55,7 @@ class SplitSimulation:
             "seed": settings.seed,
             "image_size": list(settings.input_size),
             "output_dir": config_text(folder),
+            **COARSE,
             **(PLAIN if name in NEEDS_PLAIN else {}),
             **settings.overrides,
         }

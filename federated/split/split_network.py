@@ -138,12 +138,14 @@ class SplitNetwork(nn.Module):
         body: (B, D, h, w) to a list of feature maps.
 
     Raises:
-        TypeError: another encoder.
+        TypeError: another encoder, or a network with fine maps of the image.
         ValueError: a cut that leaves no head or no body.
     """
 
     def __init__(self, network: MTMedFormer, head_stages: int = 1) -> None:
         super().__init__()
+        if network.stem is not None:
+            raise TypeError("split learning cuts the encoder alone, got a network with fine maps; use detail=False.")
         head, body = _cut(network.encoder, head_stages)
         self.whole, self.client, self.body = network, ClientNetwork(network, head), body
 

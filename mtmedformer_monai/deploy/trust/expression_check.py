@@ -23,7 +23,7 @@ _FUNCTIONS = frozenset({
 })  # fmt: skip
 _CONSTANTS = re.compile(r"torch\.(float|int|bfloat|uint)\d+|torch\.bool")
 _METHODS = frozenset({"to", "run", "attach", "check", "parameters", "numel", "join", "items", "keys", "values"})
-_ATTRIBUTES = frozenset({"name", "task", "type", "classes", "structures", "max_epochs", "__name__"})
+_ATTRIBUTES = frozenset({"name", "task", "type", "classes", "structures", "max_epochs", "network", "__name__"})
 _NODES = (
     ast.Expression, ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.keyword, ast.BinOp, ast.BoolOp, ast.UnaryOp,
     ast.Compare, ast.IfExp, ast.List, ast.Tuple, ast.Dict, ast.Subscript, ast.Slice, ast.Starred, ast.ListComp,

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.split.split_network import SplitNetwork
-from mtmedformer_monai.networks import MTMedFormer, ResNetEncoder
+from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, ResNetEncoder
+from mtmedformer_monai.tasks import SegmentationTask
 from tests.federated.split.tiny_sites import hierarchical, make_tasks, plain
 from tests.networks.small import largest_difference
 
@@ -65,3 +66,9 @@ def test_refuses_an_encoder_that_it_can_not_cut():
     network = MTMedFormer(ResNetEncoder("resnet10"), make_tasks(), 16)
     with pytest.raises(TypeError, match=r"HierarchicalTransformer or a PlainViT, got ResNetEncoder"):
         SplitNetwork(network)
+
+
+def test_a_network_with_fine_maps_is_refused():
+    tasks = [SegmentationTask("lung", ["lung"])]
+    with pytest.raises(TypeError, match="use detail=False"):
+        SplitNetwork(MTMedFormer(HierarchicalTransformer("tiny"), tasks, detail=True))
