@@ -33,7 +33,7 @@ from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, ResNetEncoder
 from mtmedformer_monai.tasks import Task
 
-OURS, RIVAL = "ours, 5 tasks", "SegResNet 16, lung"
+OURS, RIVAL = "ours, 5 tasks, fine maps", "SegResNet 16, lung"
 TRAIN = 0
 """Key of a training step's times; those of inference have their image size."""
 Times = dict[str, dict[int, list[float]]]
@@ -64,9 +64,9 @@ def contenders() -> dict[str, Contender]:
         return HierarchicalTransformer("tiny")
 
     return {
-        OURS: ours(transformer),
-        f"{OURS}, detail": ours(transformer, detail=True),
-        "ResNet-18 with the same decoders": ours(lambda: ResNetEncoder("resnet18")),
+        "ours, 5 tasks": ours(transformer),
+        OURS: ours(transformer, detail=True),
+        "ResNet-18, same decoders": ours(lambda: ResNetEncoder("resnet18")),
         RIVAL: Contender(lambda _: AsDict(SegResNet(2, init_filters=16, out_channels=1)), tasks[:1]),
         "SwinUNETR 12, lung": Contender(lambda _: swin_unetr(12), tasks[:1]),
         "UNETR 144, lung": Contender(unetr, tasks[:1]),
