@@ -19,7 +19,7 @@ THRESHOLDS = {
     "opacity_dice": 0.45,
     "opacity_box_ap": 0.35,
     "finding_auc": 0.8,
-    "pneumonia_type_auc": 0.65,
+    "pneumonia_type_auc": 0.6,
 }
 """Thresholds for this smaller run; the README states them next to those of `make demo`."""
 
