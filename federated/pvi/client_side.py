@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 import torch
@@ -128,16 +127,11 @@ class PVIClient(ClientRule):
         spread, new, terms = self._iterates.variances(), Factor(), Message()
         for name, count in training.num_samples.items():
             if count > 0 and is_averaged(name, training.weights[name]):
-                total = count * training.weights[name].float()
-                new[name] = Gaussian(training.learned(name, total), training.images_of(name))
+                images = training.images_of(name)
+                new[name] = Gaussian(images * training.weights[name].float(), images)
             elif count > 0:
                 new[name], terms[key(TensorKind.MOMENTS, name)] = self._new_factor(
-                    name,
-                    trained[name],
-                    squares.get(name),
-                    count,
-                    spread.get(name, 0.0),
-                    partial(training.learned, name),
+                    name, trained[name], squares.get(name), spread.get(name, 0.0), training
                 )
         self._iterates.clear()
         self._images_by_task = dict(training.images_by_task)
@@ -186,28 +180,20 @@ class PVIClient(ClientRule):
         }
 
     def _new_factor(
-        self,
-        name: str,
-        trained: Tensor,
-        square: Tensor | None,
-        count: int,
-        spread: float,
-        learned: Callable[[Tensor], Tensor],
+        self, name: str, trained: Tensor, square: Tensor | None, spread: float, training: LocalTraining
     ) -> tuple[Gaussian, Tensor]:
-        """Computes `equations.new_factor` in float64; returns it in float32, and the tensor's `moments`.
-
-        `learned` sets what belongs to unknown classes to 0.
-        """
+        """Computes `equations.new_factor` in float64; returns it in float32, and the tensor's `moments`."""
         cavity = Cavity(*(each.cpu().double() for each in self._cavities[name]))
         within = self._within.get(name, 0.0)
         known = torch.zeros_like(cavity.mean) if square is None else square.double()
-        precision = learned(likelihood_precision(known, count, self._settings.scale))
+        precision = likelihood_precision(known, training.num_samples[name], self._settings.scale)
+        precision = training.learned(name, precision)
         if self._settings.coded_precision:
             precision = _unsent(_rounded(self._own.get(name), sent_precision(precision, within)), within)
         factor = new_factor(trained.double(), cavity, precision, self._settings.rate, self._damping, within)
         step = step_of_mean(trained.double(), cavity, precision, within)
         found = moments(float(factor.precision.mean()), float(precision.mean()), spread, float(step.square().mean()))
-        return Gaussian(learned(factor.precision_mean).float(), learned(factor.precision).float()), found
+        return Gaussian(*(training.learned(name, each).float() for each in factor)), found
 
 
 def _unsent(sent: Tensor, within: float) -> Tensor:
