@@ -9,7 +9,7 @@ SETS is a folder of public sets (`benchmarks/multitask_cohorts.py`). Rows of the
 - `segresnet`, `u_net`, `swin_unetr`: MONAI's networks for masks, one per mask (`benchmarks/multitask_networks.py`).
 All are trained by the bundle's config from random weights, with the same data, augmentation, learning rate and number
 of epochs; the best epoch is chosen on the validation images. Variants of the config for `ours` are compared by
-`--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'detail:network_def#detail=true'`.
+`--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'coarse:network_def#detail=false'`.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
 t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of

@@ -13,23 +13,17 @@ Expected, by the project's own bound: at most 1.35 times the cost of one single-
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
 import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
 from bundle_runs import CHEST
 from command_line import add_threads_option, make_parser
 from monai.bundle import ConfigParser
 from monai.networks.nets import UNETR, SwinUNETR
+from network_work import Work, make_batch, measure_memory
 from torch import Tensor, nn
 
-from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import Task
 
@@ -81,91 +75,6 @@ def make_contenders(encoder: str, size: int) -> dict[str, tuple[Callable[[], nn.
     return contenders
 
 
-@dataclass
-class Work:
-    """Training and inference of a network on one batch."""
-
-    network: nn.Module
-    tasks: list[Task]
-    image: Tensor
-    targets: dict[str, Tensor]
-    train_s: list[float] = field(default_factory=list)
-    infer_s: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.loss = HybridLoss(self.tasks)
-        self.optimizer = torch.optim.AdamW(self.network.parameters())
-
-    def train(self) -> None:
-        """Runs one training step."""
-        self.network.train()
-        self.optimizer.zero_grad()
-        self.loss(self.network(self.image), self.targets).backward()
-        self.optimizer.step()
-
-    def infer(self) -> None:
-        """Runs inference on one batch, up to probabilities."""
-        self.network.eval()
-        with torch.inference_mode():
-            outputs = self.network(self.image)
-            for task in self.tasks:
-                task.activate(outputs[task.name])
-
-    def measure(self) -> None:
-        """Records the CPU seconds of one training step and one inference."""
-        for run, seconds in ((self.train, self.train_s), (self.infer, self.infer_s)):
-            start = time.process_time()
-            run()
-            seconds.append(time.process_time() - start)
-
-
-def make_batch(size: int, batch: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Returns noise images with targets for all tasks."""
-    torch.manual_seed(0)
-    mask = (torch.rand(batch, 1, size, size) > 0.7).float()
-    boxes = torch.full((batch, 16, 5), -1.0)
-    boxes[:, 0] = torch.tensor([0.2 * size, 0.3 * size, 0.4 * size, 0.6 * size, 0])
-    label = torch.arange(batch) % 2.0
-    targets = {"lung": mask, "opacity": mask, "opacity_box": boxes, "finding": label, "pneumonia_type": label}
-    return torch.rand(batch, 1, size, size), targets
-
-
-def peak_mib() -> float:
-    """Returns the peak resident size of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def report_memory(
-    make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int, steps: int, to: Connection
-) -> None:
-    """Runs in a separate process: sends the increases of its peak by training and inference, in MiB."""
-    torch.set_num_threads(threads)
-    before = peak_mib()
-    work = Work(make(), tasks, *make_batch(case.size, case.batch))
-    work.infer()
-    inference = peak_mib() - before
-    for _ in range(steps):
-        work.train()
-    to.send((peak_mib() - before, inference))
-
-
-def measure_memory(
-    make: Callable[[], nn.Module], tasks: list[Task], case: Any, threads: int, steps: int = 2
-) -> tuple[float, float]:
-    """Returns the peak MiB of training and of inference, with batches of `case.batch` images of `case.size` pixels.
-
-    The first of the training steps creates the optimizer's state.
-    """
-    context = multiprocessing.get_context("fork")
-    here, there = context.Pipe()
-    process = context.Process(target=report_memory, args=(make, tasks, case, threads, steps, there))
-    process.start()
-    there.close()
-    memory: tuple[float, float] = here.recv()
-    process.join()
-    return memory
-
-
 def summed(works: list[Work], kind: str) -> list[float]:
     """Returns the total seconds of several networks by repeat; kind: 'train_s' or 'infer_s'."""
     return [sum(each) for each in zip(*(getattr(work, kind) for work in works), strict=True)]
@@ -211,10 +120,12 @@ def main() -> None:
     parser.add_argument("--encoder", default="tiny", help="size of the encoder: tiny, small or base")
     args = parser.parse_args()
     contenders = make_contenders(args.encoder, args.size)
-    memory = {name: measure_memory(*contender, args, args.threads) for name, contender in contenders.items()}
+    memory = {
+        name: measure_memory(*contender, args.size, args.batch, args.threads) for name, contender in contenders.items()
+    }
     torch.set_num_threads(args.threads)
     batch = make_batch(args.size, args.batch)
-    works = {name: Work(make(), tasks, *batch) for name, (make, tasks) in contenders.items()}
+    works = {name: Work(make(), tasks, batch) for name, (make, tasks) in contenders.items()}
     for repeat in range(args.repeats + 1):
         for work in works.values():
             work.measure()

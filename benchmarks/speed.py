@@ -16,20 +16,17 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import torch
 from command_line import add_threads_option, make_parser
 from monai.networks.nets import SegResNet
-from network_cost import AsDict, chest_tasks, make_batch, measure_memory, swin_unetr, unetr
+from network_cost import AsDict, chest_tasks, swin_unetr, unetr
+from network_work import Device, Work, make_batch, measure_memory
 from result_tables import table_header, table_row
-from torch import Tensor, nn
+from torch import nn
 
-from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, ResNetEncoder
 from mtmedformer_monai.tasks import Task
 
@@ -73,99 +70,15 @@ def contenders() -> dict[str, Contender]:
     }
 
 
-class Device:
-    """The device and the way to run on it.
-
-    Args:
-        options: `device`, `amp`, `compile` and `channels_last` of the command line.
-    """
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.device = torch.device(options.device)
-        self._amp, self._compile = options.amp, options.compile
-        self._format = torch.channels_last if options.channels_last else torch.contiguous_format
-
-    def place(self, network: nn.Module) -> nn.Module:
-        """Returns the network on the device."""
-        network = network.to(self.device, memory_format=self._format)
-        return torch.compile(network) if self._compile else network
-
-    def move(self, image: Tensor) -> Tensor:
-        """Returns an image (B, 1, H, W) on the device."""
-        return image.to(self.device, memory_format=self._format)
-
-    @contextmanager
-    def autocast(self) -> Iterator[None]:
-        """Runs a forward pass in bfloat16, if that is chosen."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._amp):
-            yield
-
-    def seconds(self, run: Callable[[], None]) -> float:
-        """Returns the CPU time of a run, or the time until a GPU has completed it."""
-        if self.device.type == "cpu":
-            start = time.process_time()
-            run()
-            return time.process_time() - start
-        torch.cuda.synchronize(self.device)
-        start = time.perf_counter()
-        run()
-        torch.cuda.synchronize(self.device)
-        return time.perf_counter() - start
-
-
-class Training:
-    """Training steps of a network on one batch.
-
-    Args:
-        contender: what is trained.
-        batch: number of images.
-        size: rows and columns.
-        device: where it is trained.
-    """
-
-    def __init__(self, contender: Contender, batch: int, size: int, device: Device) -> None:
-        image, targets = make_batch(size, batch)
-        self._device, self._image = device, device.move(image)
-        self._targets = {name: value.to(device.device) for name, value in targets.items()}
-        self._network = device.place(contender.make(size)).train()
-        self._loss = HybridLoss(contender.tasks).to(device.device)
-        self._optimizer = torch.optim.AdamW(self._network.parameters(), fused=True)
-
-    def step(self) -> None:
-        """Runs forward, loss, backward and optimizer."""
-        self._optimizer.zero_grad()
-        with self._device.autocast():
-            loss = self._loss(self._network(self._image), self._targets)
-        loss.backward()
-        self._optimizer.step()
-
-
-class Inference:
-    """Inference of a network on one image; arguments as for `Training`."""
-
-    def __init__(self, contender: Contender, size: int, device: Device) -> None:
-        self._device, self._tasks = device, contender.tasks
-        self._image = device.move(make_batch(size, 1)[0])
-        self._network = device.place(contender.make(size)).eval()
-
-    @torch.inference_mode()
-    def run(self) -> None:
-        """Runs inference up to probabilities."""
-        with self._device.autocast():
-            outputs = self._network(self._image)
-        for task in self._tasks:
-            task.activate(outputs[task.name])
-
-
-def measure_times(found: dict[str, Contender], options: argparse.Namespace) -> Times:
+def measure_times(found: dict[str, Contender], device: Device, options: argparse.Namespace) -> Times:
     """Returns the times; each size has its own turn, so that few networks are in memory at once."""
-    device, times = Device(options), {name: {} for name in found}
-    steps: dict[str, Callable[[], None]]
+    times: Times = {name: {} for name in found}
     for size in (TRAIN, *options.sizes):
-        if size == TRAIN:
-            steps = {k: Training(each, options.batch, options.sizes[0], device).step for k, each in found.items()}
-        else:
-            steps = {name: Inference(each, size, device).run for name, each in found.items()}
+        side, count = (options.sizes[0], options.batch) if size == TRAIN else (size, 1)
+        works = {
+            name: Work(each.make(side), each.tasks, make_batch(side, count), device) for name, each in found.items()
+        }
+        steps = {name: work.train if size == TRAIN else work.infer for name, work in works.items()}
         for step in steps.values():  # twice: compilation, and the state of the optimizer
             step(), step()
         for _ in range(options.repeats):
@@ -174,20 +87,15 @@ def measure_times(found: dict[str, Contender], options: argparse.Namespace) -> T
     return times
 
 
-def memory_of(contender: Contender, options: argparse.Namespace) -> tuple[float, float]:
+def memory_of(contender: Contender, device: Device, options: argparse.Namespace) -> tuple[float, float]:
     """Returns MiB of training, and of inference at the largest size."""
     first, largest = options.sizes[0], max(options.sizes)
-    if torch.device(options.device).type == "cpu":
-        training = SimpleNamespace(size=first, batch=options.batch)
-        inference = SimpleNamespace(size=largest, batch=1)
-        tasks, threads = contender.tasks, options.threads
-        return (
-            measure_memory(lambda: contender.make(first), tasks, training, threads)[0],
-            measure_memory(lambda: contender.make(largest), tasks, inference, threads, steps=0)[1],
-        )
-    device = Device(options)
-    trained = _allocated(lambda: Training(contender, options.batch, first, device).step())
-    return trained, _allocated(lambda: Inference(contender, largest, device).run())
+    make, tasks = contender.make, contender.tasks
+    if device.is_cpu:
+        training, _ = measure_memory(lambda: make(first), tasks, first, options.batch, options.threads)
+        return training, measure_memory(lambda: make(largest), tasks, largest, 1, options.threads, steps=0)[1]
+    training = _allocated(lambda: Work(make(first), tasks, make_batch(first, options.batch), device).train())
+    return training, _allocated(lambda: Work(make(largest), tasks, make_batch(largest, 1), device).infer())
 
 
 def _allocated(run: Callable[[], None]) -> float:
@@ -229,9 +137,10 @@ def main() -> None:
     add_threads_option(parser)
     options = parser.parse_args()
     found = contenders()
-    memory = {name: memory_of(contender, options) for name, contender in found.items()}
+    device = Device(options.device, options.amp, options.compile, options.channels_last, fused=True)
+    memory = {name: memory_of(contender, device, options) for name, contender in found.items()}
     torch.set_num_threads(options.threads)
-    print_table(measure_times(found, options), memory, options)
+    print_table(measure_times(found, device, options), memory, options)
 
 
 if __name__ == "__main__":
