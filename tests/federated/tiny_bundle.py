@@ -69,8 +69,8 @@ TRAIN = {
 }
 
 
-def write_bundle(folder):
-    """Writes the bundle; returns its root as text."""
+def write_bundle(folder, config=TRAIN):
+    """Writes the bundle, or one with another config; returns its root as text."""
     (folder / "configs").mkdir(parents=True)
-    (folder / "configs/train.json").write_text(json.dumps(TRAIN))
+    (folder / "configs/train.json").write_text(json.dumps(config))
     return str(folder)
