@@ -30,7 +30,7 @@ from .pvi.messages import tasks_with_images
 from .screened_round import ScreenedRound
 from .screening import Screening
 from .strategy import Strategy, TensorKind, Weights, pick
-from .tensor_sums import compact
+from .tensor_sums import Terms
 
 
 class Aggregator:
@@ -134,10 +134,10 @@ class Aggregator:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
             images = _images_of(exchange, client)
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
-        terms = self._server.decoded(message)
-        if not plain and client not in self.accepted:
-            _check_first(terms, client)
-        entries = self._ledger.check(client, terms) if self._ledger is not None and not plain else {}
+        precisions = Terms.of({} if plain else pick(self._server.decoded(message), TensorKind.PRECISION))
+        if client not in self.accepted:
+            _check_first(precisions, client)
+        entries = self._ledger.check(client, precisions) if self._ledger is not None else {}
         if self._screened is not None and not plain:
             self._screened.begin(self._server)
         self._server.add(message)
@@ -231,14 +231,14 @@ class Aggregator:
             )
 
 
-def _check_first(message: Mapping[str, Tensor], client: str) -> None:
+def _check_first(precisions: Terms, client: str) -> None:
     """Raises a ValueError if a client's first message takes away precision; later ones may send negative changes."""
-    for name, value in pick(message, TensorKind.PRECISION).items():
-        if bool((compact(value) < 0).any()):
-            raise ValueError(
-                f"client {client!r} sent a negative precision of {name!r}; its first message adds a factor, whose "
-                "precision is 0 or more."
-            )
+    bad = precisions.negative()
+    if bad is not None:
+        raise ValueError(
+            f"client {client!r} sent a negative precision of {bad!r}; its first message adds a factor, whose precision "
+            "is 0 or more."
+        )
 
 
 def _images_of(exchange: ExchangeObject, client: str) -> int:

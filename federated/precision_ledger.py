@@ -11,10 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from torch import Tensor
-
-from .strategy import TensorKind, pick
-from .tensor_sums import compact
+from .tensor_sums import Terms
 
 ROUNDING: Final = 1e-3
 """Share of the largest precision that a client has had in a tensor by which rounding may make its sum negative."""
@@ -26,16 +23,16 @@ class PrecisionLedger:
     def __init__(self) -> None:
         self._sums: dict[str, dict[str, list[float]]] = {}
 
-    def check(self, client: str, terms: Mapping[str, Tensor]) -> dict[str, list[float]]:
-        """Returns the client's entries after a message, for `accept`.
+    def check(self, client: str, precisions: Terms) -> dict[str, list[float]]:
+        """Returns the client's entries after a message with these precisions, for `accept`.
 
         Raises:
             ValueError: the message takes away more precision than the client has given.
         """
         known, after = self._sums.get(client, {}), {}
-        for name, value in pick(terms, TensorKind.PRECISION).items():
+        for name, mean in precisions.means().items():
             before, most = known.get(name, [0.0, 0.0])
-            total = before + float(compact(value).double().mean())
+            total = before + mean
             if total < -ROUNDING * most:
                 raise ValueError(
                     f"client {client!r} takes {before - total:.3g} of the precision of {name!r} away, of which it has "

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .strategy import Message, TensorKind, Weights, key, pick
-from .tensor_sums import TensorSums, all_finite, compact, constant, quotient_of
+from .strategy import Message, TensorKind, Weights, key
+from .tensor_sums import TensorSums, Terms, compact, quotient_of
 
 
 class RunningSum:
@@ -64,25 +64,26 @@ class RunningSum:
             KeyError: a tensor that the federation does not have, or a weighted value without its precision.
             ValueError: numbers that are not finite, a wrong shape, or a negative precision.
         """
-        for name, value in self._checked(message).items():
-            self._sums.add(name, value)
+        self._sums.add(self._checked(message))
 
     def check(self, message: Mapping[str, Tensor]) -> None:
         """Raises the errors of `add` without adding anything."""
         self._checked(message)
 
-    def _checked(self, message: Mapping[str, Tensor]) -> Message:
-        """Returns the message, with views of one number for precisions that are constant."""
-        prefix = f"{TensorKind.PRECISION}/"
-        found = {name: constant(value) if name.startswith(prefix) else value for name, value in message.items()}
-        for name, value in found.items():
+    def _checked(self, message: Mapping[str, Tensor]) -> Terms:
+        for name, value in message.items():
             self._check(name, value)
-        bad = all_finite(found)
+        terms = Terms.of(message, repeated=key(TensorKind.PRECISION, ""))
+        bad = terms.not_finite()
         if bad is not None:
             raise ValueError(f"{bad!r} has numbers that are not finite; the client's training diverged.")
         if self._weighted:
-            check_pairs(found, self._changes)
-        return found
+            check_pairs(message)
+            bad = None if self._changes else terms.negative(key(TensorKind.PRECISION, ""))
+            if bad is not None:
+                least = float(message[bad].min())
+                raise ValueError(f"the precision of {bad.partition('/')[2]!r} expects 0 or more, got {least:.3g}.")
+        return terms
 
     def clear(self) -> None:
         """Resets the sum."""
@@ -120,24 +121,16 @@ class RunningSum:
             raise ValueError(f"{name!r} expects the shape {expected}, got {got}; the client uses another network.")
 
 
-def check_pairs(message: Mapping[str, Tensor], changes: bool = False) -> None:
-    """Checks that a message has both the weighted value and the weight of each parameter.
-
-    Args:
-        message: terms of weighted means.
-        changes: whether weights may be negative, because they are changes of earlier terms.
+def check_pairs(message: Mapping[str, object]) -> None:
+    """Checks that the terms of weighted means have both the weighted value and the weight of each parameter.
 
     Raises:
         KeyError: one of the two is missing; the mean of all clients would be wrong.
-        ValueError: a negative weight.
     """
-    means, weights = pick(message, TensorKind.PRECISION_MEAN), pick(message, TensorKind.PRECISION)
-    alone = sorted(set(means) ^ set(weights))
-    if alone:
-        raise KeyError(f"parameter {alone[0]!r} expects precision_mean and precision, got one of them.")
-    for name, value in weights.items():
-        if not changes and bool((compact(value) < 0).any()):
-            raise ValueError(f"the precision of {name!r} expects 0 or more, got {float(value.min()):.3g}.")
+    kinds = (f"{TensorKind.PRECISION_MEAN}/", f"{TensorKind.PRECISION}/")
+    means, weights = ({name[len(kind) :] for name in message if name.startswith(kind)} for kind in kinds)
+    if means != weights:
+        raise KeyError(f"parameter {min(means ^ weights)!r} expects precision_mean and precision, got one of them.")
 
 
 def _mean(weighted: Tensor | None, weight: Tensor | None, before: Tensor) -> Tensor:

@@ -1,15 +1,18 @@
 """Sums of large tensors: exact, in place, and in as few passes over memory as possible.
 
-A server adds messages of the size of the network, so its time is that of reading and writing memory. Two properties of
-messages save most of it: their numbers are almost always finite, which a norm shows in one pass; and most
-precisions are constant, the same number for all weights of a tensor. A constant tensor is kept as a view of a single
-number (`constant`), whose sums and quotients cost nothing.
+A server adds messages of the size of the network, so its time is that of reading and writing memory, and that of Python
+for each of some hundred tensors. Three properties of messages save most of both: their numbers are almost always
+finite, which a norm shows in one pass; most precisions are constant, the same number for all weights of a tensor; and
+most tensors are small. A constant tensor is kept as a view of a single number (`constant`), whose sums and quotients
+cost nothing, and small tensors are joined to one. `Terms` sorts a message once for both checks and sums.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -17,8 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-SMALL: Final = 65_536
-"""Number of weights of a part of a sum that stays in the cache."""
+SMALL: Final = 16_384
+"""Number of weights up to which a tensor is joined with others."""
+
+Array = np.ndarray[Any, Any]
 
 
 def is_constant(value: Tensor) -> bool:
@@ -52,82 +57,143 @@ def compact(value: Tensor) -> Tensor:
     return value[(slice(0, 1),) * value.ndim]
 
 
+@dataclass(frozen=True)
+class Terms:
+    """Tensors by name, sorted for checks and sums.
+
+    Attributes:
+        tensors: all of them.
+        numbers: {name: number} of the constant ones.
+        small: {name: tensor} of the others with at most `SMALL` numbers.
+        large: {name: tensor} of the rest.
+        joined: the numbers of all small tensors in turn, float32 or float64.
+    """
+
+    tensors: Mapping[str, Tensor]
+    numbers: Mapping[str, float]
+    small: Mapping[str, Tensor]
+    large: Mapping[str, Tensor]
+    joined: Array
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], repeated: str = "") -> Terms:
+        """Sorts tensors.
+
+        Args:
+            tensors: by name.
+            repeated: prefix of the names of tensors that count as constant if all their numbers are equal; others do
+                only as views of one number. '': none.
+        """
+        views: dict[str, Tensor] = {}
+        small: dict[str, Tensor] = {}
+        large: dict[str, Tensor] = {}
+        for name, value in tensors.items():
+            found = constant(value) if repeated and name.startswith(repeated) else value
+            if found.numel() and is_constant(found):
+                views[name] = found
+            else:
+                (small if found.numel() <= SMALL else large)[name] = found
+        joined = np.concatenate([_array(value) for value in small.values()]) if small else np.empty(0)
+        return cls(tensors, _numbers_of(views), small, large, joined)
+
+    def not_finite(self) -> str | None:
+        """Returns the name of a tensor with a number that is not finite; None if there is none.
+
+        NaN and infinities pass on to the norm of all tensors, which reads each number once, so a finite norm settles
+        it. A norm that is not finite may have overflowed.
+        """
+        bad = next((name for name, number in self.numbers.items() if not math.isfinite(number)), None)
+        if bad is not None:
+            return bad
+        floats = [value for value in self.large.values() if value.is_floating_point()]
+        with np.errstate(all="ignore"):
+            square = float(np.dot(self.joined, self.joined))
+        if math.isfinite(square) and math.isfinite(float(get_total_norm(floats))):
+            return None
+        rest = {**self.small, **self.large}
+        return next((name for name, value in rest.items() if not bool(torch.isfinite(value).all())), None)
+
+    def negative(self, prefix: str = "") -> str | None:
+        """Returns the name, beginning with a prefix, of a tensor with a number below 0; None if there is none."""
+        found = (name for name, number in self.numbers.items() if number < 0.0 and name.startswith(prefix))
+        others = (each for part in (self.small, self.large) for each in part.items() if each[0].startswith(prefix))
+        return next(found, None) or next((name for name, value in others if bool((value < 0).any())), None)
+
+    def means(self) -> dict[str, float]:
+        """Returns {name: mean of its numbers}."""
+        rest = {**self.small, **self.large}
+        return {**self.numbers, **{name: float(value.double().mean()) for name, value in rest.items()}}
+
+
 class TensorSums:
     """Running sums of tensors by name, in float64.
 
-    Constant tensors are summed as numbers. Other sums are arrays that are added to in place, unless somebody else may
-    hold them: what `get` and `tensors` return never changes. Every second term of a large tensor waits, by reference,
-    for the next one, so that the sum is read and written once for both; terms must therefore not change afterwards.
+    Constant tensors are summed as numbers, and small ones together with all small tensors of their message. The sums of
+    large ones are added to in place, unless somebody else may hold them: what `get` and `tensors` return never changes.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor] | None = None) -> None:
-        self._numbers: dict[str, tuple[float, torch.Size]] = {}
-        self._arrays: dict[str, np.ndarray[Any, Any]] = {}  # flat: NumPy converts types slowly along short axes
         self._shapes: dict[str, torch.Size] = {}
+        self._numbers: dict[str, float] = {}
+        self._large: dict[str, Array] = {}  # flat: NumPy converts types slowly along short axes
         self._own: set[str] = set()
-        self._waiting: dict[str, np.ndarray[Any, Any]] = {}
-        for name, value in (tensors or {}).items():
-            self.add(name, value)
+        self._joined: dict[tuple[str, ...], Array] = {}  # by the names of the tensors in turn
+        self._places: dict[str, list[tuple[tuple[str, ...], slice]]] = {}
+        if tensors:
+            self.add(Terms.of(tensors))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._arrays or name in self._numbers
+        return name in self._shapes
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._numbers
-        yield from self._arrays
+        yield from self._shapes
 
-    def add(self, name: str, term: Tensor) -> None:
-        """Adds a term; all terms of a name have one shape."""
-        known = self._numbers.get(name)
-        if term.numel() > 1 and is_constant(term) and name not in self._arrays:
-            number = float(term[(0,) * term.ndim])
-            self._numbers[name] = (number if known is None else known[0] + number, term.shape)
+    def add(self, terms: Terms) -> None:
+        """Adds terms; all terms of a name have one shape."""
+        for name, value in terms.tensors.items():
+            if name not in self._shapes:
+                self._shapes[name] = value.shape
+        for name, number in terms.numbers.items():
+            self._numbers[name] = self._numbers.get(name, 0.0) + number
+        for name, value in terms.large.items():
+            array, known = _array(value), self._large.get(name)
+            if known is not None and name in self._own:
+                np.add(known, array, out=known)
+                continue
+            self._large[name] = np.array(array, np.float64) if known is None else np.add(known, array, dtype=np.float64)
+            self._own.add(name)
+        if terms.small:
+            self._add_joined(terms)
+
+    def _add_joined(self, terms: Terms) -> None:
+        names = tuple(terms.small)
+        if names in self._joined:
+            self._joined[names] += terms.joined
             return
-        if known is not None:
-            self._arrays[name], self._shapes[name] = np.full(known[1].numel(), known[0]), known[1]
-            self._own.add(name)
-            del self._numbers[name]
-        array = _array(term)
-        if name not in self._arrays:
-            self._arrays[name], self._shapes[name] = np.array(array, dtype=np.float64), term.shape
-            self._own.add(name)
-        elif name in self._own:
-            waiting = self._waiting.pop(name, None)
-            if waiting is None and array.size >= SMALL:
-                self._waiting[name] = array
-            else:
-                _add_to(self._arrays[name], [array] if waiting is None else [waiting, array])
-        else:
-            self._arrays[name] = np.add(self._arrays[name], array, dtype=np.float64)
-            self._own.add(name)
+        self._joined[names] = terms.joined.astype(np.float64)
+        ends = list(accumulate(value.numel() for value in terms.small.values()))
+        for name, start, end in zip(names, [0, *ends], ends, strict=False):
+            self._places.setdefault(name, []).append((names, slice(start, end)))
 
     def get(self, name: str) -> Tensor | None:
         """Returns the sum of a name; None if it has no term. Constant sums are views of one number."""
-        if name in self._numbers:
-            number, shape = self._numbers[name]
-            return torch.tensor(number, dtype=torch.float64).expand(shape)
-        if name not in self._arrays:
+        if name not in self._shapes:
             return None
-        if name in self._waiting:
-            _add_to(self._arrays[name], [self._waiting.pop(name)])
-        self._own.discard(name)
-        return torch.from_numpy(self._arrays[name]).view(self._shapes[name])
+        shape, number = self._shapes[name], self._numbers.get(name)
+        arrays = [self._joined[names][place] for names, place in self._places.get(name, [])]
+        if name in self._large:
+            arrays.append(self._large[name])
+            self._own.discard(name)
+        if not arrays:
+            return torch.tensor(number, dtype=torch.float64).expand(shape)
+        whole = arrays[0].copy() if name in self._places else arrays[0]
+        for other in arrays[1:]:
+            whole += other
+        return torch.from_numpy(whole if number is None else whole + number).view(shape)
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all sums by name."""
         return {name: value for name in self if (value := self.get(name)) is not None}
-
-
-def all_finite(values: Mapping[str, Tensor]) -> str | None:
-    """Returns the name of a tensor with a number that is not finite; None if there is none.
-
-    NaN and infinities pass on to the norm of all tensors, which reads each number once, so a finite norm settles it. A
-    norm that is not finite may have overflowed.
-    """
-    floats = {name: compact(value) for name, value in values.items() if value.is_floating_point()}
-    if math.isfinite(float(get_total_norm(list(floats.values())))):
-        return None
-    return next((name for name, value in floats.items() if not bool(torch.isfinite(value).all())), None)
 
 
 def quotient_of(numerator: Tensor, denominator: Tensor, dtype: torch.dtype) -> Tensor:
@@ -148,15 +214,18 @@ def quotient_of(numerator: Tensor, denominator: Tensor, dtype: torch.dtype) -> T
     return found
 
 
-def _add_to(total: np.ndarray[Any, Any], terms: list[np.ndarray[Any, Any]]) -> None:
-    """Adds terms to a flat array in place, part by part, so that a part of the total stays in the cache."""
-    for start in range(0, total.size, SMALL):
-        part = total[start : start + SMALL]
-        for term in terms:
-            np.add(part, term[start : start + SMALL], out=part)  # converts the term in the cache, unlike torch
+def _numbers_of(views: Mapping[str, Tensor]) -> dict[str, float]:
+    """Returns the numbers of constant tensors, read together for each type and device."""
+    kinds: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
+    for name, value in views.items():
+        kinds.setdefault((value.dtype, value.device), {})[name] = value.as_strided((1,), (1,))
+    numbers: dict[str, float] = {}
+    for each in kinds.values():
+        numbers.update(zip(each, torch.cat(list(each.values())).double().tolist(), strict=True))
+    return numbers
 
 
-def _array(value: Tensor) -> np.ndarray[Any, Any]:
+def _array(value: Tensor) -> Array:
     """Returns the numbers of a tensor as a flat array, without a copy if NumPy can read them."""
     if value.device.type != "cpu" or value.dtype not in (torch.float32, torch.float64):
         value = value.to("cpu", torch.float64)

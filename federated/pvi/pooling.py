@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.federated.strategy import Message, TensorKind, key
-from mtmedformer_monai.federated.tensor_sums import all_finite, compact
+from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact
 
 from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined, noise_of
 
@@ -42,32 +42,32 @@ class Pooling:
         self._settings, self._prior_precision, self._names = settings, prior_precision, names
         self._between: dict[str, float] = {}
         self._noise: dict[str, float] = {}
-        self._sums: dict[str, dict[str, Tensor]] = {}
+        self._sums: dict[str, TensorSums] = {}
 
-    def check(self, moments: Mapping[str, Tensor], names: Mapping[str, Gaussian]) -> None:
-        """Checks a client's moments.
+    def checked(self, moments: Mapping[str, Tensor], names: Collection[str]) -> Terms:
+        """Checks a client's moments, and returns them for `add`.
 
         Raises:
             KeyError: moments of a tensor that the message does not change.
             ValueError: a wrong shape, or numbers that are not finite.
         """
-        bad = all_finite(moments)
+        terms = Terms.of(moments)
+        bad = terms.not_finite()
         for name, value in moments.items():
             if name not in names:
                 raise KeyError(f"moments of {name!r} expect a change of the same tensor in the message.")
-            if value.shape != (NUM_MOMENTS,) or (bad is not None and name == bad):
+            if value.shape != (NUM_MOMENTS,) or name == bad:
                 raise ValueError(f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, got {value.tolist()}.")
+        return terms
 
-    def add(self, tasks: str, moments: Mapping[str, Tensor]) -> None:
+    def add(self, tasks: str, moments: Terms) -> None:
         """Adds a client's moments.
 
         Args:
             tasks: set of tasks of the client.
-            moments: {tensor: `variance_components.moments`}.
+            moments: {tensor: `variance_components.moments`}, from `checked`.
         """
-        for name, value in moments.items():
-            sums = self._sums.setdefault(name, {})
-            sums[tasks] = sums[tasks] + value if tasks in sums else value.double()
+        self._sums.setdefault(tasks, TensorSums()).add(moments)
 
     def update(
         self, name: str, step_of: Callable[[str], tuple[Gaussian, Tensor]], damping: float, homes: Mapping[str, str]
@@ -83,7 +83,7 @@ class Pooling:
             damping: factor by which clients have damped their steps.
             homes: {set of tasks: its group}.
         """
-        sent = self._sums.get(name, {})
+        sent = {tasks: own for tasks, sums in self._sums.items() if (own := sums.get(name)) is not None}
         noise = noise_of(sent.values())
         if noise > 0.0 and (self._settings.between is not None or len({homes[tasks] for tasks in sent}) < 2):
             self._noise[name] = noise
@@ -122,13 +122,13 @@ class Pooling:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the estimates and the sums of this round."""
-        sums = {name: dict(groups) for name, groups in self._sums.items()}
+        sums = {tasks: each.tensors() for tasks, each in self._sums.items()}
         return {"between": dict(self._between), "noise": dict(self._noise), "sums": sums}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._between, self._noise = dict(state["between"]), dict(state["noise"])
-        self._sums = {name: dict(groups) for name, groups in state["sums"].items()}
+        self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
 
 
 def weighted_step(change: Gaussian, start: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product, quotient
 from mtmedformer_monai.federated.strategy import TensorKind, Weights, key
-from mtmedformer_monai.federated.tensor_sums import TensorSums, all_finite, compact, constant
+from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact, constant
 
 from .hierarchy import group_posteriors, homes_of, similarity_of
 
@@ -70,15 +70,20 @@ class Accumulator:
         """
         self.include(self.checked(change), group, counted)
 
-    def include(self, change: Mapping[str, Gaussian], group: str, counted: Collection[str] | None = None) -> None:
+    def include(self, change: Terms, group: str, counted: Collection[str] | None = None) -> None:
         """Adds a change that `checked` has returned; see `add`."""
         total, before = self._sums.setdefault(group, _Sums()), self._before.setdefault(group, {})
-        for name, value in change.items():
+        names = _names_of(change.tensors)
+        for name in names:
             if name not in before:
-                before[name] = total.get(name)
-            if counted is not None and name not in counted:
-                before[name] = _after(before[name], value)
-            total.add(name, value)
+                before[name] = total.gaussian(name)
+        left_out = set() if counted is None else names.keys() - counted
+        if left_out:
+            own = _sums_of(change)
+            for name in left_out:
+                parts = [_terms_of({name: each}) for each in (before[name], own.whole(name)) if each is not None]
+                before[name] = _sums_of(*parts).whole(name)
+        total.add(change)
 
     def change_of_round(self, name: str, group: str) -> Gaussian:
         """Returns the sum of the counted changes of a tensor since the last `end_round`."""
@@ -89,10 +94,9 @@ class Accumulator:
         """Starts the changes of the next round."""
         self._before = {}
 
-    def checked(self, change: Mapping[str, Gaussian]) -> Factor:
-        """Raises the errors of `add`; returns the change, with views of one number for constant precisions."""
-        found = {name: Gaussian(value.precision_mean, constant(value.precision)) for name, value in change.items()}
-        for name, value in found.items():
+    def checked(self, change: Mapping[str, Gaussian]) -> Terms:
+        """Raises the errors of `add`; returns the terms of the change by `kind/name`, for `include`."""
+        for name, value in change.items():
             if name not in self._prior:
                 raise KeyError(f"weight {name!r} is not in the posterior; the client uses another network.")
             if (
@@ -103,11 +107,12 @@ class Accumulator:
                 raise ValueError(
                     f"weight {name!r} expects the shape {expected}, got {tuple(value.precision_mean.shape)}."
                 )
-        for each in ({name: value[part] for name, value in found.items()} for part in (1, 0)):
-            bad = all_finite(each)
-            if bad is not None:
-                raise ValueError(f"weight {bad!r} has numbers that are not finite; the client's training diverged.")
-        return found
+        terms = _terms_of(change)
+        bad = terms.not_finite()
+        if bad is not None:
+            bad = bad.partition("/")[2]
+            raise ValueError(f"weight {bad!r} has numbers that are not finite; the client's training diverged.")
+        return terms
 
     def prior(self, name: str) -> Gaussian:
         """Returns the prior of a tensor."""
@@ -125,7 +130,7 @@ class Accumulator:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._prior = _gaussians(state["prior"])
-        self._sums = {group: _Sums(_gaussians(total)) for group, total in state["sums"].items()}
+        self._sums = {group: _sums_of(_terms_of(_gaussians(total))) for group, total in state["sums"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
             group: {name: Gaussian(*value) if value else None for name, value in starts.items()}
@@ -153,7 +158,7 @@ class Accumulator:
         """
         evidence: dict[str, Gaussian] = {}
         for tasks, home in self.homes().items():
-            value = self._sums[tasks].get(name)
+            value = self._sums[tasks].gaussian(name)
             if value is not None:
                 evidence[home] = product(evidence[home], value) if home in evidence else value
         return self._posteriors(name, evidence, share)
@@ -198,43 +203,45 @@ def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:
     return Gaussian(torch.where(negative, zero, evidence.precision_mean), torch.where(negative, zero, precision))
 
 
-class _Sums:
-    """Running sums of the natural parameters of factors, by weight."""
+class _Sums(TensorSums):
+    """Running sums of the natural parameters of factors, by `kind/name`."""
 
-    def __init__(self, factor: Mapping[str, Gaussian] | None = None) -> None:
-        self._sums = TensorSums()
-        self._names: dict[str, None] = {}
-        for name, value in (factor or {}).items():
-            self.add(name, value)
-
-    def add(self, name: str, value: Gaussian) -> None:
-        """Adds the natural parameters of a weight."""
-        self._names[name] = None
-        self._sums.add(key(TensorKind.PRECISION_MEAN, name), value.precision_mean)
-        self._sums.add(key(TensorKind.PRECISION, name), value.precision)
-
-    def get(self, name: str) -> Gaussian | None:
+    def gaussian(self, name: str) -> Gaussian | None:
         """Returns the sum of a weight; None if nothing was added. Later additions leave it unchanged."""
-        mean = self._sums.get(key(TensorKind.PRECISION_MEAN, name))
-        precision = self._sums.get(key(TensorKind.PRECISION, name))
+        mean = self.get(key(TensorKind.PRECISION_MEAN, name))
+        precision = self.get(key(TensorKind.PRECISION, name))
         return None if mean is None or precision is None else Gaussian(mean, precision)
 
     def whole(self, name: str) -> Gaussian:
         """Returns the sum of a weight that has one."""
-        found = self.get(name)
+        found = self.gaussian(name)
         if found is None:
             raise KeyError(f"weight {name!r} has no sum.")
         return found
 
     def factor(self) -> Factor:
         """Returns the sums of all weights."""
-        return {name: value for name in self._names if (value := self.get(name)) is not None}
+        return {name: self.whole(name) for name in _names_of(self)}
 
 
-def _after(before: Gaussian | None, value: Gaussian) -> Gaussian:
-    sums = _Sums({} if before is None else {"": before})
-    sums.add("", value)
-    return sums.whole("")
+def _terms_of(factor: Mapping[str, Gaussian]) -> Terms:
+    """Returns the natural parameters by `kind/name`."""
+    parts = {key(TensorKind.PRECISION_MEAN, name): value.precision_mean for name, value in factor.items()}
+    parts |= {key(TensorKind.PRECISION, name): value.precision for name, value in factor.items()}
+    return Terms.of(parts, repeated=key(TensorKind.PRECISION, ""))
+
+
+def _sums_of(*terms: Terms) -> _Sums:
+    sums = _Sums()
+    for each in terms:
+        sums.add(each)
+    return sums
+
+
+def _names_of(names: Iterable[str]) -> dict[str, None]:
+    """Returns the weights among names of the form `kind/name`."""
+    kind = key(TensorKind.PRECISION_MEAN, "")
+    return {name[len(kind) :]: None for name in names if name.startswith(kind)}
 
 
 def _compact(value: Gaussian) -> Gaussian:

@@ -74,11 +74,10 @@ class PVIServer(ServerRule):
         rest = without(rest, TensorKind.MOMENTS)
         factor = _factor(rest, self._precision)
         others = {name: value for name, value in rest.items() if name.partition("/")[2] not in factor}
-        factor = self._posterior.checked(factor)
-        self._pooling.check(moments, factor)
+        change, sent = self._posterior.checked(factor), self._pooling.checked(moments, factor)
         self._statistics.add(others)
-        self._pooling.add(tasks, moments)
-        self._posterior.include(factor, tasks, moments)
+        self._pooling.add(tasks, sent)
+        self._posterior.include(change, tasks, moments)
         self._touched |= set(factor)
 
     def close_round(self) -> None:

@@ -8,12 +8,16 @@ import torch
 from mtmedformer_monai.federated.tensor_sums import (
     SMALL,
     TensorSums,
-    all_finite,
+    Terms,
     compact,
     constant,
     is_constant,
     quotient_of,
 )
+
+
+def terms_of(**tensors: torch.Tensor) -> Terms:
+    return Terms.of(tensors)
 
 
 def large(seed: int) -> torch.Tensor:
@@ -24,17 +28,17 @@ def large(seed: int) -> torch.Tensor:
 def test_large_tensors_are_summed_in_float64(count):
     sums, terms = TensorSums(), [large(seed) for seed in range(count)]
     for term in terms:
-        sums.add("w", term)
+        sums.add(terms_of(w=term))
     assert torch.equal(sums.get("w"), torch.stack(terms).double().sum(dim=0))
 
 
 def test_what_was_read_stays_and_the_sum_goes_on():
     sums = TensorSums()
     for seed in range(3):
-        sums.add("w", large(seed))
+        sums.add(terms_of(w=large(seed)))
     read = sums.get("w").clone(), sums.get("w")
-    sums.add("w", large(3))
-    sums.add("w", large(4))
+    sums.add(terms_of(w=large(3)))
+    sums.add(terms_of(w=large(4)))
     assert torch.equal(*read)
     expected = torch.stack([large(seed) for seed in range(5)]).double().sum(dim=0)
     torch.testing.assert_close(sums.get("w"), expected, rtol=0, atol=1e-14)
@@ -45,20 +49,77 @@ def test_constant_and_other_terms_add_up_in_any_order(order):
     terms = [torch.tensor(2.0).expand(2, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor(0.5).expand(2, 2)]
     sums = TensorSums()
     for index in order:
-        sums.add("w", terms[index])
+        sums.add(terms_of(w=terms[index]))
     assert sums.get("w").tolist() == [[3.5, 4.5], [5.5, 6.5]]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0)])
+def test_terms_of_other_names_and_forms_add_up_in_any_order(order):
+    wide, repeated = torch.arange(3.0 * SMALL).view(3, SMALL), torch.tensor(7.0).expand(3, SMALL)
+    terms = [
+        terms_of(a=torch.tensor([1.0, 2.0]), b=torch.tensor([[3.0], [4.0]]), w=wide),
+        terms_of(b=torch.tensor([[0.5], [0.25]]), a=torch.tensor([10.0, 20.0]), w=repeated),
+        terms_of(b=torch.tensor([[100.0], [200.0]])),
+        terms_of(a=torch.tensor([1000.0, 2000.0]), c=torch.tensor(5), w=wide),
+    ]
+    sums = TensorSums()
+    for index in order:
+        sums.add(terms[index])
+    assert sums.get("a").tolist() == [1011.0, 2022.0]
+    assert sums.get("b").tolist() == [[103.5], [204.25]]
+    assert sums.get("c").item() == 5.0
+    assert torch.equal(sums.get("w"), (2.0 * wide + 7.0).double())
+    assert sorted(sums.tensors()) == ["a", "b", "c", "w"]
+    assert sums.get("d") is None
+    assert "d" not in sums
+
+
+def test_small_sums_that_were_read_stay_and_terms_are_left_as_they_are():
+    term = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    sums = TensorSums({"a": term})
+    read = sums.get("a")
+    sums.add(terms_of(a=term))
+    assert read.tolist() == term.tolist() == [1.0, 2.0]
+    assert sums.get("a").tolist() == [2.0, 4.0]
+
+
+def test_negative_numbers_are_found_by_name_in_every_form():
+    values = {
+        "p/one": torch.tensor(1.0).expand(3),
+        "p/small": torch.tensor([0.0, 1.0]),
+        "p/large": torch.ones(SMALL + 1),
+    }
+    assert Terms.of({**values, "m/other": torch.tensor([-1.0, 1.0])}).negative("p/") is None
+    for name, value in values.items():
+        assert Terms.of({**values, name: value - 2.0}).negative("p/") == name
+
+
+def test_means_of_every_form():
+    values = {"one": torch.tensor(3).expand(4), "small": torch.tensor([1.0, 2.0]), "large": torch.ones(2, SMALL)}
+    assert Terms.of(values).means() == {"one": 3.0, "small": 1.5, "large": 1.0}
+
+
+def test_equal_numbers_count_as_one_where_asked():
+    values = {"p/w": torch.full((2, 2), 0.25), "m/w": torch.full((2, 2), 0.25)}
+    terms = Terms.of(values, repeated="p/")
+    assert dict(terms.numbers) == {"p/w": 0.25}
+    assert list(terms.small) == ["m/w"]
+
+
+def test_large_counters_are_read_exactly():
+    assert Terms.of({"n": torch.tensor(2**24 + 1), "w": torch.tensor(0.5)}).numbers == {"n": 2.0**24 + 1, "w": 0.5}
 
 
 def test_sums_of_constants_remain_one_number():
     sums = TensorSums({"w": constant(torch.full((2, 3), 0.1))})
-    sums.add("w", constant(torch.full((2, 3), 0.2)))
+    sums.add(terms_of(w=constant(torch.full((2, 3), 0.2))))
     assert is_constant(sums.get("w"))
     assert compact(sums.get("w")).tolist() == [[float(torch.tensor(0.1)) + float(torch.tensor(0.2))]]
 
 
 def test_types_that_numpy_lacks_are_summed_too():
     sums = TensorSums({"w": torch.tensor([1.0, 2.0], dtype=torch.bfloat16), "n": torch.tensor([3, 4])})
-    sums.add("w", torch.tensor([0.5, 0.5], dtype=torch.float16))
+    sums.add(terms_of(w=torch.tensor([0.5, 0.5], dtype=torch.float16)))
     assert sums.get("w").tolist() == [1.5, 2.5]
     assert sums.get("n").dtype == torch.float64
 
@@ -66,15 +127,15 @@ def test_types_that_numpy_lacks_are_summed_too():
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_a_number_that_is_not_finite_is_found_by_name(bad):
     values = {"small": torch.ones(3), "large": torch.ones(SMALL), "other": torch.full((2,), 3e38)}
-    assert all_finite(values) is None
+    assert Terms.of(values).not_finite() is None
     for name, value in values.items():
         changed = value.clone()
         changed[-1] = bad
-        assert all_finite({**values, name: changed}) == name
+        assert Terms.of({**values, name: changed}).not_finite() == name
 
 
 def test_infinities_that_cancel_are_found():
-    assert all_finite({"w": torch.tensor([torch.inf, -torch.inf])}) == "w"
+    assert terms_of(w=torch.tensor([torch.inf, -torch.inf])).not_finite() == "w"
 
 
 def test_a_quotient_is_rounded_once():
