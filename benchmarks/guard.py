@@ -107,7 +107,7 @@ class Model:
             image = self.transform({"image": path})["image"][None]
         except (RuntimeError, ValueError):
             return {}
-        maps = self.network.encoder(self.network.prepare(image))
+        maps = self.network.encoder(self.network.enter(image)[-1])
         means, spread = pool_features(maps), [each.std(dim=(2, 3), correction=0) for each in maps]
         cells = functional.adaptive_avg_pool2d(maps[-1], 2).flatten(1)
         return {

@@ -30,13 +30,10 @@ from .tracking import SimulationTracker
 
 logger = logging.getLogger("mtmedformer")
 
-PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainViT"}}
-"""Overrides for systems whose server needs tokens of one resolution: they replace the bundle's encoder."""
+PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainViT"}, "network_def#detail": False}
+"""Overrides for systems whose server needs tokens of one resolution: they replace the bundle's encoder and stem."""
 
 NEEDS_PLAIN = ("p_festa", "fesvibs")
-
-COARSE = {"network_def#detail": False}
-"""Overrides for all systems: they cut the encoder alone, and have no place for fine maps of the image."""
 
 
 class SplitSimulation:
@@ -55,7 +52,6 @@ class SplitSimulation:
             "seed": settings.seed,
             "image_size": list(settings.input_size),
             "output_dir": config_text(folder),
-            **COARSE,
             **(PLAIN if name in NEEDS_PLAIN else {}),
             **settings.overrides,
         }

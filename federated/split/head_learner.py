@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtmedformer_monai.federated.client.ownership import Ownership, labels_of_batch
 from mtmedformer_monai.federated.strategy import Weights
@@ -21,7 +21,8 @@ class HeadLearner:
     Args:
         network: the site's own.
         settings: of its training.
-        adapted: names of the encoder's parameters that are trained.
+        adapted: names of the parameters of the encoder (and of the stem that it follows) that are trained; other names
+            are ignored.
 
     Attributes:
         network: in its current state.
@@ -29,10 +30,12 @@ class HeadLearner:
     """
 
     def __init__(self, network: MTMedFormer, settings: LocalSettings, adapted: Collection[str]) -> None:
-        self.network, self._settings, self._adapted = network, settings, set(adapted)
+        encoder = network.encoder_state()
+        self.network, self._settings, self._adapted = network, settings, encoder.keys() & set(adapted)
         self._tasks_of = settings.tasks_of(network)
-        for name, parameter in network.encoder.named_parameters():
-            parameter.requires_grad_(name in self._adapted)
+        for name, value in encoder.items():
+            if isinstance(value, nn.Parameter):
+                value.requires_grad_(name in self._adapted)
         self._optimizer = settings.make_optimizer([each for each in network.parameters() if each.requires_grad])
         self.num_samples: dict[str, int] = {}
 

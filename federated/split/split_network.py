@@ -1,8 +1,8 @@
 """Splits a multi-task network into head and tails for the sites, and a body for the server.
 
-The head consists of the first layers (the patch embedding, or the first stages), the body is the transformer after it,
-and the tails are the pyramid and one decoder per task. All parts are modules of the network under their original names:
-training a part trains the network.
+The head consists of the first layers (the patch embedding, or the stem and the first stages), the body is the
+transformer after it, and the tails are the pyramid and one decoder per task. All parts are modules of the network under
+their original names: training a part trains the network.
 """
 
 # B batch size, D width, h and w of a feature map
@@ -27,7 +27,7 @@ class ClientEncoder(nn.Module, ABC):
 
     @abstractmethod
     def start(self, x: Tensor) -> list[Tensor]:
-        """Maps the image, as returned by `MTMedFormer.prepare`, to feature maps; the last one is sent to the body."""
+        """Maps the input of the encoder to feature maps; the last one is sent to the body."""
 
     @abstractmethod
     def finish(self, kept: list[Tensor], returned: list[Tensor]) -> list[Tensor]:
@@ -102,13 +102,15 @@ class ClientNetwork(nn.Module):
     def __init__(self, network: MTMedFormer, encoder: ClientEncoder) -> None:
         super().__init__()
         self.encoder, self.pyramids, self.decoders = encoder, network.pyramids, network.decoders
+        self.stem = network.stem
         methods = copy.copy(network)  # methods of the network on these modules, without a body
-        methods._modules = {"pyramids": network.pyramids, "decoders": network.decoders}
+        methods._modules = {"pyramids": network.pyramids, "decoders": network.decoders, "stem": network.stem}
         self._methods = [methods]  # in a list, as its parameters are already registered in this module
 
     def start(self, image: Tensor) -> list[Tensor]:
-        """Applies the head: (B, 1, H, W) in [0, 1] to its feature maps; the last one is sent to the body."""
-        return self.encoder.start(self._methods[0].prepare(image))
+        """Applies the head: (B, 1, H, W) in [0, 1] to its maps, fine ones first; the last one is sent to the body."""
+        entering = self._methods[0].enter(image)
+        return entering[: self._methods[0].num_fine] + self.encoder.start(entering[-1])
 
     def finish(self, kept: list[Tensor], returned: list[Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
         """Applies the tails.
@@ -121,8 +123,9 @@ class ClientNetwork(nn.Module):
         Returns:
             {task: output}, as the whole network returns it.
         """
-        features = self.encoder.finish(kept, returned)
-        return self._methods[0].decode(features, self._methods[0].spread(features), size)
+        fine, coarse = kept[: self._methods[0].num_fine], kept[self._methods[0].num_fine :]
+        features = self.encoder.finish(coarse, returned)
+        return self._methods[0].decode(features, self._methods[0].spread(features, fine), size)
 
 
 class SplitNetwork(nn.Module):
@@ -138,14 +141,14 @@ class SplitNetwork(nn.Module):
         body: (B, D, h, w) to a list of feature maps.
 
     Raises:
-        TypeError: another encoder, or a network with fine maps of the image.
+        TypeError: another encoder, or a `PlainViT` with fine maps, whose sites keep no maps.
         ValueError: a cut that leaves no head or no body.
     """
 
     def __init__(self, network: MTMedFormer, head_stages: int = 1) -> None:
         super().__init__()
-        if network.stem is not None:
-            raise TypeError("split learning cuts the encoder alone, got a network with fine maps; use detail=False.")
+        if network.stem is not None and isinstance(network.encoder, PlainViT):
+            raise TypeError("split learning of a PlainViT keeps no fine maps at the sites; use detail=False.")
         head, body = _cut(network.encoder, head_stages)
         self.whole, self.client, self.body = network, ClientNetwork(network, head), body
 

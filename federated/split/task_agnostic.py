@@ -68,6 +68,8 @@ class TaskAgnostic(SplitSystem):
         self._network = copy.deepcopy(network)
         self._reconstruction = ReconstructionTask()
         self._pretraining = MTMedFormer(self._network.encoder, [self._reconstruction])
+        if self._network.after_stem:
+            self._pretraining.stem = self._network.stem
         self._learners: dict[str, HeadLearner] = {}
         self._number = 0
 
@@ -151,12 +153,11 @@ class TaskAgnostic(SplitSystem):
         """Returns the learner of a site; a new one first receives the encoder."""
         if name not in self._learners:
             self._learners[name] = self._new_learner()
-            encoder = channel.send_all(self._network.encoder.state_dict(), DOWN, CrossingKind.ONCE)
-            self._learners[name].network.encoder.load_state_dict(encoder)
+            encoder = channel.send_all(self._network.encoder_state(), DOWN, CrossingKind.ONCE)
+            self._learners[name].network.load_state_dict(encoder, strict=False)
         return self._learners[name]
 
     def _new_learner(self) -> HeadLearner:
         network = copy.deepcopy(self._network)
-        learned = {"frozen": [], "norms": norm_parameters(network.encoder)}
-        names = learned.get(self._adapt, [name for name, _ in network.encoder.named_parameters()])
-        return HeadLearner(network, self._settings, names)
+        learned = {"frozen": [], "norms": norm_parameters(network)}
+        return HeadLearner(network, self._settings, learned.get(self._adapt, network.encoder_state()))

@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from mtmedformer_monai.layers.group_declaration import Declaration
 from mtmedformer_monai.layers.permutation_groups import FIXED, Axis
 
+from .detail_path import WIDTHS as STEM_WIDTHS
+
 
 @dataclass(frozen=True)
 class TransformerSize:
@@ -196,12 +198,15 @@ class TransformerStage(nn.Module):
 class HierarchicalTransformer(nn.Module):
     """Shared encoder that returns four feature maps at strides 4, 8, 16 and 32.
 
-    It maps (B, C, H, W), where H and W are multiples of 32.
+    It maps (B, C, H, W), where H and W are multiples of 32; after a stem, (B, 32, H/2, W/2).
 
     Args:
         size: 'tiny' (3.4M parameters), 'small' (13M) or 'base' (24M); or a `TransformerSize`.
-        in_channels: number of image channels C.
+        in_channels: number of image channels C; not used after a stem.
         drop_path: stochastic depth rate of the last block; it increases linearly over the blocks.
+        after_stem: whether the input is the map of a `DetailStem` at stride 2, which `MTMedFormer` then computes,
+            instead of an image: convolutions before the transformer ease its training (Xiao et al., NeurIPS 2021).
+            ImageNet weights of PVT v2 fit an encoder without.
 
     Raises:
         ValueError: if the size is unknown.
@@ -213,14 +218,22 @@ class HierarchicalTransformer(nn.Module):
         [(1, 32, 16, 24), (1, 64, 8, 12), (1, 160, 4, 6), (1, 256, 2, 3)]
     """
 
-    def __init__(self, size: str | TransformerSize = "tiny", in_channels: int = 1, drop_path: float = 0.1) -> None:
+    def __init__(
+        self,
+        size: str | TransformerSize = "tiny",
+        in_channels: int = 1,
+        drop_path: float = 0.1,
+        after_stem: bool = False,
+    ) -> None:
         super().__init__()
         if isinstance(size, str) and size not in SIZES:
             raise ValueError(f"size expects one of {sorted(SIZES)} or a TransformerSize, got {size!r}.")
         chosen = SIZES[size] if isinstance(size, str) else size
         self.channels = tuple(chosen.widths)
         self.strides = tuple(4 * 2**stage for stage in range(len(chosen.widths)))
-        self.stages = nn.ModuleList(_make_stages(chosen, in_channels, drop_path))
+        self.after_stem = after_stem
+        first = (STEM_WIDTHS[-1], 3, 2) if after_stem else (in_channels, 7, 4)
+        self.stages = nn.ModuleList(_make_stages(chosen, first, drop_path))
         self.apply(_initialize)
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -231,25 +244,26 @@ class HierarchicalTransformer(nn.Module):
             maps.append(x)
         return maps
 
-    def permutable(self, declare: Declaration) -> list[Axis]:
-        """Declares one residual stream per stage; the image channels are fixed."""
+    def permutable(self, declare: Declaration, entering: Axis = FIXED) -> list[Axis]:
+        """Declares one residual stream per stage; image channels are fixed, and those of a stem are its own."""
         maps: list[Axis] = []
         for index in range(len(self.stages)):
-            maps.append(declare.child(f"stages.{index}", maps[-1] if maps else FIXED))
+            maps.append(declare.child(f"stages.{index}", maps[-1] if maps else entering))
         return maps
 
 
-def _make_stages(size: TransformerSize, in_channels: int, drop_path: float) -> list[TransformerStage]:
+def _make_stages(size: TransformerSize, first: tuple[int, int, int], drop_path: float) -> list[TransformerStage]:
+    """Returns the stages; `first` gives the input channels, kernel and stride of the first patch embedding."""
     total = sum(size.depths)
     rates = [drop_path * index / max(total - 1, 1) for index in range(total)]
     stages = []
+    in_channels, kernel, stride = first
     for index, (width, depth) in enumerate(zip(size.widths, size.depths, strict=True)):
-        kernel, stride = (7, 4) if index == 0 else (3, 2)
         embedding = PatchEmbedding(in_channels, width, kernel, stride)
         settings = (size.heads[index], size.reductions[index], size.mlp_ratios[index])
         blocks = [TransformerBlock(width, *settings, rates.pop(0)) for _ in range(depth)]
         stages.append(TransformerStage(embedding, blocks, width))
-        in_channels = width
+        in_channels, kernel, stride = width, 3, 2
     return stages
 
 

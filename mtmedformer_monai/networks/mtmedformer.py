@@ -14,7 +14,7 @@ from mtmedformer_monai.layers.permutation_groups import Axis
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.segmentation import SegmentationTask
 
-from .detail_path import DetailDecoder, DetailStem
+from .detail_path import WIDTHS, DetailDecoder, DetailStem
 from .feature_pyramid import FeaturePyramid
 
 SHARED, DETAIL = "shared", "detail"
@@ -31,7 +31,8 @@ class MTMedFormer(nn.Module):
         shared_pyramid: whether all tasks share one pyramid or each task has its own. A pyramid has only the levels that
             its tasks use.
         detail: whether segmentation also uses maps at strides 1 and 2 (`DetailStem`), for sharper outlines and small
-            structures; such weights do not fit a network without.
+            structures; such weights do not fit a network without. An encoder with `after_stem` gets the map at
+            stride 2 instead of the image, with `detail` or without.
 
     Raises:
         ValueError: if there are no tasks, two tasks have the same name, or one is named 'shared' or 'detail'.
@@ -72,7 +73,9 @@ class MTMedFormer(nn.Module):
             {task.name: task.make_decoder(channels, strides, pyramid_width) for task in tasks}
         )
         detailed = [task for task in tasks if detail and isinstance(task, SegmentationTask)]
-        self.stem = DetailStem() if detailed else None
+        self.after_stem = bool(getattr(encoder, "after_stem", False))
+        self.stem = DetailStem() if detailed or self.after_stem else None
+        self.num_fine = 0 if self.stem is None else len(WIDTHS)
         for task in detailed:
             self.decoders[task.name] = DetailDecoder(pyramid_width, len(task.structures))
 
@@ -97,22 +100,31 @@ class MTMedFormer(nn.Module):
             Feature maps of the encoder, finest first, and {pyramid: its maps}, of the padded image; with `detail`,
             the fine maps as another pyramid.
         """
+        entering = self.enter(image)
+        features: list[Tensor] = self.encoder(entering[-1])
+        return features, self.spread(features, entering)
+
+    def enter(self, image: Tensor) -> list[Tensor]:
+        """Computes the fine maps, if any; the last entry is the input of the encoder."""
         prepared = self.prepare(image)
-        features: list[Tensor] = self.encoder(prepared)
-        pyramids = self.spread(features)
+        entering: list[Tensor] = []
         if self.stem is not None:
-            pyramids["detail"] = self.stem(prepared)
-        return features, pyramids
+            entering = self.stem(prepared)
+        if not self.after_stem:
+            entering.append(prepared)
+        return entering
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Pads an image (B, 1, H, W) in [0, 1] and scales it to [-2, 2], as input of the encoder."""
+        """Pads an image (B, 1, H, W) in [0, 1] and scales it to [-2, 2]."""
         return (self._pad(_plain(image)) - 0.5) * 4.0
 
-    def spread(self, features: list[Tensor]) -> dict[str, list[Tensor]]:
-        """Computes {pyramid: its maps} from the feature maps of the encoder."""
+    def spread(self, features: list[Tensor], entering: list[Tensor]) -> dict[str, list[Tensor]]:
+        """Computes {pyramid: its maps} from the feature maps of the encoder and what `enter` returned."""
         pyramids: dict[str, list[Tensor]] = {}
         for name, pyramid in self.pyramids.items():
             pyramids[name] = pyramid(features)
+        if self.num_fine > 0:
+            pyramids["detail"] = entering[: self.num_fine]
         return pyramids
 
     def decode(
@@ -135,15 +147,20 @@ class MTMedFormer(nn.Module):
             outputs[name] = output[:, :, :height, :width] if output.dim() == 4 else output
         return outputs
 
+    def encoder_state(self) -> dict[str, Tensor]:
+        """Returns parameters and buffers of the encoder, with those of the stem that it follows, by name."""
+        parts = ("encoder.", "stem.") if self.after_stem else ("encoder.",)
+        return {name: value for name, value in self.state_dict(keep_vars=True).items() if name.startswith(parts)}
+
     def permutable(self, declare: Declaration) -> tuple[list[Axis], dict[str, list[Axis]]]:
         """Declares encoder, pyramids and decoders.
 
         Returns:
             Channels of the maps that `encode` returns: those of the encoder and those of each pyramid.
         """
-        features: list[Axis] = declare.child("encoder")
-        pyramids = {name: declare.child(f"pyramids.{name}", features) for name in self.pyramids}
         fine: list[Axis] = [] if self.stem is None else declare.child("stem")
+        features: list[Axis] = declare.child("encoder", *fine[-1:]) if self.after_stem else declare.child("encoder")
+        pyramids = {name: declare.child(f"pyramids.{name}", features) for name in self.pyramids}
         for name in self.decoders:
             declare.child(f"decoders.{name}", features, pyramids[name if name in pyramids else SHARED] + fine)
         return features, pyramids

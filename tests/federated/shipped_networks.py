@@ -41,6 +41,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "transformer": lambda: with_encoder(HierarchicalTransformer(SMALL)),
     "pyramids_apart": lambda: small_network(all_tasks(), shared_pyramid=False),
     "detail": lambda: small_network(all_tasks(), detail=True),
+    "stem": lambda: small_network(all_tasks(), detail=True, after_stem=True),
     "plain_vit": lambda: with_encoder(PlainViT(32, depth=2, heads=2)),
     "swin": lambda: with_encoder(SwinEncoder(12, heads=(1, 2, 4, 8))),
     "resnet10": lambda: with_encoder(ResNetEncoder("resnet10")),

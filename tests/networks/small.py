@@ -22,11 +22,19 @@ def every_kind() -> list[Task]:
     ]
 
 
+STEMS = {"plain": (False, False), "detail": (True, False), "stem": (False, True), "detail_stem": (True, True)}
+"""`detail` and `after_stem`: all combinations."""
+
+
 def small_network(
-    tasks: list[Task] | None = None, shared_pyramid: bool = True, drop_path: float = 0.0, detail: bool = False
+    tasks: list[Task] | None = None,
+    shared_pyramid: bool = True,
+    drop_path: float = 0.0,
+    detail: bool = False,
+    after_stem: bool = False,
 ) -> MTMedFormer:
     torch.manual_seed(0)
-    encoder = HierarchicalTransformer(SMALL, drop_path=drop_path)
+    encoder = HierarchicalTransformer(SMALL, drop_path=drop_path, after_stem=after_stem)
     return MTMedFormer(encoder, tasks or every_kind(), 16, shared_pyramid, detail)
 
 

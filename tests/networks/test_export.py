@@ -8,7 +8,7 @@ import torch
 
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, SelectOutput, TransformerSize, export_onnx
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
-from tests.networks.small import largest_difference, small_network
+from tests.networks.small import STEMS, largest_difference, small_network
 
 
 def saved_and_loaded(script: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
@@ -18,11 +18,11 @@ def saved_and_loaded(script: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     return torch.jit.load(buffer)
 
 
-@pytest.mark.parametrize("detail", [False, True], ids=["plain", "detail"])
+@pytest.mark.parametrize(("detail", "after_stem"), list(STEMS.values()), ids=list(STEMS))
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "apart"])
 @torch.no_grad()
-def test_scripts_with_every_kind_of_task(shared, detail):
-    network = small_network(shared_pyramid=shared, detail=detail).eval()
+def test_scripts_with_every_kind_of_task(shared, detail, after_stem):
+    network = small_network(shared_pyramid=shared, detail=detail, after_stem=after_stem).eval()
     script = saved_and_loaded(torch.jit.script(network))
     for size in ((64, 64), (100, 70)):
         image = torch.rand(2, 1, *size)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks import MTMedFormer, SelectOutput
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
-from tests.networks.small import SMALL, every_kind, largest_difference, small_network, without_gradient
+from tests.networks.small import SMALL, STEMS, every_kind, largest_difference, small_network, without_gradient
 
 ALONE = [
     SegmentationTask("alone", ["lung"]),
@@ -19,9 +19,10 @@ ALONE = [
 ]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "detail"])
+@pytest.fixture(scope="module", params=list(STEMS.values()), ids=list(STEMS))
 def network(request):
-    return small_network(detail=request.param).eval()
+    detail, after_stem = request.param
+    return small_network(detail=detail, after_stem=after_stem).eval()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (100, 70), (33, 200), (1, 1)], ids=str)
@@ -93,10 +94,10 @@ def test_bfloat16_trains_close_to_float32():
     assert all(p.grad.isfinite().all() for p in network.encoder.parameters())
 
 
-@pytest.mark.parametrize("detail", [False, True], ids=["plain", "detail"])
+@pytest.mark.parametrize(("detail", "after_stem"), list(STEMS.values()), ids=list(STEMS))
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "apart"])
-def test_every_parameter_gets_a_gradient(shared, detail):
-    network = small_network(shared_pyramid=shared, detail=detail)
+def test_every_parameter_gets_a_gradient(shared, detail, after_stem):
+    network = small_network(shared_pyramid=shared, detail=detail, after_stem=after_stem)
     sum(output.square().mean() for output in network(torch.rand(2, 1, 64, 64)).values()).backward()
     assert without_gradient(network) == []
 
@@ -129,6 +130,19 @@ def test_separate_pyramids_do_not_share_weights():
 def test_detail_adds_nothing_without_segmentation():
     tasks = [ClassificationTask("alone", ["no", "yes"], "binary")]
     assert {*small_network(tasks, detail=True).state_dict()} == {*small_network(tasks).state_dict()}
+
+
+@pytest.mark.parametrize("detail", [False, True])
+def test_an_encoder_after_the_stem_sees_the_image_through_it_alone(detail):
+    network = small_network(detail=detail, after_stem=True).eval()
+    image = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        before = network(image)
+        network.stem.down.convolution.weight.zero_()
+        blind = [network(each) for each in (image, torch.rand(1, 1, 64, 64))]
+    assert not torch.equal(before["binary"], blind[0]["binary"])
+    assert torch.equal(blind[0]["binary"], blind[1]["binary"])
+    assert torch.equal(blind[0]["mask"], blind[1]["mask"]) is not detail  # masks see its map at stride 1
 
 
 def test_two_tasks_of_one_name_are_refused(network):

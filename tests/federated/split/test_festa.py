@@ -16,13 +16,14 @@ from tests.federated.split.tiny_sites import (
     plain,
     plain_step,
     settings,
+    with_stem,
 )
 
 SITE_PARTS = ("encoder.stages.0.", "pyramids.", "decoders.")
 MADE_BY_SUMS = 1e-6  # float32 sums in another order
 
 
-@pytest.mark.parametrize("make", [hierarchical, plain])
+@pytest.mark.parametrize("make", [hierarchical, with_stem, plain])
 def test_one_site_steps_as_the_whole_network(make):
     site = make_site()
     system = FeSTA(make(), settings(), alternate=False)

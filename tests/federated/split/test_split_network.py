@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.split.split_network import SplitNetwork
-from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, ResNetEncoder
-from mtmedformer_monai.tasks import SegmentationTask
-from tests.federated.split.tiny_sites import hierarchical, make_tasks, plain
+from mtmedformer_monai.networks import MTMedFormer, PlainViT, ResNetEncoder
+from tests.federated.split.tiny_sites import hierarchical, make_tasks, plain, with_fine_maps, with_stem
 from tests.networks.small import largest_difference
 
 CUTS = pytest.mark.parametrize(
-    ("make", "stages"), [(hierarchical, 1), (hierarchical, 3), (plain, 1)], ids=["one stage", "three stages", "plain"]
+    ("make", "stages"),
+    [(hierarchical, 1), (hierarchical, 3), (with_fine_maps, 1), (with_stem, 2), (plain, 1)],
+    ids=["one stage", "three stages", "fine maps", "stem", "plain"],
 )
 
 
@@ -68,7 +69,6 @@ def test_refuses_an_encoder_that_it_can_not_cut():
         SplitNetwork(network)
 
 
-def test_a_network_with_fine_maps_is_refused():
-    tasks = [SegmentationTask("lung", ["lung"])]
+def test_refuses_fine_maps_beside_a_plain_vit():
     with pytest.raises(TypeError, match="use detail=False"):
-        SplitNetwork(MTMedFormer(HierarchicalTransformer("tiny"), tasks, detail=True))
+        SplitNetwork(MTMedFormer(PlainViT(32, depth=2, heads=2), make_tasks(), 16, detail=True))

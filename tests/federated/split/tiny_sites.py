@@ -24,9 +24,18 @@ def make_tasks():
     ]
 
 
-def hierarchical():
+def hierarchical(detail=False, after_stem=False):
     torch.manual_seed(0)
-    return MTMedFormer(HierarchicalTransformer(SMALL, drop_path=0.0), make_tasks(), 16)
+    encoder = HierarchicalTransformer(SMALL, drop_path=0.0, after_stem=after_stem)
+    return MTMedFormer(encoder, make_tasks(), 16, detail=detail)
+
+
+def with_fine_maps():
+    return hierarchical(detail=True)
+
+
+def with_stem():
+    return hierarchical(detail=True, after_stem=True)
 
 
 def plain(depth=2):
