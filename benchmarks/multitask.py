@@ -6,10 +6,12 @@ SETS is a folder of public sets (`benchmarks/multitask_cohorts.py`). Rows of the
 - `ours`: the bundle's network, trained on all tasks;
 - `ours, one task`: the same encoder with one decoder, a network per task, each trained on this task's images;
 - `resnet`: MONAI's ResNet-18 with the same decoders, trained on all tasks;
+- `efficientnet`, if asked for: EfficientNet-Lite0 with ImageNet weights and the same decoders, trained on all tasks
+  (needs two more packages, see `EfficientNetLite` in `benchmarks/multitask_networks.py`);
 - `segresnet`, `u_net`, `swin_unetr`: MONAI's networks for masks, one per mask (`benchmarks/multitask_networks.py`).
-All are trained by the bundle's config from random weights, with the same data, augmentation, learning rate and number
-of epochs; the best epoch is chosen on the validation images. Variants of the config for `ours` are compared by
-`--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'coarse:network_def#detail=false'`.
+All are trained by the bundle's config, with the same data, augmentation, learning rate and number of epochs, and from
+random weights except for `efficientnet`; the best epoch is chosen on the validation images. Variants of the config for
+`ours` are compared by `--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'coarse:network_def#detail=false'`.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
 t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of
@@ -36,7 +38,7 @@ from bundle_runs import evaluate, make_workflow
 from command_line import make_parser
 from federation import read_results
 from multitask_cohorts import COHORTS, Cohort, make_folds, read_cohort
-from multitask_networks import DENSE, NETWORKS
+from multitask_networks import DENSE, EXTRA, NETWORKS
 from multitask_tables import print_tables
 
 from mtmedformer_monai.data import save_datalist
@@ -87,7 +89,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of the public sets")
     parser.add_argument("--cohort", choices=sorted(COHORTS), default="chest")
-    parser.add_argument("--networks", nargs="+", choices=sorted(NETWORKS), default=list(NETWORKS))
+    parser.add_argument(
+        "--networks", nargs="+", choices=sorted(NETWORKS), default=[name for name in NETWORKS if name not in EXTRA]
+    )
     parser.add_argument("--override", action="append", default=[], help="NAME:ID=JSON;ID=JSON, a variant of `ours`")
     parser.add_argument("--tasks", nargs="+", default=[], help="train the multi-task networks on these tasks only")
     parser.add_argument("--no-single", action="store_true", help="leave out the networks for one task")

