@@ -13,15 +13,12 @@ per site, `--epochs`, split over the rounds. Regimes: `federation_worlds.py` and
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import json
 import logging
-import multiprocessing
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ from command_line import make_parser
 from federation_methods import METHODS, parse_method
 from federation_tables import print_tables
 from federation_tuning import GRIDS, choose_rates, read_rates
+from study_runs import read_results, run_missing
 
 REGIMES = ("generated_tasks", "generated_scanner", "generated_shares", "real_chest", "real_mammograms")
 RESULTS, TRIALS, RATES = "results.jsonl", "trials.jsonl", "learning_rates.json"
@@ -61,7 +59,8 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     name = TRIALS if options.tune else RESULTS
     if not options.report:
-        _run_all(list(_cells(options)), options.output / name, options)
+        train = partial(run_cell, cache=options.cache, data=options.data)
+        run_missing(train, _cells(options), options.output / name, options.workers, _show)
     records = read_results(options.output / name)
     if options.tune:
         print(json.dumps(choose_rates(records, options.output / RATES, options.criterion), indent=2))
@@ -113,21 +112,8 @@ def _cells(options: argparse.Namespace) -> Iterable[Cell]:
             yield Cell(regime, size, seed, text, rounds, epochs, options.batch_size, lr, on)
 
 
-def _run_all(cells: Sequence[Cell], path: Path, options: argparse.Namespace) -> None:
-    """Runs the cells without a result, and appends each result as soon as it is there."""
-    finished = {_cell_of(record) for record in read_results(path)}
-    missing = [cell for cell in cells if cell not in finished]
-    logging.info("%d of %d runs are missing", len(missing), len(cells))
-    os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, context, _start_process) as pool:
-        running = {pool.submit(run_cell, cell, options.cache, options.data): cell for cell in missing}
-        for number, future in enumerate(as_completed(running), start=1):
-            record = dataclasses.asdict(running[future]) | future.result()
-            with path.open("a") as lines:
-                lines.write(json.dumps(record) + "\n")
-            cell, dice, seconds = running[future], record["dice"], record["wall_seconds"]
-            logging.info("%d/%d %s: dice %.3f, %.0f s", number, len(missing), cell, dice, seconds)
+def _show(cell: Cell, record: Any) -> str:
+    return f"dice {record['dice']:.3f}, {record['wall_seconds']:.0f} s"
 
 
 def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
@@ -147,29 +133,6 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
         seed=cell.seed,
     )
     return run(world, method, plan, cell.on)
-
-
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """Returns the records of a file, without a last line that was cut off."""
-    records = []
-    for line in path.read_text().splitlines() if path.is_file() else []:
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            logging.warning("%s has an incomplete line, which is ignored", path)
-    return records
-
-
-def _cell_of(record: dict[str, Any]) -> Cell:
-    return Cell(**{each.name: record[each.name] for each in dataclasses.fields(Cell)})
-
-
-def _start_process() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    logging.disable(logging.INFO)
 
 
 if __name__ == "__main__":

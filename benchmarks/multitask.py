@@ -23,23 +23,20 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from bundle_runs import evaluate, make_workflow
 from command_line import make_parser
-from federation import read_results
 from multitask_cohorts import COHORTS, Cohort, make_folds, read_cohort
 from multitask_networks import DENSE, EXTRA, NETWORKS
 from multitask_tables import print_tables
+from study_runs import read_results, run_missing
 
 from mtmedformer_monai.data import save_datalist
 
@@ -79,8 +76,8 @@ def main() -> None:
     path = options.output / RESULTS
     if not options.report:
         _write_folds(options)
-        finished = {_run_of(record) for record in read_results(path)}
-        _run_all([run for run in _runs(options) if run not in finished], path, options)
+        trained = partial(train, output=options.output, variants=options.variants)
+        run_missing(trained, _runs(options), path, options.workers, _show)
     print_tables(read_results(path), {name: cohort.metrics for name, cohort in COHORTS.items()})
 
 
@@ -161,23 +158,8 @@ def _datalist(output: Path, cohort: str, fold: int) -> Path:
     return output / f"data/{cohort}_fold_{fold}.json"
 
 
-def _run_all(missing: Sequence[Run], path: Path, options: argparse.Namespace) -> None:
-    """Appends each result as soon as it is there."""
-    logging.info("%d runs are missing", len(missing))
-    os.environ["OMP_NUM_THREADS"] = "1"
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, context, _start_process) as pool:
-        running = {pool.submit(train, run, options.output, options.variants): run for run in missing}
-        for number, future in enumerate(as_completed(running), start=1):
-            run, record = running[future], future.result()
-            with path.open("a") as lines:
-                lines.write(json.dumps(asdict(run) | record) + "\n")
-            logging.info("%d/%d %s: %s", number, len(missing), run, {k: v for k, v in record.items() if v})
-
-
-def _start_process() -> None:
-    torch.set_num_threads(1)
-    logging.disable(logging.INFO)
+def _show(run: Run, record: Any) -> str:
+    return str({name: value for name, value in record.items() if value})
 
 
 def train(run: Run, output: Path, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -241,10 +223,6 @@ def _is_annotated(item: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> bool
         if known:
             return True
     return False
-
-
-def _run_of(record: dict[str, Any]) -> Run:
-    return Run(**{each.name: record[each.name] for each in fields(Run)})
 
 
 if __name__ == "__main__":

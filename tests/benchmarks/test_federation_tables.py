@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import pytest
-from federation import read_results
 from federation_methods import Method, parse_method
 from federation_tables import holm, image_pairs, other_table, segmentation_table, signed_rank, t_test
 from federation_tuning import choose_rates, read_rates
@@ -65,13 +63,6 @@ def test_learning_rates_with_the_best_mean_are_chosen(tmp_path):
     path = tmp_path / "rates.json"
     path.write_text('{"r/b": 0.4}')
     assert choose_rates(trials, path) == read_rates(path) == {"r/a": 0.1, "r/b": 0.4}
-
-
-def test_a_line_that_was_cut_off_is_ignored(tmp_path):
-    path = tmp_path / "results.jsonl"
-    path.write_text(json.dumps({"seed": 1}) + '\n{"seed": 2, "di')
-    assert read_results(path) == [{"seed": 1}]
-    assert read_results(tmp_path / "none.jsonl") == []
 
 
 def test_methods_are_parsed():

@@ -1,0 +1,62 @@
+"""Runs of a study: each in a process of its own, each a line of a file, so that a study resumes where it stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+def run_missing(
+    train: Callable[[R], dict[str, Any]], runs: Iterable[R], path: Path, workers: int, show: Callable[[R, Any], str]
+) -> None:
+    """Runs what has no result yet in parallel processes of one thread, and appends each result as soon as it is there.
+
+    Args:
+        train: of the top level of a module or a partial of it; returns the results of a run.
+        runs: frozen dataclasses; all their fields together are the key.
+        path: of a file with one line of JSON per run.
+        workers: number of processes.
+        show: returns what is logged of a run and its record.
+    """
+    wanted = list(runs)
+    finished = {tuple(record.get(each.name) for each in fields(wanted[0])) for record in read_results(path)}
+    missing = [run for run in wanted if tuple(asdict(run).values()) not in finished]
+    logging.info("%d of %d runs are missing", len(missing), len(wanted))
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _start_process) as pool:
+        running = {pool.submit(train, run): run for run in missing}
+        for number, future in enumerate(as_completed(running), start=1):
+            run = running[future]
+            record = asdict(run) | future.result()
+            with path.open("a") as lines:
+                lines.write(json.dumps(record) + "\n")
+            logging.info("%d/%d %s: %s", number, len(missing), run, show(run, record))
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Returns the records of a file, without a last line that was cut off."""
+    records = []
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            logging.warning("%s has an incomplete line, which is ignored", path)
+    return records
+
+
+def _start_process() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    logging.disable(logging.INFO)

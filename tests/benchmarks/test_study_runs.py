@@ -1,0 +1,35 @@
+"""A study resumes where it stopped, and ignores a line that was cut off."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+from study_runs import read_results, run_missing
+
+
+@dataclass(frozen=True)
+class Run:
+    name: str
+    rate: float = 0.1
+
+
+def count(run, start):
+    return {"letters": start + len(run.name)}
+
+
+def test_only_missing_runs_are_made_and_each_is_a_line(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({"name": "abc", "rate": 0.1, "letters": -1}) + "\n")
+    runs = [Run("abc"), Run("abc", 0.2), Run("de")]
+    run_missing(partial(count, start=10), runs, path, 1, lambda run, record: run.name)
+    found = {(each["name"], each["rate"]): each["letters"] for each in read_results(path)}
+    assert found == {("abc", 0.1): -1, ("abc", 0.2): 13, ("de", 0.1): 12}
+
+
+def test_a_line_that_was_cut_off_is_ignored(tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({"seed": 1}) + '\n{"seed": 2, "di')
+    assert read_results(path) == [{"seed": 1}]
+    assert read_results(tmp_path / "none.jsonl") == []
