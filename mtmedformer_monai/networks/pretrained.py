@@ -58,15 +58,17 @@ def load_pvt_v2(encoder: HierarchicalTransformer, path: str | Path) -> Hierarchi
     """Loads timm's PVT v2 weights into an encoder of the same size.
 
     Args:
-        encoder: encoder of size 'tiny' (for pvt_v2_b0), 'small' (b1) or 'base' (b2).
+        encoder: encoder of size 'tiny' (for pvt_v2_b0), 'small' (b1) or 'base' (b2), without a stem.
         path: path of a `.safetensors` file or of a state dict saved by torch.
 
     Returns:
         The encoder.
 
     Raises:
-        ValueError: if the weights belong to a model of another size.
+        ValueError: if the weights belong to a model of another size, or the encoder follows a stem.
     """
+    if encoder.after_stem:
+        raise ValueError("PVT v2 starts from the image, and this encoder from a stem; make it with after_stem=False.")
     state = rename_pvt_v2(_read(Path(path)))
     first = "stages.0.embedding.projection.weight"
     own = encoder.state_dict()

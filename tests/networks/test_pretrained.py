@@ -63,5 +63,7 @@ def test_weights_of_another_size_are_refused(tmp_path):
     wider = TransformerSize((16, 32, 40, 128), (1, 1, 1, 1))
     with pytest.raises(ValueError, match=r"has another size: .* tiny, small, base correspond to pvt_v2_b0, b1, b2"):
         load_pvt_v2(HierarchicalTransformer(wider), tmp_path / "pvt.pt")
+    with pytest.raises(ValueError, match="after_stem=False"):
+        load_pvt_v2(HierarchicalTransformer(SMALL, after_stem=True), tmp_path / "pvt.pt")
     with pytest.raises(ValueError, match="the weights expect 3 channels, the encoder has 2"):
         fit_in_channels(torch.zeros(8, 3, 7, 7), 2)
