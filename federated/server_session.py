@@ -1,16 +1,16 @@
 """The server of a federation that may be killed at any time, and whose sites may fail, be late or send bad messages.
 
 An engine asks which sites still have to answer (`missing`), sends each of them `broadcast`, and passes every answer to
-`add_losses` or `add`. The state is on disk after each accepted message, so a restarted server resumes in the middle of
-a round with an equal result. A message that is not accepted leaves the state unchanged and is logged with its reason;
-the round continues without it.
+`add_losses` or `add`. An accepted message is on disk before the next one is added, and the whole state after each round
+and after every `MOST_MESSAGES` messages, so a restarted server resumes in the middle of a round with an equal result. A
+message that is not accepted leaves the state unchanged and is logged with its reason; the round continues without it.
 """
 
 from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,12 +19,19 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .aggregator import Aggregator
+from .message_journal import Entry, MessageJournal
 
 FEDERATION: Final = "federation"
 """Key in the statistics of a broadcast: identifier of the federation, so that sites do not mix two of them."""
 
 STATE: Final = "server.pt"
 """File name of the server's state."""
+
+MOST_MESSAGES: Final = 16
+"""Messages beside the state: a state is several times as large as a message, and is therefore written less often."""
+
+LOSSES, TRAINING = "losses", "training"
+"""Steps that a message answers."""
 
 logger = logging.getLogger("mtmedformer")
 
@@ -48,6 +55,7 @@ class ServerSession:
 
     def __init__(self, aggregator: Aggregator, folder: Path, settings: Mapping[str, Any]) -> None:
         self.aggregator, self._path = aggregator, folder / STATE
+        self._journal = MessageJournal(folder)
         self._settings = dict(settings)
         self._federation = uuid.uuid4().hex
         self.refused: dict[str, str] = {}
@@ -69,12 +77,12 @@ class ServerSession:
         return ExchangeObject(sent.weights, weight_type=sent.weight_type, statistics=self._with_id(sent.statistics))
 
     def add_losses(self, exchange: ExchangeObject, site: str) -> bool:
-        """Adds a site's initial losses and saves the state; returns whether they were accepted."""
-        return self._accept(self.aggregator.add_initial_losses, exchange, site)
+        """Adds a site's initial losses and saves them; returns whether they were accepted."""
+        return self._accept(LOSSES, exchange, site)
 
     def add(self, exchange: ExchangeObject, site: str) -> bool:
-        """Adds a site's message and saves the state; returns whether it was accepted."""
-        return self._accept(self.aggregator.add, exchange, site)
+        """Adds a site's message and saves it; returns whether it was accepted."""
+        return self._accept(TRAINING, exchange, site)
 
     def refuse(self, site: str, reason: str) -> None:
         """Logs and remembers why a site's message was not accepted."""
@@ -93,16 +101,28 @@ class ServerSession:
         """Writes the state atomically."""
         own = {"federation": self._federation, "settings": self._settings, "notes": dict(self.notes)}
         save_checkpoint({**own, "server": self.aggregator.state_dict()}, self._path)
+        self._journal.clear()  # the state contains these messages
 
-    def _accept(self, add: Callable[[ExchangeObject, str], None], exchange: ExchangeObject, site: str) -> bool:
+    def _accept(self, step: str, exchange: ExchangeObject, site: str) -> bool:
+        if not self._path.is_file():
+            self.save()
         try:
-            add(exchange, site)
+            self._add(step, exchange, site)
         except (ValueError, TypeError, KeyError) as error:
             self.refuse(site, f"{type(error).__name__}: {error.args[0] if error.args else error}")
             return False
         self.refused.pop(site, None)
-        self.save()
+        if len(self._journal) < MOST_MESSAGES:
+            self._journal.append(Entry(step, self.aggregator.round, site, exchange))
+        else:
+            self.save()
         return True
+
+    def _add(self, step: str, exchange: ExchangeObject, site: str) -> None:
+        if step == LOSSES:
+            self.aggregator.add_initial_losses(exchange, site)
+        else:
+            self.aggregator.add(exchange, site)
 
     def _with_id(self, statistics: Any) -> dict[str, Any]:
         return {**(statistics or {}), FEDERATION: self._federation}
@@ -118,6 +138,10 @@ class ServerSession:
             )
         self._federation, self.notes = saved["federation"], dict(saved["notes"])
         self.aggregator.load_state_dict(saved["server"])
+        for entry in self._journal.entries():
+            known = self.aggregator.measured if entry.step == LOSSES else self.aggregator.clients
+            if entry.number == self.aggregator.round and entry.site not in known:  # else it is part of the state
+                self._add(entry.step, entry.exchange, entry.site)
         logger.info(
             "Resuming after round %d, with %d messages of the next one.",
             self.aggregator.round,

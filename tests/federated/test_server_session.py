@@ -6,10 +6,12 @@ import logging
 
 import pytest
 import torch
+from monai.fl.utils.constants import WeightType
+from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import ACCEPTED, NO_ROUND, ROUND, to_exchange
-from mtmedformer_monai.federated.server_session import FEDERATION, STATE, ServerSession
+from mtmedformer_monai.federated.server_session import FEDERATION, MOST_MESSAGES, STATE, ServerSession
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.wire import Wire
 
@@ -188,6 +190,57 @@ def test_a_killed_server_resumes_at_the_same_step_with_an_equal_result(session, 
     assert found.weights.keys() == expected.weights.keys()
     assert all(torch.equal(value, expected.weights[name]) for name, value in found.weights.items())
     assert found.statistics[ACCEPTED] == 1
+
+
+@pytest.mark.parametrize("count", [3, MOST_MESSAGES, MOST_MESSAGES + 1, MOST_MESSAGES + 3])
+def test_any_number_of_messages_survives_a_kill(session, count):
+    server = session("bayesian")
+    for number in range(count):
+        assert server.add(terms(3.0 + 0.1 * number, 1 + number % 3), f"site_{number}")
+    again = session("bayesian")
+    assert again.aggregator.clients == server.aggregator.clients
+    for each in (server, again):
+        each.close_round()
+    assert torch.equal(server.aggregator.weights()["w"], again.aggregator.weights()["w"])
+    assert session("bayesian").aggregator.round == 1
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["within the round", "after it"])
+def test_a_kill_between_the_state_and_the_end_of_its_messages_counts_none_twice(session, tmp_path, closed):
+    server, folder = session(), tmp_path / "server"
+    server.add(terms(3.0, 2), "a")
+    server.add(terms(5.0, 4), "b")
+    messages = {path: path.read_bytes() for path in folder.glob("message_*.pt")}
+    assert len(messages) == 2
+    server.close_round() if closed else server.save()
+    assert not list(folder.glob("message_*.pt"))
+    for path, content in messages.items():
+        path.write_bytes(content)
+    again = session()
+    assert again.aggregator.round == int(closed)
+    assert again.aggregator.clients == server.aggregator.clients
+    for each in (server, again):
+        assert each.add(terms(9.0, 1, number=int(closed)), "c")
+        each.close_round()
+    assert torch.equal(server.aggregator.weights()["w"], again.aggregator.weights()["w"])
+
+
+def test_a_stock_clients_difference_survives_a_kill(session):
+    server = session()
+    change = ExchangeObject({"w": torch.tensor([0.5, 0.5])}, weight_type=WeightType.WEIGHT_DIFF, statistics={})
+    assert server.add(change, "stock")
+    again = session()
+    again.close_round()
+    assert again.aggregator.weights()["w"].tolist() == [1.5, 2.5]
+
+
+def test_messages_of_a_federation_that_was_deleted_do_not_count(session, tmp_path):
+    session().add(terms(3.0, 2), "a")
+    (tmp_path / "server" / STATE).unlink()
+    server = session()
+    assert server.aggregator.clients == []
+    assert server.add(terms(5.0, 2), "b")
+    assert session().aggregator.clients == ["b"]
 
 
 def test_a_restarted_server_asks_only_the_sites_that_have_not_answered(session):
