@@ -165,12 +165,25 @@ def _show(run: Run, record: Any) -> str:
 def train(run: Run, output: Path, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
     cohort = COHORTS[run.cohort]
+    overrides = overrides_of(run, output, variants)
+    started = time.process_time()
+    workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
+    workflow.run()
+    seconds = time.process_time() - started
+    parameters = sum(each.numel() for each in workflow.parser.get_parsed_content("network_def").parameters())
+    metrics = evaluate(cohort.bundle, ["train"], overrides, Path(overrides["output_dir"]) / "evaluation")
+    return {**metrics, "parameters": parameters, "cpu_seconds": seconds}
+
+
+def overrides_of(run: Run, output: Path, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the overrides of the bundle's config for a run, whose files are in `output_dir`."""
+    cohort = COHORTS[run.cohort]
     name = "_".join(filter(None, (run.cohort, str(run.height), run.network, run.task.replace(" ", "-"), run.variant)))
     folder = output / "runs" / f"{name}_{run.epochs}_{run.lr}_fold_{run.fold}"
     chosen = run.task.split() or [task["name"] for task in cohort.tasks]
     tasks = [_for_network(task, run.network) for task in cohort.tasks if task["name"] in chosen]
     transforms = json.loads((COHORTS["chest"].bundle / f"configs/{AUGMENTATION}.json").read_text())
-    overrides = {
+    return {
         "output_dir": str(folder.resolve()),
         "ckpt_dir": str(folder.resolve() / "models"),
         "datalist": str(_datalist(output, run.cohort, run.fold).resolve()),
@@ -187,13 +200,6 @@ def train(run: Run, output: Path, variants: dict[str, dict[str, Any]]) -> dict[s
         **NETWORKS[run.network],
         **variants.get(run.variant, {}),
     }
-    started = time.process_time()
-    workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
-    workflow.run()
-    seconds = time.process_time() - started
-    parameters = sum(each.numel() for each in workflow.parser.get_parsed_content("network_def").parameters())
-    metrics = evaluate(cohort.bundle, ["train"], overrides, folder / "evaluation")
-    return {**metrics, "parameters": parameters, "cpu_seconds": seconds}
 
 
 def _for_network(task: dict[str, Any], network: str) -> dict[str, Any]:
