@@ -286,6 +286,12 @@ class Strategy(ABC):
     sends_sums: bool = True
     """Whether the server needs only the sum of the clients' messages, as secure aggregation provides it."""
 
+    image_precision: float | None = None
+    """Precision that each image of a client adds to a weight; None if it depends on the training."""
+
+    most_images: int = 0
+    """Number of images above which a client's message is refused; 0: none is refused."""
+
     screening: Screening | None = None
     """Whether the server leaves out sites whose steps are outliers; None: every accepted message counts."""
 

@@ -42,6 +42,8 @@ class ConDistFL(Strategy):
         temperature: that divides the logits of masks and classes (2 in the paper).
     """
 
+    image_precision = 1.0
+
     def __init__(self, weight: float = 1.0, ramp_rounds: int = 3, temperature: float = 2.0) -> None:
         if not weight >= 0 or not ramp_rounds >= 1 or not temperature > 0:
             raise ValueError(

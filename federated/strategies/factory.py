@@ -38,6 +38,7 @@ def make_strategy(
     distillation_rounds: int = 0,
     num_rounds: int | None = None,
     robust: str = "",
+    most_images: int = 0,
     **settings: Any,
 ) -> Strategy:
     """Builds a strategy.
@@ -51,6 +52,8 @@ def make_strategy(
         num_rounds: number of all rounds, for `distillation_rounds`.
         robust: 'screened' leaves out sites whose steps are outliers (`federated/screening.py`), for which the server
             keeps a round's messages; '' counts every accepted message.
+        most_images: number of training images above which a site's message is refused (`federated/image_limit.py`), for
+            strategies that weigh sites by it; 0 takes every site at its word.
         settings: constructor arguments of its class; with `distillation_rounds`, also those of the phase
             (`distilled.SETTINGS`).
 
@@ -63,6 +66,8 @@ def make_strategy(
     """
     if compress not in ("", *COMPRESSIONS):
         raise ValueError(f"compress expects one of {', '.join(COMPRESSIONS)} or nothing, got {compress!r}.")
+    if not isinstance(most_images, int) or most_images < 0:
+        raise ValueError(f"most_images expects a number of images, or 0 for no bound, got {most_images!r}.")
     if robust not in ("", SCREENED):
         raise ValueError(f"robust expects {SCREENED!r} or nothing, got {robust!r}.")
     if compress and name == "bayesian":
@@ -73,4 +78,10 @@ def make_strategy(
         strategy = distilled(strategy, num_rounds, distillation_rounds, **phase)
     strategy = Compressed(strategy, half_mean=compress == "float16") if compress else strategy
     strategy.screening = Screening() if robust else None
+    if most_images and strategy.image_precision is None:
+        raise ValueError(
+            f"most_images expects a strategy that weighs a site by its number of images, got {name!r} with these "
+            "settings; use robust=screened, or none."
+        )
+    strategy.most_images = most_images
     return strategy

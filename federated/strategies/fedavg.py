@@ -28,6 +28,8 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 class FedAvg(Strategy):
     """Weighted averaging; clients keep no state."""
 
+    image_precision = 1.0
+
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client without corrections."""
         return AveragingClient()

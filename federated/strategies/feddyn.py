@@ -37,6 +37,8 @@ class FedDyn(Strategy):
         alpha: weight of the quadratic term, relative to the mean loss over samples; lower is faster and less stable.
     """
 
+    image_precision = 1.0
+
     def __init__(self, alpha: float = 0.1) -> None:
         if alpha <= 0:
             raise ValueError(f"alpha expects a number above 0, got {alpha}; for no regularization use fedavg.")

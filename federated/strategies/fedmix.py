@@ -66,6 +66,8 @@ class FedMix(Strategy):
         soft: whether completed masks are probabilities.
     """
 
+    image_precision = 1.0
+
     def __init__(
         self,
         quality: float = 10.0,

@@ -28,6 +28,8 @@ class FedAvgM(Strategy):
         learning_rate: of the server, above 0.
     """
 
+    image_precision = 1.0
+
     def __init__(self, momentum: float = 0.9, learning_rate: float = 1.0) -> None:
         _check(learning_rate, momentum=momentum)
         self._momentum, self._rate = momentum, learning_rate
@@ -52,6 +54,8 @@ class FedAdam(Strategy):
         beta2: decay of the second moment, in [0, 1).
         tau: adaptivity, above 0; smaller is more adaptive.
     """
+
+    image_precision = 1.0
 
     def __init__(self, learning_rate: float = 0.01, beta1: float = 0.9, beta2: float = 0.99, tau: float = 1e-3) -> None:
         _check(learning_rate, beta1=beta1, beta2=beta2)

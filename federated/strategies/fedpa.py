@@ -52,6 +52,8 @@ class FedPA(Strategy):
         server_rate: learning rate of the server's step.
     """
 
+    image_precision = 1.0
+
     def __init__(
         self,
         num_samples: int = 5,

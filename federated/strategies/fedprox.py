@@ -32,6 +32,8 @@ class FedProx(Strategy):
         proximal: mu, relative to the mean loss over samples; 0 is federated averaging.
     """
 
+    image_precision = 1.0
+
     def __init__(self, proximal: float = 0.01) -> None:
         if proximal < 0:
             raise ValueError(f"proximal expects 0 or more, got {proximal}.")

@@ -36,6 +36,8 @@ class MatchedAveraging(Strategy):
         damping: preference for the present order of the units: `AlignmentSettings.damping`.
     """
 
+    image_precision = 1.0
+
     def __init__(self, damping: float = 0.02) -> None:
         self._settings = AlignmentSettings(damping=damping)
 

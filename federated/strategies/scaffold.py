@@ -35,6 +35,8 @@ from .fedavg import weighted_terms
 class Scaffold(Strategy):
     """Averaging with control variates; for SGD without momentum."""
 
+    image_precision = 1.0
+
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client whose control variate is 0."""
         return ScaffoldClient()

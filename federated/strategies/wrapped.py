@@ -25,6 +25,7 @@ class WrappedStrategy(Strategy):
     def __init__(self, strategy: Strategy) -> None:
         self._strategy = strategy
         self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
+        self.image_precision, self.most_images = strategy.image_precision, strategy.most_images
         self.screening = strategy.screening
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:

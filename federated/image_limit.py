@@ -1,0 +1,43 @@
+"""A bound on the weight of one client, whose number of images the server cannot verify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from torch import Tensor
+
+from .strategies.averaged import is_averaged
+
+ROUNDING: Final = 1e-3
+"""Share by which rounding may exceed the bound."""
+
+
+class ImageLimit:
+    """Refuses messages of clients that weigh more than an agreed number of images.
+
+    A client that claims a million images outvotes all others, and its step per image looks like theirs.
+
+    Args:
+        most_images: largest number of training images of a client.
+        image_precision: precision that one image adds to a weight, `Strategy.image_precision`.
+        weights: all parameters and buffers of the network; those that are plainly averaged count images themselves.
+    """
+
+    def __init__(self, most_images: int, image_precision: float, weights: Mapping[str, Tensor]) -> None:
+        self._most_images = most_images
+        self._units = {name: 1.0 if is_averaged(name, value) else image_precision for name, value in weights.items()}
+
+    def check(self, client: str, totals: Mapping[str, float]) -> None:
+        """Checks the precision that the server would hold of a client, as the mean over each tensor.
+
+        Raises:
+            ValueError: it is that of more images than the federation allows.
+        """
+        for name, total in totals.items():
+            images = total / self._units.get(name, 1.0)
+            if images > self._most_images * (1.0 + ROUNDING):
+                raise ValueError(
+                    f"client {client!r} weighs as much as {images:.6g} images in {name!r}, and the federation allows "
+                    f"{self._most_images}; raise most_images if this site has as many."
+                )
