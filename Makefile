@@ -6,6 +6,8 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Federation engines, which are extras, and whose modules can only be imported with them.
+ENGINES := $(foreach name,flare flower,--ignore=mtmedformer_monai/federated/$(name))
 
 .PHONY: demo test check format clean setup monai-label
 .DEFAULT_GOAL := test
@@ -34,7 +36,7 @@ check: $(STAMP)
 	$(BIN)/mtmedformer format-bundles --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py
+	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py $(ENGINES)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # Tests both bundles in a real MONAI Label server, in a separate, persistent environment (3 GB); see docs/monai_label.md.
