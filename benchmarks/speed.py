@@ -18,6 +18,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from command_line import add_threads_option, make_parser
@@ -30,7 +31,7 @@ from torch import nn
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, ResNetEncoder
 from mtmedformer_monai.tasks import Task
 
-OURS, RIVAL = "ours, 5 tasks, fine maps", "SegResNet 16, lung"
+OURS, RIVAL = "ours, 5 tasks, fine maps and stem", "SegResNet 16, lung"
 TRAIN = 0
 """Key of a training step's times; those of inference have their image size."""
 Times = dict[str, dict[int, list[float]]]
@@ -57,12 +58,13 @@ def contenders() -> dict[str, Contender]:
     def ours(encoder: Callable[[], nn.Module], **settings: bool) -> Contender:
         return Contender(lambda _: MTMedFormer(encoder(), tasks, **settings), tasks)
 
-    def transformer() -> nn.Module:
-        return HierarchicalTransformer("tiny")
+    def transformer(after_stem: bool = False) -> nn.Module:
+        return HierarchicalTransformer("tiny", after_stem=after_stem)
 
     return {
         "ours, 5 tasks": ours(transformer),
-        OURS: ours(transformer, detail=True),
+        "ours, 5 tasks, fine maps": ours(transformer, detail=True),
+        OURS: ours(partial(transformer, after_stem=True), detail=True),
         "ResNet-18, same decoders": ours(lambda: ResNetEncoder("resnet18")),
         RIVAL: Contender(lambda _: AsDict(SegResNet(2, init_filters=16, out_channels=1)), tasks[:1]),
         "SwinUNETR 12, lung": Contender(lambda _: swin_unetr(12), tasks[:1]),
