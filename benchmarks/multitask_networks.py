@@ -133,6 +133,7 @@ ENCODERS = "mtmedformer_monai.networks"
 NETWORKS: dict[str, dict[str, Any]] = {
     "ours": {},
     "resnet": {"network_def#encoder": {"_target_": f"{ENCODERS}.ResNetEncoder", "name": "resnet18"}},
+    "resnet10": {"network_def#encoder": {"_target_": f"{ENCODERS}.ResNetEncoder", "name": "resnet10"}},
     "efficientnet": {"network_def#encoder": {"_target_": "multitask_networks.EfficientNetLite"}},
     "segresnet": {"network_def": {"_target_": "multitask_networks.seg_res_net", "tasks": "@tasks"}},
     "swin_unetr": {"network_def": {"_target_": "multitask_networks.swin_unetr", "tasks": "@tasks"}},
