@@ -5,8 +5,8 @@
 SETS is a folder of public sets (`benchmarks/multitask_cohorts.py`). Rows of the table:
 - `ours`: the bundle's network, trained on all tasks;
 - `ours, one task`: the same encoder with one decoder, a network per task, each trained on this task's images;
-- `resnet`, `resnet10`: MONAI's ResNet-18 and ResNet-10 with the same decoders, trained on all tasks; the first has three
-  times our parameters, the second 1.4 times;
+- `resnet`, `resnet10`: MONAI's ResNet-18 and ResNet-10 with the same decoders, trained on all tasks, with 3.0 and 1.4
+  times as many parameters as `ours`;
 - `efficientnet`, if asked for: EfficientNet-Lite0 with ImageNet weights and the same decoders, trained on all tasks
   (needs two more packages, see `EfficientNetLite` in `benchmarks/multitask_networks.py`);
 - `segresnet`, `u_net`, `swin_unetr`: MONAI's networks for masks, one per mask (`benchmarks/multitask_networks.py`).
