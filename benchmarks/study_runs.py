@@ -8,7 +8,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,9 +27,8 @@ def run_missing(
         workers: number of processes.
         show: returns what is logged of a run and its record.
     """
-    wanted = list(runs)
-    finished = {tuple(record.get(each.name) for each in fields(wanted[0])) for record in read_results(path)}
-    missing = [run for run in wanted if tuple(asdict(run).values()) not in finished]
+    wanted, finished = list(runs), read_results(path)
+    missing = [run for run in wanted if not any(asdict(run).items() <= record.items() for record in finished)]
     logging.info("%d of %d runs are missing", len(missing), len(wanted))
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")

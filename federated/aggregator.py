@@ -65,7 +65,6 @@ class Aggregator:
         chosen = screening or strategy.screening
         self._screened = ScreenedRound(chosen) if chosen else None
         self._ledger = PrecisionLedger() if strategy.sends_changes else None
-        self._most_images = strategy.most_images
         unit = strategy.image_precision
         self._limit = ImageLimit(strategy.most_images, unit, weights) if strategy.most_images and unit else None
         self._earlier: dict[str, dict[str, list[float]]] = {}
@@ -136,7 +135,9 @@ class Aggregator:
         plain = PlainClients.is_plain(message)
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
-            images = _images_of(exchange, client, self._most_images)
+            images = _images_of(exchange, client)
+            if self._limit is not None:
+                self._limit.check_images(client, images)
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
         precisions = Terms.of({} if plain else pick(self._server.decoded(message), TensorKind.PRECISION))
         if client not in self.accepted:
@@ -248,11 +249,9 @@ def _check_first(precisions: Terms, client: str) -> None:
         )
 
 
-def _images_of(exchange: ExchangeObject, client: str, most: int) -> int:
-    """Returns the number of images of a stock client, at most `most` unless this is 0; 1 if it is not given."""
+def _images_of(exchange: ExchangeObject, client: str) -> int:
+    """Returns the number of images of a stock client; 1 if it is not given."""
     images = whole_number(exchange, FlStatistics.DATA_COUNT)
     if images is not None and images < 1:
         raise ValueError(f"client {client!r} expects a data_count of 1 image or more, got {images}.")
-    if images is not None and 0 < most < images:
-        raise ValueError(f"client {client!r} has a data_count of {images}, and the federation allows {most} images.")
     return 1 if images is None else images

@@ -106,11 +106,16 @@ def plain_statistics(exchange: ExchangeObject) -> dict[str, Any]:
 
 def read_exchange(path: Path) -> ExchangeObject:
     """Reads an ExchangeObject from a file that `write_exchange` has written, or from a file of weights."""
-    content = load_checkpoint(path)
-    return to_exchange(content["weights"], content.get("statistics", {}))
+    return exchange_of(load_checkpoint(path))
 
 
-def write_exchange(exchange: ExchangeObject, path: Path, **others: int) -> Path:
+def exchange_of(content: Mapping[str, Any]) -> ExchangeObject:
+    """Returns the ExchangeObject in the content of such a file."""
+    kind = WeightType(content.get("weight_type", WeightType.WEIGHTS))
+    return ExchangeObject(content["weights"], weight_type=kind, statistics=dict(content.get("statistics", {})))
+
+
+def write_exchange(exchange: ExchangeObject, path: Path, **others: int | str) -> Path:
     """Writes an ExchangeObject as plain tensors and numbers, atomically; returns the path.
 
     Args:
@@ -118,7 +123,11 @@ def write_exchange(exchange: ExchangeObject, path: Path, **others: int) -> Path:
         path: of the file.
         others: further entries of the file.
     """
-    content = {"weights": dict(exchange.weights or {}), "statistics": plain_statistics(exchange)}
+    content = {
+        "weights": to_message(exchange) if exchange.weights else {},
+        "weight_type": str(WeightType(exchange.weight_type or WeightType.WEIGHTS).value),
+        "statistics": plain_statistics(exchange),
+    }
     save_checkpoint({**others, **content}, path)
     return path
 

@@ -28,6 +28,17 @@ class ImageLimit:
         self._most_images = most_images
         self._units = {name: 1.0 if is_averaged(name, value) else image_precision for name, value in weights.items()}
 
+    def check_images(self, client: str, images: int) -> None:
+        """Checks the number of images that a stock client states.
+
+        Raises:
+            ValueError: it is more than the federation allows.
+        """
+        if images > self._most_images:
+            raise ValueError(
+                f"client {client!r} has a data_count of {images}, and the federation allows {self._most_images} images."
+            )
+
     def check(self, client: str, totals: Mapping[str, float]) -> None:
         """Checks the precision that the server would hold of a client, as the mean over each tensor.
 

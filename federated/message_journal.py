@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from monai.fl.utils.constants import WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 
-from .exchange import plain_statistics, to_message
+from .exchange import exchange_of, write_exchange
 
 PATTERN: Final = "message_*.pt"
 
@@ -50,23 +49,15 @@ class MessageJournal:
 
     def append(self, entry: Entry) -> None:
         """Writes a message atomically."""
-        content = {
-            **{"step": entry.step, "number": entry.number, "site": entry.site},
-            "weight_type": str(WeightType(entry.exchange.weight_type or WeightType.WEIGHTS).value),
-            "weights": to_message(entry.exchange),
-            "statistics": plain_statistics(entry.exchange),
-        }
-        save_checkpoint(content, self._folder / f"message_{self._count:04d}.pt")
+        path = self._folder / f"message_{self._count:04d}.pt"
+        write_exchange(entry.exchange, path, step=entry.step, number=entry.number, site=entry.site)
         self._count += 1
 
     def entries(self) -> Iterator[Entry]:
         """Reads the messages in order."""
         for path in self._files():
             saved = load_checkpoint(path)
-            exchange = ExchangeObject(
-                saved["weights"], weight_type=WeightType(saved["weight_type"]), statistics=saved["statistics"]
-            )
-            yield Entry(saved["step"], int(saved["number"]), saved["site"], exchange)
+            yield Entry(saved["step"], int(saved["number"]), saved["site"], exchange_of(saved))
 
     def clear(self) -> None:
         """Deletes all messages, the last one first, so that what remains after a kill has no gap."""

@@ -28,6 +28,11 @@ def test_only_missing_runs_are_made_and_each_is_a_line(tmp_path):
     assert found == {("abc", 0.1): -1, ("abc", 0.2): 13, ("de", 0.1): 12}
 
 
+def test_nothing_to_run_is_no_error(tmp_path):
+    run_missing(count, [], tmp_path / "results.jsonl", 1, lambda run, record: run.name)
+    assert not (tmp_path / "results.jsonl").exists()
+
+
 def test_a_line_that_was_cut_off_is_ignored(tmp_path):
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps({"seed": 1}) + '\n{"seed": 2, "di')

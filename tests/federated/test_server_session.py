@@ -234,6 +234,13 @@ def test_a_stock_clients_difference_survives_a_kill(session):
     assert again.aggregator.weights()["w"].tolist() == [1.5, 2.5]
 
 
+@pytest.mark.parametrize("weights", [None, {}], ids=["none", "empty"])
+def test_a_site_without_labels_has_no_losses_and_survives_a_kill(session, weights):
+    empty = ExchangeObject(weights, weight_type=WeightType.WEIGHTS, statistics={})
+    assert session().add_losses(empty, "a")
+    assert session().unmeasured(["a", "b"]) == ["b"]
+
+
 def test_messages_of_a_federation_that_was_deleted_do_not_count(session, tmp_path):
     session().add(terms(3.0, 2), "a")
     (tmp_path / "server" / STATE).unlink()
