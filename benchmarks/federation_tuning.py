@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 GRIDS: Final[dict[str, tuple[float, ...]]] = {
-    "adamw": (5e-4, 1e-3, 2e-3, 4e-3),
+    "adamw": (1e-3, 2e-3, 4e-3, 8e-3),
     "sgd": (0.01, 0.03, 0.1, 0.3),
 }
 """Learning rates that are tried, equally many per method."""
