@@ -13,7 +13,7 @@ from mtmedformer_monai.federated.server_session import ServerSession
 from mtmedformer_monai.federated.simulation.bundle_parts import read_bundle
 from mtmedformer_monai.federated.simulation.comparison import served_by_owners
 from mtmedformer_monai.federated.simulation.history import read_rounds, write_rounds
-from mtmedformer_monai.federated.simulation.model_files import write_group_weights, write_weights
+from mtmedformer_monai.federated.simulation.model_files import write_models
 from mtmedformer_monai.federated.simulation.tracking import SimulationTracker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
@@ -88,7 +88,7 @@ def write_results(aggregator: Aggregator, settings: JobSettings, server: Site) -
     """
     folder = Path(server.output) / "models"
     sent = aggregator.broadcast().weights
-    paths = [write_weights(sent, folder), *write_group_weights(aggregator.group_weights(), folder)]
+    paths = write_models(aggregator, folder)
     if not pick(sent, TensorKind.PRECISION):
         return paths
     strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)

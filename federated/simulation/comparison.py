@@ -65,8 +65,9 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
         chosen = _settings_of(method, settings)
         return SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]
     sites = {POOLED: data.pooled} if method == POOLED else None
-    personal, folder = method in PERSONAL, settings.output / (name or method)
-    simulation = Simulation(_settings_of(method, settings), data, folder, name or method, sites, personal=personal)
+    own, folder = _settings_of(method, settings), settings.output / (name or method)
+    personal = method in PERSONAL and "distillation_rounds" not in own.strategy_settings
+    simulation = Simulation(own, data, folder, name or method, sites, personal=personal)
     found = simulation.run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
     if not personal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,32 +11,48 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
+from mtmedformer_monai.federated.strategies.distilled import is_distilled
 from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import save_checkpoint
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
 from mtmedformer_monai.uncertainty.temperature import fit_temperature, validation_nll
 
+logger = logging.getLogger("mtmedformer")
+
 TEMPERATURES = tuple(10.0**exponent for exponent in range(-6, 1))
 NUM_DRAWS = 4
 """Number of samples for fitting the temperature."""
 
 
-def write_weights(broadcast: Mapping[str, Tensor], folder: Path) -> Path:
-    """Writes `model.pt`, a flat state dict, and returns its path."""
-    path = folder / "model.pt"
-    save_checkpoint(pick(broadcast, TensorKind.MEAN), path)
-    return path
+def write_models(aggregator: Aggregator, folder: Path) -> list[Path]:
+    """Writes `model.pt` and, unless all clients are one group, `model_TASKS.pt` for each group; returns the paths.
 
-
-def write_group_weights(networks: Mapping[str, Mapping[str, Tensor]], folder: Path) -> list[Path]:
-    """Writes `model_TASKS.pt` for each group of clients, unless all clients are one group; returns the paths."""
-    paths = []
-    for group, weights in networks.items() if len(networks) > 1 else ():
-        paths.append(folder / f"model_{group}.pt")
-        save_checkpoint(dict(weights), paths[-1])
+    All are flat state dicts. Logs a warning if `model.pt` is the mean of groups that have parted.
+    """
+    sent, groups = aggregator.broadcast().weights, aggregator.group_weights()
+    named = {"model": pick(sent, TensorKind.MEAN)}
+    if len(groups) > 1:
+        named |= {f"model_{group}": weights for group, weights in groups.items()}
+        if not is_distilled(sent) and _have_parted(list(groups.values())):
+            logger.warning(
+                "model.pt is the mean of %d groups of sites whose networks have parted, and worse than each of them at "
+                "its own tasks. Use the groups' networks, %s, or train one network for all tasks with --setting "
+                "distillation_rounds=1.",
+                len(groups),
+                ", ".join(f"{name}.pt" for name in named if name != "model"),
+            )
+    paths = [folder / f"{name}.pt" for name in named]
+    for path, weights in zip(paths, named.values(), strict=True):
+        save_checkpoint(dict(weights), path)
     return paths
+
+
+def _have_parted(networks: Sequence[Mapping[str, Tensor]]) -> bool:
+    first, *others = networks
+    return any(not torch.equal(value, first[name]) for each in others for name, value in each.items())
 
 
 def write_posterior(

@@ -27,7 +27,7 @@ from mtmedformer_monai.uncertainty.posterior_file import Provenance
 from .bundle_parts import initial_weights, primary_metrics, read_bundle
 from .cohort import FederatedData, count_images
 from .history import KEY_METRIC, Metrics, draw_rounds, read_rounds, write_rounds
-from .model_files import write_group_weights, write_posterior, write_weights
+from .model_files import write_models, write_posterior
 from .pretraining import Pretraining, largest_site, pretrain
 from .settings import SimulationSettings
 from .tracking import SimulationTracker
@@ -177,8 +177,7 @@ class Simulation:
     def _write_model(self, submit: _Submit) -> None:
         """Writes the global weights, those of groups, and, if it is asked for, the posterior of a strategy with one."""
         sent = self._aggregator.broadcast().weights
-        write_weights(sent, self._folder)
-        write_group_weights(self._aggregator.group_weights(), self._folder)
+        write_models(self._aggregator, self._folder)
         if not self._settings.posterior or not pick(sent, TensorKind.PRECISION):
             return
 

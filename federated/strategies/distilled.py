@@ -56,7 +56,7 @@ class Distilled(WrappedStrategy):
         strategy: of the rounds before.
         num_rounds: of the federation, the phase included.
         distillation_rounds: of the phase.
-        completion: how labels are completed, without teachers.
+        completion: how labels are completed, without teachers; by default with probabilities of masks.
         temperature: of the posteriors from which checks are drawn; `uncertainty/temperature.py` fits it.
     """
 
@@ -75,7 +75,7 @@ class Distilled(WrappedStrategy):
             )
         super().__init__(strategy)
         self._before = num_rounds - distillation_rounds
-        self._completion, self._temperature = completion or Completion({}), temperature
+        self._completion, self._temperature = completion or Completion({}, soft=True), temperature
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client of the wrapped strategy that averages in the phase."""
@@ -105,7 +105,7 @@ class DistilledClient(WrappedClient):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the weights from which training starts, and keeps the teachers of the round."""
-        if DISTILLS not in broadcast:
+        if not is_distilled(broadcast):
             return self._rule.receive(broadcast)
         teachers, given = teachers_of_groups(broadcast, self._temperature), self._completion
         self._teaching = Completion(teachers, given.gate, given.weight, given.soft, given.seed)
@@ -114,7 +114,7 @@ class DistilledClient(WrappedClient):
 
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the strategy's weights; in the phase, the broadcast ones."""
-        return pick(broadcast, TensorKind.MEAN) if DISTILLS in broadcast else self._rule.inference_weights(broadcast)
+        return pick(broadcast, TensorKind.MEAN) if is_distilled(broadcast) else self._rule.inference_weights(broadcast)
 
     def teaching(self) -> Teaching | None:
         """Returns the completion by the groups' networks in the phase."""
@@ -178,8 +178,8 @@ class DistilledServer(WrappedServer):
         return self._rule.broadcast_for(tasks) if self._averaging is None else self.broadcast()
 
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
-        """Returns the strategy's networks of groups; none in the phase, whose clients share one network."""
-        return self._rule.group_networks() if self._averaging is None else {}
+        """Returns the strategy's networks of groups; in the phase, those that teach."""
+        return self._rule.group_networks()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of both servers, and the number of rounds."""
@@ -214,6 +214,11 @@ def frozen_teachers(rule: ServerRule) -> Message:
         for kind, values in zip((GROUP_MEAN, GROUP_PRECISION), network, strict=True)
         for name, value in values.items()
     }
+
+
+def is_distilled(broadcast: Mapping[str, Tensor]) -> bool:
+    """Returns whether a broadcast's weights are those of the one network that the groups teach."""
+    return DISTILLS in broadcast
 
 
 def first_weights(rule: ServerRule) -> Weights:
@@ -255,5 +260,5 @@ def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: i
     if num_rounds is None:
         raise ValueError("distillation_rounds expects num_rounds beside it, the number of all rounds, got none.")
     gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
-    completion = Completion({}, gate, settings.get("completion_weight", 1.0), settings.get("soft", False))
+    completion = Completion({}, gate, settings.get("completion_weight", 1.0), settings.get("soft", True))
     return Distilled(strategy, num_rounds, distillation_rounds, completion, settings.get("draw_temperature", 1.0))

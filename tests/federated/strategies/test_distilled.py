@@ -118,6 +118,15 @@ def test_settings_by_name_reach_the_phase():
     rules[0].receive(server.broadcast())
     found = rules[0].teaching()
     assert (found.gate, found.weight, found.teachers[EVERY_TASK].temperature) == (Gate(min_score=0.6), 0.5, 0.01)
+    assert found.soft
+
+
+def test_masks_are_probabilities_unless_the_setting_says_otherwise():
+    for given, expected in (({}, True), ({"soft": True}, True), ({"soft": False}, False)):
+        strategy = make_strategy("bayesian", distillation_rounds=1, num_rounds=2, **given)
+        server, rules = federate(strategy, three_tensors(), SITES, 1)
+        rules[0].receive(server.broadcast())
+        assert rules[0].teaching().soft is expected
 
 
 def test_a_phase_needs_rounds_before_it():
