@@ -7,8 +7,9 @@ the tasks of the chest bundle, of random numbers, generated one at a time; all s
 weights go to all methods in turn, so that load on the machine affects all alike: `FLARE` is the aggregation helper of
 NVIDIA FLARE's own FedAvg (`WeightedAggregationHelper`), left out if FLARE is not installed.
 
-- server, s: CPU seconds of the server for one round, from decoded messages to the next global weights, in the
-  last of `--rounds` rounds; generation of messages excluded. ratio: to FLARE's.
+- server, s: seconds of the server for one round, from decoded messages to the next global weights, in the last of
+  `--rounds` rounds; generation of messages excluded. CPU seconds with one thread, elapsed seconds with several. ratio:
+  to FLARE's.
 - state, MB: tensors that the server keeps between messages, once each. peak, models: memory of the process at its peak,
   less what it held before the first round with one message at hand and less this state, in models of float32; a message
   itself is one more. Each method is measured in a process of its own.
@@ -64,10 +65,10 @@ class Server(Protocol):
     """What is measured."""
 
     def add(self, weights: Mapping[str, Tensor], images: int, number: int) -> float:
-        """Adds the weights of a site, and returns the CPU seconds that this took the server."""
+        """Adds the weights of a site, and returns the seconds that this took the server."""
 
     def close(self) -> float:
-        """Closes the round, and returns the CPU seconds that this took."""
+        """Closes the round, and returns the seconds that this took."""
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,17 @@ class OurServer:
             received = num_bytes(without_repeats(self.aggregator.broadcast().weights)[0])
             self.bytes = Bytes(num_bytes(sent), received)
         del message, packet
-        began = time.process_time()
+        began = _now()
         exchange = to_exchange(with_repeats(sent, shapes), {ROUND: self._round, IMAGES_BY_TASK: TASKS})
         self.aggregator.add(exchange, f"site_{number}")
-        return time.process_time() - began
+        return _now() - began
 
     def close(self) -> float:
         """Closes the round."""
-        began = time.process_time()
+        began = _now()
         self.aggregator.close_round()
         self._round += 1
-        return time.process_time() - began
+        return _now() - began
 
     def _message(self, weights: Mapping[str, Tensor], images: int) -> Message:
         """Returns the terms of a site: of an average, or the first or a later change of a factor."""
@@ -145,15 +146,15 @@ class FlareServer:
 
     def add(self, weights: Mapping[str, Tensor], images: int, number: int) -> float:
         """Adds the weights."""
-        began = time.process_time()
+        began = _now()
         self._helper.add(weights, float(images), f"site_{number}", 0)
-        return time.process_time() - began
+        return _now() - began
 
     def close(self) -> float:
         """Computes the mean, as FLARE's controller does, which makes a new helper in each round."""
-        began = time.process_time()
+        began = _now()
         self.weights = self._helper.get_result()
-        return time.process_time() - began
+        return _now() - began
 
 
 def start_of(size: int) -> dict[str, Tensor]:
@@ -186,7 +187,7 @@ def make(method: str, start: Mapping[str, Tensor]) -> Any:
 
 
 def seconds_of_round(size: int, sites: int, methods: list[str], rounds: int) -> dict[str, float]:
-    """Returns {method: CPU seconds of the server in the last round}; the methods take turns."""
+    """Returns {method: seconds of the server in the last round}; the methods take turns."""
     start = start_of(size)
     servers: dict[str, Server] = {method: make(method, start) for method in methods}
     found: dict[str, float] = {}
@@ -223,6 +224,10 @@ def memory_of(size: int, sites: int, method: str, rounds: int) -> Memory:
     own = list(_tensors(server.aggregator.state_dict())) if method != FLARE else list(server.weights.values())
     storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in own}
     return Memory(sum(storages.values()), peak - sum(storages.values()), getattr(server, "bytes", Bytes(0, 0)))
+
+
+def _now() -> float:
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

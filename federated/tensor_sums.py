@@ -10,7 +10,7 @@ cost nothing, and small tensors are joined to one. `Terms` sorts a message once 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final
@@ -18,7 +18,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 SMALL: Final = 16_384
 """Number of weights up to which a tensor is joined with others."""
@@ -99,16 +98,15 @@ class Terms:
     def not_finite(self) -> str | None:
         """Returns the name of a tensor with a number that is not finite; None if there is none.
 
-        NaN and infinities pass on to the norm of all tensors, which reads each number once, so a finite norm settles
-        it. A norm that is not finite may have overflowed.
+        NaN and infinities pass on to the squared norm of all tensors, which reads each number once, so a finite one
+        settles it. One that is not finite may have overflowed.
         """
         bad = next((name for name, number in self.numbers.items() if not math.isfinite(number)), None)
         if bad is not None:
             return bad
-        floats = [value for value in self.large.values() if value.is_floating_point()]
         with np.errstate(all="ignore"):
             square = float(np.dot(self.joined, self.joined))
-        if math.isfinite(square) and math.isfinite(float(get_total_norm(floats))):
+        if math.isfinite(square + _squared_norm(value for value in self.large.values() if value.is_floating_point())):
             return None
         rest = {**self.small, **self.large}
         return next((name for name, value in rest.items() if not bool(torch.isfinite(value).all())), None)
@@ -158,7 +156,7 @@ class TensorSums:
         for name, value in terms.large.items():
             array, known = _array(value), self._large.get(name)
             if known is not None and name in self._own:
-                np.add(known, array, out=known)
+                torch.from_numpy(known).add_(torch.from_numpy(array))  # in all of torch's threads
                 continue
             self._large[name] = np.array(array, np.float64) if known is None else np.add(known, array, dtype=np.float64)
             self._own.add(name)
@@ -223,6 +221,11 @@ def _numbers_of(views: Mapping[str, Tensor]) -> dict[str, float]:
     for each in kinds.values():
         numbers.update(zip(each, torch.cat(list(each.values())).double().tolist(), strict=True))
     return numbers
+
+
+def _squared_norm(values: Iterable[Tensor]) -> float:
+    """Returns the sum of the squares of all numbers, in all of torch's threads; infinite if it overflows."""
+    return sum(float(torch.dot(flat, flat)) for flat in (value.reshape(-1) for value in values))
 
 
 def _array(value: Tensor) -> Array:

@@ -66,7 +66,7 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
         return SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]
     sites = {POOLED: data.pooled} if method == POOLED else None
     own, folder = _settings_of(method, settings), settings.output / (name or method)
-    personal = method in PERSONAL and "distillation_rounds" not in own.strategy_settings
+    personal = method in PERSONAL and not own.strategy_settings.get("distillation_rounds")
     simulation = Simulation(own, data, folder, name or method, sites, personal=personal)
     found = simulation.run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
