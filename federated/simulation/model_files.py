@@ -38,8 +38,8 @@ def write_models(aggregator: Aggregator, folder: Path) -> list[Path]:
         named |= {f"model_{group}": weights for group, weights in groups.items()}
         if not is_distilled(sent) and _have_parted(list(groups.values())):
             logger.warning(
-                "model.pt is the mean of %d groups of sites whose networks have parted, and worse than each of them at "
-                "its own tasks. Use the groups' networks, %s, or train one network for all tasks with --setting "
+                "model.pt is the mean of %d groups of sites whose networks have parted, and usually worse than each of "
+                "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with --setting "
                 "distillation_rounds=1.",
                 len(groups),
                 ", ".join(f"{name}.pt" for name in named if name != "model"),
