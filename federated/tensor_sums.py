@@ -104,9 +104,8 @@ class Terms:
         bad = next((name for name, number in self.numbers.items() if not math.isfinite(number)), None)
         if bad is not None:
             return bad
-        with np.errstate(all="ignore"):
-            square = float(np.dot(self.joined, self.joined))
-        if math.isfinite(square + _squared_norm(value for value in self.large.values() if value.is_floating_point())):
+        floats = [value for value in self.large.values() if value.is_floating_point()]
+        if math.isfinite(_squared_norm([torch.from_numpy(self.joined), *floats])):
             return None
         rest = {**self.small, **self.large}
         return next((name for name, value in rest.items() if not bool(torch.isfinite(value).all())), None)

@@ -88,7 +88,7 @@ def write_results(aggregator: Aggregator, settings: JobSettings, server: Site) -
     """
     folder = Path(server.output) / "models"
     sent = aggregator.broadcast().weights
-    paths = write_models(aggregator, folder)
+    paths = write_models(sent, aggregator.group_weights(), folder)
     if not pick(sent, TensorKind.PRECISION):
         return paths
     strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)

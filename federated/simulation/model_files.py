@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
 from mtmedformer_monai.federated.strategies.distilled import is_distilled
 from mtmedformer_monai.federated.strategy import TensorKind, pick
@@ -27,20 +26,26 @@ NUM_DRAWS = 4
 """Number of samples for fitting the temperature."""
 
 
-def write_models(aggregator: Aggregator, folder: Path) -> list[Path]:
+def write_models(
+    broadcast: Mapping[str, Tensor], groups: Mapping[str, Mapping[str, Tensor]], folder: Path
+) -> list[Path]:
     """Writes `model.pt` and, unless all clients are one group, `model_TASKS.pt` for each group; returns the paths.
 
     All are flat state dicts. Logs a warning if `model.pt` is the mean of groups that have parted.
+
+    Args:
+        broadcast: from the server.
+        groups: {group: weights}, from the server.
+        folder: for the files.
     """
-    sent, groups = aggregator.broadcast().weights, aggregator.group_weights()
-    named = {"model": pick(sent, TensorKind.MEAN)}
+    named: dict[str, Mapping[str, Tensor]] = {"model": pick(broadcast, TensorKind.MEAN)}
     if len(groups) > 1:
         named |= {f"model_{group}": weights for group, weights in groups.items()}
-        if not is_distilled(sent) and _have_parted(list(groups.values())):
+        if not is_distilled(broadcast) and _have_parted(list(groups.values())):
             logger.warning(
                 "model.pt is the mean of %d groups of sites whose networks have parted, and usually worse than each of "
-                "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with --setting "
-                "distillation_rounds=1.",
+                "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with "
+                "--setting distillation_rounds=1.",
                 len(groups),
                 ", ".join(f"{name}.pt" for name in named if name != "model"),
             )

@@ -177,7 +177,7 @@ class Simulation:
     def _write_model(self, submit: _Submit) -> None:
         """Writes the global weights, those of groups, and, if it is asked for, the posterior of a strategy with one."""
         sent = self._aggregator.broadcast().weights
-        write_models(self._aggregator, self._folder)
+        write_models(sent, self._aggregator.group_weights(), self._folder)
         if not self._settings.posterior or not pick(sent, TensorKind.PRECISION):
             return
 

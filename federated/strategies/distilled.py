@@ -15,6 +15,7 @@ Stock `MonaiAlgo` clients take no part in the phase: they know no teachers.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -48,6 +49,9 @@ from .wrapped import WrappedClient, WrappedServer, WrappedStrategy
 DISTILLS: Final = key(TensorKind.SETTING, "distills")
 """Broadcast: present in rounds of the phase."""
 
+COMPLETION: Final = Completion({}, soft=True)
+"""How labels are completed by default."""
+
 
 class Distilled(WrappedStrategy):
     """Wraps a strategy; the last rounds distill its networks into one.
@@ -56,7 +60,7 @@ class Distilled(WrappedStrategy):
         strategy: of the rounds before.
         num_rounds: of the federation, the phase included.
         distillation_rounds: of the phase.
-        completion: how labels are completed, without teachers; by default with probabilities of masks.
+        completion: how labels are completed, without teachers.
         temperature: of the posteriors from which checks are drawn; `uncertainty/temperature.py` fits it.
     """
 
@@ -65,7 +69,7 @@ class Distilled(WrappedStrategy):
         strategy: Strategy,
         num_rounds: int,
         distillation_rounds: int,
-        completion: Completion | None = None,
+        completion: Completion = COMPLETION,
         temperature: float = 1.0,
     ) -> None:
         if not 0 < distillation_rounds < num_rounds:
@@ -75,7 +79,7 @@ class Distilled(WrappedStrategy):
             )
         super().__init__(strategy)
         self._before = num_rounds - distillation_rounds
-        self._completion, self._temperature = completion or Completion({}, soft=True), temperature
+        self._completion, self._temperature = completion, temperature
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client of the wrapped strategy that averages in the phase."""
@@ -260,5 +264,6 @@ def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: i
     if num_rounds is None:
         raise ValueError("distillation_rounds expects num_rounds beside it, the number of all rounds, got none.")
     gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
-    completion = Completion({}, gate, settings.get("completion_weight", 1.0), settings.get("soft", True))
+    weight, soft = settings.get("completion_weight", COMPLETION.weight), settings.get("soft", COMPLETION.soft)
+    completion = replace(COMPLETION, gate=gate, weight=weight, soft=soft)
     return Distilled(strategy, num_rounds, distillation_rounds, completion, settings.get("draw_temperature", 1.0))

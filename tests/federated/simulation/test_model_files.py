@@ -27,7 +27,8 @@ def train(strategy, sites, num_rounds=1):
 
 
 def written(aggregator, folder):
-    return {path.name: torch.load(path, weights_only=True)["w"].item() for path in write_models(aggregator, folder)}
+    paths = write_models(aggregator.broadcast().weights, aggregator.group_weights(), folder)
+    return {path.name: torch.load(path, weights_only=True)["w"].item() for path in paths}
 
 
 def test_groups_that_parted_have_their_own_networks_and_a_warning(tmp_path, caplog):
