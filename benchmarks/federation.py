@@ -30,6 +30,8 @@ from study_runs import read_results, run_missing
 
 REGIMES = ("generated_tasks", "generated_scanner", "generated_shares", "real_chest", "real_mammograms")
 RESULTS, TRIALS, RATES = "results.jsonl", "trials.jsonl", "learning_rates.json"
+DRAWS = 10_000
+"""Distance of the seeds of a method's draws; above all seeds of cohorts."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Cell:
     local_epochs: int
     batch_size: int
     lr: float
+    fine_maps: bool = False
     on: str = "test"
 
 
@@ -80,6 +83,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, help="default 0; with --tune 100")
     parser.add_argument("--image-size", nargs="+", type=int, default=[64])
     parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--fine-maps", action="store_true", help="network of the chest bundle, not of the other one")
     parser.add_argument("--lr", type=float, help="instead of the chosen learning rates")
     parser.add_argument("--tune", action="store_true", help="choose the learning rate of each regime and method")
     parser.add_argument("--criterion", default="dice", choices=("dice", "score", "loss"), help="of the choice")
@@ -109,7 +113,9 @@ def _cells(options: argparse.Namespace) -> Iterable[Cell]:
             candidates = [chosen or candidates[len(candidates) // 2]]
         for lr in candidates:
             on = "validation" if options.tune else "test"
-            yield Cell(regime, size, seed, text, rounds, epochs, options.batch_size, lr, on)
+            yield Cell(
+                regime, size, seed, text, rounds, epochs, options.batch_size, lr, options.fine_maps, on
+            )  # fmt: skip
 
 
 def _show(cell: Cell, record: Any) -> str:
@@ -130,7 +136,8 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
         cell.lr,
         optimizer=method.optimizer,
         batch_size=cell.batch_size,
-        seed=cell.seed,
+        seed=cell.seed + DRAWS * method.draw,
+        fine_maps=cell.fine_maps,
     )
     return run(world, method, plan, cell.on)
 

@@ -78,7 +78,7 @@ class Federation:
     """
 
     def __init__(self, tasks: Sequence[Task], sites: Mapping[str, Data], method: Method, plan: Plan) -> None:
-        self.network = make_network(tasks, plan.seed)
+        self.network = make_network(tasks, plan.seed, plan.fine_maps)
         self.traffic = [0, 0]
         self._method = method
         strategy, groups = method.make(plan.rounds), groups_of(self.network)
@@ -125,10 +125,11 @@ class Federation:
         return combine(parts, owners, images.rows)
 
 
-def make_network(tasks: Sequence[Task], seed: int) -> MTMedFormer:
-    """Builds the bundles' network, without stochastic depth."""
+def make_network(tasks: Sequence[Task], seed: int, fine_maps: bool = False) -> MTMedFormer:
+    """Builds the network of the mammography bundle, or with fine maps the chest bundle's, without stochastic depth."""
     torch.manual_seed(seed)
-    return MTMedFormer(HierarchicalTransformer(SIZE, drop_path=0.0), tasks)
+    encoder = HierarchicalTransformer(SIZE, drop_path=0.0, after_stem=fine_maps)
+    return MTMedFormer(encoder, tasks, detail=fine_maps)
 
 
 def measure_scales(network: MTMedFormer, tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, float]:

@@ -21,7 +21,7 @@ OTHERS = ("loss", "score", "ece", "nll", "megabytes_up", "megabytes_down", "cpu_
 
 
 def print_tables(records: Sequence[Record], reference: str) -> None:
-    """Prints two tables per regime, image size and number of rounds: segmentation with tests, and everything else.
+    """Prints two tables per regime, image size, network and number of rounds: segmentation with tests, and the rest.
 
     Args:
         records: runs.
@@ -32,9 +32,10 @@ def print_tables(records: Sequence[Record], reference: str) -> None:
         for record in records:
             if _group(record) == group:
                 runs.setdefault(str(record["method"]), {})[record["seed"]] = record
-        regime, size, rounds, epochs = group
+        regime, size, fine_maps, rounds, epochs = group
         seeds = sorted({seed for each in runs.values() for seed in each})
-        print(f"\n### {regime}, {size} px, {rounds} rounds of {epochs} epochs, seeds {seeds}\n")
+        network = ", fine maps" if fine_maps else ""
+        print(f"\n### {regime}, {size} px{network}, {rounds} rounds of {epochs} epochs, seeds {seeds}\n")
         print("\n".join(segmentation_table(runs, reference)), end="\n\n")
         print("\n".join(other_table(runs)))
 
@@ -111,8 +112,9 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return corrected | {name: value for name, value in values.items() if value != value}
 
 
-def _group(record: Record) -> tuple[str, int, int, int]:
-    return str(record["regime"]), int(record["image_size"]), int(record["rounds"]), int(record["local_epochs"])
+def _group(record: Record) -> tuple[str, int, bool, int, int]:
+    numbers = int(record["rounds"]), int(record["local_epochs"])
+    return str(record["regime"]), int(record["image_size"]), bool(record["fine_maps"]), *numbers
 
 
 def _pairs(ours: Runs, theirs: Runs) -> list[tuple[Record, Record]]:

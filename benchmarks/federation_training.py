@@ -27,6 +27,7 @@ from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
 from mtmedformer_monai.keys import BoxRow
 from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.networks import MTMedFormer
+from mtmedformer_monai.networks.mtmedformer import DETAIL, SHARED
 from mtmedformer_monai.tasks.base import Task
 
 SHIFT = 1 / 16
@@ -46,6 +47,8 @@ class Plan:
         weight_decay: 0 by default, because a prior must be counted once.
         max_norm: of the gradient.
         seed: of shuffling and augmentation.
+        fine_maps: whether the network has the fine maps and the stem of the chest bundle's, or neither, as the
+            mammography bundle's.
     """
 
     rounds: int
@@ -56,6 +59,7 @@ class Plan:
     weight_decay: float = 0.0
     max_norm: float = 5.0
     seed: int = 0
+    fine_maps: bool = False
 
 
 class Site:
@@ -182,11 +186,8 @@ class Site:
 def predict(network: MTMedFormer, image: Tensor, tasks: Sequence[str]) -> dict[str, Tensor]:
     """Returns the network's outputs of some tasks; the other decoders do not run."""
     features, pyramids = network.encode(image)
-    size = (int(image.shape[2]), int(image.shape[3]))
-    return {
-        name: network.decoders[name](features, pyramids[name] if name in pyramids else pyramids["shared"], size)
-        for name in tasks
-    }
+    size, fine = (int(image.shape[2]), int(image.shape[3])), pyramids.get(DETAIL, [])
+    return {name: network.decoders[name](features, pyramids.get(name, pyramids[SHARED]) + fine, size) for name in tasks}
 
 
 def augment(

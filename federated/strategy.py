@@ -292,6 +292,9 @@ class Strategy(ABC):
     most_images: int = 0
     """Number of images above which a client's message is refused; 0: none is refused."""
 
+    is_personal: bool = False
+    """Whether clients infer with weights of their own, or of their group; the server's may then serve no task well."""
+
     screening: Screening | None = None
     """Whether the server leaves out sites whose steps are outliers; None: every accepted message counts."""
 

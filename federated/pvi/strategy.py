@@ -78,6 +78,7 @@ class PVI(Strategy):
         if pooled_rounds < 0:
             raise ValueError(f"pooled_rounds expects a number of rounds of 0 or more, got {pooled_rounds}.")
         self.prior_precision, self.sends_changes = prior_precision, memory
+        self.is_personal = memory
         self.image_precision = isotropic if curvature == 0.0 else None
         scale = PrecisionScale(isotropic, curvature, power)
         self._client = ClientSettings(scale, average, rate, coded_precision, average_iterates)

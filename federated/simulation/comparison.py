@@ -66,7 +66,7 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
         return SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]
     sites = {POOLED: data.pooled} if method == POOLED else None
     own, folder = _settings_of(method, settings), settings.output / (name or method)
-    personal = method in PERSONAL and not own.strategy_settings.get("distillation_rounds")
+    personal = make_strategy(own.strategy, **own.strategy_settings).is_personal
     simulation = Simulation(own, data, folder, name or method, sites, personal=personal)
     found = simulation.run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
@@ -91,10 +91,6 @@ def _settings_of(method: str, settings: SimulationSettings) -> SimulationSetting
         except ValueError as error:
             raise ValueError(f"{error} Split-learning baselines: {', '.join(SPLIT_SYSTEMS)}.") from error
     return dataclasses.replace(settings, strategy=strategy, strategy_settings=own)
-
-
-PERSONAL = (LOCAL, "fedbn", "bayesian")
-"""Methods whose sites infer with weights of their own, or of their group: each task is served by its owners."""
 
 
 def comparison_table(results: Mapping[str, Metrics], columns: Sequence[str]) -> str:

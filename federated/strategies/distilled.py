@@ -78,6 +78,7 @@ class Distilled(WrappedStrategy):
                 f"{distillation_rounds}; the teachers have to be trained first."
             )
         super().__init__(strategy)
+        self.is_personal = False
         self._before = num_rounds - distillation_rounds
         self._completion, self._temperature = completion, temperature
 

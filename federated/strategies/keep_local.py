@@ -32,6 +32,7 @@ class KeepLocal(WrappedStrategy):
         if isinstance(patterns, str) or not patterns:
             raise ValueError(f"patterns expects a list of names or patterns, got {patterns!r}.")
         super().__init__(strategy)
+        self.is_personal = True
         self._patterns = tuple(patterns)
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:

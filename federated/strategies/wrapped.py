@@ -26,7 +26,7 @@ class WrappedStrategy(Strategy):
         self._strategy = strategy
         self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
         self.image_precision, self.most_images = strategy.image_precision, strategy.most_images
-        self.screening = strategy.screening
+        self.is_personal, self.screening = strategy.is_personal, strategy.screening
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns the wrapped strategy's client."""

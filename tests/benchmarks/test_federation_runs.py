@@ -94,10 +94,13 @@ def test_owners_are_counted_by_annotated_images(world):
     assert owners_of(world.tasks, world.sites) == {"lung": {"masks": 6}, "finding": {"masks": 6, "labels": 2}}
 
 
-def test_outputs_of_some_tasks_are_those_of_all(world):
-    network = make_network(world.tasks, 0).eval()
+@pytest.mark.parametrize("fine_maps", [False, True])
+@pytest.mark.parametrize("task", ["lung", "finding"])
+def test_outputs_of_some_tasks_are_those_of_all(world, fine_maps, task):
+    network = make_network(world.tasks, 0, fine_maps).eval()
     image = world.test.data.image
-    torch.testing.assert_close(predict(network, image, ["finding"])["finding"], network(image)["finding"])
+    assert (network.stem is not None) == fine_maps
+    torch.testing.assert_close(predict(network, image, [task]), {task: network(image)[task]})
 
 
 def test_constant_tensors_count_as_one_number():

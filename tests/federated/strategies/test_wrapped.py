@@ -4,7 +4,14 @@ import inspect
 
 import pytest
 
-from mtmedformer_monai.federated.strategies import PFNM, Compressed, Distilled, KeepLocal, KroneckerMerging
+from mtmedformer_monai.federated.strategies import (
+    PFNM,
+    Compressed,
+    Distilled,
+    KeepLocal,
+    KroneckerMerging,
+    make_strategy,
+)
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient, WrappedServer
 from mtmedformer_monai.federated.strategy import ClientRule, ServerRule
 
@@ -30,3 +37,19 @@ def test_needs_of_the_wrapped_client_and_properties_of_the_strategy_are_kept(wra
     assert wrap(KroneckerMerging(max_images=5)).client().needs_input_gram.max_images == 5
     assert wrap(KroneckerMerging()).sends_sums
     assert not wrap(PFNM()).sends_sums
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "personal"),
+    [
+        ("bayesian", {}, True),
+        ("bayesian", {"compress": "float16"}, True),
+        ("bayesian", {"distillation_rounds": 1, "num_rounds": 3}, False),
+        ("fedbn", {}, True),
+        ("local", {}, True),
+        ("fedavg", {}, False),
+        ("fisher", {}, False),
+    ],
+)
+def test_who_infers_with_weights_of_its_own(name, settings, personal):
+    assert make_strategy(name, **settings).is_personal == personal
