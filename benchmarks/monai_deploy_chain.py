@@ -1,4 +1,4 @@
-"""Runs a bundle in a chain of stock MONAI Deploy operators; called by `inference_pipeline.py` in another environment.
+"""Runs a bundle in a chain of stock MONAI Deploy operators; called by `monai_deploy_cost.py` in another environment.
 
     python benchmarks/monai_deploy_chain.py DICOM_FOLDER BUNDLE OUTPUT CORES REPEATS
 
