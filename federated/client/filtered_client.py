@@ -28,7 +28,7 @@ _logger = logging.getLogger("mtmedformer")
 class FilteredClient(WrappedClient):
     """Passes the change of the weights in a round through filters, before the strategy computes its message from it.
 
-    The iterates within a round are not passed on: their mean and spread are not filtered.
+    The iterates within a round are not passed on, because their spread is not filtered.
 
     Args:
         rule: client of the strategy.

@@ -26,8 +26,8 @@ from .equations import (
     sent_precision,
     step_of_mean,
 )
-from .iterate_mean import IterateMean
-from .messages import DAMPING, POOLED, PRIOR_NUMBER, group_tags, tasks_with_images
+from .iterate_spread import IterateSpread
+from .messages import DAMPING, PRIOR_NUMBER, group_tags, tasks_with_images
 from .posterior import Factor
 from .variance_components import moments
 
@@ -47,21 +47,21 @@ class ClientSettings:
         rate: share of the step to the new factor; None: the client's share of the precision.
         coded_precision: whether changes of precision are rounded to one-byte codes; the precision-weighted mean is
             computed for the rounded precision.
-        average_iterates: share of a round's last steps whose weights are averaged.
+        noise_steps: share of a round's last steps whose spread of weights is measured.
     """
 
     scale: PrecisionScale
     average: float
     rate: float | None
     coded_precision: bool
-    average_iterates: float
+    noise_steps: float
 
 
 class PVIClient(ClientRule):
     """Trains with the cavity's gradient, and sends the change of its factor of the group's mean.
 
-    State: natural parameters of the factor, the moving average of the squared gradient, and the distance of the last
-    iterate from the mean, in float32; the numbers of images by task, which determine its group.
+    State: natural parameters of the factor and the moving average of the squared gradient, in float32; the numbers of
+    images by task, which determine its group.
 
     Args:
         settings: of the factor.
@@ -72,26 +72,20 @@ class PVIClient(ClientRule):
         self._own: Factor = {}
         self._squares: Weights = {}
         self._images_by_task: dict[str, int] = {}
-        self._offset: Weights = {}
         self._cavities: dict[str, Cavity] = {}
         self._priors: dict[str, Cavity] = {}
         self._within: dict[str, float] = {}
         self._damping, self._prior_number = 1.0, 0
-        self._iterates = IterateMean(settings.average_iterates)
+        self._iterates = IterateSpread(settings.noise_steps)
         self.needs_squared_gradient = settings.scale.curvature > 0
         self.sends_weights_alone = not self.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Stores the cavity, the posterior without the client's own factor, and returns the start of the training.
-
-        This is the posterior mean, plus the distance of the client's last iterate from the mean that it has sent: its
-        chain of iterates goes on, and is only moved by what the others have learned.
-        """
+        """Stores the cavity, the posterior without the client's own factor, and returns the posterior mean."""
         number = int(broadcast.get(PRIOR_NUMBER, 0))
         if number != self._prior_number:
             self._forget()
             self._prior_number = number
-        self._iterates = IterateMean(0.0 if POOLED in broadcast else self._settings.average_iterates)
         mean, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
         self._cavities = {
             name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
@@ -101,7 +95,7 @@ class PVIClient(ClientRule):
             name: for_client(cavity, self._within.get(name, 0.0)) for name, cavity in self._cavities.items()
         }
         self._damping = float(broadcast.get(DAMPING, 1.0))
-        return {name: value + self._offset[name] if name in self._offset else value for name, value in mean.items()}
+        return mean
 
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the broadcast mean."""
@@ -117,21 +111,20 @@ class PVIClient(ClientRule):
         return cavity_gradient(weight.detach(), prior).div_(num_samples).add_(gradient)
 
     def after_step(self, weights: Mapping[str, Tensor], step: int, num_steps: int) -> None:
-        """Averages the weights over the last steps of the round."""
+        """Adds the weights to the spread of the last steps of the round."""
         self._iterates.add(weights, step, num_steps)
 
     def send(self, training: LocalTraining) -> Message:
         """Returns the change of the factor; empty, with a warning, if the training has diverged."""
-        squares, averaged = self._averaged_squares(training), self._iterates.means()
-        trained = {**training.weights, **averaged}
-        spread, new, terms = self._iterates.variances(), Factor(), Message()
+        squares, spread = self._averaged_squares(training), self._iterates.variances()
+        new, terms = Factor(), Message()
         for name, count in training.num_samples.items():
             if count > 0 and is_averaged(name, training.weights[name]):
                 images = training.images_of(name)
                 new[name] = Gaussian(images * training.weights[name].float(), images)
             elif count > 0:
                 new[name], terms[key(TensorKind.MOMENTS, name)] = self._new_factor(
-                    name, trained[name], squares.get(name), spread.get(name, 0.0), training
+                    name, training.weights[name], squares.get(name), spread.get(name, 0.0), training
                 )
         self._iterates.clear()
         self._images_by_task = dict(training.images_by_task)
@@ -141,7 +134,6 @@ class PVIClient(ClientRule):
             return {}
         self._own.update(new)
         self._squares.update(squares)
-        self._offset = {name: training.weights[name].float() - mean for name, mean in averaged.items()}
         return message
 
     def withdraw(self) -> Message:
@@ -152,23 +144,23 @@ class PVIClient(ClientRule):
         return message
 
     def _forget(self) -> None:
-        self._own, self._squares, self._cavities, self._priors, self._offset = {}, {}, {}, {}, {}
+        self._own, self._squares, self._cavities, self._priors = {}, {}, {}, {}
 
     def own_factor(self) -> Message:
         """Returns the client's factor."""
         return _change(self._own, {})
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the factor, the squared gradients, the last iterate, and the number of images of each task."""
+        """Returns the factor, the squared gradients, and the number of images of each task."""
         own = {name: list(value) for name, value in self._own.items()}
-        state = {"own": own, "squares": dict(self._squares), "offset": dict(self._offset)}
+        state = {"own": own, "squares": dict(self._squares)}
         return {**state, "images_by_task": dict(self._images_by_task), "prior_number": self._prior_number}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the factor, the squared gradients, the last iterate, and the number of images of each task."""
+        """Restores the factor, the squared gradients, and the number of images of each task."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
         self._squares, self._images_by_task = dict(state["squares"]), dict(state["images_by_task"])
-        self._offset, self._prior_number = dict(state["offset"]), int(state.get("prior_number", 0))
+        self._prior_number = int(state.get("prior_number", 0))
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
         """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""

@@ -16,9 +16,6 @@ DAMPING: Final = key(TensorKind.SETTING, "damping")
 PRIOR_NUMBER: Final = key(TensorKind.SETTING, "prior_number")
 """Broadcast: how often the prior's mean has changed; factors that refer to an earlier one have ended."""
 
-POOLED: Final = key(TensorKind.SETTING, "pooled")
-"""Broadcast: present in rounds that learn the prior's mean, whose clients send their last iterates."""
-
 
 def group_tags(tasks: Iterable[str]) -> Message:
     """Returns the tensors that name a client's group.

@@ -17,7 +17,7 @@ from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind
 from mtmedformer_monai.federated.tensor_sums import compact
 
 from .hierarchy import homes_of
-from .messages import DAMPING, POOLED, PRIOR_NUMBER, group_name, split_group
+from .messages import DAMPING, PRIOR_NUMBER, group_name, split_group
 from .pooling import Pooling, PoolingSettings
 from .posterior import Accumulator, Factor
 from .step_guard import StepGuard
@@ -131,8 +131,6 @@ class PVIServer(ServerRule):
         message |= {**self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
         if self._pooled_rounds > 0:
             message[PRIOR_NUMBER] = torch.tensor(float(min(self._rounds, self._pooled_rounds)))
-        if self._rounds < self._pooled_rounds:
-            message[POOLED] = torch.ones(())
         return message
 
     def broadcast_for(self, tasks: Collection[str]) -> Message:

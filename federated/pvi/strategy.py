@@ -51,8 +51,8 @@ class PVI(Strategy):
             image; 0: clients share the group's weights.
         pooled_rounds: number of first rounds in which all clients learn the prior's mean together, by federated
             averaging. Groups part from it in the rounds after them.
-        average_iterates: share of a round's last steps whose weights are averaged for the client's mean, in [0, 1].
-            Their spread is the noise in the estimate of `between`.
+        noise_steps: share of a round's last steps, in [0, 1], whose spread of weights is taken as the noise in the
+            estimate of `between`; 0: differences between clients of a group are.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if
             curvature is 0, Fisher merging otherwise.
         coded_precision: whether clients round changes of precision to one-byte codes (`federated/wire.py`).
@@ -69,19 +69,19 @@ class PVI(Strategy):
         between: float | None = None,
         within: float = 0.0,
         pooled_rounds: int = 0,
-        average_iterates: float = 0.5,
+        noise_steps: float = 0.5,
         memory: bool = True,
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, power, average, rate, prior_precision)
-        _check_pooling(between, within, average_iterates)
+        _check_pooling(between, within, noise_steps)
         if pooled_rounds < 0:
             raise ValueError(f"pooled_rounds expects a number of rounds of 0 or more, got {pooled_rounds}.")
         self.prior_precision, self.sends_changes = prior_precision, memory
         self.is_personal = memory
         self.image_precision = isotropic if curvature == 0.0 else None
         scale = PrecisionScale(isotropic, curvature, power)
-        self._client = ClientSettings(scale, average, rate, coded_precision, average_iterates)
+        self._client = ClientSettings(scale, average, rate, coded_precision, noise_steps)
         known = rate is None and within == 0.0  # otherwise, the sums do not tell the clients' steps
         self._pooled_rounds = pooled_rounds
         self._pooling = PoolingSettings(0.0 if between is None and not known else between, within)
@@ -115,11 +115,11 @@ def _check(
         raise ValueError(f"prior_precision expects a number above 0, got {prior_precision}.")
 
 
-def _check_pooling(between: float | None, within: float, average_iterates: float) -> None:
+def _check_pooling(between: float | None, within: float, noise_steps: float) -> None:
     """Validates the settings of pooling."""
     if between is not None and not 0.0 <= between <= 1.0:
         raise ValueError(f"between expects a share from 0 to 1, or None to estimate it, got {between}.")
     if within < 0.0:
         raise ValueError(f"within expects a variance of 0 or more, got {within}.")
-    if not 0.0 <= average_iterates <= 1.0:
-        raise ValueError(f"average_iterates expects a share from 0 to 1, got {average_iterates}.")
+    if not 0.0 <= noise_steps <= 1.0:
+        raise ValueError(f"noise_steps expects a share from 0 to 1, got {noise_steps}.")

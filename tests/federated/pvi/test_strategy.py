@@ -217,7 +217,7 @@ def test_statistics_are_averaged_by_images_and_have_no_posterior():
         ({"prior_precision": 0.0}, "prior_precision expects a number above 0"),
         ({"between": 1.5}, "between expects a share"),
         ({"within": -1.0}, "within expects a variance"),
-        ({"average_iterates": 2.0}, "average_iterates expects a share"),
+        ({"noise_steps": 2.0}, "noise_steps expects a share"),
     ],
 )
 def test_settings_that_make_no_posterior_are_refused(settings, message):

@@ -1,11 +1,8 @@
-"""The mean and the spread of the weights during the last steps of a round.
+"""The spread of the weights during the last steps of a round.
 
-Averaged iterates of stochastic gradient descent estimate the mean of a client's posterior, and their spread its
-variance (Mandt et al., JMLR 2017, section 5; Al-Shedivat et al., FedPA, ICLR 2021, section 3.2; SWAG: Maddox et al.,
-NeurIPS 2019).
+The stationary spread of stochastic gradient descent around a mode estimates the variance of a client's posterior (Mandt
+et al., JMLR 2017, section 5; Al-Shedivat et al., FedPA, ICLR 2021, section 3.2; SWAG: Maddox et al., NeurIPS 2019).
 """
-
-# D number of weights in a tensor, N number of steps
 
 from __future__ import annotations
 
@@ -17,13 +14,13 @@ from torch import Tensor
 from mtmedformer_monai.federated.strategy import Weights
 
 
-class IterateMean:
-    """Running mean of the iterates over the last steps of a round, and their spread per tensor.
+class IterateSpread:
+    """Variance of the iterates over the last steps of a round, per tensor.
 
-    Memory: one copy of the trained weights, and one number per tensor.
+    Memory: one copy of the trained weights, their running mean, and one number per tensor.
 
     Args:
-        share: of the round's steps that are averaged, in [0, 1]; 0 averages nothing.
+        share: of the round's steps that count, in [0, 1]; 0 measures nothing.
     """
 
     def __init__(self, share: float) -> None:
@@ -58,10 +55,6 @@ class IterateMean:
         factor = (self._count - 1) / self._count  # Welford (1962)
         for name, norm in zip(self._squares, torch._foreach_norm(differences), strict=True):
             self._squares[name] += norm.square() * (factor / max(self._means[name].numel(), 1))
-
-    def means(self) -> Weights:
-        """Returns {parameter: mean of its iterates}, on the CPU; empty if nothing was averaged."""
-        return {name: value.cpu() for name, value in self._means.items()}
 
     def variances(self) -> dict[str, float]:
         """Returns {parameter: mean over its weights of the iterates' variance}; 0 for a single iterate."""
