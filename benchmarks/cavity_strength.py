@@ -26,7 +26,7 @@ def main() -> None:
     """Prints the table."""
     parser = make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="folder of one federation, with broadcast.pt, site_1, site_2, ...")
-    parser.add_argument("--isotropic", type=float, default=0.003, help="setting of the strategy (default %(default)s)")
+    parser.add_argument("--isotropic", type=float, default=0.0003, help="setting of the strategy (default %(default)s)")
     parser.add_argument("--curvature", type=float, default=1.0, help="setting of the strategy (default %(default)s)")
     parser.add_argument(
         "--step", type=float, default=0.005, help="distance of a weight from the mean (default %(default)s)"

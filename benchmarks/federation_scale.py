@@ -57,7 +57,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 FLARE = "FLARE"
 TASKS = {"lung": 5, "finding": 5}
-PRECISION = 0.003
+PRECISION = 0.0003
 """Precision that `bayesian` assigns to each image by default."""
 
 

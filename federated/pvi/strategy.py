@@ -60,12 +60,12 @@ class PVI(Strategy):
 
     def __init__(
         self,
-        isotropic: float = 0.003,
+        isotropic: float = 0.0003,
         curvature: float = 0.0,
         power: float = 1.0,
         average: float = 0.5,
         rate: float | None = None,
-        prior_precision: float = 1e-5,
+        prior_precision: float = 1e-6,
         between: float | None = None,
         within: float = 0.0,
         pooled_rounds: int = 0,
