@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from result_tables import summarize, table_header, table_row
-from scipy.stats import ttest_rel, wilcoxon
+from scipy.stats import ttest_1samp, wilcoxon
 
 Record = Mapping[str, Any]
 Runs = dict[int, Record]
@@ -21,7 +21,7 @@ OTHERS = ("loss", "score", "ece", "nll", "megabytes_up", "megabytes_down", "cpu_
 
 
 def print_tables(records: Sequence[Record], reference: str) -> None:
-    """Prints two tables per regime, image size, network and number of rounds: segmentation with tests, and the rest.
+    """Prints tables per regime, image size, network and number of rounds: segmentation, all metrics, and sites.
 
     Args:
         records: runs.
@@ -36,8 +36,9 @@ def print_tables(records: Sequence[Record], reference: str) -> None:
         seeds = sorted({seed for each in runs.values() for seed in each})
         network = ", fine maps" if fine_maps else ""
         print(f"\n### {regime}, {size} px{network}, {rounds} rounds of {epochs} epochs, seeds {seeds}\n")
-        print("\n".join(segmentation_table(runs, reference)), end="\n\n")
-        print("\n".join(other_table(runs)))
+        tables = [segmentation_table(runs, reference), other_table(runs)]
+        tables += [site_table(runs)] if ALONE in runs else []
+        print("\n\n".join("\n".join(table) for table in tables))
 
 
 def segmentation_table(runs: Mapping[str, Runs], reference: str) -> list[str]:
@@ -49,13 +50,13 @@ def segmentation_table(runs: Mapping[str, Runs], reference: str) -> list[str]:
     lines = [table_header("method", ["lr", "Dice", f"{reference} minus method", "p (seeds)", "p (seeds and images)"])]
     ours = runs.get(reference, {})
     pairs = {name: _pairs(ours, each) for name, each in runs.items() if name != reference}
-    by_seed = holm({name: t_test(each) for name, each in pairs.items()})
+    gaps = {name: _gaps(each) for name, each in pairs.items()}
+    by_seed = holm({name: t_test(each) for name, each in gaps.items()})
     by_image = holm({name: signed_rank(image_pairs(each)) for name, each in pairs.items()})
     for name, each in runs.items():
-        gaps = [float(a["dice"]) - float(b["dice"]) for a, b in pairs.get(name, [])]
         tests = [_p(by_seed.get(name)), _p(by_image.get(name))]
         rates = ", ".join(f"{lr:g}" for lr in sorted({run["lr"] for run in each.values()}))
-        lines.append(table_row(name, [rates, _summary(each, "dice"), _signed(gaps), *tests]))
+        lines.append(table_row(name, [rates, _summary(each, "dice"), _signed(gaps.get(name, [])), *tests]))
     if ALONE in runs:
         lines.append(table_row(BEST_OWNER, ["", _summary(runs[ALONE], "best_owner_dice"), "", "", ""]))
     return lines
@@ -74,12 +75,34 @@ def other_table(runs: Mapping[str, Runs]) -> list[str]:
     return lines
 
 
-def t_test(pairs: Sequence[tuple[Record, Record]]) -> float:
-    """Returns the p value of the paired t-test over seeds; NaN for fewer than two seeds, or without any difference."""
-    gaps = [float(a["dice"]) - float(b["dice"]) for a, b in pairs]
+def site_table(runs: Mapping[str, Runs]) -> list[str]:
+    """Returns the lines of the table of the sites' mean scores alone, and of all methods' differences from these.
+
+    P values are those of the t-test over seeds, corrected by Holm over a method's sites.
+    """
+    alone = runs[ALONE]
+    sites = sorted({site for run in alone.values() for site in run["site_scores"]})
+    cells = [summarize([run["site_scores"].get(site) for run in alone.values()]) for site in sites]
+    lines = [table_header("score, less alone (p)", sites), table_row(ALONE, cells)]
+    for name, each in runs.items():
+        if name == ALONE:
+            continue
+        pairs = _pairs(each, alone)
+        gaps = {site: _known(_site_gap(one, other, site) for one, other in pairs) for site in sites}
+        tests = holm({site: t_test(values) for site, values in gaps.items()})
+        lines.append(
+            table_row(
+                name, [f"{_signed(gaps[site])} ({_p(tests[site]) or '-'})" if gaps[site] else "-" for site in sites]
+            )
+        )
+    return lines
+
+
+def t_test(gaps: Sequence[float]) -> float:
+    """Returns the p value of the paired t-test from the differences; NaN for fewer than two, or if all are equal."""
     if len(gaps) < 2 or len(set(gaps)) == 1:
         return float("nan")
-    return float(ttest_rel([a["dice"] for a, _ in pairs], [b["dice"] for _, b in pairs]).pvalue)
+    return float(ttest_1samp(gaps, 0.0).pvalue)
 
 
 def signed_rank(gaps: Sequence[float]) -> float:
@@ -121,12 +144,20 @@ def _pairs(ours: Runs, theirs: Runs) -> list[tuple[Record, Record]]:
     return [(ours[seed], theirs[seed]) for seed in sorted(set(ours) & set(theirs))]
 
 
+def _gaps(pairs: Iterable[tuple[Record, Record]]) -> list[float]:
+    return [float(one["dice"]) - float(other["dice"]) for one, other in pairs]
+
+
+def _site_gap(one: Record, other: Record, site: str) -> float:
+    """Returns the difference of a site's scores; NaN if one of the runs does not serve it."""
+    return float(one["site_scores"].get(site, float("nan"))) - float(other["site_scores"].get(site, float("nan")))
+
+
 def _worst_gap(run: Record, alone: Record | None) -> float | None:
     """Returns the smallest difference of a site's score from its score alone."""
     if alone is None:
         return None
-    common = set(run["site_scores"]) & set(alone["site_scores"])
-    return min(_known(run["site_scores"][site] - alone["site_scores"][site] for site in common), default=None)
+    return min(_known(_site_gap(run, alone, site) for site in run["site_scores"]), default=None)
 
 
 def _known(values: Iterable[float]) -> list[float]:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from federation_methods import Method, parse_method
-from federation_tables import holm, image_pairs, other_table, segmentation_table, signed_rank, t_test
+from federation_tables import holm, image_pairs, other_table, segmentation_table, signed_rank, site_table, t_test
 from federation_tuning import choose_rates, read_rates
 
 
@@ -24,11 +24,10 @@ def test_holm_by_hand():
 
 
 def test_paired_t_test_by_hand():
-    ours, theirs = [0.7, 0.8, 0.9], [0.6, 0.6, 0.6]
-    pairs = [({"dice": a}, {"dice": b}) for a, b in zip(ours, theirs, strict=True)]
-    # differences .1, .2, .3: t = .2 / (.1 / sqrt 3) = 3.4641; with 2 degrees of freedom p = 1 - t / sqrt(2 + t^2)
-    assert t_test(pairs) == pytest.approx(1 - 12**0.5 / 14**0.5)
-    assert math.isnan(t_test(pairs[:1]))
+    gaps = [0.1, 0.2, 0.3]
+    # t = .2 / (.1 / sqrt 3) = 3.4641; with 2 degrees of freedom p = 1 - t / sqrt(2 + t^2)
+    assert t_test(gaps) == pytest.approx(1 - 12**0.5 / 14**0.5)
+    assert math.isnan(t_test(gaps[:1]))
 
 
 def test_signed_rank_by_hand():
@@ -52,6 +51,20 @@ def test_tables():
     titles, _, ours, _ = (line.split(" | ") for line in "\n".join(other_table(runs)).splitlines())
     assert ours[titles.index("worst site")] == "0.500 ± 0.000"
     assert ours[titles.index("worst site minus alone")] == "-0.100 ± 0.000"
+
+
+def test_differences_of_sites_from_alone():
+    gaps = [(0.1, -0.2), (0.2, -0.4), (0.3, -0.6)]
+    runs = {
+        "local": {s: _record("local", s, 0.6, {"x": 0.5, "y": 0.7}) for s in range(3)},
+        "fedavg": {s: _record("fedavg", s, 0.6, {"x": 0.5 + x, "y": 0.7 + y}) for s, (x, y) in enumerate(gaps)},
+        "owners": {0: _record("owners", 0, 0.6, {"x": 0.6})},
+    }
+    lines = "\n".join(site_table(runs)).splitlines()
+    assert lines[0] == "| score, less alone (p) | x | y |"
+    assert lines[2] == "| local | 0.500 ± 0.000 | 0.700 ± 0.000 |"
+    assert lines[3] == "| fedavg | +0.200 (0.15) | -0.400 (0.15) |"  # both: p = 0.0742, of two sites
+    assert lines[4] == "| owners | +0.100 (-) | - |"
 
 
 def test_learning_rates_with_the_best_mean_are_chosen(tmp_path):
