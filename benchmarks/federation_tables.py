@@ -78,6 +78,7 @@ def other_table(runs: Mapping[str, Runs]) -> list[str]:
 def site_table(runs: Mapping[str, Runs]) -> list[str]:
     """Returns the lines of the table of the sites' mean scores alone, and of all methods' differences from these.
 
+    Methods that serve only some of the tasks are left out, because their scores are means over other tasks.
     P values are those of the t-test over seeds, corrected by Holm over a method's sites.
     """
     alone = runs[ALONE]
@@ -85,9 +86,9 @@ def site_table(runs: Mapping[str, Runs]) -> list[str]:
     cells = [summarize([run["site_scores"].get(site) for run in alone.values()]) for site in sites]
     lines = [table_header("score, less alone (p)", sites), table_row(ALONE, cells)]
     for name, each in runs.items():
-        if name == ALONE:
+        pairs = [(one, other) for one, other in _pairs(each, alone) if _tasks(one) == _tasks(other)]
+        if name == ALONE or not pairs:
             continue
-        pairs = _pairs(each, alone)
         gaps = {site: _known(_site_gap(one, other, site) for one, other in pairs) for site in sites}
         tests = holm({site: t_test(values) for site, values in gaps.items()})
         lines.append(
@@ -148,6 +149,11 @@ def _gaps(pairs: Iterable[tuple[Record, Record]]) -> list[float]:
     return [float(one["dice"]) - float(other["dice"]) for one, other in pairs]
 
 
+def _tasks(run: Record) -> set[str]:
+    """Returns the names of the metrics of all tasks that a run serves."""
+    return {name for name in run if name.endswith("_score")}
+
+
 def _site_gap(one: Record, other: Record, site: str) -> float:
     """Returns the difference of a site's scores; NaN if one of the runs does not serve it."""
     return float(one["site_scores"].get(site, float("nan"))) - float(other["site_scores"].get(site, float("nan")))
@@ -155,7 +161,7 @@ def _site_gap(one: Record, other: Record, site: str) -> float:
 
 def _worst_gap(run: Record, alone: Record | None) -> float | None:
     """Returns the smallest difference of a site's score from its score alone."""
-    if alone is None:
+    if alone is None or _tasks(run) != _tasks(alone):
         return None
     return min(_known(_site_gap(run, alone, site) for site in run["site_scores"]), default=None)
 

@@ -60,7 +60,9 @@ def test_differences_of_sites_from_alone():
         "fedavg": {s: _record("fedavg", s, 0.6, {"x": 0.5 + x, "y": 0.7 + y}) for s, (x, y) in enumerate(gaps)},
         "owners": {0: _record("owners", 0, 0.6, {"x": 0.6})},
     }
+    runs["masks"] = {s: {**run, "box_score": 0.9} for s, run in runs["fedavg"].items()}  # serves other tasks
     lines = "\n".join(site_table(runs)).splitlines()
+    assert len(lines) == 5
     assert lines[0] == "| score, less alone (p) | x | y |"
     assert lines[2] == "| local | 0.500 ± 0.000 | 0.700 ± 0.000 |"
     assert lines[3] == "| fedavg | +0.200 (0.15) | -0.400 (0.15) |"  # both: p = 0.0742, of two sites
