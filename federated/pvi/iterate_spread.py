@@ -17,7 +17,7 @@ from mtmedformer_monai.federated.strategy import Weights
 class IterateSpread:
     """Variance of the iterates over the last steps of a round, per tensor.
 
-    Memory: one copy of the trained weights, their running mean, and one number per tensor.
+    Memory: the running mean of the trained weights, and one number per tensor.
 
     Args:
         share: of the round's steps that count, in [0, 1]; 0 measures nothing.
