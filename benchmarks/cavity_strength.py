@@ -17,6 +17,7 @@ from command_line import make_parser
 from precision_spread import last_memory, part_of, quantiles
 
 from mtmedformer_monai.federated.gaussian import Gaussian
+from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.pvi.equations import PrecisionScale, cavity_of, likelihood_precision
 from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint
@@ -26,7 +27,10 @@ def main() -> None:
     """Prints the table."""
     parser = make_parser(__doc__)
     parser.add_argument("folder", type=Path, help="folder of one federation, with broadcast.pt, site_1, site_2, ...")
-    parser.add_argument("--isotropic", type=float, default=0.0003, help="setting of the strategy (default %(default)s)")
+    default = PVI().image_precision
+    parser.add_argument(
+        "--isotropic", type=float, default=default, help="setting of the strategy (default %(default)s)"
+    )
     parser.add_argument("--curvature", type=float, default=1.0, help="setting of the strategy (default %(default)s)")
     parser.add_argument(
         "--step", type=float, default=0.005, help="distance of a weight from the mean (default %(default)s)"

@@ -34,8 +34,6 @@ class Method:
         equal: whether sites are weighted equally in averages, not by their number of images.
         optimizer: 'adamw' or 'sgd'.
         lr: learning rate; 0: the one that was chosen for the method.
-        draw: number of the initial weights and of the order of the images, for the same sites and images: another one
-            shows how much chance alone changes.
     """
 
     strategy: str
@@ -45,7 +43,6 @@ class Method:
     equal: bool = False
     optimizer: str = "adamw"
     lr: float = 0.0
-    draw: int = 0
 
     def make(self, rounds: int = 1) -> Strategy:
         """Builds the strategy for a number of rounds."""

@@ -57,8 +57,6 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 FLARE = "FLARE"
 TASKS = {"lung": 5, "finding": 5}
-PRECISION = 0.0003
-"""Precision that `bayesian` assigns to each image by default."""
 
 
 class Server(Protocol):
@@ -92,7 +90,9 @@ class OurServer:
         self._half = settings.get("compress") == "float16"
         self._encoded = "compress" in settings
         self._start, self._round = start, 0
-        self.aggregator = Aggregator(make_strategy(self._name, **settings), start)
+        strategy = make_strategy(self._name, **settings)
+        self._image_precision = strategy.image_precision or 1.0
+        self.aggregator = Aggregator(strategy, start)
         self.bytes = Bytes(0, 0)
 
     def add(self, weights: Mapping[str, Tensor], images: int, number: int) -> float:
@@ -119,7 +119,7 @@ class OurServer:
     def _message(self, weights: Mapping[str, Tensor], images: int) -> Message:
         """Returns the terms of a site: of an average, or the first or a later change of a factor."""
         bayesian = self._name == "bayesian"
-        scale = images * PRECISION if bayesian else float(images)
+        scale = images * self._image_precision
         message: Message = group_tags(TASKS) if bayesian else {}
         for name, value in weights.items():
             counted = is_averaged(name, value)

@@ -25,8 +25,8 @@ from mtmedformer_monai.federated.strategy import (
     TensorKind,
     Weights,
     key,
-    pick,
 )
+from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 
@@ -71,22 +71,23 @@ class _ShrinkingServer(ServerRule):
     def __init__(self, weights: Mapping[str, Tensor], settings: GroupShrinkage) -> None:
         self._weights = {name: value.detach().clone() for name, value in weights.items()}
         self._settings, self._rounds = settings, 0
-        self._sums: dict[str, Message] = {}
+        self._sums: dict[str, TensorSums] = {}
         self._groups: dict[str, Weights] = {}
         self._homes: dict[str, str] = {}
 
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds a client's terms to those of its set of tasks."""
         tasks, terms = split_group(message)
-        _add(self._sums.setdefault(tasks, {}), terms)
+        self._sums.setdefault(tasks, TensorSums()).add(Terms.of(terms))
 
     def close_round(self) -> None:
         """Computes the groups' averages, and shrinks them unless this was the last round."""
         self._rounds += 1
-        self._homes, sums = homes_of(self._sums), self._sums
-        groups: dict[str, Message] = {}
-        for tasks, terms in sums.items():
-            _add(groups.setdefault(self._homes[tasks], {}), terms)
+        self._homes = homes_of(self._sums)
+        joined: dict[str, TensorSums] = {}
+        for tasks, sums in self._sums.items():
+            joined.setdefault(self._homes[tasks], TensorSums()).add(Terms.of(sums.tensors()))
+        groups = {group: sums.tensors() for group, sums in joined.items()}
         self._groups, self._sums = {group: {} for group in groups}, {}
         share = self._settings.shrink if self._rounds < self._settings.num_rounds else 0.0
         for name, before in self._weights.items():
@@ -113,22 +114,19 @@ class _ShrinkingServer(ServerRule):
         own = self._groups.get(self._homes.get(group_name(tasks), ""), {})
         return self.broadcast() | {key(TensorKind.MEAN, name): value for name, value in own.items()}
 
-    def weights(self) -> Weights:
-        """Returns the mean of all groups."""
-        return pick(self.broadcast(), TensorKind.MEAN)
-
     def state_dict(self) -> dict[str, Any]:
-        """Not needed: runs of the study do not resume."""
-        raise NotImplementedError("the study's control keeps no state on disk")
+        """Returns the weights of all and of each group, the messages added in this round, and the number of rounds."""
+        sums = {tasks: each.tensors() for tasks, each in self._sums.items()}
+        groups = {group: dict(weights) for group, weights in self._groups.items()}
+        own = {"weights": dict(self._weights), "groups": groups, "homes": dict(self._homes)}
+        return {**own, "sums": sums, "rounds": self._rounds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Not needed: runs of the study do not resume."""
-        raise NotImplementedError("the study's control keeps no state on disk")
+        """Restores the state."""
+        self._weights, self._rounds = dict(state["weights"]), int(state["rounds"])
+        self._groups = {group: dict(weights) for group, weights in state["groups"].items()}
+        self._homes = dict(state["homes"])
+        self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
 
     def _weight_of(self, group: str) -> float:
         return self._settings.mask_weight if self._settings.mask_tasks & set(group.split("+")) else 1.0
-
-
-def _add(sums: Message, terms: Mapping[str, Tensor]) -> None:
-    for name, value in terms.items():
-        sums[name] = sums[name] + value if name in sums else value.double()

@@ -16,6 +16,7 @@ from federation_worlds import World
 
 from mtmedformer_monai.federated.strategy import LocalTraining
 from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
+from tests.federated.strategies.exact_clients import assert_it_resumes_after_restoring, random_client, three_tensors
 
 ONE_STEP = Plan(rounds=1, local_epochs=1, lr=0.05, optimizer="sgd", batch_size=16, max_norm=1e9)
 
@@ -102,6 +103,11 @@ def test_groups_are_shrunk_between_rounds_and_not_after_the_last():
         found = [server.broadcast_for([task]) for task in ("lung", "finding")]
         assert [each["mean/w"].item() for each in found] == pytest.approx(expected)
         assert [each["mean/head"].item() for each in found] == [3.0, 3.0]
+
+
+def test_shrunk_groups_resume_after_restoring():
+    sites = [random_client(seed) for seed in range(3)]
+    assert_it_resumes_after_restoring(GroupShrinkage(4), three_tensors(), sites)
 
 
 def test_federation_of_owners_is_the_owner_alone_if_there_is_one(world):
