@@ -116,12 +116,13 @@ class Site:
         if teaching is not None or self._names != self.tasks:
             self._use(prepare(self._network, self._known, self.data, teaching))
         self._network.train()
-        squares, step, rates, losses = SquaredGradient(), 0, 0.0, 0.0
+        squares, step, rates, losses, relative = SquaredGradient(), 0, 0.0, 0.0, torch.zeros(2)
         live = {name: each.detach() for name, each in self._owned.items()}
         for _ in range(self._plan.local_epochs):
             order = torch.randperm(len(self.data), generator=self._generator)
             for rows in order.split(self._plan.batch_size):
                 losses += self._backward(rows)
+                relative += self._loss.last_relative()
                 if self.rule.needs_squared_gradient:
                     self._add_squares(squares, rows)
                 rates += float(self._optimizer.param_groups[0]["lr"])
@@ -133,7 +134,7 @@ class Site:
         counts = {name: count for name, count in self.ownership.num_samples.items() if count > 0}
         return LocalTraining(
             weights, counts, squares.estimate(), step, rates / max(step, 1), self.ownership.images_by_task,
-            self._input_gram(), losses / max(step, 1),
+            self._input_gram(), losses / max(step, 1), relative_loss=float(relative[0] / relative[1].clamp(min=1.0)),
         )  # fmt: skip
 
     def _backward(self, rows: Tensor) -> float:

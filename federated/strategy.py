@@ -115,6 +115,8 @@ class LocalTraining:
             input of 1 if the layer has a bias. Empty unless the strategy needs it.
         loss: mean over these steps of the batch's loss, divided by its number of annotated tasks.
         unlearned: {parameter: bool (R,), rows of classes that the client does not know}; empty if it knows all.
+        relative_loss: mean over these steps of the batch's losses by annotated task, each as a share of the task's
+            initial loss; 1 if initial losses are unknown.
     """
 
     weights: Mapping[str, Tensor]
@@ -126,6 +128,7 @@ class LocalTraining:
     input_gram: Mapping[str, Tensor] = field(default_factory=dict)
     loss: float = 0.0
     unlearned: Mapping[str, Tensor] = field(default_factory=dict)
+    relative_loss: float = 1.0
 
     def images_of(self, name: str) -> Tensor:
         """Returns the number of images behind each number of a tensor, float32; 0 in rows of unknown classes."""

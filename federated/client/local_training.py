@@ -92,11 +92,14 @@ class LocalTrainingHandler:
         loss, request = float(self._loss_sum) / max(self._num_batches, 1), self._rule.needs_input_gram
         grams = measure_input_gram(self._engine, self._ownership, request) if request else {}
         untouched = {name: ~rows.cpu() for name, rows in self._touched.items() if not bool(rows.all())}
-        return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams, loss, untouched)
+        seen = float(self._relative[1])
+        relative = float(self._relative[0]) / seen if seen > 0 else 1.0
+        return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams, loss, untouched, relative)
 
     def _reset(self, num_steps: int) -> None:
         self._num_steps, self._step, self._rate_sum = num_steps, 0, 0.0
         self._num_batches, self._loss_sum = 0, torch.zeros(())
+        self._relative = torch.zeros(2)  # sum of relative losses, and number of batches with any
         self._touched = {
             name: torch.zeros(len(each), dtype=torch.bool, device=each.device)
             for name, each in self._shared_rows.items()
@@ -169,8 +172,11 @@ class LocalTrainingHandler:
         """Adds the batch's loss by annotated task, without waiting for the device."""
         value = engine.state.output.get(CommonKeys.LOSS) if isinstance(engine.state.output, dict) else None
         if isinstance(value, Tensor):
-            tasks = self._loss.last_present.sum().clamp(min=1) if isinstance(self._loss, HybridLoss) else 1
-            self._loss_sum = self._loss_sum.to(value.device) + value.detach().float() / tasks
+            loss = value.detach().float()
+            if isinstance(self._loss, HybridLoss):
+                loss = loss / self._loss.last_present.sum().clamp(min=1)
+                self._relative = self._relative.to(value.device) + self._loss.last_relative()
+            self._loss_sum = self._loss_sum.to(value.device) + loss
             self._num_batches += 1
 
     def _restore_buffers(self) -> None:

@@ -55,9 +55,10 @@ def read_settings(config: Mapping[str, Any]) -> JobSettings:
     numbers: dict[str, Any] = {name.replace("-", "_"): int(config[name]) for name in NUMBERS if name in config}
     own = read_json(str(config.get(STRATEGY_SETTINGS, "{}")), STRATEGY_SETTINGS)
     size = int(config.get("image-size", 0))
+    strategy, num_rounds = str(config.get("strategy", "bayesian")), numbers.get("num_rounds", JobSettings.num_rounds)
     return JobSettings(
-        strategy=str(config.get("strategy", "bayesian")),
-        strategy_settings=with_num_rounds(own, numbers.get("num_rounds", JobSettings.num_rounds)),
+        strategy=strategy,
+        strategy_settings=with_num_rounds(strategy, own, num_rounds),
         image_size=(size, size) if size else (),
         **numbers,
     )

@@ -128,7 +128,7 @@ class PVIClient(ClientRule):
                 )
         self._iterates.clear()
         self._images_by_task = dict(training.images_by_task)
-        message = {**_change(new, self._own), **terms, **group_tags(tasks_with_images(self._images_by_task))}
+        message = {**_change(new, self._own), **terms, **self._tags()}
         if not all(bool(torch.isfinite(value).all()) for value in message.values()):
             _logger.warning("Training produced numbers that are not finite: this round's update is withheld.")
             return {}
@@ -139,9 +139,14 @@ class PVIClient(ClientRule):
     def withdraw(self) -> Message:
         """Returns the change that removes this client's factor from the federation, and resets the client."""
         message = _change({name: identity(value.precision_mean) for name, value in self._own.items()}, self._own)
-        message |= group_tags(tasks_with_images(self._images_by_task))
+        message |= self._tags()
         self._forget()
         return message
+
+    def _tags(self) -> Message:
+        """Returns the client's tasks, and the prior that its factor refers to."""
+        number = {PRIOR_NUMBER: torch.tensor(float(self._prior_number))} if self._prior_number else {}
+        return {**group_tags(tasks_with_images(self._images_by_task)), **number}
 
     def _forget(self) -> None:
         self._own, self._squares, self._cavities, self._priors = {}, {}, {}, {}
@@ -184,7 +189,8 @@ class PVIClient(ClientRule):
             precision = _unsent(_rounded(self._own.get(name), sent_precision(precision, within)), within)
         factor = new_factor(trained.double(), cavity, precision, self._settings.rate, self._damping, within)
         step = step_of_mean(trained.double(), cavity, precision, within)
-        found = moments(float(factor.precision.mean()), float(precision.mean()), spread, float(step.square().mean()))
+        weight, squared_step = float(factor.precision.mean()), float(step.square().mean())
+        found = moments(weight, float(precision.mean()), spread, squared_step, training.relative_loss)
         return Gaussian(*(training.learned(name, each).float() for each in factor)), found
 
 

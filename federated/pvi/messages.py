@@ -14,7 +14,7 @@ DAMPING: Final = key(TensorKind.SETTING, "damping")
 """Broadcast: factor of the clients' rates, below 1 after divergence."""
 
 PRIOR_NUMBER: Final = key(TensorKind.SETTING, "prior_number")
-"""Broadcast: how often the prior's mean has changed; factors that refer to an earlier one have ended."""
+"""Broadcast and sent: how often the prior has changed; factors that refer to an earlier one have ended."""
 
 
 def group_tags(tasks: Iterable[str]) -> Message:

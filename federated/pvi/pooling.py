@@ -13,6 +13,7 @@ from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact
 
+from .learned_prior import reliability
 from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined, noise_of
 
 
@@ -70,7 +71,11 @@ class Pooling:
         self._sums.setdefault(tasks, TensorSums()).add(moments)
 
     def update(
-        self, name: str, step_of: Callable[[str], tuple[Gaussian, Tensor]], damping: float, homes: Mapping[str, str]
+        self,
+        name: str,
+        step_of: Callable[[str], tuple[Gaussian, Tensor, Tensor | None]],
+        damping: float,
+        homes: Mapping[str, str],
     ) -> None:
         """Estimates the shares of a tensor from this round's sums, where they are not given.
 
@@ -78,8 +83,9 @@ class Pooling:
 
         Args:
             name: of the tensor.
-            step_of: returns, for a set of tasks, the sum of the changes of its clients' factors in this round, and the
-                weights from which they started; called only if variances between clients or groups are needed.
+            step_of: returns, for a set of tasks, the sum of the changes of its clients' factors in this round, the
+                weights from which they started, and the prior's mean if the group has one of its own; called only if
+                variances between clients or groups are needed.
             damping: factor by which clients have damped their steps.
             homes: {set of tasks: its group}.
         """
@@ -90,8 +96,9 @@ class Pooling:
             return
         groups: dict[str, GroupMoments] = {}
         for tasks, sums in sent.items():
-            change, start = step_of(tasks)
-            found = GroupMoments(sums, start, weighted_step(change, start) / damping)
+            change, start, center = step_of(tasks)
+            step = weighted_step(change, start) / damping
+            found = GroupMoments(sums, start if center is None else start - center, step)
             home = homes[tasks]
             groups[home] = joined(groups[home], found) if home in groups else found
         if not groups:
@@ -100,6 +107,20 @@ class Pooling:
         self._noise[name] = components.noise
         if len(groups) > 1:
             self._between[name] = min(1.0, self._prior_precision * components.between)
+
+    def reliabilities(self, name: str, homes: Mapping[str, str]) -> dict[str, float]:
+        """Returns {group: reliability of its mean of a tensor} (`learned_prior.py`), from this round's sums.
+
+        Args:
+            name: of the tensor.
+            homes: {set of tasks: its group}.
+        """
+        totals: dict[str, Tensor] = {}
+        for tasks, sums in self._sums.items():
+            own = sums.get(name)
+            if own is not None and float(own[1]) > 0:
+                totals[homes[tasks]] = totals[homes[tasks]] + own if homes[tasks] in totals else own
+        return {group: reliability(float(own[7] / own[1])) for group, own in totals.items()}
 
     def clear(self) -> None:
         """Starts the next round."""

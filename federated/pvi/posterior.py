@@ -48,10 +48,20 @@ class Accumulator:
 
     Args:
         prior: with a diagonal precision.
+        centers: {group: {weight: mean of the group's prior}}, where it is not the prior's; of the same precision. A
+            group that contains several of these has the mean of theirs.
+        sets: sets of tasks that are known without a change.
     """
 
-    def __init__(self, prior: Mapping[str, Gaussian]) -> None:
+    def __init__(
+        self,
+        prior: Mapping[str, Gaussian],
+        centers: Mapping[str, Mapping[str, Tensor]] | None = None,
+        sets: Collection[str] = (),
+    ) -> None:
         self._prior = {name: _double(value) for name, value in prior.items()}
+        self._centers = {group: dict(means) for group, means in (centers or {}).items()}
+        self._sets = set(sets)
         self._sums: dict[str, _Sums] = {}
         self._valid: dict[str, Weights] = {}
         self._before: dict[str, dict[str, Gaussian | None]] = {}
@@ -119,17 +129,20 @@ class Accumulator:
         return self._prior[name]
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the prior, the sums of factors, and the last valid means."""
+        """Returns the prior with the groups' means, the sums of factors, and the last valid means."""
         sums = {group: _lists(total.factor()) for group, total in self._sums.items()}
         valid = {group: dict(means) for group, means in self._valid.items()}
         before = {
             group: {name: list(value or ()) for name, value in starts.items()} for group, starts in self._before.items()
         }
-        return {"prior": _lists(self._prior), "sums": sums, "valid": valid, "before": before}
+        own = {"prior": _lists(self._prior), "centers": self.centers(), "sets": sorted(self._sets)}
+        return {**own, "sums": sums, "valid": valid, "before": before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._prior = _gaussians(state["prior"])
+        self._centers = {group: dict(means) for group, means in state.get("centers", {}).items()}
+        self._sets = set(state.get("sets", ()))
         self._sums = {group: _sums_of(_terms_of(_gaussians(total))) for group, total in state["sums"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
@@ -158,14 +171,29 @@ class Accumulator:
         """
         evidence: dict[str, Gaussian] = {}
         for tasks, home in self.homes().items():
-            value = self._sums[tasks].gaussian(name)
+            value = self._sums[tasks].gaussian(name) if tasks in self._sums else None
             if value is not None:
                 evidence[home] = product(evidence[home], value) if home in evidence else value
         return self._posteriors(name, evidence, share)
 
     def homes(self) -> dict[str, str]:
-        """Returns {set of tasks with evidence: its group} (`hierarchy.homes_of`)."""
-        return homes_of(self._sums)
+        """Returns {known set of tasks: its group} (`hierarchy.homes_of`)."""
+        return homes_of(self._sets | self._sums.keys())
+
+    def centers(self) -> dict[str, Weights]:
+        """Returns {group: {weight: mean of its prior}}, float64 copies of the mappings."""
+        return {group: dict(means) for group, means in self._centers.items()}
+
+    def center(self, name: str, group: str) -> Tensor | None:
+        """Returns the mean of a group's prior of a tensor, float64; None where it is the common one."""
+        tasks = frozenset(group.split("+"))
+        found = [
+            means[name] for other, means in self._centers.items() if name in means and tasks >= set(other.split("+"))
+        ]
+        exact = self._centers.get(group, {}).get(name)
+        if exact is not None or not found:
+            return exact
+        return torch.stack(found).mean(dim=0)
 
     def mean(self, name: str, group: str) -> Tensor:
         """Returns the mean of a group's last posterior of a tensor, float64."""
@@ -176,22 +204,43 @@ class Accumulator:
         evidence = {group: _compact(value) for group, value in evidence.items()}
         negative = {group: value.precision < -ROUNDING * prior.precision for group, value in evidence.items()}
         lifted = {group: _without_negative(value, negative[group]) for group, value in evidence.items()}
-        posteriors = group_posteriors(prior, lifted, share, similarity_of(lifted) if share > 0.0 else None)
-        known: dict[int, Tensor] = {}
+        posteriors = self._around_centers(name, prior, lifted, share)
+        equal: dict[int, Tensor] = {}
         for group, value in posteriors.items():
             valid = self._valid.setdefault(group, {})
             if bool(negative[group].any()):
-                mean = torch.where(negative[group], valid.get(name, mean_of(prior)), mean_of(value))
+                known = valid.get(name, self.center(name, group))
+                known = mean_of(prior) if known is None else known
+                mean = torch.where(negative[group], known, mean_of(value))
                 posteriors[group] = from_moments(mean, torch.where(negative[group], prior.precision, value.precision))
             else:
-                mean = known[id(value)] = known[id(value)] if id(value) in known else mean_of(value)
+                mean = equal[id(value)] = equal[id(value)] if id(value) in equal else mean_of(value)
             valid[name] = mean
         whole = {id(value): _expanded(value) for value in posteriors.values()}  # equal posteriors remain one object
         return {group: whole[id(value)] for group, value in posteriors.items()}
 
+    def _around_centers(
+        self, name: str, prior: Gaussian, evidence: Mapping[str, Gaussian], share: float
+    ) -> dict[str, Gaussian]:
+        """Returns the groups' posteriors; where priors have means of their own, weights are counted from these."""
+        similarity = similarity_of(evidence) if share > 0.0 else None
+        centers = {group: self.center(name, group) for group in evidence}
+        if all(center is None for center in centers.values()):
+            return group_posteriors(prior, evidence, share, similarity)
+        origin = mean_of(prior)
+        known = {group: origin if center is None else center for group, center in centers.items()}
+        moved = {group: _moved(value, -known[group]) for group, value in evidence.items()}
+        found = group_posteriors(_moved(prior, -origin), moved, share, similarity)
+        return {group: _moved(value, known[group]) for group, value in found.items()}
+
 
 ALL: Final = "*"
 """Key of the product of all groups among the last valid means."""
+
+
+def _moved(value: Gaussian, step: Tensor) -> Gaussian:
+    """Returns the Gaussian whose mean has moved by a step; a precision of 0 stays as it is."""
+    return Gaussian(torch.addcmul(value.precision_mean, value.precision, step), value.precision)
 
 
 def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:

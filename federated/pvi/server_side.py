@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import partial, reduce
 from typing import Any
 
@@ -17,10 +17,17 @@ from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind
 from mtmedformer_monai.federated.tensor_sums import compact
 
 from .hierarchy import homes_of
+from .learned_prior import learned_prior
 from .messages import DAMPING, PRIOR_NUMBER, group_name, split_group
 from .pooling import Pooling, PoolingSettings
 from .posterior import Accumulator, Factor
 from .step_guard import StepGuard
+
+_logger = logging.getLogger(__name__)
+_Networks = dict[str, dict[str, tuple[Tensor, Tensor]]]
+"""{group: {weight: (mean, precision)}}."""
+_Step = tuple[Gaussian, Tensor, Tensor | None]
+"""The sum of the changes of factors in a round, the weights from which clients started, and their prior's mean."""
 
 
 class PVIServer(ServerRule):
@@ -34,7 +41,8 @@ class PVIServer(ServerRule):
         weights: initial weights, which are the prior's mean.
         prior_precision: precision of the prior of every group's mean, counted once per group.
         pooling: how far groups and clients share their weights.
-        pooled_rounds: number of first rounds in which all clients learn the prior's mean together, by averaging.
+        prior_rounds: number of first rounds that learn the means of the groups' priors (`learned_prior.py`); factors
+            end with each of them.
     """
 
     def __init__(
@@ -42,15 +50,16 @@ class PVIServer(ServerRule):
         weights: Mapping[str, Tensor],
         prior_precision: float,
         pooling: PoolingSettings,
-        pooled_rounds: int = 0,
+        prior_rounds: int = 0,
     ) -> None:
         self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
-        self._prior_precision, self._settings, self._pooled_rounds = prior_precision, pooling, pooled_rounds
+        self._prior_precision, self._settings, self._prior_rounds = prior_precision, pooling, prior_rounds
         self._rounds = 0
-        self._start_from_prior()
+        self._homes: dict[str, str] = {}
+        self._start_from_prior({})
 
-    def _start_from_prior(self) -> None:
-        """Starts without evidence, from a prior around the current weights."""
+    def _start_from_prior(self, centers: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Starts without evidence, from priors around the current weights, or around means of the groups' own."""
         learned = {name: value for name, value in self._weights.items() if not is_averaged(name, value)}
         counted = {name: value.shape for name, value in self._weights.items() if name not in learned}
         precision = torch.tensor(self._prior_precision, dtype=torch.float64)
@@ -58,18 +67,19 @@ class PVIServer(ServerRule):
         self._precision = {
             name: torch.tensor(self._prior_precision).expand(value.shape) for name, value in learned.items()
         }
-        self._posterior = Accumulator(prior)
+        self._posterior = Accumulator(prior, centers, self._homes)
         self._statistics = RunningSum(counted, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION), changes=True)
-        settings = replace(self._settings, between=0.0) if self._rounds < self._pooled_rounds else self._settings
-        self._pooling = Pooling(settings, self._prior_precision, self._precision)
-        self._groups: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}  # {group: {weight: (mean, precision)}}
-        self._homes: dict[str, str] = {}
+        self._pooling = Pooling(self._settings, self._prior_precision, self._precision)
+        self._groups = self._networks_of_priors(set(self._homes.values()))
         self._guard = StepGuard(1.0)
         self._touched: set[str] = set()
 
     def add(self, message: Mapping[str, Tensor]) -> None:
-        """Adds the changes of one client to those of its set of tasks."""
+        """Adds the changes of one client to those of its set of tasks; nothing if its factor has ended."""
         tasks, rest = split_group(message)
+        if int(rest.pop(PRIOR_NUMBER, 0)) != self._prior_number():
+            _logger.info("A change of a factor is left out: the round that it belongs to has ended.")
+            return
         moments = pick(rest, TensorKind.MOMENTS)
         rest = without(rest, TensorKind.MOMENTS)
         factor = _factor(rest, self._precision)
@@ -81,14 +91,37 @@ class PVIServer(ServerRule):
         self._touched |= set(factor)
 
     def close_round(self) -> None:
-        """Updates the means of all weights with changes, and checks for divergence."""
+        """Updates the means of all weights with changes."""
         self._weights = self._statistics.weighted_means(self._weights)
-        squared_step = squared_mean = 0.0
-        homes, groups = self._posterior.homes(), self._groups
-        if any(homes[tasks] != home for tasks, home in self._homes.items()):
-            self._touched, self._groups = set(self._precision), {}
+        homes = self._posterior.homes()
+        self._rounds += 1
+        if self._rounds <= self._prior_rounds:
+            self._learn_prior(homes)
+        else:
+            self._update(homes)
+
+    def _learn_prior(self, homes: dict[str, str]) -> None:
+        """Moves the priors to the means of this round, shrunk towards that of all groups, and ends all factors."""
+        centers = self._posterior.centers()
         for name in sorted(self._touched):
-            self._pooling.update(name, partial(self._step_of, name, groups), self._guard.rate, homes)
+            found = self._posterior.group_posteriors(name, 1.0)
+            means = {group: self._posterior.mean(name, group) for group in found}
+            common, own = learned_prior(means, self._pooling.reliabilities(name, homes))
+            self._weights[name] = common.to(self._weights[name].dtype)
+            if len(own) > 1 or any(name in known for known in centers.values()):
+                for group, mean in own.items():
+                    centers.setdefault(group, {})[name] = mean
+        self._homes = homes
+        self._start_from_prior(centers)
+
+    def _update(self, homes: dict[str, str]) -> None:
+        """Updates shares and posteriors of all weights with changes, and checks for divergence."""
+        squared_step = squared_mean = 0.0
+        groups = self._groups
+        if any(homes[tasks] != home for tasks, home in self._homes.items()):
+            self._touched, self._groups = set(self._precision), self._networks_of_priors(set(homes.values()))
+        for name in sorted(self._touched):
+            self._pooling.update(name, partial(self._step_of, name, groups, homes), self._guard.rate, homes)
             found = self._posterior.group_posteriors(name, self._pooling.share(name))
             means = {group: self._posterior.mean(name, group) for group in found}
             for group, value in found.items():
@@ -102,14 +135,10 @@ class PVIServer(ServerRule):
         self._posterior.end_round()
         self._guard.see(squared_step, squared_mean)
         self._touched = set()
-        self._rounds += 1
-        if self._rounds <= self._pooled_rounds:
-            self._start_from_prior()
 
-    def _step_of(
-        self, name: str, groups: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]], tasks: str
-    ) -> tuple[Gaussian, Tensor]:
-        return self._posterior.change_of_round(name, tasks), self._start(tasks, name, groups)
+    def _step_of(self, name: str, groups: _Networks, homes: Mapping[str, str], tasks: str) -> _Step:
+        change, start = self._posterior.change_of_round(name, tasks), self._start(tasks, name, groups)
+        return change, start, self._posterior.center(name, homes[tasks])
 
     def _set(self, name: str, found: Factor, means: Mapping[str, Tensor]) -> None:
         """Sets the mean and the precision of a tensor, of each group and of all groups together."""
@@ -129,8 +158,8 @@ class PVIServer(ServerRule):
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
         message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
         message |= {**self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
-        if self._pooled_rounds > 0:
-            message[PRIOR_NUMBER] = torch.tensor(float(min(self._rounds, self._pooled_rounds)))
+        if self._prior_rounds > 0:
+            message[PRIOR_NUMBER] = torch.tensor(float(self._prior_number()))
         return message
 
     def broadcast_for(self, tasks: Collection[str]) -> Message:
@@ -180,7 +209,7 @@ class PVIServer(ServerRule):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._weights, self._rounds = dict(state["weights"]), int(state.get("rounds", 0))
-        self._start_from_prior()
+        self._start_from_prior({})
         self._precision = dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])
         self._groups = {
@@ -192,11 +221,26 @@ class PVIServer(ServerRule):
         self._guard.load_state_dict(state["guard"])
         self._touched = set(state["touched"])
 
+    def _prior_number(self) -> int:
+        """Returns how often the prior has changed."""
+        return min(self._rounds, self._prior_rounds)
+
+    def _networks_of_priors(self, groups: Collection[str]) -> _Networks:
+        """Returns means and precisions of the priors that groups have of their own."""
+        found: _Networks = {}
+        for group in groups:
+            for name, precision in self._precision.items():
+                center = self._posterior.center(name, group)
+                if center is not None:
+                    own = torch.tensor(self._prior_precision).expand(precision.shape)
+                    found.setdefault(group, {})[name] = (center.to(self._weights[name].dtype), own)
+        return found
+
     def _home(self, tasks: str) -> str:
         """Returns the group of a set of tasks, also of a set that has sent nothing yet."""
         return self._homes.get(tasks) or homes_of([*self._homes, tasks])[tasks]
 
-    def _start(self, tasks: str, name: str, groups: Mapping[str, Mapping[str, tuple[Tensor, Tensor]]]) -> Tensor:
+    def _start(self, tasks: str, name: str, groups: _Networks) -> Tensor:
         """Returns the weights of a tensor from which the clients of a set started this round, a float64 copy."""
         known = groups.get(self._home(tasks), {}).get(name)
         return (self._weights[name] if known is None else known[0]).to(torch.float64, copy=True)

@@ -19,6 +19,7 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .client_side import ClientSettings, PVIClient
 from .equations import PrecisionScale
+from .learned_prior import prior_rounds_of
 from .pooling import PoolingSettings
 from .server_side import PVIServer
 
@@ -49,8 +50,10 @@ class PVI(Strategy):
             in each round (`variance_components.py`); with a `rate` or `within`, it is 0.
         within: variance of the clients' weights around their group's mean, in units of the inverse precision of an
             image; 0: clients share the group's weights.
-        pooled_rounds: number of first rounds in which all clients learn the prior's mean together, by federated
-            averaging. Groups part from it in the rounds after them.
+        prior_rounds: number of first rounds that learn the means of the groups' priors, from averages of their clients
+            (`learned_prior.py`); factors begin after them. None: two thirds of the rounds if `between` is estimated and
+            the number of rounds is known, otherwise 0.
+        num_rounds: of the federation, if it is known.
         noise_steps: share of a round's last steps, in [0, 1], whose spread of weights is taken as the noise in the
             estimate of `between`; 0: differences between clients of a group are.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if
@@ -68,23 +71,30 @@ class PVI(Strategy):
         prior_precision: float = 1e-6,
         between: float | None = None,
         within: float = 0.0,
-        pooled_rounds: int = 0,
+        prior_rounds: int | None = None,
+        num_rounds: int | None = None,
         noise_steps: float = 0.5,
         memory: bool = True,
         coded_precision: bool = False,
     ) -> None:
         _check(isotropic, curvature, power, average, rate, prior_precision)
         _check_pooling(between, within, noise_steps)
-        if pooled_rounds < 0:
-            raise ValueError(f"pooled_rounds expects a number of rounds of 0 or more, got {pooled_rounds}.")
         self.prior_precision, self.sends_changes = prior_precision, memory
         self.is_personal = memory
         self.image_precision = isotropic if curvature == 0.0 else None
         scale = PrecisionScale(isotropic, curvature, power)
         self._client = ClientSettings(scale, average, rate, coded_precision, noise_steps)
         known = rate is None and within == 0.0  # otherwise, the sums do not tell the clients' steps
-        self._pooled_rounds = pooled_rounds
         self._pooling = PoolingSettings(0.0 if between is None and not known else between, within)
+        if prior_rounds is None:
+            estimated = num_rounds is not None and self._pooling.between is None
+            prior_rounds = prior_rounds_of(num_rounds) if estimated else 0  # type: ignore[arg-type]
+        if prior_rounds < 0 or (num_rounds is not None and prior_rounds >= num_rounds):
+            raise ValueError(
+                f"prior_rounds expects 0 or more, below the number of rounds, {num_rounds}, got {prior_rounds}; in the "
+                "last round, each group keeps its own mean."
+            )
+        self._prior_rounds = prior_rounds
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client without a factor."""
@@ -94,7 +104,7 @@ class PVI(Strategy):
         """Returns a server that starts from the prior."""
         if not self.sends_changes:
             return AveragingServer(weights)
-        return PVIServer(weights, self.prior_precision, self._pooling, self._pooled_rounds)
+        return PVIServer(weights, self.prior_precision, self._pooling, self._prior_rounds)
 
 
 def _check(

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from .hierarchy import similarity_of
 
-NUM_MOMENTS: Final = 7
+NUM_MOMENTS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class GroupMoments:
     """What is known of the round of one group, for one tensor.
 
     Attributes:
-        sums: (7,), sum of `moments` over the clients of the group.
-        start: (D,), the weights from which they started.
+        sums: (8,), sum of `moments` over the clients of the group.
+        start: (D,), the weights from which they started, less the prior's mean if it is the group's own.
         weighted_step: (D,), sum over the clients of weight times step.
     """
 
@@ -69,7 +69,9 @@ def joined(one: GroupMoments, other: GroupMoments) -> GroupMoments:
     return GroupMoments(one.sums + other.sums, start, one.weighted_step + other.weighted_step)
 
 
-def moments(weight: float, precision: float, noise_variance: float, squared_step: float) -> Tensor:
+def moments(
+    weight: float, precision: float, noise_variance: float, squared_step: float, relative_loss: float = 1.0
+) -> Tensor:
     """Returns one client's terms of the sums.
 
     Args:
@@ -77,12 +79,13 @@ def moments(weight: float, precision: float, noise_variance: float, squared_step
         precision: H_k, of its factor; both are means over the tensor's weights.
         noise_variance: mean over the weights of the variance of the iterates around their mean.
         squared_step: mean over the weights of the squared step.
+        relative_loss: the client's loss in the round, as a share of its initial loss.
     """
     if weight <= 0.0 or precision <= 0.0:
         return torch.zeros(NUM_MOMENTS)
     return torch.tensor(
         [1.0, weight, weight**2, weight / precision, weight**2 / precision, precision * noise_variance,
-         weight * squared_step]
+         weight * squared_step, weight * relative_loss]
     )  # fmt: skip
 
 
@@ -116,7 +119,7 @@ def noise_of(sums: Iterable[Tensor]) -> float:
     """Returns the mean of the clients' noise; 0 if their iterates did not fluctuate, or not measurably.
 
     Args:
-        sums: sums of `moments`, (7,) each.
+        sums: sums of `moments`, (8,) each.
     """
     active = [each for each in sums if float(each[1]) > 0]
     noise = sum(float(each[5]) for each in active) / max(sum(float(each[0]) for each in active), 1.0)

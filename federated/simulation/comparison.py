@@ -78,7 +78,9 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
 
 def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
     """Returns the settings of a method, after checking that its strategy can be built."""
-    own = with_num_rounds(settings.strategy_settings, settings.num_rounds) if method == settings.strategy else {}
+    own = with_num_rounds(
+        method, settings.strategy_settings if method == settings.strategy else {}, settings.num_rounds
+    )
     strategy = "fedavg" if method == POOLED else method
     if method in SPLIT_SYSTEMS and settings.start != "common":
         raise ValueError(

@@ -14,22 +14,24 @@ from .compressed import Compressed
 from .distilled import SETTINGS as PHASE_SETTINGS
 from .distilled import distilled
 
+BAYESIAN: Final = "bayesian"
 SCREENED: Final = "screened"
 
 COMPRESSIONS: Final = ("float32", "float16")
 """Number formats of the precision-weighted means in compressed messages."""
 
 
-def with_num_rounds(settings: Mapping[str, Any], num_rounds: int) -> dict[str, Any]:
-    """Returns settings for `make_strategy`, with the number of rounds if they need it, at the clients as at the server.
+def with_num_rounds(name: str, settings: Mapping[str, Any], num_rounds: int) -> dict[str, Any]:
+    """Returns settings for `make_strategy`, with the number of rounds if it matters, at the clients as at the server.
 
     Example:
-        >>> with_num_rounds({"distillation_rounds": 1}, 5)
+        >>> with_num_rounds("fisher", {"distillation_rounds": 1}, 5)
         {'num_rounds': 5, 'distillation_rounds': 1}
-        >>> with_num_rounds({"curvature": 1.0}, 5)
+        >>> with_num_rounds("fisher", {"curvature": 1.0}, 5)
         {'curvature': 1.0}
     """
-    return {"num_rounds": num_rounds, **settings} if "distillation_rounds" in settings else dict(settings)
+    matters = name == BAYESIAN or "distillation_rounds" in settings
+    return {"num_rounds": num_rounds, **settings} if matters else dict(settings)
 
 
 def make_strategy(
@@ -49,7 +51,8 @@ def make_strategy(
             precision-weighted means take four or two bytes per weight. For `bayesian` this implies `coded_precision`.
         distillation_rounds: number of last rounds that distill the strategy's posteriors into one network
             (`distilled.py`); 0: none.
-        num_rounds: number of all rounds, for `distillation_rounds`.
+        num_rounds: number of all rounds, for `distillation_rounds` and for `bayesian`, whose first rounds learn the
+            prior if it is known.
         robust: 'screened' leaves out sites whose steps are outliers (`federated/screening.py`), for which the server
             keeps a round's messages; '' counts every accepted message.
         most_images: number of training images above which a site's message is refused (`federated/image_limit.py`), for
@@ -70,8 +73,10 @@ def make_strategy(
         raise ValueError(f"most_images expects a number of images, or 0 for no bound, got {most_images!r}.")
     if robust not in ("", SCREENED):
         raise ValueError(f"robust expects {SCREENED!r} or nothing, got {robust!r}.")
-    if compress and name == "bayesian":
-        settings = {"coded_precision": True, **settings}
+    if name == BAYESIAN:
+        before = 0 if num_rounds is None else num_rounds - distillation_rounds
+        own = {"num_rounds": before} if before > 0 else {}
+        settings = {**own, **({"coded_precision": True} if compress else {}), **settings}
     phase = {each: settings.pop(each) for each in PHASE_SETTINGS if each in settings} if distillation_rounds else {}
     strategy: Strategy = build_by_name("strategy", STRATEGIES, name, **settings)
     if distillation_rounds:

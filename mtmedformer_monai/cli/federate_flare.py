@@ -111,12 +111,13 @@ def _run(options: argparse.Namespace) -> int:
 
     from .federate import parse_pairs
 
+    own = parse_pairs(options.setting, "--setting")
     settings = JobSettings(
         name=options.name,
         num_rounds=options.rounds,
         local_epochs=options.local_epochs,
         strategy=options.strategy,
-        strategy_settings=with_num_rounds(parse_pairs(options.setting, "--setting"), options.rounds),
+        strategy_settings=with_num_rounds(options.strategy, own, options.rounds),
         seed=options.seed,
         image_size=tuple(options.image_size),
         overrides=parse_pairs(options.override, "--override"),

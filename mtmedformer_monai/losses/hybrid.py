@@ -82,6 +82,16 @@ class HybridLoss(nn.Module):
         named = zip(self.tasks, self.last_losses, self.last_present.tolist(), strict=True)
         return {task.name: loss for task, loss, present in named if present}
 
+    def last_relative(self) -> Tensor:
+        """Returns the mean of the last batch's losses as shares of the initial losses, and 1; (2,), on its device.
+
+        Both are 0 if no task of the batch has a label and an initial loss.
+        """
+        initial = self.initial.to(self.last_losses.device)
+        known = self.last_present & (initial > 0) & torch.isfinite(self.last_losses)
+        shares = torch.where(known, self.last_losses / initial, torch.zeros_like(initial))
+        return torch.stack([shares.sum() / known.sum().clamp(min=1), known.any().to(shares.dtype)])
+
     def forward(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """Returns the scalar loss of one batch.
 

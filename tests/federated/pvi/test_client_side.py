@@ -56,15 +56,15 @@ def test_the_share_of_the_precision_is_the_rate_of_each_weight():
     torch.testing.assert_close(server.weights()["w"], torch.ones(2), rtol=1e-5, atol=0)
 
 
-def test_the_factor_is_at_the_last_weights_and_the_spread_of_the_last_steps_is_the_noise():
+def test_the_factor_is_at_the_last_weights_and_the_moments_tell_noise_and_loss():
     """Four steps, of which the last two count: 3 and 5, of variance 2; H = 10 x 0.1 = 1, C = 4, so the mean is 5."""
     rule = site(curvature=0.0, noise_steps=0.5)
     rule.receive(BROADCAST)
     for step, value in enumerate((9.0, -9.0, 3.0, 5.0), start=1):
         rule.after_step({"w": torch.tensor([value])}, step, 4)
-    message = rule.send(LocalTraining({"w": torch.tensor([5.0])}, {"w": 10}))
+    message = rule.send(LocalTraining({"w": torch.tensor([5.0])}, {"w": 10}, relative_loss=0.4))
     assert message["precision_mean/w"].item() / message["precision/w"].item() == pytest.approx(5.0)
-    assert message["moments/w"].tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0**2])
+    assert message["moments/w"].tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0**2, 0.4])
     assert rule.receive(BROADCAST) == {"w": torch.tensor([2.0])}  # the next round starts at the mean
 
 

@@ -1,5 +1,7 @@
 """Groups of clients that train different tasks: a mean per group around a global mean."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -16,10 +18,7 @@ def of(tasks, site):
     """Returns the client with the given tasks."""
 
     def train(rule, start) -> LocalTraining:
-        found = site(rule, start)
-        return LocalTraining(
-            found.weights, found.num_samples, found.squared_gradient, found.num_steps, found.learning_rate, tasks
-        )
+        return dataclasses.replace(site(rule, start), images_by_task=tasks)
 
     return train
 
@@ -193,7 +192,7 @@ def test_a_group_whose_clients_withdraw_leaves_no_trace_with_exact_curvature():
 
 @pytest.mark.parametrize(
     ("moments", "error"),
-    [(torch.ones(3), "expect 7 finite numbers"), (torch.full((7,), torch.nan), "expect 7 finite numbers")],
+    [(torch.ones(3), "expect 8 finite numbers"), (torch.full((8,), torch.nan), "expect 8 finite numbers")],
 )
 def test_broken_moments_are_refused_with_the_whole_message(moments, error):
     server = PVI().server(three_tensors())
@@ -204,60 +203,6 @@ def test_broken_moments_are_refused_with_the_whole_message(moments, error):
         server.add({**message, "moments/encoder": moments})
     server.close_round()
     assert all(torch.equal(value, before[name]) for name, value in server.broadcast().items())
-
-
-def test_groups_part_from_the_pooled_mean():
-    """With exact curvature, the pooled mean is the prior's mean of both groups from the second round on."""
-    settings = {**EXACT, "rate": 1.0, "prior_precision": 0.5}
-    pooled, _ = federate(PVI(**settings, between=0.0), {"w": torch.ones(2)}, linear_sites())
-    strategy = PVI(**settings, between=1.0, pooled_rounds=1)
-    server, rules = federate(strategy, {"w": torch.ones(2)}, linear_sites())
-    center = pooled.weights()["w"]
-    assert torch.equal(group_mean(server, MASKS), center)
-    assert torch.equal(group_mean(server, BOXES), center)
-    play(server, rules, linear_sites())
-    masks, boxes = torch.tensor([5.0, 3.0]), torch.tensor([2.0, 8.0])  # sums of the clients' precisions
-    close(group_mean(server, MASKS), (0.5 * center + torch.tensor([7.0, 6.0])) / (0.5 + masks))
-    close(group_mean(server, BOXES), (0.5 * center + torch.tensor([3.0, 4.0])) / (0.5 + boxes))
-
-
-def test_a_federation_that_was_interrupted_while_groups_part_goes_on_alike():
-    strategy = PVI(**EXACT, rate=1.0, prior_precision=0.5, between=0.5, pooled_rounds=2)
-    expected, _ = federate(strategy, {"w": torch.ones(2)}, linear_sites(), 4)
-    server, rules = strategy.server({"w": torch.ones(2)}), [strategy.client() for _ in range(3)]
-    for _ in range(4):
-        play(server, rules, linear_sites())
-        state, states = server.state_dict(), [rule.state_dict() for rule in rules]
-        server, rules = strategy.server({"w": torch.zeros(2)}), [strategy.client() for _ in range(3)]
-        server.load_state_dict(state)
-        for rule, each in zip(rules, states, strict=True):
-            rule.load_state_dict(each)
-    for tasks in (MASKS, BOXES):
-        assert torch.equal(group_mean(server, tasks), group_mean(expected, tasks))
-
-
-def test_a_client_that_missed_the_parting_forgets_its_factor():
-    sites = linear_sites()
-    strategy = PVI(**EXACT, rate=1.0, prior_precision=0.5, between=1.0, pooled_rounds=2)
-    server, rules = federate(strategy, {"w": torch.ones(2)}, sites)
-    play(server, rules[:2], sites[:2])
-    play(server, rules[:2], sites[:2])
-    play(server, rules, sites)
-    center = server.state_dict()["posterior"]["prior"]["w"][0] / 0.5
-    close(group_mean(server, BOXES), (0.5 * center + torch.tensor([3.0, 4.0])) / torch.tensor([2.5, 8.5]))
-
-
-def test_pooled_rounds_are_federated_averaging():
-    sites = [(tasks, random_client(seed)) for seed, tasks in enumerate((MASKS, BOXES, MASKS))]
-    strategy = PVI(isotropic=1.0, prior_precision=1e-9, pooled_rounds=3)
-    found, expected = (federate(each, three_tensors(), sites, 3)[0].weights() for each in (strategy, FedAvg()))
-    for name in expected:
-        close(found[name], expected[name], 1e-6)
-
-
-def test_a_negative_number_of_pooled_rounds():
-    with pytest.raises(ValueError, match="pooled_rounds expects"):
-        PVI(pooled_rounds=-1)
 
 
 def test_clients_with_nested_tasks_share_a_mean():

@@ -22,7 +22,7 @@ def draw(seed: int, noise: float, within: float, between: float, groups: dict[st
     found = {}
     for name, precisions in groups.items():
         mean, start = normal(noise * between), torch.zeros(SIZE, dtype=torch.float64)
-        sums, weighted = torch.zeros(7, dtype=torch.float64), torch.zeros(SIZE, dtype=torch.float64)
+        sums, weighted = torch.zeros(8, dtype=torch.float64), torch.zeros(SIZE, dtype=torch.float64)
         for precision in precisions:
             step = mean + normal(noise * within) + normal(noise / precision)
             weight = precision / (1 + 0.5 * precision)
@@ -72,5 +72,5 @@ def test_without_iterates_differences_within_a_group_are_noise():
 
 
 def test_a_client_of_zero_precision_counts_for_nothing():
-    assert moments(0.0, 0.0, 1.0, 1.0).tolist() == [0.0] * 7
-    assert estimate({"a": GroupMoments(torch.zeros(7), torch.zeros(1), torch.zeros(1))}).between == 0.0
+    assert moments(0.0, 0.0, 1.0, 1.0).tolist() == [0.0] * 8
+    assert estimate({"a": GroupMoments(torch.zeros(8), torch.zeros(1), torch.zeros(1))}).between == 0.0

@@ -1,0 +1,69 @@
+"""The prior's means, learned in the first rounds: means of groups, shrunk towards a mean of all groups.
+
+Far from an optimum, groups part like independent walks from their common start, and the spread of their means says
+little about how different their optima are (`variance_components.py` takes all of it for a difference). In the first
+rounds, the server therefore learns where the groups' priors lie, by the parametric empirical Bayes estimate of a normal
+model with unequal variances (Morris, JASA 1983; Gelman et al., Bayesian Data Analysis, 3rd edition, section 5.4):
+
+    m_g ~ N(theta_g, V_g),    theta_g ~ N(mu, B),    r_g = B / (B + V_g), the reliability of a group's mean,
+    mu = sum_g r_g m_g / sum_g r_g,    E[theta_g] = r_g m_g + (1 - r_g) mu.
+
+The reliability is taken as the share of its loss that a group's network explains, `1 - loss / initial loss` over the
+round, as the coefficient of determination is in a linear model. A group that learns keeps its weights; a group that has
+learned nothing yet, such as one with class labels of few images, goes on from those of the others, and does not pull
+them along. No number is set by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from torch import Tensor
+
+LEAST: Final = 0.01
+"""Smallest reliability, and smallest distance from 1."""
+UNKNOWN: Final = 0.5
+"""Reliability of a group whose clients do not tell their loss, as stock clients."""
+
+
+def prior_rounds_of(num_rounds: int) -> int:
+    """Returns the number of first rounds that learn the prior: two thirds, rounded down; never the last one.
+
+    Example:
+        >>> [prior_rounds_of(rounds) for rounds in (1, 2, 3, 5, 10)]
+        [0, 1, 2, 3, 6]
+    """
+    return 2 * num_rounds // 3
+
+
+def reliability(relative_loss: float) -> float:
+    """Returns r of a group whose loss is the given share of its initial loss.
+
+    Example:
+        >>> [round(reliability(loss), 2) for loss in (0.3, 1.2, 0.0)]
+        [0.7, 0.01, 0.99]
+    """
+    return min(max(1.0 - relative_loss, LEAST), 1.0 - LEAST)
+
+
+def learned_prior(means: Mapping[str, Tensor], reliabilities: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Returns the mean of all groups, mu, and {group: its prior's mean}, of one tensor.
+
+    Args:
+        means: {group: m_g}, not empty.
+        reliabilities: {group: r_g}, above 0; `UNKNOWN` where it is missing.
+
+    Example:
+        >>> from torch import tensor
+        >>> mu, centers = learned_prior({"a": tensor([4.0]), "b": tensor([0.0])}, {"a": 0.75, "b": 0.25})
+        >>> mu, centers
+        (tensor([3.]), {'a': tensor([3.7500]), 'b': tensor([2.2500])})
+    """
+    known = {group: reliabilities.get(group, UNKNOWN) for group in means}
+    total = sum(known.values())
+    weighted = [mean * (known[group] / total) for group, mean in means.items()]
+    center = weighted[0]
+    for other in weighted[1:]:
+        center = center + other
+    return center, {group: center.lerp(mean, known[group]) for group, mean in means.items()}
