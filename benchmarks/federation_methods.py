@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from federation_shrinkage import GroupShrinkage
 from torch import Tensor
 
 from mtmedformer_monai.cli.federate import parse_pairs
@@ -46,14 +45,9 @@ class Method:
 
     def make(self, rounds: int = 1) -> Strategy:
         """Builds the strategy for a number of rounds."""
-        if self.strategy == SHRUNK:
-            return GroupShrinkage(rounds, **self.settings)
         strategy = make_strategy(self.strategy, num_rounds=rounds, **self.settings)
         return EqualWeights(strategy) if self.equal else strategy
 
-
-SHRUNK = "shrunk"
-"""Name of `GroupShrinkage`, which is no strategy of the package."""
 
 CONTROLS: dict[str, Method] = {
     "fedavg_equal": Method("fedavg", equal=True),
@@ -65,7 +59,6 @@ CONTROLS: dict[str, Method] = {
     "bayesian_global": Method("bayesian"),
     "bayesian_distilled": Method("bayesian", {"distillation_rounds": 1}),
     "bayesian_pooled": Method("bayesian", {"between": 0.0}),
-    SHRUNK: Method(SHRUNK, personal=True),
     "scaffold": Method("scaffold", optimizer="sgd"),
     "fedavg_sgd": Method("fedavg", optimizer="sgd"),
 }

@@ -128,7 +128,7 @@ class OurServer:
             message[key(TensorKind.PRECISION_MEAN, name)] = value.float() * (weight * (0.01 if later else 1.0))
             message[key(TensorKind.PRECISION, name)] = torch.full(value.shape, 0.0 if later else weight)
             if bayesian and not counted:
-                message[key(TensorKind.MOMENTS, name)] = moments(weight, weight, 1e-6, 1e-4)
+                message[key(TensorKind.MOMENTS, name)] = moments(weight, weight, 1e-6, 1e-4, 0.5)
         return message
 
 

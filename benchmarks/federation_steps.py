@@ -2,10 +2,10 @@
 
     python benchmarks/federation_steps.py --cache FOLDER --data SETS --regimes generated_tasks real_chest
 
-Trains `bayesian` and prints, per round, medians over the encoder's tensors, and the tenth and the ninetieth percentile:
-the cosine of two groups' steps; the squared distance of two groups' weights in units of their mean squared step, which
-is 2 for independent steps from one start; and the share of the prior's variance that is estimated to lie between groups
-(1: nothing is pooled).
+Trains `bayesian` without rounds that learn the priors, and prints, per round, medians over the encoder's tensors, and
+the tenth and the ninetieth percentile: the cosine of two groups' steps; the squared distance of two groups' weights in
+units of their mean squared step, which is 2 for independent steps from one start; and the share of the prior's variance
+that is estimated to lie between groups (1: nothing is pooled).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch.nn.functional import cosine_similarity
 
 QUANTILES = (0.5, 0.1, 0.9)
 PART = "encoder."
+METHOD = "bayesian:prior_rounds=0"
 Networks = dict[str, dict[str, Tensor]]
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     for regime in options.regimes:
         world = make_world(regime, options.seed, options.image_size, options.cache, options.data)
         plan = Plan(options.rounds, options.epochs // options.rounds, options.lr, seed=options.seed, fine_maps=True)
-        federation = Federation(world.tasks, world.sites, parse_method("bayesian"), plan)
+        federation = Federation(world.tasks, world.sites, parse_method(METHOD), plan)
         print(f"\n| {regime}, seed {options.seed} | cosine of steps | squared distance | share between groups |")
         print("| --- | --- | --- | --- |")
         start: Networks = {}

@@ -98,6 +98,10 @@ class GramRequest:
     max_images: int
 
 
+UNKNOWN_LOSS: Final = 0.5
+"""Relative loss of a client that does not tell it."""
+
+
 @dataclass(frozen=True)
 class LocalTraining:
     """The result of a client's local training.
@@ -116,7 +120,7 @@ class LocalTraining:
         loss: mean over these steps of the batch's loss, divided by its number of annotated tasks.
         unlearned: {parameter: bool (R,), rows of classes that the client does not know}; empty if it knows all.
         relative_loss: mean over these steps of the batch's losses by annotated task, each as a share of the task's
-            initial loss; 1 if initial losses are unknown.
+            initial loss; `UNKNOWN_LOSS` where initial losses are unknown, or may not be told.
     """
 
     weights: Mapping[str, Tensor]
@@ -128,7 +132,7 @@ class LocalTraining:
     input_gram: Mapping[str, Tensor] = field(default_factory=dict)
     loss: float = 0.0
     unlearned: Mapping[str, Tensor] = field(default_factory=dict)
-    relative_loss: float = 1.0
+    relative_loss: float = UNKNOWN_LOSS
 
     def images_of(self, name: str) -> Tensor:
         """Returns the number of images behind each number of a tensor, float32; 0 in rows of unknown classes."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Weights
+from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS, ClientRule, LocalTraining, Message, Weights
 
 from .privacy_budget import PrivacyBudget
 from .privacy_loss import epsilon
@@ -28,7 +28,7 @@ _logger = logging.getLogger("mtmedformer")
 class FilteredClient(WrappedClient):
     """Passes the change of the weights in a round through filters, before the strategy computes its message from it.
 
-    The iterates within a round are not passed on, because their spread is not filtered.
+    The iterates within a round and the losses are not passed on, because they are not filtered.
 
     Args:
         rule: client of the strategy.
@@ -83,8 +83,8 @@ class FilteredClient(WrappedClient):
         self._num_releases += 1
         self._log_loss()
         kept = {name: count for name, count in sent.items() if name in update or name in counters}
-        changed = dataclasses.replace(training, weights=filtered, num_samples=kept, squared_gradient={}, loss=0.0)
-        return self._rule.send(changed)
+        hidden: dict[str, Any] = {"squared_gradient": {}, "loss": 0.0, "relative_loss": UNKNOWN_LOSS}
+        return self._rule.send(dataclasses.replace(training, weights=filtered, num_samples=kept, **hidden))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the strategy's state and the number of messages."""

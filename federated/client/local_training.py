@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
+from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS, ClientRule, LocalTraining
 from mtmedformer_monai.losses.hybrid import HybridLoss
 
 from .class_union import restricted_tasks
@@ -93,7 +93,7 @@ class LocalTrainingHandler:
         grams = measure_input_gram(self._engine, self._ownership, request) if request else {}
         untouched = {name: ~rows.cpu() for name, rows in self._touched.items() if not bool(rows.all())}
         seen = float(self._relative[1])
-        relative = float(self._relative[0]) / seen if seen > 0 else 1.0
+        relative = float(self._relative[0]) / seen if seen > 0 else UNKNOWN_LOSS
         return LocalTraining(weights, counts, squares, self._step, rate, tasks, grams, loss, untouched, relative)
 
     def _reset(self, num_steps: int) -> None:

@@ -21,10 +21,10 @@ from typing import Final
 
 from torch import Tensor
 
+from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS
+
 LEAST: Final = 0.01
 """Smallest reliability, and smallest distance from 1."""
-UNKNOWN: Final = 0.5
-"""Reliability of a group whose clients do not tell their loss, as stock clients."""
 
 
 def prior_rounds_of(num_rounds: int) -> int:
@@ -52,7 +52,7 @@ def learned_prior(means: Mapping[str, Tensor], reliabilities: Mapping[str, float
 
     Args:
         means: {group: m_g}, not empty.
-        reliabilities: {group: r_g}, above 0; `UNKNOWN` where it is missing.
+        reliabilities: {group: r_g}, above 0; that of an unknown loss where it is missing, as for stock clients.
 
     Example:
         >>> from torch import tensor
@@ -60,7 +60,7 @@ def learned_prior(means: Mapping[str, Tensor], reliabilities: Mapping[str, float
         >>> mu, centers
         (tensor([3.]), {'a': tensor([3.7500]), 'b': tensor([2.2500])})
     """
-    known = {group: reliabilities.get(group, UNKNOWN) for group in means}
+    known = {group: reliabilities.get(group, reliability(UNKNOWN_LOSS)) for group in means}
     total = sum(known.values())
     weighted = [mean * (known[group] / total) for group, mean in means.items()]
     center = weighted[0]

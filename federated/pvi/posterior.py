@@ -43,8 +43,8 @@ class Accumulator:
     Multiplying Gaussian factors adds their natural parameters (Ashman et al., arXiv 2202.12275, algorithm 1, server
     update). Precisions that are constant over a tensor take one number. Sums are in float64. Clients send float32: the
     sum is therefore exact, and the same for any order and grouping, as long as the contributions to a weight lie within
-    a factor of 2^28 of one another. Memory: the prior and two Gaussians per group, now and before the round,
-    independent of the number of clients.
+    a factor of 2^28 of one another. Memory: the prior, and per group two Gaussians, now and before the round, and the
+    prior's mean if it is the group's own; independent of the number of clients.
 
     Args:
         prior: with a diagonal precision.

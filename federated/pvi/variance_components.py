@@ -70,7 +70,7 @@ def joined(one: GroupMoments, other: GroupMoments) -> GroupMoments:
 
 
 def moments(
-    weight: float, precision: float, noise_variance: float, squared_step: float, relative_loss: float = 1.0
+    weight: float, precision: float, noise_variance: float, squared_step: float, relative_loss: float
 ) -> Tensor:
     """Returns one client's terms of the sums.
 

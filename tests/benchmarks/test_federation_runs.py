@@ -10,13 +10,10 @@ import pytest
 import torch
 from federation_methods import parse_method
 from federation_runs import Federation, make_network, measure_scales, owners_of, run, size_of
-from federation_shrinkage import GroupShrinkage
 from federation_training import Plan, predict
 from federation_worlds import World
 
-from mtmedformer_monai.federated.strategy import LocalTraining
 from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
-from tests.federated.strategies.exact_clients import assert_it_resumes_after_restoring, random_client, three_tensors
 
 ONE_STEP = Plan(rounds=1, local_epochs=1, lr=0.05, optimizer="sgd", batch_size=16, max_norm=1e9)
 
@@ -84,30 +81,6 @@ def test_every_kind_of_method_runs(world, method):
     assert math.isnan(found["ece"]) == (method == "owners")  # it serves masks only
     assert set(found["site_scores"]) == set(world.sites)
     assert found["megabytes_down"] > 0
-
-
-def test_groups_are_shrunk_between_rounds_and_not_after_the_last():
-    """Masks at one client (2 images), classes at another one (6): means 1 and 5, shares by 4 x 2 and 6 images."""
-    server = GroupShrinkage(2, shrink=0.5, mask_weight=4.0).server({"w": torch.zeros(1), "head": torch.zeros(1)})
-
-    def send(task, count, **weights):
-        given = {name: torch.tensor([value]) for name, value in weights.items()}
-        client = GroupShrinkage(2).client()
-        server.add(client.send(LocalTraining(given, dict.fromkeys(given, count), images_by_task={task: count})))
-
-    for expected in (((1 + 19 / 7) / 2, (5 + 19 / 7) / 2), (1.0, 5.0)):
-        send("lung", 2, w=1.0)
-        send("finding", 6, w=5.0, head=3.0)
-        server.close_round()
-        assert server.weights()["w"].item() == pytest.approx((4 * 2 * 1 + 6 * 5) / 14)
-        found = [server.broadcast_for([task]) for task in ("lung", "finding")]
-        assert [each["mean/w"].item() for each in found] == pytest.approx(expected)
-        assert [each["mean/head"].item() for each in found] == [3.0, 3.0]
-
-
-def test_shrunk_groups_resume_after_restoring():
-    sites = [random_client(seed) for seed in range(3)]
-    assert_it_resumes_after_restoring(GroupShrinkage(4), three_tensors(), sites)
 
 
 def test_federation_of_owners_is_the_owner_alone_if_there_is_one(world):

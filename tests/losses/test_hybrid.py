@@ -49,6 +49,23 @@ def test_initial_losses_normalize_the_tasks():
     assert loss.initial.tolist() == pytest.approx([mean, math.log(3)])
 
 
+def test_losses_as_shares_of_the_initial_ones_by_hand():
+    """The first task has half its initial loss, the second 2; then the second has no label, then none has."""
+    loss = HybridLoss(two_tasks(weight=0.5), initial={"first": 2 * LOG2, "second": math.log(3) / 2})
+    loss(outputs_of(), targets_of())
+    assert loss.last_relative().tolist() == pytest.approx([1.25, 1.0])
+    loss(outputs_of(), targets_of(second=NAN))
+    assert loss.last_relative().tolist() == pytest.approx([0.5, 1.0])
+    loss(outputs_of(), targets_of(NAN, NAN))
+    assert loss.last_relative().tolist() == [0.0, 0.0]
+
+
+def test_without_initial_losses_there_are_no_shares():
+    loss = HybridLoss(two_tasks(), normalize=False)
+    loss(outputs_of(), targets_of())
+    assert loss.last_relative().tolist() == [0.0, 0.0]
+
+
 def test_initial_losses_are_constant_after_the_first_batches():
     loss = HybridLoss(two_tasks())
     for _ in range(INITIAL_BATCHES):

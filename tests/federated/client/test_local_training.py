@@ -12,6 +12,7 @@ from mtmedformer_monai.federated.client.local_training import LocalTrainingHandl
 from mtmedformer_monai.federated.client.ownership import own
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
 from mtmedformer_monai.federated.strategies.fedavg import AveragingClient
+from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS
 from tests.federated.tiny_client import make_trainer
 
 BOTH, LEFT, NONE = {"left": "yes", "right": "no"}, {"left": "yes"}, {}
@@ -57,6 +58,26 @@ def test_a_plain_rule_changes_nothing_of_the_training():
     assert result.num_steps == 2
     assert result.learning_rate == pytest.approx(0.01)
     assert result.squared_gradient == {}
+
+
+def test_the_relative_loss_is_the_mean_over_batches_of_shares_of_the_initial_losses():
+    """Both tasks have labels in the first batch, one in the second."""
+    trainer, shares = make_trainer([BOTH, BOTH, LEFT, LEFT], batch_size=2), []
+    loss = trainer.loss_function
+    loss.initial.copy_(torch.tensor([0.5, 2.0]))
+
+    def record(engine):
+        parts = [value / (0.5 if name == "left" else 2.0) for name, value in loss.last.items()]
+        shares.append(float(sum(parts) / len(parts)))
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, record)
+    result = run(trainer, AveragingClient())
+    assert [len(shares), shares[0] == shares[1]] == [2, False]
+    assert result.relative_loss == pytest.approx(sum(shares) / 2)
+
+
+def test_the_relative_loss_is_unknown_without_initial_losses():
+    assert run(make_trainer([BOTH] * 4), AveragingClient()).relative_loss == UNKNOWN_LOSS
 
 
 def test_results_are_copies():

@@ -36,6 +36,17 @@ def message(strategy, filters, trained, counts=None):
     return client.send(LocalTraining(trained, counts or dict.fromkeys(trained, 4), images_by_task=tasks, loss=7.0))
 
 
+def test_the_loss_is_not_told():
+    sent = []
+    for loss in (0.1, 0.9):
+        client = FilteredClient(PVI().client(), [halve])
+        client.receive(PVI().server(START).broadcast())
+        training = LocalTraining({"w": torch.ones(2)}, {"w": 4}, loss=loss, relative_loss=loss)
+        sent.append(client.send(training))
+    assert sent[0].keys() == sent[1].keys()
+    assert all(torch.equal(value, sent[1][name]) for name, value in sent[0].items())
+
+
 def test_the_clip_scales_the_whole_update_to_the_norm():
     update = {"w": torch.tensor([3.0, 0.0]), "b": torch.tensor(4.0)}  # norm 5
     found = GaussianMechanism(clip=1.0, noise=0.0)(update)

@@ -26,7 +26,7 @@ def draw(seed: int, noise: float, within: float, between: float, groups: dict[st
         for precision in precisions:
             step = mean + normal(noise * within) + normal(noise / precision)
             weight = precision / (1 + 0.5 * precision)
-            sums += moments(weight, precision, noise / precision, float(step.square().mean())).double()
+            sums += moments(weight, precision, noise / precision, float(step.square().mean()), 1.0).double()
             weighted += weight * step
         found[name] = GroupMoments(sums, start, weighted)
     return found
@@ -48,7 +48,7 @@ def test_two_clients_by_hand():
 
     E = 0.25 (1 + 1 - 1) + within (4 - 8 / 4), so within is (4 - 0.25) / 2, that is 7.5 in units of the noise.
     """
-    sums = sum(moments(2.0, 2.0, 0.125, step**2).double() for step in (1.0, 3.0))
+    sums = sum(moments(2.0, 2.0, 0.125, step**2, 1.0).double() for step in (1.0, 3.0))
     found = estimate({"g": GroupMoments(sums, torch.zeros(1), torch.tensor([2.0 * 1.0 + 2.0 * 3.0]))})
     assert (found.noise, found.within, found.between) == pytest.approx((0.25, 7.5, 0.0))
 
@@ -62,7 +62,7 @@ def test_single_clients_show_no_variance_within():
 def test_without_iterates_differences_within_a_group_are_noise():
     groups = {}
     for name, mean in (("a", 0.0), ("b", 10.0)):
-        sums = sum(moments(1.0, 1.0, 0.0, (mean + step) ** 2).double() for step in (-1.0, 1.0))
+        sums = sum(moments(1.0, 1.0, 0.0, (mean + step) ** 2, 1.0).double() for step in (-1.0, 1.0))
         groups[name] = GroupMoments(sums, torch.zeros(1), torch.tensor([2 * mean]))
     found = estimate(groups)
     assert found.within == 0.0
@@ -72,5 +72,5 @@ def test_without_iterates_differences_within_a_group_are_noise():
 
 
 def test_a_client_of_zero_precision_counts_for_nothing():
-    assert moments(0.0, 0.0, 1.0, 1.0).tolist() == [0.0] * 8
+    assert moments(0.0, 0.0, 1.0, 1.0, 1.0).tolist() == [0.0] * 8
     assert estimate({"a": GroupMoments(torch.zeros(8), torch.zeros(1), torch.zeros(1))}).between == 0.0
