@@ -176,7 +176,12 @@ class Aggregator:
             for client in self.left_out:
                 self._ledger.put_back(client, self._earlier[client])
         self._earlier = {}
+        before = self._server.prior_number()
         self._server.close_round()
+        if self._server.prior_number() != before:  # all factors have ended
+            self._plain.forget()
+            if self._ledger is not None:
+                self._ledger = PrecisionLedger()
         self.round += 1
         self.clients = []
 

@@ -251,6 +251,10 @@ class ServerRule(ABC):
         """
         return self.broadcast()
 
+    def prior_number(self) -> int:
+        """Returns how often the prior has changed. All factors end with each change; 0 for strategies without."""
+        return 0
+
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
         """Returns {group: (weights, precisions)} of the networks that groups of clients share.
 

@@ -59,6 +59,10 @@ class PlainClients:
         if self._offered:
             self._factors[client], self._offered = self._offered, {}
 
+    def forget(self) -> None:
+        """Forgets all factors, when the server has ended them."""
+        self._factors = {}
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the stored factors."""
         return {client: dict(factor) for client, factor in self._factors.items()}

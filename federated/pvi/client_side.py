@@ -75,14 +75,15 @@ class PVIClient(ClientRule):
         self._cavities: dict[str, Cavity] = {}
         self._priors: dict[str, Cavity] = {}
         self._within: dict[str, float] = {}
-        self._damping, self._prior_number = 1.0, 0
+        self._damping = 1.0
+        self._prior_number: int | None = None
         self._iterates = IterateSpread(settings.noise_steps)
         self.needs_squared_gradient = settings.scale.curvature > 0
         self.sends_weights_alone = not self.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Stores the cavity, the posterior without the client's own factor, and returns the posterior mean."""
-        number = int(broadcast.get(PRIOR_NUMBER, 0))
+        number = int(broadcast[PRIOR_NUMBER]) if PRIOR_NUMBER in broadcast else None
         if number != self._prior_number:
             self._forget()
             self._prior_number = number
@@ -145,8 +146,8 @@ class PVIClient(ClientRule):
 
     def _tags(self) -> Message:
         """Returns the client's tasks, and the prior that its factor refers to."""
-        number = {PRIOR_NUMBER: torch.tensor(float(self._prior_number))} if self._prior_number else {}
-        return {**group_tags(tasks_with_images(self._images_by_task)), **number}
+        tags = group_tags(tasks_with_images(self._images_by_task))
+        return tags if self._prior_number is None else {**tags, PRIOR_NUMBER: torch.tensor(float(self._prior_number))}
 
     def _forget(self) -> None:
         self._own, self._squares, self._cavities, self._priors = {}, {}, {}, {}
@@ -165,7 +166,7 @@ class PVIClient(ClientRule):
         """Restores the factor, the squared gradients, and the number of images of each task."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
         self._squares, self._images_by_task = dict(state["squares"]), dict(state["images_by_task"])
-        self._prior_number = int(state.get("prior_number", 0))
+        self._prior_number = state.get("prior_number")
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
         """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""

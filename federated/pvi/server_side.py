@@ -77,7 +77,8 @@ class PVIServer(ServerRule):
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds the changes of one client to those of its set of tasks; nothing if its factor has ended."""
         tasks, rest = split_group(message)
-        if int(rest.pop(PRIOR_NUMBER, 0)) != self._prior_number():
+        number = rest.pop(PRIOR_NUMBER, None)  # stock clients send none
+        if number is not None and int(number) != self.prior_number():
             _logger.info("A change of a factor is left out: the round that it belongs to has ended.")
             return
         moments = pick(rest, TensorKind.MOMENTS)
@@ -159,7 +160,7 @@ class PVIServer(ServerRule):
         message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
         message |= {**self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
         if self._prior_rounds > 0:
-            message[PRIOR_NUMBER] = torch.tensor(float(self._prior_number()))
+            message[PRIOR_NUMBER] = torch.tensor(float(self.prior_number()))
         return message
 
     def broadcast_for(self, tasks: Collection[str]) -> Message:
@@ -169,6 +170,10 @@ class PVIServer(ServerRule):
             message[key(TensorKind.MEAN, name)] = mean
             message[key(TensorKind.PRECISION, name)] = precision
         return message
+
+    def prior_number(self) -> int:
+        """Returns how often the prior has changed."""
+        return min(self._rounds, self._prior_rounds)
 
     def weights(self) -> Weights:
         """Returns the global mean."""
@@ -220,10 +225,6 @@ class PVIServer(ServerRule):
         self._statistics.total = dict(state["statistics"])
         self._guard.load_state_dict(state["guard"])
         self._touched = set(state["touched"])
-
-    def _prior_number(self) -> int:
-        """Returns how often the prior has changed."""
-        return min(self._rounds, self._prior_rounds)
 
     def _networks_of_priors(self, groups: Collection[str]) -> _Networks:
         """Returns means and precisions of the priors that groups have of their own."""

@@ -106,6 +106,9 @@ class WrappedServer(ServerRule):
     def broadcast_for(self, tasks: Collection[str]) -> Message:  # noqa: D102
         return self._rule.broadcast_for(tasks)
 
+    def prior_number(self) -> int:  # noqa: D102
+        return self._rule.prior_number()
+
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:  # noqa: D102
         return self._rule.group_networks()
 

@@ -10,7 +10,9 @@ from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import ROUND, to_exchange
+from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
+from mtmedformer_monai.federated.strategy import LocalTraining
 from tests.federated.tiny_bundle import write_bundle
 
 START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
@@ -173,3 +175,16 @@ def test_the_precision_of_plain_clients_is_checked():
 
 def test_a_statistic_of_images_is_mon_ais_own():
     assert FlStatistics.DATA_COUNT == "data_count"
+
+
+def test_a_stock_client_counts_in_rounds_that_learn_the_prior_as_in_those_after_them():
+    """Four images each, at a client with a factor and at a stock client; the mean is always half way between them."""
+    strategy = make_strategy("bayesian", num_rounds=3, isotropic=1.0, prior_precision=1e-9)
+    server, rule = Aggregator(strategy, START), strategy.client()
+    for number in range(3):
+        rule.receive(server.broadcast("a").weights)
+        sent = rule.send(LocalTraining({"w": torch.full((2,), 3.0 + number)}, {"w": 4}, images_by_task={"lung": 4}))
+        server.add(to_exchange(sent, {ROUND: number, "images_by_task": {"lung": 4}}), "a")
+        server.add(plain(7.0 + number, data_count=4), "plain")
+        server.close_round()
+        assert server.weights()["w"].tolist() == pytest.approx([5.0 + number] * 2, rel=1e-4)

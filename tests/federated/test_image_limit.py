@@ -83,3 +83,16 @@ def test_a_strategy_whose_precision_depends_on_the_training_has_no_limit(name):
 def test_a_limit_is_a_number_of_images(most):
     with pytest.raises(ValueError, match="most_images expects a number of images"):
         make_strategy("fedavg", most_images=most)
+
+
+def test_rounds_that_learn_the_prior_do_not_add_up():
+    """Each of them ends all factors, so a site of 10 images weighs 10 in the third round, too."""
+    strategy = make_strategy("bayesian", most_images=15, num_rounds=3)
+    server, rule = Aggregator(strategy, START), strategy.client()
+    for number in range(3):
+        received = rule.receive(server.broadcast("a").weights)
+        trained = {name: torch.full_like(START[name], number) for name in {**START, **received} if name in START}
+        sent = rule.send(LocalTraining(trained, dict.fromkeys(trained, 10), images_by_task={"lung": 10}))
+        server.add(to_exchange(sent, {ROUND: number, "images_by_task": {"lung": 10}}), "a")
+        server.close_round()
+    assert server.weights()["w"].tolist() == pytest.approx([2.0, 2.0], abs=1e-2)
