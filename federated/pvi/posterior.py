@@ -181,7 +181,7 @@ class Accumulator:
         return homes_of(self._sets | self._sums.keys())
 
     def centers(self) -> dict[str, Weights]:
-        """Returns {group: {weight: mean of its prior}}, float64 copies of the mappings."""
+        """Returns {group: {weight: mean of its prior}}, copies of the mappings."""
         return {group: dict(means) for group, means in self._centers.items()}
 
     def center(self, name: str, group: str) -> Tensor | None:
@@ -191,9 +191,9 @@ class Accumulator:
             means[name] for other, means in self._centers.items() if name in means and tasks >= set(other.split("+"))
         ]
         exact = self._centers.get(group, {}).get(name)
-        if exact is not None or not found:
-            return exact
-        return torch.stack(found).mean(dim=0)
+        if exact is not None:
+            return exact.double()
+        return torch.stack(found).double().mean(dim=0) if found else None
 
     def mean(self, name: str, group: str) -> Tensor:
         """Returns the mean of a group's last posterior of a tensor, float64."""

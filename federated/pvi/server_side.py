@@ -108,10 +108,11 @@ class PVIServer(ServerRule):
             found = self._posterior.group_posteriors(name, 1.0)
             means = {group: self._posterior.mean(name, group) for group in found}
             common, own = learned_prior(means, self._pooling.reliabilities(name, homes))
-            self._weights[name] = common.to(self._weights[name].dtype)
+            dtype = self._weights[name].dtype
+            self._weights[name] = common.to(dtype)
             if len(own) > 1 or any(name in known for known in centers.values()):
                 for group, mean in own.items():
-                    centers.setdefault(group, {})[name] = mean
+                    centers.setdefault(group, {})[name] = mean.to(dtype)
         self._homes = homes
         self._start_from_prior(centers)
 
