@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.cli.federate import parse_pairs
+from mtmedformer_monai.federated.client.personal import OWN_SHARE
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient, WrappedStrategy
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy
@@ -30,6 +31,7 @@ class Method:
         sites: 'all'; 'owners': one federation per segmentation task, of the sites that annotate it, which serves this
             task only; 'pooled': one site with all images.
         personal: whether each site infers with its own network, and a task is served by its owners' networks.
+        own_share: additional weight of a site's own factor in its network, for `personal`.
         equal: whether sites are weighted equally in averages, not by their number of images.
         optimizer: 'adamw' or 'sgd'.
         lr: learning rate; 0: the one that was chosen for the method.
@@ -39,6 +41,7 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
     sites: str = "all"
     personal: bool = False
+    own_share: float = OWN_SHARE
     equal: bool = False
     optimizer: str = "adamw"
     lr: float = 0.0

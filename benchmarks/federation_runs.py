@@ -120,7 +120,7 @@ class Federation:
         parts = {}
         for name, site in self.sites.items():
             broadcast = self.server.broadcast_for(site.tasks)
-            self.network.load_state_dict(personal_weights(site.rule, broadcast, 0.0), strict=False)
+            self.network.load_state_dict(personal_weights(site.rule, broadcast, self._method.own_share), strict=False)
             parts[name] = evaluate(self.network, self._tasks, images, self.scales, [name])
         return combine(parts, owners, images.rows)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .personal import OWN_SHARE
+
 
 @dataclass(frozen=True)
 class ClientOptions:
@@ -15,7 +17,7 @@ class ClientOptions:
         optimizer: 'keep' or 'reset' the optimizer's moments between rounds.
         start_weights: file with the client's own initial weights; empty starts from the server's.
         personal: whether to infer with personal weights: those that the strategy keeps at the client, and `own_share`.
-        own_share: additional weight of the client's own factor in personal weights; 0 is the global posterior.
+        own_share: additional weight of the client's own factor in personal weights; 0 is its group's posterior.
         seed: of the training, unless the bundle seeds each epoch.
         loss_batches: maximum number of batches for measuring initial losses.
         update_filters: settings of the filters that the update of each round passes (`make_filters`). With filters, the
@@ -26,7 +28,7 @@ class ClientOptions:
     optimizer: str = "keep"
     start_weights: str = ""
     personal: bool = False
-    own_share: float = 0.0
+    own_share: float = OWN_SHARE
     seed: int = 0
     loss_batches: int = 16
     update_filters: Sequence[Any] = ()

@@ -10,11 +10,15 @@ determine it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import ClientRule, TensorKind, Weights, pick
+
+OWN_SHARE: Final = 1.0
+"""Default weight: the client's own images count twice."""
 
 
 def mix(

@@ -127,10 +127,11 @@ def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path)
 
 
 def write_client_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
-    """Writes a site's inference weights after a round in the form of a broadcast; returns the path."""
+    """Writes a site's inference weights after a round: `model.pt`, and in the form of a broadcast; returns its path."""
     client = _client(spec)
     client.restore(_state(spec, number))
     weights = client.inference_weights(read_exchange(broadcast).weights or {})
+    save_checkpoint(dict(weights), spec.folder / "model.pt")
     path = spec.folder / "weights.pt"
     save_checkpoint({"weights": {key(TensorKind.MEAN, name): value for name, value in weights.items()}}, path)
     return path

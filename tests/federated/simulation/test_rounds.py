@@ -23,7 +23,7 @@ def run(chosen, folder):
 
 
 def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(settings, here, tmp_path, monkeypatch):
-    chosen = settings(posterior=True)
+    chosen = settings(posterior=True, strategy_settings={"num_rounds": 2})  # the first round learns the prior
     whole = run(chosen, tmp_path / "whole")
     assert set(whole) == {"global", "site_1", "site_2"}
     written = json.loads((tmp_path / "whole/rounds.json").read_text())
@@ -35,6 +35,8 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
     groups = sorted((tmp_path / "whole").glob("model_*.pt"))
     assert len(groups) == 2
     assert all(set(torch.load(path)) == set(torch.load(tmp_path / "whole/model.pt")) for path in groups)
+    own = [torch.load(tmp_path / "whole" / site / "model.pt") for site in ("site_1", "site_2")]
+    assert all(set(each) == set(torch.load(tmp_path / "whole/model.pt")) for each in own)
     posterior = load_posterior(tmp_path / "whole/posterior.pt")
     assert posterior.provenance.num_sites == posterior.provenance.num_rounds == 2
     assert posterior.temperature in TEMPERATURES
