@@ -20,10 +20,12 @@ from mtmedformer_monai.federated.server_session import FEDERATION
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.bayesian_monai_algo import BayesianMonaiAlgo
-from .exchange import ACCEPTED, NO_ROUND, read_exchange, round_of, whole_number, write_exchange
+from .exchange import ACCEPTED, NO_ROUND, read_exchange, round_of, to_message, whole_number, write_exchange
 
 MESSAGE: Final = "message.pt"
 """File name of the last message."""
+MODEL: Final = "model.pt"
+"""File name of the weights with which the site infers, as of the last evaluation."""
 
 logger = logging.getLogger("mtmedformer")
 
@@ -47,8 +49,10 @@ class SiteSession:
         return self._client.measure_losses(broadcast)
 
     def evaluate(self, broadcast: ExchangeObject) -> dict[str, float]:
-        """Returns the metrics of the site's inference weights on its own validation images."""
+        """Writes the site's inference weights, and returns their metrics on its own validation images."""
+        self._begin(broadcast)
         metrics = self._client.evaluate(broadcast).metrics or {}
+        save_checkpoint(dict(self._client.inference_weights(to_message(broadcast))), self._folder / MODEL)
         return {str(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
     def train(self, broadcast: ExchangeObject) -> ExchangeObject:

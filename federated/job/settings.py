@@ -82,6 +82,9 @@ class JobSettings:
 
     def spec(self, site: Site) -> SiteSpec:
         """Returns what a site trains: these settings, and its own, which prevail."""
+        from mtmedformer_monai.federated.strategies import make_strategy
+
+        personal = make_strategy(self.strategy, **self.strategy_settings).is_personal
         folder = Path(site.output)
         own = {**site.data_overrides(), "output_dir": config_text(folder)}
         filters = [*self.update_filters, *site.options.get("update_filters", ())]
@@ -93,7 +96,12 @@ class JobSettings:
             self.strategy,
             self.strategy_settings,
             self.local_epochs,
-            {"seed": self.seed, **site.options, **({"update_filters": filters} if filters else {})},
+            {
+                "personal": personal,
+                "seed": self.seed,
+                **site.options,
+                **({"update_filters": filters} if filters else {}),
+            },
             {**self.common_overrides(), **own, **silent, **site.overrides},
         )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.client.client_options import ClientOptions
 from mtmedformer_monai.federated.exchange import ROUND, plain_statistics
 from mtmedformer_monai.federated.server_session import FEDERATION, ServerSession
-from mtmedformer_monai.federated.site_session import MESSAGE, SiteSession
+from mtmedformer_monai.federated.site_session import MESSAGE, MODEL, SiteSession
 from mtmedformer_monai.federated.strategies import make_strategy
 from tests.federated.rounds import assert_equal, weights_of
 
@@ -48,6 +50,23 @@ def test_a_site_that_is_killed_between_rounds_continues_bit_for_bit(make):
         if number:
             killed.open_site()
         assert_equal(whole.round().weights, killed.round().weights)
+
+
+def test_an_evaluation_leaves_the_weights_with_which_the_site_infers(make):
+    """They are the broadcast ones for averages, and count a factor twice where it has one; also in a new process."""
+    federation, found = make(), []
+    federation.site._client.options = ClientOptions(personal=True)
+    federation.round()
+    broadcast = federation.server.broadcast("a")
+    for _ in range(2):
+        metrics = federation.site.evaluate(broadcast)
+        assert "val_dice" in metrics
+        found.append(torch.load(federation.folder / "site" / MODEL))
+        federation.open_site()
+        federation.site._client.options = ClientOptions(personal=True)
+    assert_equal(*found)
+    same = all(torch.equal(value, found[0][name]) for name, value in federation.server.aggregator.weights().items())
+    assert same == (federation.strategy == "fedavg")
 
 
 def test_a_message_that_was_lost_is_as_if_it_had_never_been_computed(make):

@@ -45,7 +45,7 @@ def test_a_sites_own_settings_prevail_over_the_jobs():
     site = Site("a", "/bundle", "/list.json", output="/out", options={"seed": 9}, overrides={"batch_size": 2})
     spec = settings.spec(site)
     assert (spec.name, spec.bundle, spec.folder) == ("a", Path("/bundle"), Path("/out"))
-    assert spec.options == {"seed": 9}
+    assert spec.options == {"personal": True, "seed": 9}
     expected = {"rounds": 7, "local_epochs": 2, "seed": 5, "batch_size": 2, "learning_rate": 0.1}
     assert expected.items() <= spec.overrides.items()
     assert spec.overrides["datalist"] == "/list.json"
