@@ -17,8 +17,10 @@ them along. No number is set by hand.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Final
 
+import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS
@@ -62,8 +64,5 @@ def learned_prior(means: Mapping[str, Tensor], reliabilities: Mapping[str, float
     """
     known = {group: reliabilities.get(group, reliability(UNKNOWN_LOSS)) for group in means}
     total = sum(known.values())
-    weighted = [mean * (known[group] / total) for group, mean in means.items()]
-    center = weighted[0]
-    for other in weighted[1:]:
-        center = center + other
+    center = reduce(torch.add, [mean * (known[group] / total) for group, mean in means.items()])
     return center, {group: center.lerp(mean, known[group]) for group, mean in means.items()}

@@ -186,13 +186,13 @@ class Accumulator:
 
     def center(self, name: str, group: str) -> Tensor | None:
         """Returns the mean of a group's prior of a tensor, float64; None where it is the common one."""
+        exact = self._centers.get(group, {}).get(name)
+        if exact is not None:
+            return exact.double()
         tasks = frozenset(group.split("+"))
         found = [
             means[name] for other, means in self._centers.items() if name in means and tasks >= set(other.split("+"))
         ]
-        exact = self._centers.get(group, {}).get(name)
-        if exact is not None:
-            return exact.double()
         return torch.stack(found).double().mean(dim=0) if found else None
 
     def mean(self, name: str, group: str) -> Tensor:

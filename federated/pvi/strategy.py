@@ -87,8 +87,7 @@ class PVI(Strategy):
         known = rate is None and within == 0.0  # otherwise, the sums do not tell the clients' steps
         self._pooling = PoolingSettings(0.0 if between is None and not known else between, within)
         if prior_rounds is None:
-            estimated = num_rounds is not None and self._pooling.between is None
-            prior_rounds = prior_rounds_of(num_rounds) if estimated else 0  # type: ignore[arg-type]
+            prior_rounds = 0 if num_rounds is None or self._pooling.between is not None else prior_rounds_of(num_rounds)
         if prior_rounds < 0 or (num_rounds is not None and prior_rounds >= num_rounds):
             raise ValueError(
                 f"prior_rounds expects 0 or more, below the number of rounds, {num_rounds}, got {prior_rounds}; in the "
