@@ -155,7 +155,7 @@ class TensorSums:
         for name, value in terms.large.items():
             array, known = _array(value), self._large.get(name)
             if known is not None and name in self._own:
-                torch.from_numpy(known).add_(torch.from_numpy(array))  # in all of torch's threads
+                np.add(known, array, out=known)  # converts block by block; torch's add_ copies all to float64 first
                 continue
             self._large[name] = np.array(array, np.float64) if known is None else np.add(known, array, dtype=np.float64)
             self._own.add(name)

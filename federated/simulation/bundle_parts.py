@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from mtmedformer_monai.federated.strategy import TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import Weights
 from mtmedformer_monai.io.config_text import config_text
 
 from .history import Metrics
@@ -57,9 +57,9 @@ class Evaluation:
     def __init__(self, bundle: Path, overrides: Mapping[str, Any]) -> None:
         self._evaluator = read_bundle(bundle, overrides).get_parsed_content("validate#evaluator")
 
-    def run(self, exchange: Any) -> Metrics:
-        """Returns metrics of broadcast weights."""
-        self._evaluator.network.load_state_dict(pick(exchange.weights, TensorKind.MEAN))
+    def run(self, weights: Weights) -> Metrics:
+        """Returns metrics of the network with these weights."""
+        self._evaluator.network.load_state_dict(weights)
         return self._evaluate()
 
     def run_network(self, network: nn.Module) -> Metrics:

@@ -66,11 +66,10 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
         return SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]
     sites = {POOLED: data.pooled} if method == POOLED else None
     own, folder = _settings_of(method, settings), settings.output / (name or method)
-    personal = make_strategy(own.strategy, **own.strategy_settings).is_personal
-    simulation = Simulation(own, data, folder, name or method, sites, personal=personal)
+    simulation = Simulation(own, data, folder, name or method, sites)
     found = simulation.run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
-    if not personal:
+    if not simulation.is_personal:
         return found["global"]
     served = served_by_owners(by_site, simulation.images_by_task())
     return {**served, KEY_METRIC: math.nan}  # no network serves all tasks

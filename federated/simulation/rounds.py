@@ -49,7 +49,9 @@ class Simulation:
         folder: for its files.
         name: for logs and tracking.
         sites: {name: datalist}; default those of the data.
-        personal: whether sites infer with personal weights.
+
+    Attributes:
+        is_personal: whether sites infer with networks of their own (`Strategy.is_personal`).
     """
 
     def __init__(
@@ -59,16 +61,16 @@ class Simulation:
         folder: Path,
         name: str = "",
         sites: Mapping[str, Path] | None = None,
-        personal: bool = False,
     ) -> None:
         self._settings, self._data, self._folder = settings, data, folder
         self._name = name or settings.strategy
         self._datalists = dict(sites or data.sites)
-        self._specs = [self._spec(site, path, personal) for site, path in self._datalists.items()]
+        self._strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)
+        self.is_personal = bool(self._strategy.is_personal)
+        self._specs = [self._spec(site, path) for site, path in self._datalists.items()]
         self._pretrained = {spec.name: self._pretraining(index, spec) for index, spec in enumerate(self._specs)}
         if settings.start == "own":
             self._specs = [self._with_own_weights(spec) for spec in self._specs]
-        self._strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)
         weights = initial_weights(settings.bundle, self._overrides({}), settings.seed)
         self._aggregator = Aggregator(self._strategy, weights)
         self._broadcast = folder / "broadcast.pt"
@@ -216,7 +218,7 @@ class Simulation:
         logger.info("%s resumes after round %d.", self._name, self._aggregator.round)
         return str(saved["run_id"])
 
-    def _spec(self, site: str, datalist: Path, personal: bool) -> SiteSpec:
+    def _spec(self, site: str, datalist: Path) -> SiteSpec:
         settings, folder = self._settings, self._folder / site
         listed = next((each for each in settings.sites if each.name == site), Site())
         overrides = self._overrides({"datalist": config_text(datalist), "output_dir": config_text(folder)})
@@ -227,7 +229,7 @@ class Simulation:
             settings.strategy,
             settings.strategy_settings,
             settings.local_epochs,
-            {"personal": personal, "seed": settings.seed, **listed.options},
+            {"personal": self.is_personal, "seed": settings.seed, **listed.options},
             # the simulation itself tracks all sites
             overrides | {"train#handlers_with_state": "$[@train#history]"} | dict(listed.overrides),
         )

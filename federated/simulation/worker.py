@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.federated.exchange import ACCEPTED, read_exchange, whole_number, write_exchange
-from mtmedformer_monai.federated.strategy import TensorKind, key, pick
-from mtmedformer_monai.io.atomic_files import save_checkpoint
+from mtmedformer_monai.federated.strategy import TensorKind, pick
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .bundle_parts import Evaluation
 from .history import Metrics
@@ -112,28 +112,28 @@ def evaluate_site(spec: SiteSpec, broadcast: Path) -> Metrics:
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
 
-def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], broadcast: Path) -> Metrics:
-    """Returns metrics of broadcast weights on images of the whole cohort.
+def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], weights: Path) -> Metrics:
+    """Returns metrics of a network on images of the whole cohort.
 
     Args:
         bundle: folder of the bundle.
         overrides: of its config, including the datalist.
-        broadcast: file of the server's broadcast, or of weights.
+        weights: file of the network's weights, or of the server's broadcast.
     """
     name = repr(sorted(overrides.items(), key=repr))
     if name not in _EVALUATIONS:
         _EVALUATIONS[name] = Evaluation(bundle, overrides)
-    return _EVALUATIONS[name].run(read_exchange(broadcast))
+    content = load_checkpoint(weights)
+    mean = pick(content["weights"], TensorKind.MEAN) if "weights" in content else content
+    return _EVALUATIONS[name].run(mean)
 
 
 def write_client_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
-    """Writes a site's inference weights after a round: `model.pt`, and in the form of a broadcast; returns its path."""
+    """Writes a site's inference weights after a round to `model.pt`, and returns its path."""
     client = _client(spec)
     client.restore(_state(spec, number))
-    weights = client.inference_weights(read_exchange(broadcast).weights or {})
-    save_checkpoint(dict(weights), spec.folder / "model.pt")
-    path = spec.folder / "weights.pt"
-    save_checkpoint({"weights": {key(TensorKind.MEAN, name): value for name, value in weights.items()}}, path)
+    path = spec.folder / "model.pt"
+    save_checkpoint(dict(client.inference_weights(read_exchange(broadcast).weights or {})), path)
     return path
 
 
