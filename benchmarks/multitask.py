@@ -13,6 +13,8 @@ SETS is a folder of public sets (`benchmarks/multitask_cohorts.py`). Rows of the
 All are trained by the bundle's config, with the same data, augmentation, learning rate and number of epochs, and from
 random weights except for `efficientnet`; the best epoch is chosen on the validation images. Variants of the config for
 `ours` are compared by `--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'coarse:network_def#detail=false'`.
+With `--pretraining-epochs N`, the variant `pretrained` starts from an encoder that has learned to reconstruct hidden
+patches of the fold's training images for N epochs, with or without labels; its CPU time includes this.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
 t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of
@@ -43,6 +45,8 @@ from mtmedformer_monai.data import save_datalist
 
 RESULTS = "results.jsonl"
 ALL_TASKS = ""
+PRETRAINED = "pretrained"
+"""Name of the variant whose encoder is pretrained."""
 VALIDATION_INTERVAL = 3
 """Epochs between two validations; the number of epochs is a multiple of it."""
 AUGMENTATION = "strong_augmentation"
@@ -77,7 +81,9 @@ def main() -> None:
     path = options.output / RESULTS
     if not options.report:
         _write_folds(options)
-        trained = partial(train, output=options.output, variants=options.variants)
+        trained = partial(
+            train, output=options.output, variants=options.variants, pretraining_epochs=options.pretraining_epochs
+        )
         run_missing(trained, _runs(options), path, options.workers, _show)
     print_tables(read_results(path), {name: cohort.metrics for name, cohort in COHORTS.items()})
 
@@ -91,6 +97,7 @@ def _parse() -> argparse.Namespace:
         "--networks", nargs="+", choices=sorted(NETWORKS), default=[name for name in NETWORKS if name not in EXTRA]
     )
     parser.add_argument("--override", action="append", default=[], help="NAME:ID=JSON;ID=JSON, a variant of `ours`")
+    parser.add_argument("--pretraining-epochs", type=int, default=0, help="adds the variant `pretrained` of `ours`")
     parser.add_argument("--tasks", nargs="+", default=[], help="train the multi-task networks on these tasks only")
     parser.add_argument("--no-single", action="store_true", help="leave out the networks for one task")
     parser.add_argument("--folds", type=int, default=5, help="of the partition of patients (default %(default)s)")
@@ -102,10 +109,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default %(default)s)")
     parser.add_argument("--report", action="store_true", help="print the tables of the finished runs only")
     options = parser.parse_args()
-    if options.epochs % VALIDATION_INTERVAL:
-        parser.error(f"--epochs expects a multiple of {VALIDATION_INTERVAL}, got {options.epochs}.")
+    for name in ("epochs", "pretraining_epochs"):
+        epochs = getattr(options, name)
+        if epochs % VALIDATION_INTERVAL:
+            option = name.replace("_", "-")
+            parser.error(f"--{option} expects a multiple of {VALIDATION_INTERVAL}, got {epochs}.")
     options.size = options.size or list(COHORTS[options.cohort].size)
     options.variants = dict(_parse_variant(text) for text in options.override)
+    if options.pretraining_epochs:
+        options.variants[PRETRAINED] = {}
     return options
 
 
@@ -163,17 +175,28 @@ def _show(run: Run, record: Any) -> str:
     return str({name: value for name, value in record.items() if value})
 
 
-def train(run: Run, output: Path, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def train(run: Run, output: Path, variants: dict[str, dict[str, Any]], pretraining_epochs: int = 0) -> dict[str, Any]:
     """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
     cohort = COHORTS[run.cohort]
     overrides = overrides_of(run, output, variants)
     started = time.process_time()
+    if run.variant == PRETRAINED:
+        overrides["start_from"] = str(_pretrain(cohort.bundle, overrides, pretraining_epochs))
     workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
     workflow.run()
     seconds = time.process_time() - started
     parameters = sum(each.numel() for each in workflow.parser.get_parsed_content("network_def").parameters())
     metrics = evaluate(cohort.bundle, ["train"], overrides, Path(overrides["output_dir"]) / "evaluation")
     return {**metrics, "parameters": parameters, "cpu_seconds": seconds}
+
+
+def _pretrain(bundle: Path, overrides: dict[str, Any], epochs: int) -> Path:
+    """Runs masked image modeling with the overrides of a training; returns the weights of its best epoch."""
+    folder = Path(overrides["output_dir"]) / "pretraining"
+    own = {**overrides, "output_dir": str(folder), "ckpt_dir": str(folder / "models"), "max_epochs": epochs}
+    del own["tasks"]  # pretraining has one of its own
+    make_workflow(bundle, ["train", "pretrain"], own).run()
+    return folder / "models/model.pt"
 
 
 def overrides_of(run: Run, output: Path, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
