@@ -27,7 +27,7 @@ from .client.plain_clients import PlainClients
 from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
 from .image_limit import ImageLimit
 from .precision_ledger import PrecisionLedger
-from .pvi.messages import tasks_with_images
+from .pvi.messages import split_group, tasks_with_images
 from .screened_round import ScreenedRound
 from .screening import Screening
 from .strategy import Strategy, TensorKind, Weights, pick
@@ -73,6 +73,7 @@ class Aggregator:
         self._plain = PlainClients(plain_precision, strategy.sends_changes)
         self.measured: list[str] = []
         self.images_by_task: dict[str, dict[str, int]] = {}
+        self._tasks: dict[str, str] = {}  # of the client's factor
         self.accepted: dict[str, int] = {}
         self.round = 0
         self.clients: list[str] = []
@@ -125,37 +126,51 @@ class Aggregator:
             client: name of the client, used to detect duplicates.
 
         Raises:
-            ValueError: the client has already sent a message in this round, the message belongs to another round, or
-                its numbers are not finite or have other shapes.
+            ValueError: the client has already sent a message in this round, the message belongs to another round, the
+                client has changed its tasks while the server keeps its factor, or its numbers are not finite or have
+                other shapes.
             KeyError: a tensor that the federation does not have.
             TypeError: a value that is neither a tensor nor a number.
         """
         self._check(exchange, client)
         counts, message = images_by_task_of(exchange), to_message(exchange)
-        plain = PlainClients.is_plain(message)
+        plain, averages = PlainClients.is_plain(message), self._server.averages()
+        ledger = None if averages else self._ledger
+        if plain and averages and self._ledger is not None:
+            raise ValueError(
+                f"client {client!r} sent plain weights, but the last rounds distill the groups' networks into one; a "
+                "stock client, which cannot be taught, takes part in the rounds before."
+            )
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
             images = _images_of(exchange, client)
             if self._limit is not None:
                 self._limit.check_images(client, images)
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
-        precisions = Terms.of({} if plain else pick(self._server.decoded(message), TensorKind.PRECISION))
+        decoded = {} if plain else self._server.decoded(message)
+        ended = self._server.has_ended(decoded)  # the server leaves it out
+        tasks, _ = split_group(decoded)
+        precisions = Terms.of({} if ended else pick(decoded, TensorKind.PRECISION))
         if client not in self.accepted:
             _check_first(precisions, client)
-        entries = self._ledger.check(client, precisions) if self._ledger is not None else {}
+        entries: dict[str, list[float]] = {}
+        if ledger is not None and not ended:
+            self._check_tasks(client, tasks, ledger)
+            entries = ledger.check(client, precisions)
         if self._limit is not None:
             totals = {name: total for name, (total, _) in entries.items()} if entries else precisions.means()
-            self._limit.check(client, totals)
+            self._limit.check(client, totals, in_images=averages)
         if self._screened is not None and not plain:
             self._screened.begin(self._server)
         self._server.add(message)
         if self._screened is not None and not plain:
             images = max((counts or self.images_by_task.get(client) or {}).values(), default=1)
             self._screened.keep(client, message, images, self.accepted.get(client, NO_ROUND))
-        if self._ledger is not None and not plain:
+        if ledger is not None and not plain and not ended:
             if self._screened is not None:
-                self._earlier[client] = self._ledger.entries(client)
-            self._ledger.accept(client, entries)
+                self._earlier[client] = ledger.entries(client)
+            ledger.accept(client, entries)
+            self._tasks[client] = tasks
         if plain:
             self._plain.accept(client)
         self._remember(client, counts)
@@ -181,7 +196,7 @@ class Aggregator:
         if self._server.prior_number() != before:  # all factors have ended
             self._plain.forget()
             if self._ledger is not None:
-                self._ledger = PrecisionLedger()
+                self._ledger, self._tasks = PrecisionLedger(), {}
         self.round += 1
         self.clients = []
 
@@ -200,7 +215,7 @@ class Aggregator:
         own["images_by_task"] = {client: dict(counts) for client, counts in self.images_by_task.items()}
         own["accepted"] = dict(self.accepted)
         own["ledger"] = self._ledger.state_dict() if self._ledger is not None else {}
-        own["earlier"] = dict(self._earlier)
+        own["earlier"], own["tasks"] = dict(self._earlier), dict(self._tasks)
         own["screened"] = self._screened.state_dict() if self._screened is not None else {}
         return {**own, "measured": list(self.measured), "server": self._server.state_dict()}
 
@@ -215,7 +230,7 @@ class Aggregator:
         self.round, self.clients = int(state["round"]), list(state["clients"])
         if self._ledger is not None:
             self._ledger.load_state_dict(state.get("ledger", {}))
-        self._earlier = dict(state.get("earlier", {}))
+        self._earlier, self._tasks = dict(state.get("earlier", {})), dict(state.get("tasks", {}))
         if self._screened is not None:
             self._screened.load_state_dict(state.get("screened", {}))
 
@@ -226,6 +241,15 @@ class Aggregator:
     def restore(self, path: str | Path) -> None:
         """Resumes from a file written by `save`."""
         self.load_state_dict(load_checkpoint(path))
+
+    def _check_tasks(self, client: str, tasks: str, ledger: PrecisionLedger) -> None:
+        """Checks that a factor stays in its group: the change of another group's sum would lack what it changes."""
+        before = self._tasks.get(client, tasks)
+        if tasks != before and ledger.holds(client):
+            raise ValueError(
+                f"client {client!r} has labels of {tasks or 'no task'}, but the server keeps its factor for {before}; "
+                "restore its annotations until the federation ends, or let the client withdraw first."
+            )
 
     def _remember(self, client: str, counts: dict[str, int] | None) -> None:
         if counts is not None:

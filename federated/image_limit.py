@@ -39,14 +39,19 @@ class ImageLimit:
                 f"client {client!r} has a data_count of {images}, and the federation allows {self._most_images} images."
             )
 
-    def check(self, client: str, totals: Mapping[str, float]) -> None:
+    def check(self, client: str, totals: Mapping[str, float], in_images: bool = False) -> None:
         """Checks the precision that the server would hold of a client, as the mean over each tensor.
+
+        Args:
+            client: its name.
+            totals: {weight: precision}.
+            in_images: whether precisions are numbers of images in this round, whatever one image adds otherwise.
 
         Raises:
             ValueError: it is that of more images than the federation allows.
         """
         for name, total in totals.items():
-            images = total / self._units.get(name, 1.0)
+            images = total if in_images else total / self._units.get(name, 1.0)
             if images > self._most_images * (1.0 + ROUNDING):
                 raise ValueError(
                     f"client {client!r} weighs as much as {images:.6g} images in {name!r}, and the federation allows "

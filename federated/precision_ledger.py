@@ -45,6 +45,10 @@ class PrecisionLedger:
         """Stores the entries after a message that was added."""
         self._sums[client] = {**self._sums.get(client, {}), **entries}
 
+    def holds(self, client: str) -> bool:
+        """Returns whether a client has given precision that it has not taken away."""
+        return any(total > ROUNDING * most for total, most in self._sums.get(client, {}).values())
+
     def entries(self, client: str) -> dict[str, list[float]]:
         """Returns a client's entries, to which `put_back` returns."""
         return dict(self._sums.get(client, {}))

@@ -194,8 +194,8 @@ class ClientRule(ABC):
     def send(self, training: LocalTraining) -> Message:
         """Returns the client's terms of the server's sums, and updates the state."""
 
-    def own_factor(self) -> Message:
-        """Returns the client's factor of the global posterior; empty if there is none.
+    def own_factor(self, broadcast: Mapping[str, Tensor]) -> Message:
+        """Returns the client's factor of the broadcast posterior; empty if there is none, or it has ended.
 
         Its tensors are precision-weighted means and precisions.
         """
@@ -255,6 +255,14 @@ class ServerRule(ABC):
         """Returns how often the prior has changed. All factors end with each change; 0 for strategies without."""
         return 0
 
+    def averages(self) -> bool:
+        """Returns whether messages of this round are terms of an average by images, whatever came before."""
+        return False
+
+    def has_ended(self, message: Mapping[str, Tensor]) -> bool:
+        """Returns whether a message changes a factor that has ended, so that `add` leaves it out."""
+        return False
+
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
         """Returns {group: (weights, precisions)} of the networks that groups of clients share.
 
@@ -296,6 +304,9 @@ class Strategy(ABC):
 
     sends_sums: bool = True
     """Whether the server needs only the sum of the clients' messages, as secure aggregation provides it."""
+
+    prior_precision: float = 0.0
+    """Precision of the prior of every weight; 0 for strategies without a posterior."""
 
     image_precision: float | None = None
     """Precision that each image of a client adds to a weight; None if it depends on the training."""

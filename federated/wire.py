@@ -73,6 +73,10 @@ class Wire:
         self._residual = {}
         return {name: torch.as_tensor(value) for name, value in packet.items()}
 
+    def clear(self) -> None:
+        """Forgets the rounding error, when what it belongs to has ended."""
+        self._residual = {}
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the rounding error."""
         return {"residual": dict(self._residual)}
@@ -113,7 +117,7 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         if form == PLAIN:
             message[name] = value
         elif form == REPEATED:
-            message[name] = value.expand(packet[f"{SHAPE}:{name}"].tolist())
+            message[name] = _expanded(name, value, packet[f"{SHAPE}:{name}"].tolist())
         elif form == HALF:
             message[name] = value.float().mul_(packet[f"{SCALE}:{name}"])
         elif form == CODES:
@@ -122,6 +126,13 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         elif form not in (SCALE, SHAPE):
             raise ValueError(f"a packet expects names such as '{CODES}:precision/weight', got {full!r}.")
     return message
+
+
+def _expanded(name: str, value: Tensor, shape: Any) -> Tensor:
+    try:
+        return value.expand(shape)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{name!r} expects one number and its shape, got {shape!r}.") from error
 
 
 def without_repeats(message: Mapping[str, Tensor]) -> tuple[Message, dict[str, list[int]]]:

@@ -62,10 +62,10 @@ def personal_weights(rule: ClientRule, broadcast: Mapping[str, Tensor], share: f
     Args:
         rule: of the client; it does not change.
         broadcast: from the server.
-        share: additional weight of the client's own factor. If it is 0, or the strategy has no posterior, only the
-            parameters that the rule keeps are personal.
+        share: additional weight of the client's own factor. If it is 0, the strategy has no posterior, or the factor
+            has ended, only the parameters that the rule keeps are personal.
     """
-    own = rule.own_factor()
+    own = rule.own_factor(broadcast)
     return mix(
         rule.inference_weights(broadcast),
         pick(broadcast, TensorKind.PRECISION),

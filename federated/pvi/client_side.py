@@ -27,7 +27,7 @@ from .equations import (
     step_of_mean,
 )
 from .iterate_spread import IterateSpread
-from .messages import DAMPING, PRIOR_NUMBER, group_tags, tasks_with_images
+from .messages import DAMPING, PRIOR_NUMBER, group_tags, prior_number_of, tasks_with_images
 from .posterior import Factor
 from .variance_components import moments
 
@@ -83,10 +83,11 @@ class PVIClient(ClientRule):
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Stores the cavity, the posterior without the client's own factor, and returns the posterior mean."""
-        number = int(broadcast[PRIOR_NUMBER]) if PRIOR_NUMBER in broadcast else None
+        number = prior_number_of(broadcast)
         if number != self._prior_number:
             self._forget()
             self._prior_number = number
+        self._iterates.clear()  # of a round that was not sent
         mean, precision = pick(broadcast, TensorKind.MEAN), pick(broadcast, TensorKind.PRECISION)
         self._cavities = {
             name: cavity_of(mean[name].clone(), precision[name], self._own.get(name)) for name in precision
@@ -152,9 +153,9 @@ class PVIClient(ClientRule):
     def _forget(self) -> None:
         self._own, self._squares, self._cavities, self._priors = {}, {}, {}, {}
 
-    def own_factor(self) -> Message:
-        """Returns the client's factor."""
-        return _change(self._own, {})
+    def own_factor(self, broadcast: Mapping[str, Tensor]) -> Message:
+        """Returns the client's factor, unless the broadcast belongs to another prior than the factor."""
+        return _change(self._own, {}) if prior_number_of(broadcast) == self._prior_number else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the factor, the squared gradients, and the number of images of each task."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -15,6 +16,21 @@ DAMPING: Final = key(TensorKind.SETTING, "damping")
 
 PRIOR_NUMBER: Final = key(TensorKind.SETTING, "prior_number")
 """Broadcast and sent: how often the prior has changed; factors that refer to an earlier one have ended."""
+
+
+def prior_number_of(message: Mapping[str, Tensor]) -> int | None:
+    """Returns the number of the prior to which a message refers; None if it states none.
+
+    Raises:
+        ValueError: it is not a whole number.
+    """
+    value = message.get(PRIOR_NUMBER)
+    if value is None:
+        return None
+    number = float(value) if value.numel() == 1 else math.nan
+    if not number.is_integer():
+        raise ValueError(f"{PRIOR_NUMBER!r} expects one whole number, got {value.tolist()}.")
+    return int(number)
 
 
 def group_tags(tasks: Iterable[str]) -> Message:
@@ -48,6 +64,13 @@ def group_name(tasks: Collection[str]) -> str:
 
 
 def split_group(message: Mapping[str, Tensor]) -> tuple[str, Message]:
-    """Returns the name of the sender's group, and the message without its tags."""
+    """Returns the name of the sender's group, and the message without its tags.
+
+    Raises:
+        ValueError: a tag that is not the name of a task. Groups name files.
+    """
     tags = pick(message, TensorKind.GROUP)
+    bad = next((task for task in tags if not task.isidentifier()), None)
+    if bad is not None:
+        raise ValueError(f"a group expects names of tasks, got {bad!r}; task names are identifiers.")
     return group_name(tags), without(message, TensorKind.GROUP)

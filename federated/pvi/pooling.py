@@ -23,7 +23,7 @@ class PoolingSettings:
 
     Attributes:
         between: share of the prior's variance that lies between groups, in [0, 1]; None estimates it per tensor.
-        within: variance of clients' weights around their group's mean, in units of the inverse precision of one image.
+        within: variance of clients' weights around their group's mean, of the same unit as an inverse precision.
     """
 
     between: float | None
@@ -57,8 +57,11 @@ class Pooling:
         for name, value in moments.items():
             if name not in names:
                 raise KeyError(f"moments of {name!r} expect a change of the same tensor in the message.")
-            if value.shape != (NUM_MOMENTS,) or name == bad:
-                raise ValueError(f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, got {value.tolist()}.")
+            if value.shape != (NUM_MOMENTS,) or name == bad or not _is_possible(value.tolist()):
+                raise ValueError(
+                    f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, none below 0, and weights above 0 of a "
+                    f"client with images, got {value.tolist()}."
+                )
         return terms
 
     def add(self, tasks: str, moments: Terms) -> None:
@@ -89,7 +92,8 @@ class Pooling:
             damping: factor by which clients have damped their steps.
             homes: {set of tasks: its group}.
         """
-        sent = {tasks: own for tasks, sums in self._sums.items() if (own := sums.get(name)) is not None}
+        by_tasks = sorted(self._sums.items())  # in an order that does not depend on that of the messages
+        sent = {tasks: own for tasks, sums in by_tasks if (own := sums.get(name)) is not None}
         noise = noise_of(sent.values())
         if noise > 0.0 and (self._settings.between is not None or len({homes[tasks] for tasks in sent}) < 2):
             self._noise[name] = noise
@@ -116,7 +120,7 @@ class Pooling:
             homes: {set of tasks: its group}.
         """
         totals: dict[str, Tensor] = {}
-        for tasks, sums in self._sums.items():
+        for tasks, sums in sorted(self._sums.items()):
             own = sums.get(name)
             if own is not None and float(own[1]) > 0:
                 totals[homes[tasks]] = totals[homes[tasks]] + own if homes[tasks] in totals else own
@@ -150,6 +154,12 @@ class Pooling:
         """Restores the state."""
         self._between, self._noise = dict(state["between"]), dict(state["noise"])
         self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
+
+
+def _is_possible(moments: list[float]) -> bool:
+    """Returns whether a client can have sent these moments, so that no later quotient has a divisor of 0."""
+    clients, *weights = moments[:5]
+    return min(moments[:7]) >= 0.0 and (clients == 0.0 or min(weights) > 0.0)
 
 
 def weighted_step(change: Gaussian, start: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from mtmedformer_monai.federated.tensor_sums import compact
 
 from .hierarchy import homes_of
 from .learned_prior import learned_prior
-from .messages import DAMPING, PRIOR_NUMBER, group_name, split_group
+from .messages import DAMPING, PRIOR_NUMBER, group_name, prior_number_of, split_group
 from .pooling import Pooling, PoolingSettings
 from .posterior import Accumulator, Factor
 from .step_guard import StepGuard
@@ -54,7 +54,7 @@ class PVIServer(ServerRule):
     ) -> None:
         self._weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         self._prior_precision, self._settings, self._prior_rounds = prior_precision, pooling, prior_rounds
-        self._rounds = 0
+        self._rounds = self._prior_number = 0
         self._homes: dict[str, str] = {}
         self._start_from_prior({})
 
@@ -77,10 +77,10 @@ class PVIServer(ServerRule):
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds the changes of one client to those of its set of tasks; nothing if its factor has ended."""
         tasks, rest = split_group(message)
-        number = rest.pop(PRIOR_NUMBER, None)  # stock clients send none
-        if number is not None and int(number) != self.prior_number():
+        if self.has_ended(rest):
             _logger.info("A change of a factor is left out: the round that it belongs to has ended.")
             return
+        rest.pop(PRIOR_NUMBER, None)
         moments = pick(rest, TensorKind.MOMENTS)
         rest = without(rest, TensorKind.MOMENTS)
         factor = _factor(rest, self._precision)
@@ -114,7 +114,20 @@ class PVIServer(ServerRule):
                 for group, mean in own.items():
                     centers.setdefault(group, {})[name] = mean.to(dtype)
         self._homes = homes
-        self._start_from_prior(centers)
+        self._prior_number += 1
+        self._start_from_prior(self._of_groups(set(homes.values()), centers))
+
+    def _of_groups(
+        self, groups: Collection[str], centers: Mapping[str, Mapping[str, Tensor]]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Returns the means of the priors of groups, without those of groups that have merged into others."""
+        found = {group: dict(centers.get(group, {})) for group in groups}
+        for group, own in found.items():
+            for name in self._precision.keys() - own.keys():
+                joint = self._posterior.center(name, group)  # of the groups that it contains
+                if joint is not None:
+                    own[name] = joint.to(self._weights[name].dtype)
+        return {group: own for group, own in found.items() if own}
 
     def _update(self, homes: dict[str, str]) -> None:
         """Updates shares and posteriors of all weights with changes, and checks for divergence."""
@@ -160,7 +173,7 @@ class PVIServer(ServerRule):
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
         message |= {key(TensorKind.PRECISION, name): value for name, value in self._precision.items()}
         message |= {**self._pooling.broadcast(), DAMPING: torch.tensor(self._guard.rate)}
-        if self._prior_rounds > 0:
+        if self._prior_rounds > 0 or self._prior_number > 0:
             message[PRIOR_NUMBER] = torch.tensor(float(self.prior_number()))
         return message
 
@@ -174,7 +187,12 @@ class PVIServer(ServerRule):
 
     def prior_number(self) -> int:
         """Returns how often the prior has changed."""
-        return min(self._rounds, self._prior_rounds)
+        return self._prior_number
+
+    def has_ended(self, message: Mapping[str, Tensor]) -> bool:
+        """Returns whether a change refers to an earlier prior; that of a stock client, which states none, does not."""
+        number = prior_number_of(message)
+        return number is not None and number != self._prior_number
 
     def weights(self) -> Weights:
         """Returns the global mean."""
@@ -210,11 +228,13 @@ class PVIServer(ServerRule):
             "guard": self._guard.state_dict(),
             "touched": sorted(self._touched),
             "rounds": self._rounds,
+            "prior_number": self._prior_number,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._weights, self._rounds = dict(state["weights"]), int(state.get("rounds", 0))
+        self._prior_number = int(state.get("prior_number", min(self._rounds, self._prior_rounds)))
         self._start_from_prior({})
         self._precision = dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])

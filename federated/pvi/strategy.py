@@ -48,8 +48,8 @@ class PVI(Strategy):
         between: share of the prior's variance that lies between groups of clients with different tasks, in [0, 1]: 0
             is one mean for all (full pooling), 1 one federation per group (no pooling). None estimates it per tensor
             in each round (`variance_components.py`); with a `rate` or `within`, it is 0.
-        within: variance of the clients' weights around their group's mean, in units of the inverse precision of an
-            image; 0: clients share the group's weights.
+        within: variance of the clients' weights around their group's mean, of the unit of an inverse
+            precision; 0: clients share the group's weights.
         prior_rounds: number of first rounds that learn the means of the groups' priors, from averages of their clients
             (`learned_prior.py`); factors begin after them. None: two thirds of the rounds if `between` is estimated and
             the number of rounds is known, otherwise 0.

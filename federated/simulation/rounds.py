@@ -95,9 +95,8 @@ class Simulation:
                 row = self._round(number, submit)
                 rounds.append(row)
                 write_rounds(rounds, self._folder / "rounds.json")
-                save_checkpoint(
-                    {"server": self._aggregator.state_dict(), "run_id": tracker.run_id}, self._folder / "server.pt"
-                )
+                state = {"run_id": tracker.run_id, "settings": self._settings.lasting()}
+                save_checkpoint({"server": self._aggregator.state_dict(), **state}, self._folder / "server.pt")
                 tracker.log(row)
                 self._log(row)
             found = self._test(submit)
@@ -213,7 +212,14 @@ class Simulation:
         path = self._folder / "server.pt"
         if not path.is_file():
             return None
-        saved = load_checkpoint(path)
+        saved, settings = load_checkpoint(path), self._settings.lasting()
+        known = saved.get("settings", settings)
+        changed = [name for name, value in settings.items() if known.get(name) != value]
+        if changed:
+            raise ValueError(
+                f"{self._folder} holds a simulation with another value of {', '.join(changed)}; restore the "
+                "settings to resume it, or choose another output folder."
+            )
         self._aggregator.load_state_dict(saved["server"])
         logger.info("%s resumes after round %d.", self._name, self._aggregator.round)
         return str(saved["run_id"])

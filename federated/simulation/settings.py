@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,12 @@ class SimulationSettings:
                     f"bundle expects a folder with configs/{name}, got {self.bundle}; run from the root of the "
                     "repository, or set the bundle's path."
                 )
+
+    def lasting(self) -> dict[str, str]:
+        """Returns the settings, by name, that a simulation keeps when it is resumed."""
+        free = ("bundle", "output", "num_processes", "posterior")
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in free}
+        return {name: str(value.resolve() if isinstance(value, Path) else value) for name, value in values.items()}
 
     @property
     def input_size(self) -> tuple[int, int]:

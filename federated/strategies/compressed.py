@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy
+from mtmedformer_monai.federated.pvi.messages import prior_number_of
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
 from mtmedformer_monai.federated.wire import Wire, decode
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
@@ -49,7 +50,16 @@ class EncodingClient(WrappedClient):
     def __init__(self, rule: ClientRule, wire: Wire) -> None:
         super().__init__(rule)
         self._wire = wire
+        self._prior_number: int | None = None
         self.sends_weights_alone = rule.sends_weights_alone
+
+    def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
+        """Returns the strategy's weights; forgets the rounding error of a factor that has ended."""
+        number = prior_number_of(broadcast)
+        if number != self._prior_number:
+            self._wire.clear()
+            self._prior_number = number
+        return self._rule.receive(broadcast)
 
     def send(self, training: LocalTraining) -> Message:
         """Returns the strategy's message, encoded."""
@@ -60,13 +70,15 @@ class EncodingClient(WrappedClient):
         return self._wire.encode_last(self._rule.withdraw())
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state of the strategy and the rounding error."""
-        return {"rule": self._rule.state_dict(), "wire": self._wire.state_dict()}
+        """Returns the state of the strategy, the rounding error, and the prior to which it belongs."""
+        own = {"wire": self._wire.state_dict(), "prior_number": self._prior_number}
+        return {"rule": self._rule.state_dict(), **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state and the rounding error."""
         self._rule.load_state_dict(state["rule"])
         self._wire.load_state_dict(state["wire"])
+        self._prior_number = state.get("prior_number")
 
 
 class DecodingServer(WrappedServer):

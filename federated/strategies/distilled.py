@@ -111,6 +111,7 @@ class DistilledClient(WrappedClient):
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the weights from which training starts, and keeps the teachers of the round."""
         if not is_distilled(broadcast):
+            self._averaging = self._teaching = None  # after a return to an earlier state
             return self._rule.receive(broadcast)
         teachers, given = teachers_of_groups(broadcast, self._temperature), self._completion
         self._teaching = Completion(teachers, given.gate, given.weight, given.soft, given.seed)
@@ -138,9 +139,9 @@ class DistilledClient(WrappedClient):
         """Returns the strategy's message; in the phase, terms of the average."""
         return (self._averaging or self._rule).send(training)
 
-    def own_factor(self) -> Message:
+    def own_factor(self, broadcast: Mapping[str, Tensor]) -> Message:
         """Returns the strategy's factor; empty in the phase, whose network has no posterior."""
-        return {} if self._averaging else self._rule.own_factor()
+        return {} if is_distilled(broadcast) else self._rule.own_factor(broadcast)
 
     def withdraw(self) -> Message:
         """Returns the strategy's message; empty in the phase, in which the teachers are frozen."""
@@ -164,6 +165,10 @@ class DistilledServer(WrappedServer):
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds a client's message."""
         (self._averaging or self._rule).add(message)
+
+    def averages(self) -> bool:
+        """Returns whether the phase has started."""
+        return self._averaging is not None
 
     def close_round(self) -> None:
         """Computes the next weights; freezes the teachers before the first round of the phase."""

@@ -26,6 +26,7 @@ class WrappedStrategy(Strategy):
         self._strategy = strategy
         self.sends_changes, self.sends_sums = strategy.sends_changes, strategy.sends_sums
         self.image_precision, self.most_images = strategy.image_precision, strategy.most_images
+        self.prior_precision = strategy.prior_precision
         self.is_personal, self.screening = strategy.is_personal, strategy.screening
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
@@ -67,8 +68,8 @@ class WrappedClient(ClientRule):
     def send(self, training: LocalTraining) -> Message:  # noqa: D102
         return self._rule.send(training)
 
-    def own_factor(self) -> Message:  # noqa: D102
-        return self._rule.own_factor()
+    def own_factor(self, broadcast: Mapping[str, Tensor]) -> Message:  # noqa: D102
+        return self._rule.own_factor(broadcast)
 
     def withdraw(self) -> Message:  # noqa: D102
         return self._rule.withdraw()
@@ -108,6 +109,12 @@ class WrappedServer(ServerRule):
 
     def prior_number(self) -> int:  # noqa: D102
         return self._rule.prior_number()
+
+    def averages(self) -> bool:  # noqa: D102
+        return self._rule.averages()
+
+    def has_ended(self, message: Mapping[str, Tensor]) -> bool:  # noqa: D102
+        return self._rule.has_ended(message)
 
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:  # noqa: D102
         return self._rule.group_networks()

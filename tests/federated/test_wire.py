@@ -86,3 +86,9 @@ def test_it_resumes_after_restoring():
 def test_a_message_is_no_packet():
     with pytest.raises(ValueError, match=r"expects names such as .*, got 'precision_mean/w'"):
         decode({"precision_mean/w": torch.ones(2)})
+
+
+def test_a_number_whose_shape_does_not_fit_is_refused():
+    packet = {"repeated:precision/w": torch.ones(2), "shape:precision/w": torch.tensor([3])}
+    with pytest.raises(ValueError, match="'precision/w' expects one number and its shape"):
+        decode(packet)

@@ -48,7 +48,7 @@ class Keeping(AveragingClient):
         self.calls += 1
         return {**super().receive(broadcast), "head": torch.tensor([9.0])}
 
-    def own_factor(self):
+    def own_factor(self, broadcast):
         return {"precision_mean/w": OWN_MEAN["w"], "precision/w": OWN["w"]}
 
 

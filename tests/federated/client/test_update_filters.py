@@ -85,7 +85,7 @@ def test_the_servers_posterior_is_the_prior_times_the_clients_own_factor_after_n
         trained = {name: value + 0.1 for name, value in START.items()}
         server.add(client.send(LocalTraining(trained, {"w": 4, "b": 4}, images_by_task={"lung": 4})))
         server.close_round()
-    own, sent = client.own_factor(), server.broadcast()
+    own, sent = client.own_factor({}), server.broadcast()
     prior = strategy.prior_precision
     for name, mean in START.items():
         precision = own[f"precision/{name}"] + prior

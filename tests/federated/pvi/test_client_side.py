@@ -21,7 +21,7 @@ def test_the_first_round_by_hand():
     message = rule.send(LocalTraining({"w": torch.tensor([3.0])}, {"w": 10}, {"w": torch.tensor([2.0])}))
     assert message["precision/w"].item() == pytest.approx(61)
     assert message["precision_mean/w"].item() == pytest.approx(61 * 3)
-    assert rule.own_factor() == {name: message[name] for name in ("precision/w", "precision_mean/w")}
+    assert rule.own_factor({}) == {name: message[name] for name in ("precision/w", "precision_mean/w")}
 
 
 @pytest.mark.parametrize(("rate", "damping", "factor"), [(None, 1.0, 2 / 6), (None, 0.5, 1 / 6), (0.5, 1.0, 0.5)])
@@ -39,7 +39,7 @@ def test_the_second_round_by_hand(rate, damping, factor):
     assert rule.correct("w", torch.tensor([3.0]), torch.tensor([0.0]), 10).item() == pytest.approx((4 * 3 + 1) / 10)
     message = rule.send(LocalTraining({"w": torch.tensor([3.0])}, {"w": 20}))
     assert message["precision/w"].item() == pytest.approx(2 - 5)
-    assert rule.own_factor()["precision_mean/w"].item() == pytest.approx(2 * 1 + 5 + factor * 12)
+    assert rule.own_factor({})["precision_mean/w"].item() == pytest.approx(2 * 1 + 5 + factor * 12)
     assert message["precision_mean/w"].item() == pytest.approx(2 * 1 + 5 + factor * 12 - 10)
 
 
@@ -73,7 +73,7 @@ def test_squared_gradients_are_averaged_over_rounds():
     for square in (2.0, 4.0):
         rule.receive({"mean/w": torch.tensor([2.0]), "precision/w": torch.tensor([40.0])})
         rule.send(LocalTraining({"w": torch.tensor([2.0])}, {"w": 10}, {"w": torch.tensor([square])}))
-    assert rule.own_factor()["precision/w"].item() == pytest.approx(30.0)
+    assert rule.own_factor({})["precision/w"].item() == pytest.approx(30.0)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,14 @@ def test_coded_precision_fits_a_byte_and_the_mean_is_made_for_it():
     assert len(sent["precision/w"].unique()) <= 127
     torch.testing.assert_close(sent["precision/w"], 10 * squares, rtol=0.01, atol=0)
     torch.testing.assert_close(sent["precision_mean/w"] / sent["precision/w"], weights, rtol=1e-6, atol=0)
+
+
+def test_the_iterates_of_a_round_that_was_not_sent_do_not_count_in_the_next():
+    rule = PVI(isotropic=0.1).client()
+    rule.receive(BROADCAST)
+    for step in range(1, 5):
+        rule.after_step({"w": torch.tensor([float("nan")])}, step, 4)
+    rule.receive(BROADCAST)
+    for step in range(1, 5):
+        rule.after_step({"w": torch.tensor([5.0])}, step, 4)
+    assert rule.send(LocalTraining({"w": torch.tensor([5.0])}, {"w": 10}))["precision/w"].item() == pytest.approx(1.0)

@@ -143,7 +143,7 @@ def test_a_site_that_withdraws_leaves_what_would_have_been_without_it():
     for name, value in without.broadcast().items():
         close(server.broadcast()[name], value)
     assert server.broadcast()["setting/damping"] == 1.0  # no alarm
-    assert rules[0].own_factor() == {}
+    assert rules[0].own_factor({}) == {}
     assert rules[0].withdraw() == {}
 
 
@@ -183,7 +183,7 @@ def test_a_round_that_is_restored_half_way_closes_alike():
 
 def test_the_site_and_the_server_hold_the_same_factors():
     server, rules = federate(PVI(prior_precision=0.05), three_tensors(), [random_client(0), random_client(1)], 30)
-    own = [rule.own_factor() for rule in rules]
+    own = [rule.own_factor({}) for rule in rules]
     for name in ("encoder", "lung"):
         total = sum(each[f"precision/{name}"].double() for each in own) + 0.05
         close(server.broadcast()[f"precision/{name}"], total)

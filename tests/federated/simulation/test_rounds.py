@@ -64,6 +64,9 @@ def test_a_finished_federation_is_only_measured_again(settings, here, tmp_path, 
     first = run(chosen, tmp_path / "done")
     monkeypatch.setattr(rounds.worker, "train", lambda *_: pytest.fail("trained again"))
     assert json.dumps(run(chosen, tmp_path / "done")) == json.dumps(first)
+    for changed in ({"seed": 5}, {"num_rounds": 2}, {"strategy": "fedprox"}):
+        with pytest.raises(ValueError, match=f"another value of {next(iter(changed))}; restore the settings"):
+            run(settings(**{"num_rounds": 1, "strategy": "fedavg", **changed}), tmp_path / "done")
 
 
 def test_sites_in_processes_of_their_own(settings, tmp_path):

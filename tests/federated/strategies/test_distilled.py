@@ -94,7 +94,7 @@ def test_nothing_is_withdrawn_from_the_shared_network():
     server, rules = federate(Distilled(PVI(), 3, 2), three_tensors(), SITES, 1)
     assert rules[0].withdraw()
     play(server, rules, SITES)
-    assert (rules[0].withdraw(), rules[0].own_factor()) == ({}, {})
+    assert (rules[0].withdraw(), rules[0].own_factor(server.broadcast())) == ({}, {})
 
 
 @pytest.mark.parametrize("base", [PVI(), FedAvg()], ids=["bayesian", "fedavg"])

@@ -53,7 +53,7 @@ def test_values_that_are_not_finite_are_not_kept():
 
 def test_a_site_of_the_strategy_withdraws_through_it():
     server, rules = federate(KeepLocal(PVI(prior_precision=0.001), ["decoders.*"]), START, two_clients(), 2)
-    assert set(rules[0].own_factor()) == {"precision_mean/encoder.w", "precision/encoder.w"}
+    assert set(rules[0].own_factor({})) == {"precision_mean/encoder.w", "precision/encoder.w"}
     for rule in rules:
         server.add(rule.withdraw())
     server.close_round()
