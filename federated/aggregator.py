@@ -63,7 +63,7 @@ class Aggregator:
     ) -> None:
         self._server = strategy.server(weights)
         chosen = screening or strategy.screening
-        self._screened = ScreenedRound(chosen) if chosen else None
+        self._screened = ScreenedRound(chosen, strategy.sends_changes) if chosen else None
         self._ledger = PrecisionLedger() if strategy.sends_changes else None
         unit = strategy.image_precision
         self._limit = ImageLimit(strategy.most_images, unit, weights) if strategy.most_images and unit else None
@@ -119,7 +119,8 @@ class Aggregator:
         the mean of a Gaussian with the same precision for every weight: `plain_precision` times the number of images,
         which is `data_count` in the client's statistics, or 1 if missing. For averages, this is the client's share.
         Next to PVI clients, it is only a guess of how certain the client is. Such a client neither receives the cavity
-        nor keeps a factor between rounds, so for it the fixed point is that of averaging, not of the pooled data.
+        nor keeps a factor between rounds, so for it the fixed point is that of averaging, not of the pooled data. It is
+        not screened.
 
         Args:
             exchange: returned by `get_weights`.
@@ -149,24 +150,27 @@ class Aggregator:
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
         decoded = {} if plain else self._server.decoded(message)
         ended = self._server.has_ended(decoded)  # the server leaves it out
+        changes = ledger is not None and bool(decoded) and not ended
         tasks, _ = split_group(decoded)
         precisions = Terms.of({} if ended else pick(decoded, TensorKind.PRECISION))
         if client not in self.accepted:
             _check_first(precisions, client)
         entries: dict[str, list[float]] = {}
-        if ledger is not None and not ended:
+        if ledger is not None and changes:
             self._check_tasks(client, tasks, ledger)
             entries = ledger.check(client, precisions)
         if self._limit is not None:
             totals = {name: total for name, (total, _) in entries.items()} if entries else precisions.means()
             self._limit.check(client, totals, in_images=averages)
-        if self._screened is not None and not plain:
+        if self._screened is not None:
             self._screened.begin(self._server)
         self._server.add(message)
-        if self._screened is not None and not plain:
+        if self._screened is not None and plain:
+            self._screened.keep_unscreened(client, message)
+        elif self._screened is not None:
             images = max((counts or self.images_by_task.get(client) or {}).values(), default=1)
-            self._screened.keep(client, message, images, self.accepted.get(client, NO_ROUND))
-        if ledger is not None and not plain and not ended:
+            self._screened.keep(self._server, client, message, images, self.accepted.get(client, NO_ROUND))
+        if ledger is not None and changes:
             if self._screened is not None:
                 self._earlier[client] = ledger.entries(client)
             ledger.accept(client, entries)
@@ -195,6 +199,8 @@ class Aggregator:
         self._server.close_round()
         if self._server.prior_number() != before:  # all factors have ended
             self._plain.forget()
+            if self._screened is not None:
+                self._screened.forget_factors()
             if self._ledger is not None:
                 self._ledger, self._tasks = PrecisionLedger(), {}
         self.round += 1

@@ -30,6 +30,9 @@ STATE: Final = "server.pt"
 MOST_MESSAGES: Final = 16
 """Messages beside the state: a state is several times as large as a message, and is therefore written less often."""
 
+BAD_MESSAGE: Final = (ValueError, TypeError, KeyError)
+"""Errors of a message that is refused, while the round continues without it."""
+
 LOSSES, TRAINING = "losses", "training"
 """Steps that a message answers."""
 
@@ -87,13 +90,12 @@ class ServerSession:
     def refuse(self, site: str, reason: str) -> None:
         """Logs and remembers why a site's message was not accepted."""
         self.refused[site] = reason
-        logger.warning("Round %d: the message of %s is refused: %s", self.aggregator.round + 1, site, reason)
+        log_refused(self.aggregator.round + 1, site, reason)
 
     def close_round(self) -> None:
         """Computes the next global weights and saves the state."""
         self.aggregator.close_round()
-        for site, reason in self.aggregator.left_out.items():
-            logger.warning("Round %d: the message of %s is left out: %s", self.aggregator.round, site, reason)
+        log_left_out(self.aggregator)
         self.refused = {}
         self.save()
 
@@ -108,8 +110,8 @@ class ServerSession:
             self.save()
         try:
             self._add(step, exchange, site)
-        except (ValueError, TypeError, KeyError) as error:
-            self.refuse(site, f"{type(error).__name__}: {error.args[0] if error.args else error}")
+        except BAD_MESSAGE as error:
+            self.refuse(site, reason_of(error))
             return False
         self.refused.pop(site, None)
         if len(self._journal) < MOST_MESSAGES:
@@ -147,3 +149,24 @@ class ServerSession:
             self.aggregator.round,
             len(self.aggregator.clients),
         )
+
+
+def reason_of(error: Exception) -> str:
+    """Returns why a message is refused, from one of the errors in `BAD_MESSAGE`.
+
+    Example:
+        >>> reason_of(KeyError("the federation has no tensor 'w'"))
+        "KeyError: the federation has no tensor 'w'"
+    """
+    return f"{type(error).__name__}: {error.args[0] if error.args else error}"
+
+
+def log_refused(number: int, site: str, reason: str) -> None:
+    """Logs that a site's message was refused in a round, whose number starts at 1."""
+    logger.warning("Round %d: the message of %s is refused: %s", number, site, reason)
+
+
+def log_left_out(aggregator: Aggregator) -> None:
+    """Logs which messages screening left out of the last closed round."""
+    for site, reason in aggregator.left_out.items():
+        logger.warning("Round %d: the message of %s is left out: %s", aggregator.round, site, reason)

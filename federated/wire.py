@@ -96,7 +96,7 @@ class Wire:
             return {f"{CODES}:{name}": code.codes, f"{SCALE}:{name}": scale}
         if kind == TensorKind.PRECISION_MEAN and self._half_mean:
             unit = _unit(value)
-            return {f"{HALF}:{name}": (value / unit).half(), f"{SCALE}:{name}": unit}
+            return {f"{HALF}:{name}": (value / unit).half().view(value.shape), f"{SCALE}:{name}": unit}
         return {f"{PLAIN}:{name}": value}
 
 
@@ -119,7 +119,7 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         elif form == REPEATED:
             message[name] = _expanded(name, value, packet[f"{SHAPE}:{name}"].tolist())
         elif form == HALF:
-            message[name] = value.float().mul_(packet[f"{SCALE}:{name}"])
+            message[name] = value.float().mul_(packet[f"{SCALE}:{name}"].view(()))
         elif form == CODES:
             low, step = packet[f"{SCALE}:{name}"].tolist()
             message[name] = decode_signed(PrecisionCode(value, low, step))

@@ -211,7 +211,9 @@ class BayesianMonaiAlgo(MonaiAlgo):
     def withdraw(self) -> ExchangeObject:
         """Returns the message that removes this client's factor from the federation, and resets the client.
 
-        It is empty for strategies that leave nothing at the server, such as averaging.
+        It is empty for strategies that leave nothing at the server, such as averaging. A server that screens its
+        messages does not compare it with those of other clients (`ScreenedRound`). If the server refuses it or it is
+        lost, restore the client from its state before.
         """
         return to_exchange(self.rule.withdraw(), {})
 

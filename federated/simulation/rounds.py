@@ -16,6 +16,7 @@ import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import read_exchange, write_exchange
+from mtmedformer_monai.federated.server_session import BAD_MESSAGE, log_left_out, log_refused, reason_of
 from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
@@ -113,12 +114,9 @@ class Simulation:
         started = time.monotonic()
         sent = self._sent or self._write_broadcasts()
         waiting = {submit(spec, worker.train, spec, number, sent[spec.name]): spec for spec in self._specs}
-        num_bytes = 0
-        for future in as_completed(waiting):
-            message = read_exchange(future.result())
-            num_bytes += _size(message)
-            self._aggregator.add(message, waiting[future].name)
+        num_bytes = self._add_messages(number, waiting)
         self._aggregator.close_round()
+        log_left_out(self._aggregator)
         sent = self._write_broadcasts()
         by_site = {spec.name: submit(spec, worker.evaluate_site, spec, sent[spec.name]) for spec in self._specs}
         whole = submit(None, worker.evaluate_cohort, *self._cohort("validation"), self._broadcast)
@@ -130,6 +128,26 @@ class Simulation:
             "bytes_sent": num_bytes,
             "bytes_broadcast": _size(self._aggregator.broadcast()) * len(self._specs),
         }
+
+    def _add_messages(self, number: int, waiting: Mapping[Future[Path], SiteSpec]) -> int:
+        """Adds the sites' messages as they arrive, and returns their size in bytes.
+
+        Raises:
+            RuntimeError: all messages are refused.
+        """
+        num_bytes, refused = 0, {}
+        for future in as_completed(waiting):
+            message, site = read_exchange(future.result()), waiting[future].name
+            num_bytes += _size(message)
+            try:
+                self._aggregator.add(message, site)
+            except BAD_MESSAGE as error:
+                refused[site] = reason_of(error)
+                log_refused(number, site, refused[site])
+        if len(refused) == len(waiting):
+            reasons = "; ".join(f"{site}: {refused[site]}" for site in sorted(refused))
+            raise RuntimeError(f"round {number}: the messages of all sites are refused; correct the cause: {reasons}")
+        return num_bytes
 
     def _write_broadcasts(self) -> dict[str, Path]:
         """Writes the current global broadcast and each site's; returns {site: path}."""
@@ -165,11 +183,9 @@ class Simulation:
         return losses
 
     def _test(self, submit: _Submit) -> dict[str, Metrics]:
-        sent, cohort, last = self._sent or self._write_broadcasts(), self._cohort("test"), self._settings.num_rounds
+        sent, cohort = self._sent or self._write_broadcasts(), self._cohort("test")
         whole = submit(None, worker.evaluate_cohort, *cohort, self._broadcast)
-        own = {
-            spec.name: submit(spec, worker.write_client_weights, spec, last, sent[spec.name]) for spec in self._specs
-        }
+        own = {spec.name: submit(spec, worker.write_client_weights, spec, sent[spec.name]) for spec in self._specs}
         tested = {
             spec.name: submit(spec, worker.evaluate_cohort, *cohort, own[spec.name].result()) for spec in self._specs
         }

@@ -1,7 +1,7 @@
 """Code of the site processes: one client per site, built once, with its complete state on disk.
 
-Before each round, a client is restored from the state after the previous round, so a simulation that was killed resumes
-exactly, in any process.
+Before each round, a client is restored from the state after its last accepted message, so a simulation that was killed
+resumes exactly, in any process, and no client counts on a message that was refused or left out.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
+
+from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.exchange import ACCEPTED, read_exchange, whole_number, write_exchange
 from mtmedformer_monai.federated.strategy import TensorKind, pick
@@ -91,10 +93,9 @@ def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
         broadcast: file of the server's broadcast.
     """
     client, sent = _client(spec), read_exchange(broadcast)
-    accepted = whole_number(sent, ACCEPTED)
-    base = number - 1 if accepted is None else accepted + 1
+    base = _accepted_round(sent)
     if number == 1:
-        client.save(_state(spec, 0))  # for a client whose messages screening leaves out
+        client.save(_state(spec, 0))  # for a client whose messages are refused or left out
     else:
         client.restore(_state(spec, base))
     client.train(sent)
@@ -107,8 +108,14 @@ def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
 
 
 def evaluate_site(spec: SiteSpec, broadcast: Path) -> Metrics:
-    """Returns metrics of the site's inference weights on its own validation images."""
-    metrics = _client(spec).evaluate(read_exchange(broadcast)).metrics or {}
+    """Returns metrics of the site's inference weights on its own validation images.
+
+    Args:
+        spec: the site.
+        broadcast: file of the server's broadcast for this site, after a round.
+    """
+    sent = read_exchange(broadcast)
+    metrics = _restored_client(spec, sent).evaluate(sent).metrics or {}
     return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
 
@@ -128,12 +135,15 @@ def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], weights: Path) -
     return _EVALUATIONS[name].run(mean)
 
 
-def write_client_weights(spec: SiteSpec, number: int, broadcast: Path) -> Path:
-    """Writes a site's inference weights after a round to `model.pt`, and returns its path."""
-    client = _client(spec)
-    client.restore(_state(spec, number))
-    path = spec.folder / "model.pt"
-    save_checkpoint(dict(client.inference_weights(read_exchange(broadcast).weights or {})), path)
+def write_client_weights(spec: SiteSpec, broadcast: Path) -> Path:
+    """Writes a site's inference weights to `model.pt`, and returns its path.
+
+    Args:
+        spec: the site.
+        broadcast: file of the server's broadcast for this site, after a round.
+    """
+    sent, path = read_exchange(broadcast), spec.folder / "model.pt"
+    save_checkpoint(dict(_restored_client(spec, sent).inference_weights(sent.weights or {})), path)
     return path
 
 
@@ -153,6 +163,21 @@ def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> li
 
 def _state(spec: SiteSpec, number: int) -> Path:
     return spec.folder / f"round_{number}"
+
+
+def _accepted_round(broadcast: ExchangeObject) -> int:
+    """Returns the last round of which the server accepted a message from the site, starting at 1; 0 if none."""
+    accepted = whole_number(broadcast, ACCEPTED)
+    if accepted is None:
+        raise ValueError("a site expects its own broadcast, got one without 'accepted'; send broadcast(name).")
+    return accepted + 1
+
+
+def _restored_client(spec: SiteSpec, broadcast: ExchangeObject) -> Any:
+    """Returns the client in the state after its last accepted message."""
+    client = _client(spec)
+    client.restore(_state(spec, _accepted_round(broadcast)))
+    return client
 
 
 def _client(spec: SiteSpec) -> Any:

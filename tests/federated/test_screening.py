@@ -6,6 +6,8 @@ import itertools
 
 import pytest
 import torch
+from monai.fl.utils.constants import WeightType
+from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import ACCEPTED, NO_ROUND, ROUND, to_exchange
@@ -143,3 +145,87 @@ def test_a_site_that_stops_poisoning_takes_part_again(tmp_path):
     federation.round(1.0)
     assert federation.server.aggregator.left_out == {}
     assert federation.server.broadcast("x").statistics[ACCEPTED] == 1
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "bayesian"])
+@pytest.mark.parametrize("place", [0, 2, 5], ids=["first", "between", "last"])
+def test_a_stock_client_counts_whenever_its_message_arrives(tmp_path, strategy, place):
+    """Also if the server is killed after each message."""
+    attacked = Federation(strategy, {"robust": "screened"}, tmp_path / "attacked")
+    honest = Federation(strategy, {}, tmp_path / "honest", poisoned=False)
+    for number in range(2):
+        stock = {name: torch.full_like(value, 5.0 + number) for name, value in START.items()}
+        sent = ExchangeObject(stock, weight_type=WeightType.WEIGHTS, statistics={"data_count": 10})
+        for federation in (attacked, honest):
+            names = list(federation.rules)
+            for name in [*names[:place], "stock", *names[place:]]:
+                if name == "stock":
+                    assert federation.server.add(sent, name)
+                else:
+                    federation.send(name, -2.0 if name == "x" else 1.0)
+                federation.server.save()
+                federation.open()
+            federation.server.close_round()
+        assert list(attacked.server.aggregator.left_out) == ["x"]
+        for name, value in honest.server.aggregator.weights().items():
+            torch.testing.assert_close(attacked.server.aggregator.weights()[name], value, rtol=1e-6, atol=1e-7)
+
+
+def withdrawal(federation, name, **others):
+    """Returns the message with which a client leaves, and resets the client to what the server has accepted."""
+    accepted = federation.server.broadcast(name).statistics[ACCEPTED]
+    federation.rules[name].load_state_dict(federation.states[name][accepted])
+    return to_exchange({**federation.rules[name].withdraw(), **others}, {})
+
+
+@pytest.mark.parametrize(("compress", "factor"), [("", 10.0), ("float16", 1.0)], ids=["beside poison", "compressed"])
+def test_a_client_that_withdraws_is_not_left_out(tmp_path, compress, factor):
+    """It leaves as without screening, also if the server is killed after each message, and joins again."""
+    poisoned = factor != 1.0
+    screened = Federation("bayesian", {"compress": compress, "robust": "screened"}, tmp_path / "screened")
+    free = Federation("bayesian", {"compress": compress}, tmp_path / "free", poisoned=not poisoned)
+    for federation in (screened, free):
+        for _ in range(2):
+            federation.round(factor)
+        assert federation.server.add(withdrawal(federation, "d"), "d")
+        federation.states["d"][2] = federation.rules["d"].state_dict()
+        for name in (name for name in federation.rules if name != "d"):
+            federation.send(name, factor if name == "x" else 1.0)
+            federation.server.save()
+            federation.open()
+        federation.server.close_round()
+        assert federation.server.broadcast("d").statistics[ACCEPTED] == 2
+        federation.send("d")
+        federation.server.close_round()
+        assert federation.server.broadcast("d").statistics[ACCEPTED] == 3
+    expected = free.server.aggregator.broadcast().weights
+    for name, value in screened.server.aggregator.broadcast().weights.items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=1e-7)
+
+
+def test_a_message_that_takes_back_the_precision_alone_is_compared(tmp_path):
+    federation = Federation("bayesian", {"robust": "screened"}, tmp_path)
+    federation.round()
+    before = federation.server.aggregator.weights()
+    assert federation.server.add(withdrawal(federation, "x", **{"precision_mean/w": torch.full((2,), -1e3)}), "x")
+    for name in HONEST:
+        federation.send(name)
+    federation.server.close_round()
+    assert list(federation.server.aggregator.left_out) == ["x"]
+    assert federation.server.broadcast("x").statistics[ACCEPTED] == 0
+    assert (federation.server.aggregator.weights()["w"] - before["w"]).abs().max() < 1.0
+
+
+def test_what_the_server_has_dropped_cannot_be_taken_back(tmp_path):
+    """A message for an ended factor adds nothing, so its reverse is a step like any other."""
+    federation = Federation("bayesian", {"robust": "screened", "num_rounds": 2}, tmp_path)
+    federation.round()  # learns the prior
+    given = {"precision_mean/w": torch.full((2,), 9.0), "precision/w": torch.full((2,), 0.003)}
+    for sign, number, is_left_out in ((1.0, 0.0, False), (-1.0, 1.0, True)):
+        tags = {"group/lung": torch.tensor(1.0), "setting/prior_number": torch.tensor(number)}
+        message = {name: sign * value for name, value in given.items()} | tags
+        accepted = federation.server.add(to_exchange(message, {}), "x")
+        for name in HONEST:
+            federation.send(name)
+        federation.server.close_round()
+        assert is_left_out == (not accepted or "x" in federation.server.aggregator.left_out)

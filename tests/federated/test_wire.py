@@ -92,3 +92,11 @@ def test_a_number_whose_shape_does_not_fit_is_refused():
     packet = {"repeated:precision/w": torch.ones(2), "shape:precision/w": torch.tensor([3])}
     with pytest.raises(ValueError, match="'precision/w' expects one number and its shape"):
         decode(packet)
+
+
+def test_numbers_without_axes_keep_their_shape():
+    """As a counter of batches does."""
+    wire = Wire(half_mean=True)
+    found = decode(wire.encode({"precision_mean/count": torch.tensor(3.0), "precision/count": torch.tensor(8.0)}))
+    assert found == {"precision_mean/count": torch.tensor(3.0), "precision/count": torch.tensor(8.0)}
+    assert {value.shape for value in found.values()} == {torch.Size()}

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mtmedformer_monai.federated import screened_round
 from mtmedformer_monai.federated.simulation import rounds, worker
 from mtmedformer_monai.federated.simulation.cohort import count_images, prepare_data
 from mtmedformer_monai.federated.simulation.model_files import TEMPERATURES
@@ -57,6 +58,37 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
     assert json.dumps(resumed) == json.dumps(whole)  # as text, because NaN does not equal itself
     ours, theirs = (torch.load(tmp_path / name / "broadcast.pt")["weights"] for name in ("stopped", "whole"))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize(
+    ("strategy_settings", "logged"),
+    [
+        (
+            {"most_images": 5},
+            "the message of site_2 is refused: ValueError: client 'site_2' weighs as much as 6 images",
+        ),
+        ({"robust": "screened"}, "the message of site_2 is left out: its step is odd"),
+    ],
+    ids=["refused", "left out"],
+)
+def test_a_federation_continues_without_a_message(
+    settings, here, tmp_path, monkeypatch, caplog, strategy_settings, logged
+):
+    """The site infers as one from which no message was accepted: without a factor of its own."""
+    monkeypatch.setattr(screened_round, "outliers", lambda *_: {"site_2": "its step is odd"})
+    found = run(settings(strategy_settings=strategy_settings), tmp_path / "out")
+    assert set(found) == {"global", "site_1", "site_2"}
+    assert all(f"Round {number}: {logged}" in caplog.text for number in (1, 2))
+    for site in ("site_1", "site_2"):
+        sent = torch.load(tmp_path / "out" / site / "broadcast.pt")["weights"]
+        own = torch.load(tmp_path / "out" / site / "model.pt")
+        is_broadcast = all(torch.equal(value, sent[f"mean/{name}"]) for name, value in own.items())
+        assert is_broadcast == (site == "site_2")
+
+
+def test_a_federation_whose_messages_are_all_refused_stops(settings, here, tmp_path):
+    with pytest.raises(RuntimeError, match=r"round 1: .* all sites are refused; .* site_1: ValueError"):
+        run(settings(strategy_settings={"most_images": 2}), tmp_path / "out")
 
 
 def test_a_finished_federation_is_only_measured_again(settings, here, tmp_path, monkeypatch):
