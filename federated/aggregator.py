@@ -83,7 +83,7 @@ class Aggregator:
 
         Args:
             client: name of the client, whose group's weights are sent if the strategy has groups; its tasks are known
-                from its first message. None: the global weights.
+                from its initial losses, from `introduce`, or from its first message. None: the global weights.
         """
         counts = self.images_by_task.get(client or "")
         sent = self._server.broadcast() if counts is None else self._server.broadcast_for(tasks_with_images(counts))
@@ -111,6 +111,20 @@ class Aggregator:
             self._scales.add(to_message(exchange))
         self.measured.append(client)
         self._remember(client, counts)
+
+    def introduce(self, exchange: ExchangeObject, client: str) -> None:
+        """Learns the tasks of a client that joins after the first round, so that it starts from its group's weights.
+
+        Its losses are not added, because the scales of the tasks' losses are fixed by then.
+
+        Args:
+            exchange: returned by `measure_losses` or `get_data_stats`; only its number of images by task is used.
+            client: name of the client.
+
+        Raises:
+            TypeError: the number of images by task is something else.
+        """
+        self._remember(client, images_by_task_of(exchange))
 
     def add(self, exchange: ExchangeObject, client: str) -> None:
         """Adds a client's message. A rejected message leaves the state unchanged.

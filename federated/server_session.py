@@ -1,9 +1,10 @@
 """The server of a federation that may be killed at any time, and whose sites may fail, be late or send bad messages.
 
 An engine asks which sites still have to answer (`missing`), sends each of them `broadcast`, and passes every answer to
-`add_losses` or `add`. An accepted message is on disk before the next one is added, and the whole state after each round
-and after every `MOST_MESSAGES` messages, so a restarted server resumes in the middle of a round with an equal result. A
-message that is not accepted leaves the state unchanged and is logged with its reason; the round continues without it.
+`add_losses`, `introduce` or `add`. An accepted message is on disk before the next one is added, and the whole state
+after each round and after every `MOST_MESSAGES` messages, so a restarted server resumes in the middle of a round with
+an equal result. A message that is not accepted leaves the state unchanged and is logged with its reason; the round
+continues without it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MOST_MESSAGES: Final = 16
 BAD_MESSAGE: Final = (ValueError, TypeError, KeyError)
 """Errors of a message that is refused, while the round continues without it."""
 
-LOSSES, TRAINING = "losses", "training"
+LOSSES, TASKS, TRAINING = "losses", "tasks", "training"
 """Steps that a message answers."""
 
 logger = logging.getLogger("mtmedformer")
@@ -74,6 +75,12 @@ class ServerSession:
         """Returns the sites whose initial losses have not been accepted."""
         return [site for site in sites if site not in self.aggregator.measured]
 
+    def unknown(self, sites: Iterable[str]) -> list[str]:
+        """Returns the sites that have told nothing yet, neither losses nor tasks nor a message."""
+        server = self.aggregator
+        known = {*server.measured, *server.images_by_task, *server.accepted}
+        return [site for site in sites if site not in known]
+
     def broadcast(self, site: str) -> ExchangeObject:
         """Returns the message for a site; see `Aggregator.broadcast`."""
         sent = self.aggregator.broadcast(site)
@@ -82,6 +89,10 @@ class ServerSession:
     def add_losses(self, exchange: ExchangeObject, site: str) -> bool:
         """Adds a site's initial losses and saves them; returns whether they were accepted."""
         return self._accept(LOSSES, exchange, site)
+
+    def introduce(self, exchange: ExchangeObject, site: str) -> bool:
+        """Adds the tasks of a site that joins later and saves them; returns whether they were accepted."""
+        return self._accept(TASKS, exchange, site)
 
     def add(self, exchange: ExchangeObject, site: str) -> bool:
         """Adds a site's message and saves it; returns whether it was accepted."""
@@ -123,6 +134,8 @@ class ServerSession:
     def _add(self, step: str, exchange: ExchangeObject, site: str) -> None:
         if step == LOSSES:
             self.aggregator.add_initial_losses(exchange, site)
+        elif step == TASKS:
+            self.aggregator.introduce(exchange, site)
         else:
             self.aggregator.add(exchange, site)
 
@@ -140,9 +153,14 @@ class ServerSession:
             )
         self._federation, self.notes = saved["federation"], dict(saved["notes"])
         self.aggregator.load_state_dict(saved["server"])
+        known = {
+            LOSSES: self.aggregator.measured,
+            TASKS: self.aggregator.images_by_task,
+            TRAINING: self.aggregator.clients,
+        }
         for entry in self._journal.entries():
-            known = self.aggregator.measured if entry.step == LOSSES else self.aggregator.clients
-            if entry.number == self.aggregator.round and entry.site not in known:  # else it is part of the state
+            # else it is part of the state
+            if entry.number == self.aggregator.round and entry.site not in known[entry.step]:
                 self._add(entry.step, entry.exchange, entry.site)
         logger.info(
             "Resuming after round %d, with %d messages of the next one.",

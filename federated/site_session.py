@@ -1,9 +1,9 @@
 """A site of a federation that may be killed at any time, and whose messages may be lost, late or refused.
 
 The client's state after each round is on disk. Every broadcast states the last round of which the server has accepted
-a message from the site (`ACCEPTED`), and the client returns to its state after that round before it trains. A strategy
-whose clients send changes therefore never counts on a message that the server does not have. A message that was
-computed but not delivered is sent again instead of being trained again.
+a message from the site (`ACCEPTED`), and the client returns to its state after that round before it trains or
+evaluates. A strategy whose clients send changes therefore never counts on a message that the server does not have. A
+message that was computed but not delivered is sent again instead of being trained again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.federated.server_session import FEDERATION
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
-from .client.bayesian_monai_algo import BayesianMonaiAlgo
+from .client.bayesian_monai_algo import MEMORY, BayesianMonaiAlgo
 from .exchange import ACCEPTED, NO_ROUND, read_exchange, round_of, to_message, whole_number, write_exchange
 
 MESSAGE: Final = "message.pt"
@@ -49,8 +49,13 @@ class SiteSession:
         return self._client.measure_losses(broadcast)
 
     def evaluate(self, broadcast: ExchangeObject) -> dict[str, float]:
-        """Writes the site's inference weights, and returns their metrics on its own validation images."""
+        """Writes the site's inference weights, and returns their metrics on its own validation images.
+
+        Raises:
+            ValueError: the state that the broadcast builds upon is missing.
+        """
         self._begin(broadcast)
+        self._return_to(_accepted(broadcast))
         metrics = self._client.evaluate(broadcast).metrics or {}
         save_checkpoint(dict(self._client.inference_weights(to_message(broadcast))), self._folder / MODEL)
         return {str(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
@@ -68,14 +73,14 @@ class SiteSession:
         if self._computed() == number:
             logger.info("Round %d: the message is sent again.", number + 1)
             return read_exchange(self._folder / MESSAGE)
-        accepted = whole_number(broadcast, ACCEPTED)
-        self._return_to(NO_ROUND if accepted is None else accepted)
+        accepted = _accepted(broadcast)
+        self._return_to(accepted)
         self._client.train(broadcast)
         message = self._client.get_weights()
         self._client.save(self._state(number))
         self._round = number
         write_exchange(message, self._folder / MESSAGE, round=number)
-        self._forget_all_but(number, NO_ROUND if accepted is None else accepted)
+        self._forget_all_but(number, accepted)
         return message
 
     def _begin(self, broadcast: ExchangeObject) -> None:
@@ -103,7 +108,7 @@ class SiteSession:
         """Restores the state after a round, unless the client is in it."""
         if self._round == number:
             return
-        if not self._state(number).is_dir():
+        if not (self._state(number) / MEMORY).is_file():
             raise ValueError(
                 f"the server has accepted a message of round {number + 1}, but {self._folder} has no state after it; "
                 "restore the folder from a backup, or join under another name."
@@ -112,7 +117,9 @@ class SiteSession:
         self._round = number
 
     def _latest(self) -> int:
-        return max(int(path.name.partition("_")[2]) for path in self._folder.glob("state_*"))
+        """Returns the round of the latest state; the folder of one that was being written at a kill has no file yet."""
+        files = self._folder.glob(f"state_*/{MEMORY}")
+        return max((int(path.parent.name.partition("_")[2]) for path in files), default=NO_ROUND)
 
     def _state(self, number: int) -> Path:
         return self._folder / f"state_{number}"
@@ -126,3 +133,9 @@ class SiteSession:
         """Returns the round of the last message; None if there is none."""
         path = self._folder / MESSAGE
         return int(load_checkpoint(path)["round"]) if path.is_file() else None
+
+
+def _accepted(broadcast: ExchangeObject) -> int:
+    """Returns the last round of which the server has accepted a message from this site."""
+    accepted = whole_number(broadcast, ACCEPTED)
+    return NO_ROUND if accepted is None else accepted

@@ -25,7 +25,7 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
 from .client_options import ClientOptions
-from .filtered_client import FilteredClient
+from .filtered_client import FilteredClient, unfiltered
 from .local_training import LocalTrainingHandler
 from .loss_scales import fix_initial_losses, measure_initial_losses, split_initial_losses
 from .missing_labels import MissingLabels
@@ -80,7 +80,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         kwargs = {name: dict(monai.pop(name, None) or {}) for name in ("train_kwargs", "eval_kwargs")}
         super().__init__(bundle_root=str(bundle_root), local_epochs=local_epochs, **files, **kwargs, **monai)
         self.strategy = strategy
-        self.options = options if isinstance(options, ClientOptions) else ClientOptions(**(options or {}))
+        self.options = options if isinstance(options, ClientOptions) else ClientOptions.from_dict(options or {})
         self.settings = dict(settings or {})
         self._trained_round: int | None = None
         self._joined = not self.options.start_weights
@@ -242,11 +242,27 @@ class BayesianMonaiAlgo(MonaiAlgo):
         return path
 
     def restore(self, folder: str | Path) -> None:
-        """Restores the state from `save`, so that training resumes bit for bit on a CPU."""
+        """Restores the state from `save`, so that training resumes bit for bit on a CPU.
+
+        Filters of updates may have been added or removed since then.
+
+        Raises:
+            ValueError: the state belongs to another strategy.
+        """
         state = load_checkpoint(Path(folder) / MEMORY)
+        self._restore_rule(state["rule"], Path(folder))
         restore_trainer(self.trainer, state["trainer"])
-        self.rule.load_state_dict(state["rule"])
         self._trained_round, self._joined, self._message = state["trained_round"], state["joined"], None
+
+    def _restore_rule(self, state: Mapping[str, Any], folder: Path) -> None:
+        filtered = isinstance(self.rule, FilteredClient)
+        try:
+            self.rule.load_state_dict(state if filtered else unfiltered(state))
+        except KeyError as error:
+            raise ValueError(
+                f"the state in {folder} lacks the entry {error}, which the client's strategy needs; restore the "
+                "strategy and the settings with which it was written, or join under another name with an empty folder."
+            ) from error
 
     def _make_rule(self) -> ClientRule:
         strategy = self.strategy

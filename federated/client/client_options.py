@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Any
 
 from .personal import OWN_SHARE
@@ -38,7 +41,30 @@ class ClientOptions:
         """Validates the options.
 
         Raises:
-            ValueError: an unknown value of `optimizer`.
+            ValueError: an unknown value of `optimizer`, or an `own_share` that is not a number of 0 or more.
         """
         if self.optimizer not in {"keep", "reset"}:
             raise ValueError(f"optimizer expects 'keep' or 'reset', got {self.optimizer!r}.")
+        share = self.own_share
+        if not isinstance(share, Real) or not math.isfinite(share) or share < 0:
+            raise ValueError(f"own_share expects a finite number of 0 or more, got {share!r}.")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ClientOptions:
+        """Returns the options from their values by name, such as those in a site's own file.
+
+        Raises:
+            ValueError: an unknown name or a value out of range.
+
+        Example:
+            >>> ClientOptions.from_dict({"ownshare": 0.5})
+            Traceback (most recent call last):
+            ValueError: a site has no option 'ownshare'; did you mean 'own_share'? Its options are optimizer, ...
+        """
+        known = [each.name for each in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                remedy = f"; did you mean {near[0]!r}?" if near else "."
+                raise ValueError(f"a site has no option {name!r}{remedy} Its options are {', '.join(known)}.")
+        return cls(**values)

@@ -22,6 +22,9 @@ SMALLEST_VARIANCE: Final = 1e-5
 DELTA: Final = 1e-5
 """Delta of the epsilon that is logged."""
 
+RELEASES: Final = "num_releases"
+"""Key in a filtered client's state: number of its messages."""
+
 _logger = logging.getLogger("mtmedformer")
 
 
@@ -88,12 +91,12 @@ class FilteredClient(WrappedClient):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the strategy's state and the number of messages."""
-        return {"rule": self._rule.state_dict(), "num_releases": self._num_releases}
+        return {"rule": self._rule.state_dict(), RELEASES: self._num_releases}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the state."""
-        self._rule.load_state_dict(state["rule"])
-        self._num_releases = int(state["num_releases"])
+        """Restores the state, also one of the strategy alone, which a client without filters has written."""
+        self._rule.load_state_dict(unfiltered(state))
+        self._num_releases = int(state.get(RELEASES, 0))
 
     def _log_loss(self) -> None:
         if self._noise > 0.0:
@@ -102,6 +105,11 @@ class FilteredClient(WrappedClient):
                 "After %d messages, the updates are (%.3g, %g)-differentially private for all of the site's images.",
                 self._num_releases, spent, DELTA,
             )  # fmt: skip
+
+
+def unfiltered(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the strategy's part of a client's state, which was written with or without filters."""
+    return state["rule"] if RELEASES in state else state
 
 
 def _is_float(value: Tensor) -> bool:

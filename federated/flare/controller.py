@@ -1,5 +1,7 @@
 """FLARE's server component: measures the initial losses, runs the rounds, and writes the final model.
 
+A site that joins after the first round is asked for its tasks first, so that it starts from its group's mean.
+
 Each site gets its own broadcast, because sites of a group share a mean. Results are aggregated as they arrive
 and then dropped. `ServerSession` keeps the state, so the same job submitted again resumes a federation that was killed.
 """
@@ -67,6 +69,7 @@ class FederationController(ModelController):
             self._round(progress)
         if self.abort_signal.triggered:
             return
+        self._introduce()
         self._metrics = {}
         self._ask(EVALUATE, lambda sites: [site for site in sites if site not in self._metrics], lambda *_: True)
         progress.log_metrics(session.aggregator.round, self._metrics)
@@ -78,7 +81,13 @@ class FederationController(ModelController):
         """Logs a result that came after its round was closed."""
         self._session.refuse(client.name, "it came after the round was closed; the site continues with the next round")
 
+    def _introduce(self) -> None:
+        """Learns the tasks of the sites that have joined after the initial losses were measured."""
+        if self._session.aggregator.round > 0:
+            self._ask(MEASURE, self._session.unknown, self._session.introduce)
+
     def _round(self, progress: Progress) -> None:
+        self._introduce()
         session, started, self._metrics = self._session, time.monotonic(), {}
         number = session.aggregator.round + 1
         self._num_bytes, self._num_bytes_broadcast = 0, 0

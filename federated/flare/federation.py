@@ -12,6 +12,7 @@ import torch
 
 from mtmedformer_monai.federated.client.update_filters import make_filters
 from mtmedformer_monai.federated.job.settings import JobSettings
+from mtmedformer_monai.federated.simulation.bundle_parts import check_bundle_overrides
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 
@@ -35,16 +36,19 @@ def run_federation(
         environment: 'sim', 'poc' or 'prod'.
         settings: of the federation.
         sites: of the federation; with 'prod', their names alone.
-        bundle: folder of the bundle; with 'prod', each participant has its own copy.
+        bundle: folder of the bundle; with 'prod', each participant has its own copy, and this one, if it exists, only
+            checks the names of overrides.
         output: folder of the results; with 'prod', the server's own file sets it, and this is the folder of the job.
         startup_kit: with 'prod', folder and name of the administrator who submits the job; None: the job is written.
 
     Raises:
-        ValueError: an unknown strategy, filter or setting, or a site's own settings with 'prod'.
+        ValueError: an unknown strategy, filter, setting or override, or a site's own settings with 'prod'.
         RuntimeError: the federation ended without a model.
     """
     make_strategy(settings.strategy, **settings.strategy_settings)
     make_filters(settings.update_filters)
+    if settings.overrides and (environment != "prod" or (bundle / "configs/federated.json").is_file()):
+        check_bundle_overrides(bundle, settings.overrides)
     if environment == "prod":
         _to_provisioned(settings, sites, output, startup_kit)
         return

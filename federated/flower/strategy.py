@@ -46,19 +46,18 @@ class SessionStrategy(Strategy):
         Raises:
             RuntimeError: too few sites answer, or two have the same name.
         """
-        nodes = self._wait_for_nodes(grid)
-        broadcast = self._session.broadcast("")
-        replies = grid.send_and_receive(
-            [self._task(broadcast, MEASURE, node) for node in nodes], timeout=self._given.round_timeout or None
-        )
-        for reply in replies:
-            self._accept(reply, self._add_losses, named=False)
+        self._measure(grid, self._wait_for_nodes(grid))
         self._need(list(self._node_of), "initial losses")
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """Returns the tasks of the sites whose message of this round is missing."""
+        """Returns the tasks of the sites whose message of this round is missing.
+
+        Nodes that have connected since the last round are asked for their name and tasks first.
+        """
+        known = set(self._node_of.values())
+        self._measure(grid, [node for node in sorted(grid.get_node_ids()) if node not in known])
         return [
             self._task(self._session.broadcast(site), TRAIN, self._node_of[site])
             for site in self._session.missing(sorted(self._node_of))
@@ -93,6 +92,17 @@ class SessionStrategy(Strategy):
         """Returns no metrics."""
         return None
 
+    def _measure(self, grid: Grid, nodes: Sequence[int]) -> None:
+        """Collects the names of nodes, and their initial losses, or later the tasks of sites that are new."""
+        if not nodes:
+            return
+        broadcast = self._session.broadcast("")
+        replies = grid.send_and_receive(
+            [self._task(broadcast, MEASURE, node) for node in nodes], timeout=self._given.round_timeout or None
+        )
+        for reply in replies:
+            self._accept(reply, self._add_told, named=False)
+
     def _wait_for_nodes(self, grid: Grid) -> Sequence[int]:
         while len(nodes := sorted(grid.get_node_ids())) < self._num_sites:
             time.sleep(PERIOD)
@@ -122,9 +132,12 @@ class SessionStrategy(Strategy):
         self._node_of[site] = node
         add(exchange, site)
 
-    def _add_losses(self, exchange: ExchangeObject, site: str) -> None:
-        if self._session.aggregator.round == 0 and self._session.unmeasured([site]):
-            self._session.add_losses(exchange, site)
+    def _add_told(self, exchange: ExchangeObject, site: str) -> None:
+        if self._session.aggregator.round == 0:
+            if self._session.unmeasured([site]):
+                self._session.add_losses(exchange, site)
+        elif self._session.unknown([site]):
+            self._session.introduce(exchange, site)
 
     def _need(self, sites: Sequence[str], step: str) -> None:
         needed = self._given.min_sites or self._num_sites

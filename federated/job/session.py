@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.server_session import ServerSession
-from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
+from mtmedformer_monai.federated.simulation.bundle_parts import check_bundle_overrides, initial_weights
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 
@@ -14,7 +14,13 @@ from .settings import JobSettings
 
 
 def open_session(settings: JobSettings, server: Site) -> ServerSession:
-    """Returns the server's session, resumed if its output folder has a state."""
+    """Returns the server's session, resumed if its output folder has a state.
+
+    Raises:
+        ValueError: an override of the settings is not an id of the server's bundle, or the state is another
+            federation's.
+    """
+    check_bundle_overrides(Path(server.bundle), settings.overrides)
     strategy = make_strategy(settings.strategy, **settings.strategy_settings)
     overrides = {**settings.common_overrides(), **server.overrides}
     weights = initial_weights(Path(server.bundle), overrides, settings.seed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from mtmedformer_monai.engines.config_options import check_overrides
 from mtmedformer_monai.federated.strategy import Weights
 from mtmedformer_monai.io.config_text import config_text
 
@@ -29,6 +30,20 @@ def read_bundle(bundle: Path, overrides: Mapping[str, Any]) -> Any:
     parser.read_config([str(bundle / f"configs/{name}.json") for name in CONFIGS])
     parser.update({"bundle_root": config_text(bundle), **overrides})
     return parser
+
+
+def check_bundle_overrides(bundle: Path, names: Iterable[str]) -> None:
+    """Checks that each override is an id of a bundle's federated training.
+
+    Args:
+        bundle: folder of the bundle.
+        names: ids that are overridden.
+
+    Raises:
+        ValueError: an override is mistyped; the message names the closest known id.
+    """
+    configs = bundle / "configs"
+    check_overrides(names, [configs / f"{name}.json" for name in CONFIGS], configs)
 
 
 def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> Weights:

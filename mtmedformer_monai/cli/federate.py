@@ -142,10 +142,9 @@ def _simulate(options: argparse.Namespace) -> int:
     bundle = options.bundle.resolve()
     overrides = parse_pairs(options.override, "--override")
     if overrides:
-        from mtmedformer_monai.engines.config_options import check_overrides
+        from mtmedformer_monai.federated.simulation.bundle_parts import check_bundle_overrides
 
-        configs = bundle / "configs"
-        check_overrides(overrides, [configs / "train.json", configs / "federated.json"], configs)
+        check_bundle_overrides(bundle, overrides)
     listed = () if options.sites.isdigit() else tuple(read_sites(options.sites))
     output = options.output or Path("federation_output") / bundle.name
     settings = SimulationSettings(

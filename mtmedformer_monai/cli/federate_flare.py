@@ -24,7 +24,11 @@ def add_flare_command(tools: argparse._SubParsersAction[argparse.ArgumentParser]
         "--env", choices=ENVIRONMENTS, default="sim", help="where the federation runs (default %(default)s)"
     )
     tool.add_argument(
-        "--bundle", type=Path, default=Path("bundles/chest_xray_multitask"), help="folder (default %(default)s)"
+        "--bundle",
+        type=Path,
+        default=Path("bundles/chest_xray_multitask"),
+        help="folder; with --env prod, where each participant has a copy, it serves to check the names of overrides "
+        "(default %(default)s)",
     )
     tool.add_argument("--sites", type=Path, required=True, metavar="FILE", help="YAML file that lists the sites")
     tool.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="output folder")
@@ -32,7 +36,11 @@ def add_flare_command(tools: argparse._SubParsersAction[argparse.ArgumentParser]
     tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
     tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
     tool.add_argument(
-        "--strategy", choices=list(STRATEGIES), metavar="NAME", default="bayesian", help="as for simulate"
+        "--strategy",
+        choices=list(STRATEGIES),
+        metavar="NAME",
+        default="bayesian",
+        help=f"one of {', '.join(STRATEGIES)} (default %(default)s)",
     )
     _add_details(tool)
     tool.set_defaults(run=_run)

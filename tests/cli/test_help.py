@@ -30,6 +30,13 @@ def options(parser):
     return [action for action in parser._actions if not isinstance(action, skipped)]
 
 
+def test_flare_lists_the_strategies_that_it_accepts():
+    parser = commands(make_parser())["federate flare"]
+    strategy = next(action for action in options(parser) if action.dest == "strategy")
+    assert strategy.help == f"one of {', '.join(strategy.choices)} (default %(default)s)"
+    assert "task_agnostic" not in strategy.choices
+
+
 @pytest.mark.parametrize("name", PARSERS)
 def test_every_option_is_explained(name):
     for action in options(PARSERS[name]):

@@ -9,10 +9,11 @@ from monai.fl.utils.constants import ExtraItems, FlStatistics, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.aggregator import Aggregator
-from mtmedformer_monai.federated.exchange import ROUND, to_exchange
+from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND, to_exchange
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
+from tests.federated.scripted_sites import NUM_ROUNDS, ScriptedSite
 from tests.federated.tiny_bundle import write_bundle
 
 START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
@@ -81,6 +82,20 @@ def test_what_is_refused_leaves_nothing_behind(server):
     server.add(terms(3.0, 1), "a")
     server.close_round()
     assert server.weights()["w"].tolist() == [3.0, 3.0]
+
+
+def test_a_client_that_is_introduced_by_its_tasks_starts_from_its_groups_mean():
+    first, second = ScriptedSite(["boxes", "masks"], [1.0, 0.0]), ScriptedSite(["classes"], [0.0, 2.0])
+    server = Aggregator(make_strategy("bayesian", num_rounds=NUM_ROUNDS), {"w": torch.zeros(2)})
+    for _ in range(NUM_ROUNDS):
+        for name, site in (("a", first), ("b", second)):
+            server.add(site.train(server.broadcast(name)), name)
+        server.close_round()
+    group, whole = (server.broadcast(name).weights["mean/w"] for name in ("a", None))
+    assert torch.equal(server.broadcast("new").weights["mean/w"], whole)
+    server.introduce(ExchangeObject(statistics={IMAGES_BY_TASK: {"masks": 4}}), "new")
+    assert torch.equal(server.broadcast("new").weights["mean/w"], group)
+    assert not torch.allclose(group, whole, atol=0.1)
 
 
 def test_the_broadcast_contains_its_round(server):

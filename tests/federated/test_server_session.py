@@ -10,7 +10,7 @@ from monai.fl.utils.constants import WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.aggregator import Aggregator
-from mtmedformer_monai.federated.exchange import ACCEPTED, NO_ROUND, ROUND, to_exchange
+from mtmedformer_monai.federated.exchange import ACCEPTED, IMAGES_BY_TASK, NO_ROUND, ROUND, to_exchange
 from mtmedformer_monai.federated.server_session import FEDERATION, MOST_MESSAGES, STATE, ServerSession
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.wire import Wire
@@ -239,6 +239,31 @@ def test_a_site_without_labels_has_no_losses_and_survives_a_kill(session, weight
     empty = ExchangeObject(weights, weight_type=WeightType.WEIGHTS, statistics={})
     assert session().add_losses(empty, "a")
     assert session().unmeasured(["a", "b"]) == ["b"]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["running", "killed"])
+def test_a_site_that_joins_later_is_introduced_once_and_leaves_the_scales_as_they_are(session, killed):
+    losses = {"loss_sum/lung": torch.tensor(6.0), "loss_count/lung": torch.tensor(3.0)}
+    server = session()
+    server.add_losses(to_exchange(losses, {IMAGES_BY_TASK: {"lung": 3}}), "a")
+    server.add(terms(3.0, 2), "a")
+    server.close_round()
+    assert server.unknown(["a", "b"]) == ["b"]
+    later = {name: value * 5 for name, value in losses.items()}
+    assert server.introduce(to_exchange(later, {IMAGES_BY_TASK: {"lung": 15, "heart": 0}}), "b")
+    server = session() if killed else server
+    assert server.unknown(["a", "b"]) == []
+    assert server.missing(["a", "b"]) == ["a", "b"]
+    assert server.aggregator.images_by_task["b"] == {"lung": 15, "heart": 0}
+    assert float(server.broadcast("b").weights["setting/initial_loss/lung"]) == 2.0
+    assert server.add(terms(5.0, 2, number=1), "b")
+
+
+def test_an_introduction_by_something_else_is_refused(session):
+    server = session()
+    assert not server.introduce(to_exchange({}, {IMAGES_BY_TASK: {"lung": "many"}}), "b")
+    assert "expects a number of images by task" in server.refused["b"]
+    assert server.unknown(["b"]) == ["b"]
 
 
 def test_messages_of_a_federation_that_was_deleted_do_not_count(session, tmp_path):

@@ -81,6 +81,30 @@ def test_a_message_that_was_lost_is_as_if_it_had_never_been_computed(make):
     assert_equal(lossy.server.aggregator.weights(), fresh.server.aggregator.weights())
 
 
+def test_an_evaluation_leaves_out_a_message_that_the_server_has_not_accepted(make):
+    lossy, fresh = make("lossy"), make("fresh")
+    for each in (lossy, fresh):
+        each.site._client.options = ClientOptions(personal=True)
+    lossy.round(deliver=False)
+    fresh.server.close_round()
+    for each in (lossy, fresh):
+        each.site.evaluate(each.server.broadcast("a"))
+    assert_equal(*(torch.load(each.folder / "site" / MODEL) for each in (lossy, fresh)))
+    assert_equal(lossy.round().weights, fresh.round().weights)
+
+
+def test_an_evaluation_does_not_make_a_computed_message_be_trained_again(make, monkeypatch):
+    federation, whole = make(), make("whole")
+    broadcast = federation.server.broadcast("a")
+    first = federation.site.train(broadcast)
+    federation.site.evaluate(broadcast)
+    with monkeypatch.context() as patch:
+        patch.setattr(federation.site._client, "train", lambda *_: pytest.fail("trained again"))
+        assert_equal(first.weights, federation.round().weights)
+    whole.round()
+    assert_equal(federation.round().weights, whole.round().weights)
+
+
 def test_a_message_that_was_not_delivered_is_sent_again_without_training(make, monkeypatch):
     federation = make()
     broadcast = federation.server.broadcast("a")
@@ -108,6 +132,25 @@ def test_a_killed_server_and_a_killed_site_find_each_other_again(make):
         assert killed.server.missing(["a"]) == []
         killed.server.close_round()
     assert_equal(whole.server.aggregator.weights(), killed.server.aggregator.weights())
+
+
+def test_a_site_that_is_killed_while_its_state_is_written_resumes_from_the_state_before(make):
+    whole, killed = make("whole"), make("killed")
+    for each in (whole, killed):
+        each.round()
+    (killed.folder / "site/state_1").mkdir()
+    (killed.folder / "site/state_1/client.pt.1.partial").touch()
+    killed.open_site()
+    assert_equal(whole.round().weights, killed.round().weights)
+
+
+def test_a_state_without_its_file_is_no_state(make):
+    federation = make()
+    federation.round()
+    (federation.folder / "site/state_0/client.pt").unlink()
+    federation.open_site()
+    with pytest.raises(ValueError, match=r"accepted a message of round 1, but .* has no state after it; restore"):
+        federation.site.train(federation.server.broadcast("a"))
 
 
 def test_a_new_federation_starts_from_the_initial_state(make):

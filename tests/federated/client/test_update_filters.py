@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
-from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE, FilteredClient
+from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE, FilteredClient, unfiltered
 from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
+from tests.federated.rounds import assert_equal, weights_of
 
 START = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor(0.5)}
 
@@ -130,6 +131,44 @@ def test_the_number_of_messages_is_restored_and_the_loss_logged(caplog):
         restored.send(training)
     # dp_accounting 0.6.0: sensitivity 2, deviation 2, two compositions, epsilon 6.5730
     assert "After 2 messages, the updates are (6.57, 1e-05)-differentially private" in caplog.text
+
+
+NOISE = {"name": "gaussian", "clip": 1.0, "noise": 1.0}
+
+
+@pytest.mark.parametrize(("before", "after"), [([], [NOISE]), ([NOISE], [])], ids=["added", "removed"])
+def test_a_site_may_add_or_remove_its_filters_between_two_jobs(stock, tmp_path, before, after):
+    strategy = make_strategy("bayesian")
+    first, second = (stock(strategy, options={"update_filters": filters}) for filters in (before, after))
+    server = Aggregator(strategy, weights_of(first))
+    first.train(server.broadcast("site_1"))
+    server.add(first.get_weights(), "site_1")
+    server.close_round()
+    first.save(tmp_path)
+    second.restore(tmp_path)
+    assert first.rule.own_factor()
+    assert_equal(first.rule.own_factor(), second.rule.own_factor())
+    second.train(server.broadcast("site_1"))
+    server.add(second.get_weights(), "site_1")
+
+
+@pytest.mark.parametrize("settings", [{}, {"compress": "float16"}], ids=["plain", "compressed"])
+def test_a_state_without_filters_is_the_strategys_part_of_one_with_them(settings):
+    strategy = make_strategy("bayesian", **settings)
+    plain, filtered = strategy.client(), FilteredClient(strategy.client(), [halve])
+    assert unfiltered(plain.state_dict()) == plain.state_dict() == unfiltered(filtered.state_dict())
+    filtered.load_state_dict(plain.state_dict())
+    assert filtered.state_dict() == {"rule": plain.state_dict(), "num_releases": 0}
+
+
+@pytest.mark.parametrize("filters", [[], [NOISE]], ids=["plain", "filtered"])
+def test_the_state_of_another_strategy_is_refused_with_the_remedy(stock, tmp_path, filters):
+    stock(FedAvg()).save(tmp_path / "state")
+    site = stock(PVI(), options={"update_filters": filters})
+    with pytest.raises(
+        ValueError, match=r"lacks the entry '\w+', which the client's strategy needs; restore the strat"
+    ):
+        site.restore(tmp_path / "state")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from mtmedformer_monai.cli.main import main
 from mtmedformer_monai.federated.exchange import ROUND, to_exchange
 from mtmedformer_monai.federated.flare.job import ALLOWED, allow_classes
 from mtmedformer_monai.federated.flare.messages import SITE_METRICS, failure, from_model, read_result, to_model
+from tests.bundles.conftest import ROOT
+
+BUNDLE = ROOT / "bundles/chest_xray_multitask"
 
 
 def classes(value):
@@ -44,6 +47,22 @@ def test_sites_keep_their_settings_from_the_job(tmp_path, caplog):
     given = ["--sites", str(tmp_path / "sites.yaml"), "--output", str(tmp_path / "out")]
     assert main(["federate", "flare", "--env", "prod", *given]) == 2
     assert "names alone, got settings of a" in caplog.text
+
+
+@pytest.mark.parametrize("environment", ["sim", "prod"])
+def test_a_mistyped_override_is_refused_where_the_job_is_made(tmp_path, caplog, environment):
+    (tmp_path / "sites.yaml").write_text("sites: [{name: a}]\n")
+    given = ["--sites", str(tmp_path / "sites.yaml"), "--output", str(tmp_path / "out"), "--bundle", str(BUNDLE)]
+    override = ["--override", "lerning_rate=0.5"]
+    assert main(["federate", "flare", "--env", environment, *given, *override]) == 2
+    assert "no option is called 'lerning_rate': nothing reads it; did you mean 'learning_rate'" in caplog.text
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_can_be_made_without_a_copy_of_the_bundle(tmp_path):
+    (tmp_path / "sites.yaml").write_text("sites: [{name: a}]\n")
+    given = ["--sites", str(tmp_path / "sites.yaml"), "--output", str(tmp_path / "out"), "--override", "batch_size=4"]
+    assert main(["federate", "flare", "--env", "prod", *given, "--bundle", str(tmp_path / "none")]) == 0
 
 
 def test_a_participant_allows_two_classes_and_keeps_the_rest(tmp_path):

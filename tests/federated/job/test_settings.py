@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mtmedformer_monai.federated.job.session import open_session
 from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.sites_file import Site
+from tests.bundles.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,12 @@ from mtmedformer_monai.federated.sites_file import Site
 def test_overrides_that_could_run_code_or_disable_checks_are_refused(name, value):
     with pytest.raises(ValueError, match=f"override {name.replace('+', '.')!r} of a job expects"):
         JobSettings(overrides={name: value})
+
+
+def test_the_server_refuses_an_override_that_its_bundle_does_not_have(tmp_path):
+    server = Site(bundle=str(ROOT / "bundles/chest_xray_multitask"), output=str(tmp_path))
+    with pytest.raises(ValueError, match=r"no option is called 'lerning_rate'.*did you mean 'learning_rate'"):
+        open_session(JobSettings(overrides={"lerning_rate": 0.5}), server)
 
 
 def test_settings_survive_json():

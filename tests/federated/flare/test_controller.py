@@ -1,0 +1,75 @@
+"""FLARE's server component with sites that answer in this process."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed: pip install 'mtmedformer-monai[flare]'")
+
+from nvflare.app_common.abstract.fl_model import FLModel
+
+from mtmedformer_monai.federated.flare import controller as flare
+from mtmedformer_monai.federated.flare.messages import MEASURE, STEP, TRAIN, from_model, to_model
+from mtmedformer_monai.federated.job.settings import JobSettings
+from mtmedformer_monai.federated.sites_file import Site
+from tests.federated.scripted_sites import NUM_ROUNDS, assert_started_from_its_group, open_session, two_groups
+
+
+class LocalController(flare.FederationController):
+    """Passes each task to its site at once; a site joins when a round begins.
+
+    Args:
+        joins: {number of closed rounds: {name: site}}.
+    """
+
+    def __init__(self, sites, joins, folder):
+        super().__init__(JobSettings(num_rounds=NUM_ROUNDS, track=False).to_dict())
+        self.sites, self.joins, self.folder, self.steps = dict(sites), joins, folder, []
+        self.engine, self.abort_signal = self, SimpleNamespace(triggered=False)
+
+    def _read_server(self):
+        return Site(output=str(self.folder))
+
+    def get_clients(self):
+        self.sites |= self.joins.pop(self._session.aggregator.round, {})
+        return [SimpleNamespace(name=name) for name in self.sites]
+
+    def get_num_standing_tasks(self):
+        return 0
+
+    def send_model(self, data, targets, timeout, callback, **_):
+        (name,), step = targets, data.meta[STEP]
+        self.steps.append((self._session.aggregator.round, step, name))
+        answers = {MEASURE: self.sites[name].measure, TRAIN: self.sites[name].train}
+        callback(to_model(answers[step](from_model(data))) if step in answers else FLModel(params={}, meta={}))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs a federation with sites that join later; returns the controller."""
+    monkeypatch.setattr(flare, "open_session", lambda *_: open_session(tmp_path))
+    monkeypatch.setattr(flare, "write_results", lambda *_: [])
+
+    def play(sites, joins):
+        controller = LocalController(sites, joins, tmp_path)
+        controller.run()
+        return controller
+
+    return play
+
+
+def test_a_site_that_joins_later_starts_from_its_groups_mean(run):
+    sites, late = two_groups()
+    done = run(sites, {NUM_ROUNDS - 1: {"new": late}})
+    assert_started_from_its_group(done._session, sites, late)
+    asked = [(number, name) for number, step, name in done.steps if step == MEASURE]
+    assert asked == [(0, "a"), (0, "b"), (NUM_ROUNDS - 1, "new")]
+
+
+def test_a_site_that_joins_after_the_last_round_evaluates_its_groups_mean(run):
+    sites, late = two_groups()
+    done = run(sites, {NUM_ROUNDS: {"new": late}})
+    assert done._session.aggregator.images_by_task["new"] == {"masks": 100}
+    assert late.received == []
