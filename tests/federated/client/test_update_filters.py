@@ -146,8 +146,8 @@ def test_a_site_may_add_or_remove_its_filters_between_two_jobs(stock, tmp_path, 
     server.close_round()
     first.save(tmp_path)
     second.restore(tmp_path)
-    assert first.rule.own_factor()
-    assert_equal(first.rule.own_factor(), second.rule.own_factor())
+    assert first.rule.own_factor({})
+    assert_equal(first.rule.own_factor({}), second.rule.own_factor({}))
     second.train(server.broadcast("site_1"))
     server.add(second.get_weights(), "site_1")
 
