@@ -206,7 +206,7 @@ class Aggregator:
             tasks = {client: tasks_with_images(counts) for client, counts in self.images_by_task.items()}
             self.left_out = self._screened.end(self._server, tasks, self.accepted)
         if self._ledger is not None:
-            for client in self.left_out:
+            for client in self.left_out.keys() & self._earlier.keys():  # others have changed no factor
                 self._ledger.put_back(client, self._earlier[client])
         self._earlier = {}
         before = self._server.prior_number()

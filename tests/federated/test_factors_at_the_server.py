@@ -111,6 +111,16 @@ def test_the_limit_counts_images_in_the_distillation_too():
         server.add(many.message(server.broadcast("a")), "c")
 
 
+def test_screening_leaves_sites_out_of_the_distillation_too():
+    server, _, strategy = federation(num_rounds=2, distillation_rounds=1, robust="screened")
+    clients = {name: Client(strategy, ["masks"], 1.0) for name in "abcde"}
+    play(server, clients)
+    clients["e"].distance = 500.0
+    play(server, clients)
+    assert list(server.left_out) == ["e"]
+    assert mean(server, "a") == pytest.approx(2.0)
+
+
 def test_stock_clients_take_no_part_in_the_distillation():
     server, clients, _ = federation(num_rounds=2, distillation_rounds=1)
     play(server, clients)
