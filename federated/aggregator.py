@@ -150,7 +150,6 @@ class Aggregator:
         self._check(exchange, client)
         counts, message = images_by_task_of(exchange), to_message(exchange)
         plain, averages = PlainClients.is_plain(message), self._server.averages()
-        ledger = None if averages else self._ledger
         if plain and averages and self._ledger is not None:
             raise ValueError(
                 f"client {client!r} sent plain weights, but the last rounds distill the groups' networks into one; a "
@@ -164,13 +163,13 @@ class Aggregator:
             message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
         decoded = {} if plain else self._server.decoded(message)
         ended = self._server.has_ended(decoded)  # the server leaves it out
-        changes = ledger is not None and bool(decoded) and not ended
+        ledger = self._ledger if decoded and not ended and not averages else None  # None: no factor changes
         tasks, _ = split_group(decoded)
         precisions = Terms.of({} if ended else pick(decoded, TensorKind.PRECISION))
         if client not in self.accepted:
             _check_first(precisions, client)
         entries: dict[str, list[float]] = {}
-        if ledger is not None and changes:
+        if ledger is not None:
             self._check_tasks(client, tasks, ledger)
             entries = ledger.check(client, precisions)
         if self._limit is not None:
@@ -181,10 +180,10 @@ class Aggregator:
         self._server.add(message)
         if self._screened is not None and plain:
             self._screened.keep_unscreened(client, message)
-        elif self._screened is not None:
+        elif self._screened is not None and not ended:
             images = max((counts or self.images_by_task.get(client) or {}).values(), default=1)
-            self._screened.keep(self._server, client, message, images, self.accepted.get(client, NO_ROUND))
-        if ledger is not None and changes:
+            self._screened.keep(client, message, decoded, images, self.accepted.get(client, NO_ROUND))
+        if ledger is not None:
             if self._screened is not None:
                 self._earlier[client] = ledger.entries(client)
             ledger.accept(client, entries)

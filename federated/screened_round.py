@@ -20,10 +20,10 @@ class ScreenedRound:
     server returns to its state before the round, and adds the others again: sums have no order, so the result is as if
     the outliers had never arrived.
 
-    Three kinds of messages are added without being compared: those of stock clients; those whose factor has ended,
-    which the server drops; and withdrawals, whose step undoes all earlier ones of the client, and whose sender has no
-    factor any more. A withdrawal is recognized by the sum of what its sender has sent (`ClientFactors`): without being
-    compared, a poisoned site can take back its own contribution, and nothing else.
+    Two kinds of messages are added without being compared: those of stock clients; and withdrawals, whose step undoes
+    all earlier ones of the client, and whose sender has no factor any more. A withdrawal is recognized by the sum of
+    what its sender has sent (`ClientFactors`): without being compared, a poisoned site can take back its own
+    contribution, and nothing else.
 
     Args:
         settings: of the screening.
@@ -48,24 +48,22 @@ class ScreenedRound:
         """Keeps a message that was added and is not compared, such as that of a stock client."""
         self._unscreened[client] = dict(message)
 
-    def keep(self, server: ServerRule, client: str, message: Mapping[str, Tensor], images: int, accepted: int) -> None:
+    def keep(
+        self, client: str, message: Mapping[str, Tensor], decoded: Mapping[str, Tensor], images: int, accepted: int
+    ) -> None:
         """Keeps a message that was added, and decides whether it is compared with the others.
 
         Args:
-            server: which decodes the message.
             client: its sender.
             message: as it was added.
+            decoded: its terms (`ServerRule.decoded`).
             images: number of the client's training images.
             accepted: last round before this one of which a message of the client was accepted.
         """
-        if self._factors is not None:
-            terms = server.decoded(message)
-            if server.has_ended(terms):  # the server has left it out
-                return
-            if self._factors.is_withdrawal(client, terms):
-                self._factors.add(client, terms)
-                self.keep_unscreened(client, message)
-                return
+        if self._factors is not None and self._factors.is_withdrawal(client, decoded):
+            self._factors.add(client, decoded)
+            self.keep_unscreened(client, message)
+            return
         self._messages[client] = dict(message)
         self._images[client], self._accepted[client] = images, accepted
 

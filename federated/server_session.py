@@ -144,13 +144,7 @@ class ServerSession:
 
     def _restore(self) -> None:
         saved = load_checkpoint(self._path)
-        names = sorted({*saved["settings"], *self._settings})
-        changed = [name for name in names if saved["settings"].get(name) != self._settings.get(name)]
-        if changed:
-            raise ValueError(
-                f"the state in {self._path.parent} belongs to a federation with another value of {', '.join(changed)}; "
-                "restore the settings to resume it, or choose another output folder."
-            )
+        check_settings(saved["settings"], self._settings, self._path.parent)
         self._federation, self.notes = saved["federation"], dict(saved["notes"])
         self.aggregator.load_state_dict(saved["server"])
         known = {
@@ -166,6 +160,25 @@ class ServerSession:
             "Resuming after round %d, with %d messages of the next one.",
             self.aggregator.round,
             len(self.aggregator.clients),
+        )
+
+
+def check_settings(saved: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+    """Checks that a federation is resumed with its settings.
+
+    Args:
+        saved: settings of its state, by name.
+        given: those with which it is resumed.
+        folder: of the state.
+
+    Raises:
+        ValueError: a setting has another value.
+    """
+    changed = [name for name in sorted({*saved, *given}) if saved.get(name) != given.get(name)]
+    if changed:
+        raise ValueError(
+            f"the state in {folder} belongs to a federation with another value of {', '.join(changed)}; restore the "
+            "settings to resume it, or choose another output folder."
         )
 
 

@@ -16,7 +16,13 @@ import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import read_exchange, write_exchange
-from mtmedformer_monai.federated.server_session import BAD_MESSAGE, log_left_out, log_refused, reason_of
+from mtmedformer_monai.federated.server_session import (
+    BAD_MESSAGE,
+    check_settings,
+    log_left_out,
+    log_refused,
+    reason_of,
+)
 from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
@@ -229,13 +235,7 @@ class Simulation:
         if not path.is_file():
             return None
         saved, settings = load_checkpoint(path), self._settings.lasting()
-        known = saved.get("settings", settings)
-        changed = [name for name, value in settings.items() if known.get(name) != value]
-        if changed:
-            raise ValueError(
-                f"{self._folder} holds a simulation with another value of {', '.join(changed)}; restore the "
-                "settings to resume it, or choose another output folder."
-            )
+        check_settings(saved.get("settings", settings), settings, self._folder)
         self._aggregator.load_state_dict(saved["server"])
         logger.info("%s resumes after round %d.", self._name, self._aggregator.round)
         return str(saved["run_id"])
