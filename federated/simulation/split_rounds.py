@@ -14,6 +14,7 @@ from torch import nn
 from mtmedformer_monai.engines.handlers.seeding import seed_epoch
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
 from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
+from mtmedformer_monai.federated.server_session import check_settings
 from mtmedformer_monai.federated.split.channel import DOWN, UP
 from mtmedformer_monai.federated.split.factory import make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
@@ -77,9 +78,8 @@ class SplitSimulation:
         validation = self._evaluation("validation")
         for number in range(len(rounds) + 1, self._settings.num_rounds + 1):
             rounds.append(self._round(number, validation))
-            save_checkpoint(
-                {"system": self._system.state_dict(), "round": number, "run_id": tracker.run_id}, self._state_path
-            )
+            state = {"round": number, "run_id": tracker.run_id, "settings": self._settings.lasting()}
+            save_checkpoint({"system": self._system.state_dict(), **state}, self._state_path)
             write_rounds(rounds, self._folder / "rounds.json")
             tracker.log(rounds[-1])
         draw_rounds(rounds, primary_metrics(self._settings.bundle), self._folder / "rounds.png")
@@ -112,7 +112,8 @@ class SplitSimulation:
         if not self._state_path.is_file():
             rounds.clear()
             return None
-        saved = load_checkpoint(self._state_path)
+        saved, settings = load_checkpoint(self._state_path), self._settings.lasting()
+        check_settings(saved.get("settings", settings), settings, self._folder)
         self._system.load_state_dict(saved["system"])
         del rounds[saved["round"] :]
         return str(saved["run_id"])

@@ -37,6 +37,8 @@ def test_a_system_trains_and_resumes_exactly_after_a_kill(settings, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     assert json.dumps(simulation(chosen, tmp_path / "stopped").run()) == json.dumps(whole)
+    with pytest.raises(ValueError, match="another value of seed; restore the settings"):
+        simulation(settings(partition="iid", seed=5), tmp_path / "stopped").run()
 
 
 def test_systems_on_plain_tokens_replace_the_encoder(settings, tmp_path):
