@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-COHORTS = {
-    "chest": ("chest.cohort", "make_chest_cohort"),
-    "mammography": ("mammography.cohort", "make_mammography_cohort"),
+COHORTS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "chest": ("chest.cohort", "make_chest_cohort", {}),
+    "chest_varied": ("chest.cohort", "make_chest_cohort", {"style": "varied"}),
+    "mammography": ("mammography.cohort", "make_mammography_cohort", {}),
 }
-"""{kind: (module, function)} of the cohort generators."""
+"""{kind: (module, function, options)} of the cohort generators."""
 
 
 def make_cohort(kind: str, folder: str | Path, num_patients: int, image_size: int, seed: int) -> Path:
@@ -30,8 +31,8 @@ def make_cohort(kind: str, folder: str | Path, num_patients: int, image_size: in
     """
     if kind not in COHORTS:
         raise ValueError(f"kind expects one of {sorted(COHORTS)}, got {kind!r}.")
-    module, name = COHORTS[kind]
+    module, name, options = COHORTS[kind]
     path: Path = getattr(import_module(f".{module}", __package__), name)(
-        folder, num_patients=num_patients, image_size=image_size, seed=seed
+        folder, num_patients=num_patients, image_size=image_size, seed=seed, **options
     )
     return path

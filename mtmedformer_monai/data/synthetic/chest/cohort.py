@@ -28,11 +28,11 @@ from mtmedformer_monai.data.synthetic.cohort_files import (
 from mtmedformer_monai.data.synthetic.dicom.write_dx import DXHeader, write_dx
 from mtmedformer_monai.keys import BOXES, IMAGE, LABELS, MASKS, PATIENT_ID, SITE
 
-from .opacities import Disease, bacterial, healthy, viral
-from .phantom import Patient, draw_patient, make_grid, make_lungs, render_anatomy
+from .opacities import Disease, healthy
+from .phantom import Patient, make_grid
 from .scanner_appearance import SCANNERS, Scanner, add_border_and_marker, expose
+from .styles import STYLES, Style
 
-OPACITIES = {"bacterial": bacterial, "viral": viral}
 SHARES = {"normal": 0.4, "bacterial": 0.3, "viral": 0.3}
 SECOND_IMAGE = 0.1
 """Fraction of patients with a second image."""
@@ -51,6 +51,7 @@ class _Plan:
     scanners: tuple[Scanner, ...]
     shares: Mapping[str, float]
     annotated: Mapping[str, Sequence[str]]
+    style: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def make_chest_cohort(
     disease_shares: Mapping[str, float] | None = None,
     annotated: Mapping[str, Sequence[str]] | None = None,
     workers: int | None = None,
+    style: str = "plain",
 ) -> Path:
     """Generates a cohort in a folder. The datalist is written last, so an interrupted call leaves no datalist.
 
@@ -86,20 +88,26 @@ def make_chest_cohort(
         annotated: {site: subset of `PARTS`}; sites that are not listed have all annotations.
         workers: number of rendering processes, by default one per CPU core; 1 renders in the current process. The files
             do not depend on it.
+        style: how chests are drawn, one of `STYLES`.
 
     Returns:
         Path of the datalist.
 
     Raises:
-        ValueError: there are too few patients for three sections, no worker, or an unknown part, site or disease.
+        ValueError: there are too few patients for three sections, no worker, or an unknown part, site, disease or
+            style.
         RuntimeError: pydicom is older than 3.
     """
     folder, workers = Path(folder), count_workers(workers)
-    plan = _Plan(folder, image_size, seed, tuple(scanners), dict(disease_shares or SHARES), dict(annotated or {}))
+    if style not in STYLES:
+        raise ValueError(f"style expects one of {sorted(STYLES)}, got {style!r}.")
+    shares, parts = dict(disease_shares or SHARES), dict(annotated or {})
+    plan = _Plan(folder, image_size, seed, tuple(scanners), shares, parts, style)
     check_size(num_patients, workers)
-    check_shares("disease_shares", plan.shares, ["normal", *OPACITIES])
+    check_shares("disease_shares", plan.shares, ["normal", *STYLES[style].opacities])
     check_annotated(plan.annotated, [scanner.name for scanner in plan.scanners], PARTS)
     about = {"name": "synthetic_chest", "description": "Synthetic chest X-rays", "licence": "Apache-2.0", "seed": seed}
+    about |= {} if style == "plain" else {"name": f"synthetic_chest_{style}"}
     return write_cohort(folder, partial(_make_patient, plan), num_patients, workers, partial(_split, seed), about)
 
 
@@ -112,7 +120,7 @@ def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
 def _make_patient(plan: _Plan, number: int) -> list[Item]:
     """Generates one or two images of a patient from the patient's own random number generator."""
     rng = np.random.default_rng([plan.seed, number])
-    patient = draw_patient(rng)
+    patient = STYLES[plan.style].draw_patient(rng)
     disease = draw_from(plan.shares, rng)
     count = 2 if rng.random() < SECOND_IMAGE else 1
     age = int(rng.integers(1, 14)) if patient.is_child else int(rng.integers(18, 90))
@@ -123,8 +131,9 @@ def _make_patient(plan: _Plan, number: int) -> list[Item]:
 
 def _make_image(plan: _Plan, case: _Case, name: str, rng: np.random.Generator) -> Item:
     """Renders and writes one image with its masks, and returns the datalist item."""
-    shape = (round(plan.image_size * case.scanner.aspect), plan.image_size)
-    image, masks, found = render_chest(shape, case.patient, case.disease, case.scanner, rng)
+    style = STYLES[plan.style]
+    shape = (round(plan.image_size * case.scanner.aspect * style.draw_aspect(rng)), plan.image_size)
+    image, masks, found = render_chest(shape, case.patient, case.disease, case.scanner, rng, style)
     header = _header(case, name, plan.image_size, compress=bool(rng.random() < 0.25))
     write_dx(plan.folder / "images" / f"{name}.dcm", image, header)
     item: Item = {IMAGE: f"images/{name}.dcm", PATIENT_ID: case.patient_id, SITE: case.scanner.name}
@@ -142,7 +151,12 @@ def _make_image(plan: _Plan, case: _Case, name: str, rng: np.random.Generator) -
 
 
 def render_chest(
-    shape: tuple[int, int], patient: Patient, disease: str, scanner: Scanner, rng: np.random.Generator
+    shape: tuple[int, int],
+    patient: Patient,
+    disease: str,
+    scanner: Scanner,
+    rng: np.random.Generator,
+    style: Style = STYLES["plain"],
 ) -> tuple[Field, dict[str, Mask], Disease]:
     """Renders one image.
 
@@ -150,10 +164,10 @@ def render_chest(
         Image, float32 (H, W) in [0, 1]; masks, {'lung', 'opacity': bool (H, W)}; and the disease with its boxes.
     """
     x, y = make_grid(shape, patient)
-    lungs = make_lungs(x, y, patient, rng)
-    anatomy = render_anatomy(x, y, patient, lungs, rng)
-    found = OPACITIES[disease](x, y, lungs, rng) if disease in OPACITIES else healthy(shape)
-    image = add_border_and_marker(expose(anatomy + found.attenuation, scanner, rng), scanner, rng)
+    lungs, anatomy = style.make_chest(x, y, patient, rng)
+    found = style.opacities[disease](x, y, lungs, rng) if disease in style.opacities else healthy(shape)
+    exposed = style.process(expose(anatomy + found.attenuation, scanner, rng), rng)
+    image = add_border_and_marker(exposed, scanner, rng)
     return image, {"lung": lungs.mask, "opacity": found.mask}, found
 
 

@@ -48,8 +48,8 @@ def bacterial(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Dis
     for index in range(number):
         lung = lungs.masks[side if index == 0 or rng.random() < 0.5 else 1 - side]
         size = rng.uniform(0.10, 0.24)
-        blob = _blob(x, y, lung, size, 0.35, rng)
-        field = np.maximum(field, rng.uniform(0.30, 0.75) * blob)
+        patch = blob(x, y, lung, size, 0.35, rng)
+        field = np.maximum(field, rng.uniform(0.30, 0.75) * patch)
     return _annotate(field, lungs)
 
 
@@ -57,8 +57,8 @@ def viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease
     """Generates several hazy patches in both lungs, surrounded by a fine reticular pattern."""
     field = np.zeros_like(x)
     for index in range(int(rng.integers(4, 9))):
-        blob = _blob(x, y, lungs.masks[index % 2], rng.uniform(0.06, 0.14), 0.6, rng)
-        field = np.maximum(field, rng.uniform(0.20, 0.42) * blob)
+        patch = blob(x, y, lungs.masks[index % 2], rng.uniform(0.06, 0.14), 0.6, rng)
+        field = np.maximum(field, rng.uniform(0.20, 0.42) * patch)
     fine = np.abs(smooth_noise(x.shape, x.shape[0] / 48, rng))
     around = ndimage.gaussian_filter(field, 0.03 * x.shape[0])
     disease = _annotate(field, lungs)
@@ -66,13 +66,31 @@ def viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease
     return Disease(disease.attenuation + (0.9 * net).astype(np.float32), disease.mask, disease.boxes)
 
 
-def _blob(x: Field, y: Field, lung: Mask, size: float, roughness: float, rng: np.random.Generator) -> Field:
-    """Returns an irregular patch of about `size` (in image heights) at a random place in a lung, at most about 1."""
-    rows, columns = np.nonzero(lung)
+def blob(
+    x: Field,
+    y: Field,
+    place: Mask,
+    size: float,
+    roughness: float,
+    rng: np.random.Generator,
+    lung: Mask | None = None,
+) -> Field:
+    """Returns an irregular patch at a random place, at most about 1.
+
+    Args:
+        x: coordinates, in half image widths.
+        y: coordinates, in image heights.
+        place: where its center may be.
+        size: about half its diameter, in image heights.
+        roughness: of its border.
+        rng: random number generator.
+        lung: where the patch is cut off; None: at `place`.
+    """
+    rows, columns = np.nonzero(place)
     if len(rows) == 0:
         return np.zeros_like(x)
-    place = int(rng.integers(len(rows)))
-    center_x, center_y = x[rows[place], columns[place]], y[rows[place], columns[place]]
+    index = int(rng.integers(len(rows)))
+    center_x, center_y = x[rows[index], columns[index]], y[rows[index], columns[index]]
     stretch, angle = rng.uniform(0.7, 1.4), rng.uniform(0, np.pi)
     dx, dy = (x - center_x) * 0.5, y - center_y
     along = (dx * np.cos(angle) + dy * np.sin(angle)) * stretch
@@ -80,7 +98,7 @@ def _blob(x: Field, y: Field, lung: Mask, size: float, roughness: float, rng: np
     distance = np.hypot(along, across) / size
     distance = distance + roughness * 0.35 * smooth_noise(x.shape, size * x.shape[0] * 0.5, rng)
     texture = 1.0 + 0.12 * smooth_noise(x.shape, x.shape[0] / 40, rng)
-    return (np.clip(1.25 - distance**2, 0.0, 1.0) * texture * lung).astype(np.float32)
+    return (np.clip(1.25 - distance**2, 0.0, 1.0) * texture * (place if lung is None else lung)).astype(np.float32)
 
 
 def _annotate(field: Field, lungs: Lungs) -> Disease:

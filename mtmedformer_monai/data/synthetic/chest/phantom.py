@@ -105,13 +105,13 @@ def make_lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -
         dome = patient.lung_top + height * (1.0 + 0.16 * ((x - center) / patient.lung_width) ** 2) - y
         inside = np.minimum(lateral, dome * 1.6)
         inside = np.minimum(inside, -0.12 * heart)
-        mask = _largest_part((inside > 0) & (t > 0))
+        mask = largest_part((inside > 0) & (t > 0))
         masks.append(mask)
         depth += mask * np.sqrt(np.clip(inside, 0.0, None) / patient.lung_width).astype(np.float32)
     return Lungs((masks[0], masks[1]), np.clip(depth, 0.0, 1.0))
 
 
-def _largest_part(mask: Mask) -> Mask:
+def largest_part(mask: Mask) -> Mask:
     """Returns the largest connected component of a mask, which removes remainders behind heart and spine."""
     labels, count = ndimage.label(mask)
     if count < 2:
@@ -125,8 +125,8 @@ def render_anatomy(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.r
     field = body * (1.15 + 0.25 * patient.build)
     field -= 0.95 * lungs.depth
     field += _soft_organs(x, y, patient, rng) * body
-    field += _bones(x, y, patient) * body
-    field += _vessels(x, y, patient, lungs, rng)
+    field += bones(x, y, patient) * body
+    field += vessels(x, y, patient, lungs, rng)
     field += 0.035 * smooth_noise(x.shape, x.shape[0] / 10, rng) * body
     return np.clip(field, 0.0, None).astype(np.float32)
 
@@ -155,7 +155,8 @@ def _soft_organs(x: Field, y: Field, patient: Patient, rng: np.random.Generator)
     return field.astype(np.float32)
 
 
-def _bones(x: Field, y: Field, patient: Patient) -> Field:
+def bones(x: Field, y: Field, patient: Patient) -> Field:
+    """Returns spine, ribs, clavicles and scapulae."""
     bottom = patient.lung_top + patient.lung_height
     spine = 0.28 * edge(0.085 - np.abs(x), 0.015) * (1.0 + 0.25 * np.sin(2 * np.pi * y * 15))
     field = spine.astype(np.float32)
@@ -182,7 +183,7 @@ def _bones(x: Field, y: Field, patient: Patient) -> Field:
     return field
 
 
-def _vessels(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.random.Generator) -> Field:
+def vessels(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.random.Generator) -> Field:
     """Returns the hila and the lung markings that fade with the distance from them."""
     hilum_y = patient.lung_top + 0.48 * patient.lung_height
     field = np.zeros_like(x)

@@ -10,6 +10,7 @@ from mtmedformer_monai.data import check_datalist, load_datalist, make_chest_coh
 from mtmedformer_monai.data.synthetic.chest.cohort import PARTS, render_chest
 from mtmedformer_monai.data.synthetic.chest.phantom import draw_patient
 from mtmedformer_monai.data.synthetic.chest.scanner_appearance import SCANNERS
+from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 from mtmedformer_monai.keys import MetaKey
 from mtmedformer_monai.transforms import read_radiograph
 
@@ -50,6 +51,31 @@ def cohort(tmp_path_factory):
 
 def test_equal_seeds_write_equal_files_for_any_number_of_workers(cohort, tmp_path):
     assert content_of(make(tmp_path, workers=2).parent) == content_of(cohort.parent)
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    return make_cohort("chest_varied", tmp_path_factory.mktemp("varied"), PATIENTS, SIZE, 0)
+
+
+def test_a_varied_cohort_has_all_labels_and_its_own_name(varied):
+    check_datalist(varied, CLASSES)
+    assert read_datalist(varied)["name"] == "synthetic_chest_varied"
+    items = items_of(varied)
+    assert {item["labels"]["finding"] for item in items} == {"normal", "pneumonia"}
+    for item in items:
+        masks = masks_of(item)
+        assert masks["lung"].any()
+        assert not (masks["opacity"] & ~masks["lung"]).any()
+
+
+def test_varied_images_have_more_shapes_than_scanners(varied, cohort):
+    shapes = [{masks_of(item)["lung"].shape for item in items_of(each)} for each in (varied, cohort)]
+    assert len(shapes[0]) > len(SCANNERS) >= len(shapes[1])
+
+
+def test_equal_seeds_write_equal_varied_files(varied, tmp_path):
+    assert content_of(make(tmp_path, style="varied", workers=1).parent) == content_of(varied.parent)
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +183,12 @@ def test_files_read_back_as_they_were_rendered(cohort, number):
     [
         ({"num_patients": 7}, "num_patients expects 8 or more"),
         ({"disease_shares": {"fungal": 1.0}}, "disease_shares expects names .* got .'fungal'"),
+        ({"style": "vivid"}, "style expects one of .'plain', 'varied'., got 'vivid'"),
         ({"annotated": {"site_a": ["heart"]}}, "annotated expects parts .* got .'heart'"),
         ({"annotated": {"site_z": ["lung"]}}, "annotated expects sites .* got .'site_z'"),
         ({"workers": 0}, "workers expects 1 or more processes, got 0"),
     ],
-    ids=["too few", "disease", "part", "site", "workers"],
+    ids=["too few", "disease", "style", "part", "site", "workers"],
 )
 def test_invalid_options_are_reported(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
