@@ -15,7 +15,7 @@ from mtmedformer_monai.data.synthetic.fields import edge, smooth_noise
 from .opacities import MIN_AREA, Disease, blob
 from .phantom import Lungs
 
-OUTLINE_LEVEL = 0.3
+OUTLINE_LEVEL = 0.15
 """Annotation threshold, as a fraction of an opacity's peak."""
 
 
@@ -109,8 +109,8 @@ def _annotate(field: Field, lungs: Lungs) -> Disease:
     """Smooths the field within the lungs, and outlines its regions."""
     rows, lung = field.shape[0], lungs.mask.astype(np.float32)
     soft = ndimage.gaussian_filter(field, 0.008 * rows) * ndimage.gaussian_filter(lung, 1.0)
-    share = np.maximum(ndimage.gaussian_filter(lung, 0.02 * rows), 0.05)
-    smooth = ndimage.gaussian_filter(field, 0.02 * rows) / share  # not darker at the border of the lung
+    share = np.maximum(ndimage.gaussian_filter(lung, 0.03 * rows), 0.05)
+    smooth = ndimage.gaussian_filter(field, 0.03 * rows) / share  # not darker at the border of the lung
     peak = max(float(np.percentile(smooth[lungs.mask], 98)), 1e-6) if lungs.mask.any() else 1.0
     mask = ndimage.binary_fill_holes((smooth > OUTLINE_LEVEL * peak) & lungs.mask) & lungs.mask
     mask, boxes = boxes_of_parts(mask, MIN_AREA * mask.size)

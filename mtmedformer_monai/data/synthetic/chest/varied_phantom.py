@@ -54,8 +54,8 @@ def make_varied_chest(x: Field, y: Field, patient: Patient, rng: np.random.Gener
 
 
 def enhance(image: Field, rng: np.random.Generator) -> Field:
-    """Raises the local contrast of three quarters of the images, as the processing of digital radiographs does."""
-    strength, scale = rng.uniform(-0.5, 1.5), rng.uniform(0.01, 0.08) * image.shape[0]
+    """Raises the local contrast of two thirds of the images, as the processing of digital radiographs does."""
+    strength, scale = rng.uniform(-0.5, 1.0), rng.uniform(0.01, 0.08) * image.shape[0]
     if strength <= 0:
         return image
     sharper = image + strength * (image - ndimage.gaussian_filter(image, scale))
