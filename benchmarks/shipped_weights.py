@@ -1,10 +1,11 @@
-"""Evaluates weights of the chest bundle, without training, on public sets and on a new synthetic cohort.
+"""Evaluates weights of the chest bundle, without training, on public sets and on new synthetic cohorts.
 
     python benchmarks/shipped_weights.py --output FOLDER --kermany FOLDER --nih FOLDER --v7 FOLDER --opacity FOLDER
     python benchmarks/shipped_weights.py --output FOLDER ... --weights MODELS_FOLDER OTHER_MODELS_FOLDER
 
 Each folder of weights contains a `model.pt`. Kermany, NIH and V7 are tested on their test splits, the opacity set
-(`benchmarks/federation_public.py`) on all images. Prints a Markdown table with one row per folder and set.
+(`benchmarks/federation_public.py`) on all images, and so are the synthetic cohorts, `generated` (plain) and `varied`.
+Prints a Markdown table with one row per folder and set.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from federation_public import opacity_items
 from result_tables import table_header, table_row
 
 from mtmedformer_monai.data import convert_dataset
+from mtmedformer_monai.data.datalist import SECTIONS
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 
 SETS = {"kermany": "kermany", "nih": "nih_chestxray14", "v7": "v7_lungs"}
@@ -34,7 +36,10 @@ METRICS = (
     "pneumonia_type_auc",
 )
 SEED, PATIENTS = 7, 300
-"""Of the synthetic cohort; its patients are none of the training cohort's, whose seed is 0."""
+"""Of the synthetic cohorts; their patients are none of the training cohorts', whose seed is 0."""
+
+COHORTS = {"generated": "chest", "varied": "chest_varied"}
+"""Kinds of the synthetic cohorts."""
 
 
 def main() -> None:
@@ -58,7 +63,7 @@ def main() -> None:
 
 
 def _datalists(options: argparse.Namespace) -> dict[str, Path]:
-    """Returns {set: datalist} of the given sets and of the synthetic cohort."""
+    """Returns {set: datalist} of the given sets and of the synthetic cohorts."""
     data = options.output / "data"
     lists = {
         name: convert_dataset(full, getattr(options, name), data / f"{name}.json")
@@ -67,12 +72,15 @@ def _datalists(options: argparse.Namespace) -> dict[str, Path]:
     }
     if options.opacity:
         lists["opacity"] = _all_tested(opacity_items(options.opacity, data), data / "opacity.json")
-    cohort = data / "generated"
-    if not (cohort / "datalist.json").is_file():
-        make_cohort("chest", cohort, PATIENTS, 256, SEED)
-    found = json.loads((cohort / "datalist.json").read_text())
-    items = [item for section in ("training", "validation", "test") for item in found[section]]
-    return {**lists, "generated": _all_tested(items, cohort / "all.json")}
+    return {**lists, **{name: _cohort(kind, data / name) for name, kind in COHORTS.items()}}
+
+
+def _cohort(kind: str, folder: Path) -> Path:
+    """Generates a cohort if it is not there, and returns a datalist that tests all images."""
+    if not (folder / "datalist.json").is_file():
+        make_cohort(kind, folder, PATIENTS, 256, SEED)
+    found = json.loads((folder / "datalist.json").read_text())
+    return _all_tested([item for section in SECTIONS for item in found[section]], folder / "all.json")
 
 
 def _all_tested(items: list[dict[str, Any]], path: Path) -> Path:
