@@ -60,7 +60,8 @@ def run_demo(recipe: DemoRecipe, output: Path) -> int:
     check_bundle(recipe.bundle)
     started = time.monotonic()
     output = output.resolve()
-    kind, (rows, _) = _demo_config(recipe)["cohort"]["kind"], _bundle_image_size(recipe)
+    cohort, (rows, _) = _demo_config(recipe)["cohort"], _bundle_image_size(recipe)
+    kind = cohort.get("first_image", cohort["kind"])  # the pretrained weights know more kinds than the demo trains on
     code = show_first_result(recipe.bundle, output / "first_result", kind, 2 * rows, recipe.seed)
     if code != 0:
         return code
