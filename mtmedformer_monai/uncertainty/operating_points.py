@@ -21,6 +21,9 @@ DECIMALS = 6
 MIN_POSITIVES = 10
 """Minimum number of positive cases from which a threshold is fitted."""
 
+MOST_FALSE_BOXES = 2.0
+"""Maximum mean number of false boxes per image at a threshold; more would hide the findings among them."""
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -29,7 +32,8 @@ class OperatingPoint:
     Attributes:
         class_name: the class.
         sensitivity: stated sensitivity.
-        threshold: minimum score of a positive decision; None if no threshold reaches the sensitivity.
+        threshold: minimum score of a positive decision; None if no threshold reaches the sensitivity, in detection with
+            at most `MOST_FALSE_BOXES` false boxes per image.
         cases: number of positive cases (boxes in detection) in the validation data.
         attained: sensitivity of the threshold on these cases; without a threshold, the highest that can be reached.
         interval: 95 percent Wilson interval of `attained`.
@@ -161,6 +165,8 @@ def fit_box_points(
     """
     if num_targets < MIN_POSITIVES:
         return []
+    usable = scores > _score_of_too_many(scores[~matched], num_images)
+    scores, matched = scores[usable], matched[usable]
     points = []
     for sensitivity in sensitivities:
         threshold = threshold_for(sensitivity, scores[matched], num_targets)
@@ -180,6 +186,12 @@ def fit_box_points(
             )
         )
     return points
+
+
+def _score_of_too_many(false_scores: Floats, num_images: int) -> float:
+    """Returns the highest score down to which there are too many false boxes; -inf if there are never."""
+    allowed = math.floor(MOST_FALSE_BOXES * num_images)
+    return float(np.sort(false_scores)[::-1][allowed]) if len(false_scores) > allowed else -math.inf
 
 
 def select_thresholds(points: Sequence[OperatingPoint], sensitivity: float) -> dict[str, float]:

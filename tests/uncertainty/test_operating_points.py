@@ -60,6 +60,13 @@ def test_box_points_by_hand():
     assert (missed.threshold, missed.attained, missed.false_positives_per_image) == (None, 10 / 12, None)
 
 
+@pytest.mark.parametrize(("false", "threshold", "attained"), [(4, 0.2, 0.9), (5, None, 0.8)], ids=["two", "more"])
+def test_a_threshold_has_at_most_two_false_boxes_per_image(false, threshold, attained):
+    scores = np.concatenate([TEN, np.full(false, 0.25)])
+    (point,) = fit_box_points("b", scores, np.arange(len(scores)) < 10, 10, 2, [0.9])
+    assert (point.threshold, point.attained) == (threshold, attained)
+
+
 def test_thresholds_are_selected_by_the_stated_sensitivity():
     points = [OperatingPoint(name, s, t, 10, s, (0, 1)) for name, s, t in
               (("a", 0.9, 0.3), ("a", 0.95, 0.2), ("b", 0.9, None), ("b", 0.95, None))]  # fmt: skip
