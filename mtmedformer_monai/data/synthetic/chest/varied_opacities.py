@@ -39,7 +39,8 @@ def varied_viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> 
     field = np.zeros_like(x)
     density, pattern = rng.uniform(0.1, 0.6), rng.random()
     for side, lung in enumerate(lungs.masks):
-        if rng.random() < 0.12:
+        spared = rng.random() < 0.12
+        if spared and (side == 0 or field.any()):  # at most one of them
             continue
         if pattern < 0.5:
             part = _peripheral(x, y, lung, side, rng)

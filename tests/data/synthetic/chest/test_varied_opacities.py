@@ -33,10 +33,15 @@ def test_boxes_are_the_parts_of_a_mask_within_the_lungs(kind, seed):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_every_patient_has_an_opacity(kind):
+    assert all(make(kind, seed)[0].attenuation.any() for seed in range(80))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_most_patients_have_an_opacity_that_adds_density_inside_its_outline(kind):
     found = [make(kind, seed) for seed in range(24)]
     ill = [(disease, lungs) for disease, lungs in found if disease.mask.any()]
-    assert len(ill) >= 22  # both lungs may be spared
+    assert len(ill) >= 22  # a few opacities are smaller than the smallest outline
     for disease, lungs in ill:
         assert disease.attenuation.min() >= 0
         outside = lungs.mask & ~disease.mask
