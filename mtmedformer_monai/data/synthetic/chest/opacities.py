@@ -105,6 +105,11 @@ def _annotate(field: Field, lungs: Lungs) -> Disease:
     """Smooths the field within the lungs, and derives the mask and boxes from it."""
     inside = ndimage.gaussian_filter(lungs.mask.astype(np.float32), 1.0)
     soft = ndimage.gaussian_filter(field, 0.006 * field.shape[0]) * inside
-    mask = ndimage.binary_fill_holes(soft > MASK_LEVEL * max(float(soft.max()), 1e-6)) & lungs.mask
+    return outline(soft, soft > MASK_LEVEL * max(float(soft.max()), 1e-6), lungs)
+
+
+def outline(attenuation: Field, region: Mask, lungs: Lungs) -> Disease:
+    """Returns the disease whose mask is a region within the lungs, without its holes and its smallest parts."""
+    mask = ndimage.binary_fill_holes(region) & lungs.mask
     mask, boxes = boxes_of_parts(mask, MIN_AREA * mask.size)
-    return Disease(soft.astype(np.float32), mask, boxes)
+    return Disease(attenuation.astype(np.float32), mask, boxes)

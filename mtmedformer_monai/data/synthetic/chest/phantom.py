@@ -15,6 +15,9 @@ from scipy import ndimage
 from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.synthetic.fields import bump, edge, smooth_noise
 
+SIDES = (-1.0, 1.0)
+"""Sign of x at the patient's right and left, which are at the image's left and right."""
+
 
 @dataclass(frozen=True)
 class Patient:
@@ -69,7 +72,7 @@ def make_grid(shape: tuple[int, int], patient: Patient) -> tuple[Field, Field]:
 
 @dataclass(frozen=True)
 class Lungs:
-    """Masks of the right and left lung (without the parts behind heart and abdomen), and their relative depth."""
+    """Masks of the right and left lung, and their relative depth; plain ones end at the heart, varied do not."""
 
     masks: tuple[Mask, Mask]
     depth: Field
@@ -96,19 +99,45 @@ def make_lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -
     wobble = 0.012 * smooth_noise(x.shape, x.shape[0] / 6, rng)
     heart = heart_distance(x, y, patient)
     masks, depth = [], np.zeros_like(x)
-    for side in (-1.0, 1.0):
-        center = side * (patient.lung_gap / 2 + patient.lung_width * 0.9)
-        height = patient.lung_height * (1.0 if side > 0 else 0.96)
-        t = (y - patient.lung_top) / height
-        profile = np.sqrt(np.clip(1.0 - (1.0 - np.clip(t / 0.5, 0.0, 1.0)) ** 2, 0.0, 1.0)) * (0.86 + 0.14 * t)
-        lateral = patient.lung_width * profile + wobble - np.abs(x - center + side * 0.09 * (1.0 - t)) * 1.02
-        dome = patient.lung_top + height * (1.0 + 0.16 * ((x - center) / patient.lung_width) ** 2) - y
-        inside = np.minimum(lateral, dome * 1.6)
-        inside = np.minimum(inside, -0.12 * heart)
-        mask = largest_part((inside > 0) & (t > 0))
+    for side in SIDES:
+        inside = np.minimum(lung_distance(x, y, patient, side, wobble), -0.12 * heart)
+        mask = largest_part(inside > 0)
         masks.append(mask)
         depth += mask * np.sqrt(np.clip(inside, 0.0, None) / patient.lung_width).astype(np.float32)
     return Lungs((masks[0], masks[1]), np.clip(depth, 0.0, 1.0))
+
+
+def lung_distance(
+    x: Field,
+    y: Field,
+    patient: Patient,
+    side: float,
+    wobble: Field,
+    stretch: float = 1.0,
+    taper: float = 0.5,
+    lean: float = 0.09,
+    curve: float = 0.16,
+) -> Field:
+    """Returns a function that is positive inside a lung, with the part behind the heart.
+
+    Args:
+        x: coordinates, in half image widths.
+        y: coordinates, in image heights.
+        patient: the anatomy.
+        side: -1 for the patient's right lung (left of the image), 1 for the left one.
+        wobble: unevenness of the lateral border.
+        stretch: factor of the height.
+        taper: height, from the apex on, at which the lung has its full width.
+        lean: how far the apex leans inward.
+        curve: how far the diaphragm falls from the middle of the lung to its borders.
+    """
+    center = side * (patient.lung_gap / 2 + patient.lung_width * 0.9)
+    height = patient.lung_height * (1.0 if side > 0 else 0.96) * stretch
+    t = (y - patient.lung_top) / height
+    profile = np.sqrt(np.clip(1.0 - (1.0 - np.clip(t / taper, 0.0, 1.0)) ** 2, 0.0, 1.0)) * (0.86 + 0.14 * t)
+    lateral = patient.lung_width * profile + wobble - np.abs(x - center + side * lean * (1.0 - t)) * 1.02
+    dome = patient.lung_top + height * (1.0 + curve * ((x - center) / patient.lung_width) ** 2) - y
+    return np.asarray(np.where(t > 0, np.minimum(lateral, dome * 1.6), -1.0), dtype=np.float32)
 
 
 def largest_part(mask: Mask) -> Mask:
@@ -149,7 +178,7 @@ def _soft_organs(x: Field, y: Field, patient: Patient, rng: np.random.Generator)
     bubble = 1.0 - ((x - stomach_x) / rng.uniform(0.08, 0.18)) ** 2 - ((y - stomach_y) / rng.uniform(0.03, 0.06)) ** 2
     field = heart + mediastinum + trachea + belly - rng.uniform(0.1, 0.7) * edge(bubble, 0.15)
     if patient.is_female:
-        for side in (-1.0, 1.0):
+        for side in SIDES:
             reach = ((x - side * rng.uniform(0.36, 0.46)) / 0.3) ** 2 + ((y - bottom + 0.06) / 0.17) ** 2
             field = field + rng.uniform(0.08, 0.25) * edge(1.0 - reach, 0.06)
     return field.astype(np.float32)
@@ -164,14 +193,14 @@ def bones(x: Field, y: Field, patient: Patient) -> Field:
     reach = patient.lung_gap / 2 + 1.95 * patient.lung_width
     for rib in range(9):
         start = patient.lung_top - 0.015 + rib * (bottom - patient.lung_top) / 8.3
-        for side in (-1.0, 1.0):
+        for side in SIDES:
             s = np.clip(side * x / reach, 0.0, 1.05)
             posterior = start - 0.05 * np.sin(np.pi * s) + patient.rib_slope * s**2
             anterior = start + 0.10 + patient.rib_slope * (1.6 - 1.2 * s)
             beside = edge(side * x - 0.09, 0.02)
             field += 0.20 * beside * bump(y - posterior, thickness) * edge(1.0 - s, 0.02)
             field += 0.09 * beside * bump(y - anterior, thickness * 1.1) * edge(s - 0.45, 0.08) * edge(1.0 - s, 0.02)
-    for side in (-1.0, 1.0):
+    for side in SIDES:
         s = side * x
         clavicle = patient.lung_top + 0.045 - 0.11 * s + 0.02 * np.sin(4 * s)
         field += 0.22 * bump(y - clavicle, 0.012) * edge(s - 0.08, 0.02) * edge(0.72 - s, 0.03)
@@ -187,7 +216,7 @@ def vessels(x: Field, y: Field, patient: Patient, lungs: Lungs, rng: np.random.G
     """Returns the hila and the lung markings that fade with the distance from them."""
     hilum_y = patient.lung_top + 0.48 * patient.lung_height
     field = np.zeros_like(x)
-    for side in (-1.0, 1.0):
+    for side in SIDES:
         away = np.hypot((x - side * (patient.lung_gap / 2 + 0.05)), 1.6 * (y - hilum_y - 0.01 * side))
         field += (0.26 * np.exp(-((away / 0.10) ** 2))).astype(np.float32)
         ridges = np.zeros_like(x)

@@ -9,10 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from mtmedformer_monai.data.array_types import Field, Mask
-from mtmedformer_monai.data.mask_boxes import boxes_of_parts
 from mtmedformer_monai.data.synthetic.fields import edge, smooth_noise
 
-from .opacities import MIN_AREA, Disease, blob
+from .opacities import Disease, blob, outline
 from .phantom import Lungs
 
 OUTLINE_LEVEL = 0.15
@@ -113,6 +112,4 @@ def _annotate(field: Field, lungs: Lungs) -> Disease:
     share = np.maximum(ndimage.gaussian_filter(lung, 0.03 * rows), 0.05)
     smooth = ndimage.gaussian_filter(field, 0.03 * rows) / share  # not darker at the border of the lung
     peak = max(float(np.percentile(smooth[lungs.mask], 98)), 1e-6) if lungs.mask.any() else 1.0
-    mask = ndimage.binary_fill_holes((smooth > OUTLINE_LEVEL * peak) & lungs.mask) & lungs.mask
-    mask, boxes = boxes_of_parts(mask, MIN_AREA * mask.size)
-    return Disease(soft.astype(np.float32), mask, boxes)
+    return outline(soft, (smooth > OUTLINE_LEVEL * peak) & lungs.mask, lungs)

@@ -17,9 +17,17 @@ from mtmedformer_monai.data.array_types import Field
 from mtmedformer_monai.data.synthetic.draw_lines import Curve, draw_curves, wander
 from mtmedformer_monai.data.synthetic.fields import bump, edge, smooth_noise
 
-from .phantom import Lungs, Patient, bones, draw_patient, heart_distance, largest_part, vessels
-
-SIDES = (-1.0, 1.0)
+from .phantom import (
+    SIDES,
+    Lungs,
+    Patient,
+    bones,
+    draw_patient,
+    heart_distance,
+    largest_part,
+    lung_distance,
+    vessels,
+)
 
 
 def draw_varied_patient(rng: np.random.Generator) -> Patient:
@@ -69,14 +77,9 @@ def _lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -> Lu
     taper, lean, border = rng.uniform(0.3, 0.6), rng.uniform(0.03, 0.12), rng.uniform(0.35, 0.7)
     masks, depth = [], np.zeros_like(x)
     for side in SIDES:
-        center = side * (patient.lung_gap / 2 + patient.lung_width * 0.9)
-        height = patient.lung_height * (1.0 if side > 0 else 0.96) * rng.uniform(0.93, 1.04)
-        t = (y - patient.lung_top) / height
-        profile = np.sqrt(np.clip(1.0 - (1.0 - np.clip(t / taper, 0.0, 1.0)) ** 2, 0.0, 1.0)) * (0.86 + 0.14 * t)
-        lateral = patient.lung_width * profile + wobble - np.abs(x - center + side * lean * (1.0 - t)) * 1.02
-        curve = 1.0 + rng.uniform(0.08, 0.28) * ((x - center) / patient.lung_width) ** 2
-        inside = np.minimum(lateral, 1.6 * (patient.lung_top + height * curve - y))
-        mask = largest_part((inside > 0) & (t > 0))
+        stretch, curve = rng.uniform(0.93, 1.04), rng.uniform(0.08, 0.28)
+        inside = lung_distance(x, y, patient, side, wobble, stretch, taper, lean, curve)
+        mask = largest_part(inside > 0)
         masks.append(mask)
         relief = border + (1.0 - border) * np.sqrt(np.clip(inside, 0.0, None) / patient.lung_width)
         depth += (mask * (1.0 - behind_heart) * relief).astype(np.float32)
