@@ -72,10 +72,17 @@ def make_grid(shape: tuple[int, int], patient: Patient) -> tuple[Field, Field]:
 
 @dataclass(frozen=True)
 class Lungs:
-    """Masks of the right and left lung, and their relative depth; plain ones end at the heart, varied do not."""
+    """Both lungs; plain ones end at the heart, varied ones do not.
+
+    Attributes:
+        masks: of the right and the left lung.
+        depth: relative depth.
+        free: mask of what neither heart nor mediastinum covers, where opacities are outlined; None: all of both lungs.
+    """
 
     masks: tuple[Mask, Mask]
     depth: Field
+    free: Mask | None = None
 
     @property
     def mask(self) -> Mask:

@@ -1,6 +1,7 @@
 """Generates opacities as varied as in pneumonia: lobar, basal, peripheral, patchy and diffuse, from faint to dense.
 
-They are outlined as radiologists do: whole regions, without holes, up to the border of the lung.
+They are outlined as radiologists do: whole regions, without holes, up to the lateral border of the lung, mostly without
+what heart and mediastinum cover.
 """
 
 from __future__ import annotations
@@ -17,27 +18,29 @@ from .phantom import Lungs
 OUTLINE_LEVEL = 0.15
 """Annotation threshold, as a fraction of an opacity's peak."""
 
+COVERED = 0.15
+"""Fraction of the patients whose opacities may also lie behind the heart."""
+
 
 def varied_bacterial(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
     """Generates consolidations, lobar or basal, in one lung or both."""
-    field = np.zeros_like(x)
+    field, places = np.zeros_like(x), _places(lungs, rng)
     for side in rng.permutation(2)[: 1 if rng.random() < 0.6 else 2]:
-        lung = lungs.masks[side]
-        density = rng.uniform(0.2, 0.85)
+        lung, density = places[side], _density(0.1, 0.85, rng)
         if rng.random() < 0.3:
             part = _basal(x, y, lung, rng)
         else:
             place, size = _lower_part(y, lung, rng), rng.uniform(0.12, 0.32)
             part = np.clip(1.6 * blob(x, y, place, size, 0.5, rng, lung), 0.0, 1.0)
         field = np.maximum(field, density * part)
-    return _annotate(field, lungs)
+    return _annotate(field, lungs, places)
 
 
 def varied_viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
     """Generates haze along the lateral borders, or nearly everywhere, or in patches, mostly in both lungs."""
-    field = np.zeros_like(x)
-    density, pattern = rng.uniform(0.1, 0.6), rng.random()
-    for side, lung in enumerate(lungs.masks):
+    field, places = np.zeros_like(x), _places(lungs, rng)
+    density, pattern = _density(0.07, 0.6, rng), rng.random()
+    for side, lung in enumerate(places):
         spared = rng.random() < 0.12
         if spared and (side == 0 or field.any()):  # at most one of them
             continue
@@ -48,7 +51,20 @@ def varied_viral(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> 
         else:
             part = _patches(x, y, lung, rng)
         field = np.maximum(field, density * rng.uniform(0.7, 1.1) * part)
-    return _annotate(field, lungs)
+    return _annotate(field, lungs, places)
+
+
+def _places(lungs: Lungs, rng: np.random.Generator) -> tuple[Mask, Mask]:
+    """Returns where the opacities of each lung may lie."""
+    if lungs.free is None or rng.random() < COVERED:
+        return lungs.masks
+    right, left = (mask & lungs.free for mask in lungs.masks)
+    return right, left
+
+
+def _density(low: float, high: float, rng: np.random.Generator) -> float:
+    """Draws an attenuation whose logarithm is uniform, so that faint opacities are frequent."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _patches(x: Field, y: Field, lung: Mask, rng: np.random.Generator) -> Field:
@@ -105,11 +121,12 @@ def _from_apex(y: Field, lung: Mask) -> Field:
     return (y - top) / max(bottom - top, 1e-6)
 
 
-def _annotate(field: Field, lungs: Lungs) -> Disease:
-    """Smooths the field within the lungs, and outlines its regions."""
-    rows, lung = field.shape[0], lungs.mask.astype(np.float32)
+def _annotate(field: Field, lungs: Lungs, places: tuple[Mask, Mask]) -> Disease:
+    """Smooths the field within the lungs, and outlines its regions within the places of opacities."""
+    place = places[0] | places[1]
+    rows, lung = field.shape[0], place.astype(np.float32)
     soft = ndimage.gaussian_filter(field, 0.008 * rows) * ndimage.gaussian_filter(lung, 1.0)
     share = np.maximum(ndimage.gaussian_filter(lung, 0.03 * rows), 0.05)
     smooth = ndimage.gaussian_filter(field, 0.03 * rows) / share  # not darker at the border of the lung
-    peak = max(float(np.percentile(smooth[lungs.mask], 98)), 1e-6) if lungs.mask.any() else 1.0
-    return outline(soft, (smooth > OUTLINE_LEVEL * peak) & lungs.mask, lungs)
+    peak = max(float(np.percentile(smooth[place], 98)), 1e-6) if place.any() else 1.0
+    return outline(soft, (smooth > OUTLINE_LEVEL * peak) & place, lungs)

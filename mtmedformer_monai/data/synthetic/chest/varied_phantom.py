@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from mtmedformer_monai.data.array_types import Field
+from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.synthetic.draw_lines import Curve, draw_curves, wander
 from mtmedformer_monai.data.synthetic.fields import bump, edge, smooth_noise
 
@@ -39,8 +39,8 @@ def draw_varied_patient(rng: np.random.Generator) -> Patient:
         lung_height=rng.uniform(0.42, 0.72),
         lung_width=rng.uniform(0.25, 0.35),
         lung_gap=rng.uniform(0.15, 0.4),
-        heart_size=rng.uniform(0.7, 1.3),
-        heart_shift=rng.uniform(0.02, 0.16),
+        heart_size=rng.uniform(0.7, 1.5),
+        heart_shift=rng.uniform(0.02, 0.2),
         tilt_degrees=rng.normal(0.0, 4.0),
         shift=(rng.normal(0.0, 0.05), rng.normal(0.0, 0.03)),
     )
@@ -84,7 +84,14 @@ def _lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -> Lu
         relief = border + (1.0 - border) * np.sqrt(np.clip(inside, 0.0, None) / patient.lung_width)
         depth += (mask * (1.0 - behind_heart) * relief).astype(np.float32)
     blur = rng.uniform(0.002, 0.006) * x.shape[0]
-    return Lungs((masks[0], masks[1]), ndimage.gaussian_filter(np.clip(depth, 0.0, 1.0), blur))
+    free = (heart_distance(x, y, patient) < 0) & ~_beside_spine(x, patient, rng)
+    return Lungs((masks[0], masks[1]), ndimage.gaussian_filter(np.clip(depth, 0.0, 1.0), blur), free)
+
+
+def _beside_spine(x: Field, patient: Patient, rng: np.random.Generator) -> Mask:
+    """Returns a strip of up to a third of each lung, next to the mediastinum."""
+    width = patient.lung_gap / 2 + rng.uniform(0.0, 0.6) * patient.lung_width
+    return np.asarray(np.abs(x) < width + 0.03 * smooth_noise(x.shape, x.shape[0] / 6, rng))
 
 
 def _soft_tissue(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -> Field:

@@ -67,6 +67,13 @@ def test_many_outlines_reach_the_border_of_the_lung():
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_few_outlines_contain_what_heart_and_mediastinum_cover(kind):
+    found = [make(kind, seed) for seed in range(40)]
+    covered = [(disease.mask & ~lungs.free).any() for disease, lungs in found if disease.mask.any()]
+    assert 1 <= sum(covered) <= 12
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_equal_seeds_make_equal_opacities(kind):
     np.testing.assert_array_equal(make(kind, 1)[0].attenuation, make(kind, 1)[0].attenuation)
 

@@ -29,6 +29,15 @@ def test_one_lung_per_side_that_is_whole_behind_the_heart(seed):
 
 
 @pytest.mark.parametrize("seed", range(6))
+def test_opacities_may_lie_beside_heart_and_mediastinum(seed):
+    lungs, _, heart, (x, _) = make(seed)
+    assert not (lungs.free & heart).any()
+    for mask in lungs.masks:
+        assert 0.3 * mask.sum() < (mask & lungs.free).sum() < mask.sum()
+        assert np.abs(x[mask & lungs.free]).mean() > np.abs(x[mask & ~lungs.free]).mean()
+
+
+@pytest.mark.parametrize("seed", range(6))
 def test_the_field_is_finite_and_not_negative(seed):
     _, field, _, _ = make(seed)
     assert field.shape == SHAPE
