@@ -1,6 +1,7 @@
 """FLARE's server component: measures the initial losses, runs the rounds, and writes the final model.
 
-A site that joins after the first round is asked for its tasks first, so that it starts from its group's mean.
+A site that joins after the first round is asked for its tasks first, so that it starts from its group's mean; others
+train meanwhile.
 
 Each site gets its own broadcast, because sites of a group share a mean. Results are aggregated as they arrive
 and then dropped. `ServerSession` keeps the state, so the same job submitted again resumes a federation that was killed.
@@ -54,6 +55,7 @@ class FederationController(ModelController):
         self._given = JobSettings.from_dict(settings)
         self._metrics: dict[str, dict[str, float]] = {}
         self._num_bytes, self._num_bytes_broadcast = 0, 0
+        self._answered: set[str] = set()
         self._broken: Exception | None = None
 
     def run(self) -> None:
@@ -69,7 +71,6 @@ class FederationController(ModelController):
             self._round(progress)
         if self.abort_signal.triggered:
             return
-        self._introduce()
         self._metrics = {}
         self._ask(EVALUATE, lambda sites: [site for site in sites if site not in self._metrics], lambda *_: True)
         progress.log_metrics(session.aggregator.round, self._metrics)
@@ -81,13 +82,7 @@ class FederationController(ModelController):
         """Logs a result that came after its round was closed."""
         self._session.refuse(client.name, "it came after the round was closed; the site continues with the next round")
 
-    def _introduce(self) -> None:
-        """Learns the tasks of the sites that have joined after the initial losses were measured."""
-        if self._session.aggregator.round > 0:
-            self._ask(MEASURE, self._session.unknown, self._session.introduce)
-
     def _round(self, progress: Progress) -> None:
-        self._introduce()
         session, started, self._metrics = self._session, time.monotonic(), {}
         number = session.aggregator.round + 1
         self._num_bytes, self._num_bytes_broadcast = 0, 0
@@ -111,28 +106,56 @@ class FederationController(ModelController):
             )
 
     def _ask(self, step: str, waiting: Callable[[Sequence[str]], list[str]], accept: Accept) -> None:
-        """Sends a step to all sites that have not answered it, and waits for their answers."""
-        session = self._session
-        for site in waiting(self._names()):
-            meta = {STEP: step, SETTINGS: self.settings, SITE_METRICS: session.aggregator.round > 0}
-            model = to_model(session.broadcast(site), **meta)
-            self._num_bytes_broadcast += num_bytes(model.params)
-            self.send_model(
-                data=model,
-                targets=[site],
-                timeout=self._given.round_timeout,
-                callback=lambda model, site=site: self._receive(model, site, accept),
-            )
-        while self.get_num_standing_tasks() and not self.abort_signal.triggered:
+        """Sends a step to all sites that have not answered it, and waits for their answers.
+
+        A site that has joined after the initial losses were measured is asked for its tasks, and gets the step when it
+        has answered. All answers are awaited until the same moment, so a site that is silent holds up a step once.
+        """
+        session, end = self._session, time.monotonic() + self._given.round_timeout
+        sites, self._answered = waiting(self._names()), set()
+        late = set(session.unknown(sites)) if session.aggregator.round > 0 else set()
+        for site in sites:
+            if site in late:
+                self._send(MEASURE, site, session.introduce)
+            else:
+                self._send(step, site, accept)
+        while not self.abort_signal.triggered:
+            standing = self.get_num_standing_tasks()  # before the answers, which come before a task is done
+            ready = late & self._answered
+            for site in sorted(ready):
+                self._send(step, site, accept, end)
+            late -= ready
+            if not standing and not ready:
+                break
             time.sleep(PERIOD)
         if self._broken is not None:
             raise RuntimeError("the server failed to add a message") from self._broken
+
+    def _send(self, step: str, site: str, accept: Accept, end: float | None = None) -> None:
+        """Sends a step to a site.
+
+        Args:
+            step: of `messages.py`.
+            site: its name.
+            accept: adds its answer.
+            end: until when an answer is awaited, in seconds of the monotonic clock; None: for the timeout of a round.
+        """
+        timeout = self._given.round_timeout
+        if timeout and end is not None:
+            timeout = max(1, round(end - time.monotonic()))
+        meta = {STEP: step, SETTINGS: self.settings, SITE_METRICS: self._session.aggregator.round > 0}
+        model = to_model(self._session.broadcast(site), **meta)
+        self._num_bytes_broadcast += num_bytes(model.params)
+        self.send_model(
+            data=model, targets=[site], timeout=timeout, callback=lambda model: self._receive(model, site, accept)
+        )
 
     def _receive(self, model: FLModel, site: str, accept: Accept) -> bool:
         """Adds a site's answer; returns whether it was accepted.
 
         FLARE logs and drops the errors of a callback, so an error of the server itself is kept, and stops the job.
         """
+        self._answered.add(site)
         try:
             exchange, metrics = read_result(model)
         except (ValueError, TypeError, AttributeError) as error:

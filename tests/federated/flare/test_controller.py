@@ -24,8 +24,8 @@ class LocalController(flare.FederationController):
         joins: {number of closed rounds: {name: site}}.
     """
 
-    def __init__(self, sites, joins, folder):
-        super().__init__(JobSettings(num_rounds=NUM_ROUNDS, track=False).to_dict())
+    def __init__(self, sites, joins, folder, **settings):
+        super().__init__(JobSettings(num_rounds=NUM_ROUNDS, track=False, **settings).to_dict())
         self.sites, self.joins, self.folder, self.steps = dict(sites), joins, folder, []
         self.engine, self.abort_signal = self, SimpleNamespace(triggered=False)
 
@@ -46,14 +46,32 @@ class LocalController(flare.FederationController):
         callback(to_model(answers[step](from_model(data))) if step in answers else FLModel(params={}, meta={}))
 
 
+class SilentSiteController(LocalController):
+    """The site `c` never answers; its tasks stand for two looks."""
+
+    standing = 0
+
+    def get_num_standing_tasks(self):
+        self.standing = max(0, self.standing - 1)
+        return self.standing
+
+    def send_model(self, data, targets, **others):
+        if targets == ["c"]:
+            self.steps.append((self._session.aggregator.round, data.meta[STEP], "c"))
+            self.standing = 3
+        else:
+            super().send_model(data, targets, **others)
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs a federation with sites that join later; returns the controller."""
     monkeypatch.setattr(flare, "open_session", lambda *_: open_session(tmp_path))
     monkeypatch.setattr(flare, "write_results", lambda *_: [])
+    monkeypatch.setattr(flare, "PERIOD", 0.001)
 
-    def play(sites, joins):
-        controller = LocalController(sites, joins, tmp_path)
+    def play(sites, joins, kind=LocalController, **settings):
+        controller = kind(sites, joins, tmp_path, **settings)
         controller.run()
         return controller
 
@@ -73,3 +91,28 @@ def test_a_site_that_joins_after_the_last_round_evaluates_its_groups_mean(run):
     done = run(sites, {NUM_ROUNDS: {"new": late}})
     assert done._session.aggregator.images_by_task["new"] == {"masks": 100}
     assert late.received == []
+
+
+def test_a_new_site_that_never_answers_is_awaited_once_per_round_and_delays_no_other(run):
+    sites, late = two_groups()
+    done = run(sites, {2: {"c": late}}, SilentSiteController, min_sites=2)
+    asked = [(number, step) for number, step, name in done.steps if name == "c"]
+    assert asked == [(number, MEASURE) for number in range(2, NUM_ROUNDS + 1)]
+    trained = [(number, name) for number, step, name in done.steps if step == TRAIN]
+    assert trained == [(number, name) for number in range(NUM_ROUNDS) for name in "ab"]
+
+
+def test_a_new_site_gets_what_is_left_of_the_rounds_time(run, monkeypatch):
+    timeouts, clock = [], iter(range(0, 100_000, 10))
+    monkeypatch.setattr(flare.time, "monotonic", lambda: float(next(clock)))
+
+    class Timed(LocalController):
+        def send_model(self, data, targets, timeout, **others):
+            timeouts.append((targets[0], data.meta[STEP], timeout))
+            super().send_model(data, targets, timeout, **others)
+
+    sites, late = two_groups()
+    run(sites, {NUM_ROUNDS - 1: {"new": late}}, Timed, round_timeout=100)
+    of_new = [(step, timeout) for name, step, timeout in timeouts if name == "new" and step in (MEASURE, TRAIN)]
+    assert [step for step, _ in of_new] == [MEASURE, TRAIN]
+    assert of_new[0][1] == 100 > of_new[1][1] > 0
