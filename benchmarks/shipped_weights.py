@@ -5,7 +5,8 @@
 
 Each folder of weights contains a `model.pt`. Kermany, NIH and V7 are tested on their test splits, the opacity set
 (`benchmarks/federation_public.py`) on all images, and so are the synthetic cohorts, `generated` (plain) and `varied`.
-Prints a Markdown table with one row per folder and set.
+Prints a Markdown table with one row per folder and set. Its last two columns are the mean share of the predicted lungs
+that is predicted as opacity, in normal films and in those with pneumonia.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
-from bundle_runs import CHEST, Metrics, evaluate, read_tasks
+from bundle_runs import CHEST, Metrics, evaluate, make_workflow, read_tasks
 from command_line import add_threads_option, make_parser
 from federation_public import opacity_items
 from result_tables import table_header, table_row
@@ -35,6 +37,9 @@ METRICS = (
     "finding_ece",
     "pneumonia_type_auc",
 )
+SHARES = ("opacity share, normal", "opacity share, pneumonia")
+"""Columns of `_opacity_shares`, in the order of the finding's classes."""
+
 SEED, PATIENTS = 7, 300
 """Of the synthetic cohorts; their patients are none of the training cohorts', whose seed is 0."""
 
@@ -54,11 +59,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     logging.basicConfig(level=logging.WARNING)
     lists = _datalists(options)
-    print(table_header("weights, set", METRICS))
+    print(table_header("weights, set", [*METRICS, *SHARES]))
     for index, folder in enumerate(options.weights):
         for name, path in lists.items():
             metrics = _evaluate(folder, path, options.output / f"{index}_{name}")
-            cells = ["-" if metrics.get(each) is None else f"{metrics[each]:.3f}" for each in METRICS]
+            cells = ["-" if metrics.get(each) is None else f"{metrics[each]:.3f}" for each in [*METRICS, *SHARES]]
             print(table_row(f"{folder.name}, {name}", cells), flush=True)
 
 
@@ -98,7 +103,24 @@ def _evaluate(weights: Path, datalist: Path, folder: Path) -> Metrics:
         "ckpt_dir": str(weights),
         "tasks": read_tasks(CHEST),
     }
-    return evaluate(CHEST, ["train"], overrides, folder)
+    return evaluate(CHEST, ["train"], overrides, folder) | _opacity_shares(weights, overrides)
+
+
+def _opacity_shares(weights: Path, overrides: dict[str, Any]) -> Metrics:
+    """Returns {column: mean share of the lungs that is opacity}, both as predicted; None without films of a class."""
+    parser = make_workflow(CHEST, ["train", "evaluate"], overrides).parser
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(weights / "model.pt", map_location="cpu", weights_only=True))
+    network.eval()
+    shares: dict[float, list[float]] = {float(label): [] for label in range(len(SHARES))}
+    for batch in parser.get_parsed_content("test#dataloader"):
+        with torch.no_grad():
+            found = network(batch["image"])
+        lung, opacity = ((found[name] > 0).flatten(1) for name in ("lung", "opacity"))
+        part = (opacity & lung).sum(dim=1) / lung.sum(dim=1).clamp(min=1)
+        for label, share in zip(batch["finding"].flatten().tolist(), part.tolist(), strict=True):
+            shares.get(label, []).append(share)  # NaN where the finding is not labeled
+    return {name: mean(shares[label]) if shares[label] else None for label, name in enumerate(SHARES)}
 
 
 if __name__ == "__main__":
