@@ -19,7 +19,7 @@ OUTLINE_LEVEL = 0.15
 """Annotation threshold, as a fraction of an opacity's peak."""
 
 COVERED = 0.15
-"""Fraction of the patients whose opacities may also lie behind the heart."""
+"""Fraction of the images whose opacities may also lie behind the heart."""
 
 
 def varied_bacterial(x: Field, y: Field, lungs: Lungs, rng: np.random.Generator) -> Disease:
