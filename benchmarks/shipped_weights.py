@@ -27,6 +27,7 @@ from result_tables import table_header, table_row
 from mtmedformer_monai.data import convert_dataset
 from mtmedformer_monai.data.datalist import SECTIONS
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 SETS = {"kermany": "kermany", "nih": "nih_chestxray14", "v7": "v7_lungs"}
 METRICS = (
@@ -110,7 +111,7 @@ def _opacity_shares(weights: Path, overrides: dict[str, Any]) -> Metrics:
     """Returns {column: mean share of the lungs that is opacity}, both as predicted; None without films of a class."""
     parser = make_workflow(CHEST, ["train", "evaluate"], overrides).parser
     network = parser.get_parsed_content("network_def")
-    network.load_state_dict(torch.load(weights / "model.pt", map_location="cpu", weights_only=True))
+    network.load_state_dict(load_checkpoint(weights / "model.pt"))
     network.eval()
     shares: dict[float, list[float]] = {float(label): [] for label in range(len(SHARES))}
     for batch in parser.get_parsed_content("test#dataloader"):
