@@ -20,7 +20,10 @@ from .messages import MEASURE, SETTINGS, SITE, STEP, TRAIN, from_record, to_arra
 logger = logging.getLogger("mtmedformer")
 
 PERIOD = 1.0
-"""Seconds between two looks at the connected nodes."""
+"""Seconds between two looks at the connected nodes, or at their answers."""
+
+PATIENCE = 30.0
+"""Seconds that a round waits at most for the names and tasks of nodes that are new."""
 
 
 class SessionStrategy(Strategy):
@@ -35,6 +38,7 @@ class SessionStrategy(Strategy):
     def __init__(self, session: ServerSession, settings: JobSettings, num_sites: int) -> None:
         self._session, self._given, self._num_sites = session, settings, num_sites
         self._node_of: dict[str, int] = {}
+        self._asked: dict[str, int] = {}
 
     def summary(self) -> None:
         """Logs the strategy."""
@@ -54,10 +58,10 @@ class SessionStrategy(Strategy):
     ) -> Iterable[Message]:
         """Returns the tasks of the sites whose message of this round is missing.
 
-        Nodes that have connected since the last round are asked for their name and tasks first.
+        Nodes that have connected since the last round are asked for their name and tasks first. One that is silent for
+        longer than `PATIENCE` holds up this round only, and takes part once it has answered.
         """
-        known = set(self._node_of.values())
-        self._measure(grid, [node for node in sorted(grid.get_node_ids()) if node not in known])
+        self._ask_new_nodes(grid)
         return [
             self._task(self._session.broadcast(site), TRAIN, self._node_of[site])
             for site in self._session.missing(sorted(self._node_of))
@@ -93,14 +97,32 @@ class SessionStrategy(Strategy):
         return None
 
     def _measure(self, grid: Grid, nodes: Sequence[int]) -> None:
-        """Collects the names of nodes, and their initial losses, or later the tasks of sites that are new."""
-        if not nodes:
-            return
+        """Collects the names of nodes and their initial losses or, if a federation resumes, the tasks of new sites."""
         broadcast = self._session.broadcast("")
         replies = grid.send_and_receive(
             [self._task(broadcast, MEASURE, node) for node in nodes], timeout=self._given.round_timeout or None
         )
         for reply in replies:
+            self._accept(reply, self._add_told, named=False)
+
+    def _ask_new_nodes(self, grid: Grid) -> None:
+        """Asks each new node once, and accepts the answers of all that were asked."""
+        seen = {*self._node_of.values(), *self._asked.values()}
+        nodes = [node for node in sorted(grid.get_node_ids()) if node not in seen]
+        if nodes:
+            broadcast = self._session.broadcast("")
+            sent = grid.push_messages([self._task(broadcast, MEASURE, node) for node in nodes])
+            self._asked |= {name: node for name, node in zip(sent, nodes, strict=False) if name}  # others: next round
+        self._hear(grid)
+        until = time.monotonic() + PATIENCE
+        while nodes and set(nodes) & set(self._asked.values()) and time.monotonic() < until:
+            time.sleep(PERIOD)
+            self._hear(grid)
+
+    def _hear(self, grid: Grid) -> None:
+        """Accepts the answers that have arrived from new nodes."""
+        for reply in grid.pull_messages(list(self._asked)) if self._asked else ():
+            self._asked.pop(reply.metadata.reply_to_message_id, None)
             self._accept(reply, self._add_told, named=False)
 
     def _wait_for_nodes(self, grid: Grid) -> Sequence[int]:

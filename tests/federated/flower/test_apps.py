@@ -13,6 +13,7 @@ from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 from mtmedformer_monai.federated.simulation import SimulationSettings
 from mtmedformer_monai.federated.simulation.cohort import prepare_data
 from tests.bundles.conftest import ROOT
+from tests.federated.flower.answering_grid import AnsweringGrid
 from tests.federated.simulation.conftest import SMALL
 
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'mtmedformer-monai[flower]'")
@@ -30,20 +31,18 @@ BUNDLE = ROOT / "bundles/chest_xray_multitask"
 OVERRIDES = {"network_def#encoder#size": SMALL, "image_size": [32, 32]}
 
 
-class LocalGrid:
+class LocalGrid(AnsweringGrid):
     """Flower's grid with all nodes in this process: passes each message to the client app of its node."""
 
     def __init__(self, files):
+        super().__init__()
         self.files = dict(enumerate(files, start=1))
         self.fail = lambda node, message: False
 
     def get_node_ids(self):
         return list(self.files)
 
-    def send_and_receive(self, messages, *, timeout=None):
-        return [self._answer(message) for message in messages]
-
-    def _answer(self, message):
+    def answer(self, message):
         node = message.metadata.dst_node_id
         context = Context(1, node, {SITE_FILE: str(self.files[node])}, RecordDict(), {})
         if self.fail(node, message):
@@ -139,8 +138,8 @@ def test_a_node_without_its_file_is_told_how_to_name_it(consortium):
 
 def test_an_answer_without_records_is_refused(consortium):
     class Empty(LocalGrid):
-        def _answer(self, message):
-            answer = super()._answer(message)
+        def answer(self, message):
+            answer = super().answer(message)
             answer.content = RecordDict({"other": ConfigRecord({"a": 1})})
             return answer
 

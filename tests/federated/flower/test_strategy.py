@@ -9,25 +9,25 @@ pytest.importorskip("flwr", reason="Flower is not installed: pip install 'mtmedf
 from flwr.app import ArrayRecord, ConfigRecord, Message
 from flwr.supercore.task_identity import TaskIdentity
 
+from mtmedformer_monai.federated.flower import strategy as strategy_module
 from mtmedformer_monai.federated.flower.messages import MEASURE, SITE, STEP, TRAIN, from_record, to_record
 from mtmedformer_monai.federated.flower.strategy import SessionStrategy
 from mtmedformer_monai.federated.job.settings import JobSettings
+from tests.federated.flower.answering_grid import AnsweringGrid
 from tests.federated.scripted_sites import NUM_ROUNDS, assert_started_from_its_group, open_session, two_groups
 
 
-class ScriptedGrid:
+class ScriptedGrid(AnsweringGrid):
     """Flower's grid with scripted sites as nodes 1, 2, ..."""
 
     def __init__(self, sites):
+        super().__init__()
         self.sites, self.steps = dict(sites), []
 
     def get_node_ids(self):
         return list(range(1, len(self.sites) + 1))
 
-    def send_and_receive(self, messages, *, timeout=None):
-        return [self._answer(message) for message in messages]
-
-    def _answer(self, message):
+    def answer(self, message):
         node = message.metadata.dst_node_id
         name, site = list(self.sites.items())[node - 1]
         broadcast, entries = from_record(message.content)
@@ -63,3 +63,31 @@ def test_a_node_that_connects_later_starts_from_its_groups_mean(tmp_path, restar
     assert session.aggregator.accepted.keys() == {"a", "b", "new"}
     assert_started_from_its_group(session, sites, late)
     assert grid.steps.count((MEASURE, "new")) == 1
+
+
+def test_a_new_node_that_answers_late_holds_up_no_round_and_then_takes_part(tmp_path, monkeypatch):
+    """It is asked once, its answer is looked for in vain throughout two rounds, and it takes part in the third."""
+    monkeypatch.setattr(strategy_module, "PATIENCE", 0.0)
+    sites, late = two_groups()
+    grid, session = ScriptedGrid(sites), open_session(tmp_path)
+    strategy = SessionStrategy(session, JobSettings(num_rounds=NUM_ROUNDS), len(grid.sites))
+    strategy.prepare(grid)
+    grid.sites["new"], grid.late[3] = late, 2
+    trained = []
+    for number in range(3):
+        tasks = list(strategy.configure_train(number + 1, ArrayRecord(), ConfigRecord(), grid))
+        trained.append(sorted(task.metadata.dst_node_id for task in tasks))
+        strategy.aggregate_train(number + 1, grid.send_and_receive(tasks))
+    assert trained == [[1, 2], [1, 2], [1, 2, 3]]
+    assert grid.steps.count((MEASURE, "new")) == 1
+
+
+def test_a_round_waits_for_a_new_nodes_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(strategy_module, "PERIOD", 0.0)
+    sites, late = two_groups()
+    grid, session = ScriptedGrid(sites), open_session(tmp_path)
+    strategy = SessionStrategy(session, JobSettings(num_rounds=NUM_ROUNDS), len(grid.sites))
+    strategy.prepare(grid)
+    grid.sites["new"], grid.late[3] = late, 5
+    tasks = strategy.configure_train(1, ArrayRecord(), ConfigRecord(), grid)
+    assert sorted(task.metadata.dst_node_id for task in tasks) == [1, 2, 3]
