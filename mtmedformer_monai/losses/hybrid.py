@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mtmedformer_monai.tasks.base import Task
 
 from .balance import make_balance, mean_over_ranks
+from .implied_mask import ImpliedMask
 
 INITIAL_BATCHES = 16
 """Number of batches over which an initial loss is averaged; a single batch may contain no box or only one class."""
@@ -40,6 +41,8 @@ class HybridLoss(nn.Module):
         normalize: whether to divide by the initial losses.
         initial: {task: initial loss} to use instead of measured values. It is needed in a federation, where weights
             that differ between clients would make the precisions of their approximate likelihoods incomparable.
+        implied: masks that boxes and classes say something about. Their losses are added to those of their tasks, and
+            divided by the same initial values, but are neither part of these nor of `last_losses`.
 
     Attributes:
         initial: (T,) initial losses, NaN for a task without a label so far; part of the state dict, as is `num_seen`.
@@ -50,12 +53,14 @@ class HybridLoss(nn.Module):
             teacher (`federated/client/missing_labels.py`).
 
     Raises:
-        ValueError: if the balance is unknown, or `initial` contains an unknown task or a value that is not above 0.
+        ValueError: if the balance is unknown, `initial` contains an unknown task or a value that is not above 0, or an
+            implied mask does not fit the tasks.
     """
 
     initial: Tensor
     num_seen: Tensor
     weights: Tensor
+    implied_tasks: Tensor
 
     def __init__(
         self,
@@ -63,9 +68,15 @@ class HybridLoss(nn.Module):
         balance: str = "fixed",
         normalize: bool = True,
         initial: Mapping[str, float] | None = None,
+        implied: Sequence[ImpliedMask] = (),
     ) -> None:
         super().__init__()
         self.tasks = list(tasks)
+        self.implied = list(implied)
+        for mask in self.implied:
+            mask.resolve(self.tasks)
+        owners = [[task.name == mask.task for task in self.tasks] for mask in self.implied]
+        self.register_buffer("implied_tasks", torch.tensor(owners, dtype=torch.bool), persistent=False)
         self.balance = make_balance(balance, len(self.tasks))
         self.normalize = normalize
         given = _check_initial(initial or {}, [task.name for task in self.tasks])
@@ -111,8 +122,18 @@ class HybridLoss(nn.Module):
         present = torch.stack([task.is_annotated(targets[task.name]).any() for task in self.tasks])
         losses = torch.stack([self.task_loss(task, outputs, targets) for task in self.tasks])
         self.last_losses, self.last_present = losses.detach(), present
-        scaled = losses * self._scales(losses.detach(), present)
-        return self.balance(scaled, present & (self.weights > 0))
+        scales = self._scales(losses.detach(), present)
+        losses, present = self._add_implied(losses, present, outputs, targets)
+        return self.balance(losses * scales, present & (self.weights > 0))
+
+    def _add_implied(
+        self, losses: Tensor, present: Tensor, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the losses (T,) with those of implied masks, and which tasks have a label or an implied mask."""
+        for mask, own in zip(self.implied, self.implied_tasks, strict=True):
+            loss, any_ = mask.loss(outputs, targets)
+            losses, present = losses + own * loss, present | (own & any_)
+        return losses, present
 
     def _scales(self, losses: Tensor, present: Tensor) -> Tensor:
         """Returns weights divided by initial losses, (T,); a task without a label so far has its plain weight."""

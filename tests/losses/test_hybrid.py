@@ -9,6 +9,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
+from mtmedformer_monai.losses import ImpliedMask
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
@@ -201,5 +202,8 @@ def test_a_training_step_never_waits_for_the_device(balance):
         network = MTMedFormer(HierarchicalTransformer("tiny"), tasks)
         targets = {name: torch.zeros(2, *shape) for name, shape in {**shapes, "signs": (2,)}.items()}
         outputs = network(torch.zeros(2, 1, 64, 64))
-    HybridLoss(tasks, balance).to("meta")(outputs, targets).backward()
+    implied = ImpliedMask(
+        "opacity", boxes="opacity_box", finding="finding", absent=["normal"], present=["pneumonia"], inside="lung"
+    )
+    HybridLoss(tasks, balance, implied=[implied]).to("meta")(outputs, targets).backward()
     assert all(weight.grad is not None for weight in network.parameters())
