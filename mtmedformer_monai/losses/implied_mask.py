@@ -30,6 +30,9 @@ class ImpliedMask:
     Learning masks from classes by their most likely pixels is multiple-instance learning (Pinheiro and Collobert, CVPR
     2015); that boxes bound a mask is used by Tian et al. (BoxInst, CVPR 2021), who compare projections.
 
+    In a federation, only the encoder learns from it at a client that has no mask of the task at all, because a client
+    sends the decoders of its own labels' tasks alone.
+
     Args:
         task: name of the segmentation task.
         structure: name of its structure; it may be omitted if it is the only one.
