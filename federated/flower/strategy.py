@@ -98,20 +98,19 @@ class SessionStrategy(Strategy):
 
     def _measure(self, grid: Grid, nodes: Sequence[int]) -> None:
         """Collects the names of nodes and their initial losses or, if a federation resumes, the tasks of new sites."""
-        broadcast = self._session.broadcast("")
-        replies = grid.send_and_receive(
-            [self._task(broadcast, MEASURE, node) for node in nodes], timeout=self._given.round_timeout or None
-        )
-        for reply in replies:
+        for reply in grid.send_and_receive(self._questions(nodes), timeout=self._given.round_timeout or None):
             self._accept(reply, self._add_told, named=False)
+
+    def _questions(self, nodes: Sequence[int]) -> list[Message]:
+        broadcast = self._session.broadcast("")
+        return [self._task(broadcast, MEASURE, node) for node in nodes]
 
     def _ask_new_nodes(self, grid: Grid) -> None:
         """Asks each new node once, and accepts the answers of all that were asked."""
         seen = {*self._node_of.values(), *self._asked.values()}
         nodes = [node for node in sorted(grid.get_node_ids()) if node not in seen]
         if nodes:
-            broadcast = self._session.broadcast("")
-            sent = grid.push_messages([self._task(broadcast, MEASURE, node) for node in nodes])
+            sent = grid.push_messages(self._questions(nodes))
             self._asked |= {name: node for name, node in zip(sent, nodes, strict=False) if name}  # others: next round
         self._hear(grid)
         until = time.monotonic() + PATIENCE

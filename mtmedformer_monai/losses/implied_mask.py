@@ -75,6 +75,7 @@ class ImpliedMask:
         self.task, self.structure, self.boxes, self.finding, self.inside = task, structure, boxes, finding, inside
         self.absent, self.present = list(absent), list(present)
         self.min_area, self.fill, self.weight = min_area, fill, weight
+        self._tasks: dict[str, Task] = {}
         self._channel = 0
         self._absent: list[int] = []
         self._present: list[int] = []
@@ -88,7 +89,7 @@ class ImpliedMask:
         Raises:
             ValueError: a task, structure or class does not exist, or a task is of another kind.
         """
-        by_name = {task.name: task for task in tasks}
+        by_name = self._tasks = {task.name: task for task in tasks}
         missing = {self.task, self.boxes, self.finding, self.inside} - {"", *by_name}
         if missing:
             raise ValueError(
@@ -104,13 +105,13 @@ class ImpliedMask:
             raise ValueError(f"the implied mask of {self.task!r} expects masks of `inside`, got {self.inside!r}.")
         if self.boxes and not by_name[self.boxes].has_boxes:
             raise ValueError(f"the implied mask of {self.task!r} expects a task with boxes, got {self.boxes!r}.")
-        self._absent, self._present = (self._indices(by_name, names) for names in (self.absent, self.present))
+        self._absent, self._present = (self._indices(names) for names in (self.absent, self.present))
 
-    def _indices(self, tasks: Mapping[str, Task], names: Sequence[str]) -> list[int]:
+    def _indices(self, names: Sequence[str]) -> list[int]:
         """Returns the indices of classes of the finding."""
-        if self.finding and getattr(tasks[self.finding], "kind", "") == "multilabel":
+        if self.finding and getattr(self._tasks[self.finding], "kind", "") == "multilabel":
             raise ValueError(f"the implied mask of {self.task!r} expects exclusive classes, got {self.finding!r}.")
-        known = list(tasks[self.finding].classes) if self.finding else []
+        known = list(self._tasks[self.finding].classes) if self.finding else []
         unknown = sorted(set(names) - set(known))
         if unknown:
             raise ValueError(f"the implied mask of {self.task!r} expects classes out of {known}, got {unknown}.")
@@ -126,7 +127,7 @@ class ImpliedMask:
         Returns:
             Scalar, exactly 0 with zero gradient if no image implies anything; bool ().
         """
-        open_ = torch.isnan(targets[self.task][:, self._channel]).flatten(1).all(dim=1)
+        open_ = ~self._tasks[self.task].is_annotated(targets[self.task][:, self._channel])
         logits = keep_annotated(outputs[self.task][:, self._channel], open_[:, None, None])
         boxed, possible = self._boxes(targets, logits)
         absent, present = self._classes(targets, open_)
@@ -143,7 +144,7 @@ class ImpliedMask:
         if not self.boxes:
             return torch.zeros_like(logits[:, 0, 0], dtype=torch.bool), torch.zeros_like(logits, dtype=torch.bool)
         rows = targets[self.boxes]
-        known = ~torch.isnan(rows).flatten(1).all(dim=1)
+        known = self._tasks[self.boxes].is_annotated(rows)
         used = rows[..., BoxRow.CLASS] >= 0
         y, x = (torch.arange(n, device=rows.device) + 0.5 for n in logits.shape[1:])
         inside_y = (y >= rows[..., 1, None]) & (y < rows[..., 3, None]) & used[..., None]  # (B, N, H)

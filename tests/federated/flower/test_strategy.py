@@ -43,21 +43,22 @@ def _task(monkeypatch):
         monkeypatch.setattr(TaskIdentity, name, 1)
 
 
+def prepared(grid, session):
+    """Returns a strategy that knows the nodes that are connected now."""
+    strategy = SessionStrategy(session, JobSettings(num_rounds=NUM_ROUNDS), len(grid.sites))
+    strategy.prepare(grid)
+    return strategy
+
+
 @pytest.mark.parametrize("restarted", [False, True], ids=["within a run", "before a run that resumes"])
 def test_a_node_that_connects_later_starts_from_its_groups_mean(tmp_path, restarted):
     sites, late = two_groups()
     grid, session = ScriptedGrid(sites), open_session(tmp_path)
-
-    def start():
-        strategy = SessionStrategy(session, JobSettings(num_rounds=NUM_ROUNDS), len(grid.sites))
-        strategy.prepare(grid)
-        return strategy
-
-    strategy = start()
+    strategy = prepared(grid, session)
     for number in range(NUM_ROUNDS):
         if number == NUM_ROUNDS - 1:
             grid.sites["new"] = late
-            strategy = start() if restarted else strategy
+            strategy = prepared(grid, session) if restarted else strategy
         tasks = strategy.configure_train(number + 1, ArrayRecord(), ConfigRecord(), grid)
         strategy.aggregate_train(number + 1, grid.send_and_receive(tasks))
     assert session.aggregator.accepted.keys() == {"a", "b", "new"}
@@ -69,9 +70,8 @@ def test_a_new_node_that_answers_late_holds_up_no_round_and_then_takes_part(tmp_
     """It is asked once, its answer is looked for in vain throughout two rounds, and it takes part in the third."""
     monkeypatch.setattr(strategy_module, "PATIENCE", 0.0)
     sites, late = two_groups()
-    grid, session = ScriptedGrid(sites), open_session(tmp_path)
-    strategy = SessionStrategy(session, JobSettings(num_rounds=NUM_ROUNDS), len(grid.sites))
-    strategy.prepare(grid)
+    grid = ScriptedGrid(sites)
+    strategy = prepared(grid, open_session(tmp_path))
     grid.sites["new"], grid.late[3] = late, 2
     trained = []
     for number in range(3):
@@ -85,9 +85,8 @@ def test_a_new_node_that_answers_late_holds_up_no_round_and_then_takes_part(tmp_
 def test_a_round_waits_for_a_new_nodes_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(strategy_module, "PERIOD", 0.0)
     sites, late = two_groups()
-    grid, session = ScriptedGrid(sites), open_session(tmp_path)
-    strategy = SessionStrategy(session, JobSettings(num_rounds=NUM_ROUNDS), len(grid.sites))
-    strategy.prepare(grid)
+    grid = ScriptedGrid(sites)
+    strategy = prepared(grid, open_session(tmp_path))
     grid.sites["new"], grid.late[3] = late, 5
     tasks = strategy.configure_train(1, ArrayRecord(), ConfigRecord(), grid)
     assert sorted(task.metadata.dst_node_id for task in tasks) == [1, 2, 3]
