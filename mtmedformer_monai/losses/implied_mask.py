@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mtmedformer_monai.keys import BoxRow
 from mtmedformer_monai.tasks.base import Task
+from mtmedformer_monai.tasks.known_classes import KnownClasses
 from mtmedformer_monai.tasks.partial import annotated_mean, keep_annotated
 
 Batch = Mapping[str, Tensor]
@@ -87,7 +88,8 @@ class ImpliedMask:
             tasks: of the network.
 
         Raises:
-            ValueError: a task, structure or class does not exist, or a task is of another kind.
+            ValueError: a task, structure or class does not exist, a task is of another kind, or a client of a
+                federation annotates only some of its classes, so that boxes or a finding say less than they seem to.
         """
         by_name = self._tasks = {task.name: task for task in tasks}
         missing = {self.task, self.boxes, self.finding, self.inside} - {"", *by_name}
@@ -95,6 +97,12 @@ class ImpliedMask:
             raise ValueError(
                 f"the implied mask of {self.task!r} expects tasks out of {sorted(by_name)}, got {sorted(missing)}."
             )
+        for name in (self.task, self.boxes, self.finding, self.inside):
+            if isinstance(by_name.get(name), KnownClasses):
+                raise ValueError(
+                    f"the implied mask of {self.task!r} expects all classes of {name!r} to be known; omit the implied "
+                    "mask where known_classes restricts this task."
+                )
         structures = list(by_name[self.task].structures)
         if self.structure not in structures and (self.structure or len(structures) != 1):
             raise ValueError(

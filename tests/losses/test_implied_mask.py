@@ -205,3 +205,15 @@ def test_the_chest_bundles_config_empties_the_opacities_of_normal_films():
     loss(outputs, targets).backward()
     assert bool((outputs["opacity"].grad > 0).all())
     assert torch.count_nonzero(outputs["lung"].grad) == 0
+
+
+def test_a_client_that_looks_for_some_classes_only_can_not_imply_masks():
+    boxes = DetectionTask("box", ["opacity", "nodule"]).restrict(["nodule"])
+    finding = ClassificationTask("finding", ["normal", "pneumonia", "other"]).restrict(["normal", "pneumonia"])
+    masks = SegmentationTask("marks", ["opacity"])
+    for mask, other in [
+        (ImpliedMask("marks", boxes="box"), boxes),
+        (ImpliedMask("marks", finding="finding", absent=["normal"]), finding),
+    ]:
+        with pytest.raises(ValueError, match=f"all classes of '{other.name}'.*known_classes"):
+            mask.resolve([masks, other])
