@@ -1,35 +1,15 @@
-import json
-
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from monai.bundle import ConfigParser
 
 from mtmedformer_monai.cli.main import main
-from tests.bundles.conftest import ROOT
+from tests.small_bundle import write_small_bundle
 
 
 @pytest.fixture
 def small_bundle(tmp_path):
-    """The chest bundle with two of its tasks, a small encoder and random weights: export time grows with both."""
-    config = json.loads((ROOT / "bundles/chest_xray_multitask/configs/inference.json").read_text())
-    config["tasks"] = [task for task in config["tasks"] if task["name"] in ("lung", "finding")]
-    config["network_def"]["encoder"]["size"] = {
-        "_target_": "mtmedformer_monai.networks.TransformerSize",
-        "widths": [8, 16],
-        "depths": [1, 1],
-        "heads": [1, 2],
-        "reductions": [2, 1],
-        "mlp_ratios": [2, 2],
-    }
-    folder = tmp_path / "bundle"
-    (folder / "configs").mkdir(parents=True)
-    (folder / "models").mkdir()
-    (folder / "configs/inference.json").write_text(json.dumps(config))
-    network = ConfigParser(config).get_parsed_content("network_def").eval()
-    torch.save(network.state_dict(), folder / "models/model.pt")
-    return folder, network
+    return tmp_path / "bundle", write_small_bundle(tmp_path / "bundle", ["lung", "finding"])
 
 
 def test_outputs_are_named_by_task_and_equal_at_any_batch_and_size(small_bundle, tmp_path):
