@@ -28,6 +28,12 @@ _MIN_AREA = 0.03
 
 _MIN_CONTRAST, _MIN_SIDE = 0.01, 16
 
+_BLACK, _MIN_BLACK = 1e-3, 0.05
+"""Gray level above the darkest that is still black, and least fraction of the image that a black background covers."""
+
+_LEAST_FAT = 0.08
+"""Minimum gray level of fat relative to that of the core; the background of a film is darker."""
+
 
 @dataclass(frozen=True)
 class CoarseBreast:
@@ -139,10 +145,10 @@ def _weigh(grays: NDArray[np.float32]) -> float:
 def _grow(core: Mask, bright: Mask, smooth: NDArray[np.float32]) -> Mask:
     """Adds the skin and nipple to the core, removes objects attached by thin bridges, and fills holes."""
     distance = ndimage.distance_transform_edt(~core) / max(core.shape)
-    background, noise = _background_around(distance, bright, smooth)
     level = float(np.median(smooth[core]))
+    background, noise = _background_around(distance, bright, smooth, level)
     skin = background + max(3.0 * noise, 0.04 * (level - background))
-    reach = 0.08 if noise > 0.004 * level else 0.25  # a uniform background has few paths away from the breast
+    reach = 0.08 if noise > 0.004 * level else 0.5  # a uniform background has few paths away from the breast
     grown = core | ((smooth > skin) & (distance < reach))
     grown = ndimage.binary_propagation(core, mask=grown)
     pieces, _ = ndimage.label(core | _open(grown))
@@ -150,21 +156,38 @@ def _grow(core: Mask, bright: Mask, smooth: NDArray[np.float32]) -> Mask:
     return np.asarray(ndimage.binary_fill_holes(largest))
 
 
-def _background_around(distance: NDArray[Any], bright: Mask, smooth: NDArray[np.float32]) -> tuple[float, float]:
+def _background_around(
+    distance: NDArray[Any], bright: Mask, smooth: NDArray[np.float32], level: float
+) -> tuple[float, float]:
     """Estimates the gray level of the background around the breast and its standard deviation.
 
     The estimates are the median of a ring around the breast and the spread of the values below the median, because
-    scatter near the skin and labels only brighten the background. If a sufficient part of the ring is not black, its
-    black part is padding around a film and is ignored.
+    scatter near the skin and labels only brighten the background. If a sufficient part of the ring is not black, it is
+    either film, whose black padding is ignored, or fat of a digital mammogram whose core is dense tissue alone, around
+    which the background is black.
     """
+    black = float(smooth.min())
     beside = (distance > 0.06) & (distance < 0.14) & ~ndimage.binary_dilation(bright, iterations=3)
-    is_lit = ndimage.binary_erosion(smooth > smooth.min() + 1e-3, iterations=3, border_value=1)
+    is_lit = ndimage.binary_erosion(smooth > black + _BLACK, iterations=3, border_value=1)
     lit = smooth[beside & is_lit]
-    ring = lit if len(lit) > 0.12 * beside.sum() else smooth[beside]
+    if len(lit) > 0.12 * beside.sum():
+        if np.median(lit) - black > _LEAST_FAT * (level - black) and _has_black_background(smooth, black):
+            return black, 0.0
+        ring = lit
+    else:
+        ring = smooth[beside]
     if len(ring) < 30:
-        return float(smooth.min()), 0.0
+        return black, 0.0
     low, gray = np.percentile(ring, [10, 50])
     return float(gray), float(gray - low) / 1.28  # 10th percentile of a normal distribution
+
+
+def _has_black_background(smooth: NDArray[np.float32], black: float) -> bool:
+    """Returns whether a part of the image is black that is not padding around a film, which is a rectangle."""
+    if (smooth <= black + _BLACK).mean() < _MIN_BLACK:
+        return False
+    rows, columns = np.nonzero(_open(smooth > black + 0.02 * (smooth.max() - black)))
+    return len(rows) > 0 and bool(len(rows) < 0.9 * (np.ptp(rows) + 1) * (np.ptp(columns) + 1))
 
 
 def _open(mask: Mask) -> Mask:

@@ -37,6 +37,30 @@ def test_labels_tape_and_scratches_are_excluded(make_breast, fog):
     assert (found & breast).sum() > 0.98 * breast.sum()
 
 
+def with_dark_fat(picture, breast, fat, gland=0.6):
+    """The picture with white gland in the upper part of the breast, a share `gland` of it, and gray fat elsewhere."""
+    rows = np.nonzero(breast)[0]
+    is_gland = breast & (np.arange(len(breast))[:, None] < np.quantile(rows, gland))
+    texture = np.random.default_rng(0).uniform(0.8, 1.2, picture.shape)
+    tissue = np.clip(np.where(is_gland, 0.95, fat) * texture, 0.0, 1.0)
+    return np.where(breast, tissue, picture).astype(np.float32)
+
+
+@pytest.mark.parametrize(("fat", "gland"), [(0.12, 0.3), (0.2, 0.45), (0.3, 0.6)])
+def test_dark_fat_is_of_the_breast_where_the_background_is_black(make_breast, fat, gland):
+    """As on processed digital images, where fat may be nearer to the background than to gland."""
+    picture, breast = make_breast(240, 200)
+    picture[8:24, 160:192] = 1.0  # a label
+    assert overlap(with_dark_fat(picture, breast, fat, gland), breast) > 0.93
+
+
+@pytest.mark.parametrize("border", [0, 30])
+def test_the_fog_of_a_film_is_not_dark_fat(make_breast, border):
+    picture, breast = make_breast(240, 200, border=border, fog=0.08)
+    found = find_breast(torch.from_numpy(with_dark_fat(picture, breast, 0.3))[None]).numpy()
+    assert found[~breast].mean() < 0.05
+
+
 def test_tape_larger_than_the_breast(make_breast):
     picture, breast = make_breast(200, 240)
     picture[:, 185:] = 0.99
