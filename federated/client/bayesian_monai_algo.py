@@ -112,7 +112,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self._training_handler.attach(self.trainer)
 
     def train(self, data: ExchangeObject, extra: dict[str, Any] | None = None) -> None:
-        """Trains one round from the server's broadcast.
+        """Trains one round from the server's broadcast, or takes back what was sent if the client leaves.
 
         If the trained weights are not finite, the update is withheld, whatever the strategy: `get_weights` then returns
         an empty message, and the next round starts from the broadcast with a reset optimizer.
@@ -130,6 +130,10 @@ class BayesianMonaiAlgo(MonaiAlgo):
         broadcast, scales, number = self._receive(data, extra)
         self._check_round(number)
         self.phase = FlPhase.TRAIN
+        if self.options.leave:
+            self.rule.receive(broadcast)  # the factor may have ended
+            self._message, self._trained_round = self.rule.withdraw(), number
+            return
         fix_initial_losses(self.trainer.loss_function, scales)
         self._load(self.rule.receive(broadcast))
         if self.options.optimizer == "reset":
@@ -154,7 +158,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self.phase = FlPhase.GET_WEIGHTS
         if self._message is None:
             raise RuntimeError("the client has nothing to send; call train() first and let it complete.")
-        executed = self.trainer.state.iteration - self.iter_of_start_time
+        executed = 0 if self.options.leave else self.trainer.state.iteration - self.iter_of_start_time
         statistics = {
             **self.trainer.get_stats(),
             FlStatistics.NUM_EXECUTED_ITERATIONS: executed,

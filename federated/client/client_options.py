@@ -25,6 +25,8 @@ class ClientOptions:
         loss_batches: maximum number of batches for measuring initial losses.
         update_filters: settings of the filters that the update of each round passes (`make_filters`). With filters, the
             client sends no initial losses.
+        leave: whether to leave the federation: instead of training, the client takes back what it has sent
+            (`BayesianMonaiAlgo.withdraw`), and sends nothing in later rounds. It still evaluates.
         privacy_budget: `file`, `epsilon` and `delta` of a `PrivacyBudget`; needs a Gaussian filter; empty for none.
     """
 
@@ -35,14 +37,18 @@ class ClientOptions:
     seed: int = 0
     loss_batches: int = 16
     update_filters: Sequence[Any] = ()
+    leave: bool = False
     privacy_budget: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Validates the options.
 
         Raises:
-            ValueError: an unknown value of `optimizer`, or an `own_share` that is not a number of 0 or more.
+            ValueError: an unknown value of `optimizer`, an `own_share` that is not a number of 0 or more, or a `leave`
+                that is neither true nor false.
         """
+        if not isinstance(self.leave, bool):
+            raise ValueError(f"leave expects true or false, got {self.leave!r}.")
         if self.optimizer not in {"keep", "reset"}:
             raise ValueError(f"optimizer expects 'keep' or 'reset', got {self.optimizer!r}.")
         share = self.own_share

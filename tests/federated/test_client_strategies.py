@@ -9,8 +9,10 @@ import torch
 from ignite.engine import Events
 
 from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.client.client_options import ClientOptions
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy, norm_parameters
-from tests.federated.rounds import run_rounds, weights_of
+from mtmedformer_monai.federated.strategy import TensorKind, key
+from tests.federated.rounds import assert_equal, run_rounds, weights_of
 
 
 @pytest.mark.parametrize("name", sorted(set(STRATEGIES) - {"matching", "pfnm"}))
@@ -57,6 +59,47 @@ def test_a_site_withdraws_its_factor(stock):
     server.close_round()
     for name, _ in sites[0].trainer.network.named_parameters():
         torch.testing.assert_close(server.weights()[name], start[name], rtol=1e-4, atol=1e-4)
+
+
+def test_sites_that_leave_take_back_what_they_have_sent_and_train_no_more(stock):
+    sites = [stock("bayesian"), stock("bayesian", train_kwargs={"seed": 1})]
+    server = Aggregator(make_strategy("bayesian", prior_rounds=0), weights_of(sites[0]))
+    start, names = server.weights(), [name for name, _ in sites[0].trainer.network.named_parameters()]
+    precision = key(TensorKind.PRECISION, names[0])
+    prior = server.broadcast().weights[precision]
+    run_rounds(server, sites, 2)
+    steps = sites[0].trainer.state.iteration
+    sites[0].options = ClientOptions(leave=True)
+    run_rounds(server, sites, 1)
+    left = server.broadcast("1").weights
+    torch.testing.assert_close(left[precision], prior + sites[1].rule.own_factor(left)[precision], rtol=1e-3, atol=0.0)
+    sites[1].options = ClientOptions(leave=True)
+    run_rounds(server, sites, 2)  # nothing is taken back twice
+    for name in names:
+        torch.testing.assert_close(server.weights()[name], start[name], rtol=1e-4, atol=1e-4)
+    assert sites[0].trainer.state.iteration == steps
+
+
+def test_a_site_that_leaves_is_not_screened(stock):
+    settings = {"robust": "screened", "prior_rounds": 0}
+    sites = [stock("bayesian", train_kwargs={"seed": seed}, settings=settings) for seed in range(4)]
+    server = Aggregator(make_strategy("bayesian", **settings), weights_of(sites[0]))
+    run_rounds(server, sites, 1)
+    sites[0].options = ClientOptions(leave=True)
+    for _ in range(2):
+        run_rounds(server, sites, 1)
+        assert "0" not in server.left_out
+    assert sites[0].rule.own_factor(server.broadcast("0").weights) == {}
+
+
+@pytest.mark.parametrize("name", ["fedavg", "fedadam", "fisher", "scaffold", "bayesian"])
+def test_a_round_in_which_all_sites_have_left_changes_nothing(stock, name):
+    site = stock(name, options={"leave": True})
+    server = Aggregator(make_strategy(name), weights_of(site))
+    before = server.weights()
+    run_rounds(server, [site], 2)
+    assert_equal(server.weights(), before)
+    assert site.get_weights().statistics["num_executed_iterations"] == 0
 
 
 @pytest.mark.parametrize("name", ["fedavg", "scaffold", "bayesian"])

@@ -33,6 +33,11 @@ def test_a_share_that_is_no_number_of_0_or_more_is_refused_at_once(share):
         ClientOptions(own_share=share)
 
 
+def test_leave_is_true_or_false():
+    with pytest.raises(ValueError, match="leave expects true or false, got 'no'"):
+        ClientOptions.from_dict({"leave": "no"})
+
+
 @pytest.mark.parametrize("share", [0, 2.5])
 def test_shares_of_0_or_more_are_accepted(share):
     assert ClientOptions.from_dict({"own_share": share}).own_share == share
