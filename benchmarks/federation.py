@@ -81,7 +81,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, help="default 0; with --tune 100")
     parser.add_argument("--image-size", nargs="+", type=int, default=[64])
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--fine-maps", action="store_true", help="network of the chest bundle, not of the other one")
+    parser.add_argument("--fine-maps", action="store_true", help="the bundles' network; without, masks are at stride 4")
     parser.add_argument("--lr", type=float, help="instead of the chosen learning rates")
     parser.add_argument("--tune", action="store_true", help="choose the learning rate of each regime and method")
     parser.add_argument("--criterion", default="dice", choices=("dice", "score", "loss"), help="of the choice")

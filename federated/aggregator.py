@@ -20,7 +20,7 @@ from monai.fl.utils.constants import FlStatistics, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from torch import Tensor
 
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
@@ -255,7 +255,7 @@ class Aggregator:
 
     def save(self, path: str | Path) -> None:
         """Writes the state to a file atomically."""
-        save_checkpoint(self.state_dict(), path)
+        save_state(self.state_dict(), path)
 
     def restore(self, path: str | Path) -> None:
         """Resumes from a file written by `save`."""

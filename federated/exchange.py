@@ -13,7 +13,7 @@ from monai.fl.utils.constants import WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from torch import Tensor
 
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 from .strategy import Message
 
@@ -128,7 +128,7 @@ def write_exchange(exchange: ExchangeObject, path: Path, **others: int | str) ->
         "weight_type": str(WeightType(exchange.weight_type or WeightType.WEIGHTS).value),
         "statistics": plain_statistics(exchange),
     }
-    save_checkpoint({**others, **content}, path)
+    save_state({**others, **content}, path)
     return path
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 from .aggregator import Aggregator
 from .message_journal import Entry, MessageJournal
@@ -113,7 +113,7 @@ class ServerSession:
     def save(self) -> None:
         """Writes the state atomically."""
         own = {"federation": self._federation, "settings": self._settings, "notes": dict(self.notes)}
-        save_checkpoint({**own, "server": self.aggregator.state_dict()}, self._path)
+        save_state({**own, "server": self.aggregator.state_dict()}, self._path)
         self._journal.clear()  # the state contains these messages
 
     def _accept(self, step: str, exchange: ExchangeObject, site: str) -> bool:

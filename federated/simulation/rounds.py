@@ -27,7 +27,7 @@ from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategy import TensorKind, pick
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.uncertainty.posterior_file import Provenance
 
@@ -103,7 +103,7 @@ class Simulation:
                 rounds.append(row)
                 write_rounds(rounds, self._folder / "rounds.json")
                 state = {"run_id": tracker.run_id, "settings": self._settings.lasting()}
-                save_checkpoint({"server": self._aggregator.state_dict(), **state}, self._folder / "server.pt")
+                save_state({"server": self._aggregator.state_dict(), **state}, self._folder / "server.pt")
                 tracker.log(row)
                 self._log(row)
             found = self._test(submit)

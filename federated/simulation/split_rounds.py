@@ -18,7 +18,7 @@ from mtmedformer_monai.federated.server_session import check_settings
 from mtmedformer_monai.federated.split.channel import DOWN, UP
 from mtmedformer_monai.federated.split.factory import make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 from mtmedformer_monai.tasks.base import Task
@@ -79,7 +79,7 @@ class SplitSimulation:
         for number in range(len(rounds) + 1, self._settings.num_rounds + 1):
             rounds.append(self._round(number, validation))
             state = {"round": number, "run_id": tracker.run_id, "settings": self._settings.lasting()}
-            save_checkpoint({"system": self._system.state_dict(), **state}, self._state_path)
+            save_state({"system": self._system.state_dict(), **state}, self._state_path)
             write_rounds(rounds, self._folder / "rounds.json")
             tracker.log(rounds[-1])
         draw_rounds(rounds, primary_metrics(self._settings.bundle), self._folder / "rounds.png")

@@ -15,6 +15,7 @@ from mtmedformer_monai.federated.simulation.bundle_parts import read_bundle
 from mtmedformer_monai.federated.simulation.cohort import count_images, prepare_data
 from mtmedformer_monai.federated.simulation.pretraining import largest_site
 from mtmedformer_monai.federated.simulation.rounds import Simulation
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 
 def simulate(chosen, folder):
@@ -87,7 +88,7 @@ def test_own_weights_are_aligned_with_the_largest_sites(settings, here, tmp_path
     groups = groups_of(network.get_parsed_content("network_def"))
     reference = pretrained[largest_site(simulation._datalists)]
     for site, own in pretrained.items():
-        message = torch.load(tmp_path / "own" / site / "message.pt")["weights"]
+        message = load_checkpoint(tmp_path / "own" / site / "message.pt")["weights"]
         expected = permute(own, groups, align(reference, own, groups))
         sent = {name.removeprefix("precision_mean/"): value for name, value in message.items() if "_mean/" in name}
         assert len(sent) > 50

@@ -16,6 +16,7 @@ from mtmedformer_monai.federated.simulation.cohort import count_images, prepare_
 from mtmedformer_monai.federated.simulation.model_files import TEMPERATURES
 from mtmedformer_monai.federated.simulation.rounds import Simulation
 from mtmedformer_monai.federated.sites_file import Site
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.uncertainty.posterior_file import load_posterior
 
 
@@ -56,7 +57,7 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
     monkeypatch.setattr(rounds.worker, "train", real)
     resumed = run(chosen, tmp_path / "stopped")
     assert json.dumps(resumed) == json.dumps(whole)  # as text, because NaN does not equal itself
-    ours, theirs = (torch.load(tmp_path / name / "broadcast.pt")["weights"] for name in ("stopped", "whole"))
+    ours, theirs = (load_checkpoint(tmp_path / name / "broadcast.pt")["weights"] for name in ("stopped", "whole"))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
@@ -80,7 +81,7 @@ def test_a_federation_continues_without_a_message(
     assert set(found) == {"global", "site_1", "site_2"}
     assert all(f"Round {number}: {logged}" in caplog.text for number in (1, 2))
     for site in ("site_1", "site_2"):
-        sent = torch.load(tmp_path / "out" / site / "broadcast.pt")["weights"]
+        sent = load_checkpoint(tmp_path / "out" / site / "broadcast.pt")["weights"]
         own = torch.load(tmp_path / "out" / site / "model.pt")
         is_broadcast = all(torch.equal(value, sent[f"mean/{name}"]) for name, value in own.items())
         assert is_broadcast == (site == "site_2")
