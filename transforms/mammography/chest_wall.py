@@ -15,13 +15,16 @@ Side = Literal["left", "right", ""]
 _CLEAR = 0.5
 """Minimum absolute asymmetry score for a decision; breasts that fill the image, and chests, score lower."""
 
+_MOST_BRIGHTNESS = 0.3
+"""Largest contribution of brightness to the score, in median gray levels of the breast."""
+
 
 def find_chest_wall(breast: CoarseBreast) -> Side:
     """Finds the side of the chest wall from two features of the borders of the breast.
 
     At the chest wall the border is straight, because the film or detector ends there; along the skin it is curved. At
     the chest wall the tissue is cut at its full thickness, so the image is bright up to the border; toward the skin it
-    fades.
+    fades. Processed digital images often show the skin brighter than anything else, so brightness alone never decides.
 
     Args:
         breast: a breast with its chest wall on the left or right, with or without padding beside it.
@@ -36,14 +39,15 @@ def find_chest_wall(breast: CoarseBreast) -> Side:
 
 
 def asymmetry_score(breast: CoarseBreast) -> float:
-    """Returns how much straighter and brighter the left border is than the right border, about -2 to 2."""
+    """Returns how much straighter and brighter the left border is than the right border, about -2.3 to 2.3."""
     left, right = _borders(breast.mask)
     width = float(np.ptp(np.flatnonzero(breast.mask.any(axis=0)))) + 1.0
     straighter = _straightness(left[1], width) - _straightness(right[1], width)
     smooth = ndimage.gaussian_filter(breast.picture, 1.0)
     depth = max(2, round(0.04 * width))
     brighter = _gray_inside(smooth, left, depth) - _gray_inside(smooth, right, -depth)
-    return straighter + brighter / max(float(np.median(smooth[breast.mask])), 1e-6)
+    relative = brighter / max(float(np.median(smooth[breast.mask])), 1e-6)
+    return 2.0 * straighter + min(max(relative, -_MOST_BRIGHTNESS), _MOST_BRIGHTNESS)
 
 
 def _borders(mask: NDArray[np.bool_]) -> tuple[tuple[NDArray[np.int64], ...], tuple[NDArray[np.int64], ...]]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from mtmedformer_monai.transforms.mammography.breast_mask import CoarseBreast, find_coarse_breast
 from mtmedformer_monai.transforms.mammography.chest_wall import asymmetry_score, find_chest_wall
@@ -12,6 +13,17 @@ from mtmedformer_monai.transforms.mammography.chest_wall import asymmetry_score,
 def test_side_with_and_without_padding(make_breast, side, border, fog):
     picture, _ = make_breast(140, 120, side, border, fog)
     assert find_chest_wall(find_coarse_breast(torch.from_numpy(picture)[None])) == side
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("skin", [2.0, 6.0])
+def test_a_bright_skin_does_not_outweigh_a_straight_border(make_breast, side, skin):
+    """As on processed digital images, in which fat at the chest wall may be far darker than the skin."""
+    _, breast = make_breast(140, 120, side)
+    away = ndimage.distance_transform_edt(np.pad(breast, ((0, 0), (9, 9)), mode="edge"))[:, 9:-9]
+    tissue = np.where(away < 5, 0.15 * skin, 0.15)
+    shown = np.where(breast, tissue, 0.0).astype(np.float32)
+    assert find_chest_wall(CoarseBreast(shown, breast)) == side
 
 
 def test_reflection_negates_the_score(make_breast):
