@@ -93,6 +93,19 @@ def _opacity_item(row: Row, folder: Path, cache: Path) -> dict[str, Any]:
     return _item(row, folder) | {"masks": _strings(masks), "boxes": {"opacity": _boxes(row["opacity_boxes_xywh"])}}
 
 
+def without_section(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an item without the section of its own set."""
+    return {key: value for key, value in item.items() if key != SECTION}
+
+
+def all_tested(items: Items, path: Path) -> Path:
+    """Writes a datalist that tests all items; the other lists have one item, because they must not be empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [without_section(item) for item in items]
+    path.write_text(json.dumps({"training": kept[:1], "validation": kept[:1], "test": kept}))
+    return path
+
+
 def lesion_items(folder: str, has_normal: bool, data: Path, cache: Path) -> Items:
     """Returns CESM's items; images that are neither normal nor outlined have no masks.
 

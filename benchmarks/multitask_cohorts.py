@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle_runs import CHEST, MAMMOGRAPHY, read_tasks
-from federation_public import SECTION, Items, converted, lesion_items, opacity_items
+from federation_public import Items, converted, lesion_items, opacity_items, without_section
 from real_mammograms import DENSITY
 
 from mtmedformer_monai.data.datalist import SECTIONS
@@ -121,7 +121,7 @@ def make_folds(cohort: Cohort, sets: Mapping[str, Items], folds: int, seed: int 
             items = [item for name in sets if cohort.sources[name].patients == group for item in sets[name]]
             section_of = _sections_of_patients([str(item["patient_id"]) for item in items], fold, folds, seed)
             for item in items:
-                parts[section_of[str(item["patient_id"])]].append(_plain(item))
+                parts[section_of[str(item["patient_id"])]].append(without_section(item))
         sections.append(parts)
     return sections
 
@@ -133,8 +133,3 @@ def _sections_of_patients(patients: Sequence[str], fold: int, folds: int, seed: 
     others = [name for name in names if name not in tested]
     validation = set(others[: round(VALIDATION_SHARE * len(others))])
     return {name: "test" if name in tested else "validation" if name in validation else "training" for name in names}
-
-
-def _plain(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an item without the section of its own set."""
-    return {key: value for key, value in item.items() if key != SECTION}

@@ -15,11 +15,10 @@ from pathlib import Path
 import torch
 from bundle_runs import MAMMOGRAPHY, Metrics, evaluate, read_tasks
 from command_line import add_threads_option, make_parser
-from federation_public import SECTION, Items
+from federation_public import Items, all_tested
 from multitask_cohorts import COHORTS
 from result_tables import table_header, table_row
 
-from mtmedformer_monai.data import save_datalist
 from mtmedformer_monai.data.public.label_table import read_label_table
 
 METRICS = (
@@ -64,10 +63,8 @@ def _add_densities(items: Items, folder: Path) -> None:
 
 
 def _evaluate(items: Items, options: argparse.Namespace, name: str) -> Metrics:
-    plain = [{key: value for key, value in item.items() if key != SECTION} for item in items]
-    sections = {"training": plain[:1], "validation": plain[:1], "test": plain}  # no list may be empty
     overrides = {
-        "datalist": str(save_datalist(sections, options.output / f"data/{name}_all.json")),
+        "datalist": str(all_tested(items, options.output / f"data/{name}_all.json")),
         "output_dir": str(options.output / name),
         "ckpt_dir": str(options.weights),
         "tasks": read_tasks(MAMMOGRAPHY),

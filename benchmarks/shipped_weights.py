@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from bundle_runs import CHEST, Metrics, evaluate, make_workflow, read_tasks
 from command_line import add_threads_option, make_parser
-from federation_public import opacity_items
+from federation_public import all_tested, opacity_items
 from result_tables import table_header, table_row
 
 from mtmedformer_monai.data import convert_dataset
@@ -77,7 +77,7 @@ def _datalists(options: argparse.Namespace) -> dict[str, Path]:
         if getattr(options, name)
     }
     if options.opacity:
-        lists["opacity"] = _all_tested(opacity_items(options.opacity, data), data / "opacity.json")
+        lists["opacity"] = all_tested(opacity_items(options.opacity, data), data / "opacity.json")
     return {**lists, **{name: _cohort(kind, data / name) for name, kind in COHORTS.items()}}
 
 
@@ -86,15 +86,7 @@ def _cohort(kind: str, folder: Path) -> Path:
     if not (folder / "datalist.json").is_file():
         make_cohort(kind, folder, PATIENTS, 256, SEED)
     found = json.loads((folder / "datalist.json").read_text())
-    return _all_tested([item for section in SECTIONS for item in found[section]], folder / "all.json")
-
-
-def _all_tested(items: list[dict[str, Any]], path: Path) -> Path:
-    """Writes a datalist that tests all items; the other lists have one item, because they must not be empty."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [{name: value for name, value in item.items() if name != "section"} for item in items]
-    path.write_text(json.dumps({"training": kept[:1], "validation": kept[:1], "test": kept}))
-    return path
+    return all_tested([item for section in SECTIONS for item in found[section]], folder / "all.json")
 
 
 def _evaluate(weights: Path, datalist: Path, folder: Path) -> Metrics:

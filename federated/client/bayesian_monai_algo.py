@@ -130,12 +130,13 @@ class BayesianMonaiAlgo(MonaiAlgo):
         broadcast, scales, number = self._receive(data, extra)
         self._check_round(number)
         self.phase = FlPhase.TRAIN
+        start = self.rule.receive(broadcast)
         if self.options.leave:
-            self.rule.receive(broadcast)  # the factor may have ended
+            self.iter_of_start_time = self.trainer.state.iteration
             self._message, self._trained_round = self.rule.withdraw(), number
             return
         fix_initial_losses(self.trainer.loss_function, scales)
-        self._load(self.rule.receive(broadcast))
+        self._load(start)
         if self.options.optimizer == "reset":
             reset_optimizer(self.trainer)
         self._join(broadcast)
@@ -158,7 +159,7 @@ class BayesianMonaiAlgo(MonaiAlgo):
         self.phase = FlPhase.GET_WEIGHTS
         if self._message is None:
             raise RuntimeError("the client has nothing to send; call train() first and let it complete.")
-        executed = 0 if self.options.leave else self.trainer.state.iteration - self.iter_of_start_time
+        executed = self.trainer.state.iteration - self.iter_of_start_time
         statistics = {
             **self.trainer.get_stats(),
             FlStatistics.NUM_EXECUTED_ITERATIONS: executed,

@@ -6,26 +6,9 @@ from torch import nn
 
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 from mtmedformer_monai.io.packed_tensors import LARGEST, pack, unpack
+from tests.nested import assert_same
 
 KINDS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool)
-
-
-def assert_same(one, other):
-    """Equal in values, types, order of keys, shapes and dtypes; NaN equals itself."""
-    assert type(one) is type(other)
-    if isinstance(one, torch.Tensor):
-        assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
-    elif isinstance(one, dict):
-        assert list(one) == list(other)
-        for name in one:
-            assert_same(one[name], other[name])
-    elif isinstance(one, list | tuple):
-        assert len(one) == len(other)
-        for each, its in zip(one, other, strict=True):
-            assert_same(each, its)
-    else:
-        assert one == other
 
 
 def state():
@@ -47,9 +30,9 @@ def state():
 
 
 def test_a_state_is_restored(tmp_path):
-    assert_same(unpack(pack(state())), state())
+    assert_same(unpack(pack(state())), state(), equal_nan=True)
     save_state(state(), tmp_path / "state.pt")
-    assert_same(load_checkpoint(tmp_path / "state.pt"), state())
+    assert_same(load_checkpoint(tmp_path / "state.pt"), state(), equal_nan=True)
 
 
 def test_small_tensors_are_joined_by_type_and_others_stay():

@@ -170,12 +170,11 @@ def _background_around(
     beside = (distance > 0.06) & (distance < 0.14) & ~ndimage.binary_dilation(bright, iterations=3)
     is_lit = ndimage.binary_erosion(smooth > black + _BLACK, iterations=3, border_value=1)
     lit = smooth[beside & is_lit]
-    if len(lit) > 0.12 * beside.sum():
+    ring = smooth[beside]
+    if len(lit) > 0.12 * len(ring):
         if np.median(lit) - black > _LEAST_FAT * (level - black) and _has_black_background(smooth, black):
             return black, 0.0
         ring = lit
-    else:
-        ring = smooth[beside]
     if len(ring) < 30:
         return black, 0.0
     low, gray = np.percentile(ring, [10, 50])

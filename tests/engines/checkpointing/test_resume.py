@@ -10,6 +10,7 @@ from monai.handlers import CheckpointLoader
 from mtmedformer_monai.engines import History, ResumeTraining, SaveCheckpoints
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 from tests.engines.tiny_training import Training, build_training
+from tests.nested import assert_same
 
 
 class KilledError(Exception):
@@ -36,22 +37,6 @@ def kill(engine):
     raise KilledError
 
 
-def assert_equal(a, b) -> None:
-    """Compares nested dicts and lists bit for bit."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_equal(a[key], b[key])
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            assert_equal(x, y)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
-
-
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("balance", ["famo", "uncertainty"])
 def test_resumed_equals_uninterrupted(tmp_path, num_workers, balance):
@@ -60,9 +45,9 @@ def test_resumed_equals_uninterrupted(tmp_path, num_workers, balance):
     train(tmp_path / "parts", 4, kill_in=3, **options)  # in the last iteration of epoch 3: two epochs are kept
     assert load_checkpoint(tmp_path / "parts" / "checkpoint.pt")["epoch"] == 2
     resumed = train(tmp_path / "parts", 4, resume=True, **options)
-    assert_equal(whole.network.state_dict(), resumed.network.state_dict())
+    assert_same(whole.network.state_dict(), resumed.network.state_dict())
     for name in ("checkpoint.pt", "model.pt"):
-        assert_equal(*(load_checkpoint(tmp_path / run / name) for run in ("whole", "parts")))
+        assert_same(*(load_checkpoint(tmp_path / run / name) for run in ("whole", "parts")))
     assert resumed.evaluator.state.best_metric == whole.evaluator.state.best_metric
 
 
@@ -87,7 +72,7 @@ def test_a_resumed_training_continues_its_history(tmp_path):
 def test_resuming_a_completed_training_changes_nothing(tmp_path):
     done = train(tmp_path, 2)
     again = train(tmp_path, 2, resume=True)
-    assert_equal(done.network.state_dict(), again.network.state_dict())
+    assert_same(done.network.state_dict(), again.network.state_dict())
     assert again.trainer.state.epoch == 2
 
 
