@@ -84,6 +84,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--fine-maps", action="store_true", help="the bundles' network; without, masks are at stride 4")
     parser.add_argument("--lr", type=float, help="instead of the chosen learning rates")
     parser.add_argument("--tune", action="store_true", help="choose the learning rate of each regime and method")
+    parser.add_argument("--rates", nargs="+", type=float, help="that --tune tries (default: four per optimizer)")
     parser.add_argument("--criterion", default="dice", choices=("dice", "score", "loss"), help="of the choice")
     parser.add_argument("--data", type=Path, help="folder of the public sets, for real regimes")
     parser.add_argument("--cache", type=Path, help="folder of prepared images (default: in the output folder)")
@@ -106,7 +107,7 @@ def _cells(options: argparse.Namespace) -> Iterable[Cell]:
         if rest:
             raise ValueError(f"--rounds expects divisors of {options.epochs} epochs, got {rounds}; change --epochs.")
         chosen = options.lr or method.lr or rates.get(f"{regime}/{text}")
-        candidates: Sequence[float] = GRIDS[method.optimizer]
+        candidates: Sequence[float] = options.rates or GRIDS[method.optimizer]
         if not options.tune:
             candidates = [chosen or candidates[len(candidates) // 2]]
         for lr in candidates:
