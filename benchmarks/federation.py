@@ -38,6 +38,7 @@ class Cell:
 
     Attributes:
         on: 'test' for results, 'validation' for the choice of the learning rate.
+        pretrain_epochs: of every site alone, before the rounds, for methods with a `start` other than 'common'.
     """
 
     regime: str
@@ -50,6 +51,7 @@ class Cell:
     lr: float
     fine_maps: bool = False
     on: str = "test"
+    pretrain_epochs: int = 0
 
 
 def main() -> None:
@@ -77,6 +79,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--reference", default="bayesian", help="method that all others are compared with")
     parser.add_argument("--rounds", nargs="+", type=int, default=[3])
     parser.add_argument("--epochs", type=int, default=30, help="of each site, over all rounds (default %(default)s)")
+    parser.add_argument("--pretrain-epochs", type=int, default=0, help="of each site alone, for NAME:start=...")
     parser.add_argument("--seeds", type=int, help="number of seeds (default 5; with --tune 2)")
     parser.add_argument("--first-seed", type=int, help="default 0; with --tune 100")
     parser.add_argument("--image-size", nargs="+", type=int, default=[64])
@@ -112,8 +115,9 @@ def _cells(options: argparse.Namespace) -> Iterable[Cell]:
             candidates = [chosen or candidates[len(candidates) // 2]]
         for lr in candidates:
             on = "validation" if options.tune else "test"
+            pretrain_epochs = 0 if method.start == "common" else options.pretrain_epochs
             yield Cell(
-                regime, size, seed, text, rounds, epochs, options.batch_size, lr, options.fine_maps, on
+                regime, size, seed, text, rounds, epochs, options.batch_size, lr, options.fine_maps, on, pretrain_epochs
             )  # fmt: skip
 
 
@@ -123,7 +127,9 @@ def _show(cell: Cell, record: Any) -> str:
 
 def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
     """Trains one cell in this process; returns its metrics."""
+    from federation_data import cached
     from federation_runs import run
+    from federation_starts import train_apart
     from federation_training import Plan
     from federation_worlds import make_world
 
@@ -138,7 +144,12 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
         seed=cell.seed,
         fine_maps=cell.fine_maps,
     )
-    return run(world, method, plan, cell.on)
+    starts = None
+    if cell.pretrain_epochs:
+        of = (cell.regime, cell.image_size, cell.seed, cell.pretrain_epochs, cell.batch_size, cell.lr, cell.fine_maps)
+        path = cache / f"alone_{'_'.join(map(str, of))}.pt"
+        starts = cached(path, lambda: train_apart(world, plan, cell.pretrain_epochs))
+    return run(world, method, plan, cell.on, starts)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,9 @@ class Method:
         equal: whether sites are weighted equally in averages, not by their number of images.
         optimizer: 'adamw' or 'sgd'.
         lr: learning rate; 0: the one that was chosen for the method.
+        start: of the first round: 'common' initial weights; after every site has trained alone, from initial weights of
+            its own, the 'largest' site's weights for all, each site's 'own', aligned with the largest site's, or as a
+            control each site's own 'unaligned'.
     """
 
     strategy: str
@@ -45,6 +48,7 @@ class Method:
     equal: bool = False
     optimizer: str = "adamw"
     lr: float = 0.0
+    start: str = "common"
 
     def make(self, rounds: int = 1) -> Strategy:
         """Builds the strategy for a number of rounds."""
@@ -84,7 +88,11 @@ METHODS = (
 )
 """The methods of the study."""
 
-CHOICES = {"sites": ("all", "owners", "pooled"), "optimizer": ("adamw", "sgd")}
+CHOICES = {
+    "sites": ("all", "owners", "pooled"),
+    "optimizer": ("adamw", "sgd"),
+    "start": ("common", "largest", "own", "unaligned"),
+}
 
 
 def parse_method(text: str) -> Method:

@@ -10,29 +10,23 @@ import torch
 from federation_data import Data, join
 from federation_methods import Method
 from federation_metrics import Evaluation, combine, evaluate, flatten
-from federation_training import Plan, Site, predict
+from federation_starts import first_weights, make_network, measure_scales
+from federation_training import Plan, Site
 from federation_worlds import Images, World
-from torch import Tensor
 
-from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.personal import personal_weights
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
-from mtmedformer_monai.federated.strategy import Message
-from mtmedformer_monai.losses import HybridLoss
-from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
-from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
+from mtmedformer_monai.federated.strategy import Message, Weights
 from mtmedformer_monai.tasks import SegmentationTask
 from mtmedformer_monai.tasks.base import Task
 
 ALL = "all sites"
-SIZE: str | TransformerSize = "tiny"
-"""Size of the encoder, as in the bundles."""
-LOSS_IMAGES = 64
-"""Number of images per site from which the initial losses are measured."""
 
 
-def run(world: World, method: Method, plan: Plan, on: str = "test") -> dict[str, Any]:
+def run(
+    world: World, method: Method, plan: Plan, on: str = "test", starts: Mapping[str, Weights] | None = None
+) -> dict[str, Any]:
     """Trains by a method, and returns its metrics.
 
     Args:
@@ -40,6 +34,7 @@ def run(world: World, method: Method, plan: Plan, on: str = "test") -> dict[str,
         method: strategy or control.
         plan: of the training, equal for all methods.
         on: 'validation' or 'test', the images that are measured.
+        starts: {site: weights that it has trained alone} (`federation_starts.train_apart`), for `method.start`.
 
     Returns:
         Metrics (`federation_metrics.flatten`), megabytes that were sent up and down, and seconds.
@@ -49,7 +44,7 @@ def run(world: World, method: Method, plan: Plan, on: str = "test") -> dict[str,
     found, traffic, seconds = [], [0, 0], [0.0, 0.0]
     for names, tasks in _groups(method, owners, world):
         started = time.process_time(), time.monotonic()
-        federation = Federation(world.tasks, _sites(method, world, names), method, plan)
+        federation = Federation(world.tasks, _sites(method, world, names), method, plan, starts)
         for _ in range(plan.rounds):
             federation.run_round()
         seconds = [seconds[0] + time.process_time() - started[0], seconds[1] + time.monotonic() - started[1]]
@@ -71,19 +66,28 @@ class Federation:
         tasks: of the network.
         sites: {site: its training data}.
         method: strategy and its settings.
-        plan: of the training; its seed draws the initial weights.
+        plan: of the training; its seed draws the common initial weights.
+        starts: {site: weights that it has trained alone}; must have all sites if the method does not start in common.
 
     Attributes:
         traffic: bytes of the messages up and down; a tensor with one value throughout counts as one number.
     """
 
-    def __init__(self, tasks: Sequence[Task], sites: Mapping[str, Data], method: Method, plan: Plan) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        sites: Mapping[str, Data],
+        method: Method,
+        plan: Plan,
+        starts: Mapping[str, Weights] | None = None,
+    ) -> None:
         self.network = make_network(tasks, plan.seed, plan.fine_maps)
         self.traffic = [0, 0]
         self._method = method
         strategy, groups = method.make(plan.rounds), groups_of(self.network)
-        self.server = strategy.server(self.network.state_dict())
         self.scales = measure_scales(self.network, tasks, sites)
+        first, self._joining = first_weights(self.network, sites, method.start, starts or {})
+        self.server = strategy.server(first)
         self._tasks = [task for task in tasks if task.name in self.scales]
         names = [task.name for task in self._tasks]
         reached = tasks_reached(self.network, next(iter(sites.values())).image[:1], names)
@@ -99,6 +103,7 @@ class Federation:
             broadcast = broadcasts[name]
             self.traffic[1] += size_of(broadcast)
             self.network.load_state_dict(site.rule.receive(broadcast), strict=False)
+            self.network.load_state_dict(self._joining.pop(name, {}), strict=False)
             training = site.train()
             if all(bool(torch.isfinite(value).all()) for value in training.weights.values()):
                 message = site.rule.send(training)
@@ -123,30 +128,6 @@ class Federation:
             self.network.load_state_dict(personal_weights(site.rule, broadcast, self._method.own_share), strict=False)
             parts[name] = evaluate(self.network, self._tasks, images, self.scales, [name])
         return combine(parts, owners, images.rows)
-
-
-def make_network(tasks: Sequence[Task], seed: int, fine_maps: bool = False) -> MTMedFormer:
-    """Builds the network of the mammography bundle, or with fine maps the chest bundle's, without stochastic depth."""
-    torch.manual_seed(seed)
-    encoder = HierarchicalTransformer(SIZE, drop_path=0.0, after_stem=fine_maps)
-    return MTMedFormer(encoder, tasks, detail=fine_maps)
-
-
-def measure_scales(network: MTMedFormer, tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, float]:
-    """Returns {task: initial loss} over all sites, as the package's server does; tasks without any annotation lack."""
-    server = LossScales()
-    for data in sites.values():
-        own = [task for task in tasks if task.name in data.labels(tasks)]
-        chosen = torch.linspace(0, len(data) - 1, min(LOSS_IMAGES, len(data))).round().long()  # of all joined sites
-        batches = [data.take(rows) for rows in chosen.split(8)]
-        pairs = [(batch.image, batch.targets) for batch in batches]
-        names = [task.name for task in own]
-
-        def outputs(image: Tensor, names: Sequence[str] = names) -> dict[str, Tensor]:
-            return predict(network, image, names)
-
-        server.add(loss_terms(HybridLoss(own), network, outputs, pairs))
-    return split_initial_losses(server.broadcast())[1]
 
 
 def owners_of(tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, dict[str, int]]:

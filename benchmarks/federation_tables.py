@@ -14,14 +14,14 @@ Record = Mapping[str, Any]
 Runs = dict[int, Record]
 """{seed: its run}."""
 
-ALONE = "local"
-"""Method whose networks are those of the sites alone."""
+ALONE, ALONE_APART = "local", "local:start=own"
+"""Method whose networks are those of the sites alone, and after training apart."""
 BEST_OWNER = "best owner alone"
 OTHERS = ("loss", "score", "ece", "nll", "megabytes_up", "megabytes_down", "cpu_seconds", "wall_seconds")
 
 
 def print_tables(records: Sequence[Record], reference: str) -> None:
-    """Prints tables per regime, image size, network and number of rounds: segmentation, all metrics, and sites.
+    """Prints tables of segmentation, all metrics and sites per regime, image size, network, rounds and epochs apart.
 
     Args:
         records: runs.
@@ -31,11 +31,13 @@ def print_tables(records: Sequence[Record], reference: str) -> None:
         runs: dict[str, Runs] = {}
         for record in records:
             if _group(record) == group:
-                runs.setdefault(str(record["method"]), {})[record["seed"]] = record
-        regime, size, fine_maps, rounds, epochs = group
+                name = str(record["method"])
+                runs.setdefault(ALONE if name == ALONE_APART else name, {})[record["seed"]] = record
+        regime, size, fine_maps, rounds, epochs, apart = group
         seeds = sorted({seed for each in runs.values() for seed in each})
         network = ", fine maps" if fine_maps else ""
-        print(f"\n### {regime}, {size} px{network}, {rounds} rounds of {epochs} epochs, seeds {seeds}\n")
+        before = f", after {apart} epochs apart" if apart else ""
+        print(f"\n### {regime}, {size} px{network}, {rounds} rounds of {epochs} epochs{before}, seeds {seeds}\n")
         tables = [segmentation_table(runs, reference), other_table(runs)]
         tables += [site_table(runs)] if ALONE in runs else []
         print("\n\n".join("\n".join(table) for table in tables))
@@ -136,8 +138,8 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return corrected | {name: value for name, value in values.items() if value != value}
 
 
-def _group(record: Record) -> tuple[str, int, bool, int, int]:
-    numbers = int(record["rounds"]), int(record["local_epochs"])
+def _group(record: Record) -> tuple[str, int, bool, int, int, int]:
+    numbers = int(record["rounds"]), int(record["local_epochs"]), int(record.get("pretrain_epochs", 0))
     return str(record["regime"]), int(record["image_size"]), bool(record["fine_maps"]), *numbers
 
 

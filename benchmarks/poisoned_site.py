@@ -27,7 +27,7 @@ import torch
 from command_line import add_threads_option, make_parser, prepare_process
 from federation_data import Data
 from federation_metrics import evaluate
-from federation_runs import make_network, measure_scales
+from federation_starts import make_network, measure_scales
 from federation_training import Plan, Site
 from federation_worlds import Images, chest_tasks, generated_cohort
 from torch import Tensor

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +28,7 @@ def run_missing(
         show: returns what is logged of a run and its record.
     """
     wanted, finished = list(runs), read_results(path)
-    missing = [run for run in wanted if not any(asdict(run).items() <= record.items() for record in finished)]
+    missing = [run for run in wanted if not any(_is_of(record, run) for record in finished)]
     logging.info("%d of %d runs are missing", len(missing), len(wanted))
     os.environ["OMP_NUM_THREADS"] = "1"
     context = multiprocessing.get_context("spawn")
@@ -51,6 +51,12 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             logging.warning("%s has an incomplete line, which is ignored", path)
     return records
+
+
+def _is_of(record: dict[str, Any], run: Any) -> bool:
+    """Returns whether a record is that of a run; fields that it lacks, because they are newer, have their defaults."""
+    defaults = {each.name: each.default for each in fields(run) if each.default is not MISSING}
+    return asdict(run).items() <= (defaults | record).items()
 
 
 def _start_process() -> None:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-import federation_runs
+import federation_starts
 import federation_training
 import pytest
 import torch
 from federation_methods import parse_method
-from federation_runs import Federation, make_network, measure_scales, owners_of, run, size_of
+from federation_runs import Federation, owners_of, run, size_of
+from federation_starts import make_network, measure_scales, train_apart
 from federation_training import Plan, predict
 from federation_worlds import World
 
 from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
 
 ONE_STEP = Plan(rounds=1, local_epochs=1, lr=0.05, optimizer="sgd", batch_size=16, max_norm=1e9)
+HIDDEN = "encoder.stages.0.blocks.0.mlp.expand.weight"
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Builds a network of few weights, so that a run takes less than a second."""
     size = TransformerSize((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 2, 2), mlp_ratios=(2, 2, 2, 2))
-    monkeypatch.setattr(federation_runs, "SIZE", size)
+    monkeypatch.setattr(federation_starts, "SIZE", size)
 
 
 @pytest.fixture
@@ -81,6 +84,53 @@ def test_every_kind_of_method_runs(world, method):
     assert math.isnan(found["ece"]) == (method == "owners")  # it serves masks only
     assert set(found["site_scores"]) == set(world.sites)
     assert found["megabytes_down"] > 0
+
+
+@pytest.fixture
+def apart(world):
+    return train_apart(world, ONE_STEP, 2)
+
+
+def test_sites_train_apart_from_weights_of_their_own(world, apart):
+    start = make_network(world.tasks, ONE_STEP.seed).state_dict()
+    assert list(apart) == list(world.sites)
+    for one, other in ((apart["masks"], start), (apart["labels"], start), (apart["masks"], apart["labels"])):
+        assert not torch.allclose(one[HIDDEN], other[HIDDEN], atol=0.05)
+
+
+@pytest.mark.parametrize("start", ["largest", "own", "unaligned"])
+def test_the_server_starts_from_the_largest_sites_weights(world, apart, start):
+    federation = Federation(world.tasks, world.sites, parse_method(f"fedavg:start={start}"), ONE_STEP, apart)
+    for name, value in federation.server.weights().items():
+        torch.testing.assert_close(value, apart["masks"][name])
+
+
+@pytest.mark.parametrize("start", ["largest", "own", "unaligned"])
+def test_sites_start_from_the_weights_that_the_method_names(world, apart, start):
+    """With a learning rate of 0, the mean of a round is that of the weights from which the sites start."""
+    still = replace(ONE_STEP, lr=0.0)
+    federation = Federation(world.tasks, world.sites, parse_method(f"fedavg:equal=true,start={start}"), still, apart)
+    image = world.test.data.image
+    outputs = {}
+    for site, weights in apart.items():
+        federation.network.load_state_dict(weights)
+        outputs[site] = predict(federation.network.eval(), image, ["finding"])["finding"]
+    joined = {site: federation._joining.get(site) for site in world.sites}
+    federation.run_round()
+    mean = federation.server.weights()
+    if start == "largest":
+        torch.testing.assert_close(mean[HIDDEN], apart["masks"][HIDDEN])
+        return
+    for site, weights in joined.items():  # a permutation changes weights, not what they compute
+        federation.network.load_state_dict(weights)
+        torch.testing.assert_close(predict(federation.network.eval(), image, ["finding"])["finding"], outputs[site])
+    assert torch.equal(joined["labels"][HIDDEN], apart["labels"][HIDDEN]) == (start == "unaligned")
+    torch.testing.assert_close(mean[HIDDEN], (joined["masks"][HIDDEN] + joined["labels"][HIDDEN]) / 2)
+
+
+def test_a_start_without_weights_is_refused(world):
+    with pytest.raises(ValueError, match="trained alone"):
+        Federation(world.tasks, world.sites, parse_method("fedavg:start=own"), ONE_STEP)
 
 
 def test_federation_of_owners_is_the_owner_alone_if_there_is_one(world):

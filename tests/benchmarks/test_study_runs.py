@@ -21,11 +21,12 @@ def count(run, start):
 
 def test_only_missing_runs_are_made_and_each_is_a_line(tmp_path):
     path = tmp_path / "results.jsonl"
-    path.write_text(json.dumps({"name": "abc", "rate": 0.1, "letters": -1}) + "\n")
-    runs = [Run("abc"), Run("abc", 0.2), Run("de")]
+    old = [{"name": "abc", "rate": 0.1, "letters": -1}, {"name": "f", "letters": -2}]  # the latter before `rate` was
+    path.write_text("".join(json.dumps(each) + "\n" for each in old))
+    runs = [Run("abc"), Run("abc", 0.2), Run("de"), Run("f"), Run("f", 0.2)]
     run_missing(partial(count, start=10), runs, path, 1, lambda run, record: run.name)
-    found = {(each["name"], each["rate"]): each["letters"] for each in read_results(path)}
-    assert found == {("abc", 0.1): -1, ("abc", 0.2): 13, ("de", 0.1): 12}
+    found = {(each["name"], each.get("rate")): each["letters"] for each in read_results(path)}
+    assert found == {("abc", 0.1): -1, ("abc", 0.2): 13, ("de", 0.1): 12, ("f", None): -2, ("f", 0.2): 11}
 
 
 def test_nothing_to_run_is_no_error(tmp_path):

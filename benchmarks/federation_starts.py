@@ -1,0 +1,107 @@
+"""Networks before the first round: common initial weights, their losses, and sites that have trained alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import torch
+from federation_data import Data
+from federation_training import Plan, Site, predict
+from federation_worlds import World
+from torch import Tensor
+
+from mtmedformer_monai.engines.handlers.seeding import epoch_seed
+from mtmedformer_monai.federated.alignment.align import align
+from mtmedformer_monai.federated.alignment.permutation import permute
+from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
+from mtmedformer_monai.federated.client.own_weights import groups_of
+from mtmedformer_monai.federated.client.task_tensors import tasks_reached
+from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.losses import HybridLoss
+from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
+from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize
+from mtmedformer_monai.tasks.base import Task
+
+SIZE: str | TransformerSize = "tiny"
+"""Size of the encoder, as in the bundles."""
+LOSS_IMAGES = 64
+"""Number of images per site from which the initial losses are measured."""
+
+
+def make_network(tasks: Sequence[Task], seed: int, fine_maps: bool = False) -> MTMedFormer:
+    """Builds the bundles' network, or without fine maps their earlier one, without stochastic depth."""
+    torch.manual_seed(seed)
+    encoder = HierarchicalTransformer(SIZE, drop_path=0.0, after_stem=fine_maps)
+    return MTMedFormer(encoder, tasks, detail=fine_maps)
+
+
+def measure_scales(network: MTMedFormer, tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, float]:
+    """Returns {task: initial loss} over all sites, as the package's server does; tasks without any annotation lack."""
+    server = LossScales()
+    for data in sites.values():
+        own = [task for task in tasks if task.name in data.labels(tasks)]
+        chosen = torch.linspace(0, len(data) - 1, min(LOSS_IMAGES, len(data))).round().long()  # of all joined sites
+        batches = [data.take(rows) for rows in chosen.split(8)]
+        pairs = [(batch.image, batch.targets) for batch in batches]
+        names = [task.name for task in own]
+
+        def outputs(image: Tensor, names: Sequence[str] = names) -> dict[str, Tensor]:
+            return predict(network, image, names)
+
+        server.add(loss_terms(HybridLoss(own), network, outputs, pairs))
+    return split_initial_losses(server.broadcast())[1]
+
+
+def train_apart(world: World, plan: Plan, epochs: int) -> dict[str, Weights]:
+    """Trains every site alone, from initial weights of its own; the losses are scaled as at the common ones.
+
+    Args:
+        world: sites and tasks.
+        plan: of the federation that follows; its rounds are not trained here.
+        epochs: number of epochs of each site.
+
+    Returns:
+        {site: weights}.
+    """
+    scales = measure_scales(make_network(world.tasks, plan.seed, plan.fine_maps), world.tasks, world.sites)
+    found = {}
+    for number, (name, data) in enumerate(world.sites.items()):
+        own = dataclasses.replace(plan, rounds=1, local_epochs=epochs, seed=epoch_seed(plan.seed, 0, number + 1))
+        network = make_network(world.tasks, own.seed, own.fine_maps)
+        rule = make_strategy("fedavg").client(groups_of(network))
+        reached = tasks_reached(network, data.image[:1], [task.name for task in world.tasks if task.name in scales])
+        found[name] = Site(network, world.tasks, data, rule, reached, scales, own, number).train().weights
+    return found
+
+
+def first_weights(
+    network: MTMedFormer, sites: Mapping[str, Data], start: str, starts: Mapping[str, Weights]
+) -> tuple[Weights, dict[str, Weights]]:
+    """Returns the server's first weights, and {site: weights} from which a site starts instead of these.
+
+    Args:
+        network: with the common initial weights.
+        sites: of the federation.
+        start: `federation_methods.Method.start`.
+        starts: {site: weights that it has trained alone}.
+
+    Raises:
+        ValueError: a site lacks weights that it must start from.
+    """
+    if start == "common":
+        return {name: value.clone() for name, value in network.state_dict().items()}, {}
+    missing = sorted(set(sites) - set(starts))
+    if missing:
+        raise ValueError(
+            f"start={start} expects sites that have trained alone, got none of {missing}; see train_apart."
+        )
+    first = starts[max(sites, key=lambda site: len(sites[site]))]
+    own = {} if start == "largest" else {site: starts[site] for site in sites}
+    groups = groups_of(network)
+    if start == "own" and groups is not None:
+        for site, weights in own.items():
+            known = {name: value for name, value in weights.items() if name in groups.axes}
+            own[site] = {**weights, **permute(known, groups, align(first, known, groups))}
+    return first, own
