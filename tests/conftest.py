@@ -91,6 +91,12 @@ def transcode(path: Path, transfer_syntax: str) -> None:
     assert writer.Write()
 
 
+@pytest.fixture(scope="session")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow store for all runs: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
 @pytest.fixture
 def make_lut() -> Callable[..., Dataset]:
     """Builds `make_lut([0, 10, 20], first=0, bits=16)`."""

@@ -100,7 +100,8 @@ def likelihood(evaluator: Any, tasks: Sequence[Any], network: nn.Module, posteri
         posterior: path of the file.
     """
     network.eval()
-    inferers = {value: PosteriorInferer(posterior, tasks, NUM_DRAWS, temperature=value) for value in TEMPERATURES}
+    inferer = PosteriorInferer(posterior, tasks, NUM_DRAWS)
+    inferers = {value: inferer.at(value) for value in TEMPERATURES}
     batches = (evaluator.prepare_batch(batch, evaluator.state.device, False) for batch in evaluator.data_loader)
     sums = validation_nll(lambda image, value: inferers[value](image, network), batches, tasks, TEMPERATURES)
     return [float(value) for value in sums]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,6 +62,12 @@ class PosteriorInferer(Inferer):
         self._seed = seed
         self._inferer = inferer or SimpleInferer()
         self._checked: nn.Module | None = None
+
+    def at(self, temperature: float) -> PosteriorInferer:
+        """Returns this inferer at another temperature; both share one posterior in memory."""
+        other = copy.copy(self)
+        other._temperature = temperature
+        return other
 
     def trained_share(self) -> dict[str, float]:
         """Returns {task: fraction of its parameters that data have trained}; 0 for a task without training data."""

@@ -51,12 +51,6 @@ def tasks(bundle):
     return json.loads((bundle / "configs/train.json").read_text())["tasks"]
 
 
-@pytest.fixture(scope="session")
-def tracking_uri(tmp_path_factory):
-    """One MLflow store for all runs: making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture
 def run_bundle(cohort, tracking_uri, tmp_path, monkeypatch):
     """Calls `monai.bundle.run` in this process, with small sizes; returns the folder of the outputs."""

@@ -97,6 +97,15 @@ def test_without_temperature_it_is_the_plain_network(chest):
         assert torch.equal(outputs[f"{task.name}.std"], torch.zeros_like(outputs[f"{task.name}.std"])), task.name
 
 
+def test_at_another_temperature_it_equals_one_made_for_it(chest):
+    network, image, posterior = chest
+    inferer, made = PosteriorInferer(posterior, CHEST, 2), PosteriorInferer(posterior, CHEST, 2, temperature=0.25)
+    found, expected = inferer.at(0.25)(image, network), made(image, network)
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+    own = inferer(image, network)
+    assert not torch.equal(own["lung.std"], expected["lung.std"])  # it keeps its own temperature
+
+
 def test_the_network_stays_and_the_seed_decides(chest):
     network, image, posterior = chest
     before = {name: value.clone() for name, value in network.state_dict().items()}

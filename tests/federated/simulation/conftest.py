@@ -24,6 +24,12 @@ def small_cohort(tmp_path_factory):
     return make_cohort("chest", tmp_path_factory.mktemp("cohort"), 14, image_size=64, seed=0)
 
 
+@pytest.fixture(autouse=True)
+def _one_store(tracking_uri, monkeypatch):
+    """Tracks all simulations in one MLflow store."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+
+
 @pytest.fixture
 def settings(tmp_path, small_cohort):
     """Builds settings of two sites and two rounds."""
