@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 # Federation engines, which are extras, and whose modules can only be imported with them.
 ENGINES := $(foreach name,flare flower,--ignore=mtmedformer_monai/federated/$(name))
 
-.PHONY: demo test check format clean setup monai-label
+.PHONY: demo test test-slow check format clean setup monai-label
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -28,6 +28,11 @@ demo: $(STAMP)
 test: $(STAMP)
 	./.ci/install_dicom_tools
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# What takes minutes, or repeats another test with more cases: before a release.
+test-slow: $(STAMP)
+	./.ci/install_dicom_tools
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow
 
 check: $(STAMP)
 	./.ci/install_dicom_tools

@@ -160,6 +160,7 @@ def test_every_knob_is_a_parameter_of_the_tracked_run(bundle):
     assert {name: f"@{name}" for name in knobs} == {name: logged.get(name) for name in knobs}
 
 
+@pytest.mark.slow
 @one_bundle
 def test_two_processes_train_one_network(bundle, cohort, tracking_uri, tmp_path):
     configs = [str(bundle / f"configs/{name}.json") for name in ("train", "multi_gpu_train")]

@@ -44,6 +44,7 @@ def test_traces():
     assert largest_difference(network(image), traced(image)) < 1e-4
 
 
+@pytest.mark.slow  # the command's test exports, too
 @torch.no_grad()
 def test_onnx_takes_any_batch_and_size(tmp_path):
     # Two stages: each more adds seconds of symbolic shapes to the export, and no new kind of operation.

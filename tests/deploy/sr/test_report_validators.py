@@ -75,11 +75,11 @@ CAD = ("MammographyCADSR", "TID_4000 (MammographyCADDocumentRoot)")
     ("make", "expected"),
     [
         (chest, MEASUREMENTS),
-        (chest_without_boxes, MEASUREMENTS),
-        (mammogram_without_spacing, MEASUREMENTS),
+        pytest.param(chest_without_boxes, MEASUREMENTS, marks=pytest.mark.slow),
+        pytest.param(mammogram_without_spacing, MEASUREMENTS, marks=pytest.mark.slow),
         (study_of_mammograms, MEASUREMENTS),
         (cad, CAD),
-        (cad_without_findings, CAD),
+        pytest.param(cad_without_findings, CAD, marks=pytest.mark.slow),
     ],
 )
 def test_validators_find_no_error(tmp_path, make, expected):
