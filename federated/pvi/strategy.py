@@ -57,8 +57,11 @@ class PVI(Strategy):
         noise_steps: share of a round's last steps, in [0, 1], whose spread of weights is taken as the noise in the
             estimate of `between`; 0: differences between clients of a group are.
         memory: False: clients send new Gaussians in each round, without cavity and prior: federated averaging if
-            curvature is 0, Fisher merging otherwise.
+            curvature is 0, Fisher merging otherwise. Settings of factors and groups are refused then.
         coded_precision: whether clients round changes of precision to one-byte codes (`federated/wire.py`).
+
+    Raises:
+        ValueError: a setting is out of its range, or does nothing without memory.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class PVI(Strategy):
     ) -> None:
         _check(isotropic, curvature, power, average, rate, prior_precision)
         _check_pooling(between, within, noise_steps)
+        if not memory:
+            _check_unused(rate=rate, between=between, within=within, prior_rounds=prior_rounds)
         self.prior_precision, self.sends_changes = prior_precision, memory
         self.is_personal = memory
         self.image_precision = isotropic if curvature == 0.0 else None
@@ -132,3 +137,10 @@ def _check_pooling(between: float | None, within: float, noise_steps: float) -> 
         raise ValueError(f"within expects a variance of 0 or more, got {within}.")
     if not 0.0 <= noise_steps <= 1.0:
         raise ValueError(f"noise_steps expects a share from 0 to 1, got {noise_steps}.")
+
+
+def _check_unused(**settings: float | None) -> None:
+    """Refuses settings that do nothing without memory."""
+    given = sorted(name for name, value in settings.items() if value)
+    if given:
+        raise ValueError(f"memory=False has neither factors nor groups, but got {', '.join(given)}; leave them out.")

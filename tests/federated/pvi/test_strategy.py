@@ -218,6 +218,7 @@ def test_statistics_are_averaged_by_images_and_have_no_posterior():
         ({"between": 1.5}, "between expects a share"),
         ({"within": -1.0}, "within expects a variance"),
         ({"noise_steps": 2.0}, "noise_steps expects a share"),
+        ({"memory": False, "rate": 0.5, "between": 1.0}, "got between, rate; leave them out"),
     ],
 )
 def test_settings_that_make_no_posterior_are_refused(settings, message):
