@@ -95,7 +95,7 @@ def first_weights(
     missing = sorted(set(sites) - set(starts))
     if missing:
         raise ValueError(
-            f"start={start} expects sites that have trained alone, got none of {missing}; see train_apart."
+            f"start={start} expects sites that have trained alone, got none of {missing}; use --pretrain-epochs."
         )
     first = starts[max(sites, key=lambda site: len(sites[site]))]
     own = {} if start == "largest" else {site: starts[site] for site in sites}

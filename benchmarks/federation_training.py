@@ -47,8 +47,7 @@ class Plan:
         weight_decay: 0 by default, because a prior must be counted once.
         max_norm: of the gradient.
         seed: of shuffling and augmentation.
-        fine_maps: whether the network has the fine maps and the stem of the chest bundle's, or neither, as the
-            mammography bundle's.
+        fine_maps: whether the network has the fine maps and the stem of the bundles', or neither, as their earlier one.
     """
 
     rounds: int
