@@ -15,6 +15,10 @@ random weights except for `efficientnet`; the best epoch is chosen on the valida
 `ours` are compared by `--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'coarse:network_def#detail=false'`.
 With `--pretraining-epochs N`, the variant `pretrained` starts from an encoder that has learned to reconstruct hidden
 patches of the fold's training images for N epochs, with or without labels; its CPU time includes this.
+With `--generated FOLDER`, a cohort of `mtmedformer cohort`, each row has the variant `generated first`: the same
+network is trained on this cohort, once, and each fold starts from these weights. `generated.jsonl` has these first
+trainings, with metrics of the cohort's test patients; CPU times are without them. `--reference` names the row that all
+others are compared with, for example `--reference 'ours, generated first'`.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
 t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of
@@ -29,7 +33,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,15 +42,23 @@ from bundle_runs import evaluate, make_workflow
 from command_line import make_parser
 from multitask_cohorts import COHORTS, Cohort, make_folds, read_cohort
 from multitask_networks import DENSE, EXTRA, NETWORKS
-from multitask_tables import print_tables
+from multitask_tables import OURS, print_tables
 from study_runs import read_results, run_missing
 
-from mtmedformer_monai.data import save_datalist
+from mtmedformer_monai.data import load_datalist, save_datalist
+from mtmedformer_monai.data.datalist import SECTIONS
 
 RESULTS = "results.jsonl"
+GENERATED_RESULTS = "generated.jsonl"
 ALL_TASKS = ""
+SCRATCH = ""
+"""Name of the variant without changes, from random weights."""
 PRETRAINED = "pretrained"
 """Name of the variant whose encoder is pretrained."""
+GENERATED = "generated first"
+"""Name of the variant that starts from weights of a generated cohort."""
+GENERATED_FOLD = -1
+"""Stands for the generated cohort in place of a fold."""
 VALIDATION_INTERVAL = 3
 """Epochs between two validations; the number of epochs is a multiple of it."""
 AUGMENTATION = "strong_augmentation"
@@ -60,6 +72,7 @@ class Run:
     Attributes:
         task: name of the one task; empty for all tasks.
         variant: name of a variant of the config; empty for none.
+        fold: number, or `GENERATED_FOLD`.
     """
 
     cohort: str
@@ -82,10 +95,18 @@ def main() -> None:
     if not options.report:
         _write_folds(options)
         trained = partial(
-            train, output=options.output, variants=options.variants, pretraining_epochs=options.pretraining_epochs
+            train,
+            output=options.output,
+            variants=options.variants,
+            pretraining_epochs=options.pretraining_epochs,
+            generated_epochs=options.generated_epochs,
         )
-        run_missing(trained, _runs(options), path, options.workers, _show)
-    print_tables(read_results(path), {name: cohort.metrics for name, cohort in COHORTS.items()})
+        runs = list(_runs(options))
+        first = {_first(run, options.generated_epochs) for run in runs if run.variant == GENERATED}
+        run_missing(trained, sorted(first, key=str), options.output / GENERATED_RESULTS, options.workers, _show)
+        run_missing(trained, runs, path, options.workers, _show)
+    metrics = {name: cohort.metrics for name, cohort in COHORTS.items()}
+    print_tables(read_results(path), metrics, options.reference)
 
 
 def _parse() -> argparse.Namespace:
@@ -98,6 +119,9 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--override", action="append", default=[], help="NAME:ID=JSON;ID=JSON, a variant of `ours`")
     parser.add_argument("--pretraining-epochs", type=int, default=0, help="adds the variant `pretrained` of `ours`")
+    parser.add_argument("--generated", type=Path, help="a generated cohort; adds the variant `generated first`")
+    parser.add_argument("--generated-epochs", type=int, default=18, help="on that cohort (default %(default)s)")
+    parser.add_argument("--only", nargs="+", help="train only these variants")
     parser.add_argument("--tasks", nargs="+", default=[], help="train the multi-task networks on these tasks only")
     parser.add_argument("--no-single", action="store_true", help="leave out the networks for one task")
     parser.add_argument("--folds", type=int, default=5, help="of the partition of patients (default %(default)s)")
@@ -107,9 +131,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--lr", type=float, default=0.001)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default %(default)s)")
+    parser.add_argument("--reference", default=OURS, help="row that others are compared with (default %(default)s)")
     parser.add_argument("--report", action="store_true", help="print the tables of the finished runs only")
     options = parser.parse_args()
-    for name in ("epochs", "pretraining_epochs"):
+    for name in ("epochs", "pretraining_epochs", "generated_epochs"):
         epochs = getattr(options, name)
         if epochs % VALIDATION_INTERVAL:
             option = name.replace("_", "-")
@@ -136,21 +161,31 @@ def _parse_variant(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _runs(options: argparse.Namespace) -> Iterator[Run]:
-    names = [task["name"] for task in COHORTS[options.cohort].tasks]
+    """Yields the wanted trainings, each in all of its variants."""
+    of_all = [SCRATCH] + [GENERATED] * bool(options.generated)
+    of_ours = [*of_all, *options.variants]
     for fold in options.run_folds or range(options.folds):
         make = partial(Run, options.cohort, options.size[0], options.size[1], options.epochs, options.lr, fold)
-        together = " ".join(options.tasks)
         for network in options.networks:
-            if network not in DENSE:
-                yield make(network, together)
-            if network == "ours":
-                for variant in options.variants:
-                    yield make(network, together, variant)
-            for task in options.tasks or names:
-                if network in DENSE and _is_segmentation(COHORTS[options.cohort], task):
-                    yield make(network, task)
-                if network == "ours" and not options.no_single:
-                    yield make(network, task)
+            for task in _trained_tasks(network, options):
+                joint = task == " ".join(options.tasks)
+                for variant in of_ours if network == OURS and joint else of_all:
+                    if not options.only or variant in options.only:
+                        yield make(network, task, variant)
+
+
+def _trained_tasks(network: str, options: argparse.Namespace) -> list[str]:
+    """Returns the `task` of each training of a network: all tasks together, single ones, or both."""
+    cohort = COHORTS[options.cohort]
+    names = options.tasks or [task["name"] for task in cohort.tasks]
+    if network in DENSE:
+        return [name for name in names if _is_segmentation(cohort, name)]
+    return [" ".join(options.tasks), *(names if network == OURS and not options.no_single else [])]
+
+
+def _first(run: Run, epochs: int) -> Run:
+    """Returns the training on the generated cohort that a run starts from."""
+    return replace(run, fold=GENERATED_FOLD, variant=SCRATCH, epochs=epochs)
 
 
 def _is_segmentation(cohort: Cohort, name: str) -> bool:
@@ -158,8 +193,12 @@ def _is_segmentation(cohort: Cohort, name: str) -> bool:
 
 
 def _write_folds(options: argparse.Namespace) -> None:
-    """Writes one datalist per fold, unless it exists."""
+    """Writes one datalist per fold, and that of the generated cohort, unless they exist."""
     cohort, folder = COHORTS[options.cohort], options.output / "data"
+    generated = _datalist(options.output, options.cohort, GENERATED_FOLD)
+    if options.generated and not generated.is_file():
+        path = options.generated / "datalist.json"
+        save_datalist({section: load_datalist(path, section) for section in SECTIONS}, generated)
     if (_datalist(options.output, options.cohort, options.folds - 1)).is_file():
         return
     sets = read_cohort(cohort, options.data, folder, options.most)
@@ -168,20 +207,33 @@ def _write_folds(options: argparse.Namespace) -> None:
 
 
 def _datalist(output: Path, cohort: str, fold: int) -> Path:
-    return output / f"data/{cohort}_fold_{fold}.json"
+    return output / f"data/{cohort}_{_fold_name(fold)}.json"
+
+
+def _fold_name(fold: int) -> str:
+    return "generated" if fold == GENERATED_FOLD else f"fold_{fold}"
 
 
 def _show(run: Run, record: Any) -> str:
     return str({name: value for name, value in record.items() if value})
 
 
-def train(run: Run, output: Path, variants: dict[str, dict[str, Any]], pretraining_epochs: int = 0) -> dict[str, Any]:
+def train(
+    run: Run,
+    output: Path,
+    variants: dict[str, dict[str, Any]],
+    pretraining_epochs: int = 0,
+    generated_epochs: int = 0,
+) -> dict[str, Any]:
     """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
     cohort = COHORTS[run.cohort]
     overrides = overrides_of(run, output, variants)
     started = time.process_time()
     if run.variant == PRETRAINED:
         overrides["start_from"] = str(_pretrain(cohort.bundle, overrides, pretraining_epochs))
+    if run.variant == GENERATED:
+        first = overrides_of(_first(run, generated_epochs), output, variants)
+        overrides["start_from"] = f"{first['ckpt_dir']}/model.pt"
     workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
     workflow.run()
     seconds = time.process_time() - started
@@ -203,7 +255,7 @@ def overrides_of(run: Run, output: Path, variants: dict[str, dict[str, Any]]) ->
     """Returns the overrides of the bundle's config for a run, whose files are in `output_dir`."""
     cohort = COHORTS[run.cohort]
     name = "_".join(filter(None, (run.cohort, str(run.height), run.network, run.task.replace(" ", "-"), run.variant)))
-    folder = output / "runs" / f"{name}_{run.epochs}_{run.lr}_fold_{run.fold}"
+    folder = output / "runs" / f"{name}_{run.epochs}_{run.lr}_{_fold_name(run.fold)}"
     chosen = run.task.split() or [task["name"] for task in cohort.tasks]
     tasks = [_for_network(task, run.network) for task in cohort.tasks if task["name"] in chosen]
     transforms = json.loads((COHORTS["chest"].bundle / f"configs/{AUGMENTATION}.json").read_text())
@@ -217,7 +269,7 @@ def overrides_of(run: Run, output: Path, variants: dict[str, dict[str, Any]]) ->
         "val_interval": VALIDATION_INTERVAL,
         "tracking_uri": f"sqlite:///{(output / f'mlflow_{os.getpid()}.db').resolve()}",  # one per process: it is slow
         "batch_size": 8,
-        "seed": run.fold,
+        "seed": max(run.fold, 0),
         "on_unused_label": "ignore",
         "tasks": tasks,
         "train#random_transforms": transforms["train#random_transforms"],

@@ -18,12 +18,13 @@ COSTS = ("parameters", "cpu_seconds")
 SETTING = ("cohort", "height", "width", "epochs", "lr")
 
 
-def print_tables(records: Sequence[Record], metrics: Mapping[str, Sequence[str]]) -> None:
-    """Prints two tables per cohort and setting: the metrics, and the differences of `ours` from each row.
+def print_tables(records: Sequence[Record], metrics: Mapping[str, Sequence[str]], reference: str = OURS) -> None:
+    """Prints two tables per cohort and setting: the metrics, and the differences of one row from each other row.
 
     Args:
         records: trainings.
         metrics: {cohort: names of its metrics}.
+        reference: name of that row.
     """
     for setting in sorted({tuple(record[key] for key in SETTING) for record in records}):
         chosen = [record for record in records if tuple(record[key] for key in SETTING) == setting]
@@ -32,7 +33,7 @@ def print_tables(records: Sequence[Record], metrics: Mapping[str, Sequence[str]]
         folds = sorted({fold for each in rows.values() for fold in each})
         print(f"\n### {cohort}, {height} x {width}, {epochs} epochs, learning rate {lr:g}, folds {folds}\n")
         print("\n".join(metric_table(rows, names)), end="\n\n")
-        print("\n".join(difference_table(rows, names)))
+        print("\n".join(difference_table(rows, names, reference)))
 
 
 def rows_of(records: Sequence[Record]) -> dict[str, Folds]:
@@ -61,16 +62,16 @@ def metric_table(rows: Mapping[str, Folds], metrics: Sequence[str]) -> list[str]
     return lines
 
 
-def difference_table(rows: Mapping[str, Folds], metrics: Sequence[str]) -> list[str]:
-    """Returns the lines of the table of mean differences, ours minus the row, with p values in parentheses.
+def difference_table(rows: Mapping[str, Folds], metrics: Sequence[str], reference: str = OURS) -> list[str]:
+    """Returns the lines of the table of mean differences, the reference minus the row, with p values in parentheses.
 
     The p values are those of the paired t-test over folds, corrected over the rows by Holm.
     """
-    lines = [table_header("ours minus", metrics)]
-    others = [name for name in rows if name != OURS]
+    lines = [table_header(f"{reference} minus", metrics)]
+    others = [name for name in rows if name != reference]
     cells: dict[str, list[str]] = {name: [] for name in others}
     for metric in metrics:
-        pairs = {name: _pairs(rows.get(OURS, {}), rows[name], metric) for name in others}
+        pairs = {name: _pairs(rows.get(reference, {}), rows[name], metric) for name in others}
         corrected = holm({name: _t_test(each) for name, each in pairs.items()})
         for name in others:
             cells[name].append(_cell(pairs[name], corrected[name]))
