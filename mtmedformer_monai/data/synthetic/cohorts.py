@@ -9,6 +9,7 @@ COHORTS: dict[str, tuple[str, str, dict[str, str]]] = {
     "chest": ("chest.cohort", "make_chest_cohort", {}),
     "chest_varied": ("chest.cohort", "make_chest_cohort", {"style": "varied"}),
     "mammography": ("mammography.cohort", "make_mammography_cohort", {}),
+    "mammography_varied": ("mammography.cohort", "make_mammography_cohort", {"style": "varied"}),
 }
 """{kind: (module, function, options)} of the cohort generators."""
 

@@ -33,6 +33,7 @@ from .lesions import PATHOLOGIES
 from .render_view import Mammogram, render_view
 from .scanner import MAMMOGRAPHY_SCANNERS, MammographyScanner
 from .study import draw_study
+from .styles import STYLES
 
 SHARES = {"normal": 0.25, "benign": 0.375, "malignant": 0.375}
 PARTS = ("lesion", "lesion_box", "pathology", "breast_density")
@@ -53,6 +54,7 @@ class _Plan:
     scanners: tuple[MammographyScanner, ...]
     shares: Mapping[str, float]
     annotated: Mapping[str, Sequence[str]]
+    style: str
 
 
 def make_mammography_cohort(
@@ -64,6 +66,7 @@ def make_mammography_cohort(
     pathology_shares: Mapping[str, float] | None = None,
     annotated: Mapping[str, Sequence[str]] | None = None,
     workers: int | None = None,
+    style: str = "plain",
 ) -> Path:
     """Generates a cohort in a folder. The datalist is written last, so an interrupted call leaves no datalist.
 
@@ -78,23 +81,26 @@ def make_mammography_cohort(
         annotated: {site: subset of `PARTS`}; sites that are not listed have all annotations.
         workers: number of rendering processes, by default one per CPU core; 1 renders in the current process. The files
             do not depend on it.
+        style: how breasts are drawn, one of `STYLES`.
 
     Returns:
         Path of the datalist. The labels of a breast are repeated for each of its images.
 
     Raises:
-        ValueError: there are too few patients for three sections, no worker, or an unknown part, site or pathology.
+        ValueError: there are too few patients for three sections, no worker, or an unknown part, site, pathology or
+            style.
         RuntimeError: pydicom is older than 3.
     """
+    if style not in STYLES:
+        raise ValueError(f"style expects one of {sorted(STYLES)}, got {style!r}.")
     folder, workers = Path(folder), count_workers(workers)
     shares = dict(pathology_shares or SHARES)
-    plan = _Plan(folder, image_size, seed, tuple(scanners), shares, dict(annotated or {}))
+    plan = _Plan(folder, image_size, seed, tuple(scanners), shares, dict(annotated or {}), style)
     check_size(num_patients, workers)
     check_shares("pathology_shares", shares, PATHOLOGIES)
     check_annotated(plan.annotated, [scanner.name for scanner in plan.scanners], PARTS)
-    return write_cohort(
-        folder, partial(_make_patient, plan), num_patients, workers, partial(_split, seed), ABOUT | {"seed": seed}
-    )
+    about = ABOUT | {"seed": seed} | ({} if style == "plain" else {"name": f"synthetic_mammography_{style}"})
+    return write_cohort(folder, partial(_make_patient, plan), num_patients, workers, partial(_split, seed), about)
 
 
 def _split(seed: int, items: list[Item]) -> dict[str, list[Item]]:
@@ -108,8 +114,9 @@ def _make_patient(plan: _Plan, number: int) -> list[Item]:
     """Renders and writes one patient's study from the patient's own random number generator."""
     rng = np.random.default_rng([plan.seed, number])
     scanner = plan.scanners[number % len(plan.scanners)]
-    study = draw_study(plan.shares, rng)
-    images = [render_view(side, view, scanner, plan.image_size, rng) for side, view in study.shots]
+    style = STYLES[plan.style]
+    study = draw_study(plan.shares, style, rng)
+    images = [render_view(side, view, scanner, plan.image_size, style, rng) for side, view in study.shots]
     pixels = hashlib.sha256(b"".join(image.appearance.values.tobytes() for image in images)).hexdigest()
     patient_id = f"synthetic-{plan.seed}-{number:05d}"
     subject = Subject(patient_id, "Synthetic^Breast", "F", study.age_years)

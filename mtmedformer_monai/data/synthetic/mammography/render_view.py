@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mtmedformer_monai.data.array_types import Mask
 
-from .appearance import Appearance, take_image
-from .breast_attenuation import attenuate, healthy_share
+from .appearance import Appearance
+from .breast_attenuation import attenuate
 from .breast_shape import project
 from .burned_in_annotation import burn_in_annotation
-from .lesion_appearance import hide, render_lesion
+from .lesion_appearance import hide
 from .scanner import MammographyScanner
 from .study import Side
+from .styles import Style
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,19 @@ class Mammogram:
 
 
 def render_view(
-    side: Side, view: str, scanner: MammographyScanner, image_size: int, rng: np.random.Generator
+    side: Side, view: str, scanner: MammographyScanner, image_size: int, style: Style, rng: np.random.Generator
 ) -> Mammogram:
     """Renders one image with `image_size` rows."""
     shape = (image_size, round(image_size / scanner.receptor.aspect))
     spacing_mm = scanner.receptor.field_mm / image_size
     projection = project(side.breast, view, shape, spacing_mm, rng)
-    share = hide(projection, healthy_share(projection, rng), side.lesions, rng)
+    share = hide(projection, style.healthy_share(projection, rng), side.lesions, rng)
     attenuation, masks = attenuate(projection, share, rng), []
     for lesion in side.lesions:
-        added, mask = render_lesion(projection, lesion, share)
+        added, mask = style.render_lesion(projection, lesion, share)
         attenuation = np.clip(attenuation + added, 0.0, None)
-        masks.append(mask)
-    appearance = take_image(projection, attenuation, scanner, rng)
+        masks.append(style.outline(mask, projection.mask, scanner.is_film, rng))
+    appearance = style.take_image(projection, attenuation, scanner, rng)
     image = Mammogram(side, view, appearance, projection.mask, masks, spacing_mm)
     return _hang(image, scanner)
 

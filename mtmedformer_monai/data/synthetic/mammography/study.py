@@ -9,8 +9,9 @@ import numpy as np
 
 from mtmedformer_monai.data.synthetic.cohort_files import draw_from
 
-from .breast_shape import VIEWS, Breast, draw_breasts
-from .lesions import PATHOLOGIES, Lesion, draw_lesions
+from .breast_shape import VIEWS, Breast
+from .lesions import PATHOLOGIES, Lesion
+from .styles import Style
 
 OTHER_BREAST_BENIGN = 0.2
 """Probability that the other breast of a patient with a lesion also has a benign lesion."""
@@ -56,19 +57,20 @@ class Study:
         return max((side.pathology for side in self.sides), key=PATHOLOGIES.index)
 
 
-def draw_study(pathology_shares: Mapping[str, float], rng: np.random.Generator) -> Study:
+def draw_study(pathology_shares: Mapping[str, float], style: Style, rng: np.random.Generator) -> Study:
     """Draws a patient's study.
 
     Args:
         pathology_shares: {pathology: share}, for the worse breast.
+        style: how breasts and lesions are drawn.
         rng: random number generator.
     """
     worst = draw_from(pathology_shares, rng)
     other = "benign" if worst != "normal" and rng.random() < OTHER_BREAST_BENIGN else "normal"
     pathologies = [worst, other] if rng.random() < 0.5 else [other, worst]
     right, left = (
-        Side(laterality, breast, pathology, draw_lesions(breast, pathology, rng))
-        for laterality, breast, pathology in zip("RL", draw_breasts(rng), pathologies, strict=True)
+        Side(laterality, breast, pathology, style.draw_lesions(breast, pathology, rng))
+        for laterality, breast, pathology in zip("RL", style.draw_breasts(rng), pathologies, strict=True)
     )
     shots = [(side, view) for side in (right, left) for view in VIEWS]
     if rng.random() < MISSING_VIEW:

@@ -6,7 +6,8 @@ import pydicom
 import pytest
 from PIL import Image
 
-from mtmedformer_monai.data import check_datalist, load_datalist, make_mammography_cohort
+from mtmedformer_monai.data import check_datalist, load_datalist, make_mammography_cohort, read_datalist
+from mtmedformer_monai.data.synthetic.cohorts import make_cohort
 from mtmedformer_monai.data.synthetic.mammography.cohort import PARTS
 from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
 from mtmedformer_monai.keys import STUDY_VIEWS, MetaKey
@@ -70,6 +71,23 @@ def little(tmp_path_factory):
 def test_equal_seeds_write_equal_files_for_any_number_of_workers(little, tmp_path):
     again = make(tmp_path, num_patients=8, image_size=32, workers=2)
     assert content_of(again.parent) == content_of(little.parent)
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    return make_cohort("mammography_varied", tmp_path_factory.mktemp("varied"), 8, 32, 0)
+
+
+def test_a_varied_cohort_has_all_labels_and_its_own_name(varied):
+    check_datalist(varied, CLASSES)
+    assert read_datalist(varied)["name"] == "synthetic_mammography_varied"
+    for item in items_of(varied):
+        assert lesion_of(item).any() == (item["labels"]["pathology"] != "normal")
+
+
+def test_equal_seeds_write_equal_varied_files(varied, tmp_path):
+    again = make(tmp_path, num_patients=8, image_size=32, style="varied")
+    assert content_of(again.parent) == content_of(varied.parent)
 
 
 @pytest.fixture(scope="module")
@@ -227,11 +245,12 @@ def test_sites_may_have_only_some_annotations(other):
     [
         ({"num_patients": 7}, "num_patients expects 8 or more"),
         ({"pathology_shares": {"cyst": 1.0}}, "pathology_shares expects names .* got .'cyst'"),
+        ({"style": "vivid"}, "style expects one of .'plain', 'varied'., got 'vivid'"),
         ({"annotated": {"site_a": ["lung"]}}, "annotated expects parts .* got .'lung'"),
         ({"annotated": {"site_z": ["lesion"]}}, "annotated expects sites .* got .'site_z'"),
         ({"workers": 0}, "workers expects 1 or more processes, got 0"),
     ],
-    ids=["too few", "pathology", "part", "site", "workers"],
+    ids=["too few", "pathology", "style", "part", "site", "workers"],
 )
 def test_invalid_options_are_reported(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):

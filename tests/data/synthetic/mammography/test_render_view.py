@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from mtmedformer_monai.data.synthetic.mammography.breast_shape import draw_breasts
-from mtmedformer_monai.data.synthetic.mammography.lesions import draw_lesions
 from mtmedformer_monai.data.synthetic.mammography.render_view import render_view
 from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
 from mtmedformer_monai.data.synthetic.mammography.study import Side
+from mtmedformer_monai.data.synthetic.mammography.styles import STYLES
 
 SIZE = 128
 SCANNERS = pytest.mark.parametrize(
@@ -13,11 +12,11 @@ SCANNERS = pytest.mark.parametrize(
 )
 
 
-def make(scanner, laterality="R", view="CC", seed=0):
-    rng = np.random.default_rng(seed)
-    breast = draw_breasts(rng)[0]
-    side = Side(laterality, breast, "malignant", draw_lesions(breast, "malignant", rng))
-    return render_view(side, view, scanner, SIZE, rng)
+def make(scanner, laterality="R", view="CC", seed=0, style="plain"):
+    rng, style = np.random.default_rng(seed), STYLES[style]
+    breast = style.draw_breasts(rng)[0]
+    side = Side(laterality, breast, "malignant", style.draw_lesions(breast, "malignant", rng))
+    return render_view(side, view, scanner, SIZE, style, rng)
 
 
 @SCANNERS
@@ -30,8 +29,9 @@ def test_the_chest_wall_is_on_the_side_defined_by_the_device(scanner, laterality
 
 
 @SCANNERS
-def test_both_sides_of_a_patient_are_mirror_images_except_for_the_annotation(scanner):
-    right, left = make(scanner, "R"), make(scanner, "L")
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_both_sides_of_a_patient_are_mirror_images_except_for_the_annotation(scanner, style):
+    right, left = make(scanner, "R", style=style), make(scanner, "L", style=style)
     np.testing.assert_array_equal(right.breast, left.breast[:, ::-1])
     np.testing.assert_array_equal(right.lesions, [mask[:, ::-1] for mask in left.lesions])
     np.testing.assert_array_equal(right.appearance.values[right.breast], left.appearance.values[:, ::-1][right.breast])
@@ -39,8 +39,9 @@ def test_both_sides_of_a_patient_are_mirror_images_except_for_the_annotation(sca
 
 @SCANNERS
 @pytest.mark.parametrize("view", ["CC", "MLO"])
-def test_lesions_lie_in_the_breast_and_differ_from_their_surroundings(scanner, view):
-    image = make(scanner, view=view)
+@pytest.mark.parametrize("style", sorted(STYLES))
+def test_lesions_lie_in_the_breast(scanner, view, style):
+    image = make(scanner, view=view, style=style)
     assert image.appearance.values.shape == (SIZE, round(SIZE / scanner.receptor.aspect))
     assert image.spacing_mm == scanner.receptor.field_mm / SIZE
     for mask in image.lesions:

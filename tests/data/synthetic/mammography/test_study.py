@@ -3,12 +3,13 @@ from collections import Counter
 import numpy as np
 
 from mtmedformer_monai.data.synthetic.mammography.study import draw_study
+from mtmedformer_monai.data.synthetic.mammography.styles import STYLES
 
 SHARES = {"normal": 0.25, "benign": 0.375, "malignant": 0.375}
 
 
 def draw(count, shares=SHARES):
-    return [draw_study(shares, np.random.default_rng([7, number])) for number in range(count)]
+    return [draw_study(shares, STYLES["plain"], np.random.default_rng([7, number])) for number in range(count)]
 
 
 def test_patients_have_the_requested_pathologies():
