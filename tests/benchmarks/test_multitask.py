@@ -1,0 +1,89 @@
+from types import SimpleNamespace
+
+import multitask
+import pytest
+from multitask_tables import difference_table, rows_of
+
+CHEST_TASKS = ["lung", "opacity", "opacity_box", "finding", "pneumonia_type"]
+
+
+def options(**changes):
+    given = {
+        "cohort": "chest",
+        "size": (64, 64),
+        "epochs": 30,
+        "lr": 0.001,
+        "folds": 2,
+        "run_folds": None,
+        "networks": ["ours", "resnet10", "segresnet"],
+        "variants": {},
+        "generated": None,
+        "only": None,
+        "tasks": [],
+        "no_single": False,
+    }
+    return SimpleNamespace(**given | changes)
+
+
+def trainings(**changes):
+    return [(run.fold, run.network, run.task, run.variant) for run in multitask._runs(options(**changes))]
+
+
+def test_each_network_is_trained_on_what_it_can_do():
+    of_a_fold = [
+        ("ours", ""),
+        *(("ours", task) for task in CHEST_TASKS),
+        ("resnet10", ""),
+        ("segresnet", "lung"),
+        ("segresnet", "opacity"),
+    ]
+    assert trainings() == [(fold, *each, "") for fold in (0, 1) for each in of_a_fold]
+
+
+def test_variants_are_those_of_our_joint_network():
+    found = trainings(variants={"coarse": {}}, run_folds=[1])
+    assert [each for each in found if each[3]] == [(1, "ours", "", "coarse")]
+
+
+def test_a_generated_cohort_gives_every_network_a_second_start():
+    scratch, both = trainings(), trainings(generated="folder")
+    assert [each for each in both if not each[3]] == scratch
+    assert [(*each[:3], "") for each in both if each[3] == multitask.GENERATED] == scratch
+    assert len(both) == 2 * len(scratch)
+
+
+def test_only_the_wanted_variants_are_trained():
+    found = trainings(generated="folder", variants={"coarse": {}}, only=["coarse"])
+    assert found == [(0, "ours", "", "coarse"), (1, "ours", "", "coarse")]
+
+
+def test_all_folds_start_from_one_training_on_the_generated_cohort(tmp_path):
+    runs = [run for run in multitask._runs(options(generated="folder")) if run.variant == multitask.GENERATED]
+    first = {multitask._first(run, epochs=18) for run in runs}
+    assert len(first) == len(runs) / 2
+    for run in first:
+        overrides = multitask.overrides_of(run, tmp_path, {})
+        assert overrides["datalist"].endswith("data/chest_generated.json")
+        assert overrides["max_epochs"] == 18
+
+
+def record(network, fold, dice, variant="", task=""):
+    return {"network": network, "task": task, "variant": variant, "fold": fold, "lung_dice": dice, "cpu_seconds": 1.0}
+
+
+def test_differences_are_those_from_the_reference():
+    records = [
+        *(record("ours", fold, 0.8) for fold in range(3)),
+        *(record("resnet10", fold, 0.7 + 0.01 * fold, multitask.GENERATED) for fold in range(3)),
+    ]
+    rows = rows_of(records)
+    assert difference_table(rows, ["lung_dice"])[-1].startswith("| resnet10, generated first | +0.090 (")
+    other = difference_table(rows, ["lung_dice"], "resnet10, generated first")
+    assert other[0].startswith("| resnet10, generated first minus |")
+    assert other[-1].startswith("| ours | -0.090 (")
+
+
+@pytest.mark.parametrize("text", ["name:key", "name:key=[1"])
+def test_a_variant_without_json_is_refused(text):
+    with pytest.raises(ValueError, match="expects NAME:ID=JSON"):
+        multitask._parse_variant(text)
