@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import make_parser
-from federation_methods import METHODS, parse_method
+from federation_methods import APART, GIVEN, METHODS, parse_method
 from federation_tables import print_tables
 from federation_tuning import GRIDS, choose_rates, read_rates
 from study_runs import read_results, run_missing
@@ -38,7 +38,8 @@ class Cell:
 
     Attributes:
         on: 'test' for results, 'validation' for the choice of the learning rate.
-        pretrain_epochs: of every site alone, before the rounds, for methods with a `start` other than 'common'.
+        pretrain_epochs: of every site alone, before the rounds, for methods that start from such weights.
+        weights: path of the weights for methods that start from given ones.
     """
 
     regime: str
@@ -52,6 +53,7 @@ class Cell:
     fine_maps: bool = False
     on: str = "test"
     pretrain_epochs: int = 0
+    weights: str = ""
 
 
 def main() -> None:
@@ -80,6 +82,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", nargs="+", type=int, default=[3])
     parser.add_argument("--epochs", type=int, default=30, help="of each site, over all rounds (default %(default)s)")
     parser.add_argument("--pretrain-epochs", type=int, default=0, help="of each site alone, for NAME:start=...")
+    parser.add_argument("--weights", default="", help="model.pt of the bundles' network, for NAME:start=given")
     parser.add_argument("--seeds", type=int, help="number of seeds (default 5; with --tune 2)")
     parser.add_argument("--first-seed", type=int, help="default 0; with --tune 100")
     parser.add_argument("--image-size", nargs="+", type=int, default=[64])
@@ -115,9 +118,11 @@ def _cells(options: argparse.Namespace) -> Iterable[Cell]:
             candidates = [chosen or candidates[len(candidates) // 2]]
         for lr in candidates:
             on = "validation" if options.tune else "test"
-            pretrain_epochs = 0 if method.start == "common" else options.pretrain_epochs
+            pretrain_epochs = options.pretrain_epochs if method.start in APART else 0
+            weights = options.weights if method.start == GIVEN else ""
             yield Cell(
-                regime, size, seed, text, rounds, epochs, options.batch_size, lr, options.fine_maps, on, pretrain_epochs
+                regime, size, seed, text, rounds, epochs, options.batch_size, lr, options.fine_maps, on,
+                pretrain_epochs, weights,
             )  # fmt: skip
 
 
@@ -127,6 +132,7 @@ def _show(cell: Cell, record: Any) -> str:
 
 def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
     """Trains one cell in this process; returns its metrics."""
+    import torch
     from federation_data import cached
     from federation_runs import run
     from federation_starts import train_apart
@@ -149,7 +155,8 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
         of = (cell.regime, cell.image_size, cell.seed, cell.pretrain_epochs, cell.batch_size, cell.lr, cell.fine_maps)
         path = cache / f"alone_{'_'.join(map(str, of))}.pt"
         starts = cached(path, lambda: train_apart(world, plan, cell.pretrain_epochs))
-    return run(world, method, plan, cell.on, starts)
+    given = torch.load(cell.weights, weights_only=True) if cell.weights else None
+    return run(world, method, plan, cell.on, starts, given)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Method:
         lr: learning rate; 0: the one that was chosen for the method.
         start: of the first round: 'common' initial weights; after every site has trained alone, from initial weights of
             its own, the 'largest' site's weights for all, each site's 'own', aligned with the largest site's, or as a
-            control each site's own 'unaligned'.
+            control each site's own 'unaligned'; or weights that are 'given', for all.
     """
 
     strategy: str
@@ -88,10 +88,13 @@ METHODS = (
 )
 """The methods of the study."""
 
+GIVEN = "given"
+APART = ("largest", "own", "unaligned")
+"""Starts after every site has trained alone."""
 CHOICES = {
     "sites": ("all", "owners", "pooled"),
     "optimizer": ("adamw", "sgd"),
-    "start": ("common", "largest", "own", "unaligned"),
+    "start": ("common", GIVEN, *APART),
 }
 
 

@@ -25,7 +25,12 @@ ALL = "all sites"
 
 
 def run(
-    world: World, method: Method, plan: Plan, on: str = "test", starts: Mapping[str, Weights] | None = None
+    world: World,
+    method: Method,
+    plan: Plan,
+    on: str = "test",
+    starts: Mapping[str, Weights] | None = None,
+    given: Weights | None = None,
 ) -> dict[str, Any]:
     """Trains by a method, and returns its metrics.
 
@@ -35,6 +40,7 @@ def run(
         plan: of the training, equal for all methods.
         on: 'validation' or 'test', the images that are measured.
         starts: {site: weights that it has trained alone} (`federation_starts.train_apart`), for `method.start`.
+        given: weights for `method.start` 'given'.
 
     Returns:
         Metrics (`federation_metrics.flatten`), megabytes that were sent up and down, and seconds.
@@ -44,7 +50,7 @@ def run(
     found, traffic, seconds = [], [0, 0], [0.0, 0.0]
     for names, tasks in _groups(method, owners, world):
         started = time.process_time(), time.monotonic()
-        federation = Federation(world.tasks, _sites(method, world, names), method, plan, starts)
+        federation = Federation(world.tasks, _sites(method, world, names), method, plan, starts, given)
         for _ in range(plan.rounds):
             federation.run_round()
         seconds = [seconds[0] + time.process_time() - started[0], seconds[1] + time.monotonic() - started[1]]
@@ -67,7 +73,8 @@ class Federation:
         sites: {site: its training data}.
         method: strategy and its settings.
         plan: of the training; its seed draws the common initial weights.
-        starts: {site: weights that it has trained alone}; must have all sites if the method does not start in common.
+        starts: {site: weights that it has trained alone}; must have all sites if the method starts from these.
+        given: weights, if the method starts from given ones.
 
     Attributes:
         traffic: bytes of the messages up and down; a tensor with one value throughout counts as one number.
@@ -80,13 +87,14 @@ class Federation:
         method: Method,
         plan: Plan,
         starts: Mapping[str, Weights] | None = None,
+        given: Weights | None = None,
     ) -> None:
         self.network = make_network(tasks, plan.seed, plan.fine_maps)
         self.traffic = [0, 0]
         self._method = method
         strategy, groups = method.make(plan.rounds), groups_of(self.network)
         self.scales = measure_scales(self.network, tasks, sites)
-        first, self._joining = first_weights(self.network, sites, method.start, starts or {})
+        first, self._joining = first_weights(self.network, sites, method.start, starts or {}, given)
         self.server = strategy.server(first)
         self._tasks = [task for task in tasks if task.name in self.scales]
         names = [task.name for task in self._tasks]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from federation_data import Data
+from federation_methods import GIVEN
 from federation_training import Plan, Site, predict
 from federation_worlds import World
 from torch import Tensor
@@ -77,7 +78,11 @@ def train_apart(world: World, plan: Plan, epochs: int) -> dict[str, Weights]:
 
 
 def first_weights(
-    network: MTMedFormer, sites: Mapping[str, Data], start: str, starts: Mapping[str, Weights]
+    network: MTMedFormer,
+    sites: Mapping[str, Data],
+    start: str,
+    starts: Mapping[str, Weights],
+    given: Weights | None = None,
 ) -> tuple[Weights, dict[str, Weights]]:
     """Returns the server's first weights, and {site: weights} from which a site starts instead of these.
 
@@ -86,12 +91,16 @@ def first_weights(
         sites: of the federation.
         start: `federation_methods.Method.start`.
         starts: {site: weights that it has trained alone}.
+        given: weights of a network that may have other tasks.
 
     Raises:
-        ValueError: a site lacks weights that it must start from.
+        ValueError: a site lacks weights that it must start from, or the given ones are those of another encoder.
     """
+    common = {name: value.clone() for name, value in network.state_dict().items()}
     if start == "common":
-        return {name: value.clone() for name, value in network.state_dict().items()}, {}
+        return common, {}
+    if start == GIVEN:
+        return _given_weights(common, given), {}
     missing = sorted(set(sites) - set(starts))
     if missing:
         raise ValueError(
@@ -105,3 +114,14 @@ def first_weights(
             known = {name: value for name, value in weights.items() if name in groups.axes}
             own[site] = {**weights, **permute(known, groups, align(first, known, groups))}
     return first, own
+
+
+def _given_weights(common: Weights, given: Weights | None) -> Weights:
+    """Returns initial weights with those that are given in their place."""
+    if given is None:
+        raise ValueError(f"start={GIVEN} expects weights, got none; use --weights.")
+    lacking = [name for name in common if name.startswith("encoder.") and name not in given]
+    other = [name for name, value in given.items() if name in common and value.shape != common[name].shape]
+    if lacking or other:
+        raise ValueError(f"--weights expects those of the study's network, got others: {(lacking + other)[:3]}.")
+    return common | {name: value for name, value in given.items() if name in common}

@@ -14,8 +14,10 @@ Record = Mapping[str, Any]
 Runs = dict[int, Record]
 """{seed: its run}."""
 
-ALONE, ALONE_APART = "local", "local:start=own"
-"""Method whose networks are those of the sites alone, and after training apart."""
+ALONE = "local"
+"""Method whose networks are those of the sites alone."""
+ALONE_LIKE = ("local:start=own", "local:start=given")
+"""The same, after training apart, and from given weights."""
 BEST_OWNER = "best owner alone"
 OTHERS = ("loss", "score", "ece", "nll", "megabytes_up", "megabytes_down", "cpu_seconds", "wall_seconds")
 
@@ -32,11 +34,11 @@ def print_tables(records: Sequence[Record], reference: str) -> None:
         for record in records:
             if _group(record) == group:
                 name = str(record["method"])
-                runs.setdefault(ALONE if name == ALONE_APART else name, {})[record["seed"]] = record
-        regime, size, fine_maps, rounds, epochs, apart = group
+                runs.setdefault(ALONE if name in ALONE_LIKE else name, {})[record["seed"]] = record
+        regime, size, fine_maps, rounds, epochs, apart, given = group
         seeds = sorted({seed for each in runs.values() for seed in each})
         network = ", fine maps" if fine_maps else ""
-        before = f", after {apart} epochs apart" if apart else ""
+        before = (f", after {apart} epochs apart" if apart else "") + (", from given weights" if given else "")
         print(f"\n### {regime}, {size} px{network}, {rounds} rounds of {epochs} epochs{before}, seeds {seeds}\n")
         tables = [segmentation_table(runs, reference), other_table(runs)]
         tables += [site_table(runs)] if ALONE in runs else []
@@ -138,9 +140,10 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return corrected | {name: value for name, value in values.items() if value != value}
 
 
-def _group(record: Record) -> tuple[str, int, bool, int, int, int]:
+def _group(record: Record) -> tuple[str, int, bool, int, int, int, bool]:
     numbers = int(record["rounds"]), int(record["local_epochs"]), int(record.get("pretrain_epochs", 0))
-    return str(record["regime"]), int(record["image_size"]), bool(record["fine_maps"]), *numbers
+    setting = str(record["regime"]), int(record["image_size"]), bool(record["fine_maps"])
+    return *setting, *numbers, bool(record.get("weights"))
 
 
 def _pairs(ours: Runs, theirs: Runs) -> list[tuple[Record, Record]]:

@@ -133,6 +133,31 @@ def test_a_start_without_weights_is_refused(world):
         Federation(world.tasks, world.sites, parse_method("fedavg:start=own"), ONE_STEP)
 
 
+def test_all_sites_start_from_the_given_weights(world):
+    """What the given network lacks, such as the decoder of a task, keeps the common initial weights."""
+    other, common = (make_network(world.tasks, seed).state_dict() for seed in (7, ONE_STEP.seed))
+    given = {name: value for name, value in other.items() if not name.startswith("decoders.finding")}
+    method = parse_method("fedavg:start=given")
+    first = Federation(world.tasks, world.sites, method, ONE_STEP, given=given | {"decoders.other": torch.ones(1)})
+    for name, value in first.server.weights().items():
+        torch.testing.assert_close(value, given.get(name, common[name]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (None, "use --weights"),
+        ({HIDDEN: torch.ones(2, 2)}, "expects those of the study's network"),
+        ({}, "expects those of the study's network"),
+    ],
+    ids=["none", "another size", "another network"],
+)
+def test_other_weights_are_refused(world, change, message):
+    given = make_network(world.tasks, 7).state_dict() | change if change else change
+    with pytest.raises(ValueError, match=message):
+        Federation(world.tasks, world.sites, parse_method("fedavg:start=given"), ONE_STEP, given=given)
+
+
 def test_federation_of_owners_is_the_owner_alone_if_there_is_one(world):
     plan = Plan(rounds=2, local_epochs=1, lr=1e-3, batch_size=4)
     owners, alone = (run(world, parse_method(name), plan) for name in ("owners", "local"))
