@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mtmedformer_monai.engines.config_options import check_overrides
 from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 
 from .history import Metrics
@@ -47,12 +48,43 @@ def check_bundle_overrides(bundle: Path, names: Iterable[str]) -> None:
 
 
 def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> Weights:
-    """Returns all parameters and buffers of a bundle's initial network."""
+    """Returns all parameters and buffers of a bundle's initial network.
+
+    They are random, except for those in the file of the option `start_from`, such as the bundle's own weights; the file
+    may have other tasks.
+
+    Args:
+        bundle: folder of the bundle.
+        overrides: {id: value}.
+        seed: of the random ones.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not hold the weights of such a network.
+    """
     from monai.utils import set_determinism
 
     set_determinism(seed)
-    network = read_bundle(bundle, overrides).get_parsed_content("network_def")
-    return {name: value.detach().clone() for name, value in network.state_dict().items()}
+    parser = read_bundle(bundle, overrides)
+    network = parser.get_parsed_content("network_def")
+    weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    path = parser.get_parsed_content("start_from")
+    return weights | _common_weights(weights, path) if path else weights
+
+
+def _common_weights(weights: Weights, path: str) -> Weights:
+    """Returns those weights of a file that a network has."""
+    content = load_checkpoint(path)
+    found = content if isinstance(content, Mapping) else {}
+    common = {name: found[name] for name in weights if isinstance(found.get(name), Tensor)}
+    other = [name for name, value in common.items() if value.shape != weights[name].shape]
+    if other or not common:
+        problem = f"{len(other)} tensors of another shape, such as {other[0]!r}" if other else "none of its weights"
+        raise ValueError(
+            f"start_from expects weights of the bundle's network, got {problem} in {path}; use its model.pt, or the "
+            "options of the network with which the file was trained."
+        )
+    return common
 
 
 def primary_metrics(bundle: Path) -> list[str]:

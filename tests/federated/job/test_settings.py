@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from mtmedformer_monai.federated.job.session import open_session
 from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.sites_file import Site
+from mtmedformer_monai.federated.strategy import TensorKind, pick
 from tests.bundles.conftest import ROOT
 
 
@@ -35,6 +37,18 @@ def test_the_server_refuses_an_override_that_its_bundle_does_not_have(tmp_path):
     server = Site(bundle=str(ROOT / "bundles/chest_xray_multitask"), output=str(tmp_path))
     with pytest.raises(ValueError, match=r"no option is called 'lerning_rate'.*did you mean 'learning_rate'"):
         open_session(JobSettings(overrides={"lerning_rate": 0.5}), server)
+
+
+def test_the_server_starts_from_the_weights_that_its_own_file_names(tmp_path):
+    """A job cannot name them, because it carries numbers alone; sites get them with the first broadcast."""
+    bundle = ROOT / "bundles/chest_xray_multitask"
+    server = Site(bundle=str(bundle), output=str(tmp_path), overrides={"start_from": str(bundle / "models/model.pt")})
+    session = open_session(JobSettings(), server)
+    shipped = torch.load(bundle / "models/model.pt", weights_only=True)
+    sent = pick(session.aggregator.broadcast().weights, TensorKind.MEAN)
+    assert set(sent) == set(shipped)
+    for name, value in sent.items():
+        torch.testing.assert_close(value, shipped[name].to(value.dtype))
 
 
 def test_settings_survive_json():
