@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from federation_data import Data, join
-from federation_methods import Method
+from federation_methods import GIVEN, Method
 from federation_metrics import Evaluation, combine, evaluate, flatten
 from federation_starts import first_weights, make_network, measure_scales
 from federation_training import Plan, Site
@@ -93,8 +93,10 @@ class Federation:
         self.traffic = [0, 0]
         self._method = method
         strategy, groups = method.make(plan.rounds), groups_of(self.network)
-        self.scales = measure_scales(self.network, tasks, sites)
         first, self._joining = first_weights(self.network, sites, method.start, starts or {}, given)
+        if method.start == GIVEN:  # as in the package, where a server knows no other weights
+            self.network.load_state_dict(first)
+        self.scales = measure_scales(self.network, tasks, sites)
         self.server = strategy.server(first)
         self._tasks = [task for task in tasks if task.name in self.scales]
         names = [task.name for task in self._tasks]
