@@ -68,7 +68,7 @@ def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> We
     parser = read_bundle(bundle, overrides)
     network = parser.get_parsed_content("network_def")
     weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    path = parser.get_parsed_content("start_from")
+    path = parser.get_parsed_content("start_from") if "start_from" in parser else ""
     return weights | _common_weights(weights, path) if path else weights
 
 
@@ -84,7 +84,7 @@ def _common_weights(weights: Weights, path: str) -> Weights:
             f"start_from expects weights of the bundle's network, got {problem} in {path}; use its model.pt, or the "
             "options of the network with which the file was trained."
         )
-    return common
+    return {name: value.to(weights[name].dtype) for name, value in common.items()}
 
 
 def primary_metrics(bundle: Path) -> list[str]:
