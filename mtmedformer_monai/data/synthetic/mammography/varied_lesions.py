@@ -37,9 +37,9 @@ def render_varied_lesion(view: Projection, lesion: Lesion, share: Field) -> tupl
     """Returns the attenuation that a lesion adds (H, W), and its mask."""
     field, mask = render_lesion(view, lesion, share)
     traits, shape = (np.random.default_rng([lesion.seed, stream]) for stream in (10, 11 + VIEWS.index(view.view)))
-    contrast, blur_mm, uneven = traits.uniform(*CONTRASTS), traits.uniform(0.0, 0.1), traits.uniform(0.0, 0.25)
+    contrast, blur, uneven = traits.uniform(*CONTRASTS), traits.uniform(0.0, 0.1), traits.uniform(0.0, 0.25)
     if "mass" in lesion.kind:
-        field = ndimage.gaussian_filter(field, blur_mm * lesion.diameter_mm / view.spacing_mm)
+        field = ndimage.gaussian_filter(field, blur * lesion.diameter_mm / view.spacing_mm)
         field = field * np.clip(1.0 + uneven * power_noise(view.shape, 2.8, shape), 0.0, None)
     return (contrast * field * view.mask).astype(np.float32), mask
 
