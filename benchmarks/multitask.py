@@ -86,6 +86,18 @@ class Run:
     variant: str = ""
 
 
+@dataclass(frozen=True)
+class First:
+    """How the first training, on the generated cohort, differs from that of a fold."""
+
+    epochs: int
+    lr: float
+
+    def run(self, run: Run) -> Run:
+        """Returns the first training that a run starts from."""
+        return replace(run, fold=GENERATED_FOLD, variant=SCRATCH, epochs=self.epochs, lr=self.lr)
+
+
 def main() -> None:
     """Runs the missing trainings in parallel processes, and prints the tables."""
     options = _parse()
@@ -94,16 +106,17 @@ def main() -> None:
     path = options.output / RESULTS
     if not options.report:
         _write_folds(options)
+        first = First(options.generated_epochs, options.generated_lr)
         trained = partial(
             train,
             output=options.output,
             variants=options.variants,
             pretraining_epochs=options.pretraining_epochs,
-            generated_epochs=options.generated_epochs,
+            first=first,
         )
         runs = list(_runs(options))
-        first = {_first(run, options.generated_epochs) for run in runs if run.variant == GENERATED}
-        run_missing(trained, sorted(first, key=str), options.output / GENERATED_RESULTS, options.workers, _show)
+        firsts = {first.run(run) for run in runs if run.variant == GENERATED}
+        run_missing(trained, sorted(firsts, key=str), options.output / GENERATED_RESULTS, options.workers, _show)
         run_missing(trained, runs, path, options.workers, _show)
     metrics = {name: cohort.metrics for name, cohort in COHORTS.items()}
     print_tables(read_results(path), metrics, options.reference)
@@ -121,6 +134,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--pretraining-epochs", type=int, default=0, help="adds the variant `pretrained` of `ours`")
     parser.add_argument("--generated", type=Path, help="a generated cohort; adds the variant `generated first`")
     parser.add_argument("--generated-epochs", type=int, default=18, help="on that cohort (default %(default)s)")
+    parser.add_argument("--generated-lr", type=float, default=0.001, help="on that cohort (default %(default)s)")
     parser.add_argument("--only", nargs="+", help="train only these variants")
     parser.add_argument("--tasks", nargs="+", default=[], help="train the multi-task networks on these tasks only")
     parser.add_argument("--no-single", action="store_true", help="leave out the networks for one task")
@@ -183,11 +197,6 @@ def _trained_tasks(network: str, options: argparse.Namespace) -> list[str]:
     return [" ".join(options.tasks), *(names if network == OURS and not options.no_single else [])]
 
 
-def _first(run: Run, epochs: int) -> Run:
-    """Returns the training on the generated cohort that a run starts from."""
-    return replace(run, fold=GENERATED_FOLD, variant=SCRATCH, epochs=epochs)
-
-
 def _is_segmentation(cohort: Cohort, name: str) -> bool:
     return any(task["name"] == name and "structures" in task for task in cohort.tasks)
 
@@ -223,7 +232,7 @@ def train(
     output: Path,
     variants: dict[str, dict[str, Any]],
     pretraining_epochs: int = 0,
-    generated_epochs: int = 0,
+    first: First | None = None,
 ) -> dict[str, Any]:
     """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
     cohort = COHORTS[run.cohort]
@@ -231,9 +240,8 @@ def train(
     started = time.process_time()
     if run.variant == PRETRAINED:
         overrides["start_from"] = str(_pretrain(cohort.bundle, overrides, pretraining_epochs))
-    if run.variant == GENERATED:
-        first = overrides_of(_first(run, generated_epochs), output, variants)
-        overrides["start_from"] = f"{first['ckpt_dir']}/model.pt"
+    if run.variant == GENERATED and first is not None:
+        overrides["start_from"] = f"{overrides_of(first.run(run), output, variants)['ckpt_dir']}/model.pt"
     workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
     workflow.run()
     seconds = time.process_time() - started

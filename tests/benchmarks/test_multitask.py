@@ -59,10 +59,11 @@ def test_only_the_wanted_variants_are_trained():
 
 def test_all_folds_start_from_one_training_on_the_generated_cohort(tmp_path):
     runs = [run for run in multitask._runs(options(generated="folder")) if run.variant == multitask.GENERATED]
-    first = {multitask._first(run, epochs=18) for run in runs}
+    first = {multitask.First(epochs=18, lr=0.002).run(run) for run in runs}
     assert len(first) == len(runs) / 2
     for run in first:
         overrides = multitask.overrides_of(run, tmp_path, {})
+        assert overrides["learning_rate"] == 0.002
         assert overrides["datalist"].endswith("data/chest_generated.json")
         assert overrides["max_epochs"] == 18
 
