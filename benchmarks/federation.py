@@ -132,12 +132,13 @@ def _show(cell: Cell, record: Any) -> str:
 
 def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
     """Trains one cell in this process; returns its metrics."""
-    import torch
     from federation_data import cached
     from federation_runs import run
     from federation_starts import train_apart
     from federation_training import Plan
     from federation_worlds import make_world
+
+    from mtmedformer_monai.io.atomic_files import load_checkpoint
 
     world = make_world(cell.regime, cell.seed, cell.image_size, cache, data)
     method = parse_method(cell.method)
@@ -155,7 +156,7 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
         of = (cell.regime, cell.image_size, cell.seed, cell.pretrain_epochs, cell.batch_size, cell.lr, cell.fine_maps)
         path = cache / f"alone_{'_'.join(map(str, of))}.pt"
         starts = cached(path, lambda: train_apart(world, plan, cell.pretrain_epochs))
-    given = torch.load(cell.weights, weights_only=True) if cell.weights else None
+    given = load_checkpoint(cell.weights) if cell.weights else None
     return run(world, method, plan, cell.on, starts, given)
 
 

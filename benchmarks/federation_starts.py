@@ -18,6 +18,7 @@ from mtmedformer_monai.federated.alignment.permutation import permute
 from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
+from mtmedformer_monai.federated.simulation.bundle_parts import shared_weights
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategy import Weights
 from mtmedformer_monai.losses import HybridLoss
@@ -96,11 +97,9 @@ def first_weights(
     Raises:
         ValueError: a site lacks weights that it must start from, or the given ones are those of another encoder.
     """
-    common = {name: value.clone() for name, value in network.state_dict().items()}
-    if start == "common":
-        return common, {}
-    if start == GIVEN:
-        return _given_weights(common, given), {}
+    if start in ("common", GIVEN):
+        common = {name: value.clone() for name, value in network.state_dict().items()}
+        return _given_weights(common, given) if start == GIVEN else common, {}
     missing = sorted(set(sites) - set(starts))
     if missing:
         raise ValueError(
@@ -120,8 +119,8 @@ def _given_weights(common: Weights, given: Weights | None) -> Weights:
     """Returns initial weights with those that are given in their place."""
     if given is None:
         raise ValueError(f"start={GIVEN} expects weights, got none; use --weights.")
-    lacking = [name for name in common if name.startswith("encoder.") and name not in given]
-    other = [name for name, value in given.items() if name in common and value.shape != common[name].shape]
+    shared, other = shared_weights(common, given)
+    lacking = [name for name in common if name.startswith("encoder.") and name not in shared]
     if lacking or other:
         raise ValueError(f"--weights expects those of the study's network, got others: {(lacking + other)[:3]}.")
-    return common | {name: value for name, value in given.items() if name in common}
+    return common | shared

@@ -62,7 +62,7 @@ GENERATED_FOLD = -1
 VALIDATION_INTERVAL = 3
 """Epochs between two validations; the number of epochs is a multiple of it."""
 AUGMENTATION = "strong_augmentation"
-"""Config file of the chest bundle; its transforms serve all cohorts and networks."""
+"""Config file of the bundles, whose transforms serve all networks."""
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def overrides_of(run: Run, output: Path, variants: dict[str, dict[str, Any]]) ->
     folder = output / "runs" / f"{name}_{run.epochs}_{run.lr}_{_fold_name(run.fold)}"
     chosen = run.task.split() or [task["name"] for task in cohort.tasks]
     tasks = [_for_network(task, run.network) for task in cohort.tasks if task["name"] in chosen]
-    transforms = json.loads((COHORTS["chest"].bundle / f"configs/{AUGMENTATION}.json").read_text())
+    transforms = json.loads((cohort.bundle / f"configs/{AUGMENTATION}.json").read_text())
     return {
         "output_dir": str(folder.resolve()),
         "ckpt_dir": str(folder.resolve() / "models"),

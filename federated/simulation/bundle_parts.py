@@ -76,15 +76,21 @@ def _common_weights(weights: Weights, path: str) -> Weights:
     """Returns those weights of a file that a network has."""
     content = load_checkpoint(path)
     found = content if isinstance(content, Mapping) else {}
-    common = {name: found[name] for name in weights if isinstance(found.get(name), Tensor)}
-    other = [name for name, value in common.items() if value.shape != weights[name].shape]
+    common, other = shared_weights(weights, found)
     if other or not common:
         problem = f"{len(other)} tensors of another shape, such as {other[0]!r}" if other else "none of its weights"
         raise ValueError(
             f"start_from expects weights of the bundle's network, got {problem} in {path}; use its model.pt, or the "
             "options of the network with which the file was trained."
         )
-    return {name: value.to(weights[name].dtype) for name, value in common.items()}
+    return common
+
+
+def shared_weights(weights: Weights, found: Mapping[str, Any]) -> tuple[Weights, list[str]]:
+    """Returns those tensors of a file that a network has, in its types, and the names of those of another shape."""
+    common = {name: found[name] for name in weights if isinstance(found.get(name), Tensor)}
+    other = [name for name, value in common.items() if value.shape != weights[name].shape]
+    return {name: value.to(weights[name].dtype) for name, value in common.items()}, other
 
 
 def primary_metrics(bundle: Path) -> list[str]:

@@ -21,6 +21,11 @@ def bump(distance: Field, width: float) -> Field:
     return np.exp(-0.5 * (distance / width) ** 2).astype(np.float32)
 
 
+def sharpen(values: Field, strength: float, scale: float) -> Field:
+    """Adds `strength` times the detail finer than `scale` pixels (unsharp masking)."""
+    return np.asarray(values + strength * (values - ndimage.gaussian_filter(values, scale)))
+
+
 def smooth_noise(shape: tuple[int, int], scale: float, rng: np.random.Generator) -> Field:
     """Returns noise of mean 0 and standard deviation 1 with structures of `scale` pixels."""
     small = tuple(max(2, int(np.ceil(length / scale)) + 1) for length in shape)

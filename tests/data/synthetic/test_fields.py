@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mtmedformer_monai.data.synthetic.fields import blob_noise, bump, edge, power_noise, smooth_noise
+from mtmedformer_monai.data.synthetic.fields import blob_noise, bump, edge, power_noise, sharpen, smooth_noise
 
 SHAPE = (128, 96)
 
@@ -38,3 +38,13 @@ def test_an_edge_rises_from_0_to_1_and_a_bump_peaks_on_its_line():
     distance = np.array([-100.0, 0.0, 100.0])
     np.testing.assert_allclose(edge(distance, 1.0), [0.0, 0.5, 1.0], atol=1e-6)
     np.testing.assert_allclose(bump(np.array([-2.0, 0.0, 2.0]), 2.0), np.exp([-0.5, 0.0, -0.5]), rtol=1e-6)
+
+
+def test_sharpening_overshoots_at_a_step_and_changes_nothing_else():
+    step = np.repeat(np.array([[0.2, 0.8]], np.float32), 20, axis=1).repeat(5, axis=0)
+    sharper = sharpen(step, 0.5, 2.0)
+    np.testing.assert_allclose(sharper[:, [0, -1]], step[:, [0, -1]], atol=1e-4)
+    assert sharper.min() < 0.1
+    assert sharper.max() > 0.9
+    np.testing.assert_allclose(sharper.mean(), step.mean(), atol=1e-4)
+    np.testing.assert_array_equal(sharpen(step, 0.0, 2.0), step)

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.synthetic.draw_lines import Curve, draw_curves, wander
-from mtmedformer_monai.data.synthetic.fields import bump, edge, smooth_noise
+from mtmedformer_monai.data.synthetic.fields import bump, edge, sharpen, smooth_noise
 
 from .phantom import (
     SIDES,
@@ -66,8 +66,7 @@ def enhance(image: Field, rng: np.random.Generator) -> Field:
     strength, scale = rng.uniform(-0.5, 1.0), rng.uniform(0.01, 0.08) * image.shape[0]
     if strength <= 0:
         return image
-    sharper = image + strength * (image - ndimage.gaussian_filter(image, scale))
-    return np.asarray(np.clip(sharper, 0.0, 1.0), dtype=np.float32)
+    return np.asarray(np.clip(sharpen(image, strength, scale), 0.0, 1.0), dtype=np.float32)
 
 
 def _lungs(x: Field, y: Field, patient: Patient, rng: np.random.Generator) -> Lungs:

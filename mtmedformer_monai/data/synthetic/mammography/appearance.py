@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from mtmedformer_monai.data.array_types import Field, Mask
 from mtmedformer_monai.data.synthetic.detector import detect
-from mtmedformer_monai.data.synthetic.fields import smooth_noise
+from mtmedformer_monai.data.synthetic.fields import sharpen, smooth_noise
 
 from .breast_attenuation import FAT_PER_MM
 from .breast_shape import Projection
@@ -86,7 +86,7 @@ def take_presented(
     logarithm = -np.log(_signal(attenuation, scanner, view.spacing_mm, rng))
     missing = FAT_PER_MM * (view.breast.thickness - view.thickness) * view.mask
     level = logarithm + display.equalize * ndimage.gaussian_filter(missing, 1.2 / view.spacing_mm) * view.mask
-    level = level + display.sharpen * (level - ndimage.gaussian_filter(level, 0.9 / view.spacing_mm))
+    level = sharpen(level, display.sharpen, 0.9 / view.spacing_mm)
     low, high = _range_of(level, view.mask, rng)
     shown = np.clip(DARK + SPAN * (level - low) / (high - low), 0.0, 1.0)
     if display.has_padding:

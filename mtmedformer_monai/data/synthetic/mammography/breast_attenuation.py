@@ -68,14 +68,18 @@ def turned(view: Projection, place: tuple[float, float], angle: float) -> tuple[
     return dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
 
 
+def pectoral_height(view: Projection) -> tuple[float, float, Field]:
+    """Returns the muscle's lower end and height in mm, and each pixel's position: 0 at this end and below, 1 on top."""
+    top = float(view.up.max())
+    bottom = top - view.breast.pectoral[1] * (top + 0.25 * view.breast.half_width)
+    return bottom, top - bottom, np.clip((view.up - bottom) / (top - bottom), 0.0, None)
+
+
 def _muscle(view: Projection, rng: np.random.Generator) -> Field:
     """Returns the pectoral muscle: a triangle at the chest wall, widest at the top, with fibers along its edge."""
-    width, length = view.breast.pectoral
-    top = float(view.up.max())
-    bottom = top - length * (top + 0.25 * view.breast.half_width)
-    down = np.clip((view.up - bottom) / (top - bottom), 0.0, None)
+    width, (bottom, height, down) = view.breast.pectoral[0], pectoral_height(view)
     inside = width * down ** rng.uniform(0.75, 1.0) - view.x
-    slope = width / (top - bottom)
+    slope = width / height
     fibers = ndimage.gaussian_filter1d(rng.standard_normal(4096), 24.0)
     along_fibers = (view.x - slope * (view.up - bottom)) / view.spacing_mm * 4 + 2048
     texture = np.interp(along_fibers, np.arange(4096), fibers / fibers.std())

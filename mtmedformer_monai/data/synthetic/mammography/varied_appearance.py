@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 
 from mtmedformer_monai.data.array_types import Field
+from mtmedformer_monai.data.synthetic.fields import sharpen
 
 from .appearance import Appearance, Window, take_image
 from .breast_shape import Projection
@@ -40,5 +40,5 @@ def _with_local_contrast(values: Field, rng: np.random.Generator) -> Field:
     inside = values > 0
     if strength <= 0 or not inside.any():
         return values
-    sharper = values + strength * (values - ndimage.gaussian_filter(values, scale))
-    return np.where(inside, np.clip(sharper, values[inside].min(), 1.0), 0.0).astype(np.float32)
+    sharper = np.clip(sharpen(values, strength, scale), values[inside].min(), 1.0)
+    return np.where(inside, sharper, 0.0).astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 from mtmedformer_monai.data.array_types import Field
 from mtmedformer_monai.data.synthetic.fields import edge, power_noise
 
-from .breast_attenuation import summation
+from .breast_attenuation import pectoral_height, summation
 from .breast_shape import Breast, Projection, draw_breasts
 from .breast_tissue import FULLNESS, ducts, gland_share, radial_noise
 
@@ -80,11 +80,8 @@ def _gradual_gland(view: Projection, rng: np.random.Generator) -> Field:
 
 def _muscle(view: Projection, rng: np.random.Generator) -> Field:
     """Returns the pectoral muscle, whose border is sharp or gradual, straight or bowed, and which fades downward."""
-    width, length = view.breast.pectoral
-    top = float(view.up.max())
-    bottom = top - length * (top + 0.25 * view.breast.half_width)
-    down = np.clip((view.up - bottom) / (top - bottom), 0.0, None)
-    inside = width * down ** rng.uniform(0.6, 1.2) - view.x
+    _, _, down = pectoral_height(view)
+    inside = view.breast.pectoral[0] * down ** rng.uniform(0.6, 1.2) - view.x
     fading = np.clip(down / rng.uniform(0.05, 0.8), 0.0, 1.0)
     uneven = 1.0 + rng.uniform(0.03, 0.15) * radial_noise(view, 2.8, 3.0, rng)
     return (rng.uniform(0.25, 0.6) * fading * uneven * edge(inside, rng.uniform(1.0, 6.0))).astype(np.float32)

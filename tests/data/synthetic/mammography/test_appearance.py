@@ -5,19 +5,9 @@ import pytest
 from scipy import stats
 
 from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, take_image
-from mtmedformer_monai.data.synthetic.mammography.breast_attenuation import attenuate, healthy_share
-from mtmedformer_monai.data.synthetic.mammography.breast_shape import draw_breasts, project
 from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
 
-SHAPE, SPACING = (160, 128), 1.5
 NAMES = [scanner.name for scanner in MAMMOGRAPHY_SCANNERS]
-
-
-@pytest.fixture(scope="module")
-def tissue():
-    rng = np.random.default_rng(3)
-    shot = project(draw_breasts(rng)[0], "CC", SHAPE, SPACING, rng)
-    return shot, attenuate(shot, healthy_share(shot, rng), rng)
 
 
 def quiet(scanner):

@@ -1,18 +1,9 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from mtmedformer_monai.data.synthetic.mammography.breast_shape import DENSITIES, draw_breasts, project
 from mtmedformer_monai.data.synthetic.mammography.breast_tissue import ducts, gland_share, strands, vessels
 
-SHAPE, SPACING = (160, 128), 1.5
-
-
-def make(density="B", seed=0, view="CC"):
-    rng = np.random.default_rng(seed)
-    breast = replace(draw_breasts(rng)[0], density=density, gland_share=float(np.mean(DENSITIES[density])))
-    return project(breast, view, SHAPE, SPACING, rng), rng
+from .conftest import SHAPE, make_view, spectrum_exponents
 
 
 def test_denser_classes_have_more_gland():
@@ -20,7 +11,7 @@ def test_denser_classes_have_more_gland():
     for density in "ABCD":
         shares = []
         for seed in range(3):
-            shot, rng = make(density, seed)
+            shot, rng = make_view(density, seed)
             shares.append(gland_share(shot, rng)[shot.mask].mean())
         means.append(np.mean(shares))
     assert (np.diff(means) > 0.03).all()
@@ -29,7 +20,7 @@ def test_denser_classes_have_more_gland():
 @pytest.mark.parametrize("view", ["CC", "MLO"])
 @pytest.mark.parametrize("density", ["A", "D"])
 def test_gland_is_a_fraction_and_leaves_subcutaneous_fat(density, view):
-    shot, rng = make(density, 1, view)
+    shot, rng = make_view(density, 1, view)
     share = gland_share(shot, rng)
     away_from_nipple = shot.from_nipple[0] > 40.0
     assert (share.dtype, share.shape) == (np.float32, SHAPE)
@@ -39,22 +30,12 @@ def test_gland_is_a_fraction_and_leaves_subcutaneous_fat(density, view):
 
 def test_the_power_spectrum_is_that_of_mammograms():
     """The exponents of real mammograms are between 2 and 4, on average 3 (Burgess et al., 2001)."""
-    exponents = []
-    window = np.outer(np.hanning(96), np.hanning(96))
-    frequency = np.hypot(np.fft.fftfreq(96)[:, None], np.fft.fftfreq(96)[None]) / 0.6
-    band = (frequency > 0.1) & (frequency < 0.6)
-    for seed in range(4):
-        rng = np.random.default_rng(seed)
-        shot = project(replace(draw_breasts(rng)[0], reach=100.0), "CC", (300, 240), 0.6, rng)
-        patch = gland_share(shot, rng)[102:198, 30:126]
-        power = np.abs(np.fft.fft2((patch - patch.mean()) * window)) ** 2
-        exponents.append(-np.polyfit(np.log(frequency[band]), np.log(power[band]), 1)[0])
-    assert 2.4 < np.mean(exponents) < 3.6
+    assert 2.4 < np.mean(spectrum_exponents(gland_share, 4)) < 3.6
 
 
 @pytest.mark.parametrize("draw", [ducts, vessels, lambda shot, rng: strands(shot, shot.mask, rng)])
 def test_lines_lie_inside_and_cover_little(draw):
-    shot, rng = make("A")
+    shot, rng = make_view("A")
     lines = draw(shot, rng)
     assert lines.max() > 0.02
     assert lines[shot.depth < -1.0].sum() < 0.01 * lines.sum()
@@ -62,7 +43,7 @@ def test_lines_lie_inside_and_cover_little(draw):
 
 
 def test_ducts_converge_on_the_nipple():
-    shot, rng = make("A")
+    shot, rng = make_view("A")
     lines, (radius, _) = ducts(shot, rng), shot.from_nipple
     near, far = (lines[shot.mask & (radius > low) & (radius < low + 15)].mean() for low in (10, 40))
     assert near > 1.5 * far

@@ -2,22 +2,12 @@ import numpy as np
 import pytest
 
 from mtmedformer_monai.data.synthetic.mammography.appearance import PADDING_LIMIT, take_image
-from mtmedformer_monai.data.synthetic.mammography.breast_attenuation import attenuate, healthy_share
-from mtmedformer_monai.data.synthetic.mammography.breast_shape import draw_breasts, project
 from mtmedformer_monai.data.synthetic.mammography.scanner import MAMMOGRAPHY_SCANNERS
 from mtmedformer_monai.data.synthetic.mammography.varied_appearance import take_varied_image
 
-SHAPE, SPACING = (160, 128), 1.5
 NAMES = [scanner.name for scanner in MAMMOGRAPHY_SCANNERS]
 RAW = next(scanner for scanner in MAMMOGRAPHY_SCANNERS if scanner.is_raw)
 PADDED = [scanner for scanner in MAMMOGRAPHY_SCANNERS if scanner.display.has_padding]
-
-
-@pytest.fixture(scope="module")
-def tissue():
-    rng = np.random.default_rng(3)
-    view = project(draw_breasts(rng)[0], "CC", SHAPE, SPACING, rng)
-    return view, attenuate(view, healthy_share(view, rng), rng)
 
 
 def test_raw_images_are_not_processed(tissue):

@@ -12,7 +12,7 @@ from mtmedformer_monai.data.synthetic.mammography.varied_lesions import (
     render_varied_lesion,
 )
 
-SHAPE, SPACING = (160, 128), 1.5
+from .conftest import SHAPE, SPACING
 
 
 def draw(seed, draw_lesions=draw_varied_lesions):

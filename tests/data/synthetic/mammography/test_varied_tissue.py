@@ -1,18 +1,10 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from mtmedformer_monai.data.synthetic.mammography.breast_shape import DENSITIES, draw_breasts, project
+from mtmedformer_monai.data.synthetic.mammography.breast_shape import draw_breasts
 from mtmedformer_monai.data.synthetic.mammography.varied_tissue import draw_varied_breasts, varied_share
 
-SHAPE, SPACING = (160, 128), 1.5
-
-
-def make(density="B", seed=0, view="CC"):
-    rng = np.random.default_rng(seed)
-    breast = replace(draw_breasts(rng)[0], density=density, gland_share=float(np.mean(DENSITIES[density])))
-    return project(breast, view, SHAPE, SPACING, rng), rng
+from .conftest import SHAPE, make_view, spectrum_exponents
 
 
 def test_breasts_vary_more_than_plain_ones_and_both_sides_are_alike():
@@ -36,7 +28,7 @@ def test_denser_classes_have_more_dense_tissue():
 
 
 def _share(density, seed, view="CC"):
-    shot, rng = make(density, seed, view)
+    shot, rng = make_view(density, seed, view)
     return shot, varied_share(shot, rng)
 
 
@@ -52,17 +44,7 @@ def test_the_share_is_a_fraction_and_depends_on_the_seed(view, seed):
 
 def test_the_power_spectrum_is_that_of_mammograms():
     """The exponents of real mammograms are between 2 and 4, on average 3 (Burgess et al., 2001)."""
-    exponents = []
-    window = np.outer(np.hanning(96), np.hanning(96))
-    frequency = np.hypot(np.fft.fftfreq(96)[:, None], np.fft.fftfreq(96)[None]) / 0.6
-    band = (frequency > 0.1) & (frequency < 0.6)
-    for seed in range(6):
-        rng = np.random.default_rng(seed)
-        shot = project(replace(draw_breasts(rng)[0], reach=100.0), "CC", (300, 240), 0.6, rng)
-        patch = varied_share(shot, rng)[102:198, 30:126]
-        power = np.abs(np.fft.fft2((patch - patch.mean()) * window)) ** 2
-        exponents.append(-np.polyfit(np.log(frequency[band]), np.log(power[band]), 1)[0])
-    assert 2.4 < np.mean(exponents) < 3.6
+    assert 2.4 < np.mean(spectrum_exponents(varied_share, 6)) < 3.6
 
 
 def test_the_muscle_is_at_the_chest_wall_at_the_top():
