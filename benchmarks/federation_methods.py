@@ -51,8 +51,8 @@ class Method:
     start: str = "common"
 
     def make(self, rounds: int = 1) -> Strategy:
-        """Builds the strategy for a number of rounds."""
-        strategy = make_strategy(self.strategy, num_rounds=rounds, **self.settings)
+        """Builds the strategy for a number of rounds; without distillation, unless the settings ask for it."""
+        strategy = make_strategy(self.strategy, num_rounds=rounds, **{"distillation_rounds": 0, **self.settings})
         return EqualWeights(strategy) if self.equal else strategy
 
 

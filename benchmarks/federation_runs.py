@@ -53,6 +53,8 @@ def run(
         federation = Federation(world.tasks, _sites(method, world, names), method, plan, starts, given)
         for _ in range(plan.rounds):
             federation.run_round()
+        for _ in range(federation.server.extra_rounds()):
+            federation.run_round()
         seconds = [seconds[0] + time.process_time() - started[0], seconds[1] + time.monotonic() - started[1]]
         found.append((tasks, federation.evaluate(images, owners, list(world.sites))))
         traffic = [one + other for one, other in zip(traffic, federation.traffic, strict=True)]

@@ -18,8 +18,10 @@ from federation_data import Data
 from federation_teaching import Taught, prepare, with_outputs
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from mtmedformer_monai.engines import make_warmup_cosine
+from mtmedformer_monai.federated.client.extra_rate import extra_factor
 from mtmedformer_monai.federated.client.input_gram import InputGram, gram_layers
 from mtmedformer_monai.federated.client.ownership import Ownership
 from mtmedformer_monai.federated.pvi.squared_gradient import SquaredGradient
@@ -111,6 +113,10 @@ class Site:
 
     def train(self) -> LocalTraining:
         """Trains one round from the weights in the network."""
+        if self.rule.is_extra:
+            self._schedule = LambdaLR(
+                self._optimizer, lambda step: extra_factor(min(step, self._num_steps), self._num_steps)
+            )
         teaching = self.rule.teaching()
         if teaching is not None or self._names != self.tasks:
             self._use(prepare(self._network, self._known, self.data, teaching))

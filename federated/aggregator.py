@@ -152,8 +152,8 @@ class Aggregator:
         plain, averages = PlainClients.is_plain(message), self._server.averages()
         if plain and averages and self._ledger is not None:
             raise ValueError(
-                f"client {client!r} sent plain weights, but the last rounds distill the groups' networks into one; a "
-                "stock client, which cannot be taught, takes part in the rounds before."
+                f"client {client!r} sent plain weights, but this round distills the groups' networks into one; a stock "
+                "client, which cannot be taught, takes part in the rounds before."
             )
         if plain:
             is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
@@ -219,13 +219,21 @@ class Aggregator:
         self.round += 1
         self.clients = []
 
+    def rounds_left(self, num_rounds: int) -> int:
+        """Returns how many rounds a federation of so many rounds still has, with those that its strategy adds."""
+        return num_rounds + self._server.extra_rounds() - self.round
+
     def weights(self) -> Weights:
         """Returns the global weights."""
         return self._server.weights()
 
     def group_weights(self) -> dict[str, Weights]:
         """Returns {group: weights} of the networks that clients with nested sets of tasks share; see `ServerRule`."""
-        return {group: weights for group, (weights, _) in self._server.group_networks().items()}
+        return {group: weights for group, (weights, _) in self.group_networks().items()}
+
+    def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
+        """Returns {group: (weights, precisions)} of these networks; see `ServerRule`."""
+        return self._server.group_networks()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the complete server state, which may be saved in the middle of a round."""

@@ -165,6 +165,18 @@ class ClientRule(ABC):
         """Returns how the client's missing labels are made up for in this round; None leaves them missing."""
         return None
 
+    def served(self, broadcast: Mapping[str, Tensor]) -> Message:
+        """Returns the part of a broadcast that states the client's own posterior; by default, the whole.
+
+        The client's weights for inference follow from it, by `inference_weights` and `own_factor`.
+        """
+        return dict(broadcast)
+
+    @property
+    def is_extra(self) -> bool:
+        """Whether this round comes after those that the learning rate's schedule spans."""
+        return False
+
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the weights with which the client infers; by default, those from which it would start training."""
         return copy.deepcopy(self).receive(broadcast)
@@ -258,6 +270,14 @@ class ServerRule(ABC):
     def averages(self) -> bool:
         """Returns whether messages of this round are terms of an average by images, whatever came before."""
         return False
+
+    def extra_rounds(self) -> int:
+        """Returns how many rounds follow those of the federation; known when these have ended."""
+        return 0
+
+    def group_of(self, tasks: Collection[str]) -> str:
+        """Returns the name of the group of clients with these tasks, as in `group_networks`; empty without groups."""
+        return ""
 
     def has_ended(self, message: Mapping[str, Tensor]) -> bool:
         """Returns whether a message changes a factor that has ended, so that `add` leaves it out."""

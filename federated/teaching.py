@@ -100,6 +100,7 @@ class Completion:
         weight: of a completed label relative to an own one, above 0.
         soft: whether completed masks are probabilities instead of 0 and 1.
         seed: of the checks that are drawn.
+        optional: whether a client whose data cannot be completed trains on its own labels alone, instead of an error.
     """
 
     teachers: Teachers
@@ -107,6 +108,7 @@ class Completion:
     weight: float = 1.0
     soft: bool = False
     seed: int = 0
+    optional: bool = False
 
     def __post_init__(self) -> None:
         """Validates the weight.

@@ -25,6 +25,7 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 from .client_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch
 from .client_options import ClientOptions
+from .extra_rate import use_extra_rate
 from .filtered_client import FilteredClient, unfiltered
 from .local_training import LocalTrainingHandler
 from .loss_scales import fix_initial_losses, measure_initial_losses, split_initial_losses
@@ -326,7 +327,12 @@ class BayesianMonaiAlgo(MonaiAlgo):
         state.iteration = state.epoch * (state.epoch_length or 0)  # an aborted epoch is not resumed
         state.max_epochs = state.epoch + self.local_epochs
         self.iter_of_start_time = state.iteration
-        self.trainer.run()
+        rate = use_extra_rate(self.trainer) if self.rule.is_extra else None
+        try:
+            self.trainer.run()
+        finally:
+            if rate is not None:
+                rate.remove()
         return not self._aborted
 
     def _data_statistics(self) -> dict[str, Any]:

@@ -46,8 +46,7 @@ class FilteredClient(WrappedClient):
         if not rule.sends_weights_alone:
             raise ValueError(
                 "update_filters expect a strategy whose messages depend on the images through the weights alone: "
-                "bayesian without curvature, fedavg, fedavgm, fedadam or fedprox, without distillation; choose one, or "
-                "remove the filters."
+                "bayesian without curvature, fedavg, fedavgm, fedadam or fedprox; choose one, or remove the filters."
             )
         super().__init__(rule)
         self._filters, self._budget = list(filters), budget
@@ -72,8 +71,12 @@ class FilteredClient(WrappedClient):
     def send(self, training: LocalTraining) -> Message:
         """Returns the strategy's message for the filtered weights; parameters that a filter removes are not sent.
 
-        It is empty if the privacy budget does not allow it.
+        It is empty if the privacy budget does not allow it, and in rounds that complete labels: how many depends on the
+        images, and is part of the message.
         """
+        if self._rule.teaching() is not None:
+            _logger.info("This round completes labels: a site with filters of updates sends nothing.")
+            return {}
         if self._budget is not None and not self._budget.spend(self._noise):
             return {}
         weights, start = training.weights, self._start

@@ -76,7 +76,13 @@ class MissingLabels:
         ]
         if not any(bool(each.any()) for each in self._lacks(tasks).values()):
             return self._own
-        self._check_data(teaching)
+        try:
+            self._check_data(teaching)
+        except (TypeError, ValueError) as error:
+            if not (isinstance(teaching, Completion) and teaching.optional):
+                raise
+            _logger.warning("No labels are completed in this round, the site's own ones train it: %s", error)
+            return self._own
         return self._distill(teaching, tasks) if isinstance(teaching, Distillation) else self._complete(teaching, tasks)
 
     def _end(self) -> None:

@@ -65,6 +65,7 @@ def personal_weights(rule: ClientRule, broadcast: Mapping[str, Tensor], share: f
         share: additional weight of the client's own factor. If it is 0, the strategy has no posterior, or the factor
             has ended, only the parameters that the rule keeps are personal.
     """
+    broadcast = rule.served(broadcast)
     own = rule.own_factor(broadcast)
     return mix(
         rule.inference_weights(broadcast),

@@ -67,7 +67,7 @@ class FederationController(ModelController):
         if session.aggregator.round == 0:
             self._ask(MEASURE, session.unmeasured, session.add_losses)
             self._need(session.aggregator.measured, "initial losses")
-        while session.aggregator.round < self._given.num_rounds and not self.abort_signal.triggered:
+        while session.aggregator.rounds_left(self._given.num_rounds) > 0 and not self.abort_signal.triggered:
             self._round(progress)
         if self.abort_signal.triggered:
             return

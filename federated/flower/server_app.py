@@ -39,8 +39,7 @@ def run(grid: Grid, context: Context) -> None:
     session = open_session(settings, server)
     strategy = SessionStrategy(session, settings, int(config.get(NUM_SITES, 2)))
     strategy.prepare(grid)
-    left = settings.num_rounds - session.aggregator.round
-    if left > 0:
+    while (left := session.aggregator.rounds_left(settings.num_rounds)) > 0:
         weights = to_arrays(session.aggregator.broadcast().weights or {})
         strategy.start(grid, weights, left, settings.round_timeout or None)
     logger.info("Wrote %s.", ", ".join(str(each) for each in write_results(session.aggregator, settings, server)))

@@ -17,7 +17,8 @@ from mtmedformer_monai.federated.simulation.model_files import write_models
 from mtmedformer_monai.federated.simulation.tracking import SimulationTracker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
-from mtmedformer_monai.federated.strategy import TensorKind, pick
+from mtmedformer_monai.federated.strategies.distilled import is_distilled
+from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 
 from .settings import JobSettings
@@ -81,7 +82,8 @@ def write_results(aggregator: Aggregator, settings: JobSettings, server: Site) -
     """Writes `models/model.pt`, `models/model_TASKS.pt` of each group and, if there is one, `models/posterior.pt`.
 
     The folder is laid out as the bundle's, so its `models` may be copied over the bundle's. The posterior has
-    temperature 1: it is fitted on the sites' images, by `mtmedformer calibrate` for example.
+    temperature 1: it is fitted on the sites' images, by `mtmedformer calibrate` for example. A `model.pt` that was
+    distilled has none; the groups' networks, which taught it, have `models/posterior_TASKS.pt`.
 
     Returns:
         The paths of the files.
@@ -89,16 +91,33 @@ def write_results(aggregator: Aggregator, settings: JobSettings, server: Site) -
     folder = Path(server.output) / "models"
     sent = aggregator.broadcast().weights
     paths = write_models(sent, aggregator.group_weights(), folder)
-    if not pick(sent, TensorKind.PRECISION):
+    posteriors = _posteriors(aggregator)
+    if not posteriors:
         return paths
     strategy: Any = make_strategy(settings.strategy, **settings.strategy_settings)
     overrides = {**settings.common_overrides(), **server.overrides}
     network = read_bundle(Path(server.bundle), overrides).get_parsed_content("network_def")
     images = sum(max(counts.values(), default=0) for counts in aggregator.images_by_task.values())
     provenance = Provenance(len(aggregator.accepted), aggregator.round, images)
-    posterior = from_broadcast(sent, strategy.prior_precision, network, provenance)
-    save_posterior(posterior, folder / "posterior.pt")
-    return [*paths, folder / "posterior.pt"]
+    for name, message in posteriors.items():
+        posterior = from_broadcast(message, strategy.prior_precision, network, provenance)
+        paths.append(folder / f"{name}.pt")
+        save_posterior(posterior, paths[-1])
+    return paths
+
+
+def _posteriors(aggregator: Aggregator) -> dict[str, Message]:
+    """Returns {name of a file: broadcast with a posterior}: the global one, or those of the groups that taught it."""
+    sent = aggregator.broadcast().weights or {}
+    if pick(sent, TensorKind.PRECISION):
+        return {"posterior": dict(sent)}
+    if not is_distilled(sent):
+        return {}
+    return {
+        f"posterior_{group}": {key(kind, name): value for kind, values in pairs for name, value in values.items()}
+        for group, (mean, precision) in aggregator.group_networks().items()
+        if (pairs := ((TensorKind.MEAN, mean), (TensorKind.PRECISION, precision))) and precision
+    }
 
 
 def _tracker(folder: Path, settings: JobSettings, session: ServerSession) -> SimulationTracker:

@@ -180,7 +180,7 @@ class PVIServer(ServerRule):
     def broadcast_for(self, tasks: Collection[str]) -> Message:
         """Returns the mean and the precision of a group instead of the global ones, where the group has evidence."""
         message = self.broadcast()
-        for name, (mean, precision) in self._groups.get(self._home(group_name(tasks)), {}).items():
+        for name, (mean, precision) in self._groups.get(self.group_of(tasks), {}).items():
             message[key(TensorKind.MEAN, name)] = mean
             message[key(TensorKind.PRECISION, name)] = precision
         return message
@@ -197,6 +197,10 @@ class PVIServer(ServerRule):
     def weights(self) -> Weights:
         """Returns the global mean."""
         return dict(self._weights)
+
+    def group_of(self, tasks: Collection[str]) -> str:
+        """Returns the name of the group of a set of tasks."""
+        return self._home(group_name(tasks))
 
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
         """Returns {group: (mean, precision)}, the precision at the estimated temperature of each tensor."""

@@ -26,6 +26,9 @@ POOLED = "pooled"
 LOCAL = "local"
 """No exchange: each site trains alone."""
 
+ONE_NETWORK = "one network"
+"""Row of the network that the sites' own ones have taught."""
+
 
 def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict[str, Metrics]:
     """Simulates the strategy and the baselines, and writes `comparison.md` and `comparison.json`.
@@ -35,7 +38,8 @@ def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict
         baselines: names of strategies or of split-learning baselines, `POOLED` or `LOCAL`.
 
     Returns:
-        {method: metrics on the test images of the whole cohort}.
+        {method: metrics on the test images of the whole cohort}. A method with networks of the sites and a global one
+        that serves all tasks has two rows.
 
     Raises:
         ValueError: an unknown setting or baseline.
@@ -43,7 +47,7 @@ def compare(settings: SimulationSettings, baselines: Sequence[str] = ()) -> dict
     methods = list(dict.fromkeys([settings.strategy, *baselines]))
     for method in methods:
         _settings_of(method, settings)  # raises an error before the first method is trained
-    results = {method: simulate(method, settings) for method in methods}
+    results = {name: row for method in methods for name, row in _rows(method, settings).items()}
     columns = [*primary_metrics(settings.bundle), KEY_METRIC]
     table = comparison_table(results, columns)
     write_json(settings.output / "comparison.json", results)
@@ -60,19 +64,25 @@ def simulate(method: str, settings: SimulationSettings, name: str = "") -> Metri
         settings: of the simulation.
         name: of its folder, if it differs from the method's name.
     """
+    return next(iter(_rows(method, settings, name).values()))
+
+
+def _rows(method: str, settings: SimulationSettings, name: str = "") -> dict[str, Metrics]:
+    """Simulates a method; returns its row, and one of its network for all tasks if the sites have others."""
     data = prepare_data(settings)
     if method in SPLIT_SYSTEMS:
         chosen = _settings_of(method, settings)
-        return SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]
+        return {method: SplitSimulation(method, chosen, data, settings.output / (name or method)).run()["global"]}
     sites = {POOLED: data.pooled} if method == POOLED else None
     own, folder = _settings_of(method, settings), settings.output / (name or method)
     simulation = Simulation(own, data, folder, name or method, sites)
     found = simulation.run()
     by_site = {site: metrics for site, metrics in found.items() if site != "global"}
     if not simulation.is_personal:
-        return found["global"]
+        return {method: found["global"]}
     served = served_by_owners(by_site, simulation.images_by_task())
-    return {**served, KEY_METRIC: math.nan}  # no network serves all tasks
+    one = {f"{method}, {ONE_NETWORK}": found["global"]} if simulation.has_one_network else {}
+    return {method: {**served, KEY_METRIC: math.nan}, **one}  # no network of a site serves all tasks
 
 
 def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
@@ -87,6 +97,8 @@ def _settings_of(method: str, settings: SimulationSettings) -> SimulationSetting
             "share parts of one network, so none can be trained alone before."
         )
     if method not in SPLIT_SYSTEMS:
+        if settings.posterior:
+            own.setdefault("distillation_rounds", 0)  # a distilled network has no posterior
         try:
             make_strategy(strategy, **own)
         except ValueError as error:

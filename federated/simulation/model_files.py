@@ -44,8 +44,8 @@ def write_models(
         if not is_distilled(broadcast) and _have_parted(list(groups.values())):
             logger.warning(
                 "model.pt is the mean of %d groups of sites whose networks have parted, and usually worse than each of "
-                "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with "
-                "--setting distillation_rounds=1.",
+                "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with one more "
+                "round, --setting distillation_rounds=1.",
                 len(groups),
                 ", ".join(f"{name}.pt" for name in named if name != "model"),
             )

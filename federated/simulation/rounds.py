@@ -26,6 +26,7 @@ from mtmedformer_monai.federated.server_session import (
 from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategies.distilled import is_distilled
 from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 from mtmedformer_monai.io.config_text import config_text
@@ -98,8 +99,8 @@ class Simulation:
                 losses = self._measure_losses(submit)
                 if self._settings.start != "common":
                     self._start_apart(losses, submit)
-            for number in range(self._aggregator.round + 1, self._settings.num_rounds + 1):
-                row = self._round(number, submit)
+            while self._aggregator.rounds_left(self._settings.num_rounds) > 0:
+                row = self._round(self._aggregator.round + 1, submit)
                 rounds.append(row)
                 write_rounds(rounds, self._folder / "rounds.json")
                 state = {"run_id": tracker.run_id, "settings": self._settings.lasting()}
@@ -111,6 +112,11 @@ class Simulation:
         draw_rounds(rounds, primary_metrics(self._settings.bundle), self._folder / "rounds.png")
         tracker.finish(self._folder / "rounds.json", self._folder / "rounds.png")
         return found
+
+    @property
+    def has_one_network(self) -> bool:
+        """Whether the global network was trained for all tasks, so that it can be tested beside the sites' own."""
+        return is_distilled(self._aggregator.broadcast().weights or {})
 
     def images_by_task(self) -> dict[str, dict[str, int]]:
         """Returns {site: {task: number of training images with its label}}, known after the first round."""

@@ -1,13 +1,14 @@
-"""Last rounds in which the posteriors of groups of clients teach one network for all tasks.
+"""Rounds after a federation's own, in which the posteriors of groups of clients teach one network for all tasks.
 
 A strategy that keeps a network per group of clients with nested tasks serves every task best by its owners, but it is
-not one network. In the last `distillation_rounds` rounds, all clients therefore train one shared network, by federated
+not one network. In `distillation_rounds` further rounds, all clients therefore train one shared network, by federated
 averaging, on their own labels and on labels that the groups' networks complete. The teacher predicts with its posterior
-mean; a label is accepted if two draws of its weights agree on it (`federated/client/completion.py`).
+mean; a label is accepted if two draws of its weights agree on it (`federated/client/completion.py`). The learning rate
+has a schedule of its own in each of these rounds (`federated/client/extra_rate.py`).
 
-The server freezes the teachers when the phase starts, and broadcasts them with the shared network: two tensors per
-parameter and group. Without groups, the global posterior teaches every task. `frozen_teachers` is the only place that
-reads the wrapped strategy's broadcast.
+The server freezes the wrapped strategy's posterior when the phase starts, and broadcasts the groups' networks with the
+shared one: two tensors per parameter and group. Without groups, the global posterior teaches every task. Clients go on
+inferring with networks of their own: `DistilledClient.served` reads their group's posterior from the broadcast.
 
 Stock `MonaiAlgo` clients take no part in the phase: they know no teachers.
 """
@@ -31,6 +32,7 @@ from mtmedformer_monai.federated.strategy import (
     Weights,
     key,
     pick,
+    without,
 )
 from mtmedformer_monai.federated.teaching import (
     EVERY_TASK,
@@ -49,19 +51,30 @@ from .wrapped import WrappedClient, WrappedServer, WrappedStrategy
 DISTILLS: Final = key(TensorKind.SETTING, "distills")
 """Broadcast: present in rounds of the phase."""
 
+SERVED: Final = "served_"
+"""Prefix in a client's broadcast in the phase: what the wrapped strategy broadcasts to it, but for the means."""
+
+SERVED_BY: Final = "served_by/"
+"""Prefix of a number in such a broadcast, followed by the client's group, whose teacher has the means."""
+
 COMPLETION: Final = Completion({}, soft=True)
 """How labels are completed by default."""
 
 
 class Distilled(WrappedStrategy):
-    """Wraps a strategy; the last rounds distill its networks into one.
+    """Wraps a strategy; further rounds distill its networks into one.
 
     Args:
         strategy: of the rounds before.
-        num_rounds: of the federation, the phase included.
-        distillation_rounds: of the phase.
+        num_rounds: of the rounds before, 1 or more.
+        distillation_rounds: of the phase, 1 or more.
         completion: how labels are completed, without teachers.
         temperature: of the posteriors from which checks are drawn; `uncertainty/temperature.py` fits it.
+        if_parted: whether the phase is left out if there is nothing to distill: a single group, or clients that have
+            not told their tasks, such as stock ones.
+
+    Raises:
+        ValueError: a number of rounds below 1.
     """
 
     def __init__(
@@ -71,15 +84,15 @@ class Distilled(WrappedStrategy):
         distillation_rounds: int,
         completion: Completion = COMPLETION,
         temperature: float = 1.0,
+        if_parted: bool = False,
     ) -> None:
-        if not 0 < distillation_rounds < num_rounds:
+        if num_rounds < 1 or distillation_rounds < 1:
             raise ValueError(
-                f"distillation_rounds expects 1 up to one less than the number of rounds, {num_rounds}, got "
-                f"{distillation_rounds}; the teachers have to be trained first."
+                f"num_rounds and distillation_rounds expect 1 or more, got {num_rounds} and {distillation_rounds}; the "
+                "teachers have to be trained first."
             )
         super().__init__(strategy)
-        self.is_personal = False
-        self._before = num_rounds - distillation_rounds
+        self._before, self._phase, self._if_parted = num_rounds, distillation_rounds, if_parted
         self._completion, self._temperature = completion, temperature
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
@@ -88,7 +101,7 @@ class Distilled(WrappedStrategy):
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """Returns a server of the wrapped strategy that averages in the phase."""
-        return DistilledServer(self._strategy.server(weights), self._before)
+        return DistilledServer(self._strategy.server(weights), self._before, self._phase, self._if_parted)
 
 
 class DistilledClient(WrappedClient):
@@ -104,6 +117,7 @@ class DistilledClient(WrappedClient):
 
     def __init__(self, rule: ClientRule, completion: Completion, temperature: float) -> None:
         super().__init__(rule)
+        self.sends_weights_alone = rule.sends_weights_alone
         self._completion, self._temperature = completion, temperature
         self._averaging: ClientRule | None = None
         self._teaching: Teaching | None = None
@@ -114,12 +128,35 @@ class DistilledClient(WrappedClient):
             self._averaging = self._teaching = None  # after a return to an earlier state
             return self._rule.receive(broadcast)
         teachers, given = teachers_of_groups(broadcast, self._temperature), self._completion
-        self._teaching = Completion(teachers, given.gate, given.weight, given.soft, given.seed)
+        self._teaching = replace(given, teachers=teachers)
         self._averaging = AveragingClient()
         return self._averaging.receive(broadcast)
 
+    @property
+    def is_extra(self) -> bool:
+        """Whether this round belongs to the phase."""
+        return self._averaging is not None
+
+    def served(self, broadcast: Mapping[str, Tensor]) -> Message:
+        """Returns the strategy's broadcast; in the phase, the one that its group had before it.
+
+        A client whose tasks belong to no group is served by the shared network.
+        """
+        if not is_distilled(broadcast):
+            return self._rule.served(broadcast)
+        group = next((name.removeprefix(SERVED_BY) for name in broadcast if name.startswith(SERVED_BY)), None)
+        if group is None:
+            return dict(broadcast)
+        means = pick(broadcast, f"{GROUP_MEAN}{group}")
+        others = {
+            name.removeprefix(SERVED): value
+            for name, value in broadcast.items()
+            if name.startswith(SERVED) and not name.startswith(SERVED_BY)
+        }
+        return self._rule.served({key(TensorKind.MEAN, name): value for name, value in means.items()} | others)
+
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Returns the strategy's weights; in the phase, the broadcast ones."""
+        """Returns the strategy's weights; of the shared network, the broadcast ones."""
         return pick(broadcast, TensorKind.MEAN) if is_distilled(broadcast) else self._rule.inference_weights(broadcast)
 
     def teaching(self) -> Teaching | None:
@@ -140,7 +177,7 @@ class DistilledClient(WrappedClient):
         return (self._averaging or self._rule).send(training)
 
     def own_factor(self, broadcast: Mapping[str, Tensor]) -> Message:
-        """Returns the strategy's factor; empty in the phase, whose network has no posterior."""
+        """Returns the strategy's factor; empty for the shared network, which has no posterior."""
         return {} if is_distilled(broadcast) else self._rule.own_factor(broadcast)
 
     def withdraw(self) -> Message:
@@ -154,13 +191,20 @@ class DistilledServer(WrappedServer):
     Args:
         rule: server of the wrapped strategy.
         rounds: number of rounds before the phase.
+        extra_rounds: number of rounds of the phase.
+        if_parted: whether the phase is left out if there are no groups that have parted.
     """
 
-    def __init__(self, rule: ServerRule, rounds: int) -> None:
+    def __init__(self, rule: ServerRule, rounds: int, extra_rounds: int = 1, if_parted: bool = False) -> None:
         super().__init__(rule)
-        self._rounds, self._closed = rounds, 0
+        self._rounds, self._extra_rounds, self._closed = rounds, extra_rounds, 0
+        self._if_parted = if_parted
         self._averaging: AveragingServer | None = None
         self._teachers: Message = {}
+
+    def extra_rounds(self) -> int:
+        """Returns the number of rounds of the phase, once it has started."""
+        return self._extra_rounds if self._averaging is not None else 0
 
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds a client's message."""
@@ -174,7 +218,7 @@ class DistilledServer(WrappedServer):
         """Computes the next weights; freezes the teachers before the first round of the phase."""
         (self._averaging or self._rule).close_round()
         self._closed += 1
-        if self._closed == self._rounds:
+        if self._closed == self._rounds and (not self._if_parted or have_parted(self._rule)):
             self._start()
 
     def broadcast(self) -> Message:
@@ -184,8 +228,15 @@ class DistilledServer(WrappedServer):
         return {**self._averaging.broadcast(), **self._teachers, DISTILLS: torch.ones(())}
 
     def broadcast_for(self, tasks: Collection[str]) -> Message:
-        """Returns the strategy's broadcast for a group; in the phase, the same as `broadcast`."""
-        return self._rule.broadcast_for(tasks) if self._averaging is None else self.broadcast()
+        """Returns the strategy's broadcast for a group; in the phase, also what `DistilledClient.served` needs."""
+        if self._averaging is None:
+            return self._rule.broadcast_for(tasks)
+        group = self.group_of(tasks)
+        if f"{GROUP_MEAN}{group}" not in {name.partition("/")[0] for name in self._teachers}:
+            return self.broadcast()
+        before = without(self._rule.broadcast_for(tasks), TensorKind.MEAN)
+        served = {f"{SERVED}{name}": value for name, value in before.items()}
+        return {**self.broadcast(), **served, f"{SERVED_BY}{group}": torch.ones(())}
 
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
         """Returns the strategy's networks of groups; in the phase, those that teach."""
@@ -197,10 +248,15 @@ class DistilledServer(WrappedServer):
         return {"closed": self._closed, "rule": self._rule.state_dict(), "averaging": averaging}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the state; the wrapped strategy's state did not change since the phase started."""
+        """Restores the state, also one of the strategy alone, which an earlier version has written.
+
+        The wrapped strategy's state did not change since the phase started.
+        """
+        if "rule" not in state:
+            state = {"rule": state, "closed": state.get("rounds", 0), "averaging": {}}
         self._rule.load_state_dict(state["rule"])
         self._closed, self._averaging, self._teachers = int(state["closed"]), None, {}
-        if self._closed >= self._rounds:
+        if state["averaging"] and self._closed >= self._rounds:  # else the federation goes on with more rounds
             self._start()
             self._averaging.load_state_dict(state["averaging"])  # type: ignore[attr-defined]
 
@@ -224,6 +280,15 @@ def frozen_teachers(rule: ServerRule) -> Message:
         for kind, values in zip((GROUP_MEAN, GROUP_PRECISION), network, strict=True)
         for name, value in values.items()
     }
+
+
+def have_parted(rule: ServerRule) -> bool:
+    """Returns whether a strategy has several networks, of groups whose tasks are known."""
+    networks = rule.group_networks()
+    if len(networks) < 2 or "" in networks:
+        return False
+    (first, _), *others = networks.values()
+    return any(not torch.equal(value, first[name]) for each, _ in others for name, value in each.items())
 
 
 def is_distilled(broadcast: Mapping[str, Tensor]) -> bool:
@@ -255,21 +320,24 @@ SETTINGS: Final = ("completion_weight", "soft", "draw_temperature", *Gate.__data
 """Settings of the phase, for `distilled`."""
 
 
-def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: int, **settings: Any) -> Strategy:
+def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: int | None, **settings: Any) -> Strategy:
     """Wraps a strategy by settings with plain values; see `Distilled`, `Gate` and `Completion`.
 
     Args:
         strategy: to wrap.
-        num_rounds: of the federation.
-        distillation_rounds: of the phase.
+        num_rounds: of the rounds before the phase.
+        distillation_rounds: of the phase; None: one if there are groups that have parted.
         settings: out of `SETTINGS`; `draw_temperature` is the temperature of the posteriors.
 
     Raises:
         ValueError: no number of rounds.
     """
     if num_rounds is None:
-        raise ValueError("distillation_rounds expects num_rounds beside it, the number of all rounds, got none.")
+        raise ValueError("distillation_rounds expects num_rounds beside it, the number of the rounds before, got none.")
     gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
     weight, soft = settings.get("completion_weight", COMPLETION.weight), settings.get("soft", COMPLETION.soft)
     completion = replace(COMPLETION, gate=gate, weight=weight, soft=soft)
-    return Distilled(strategy, num_rounds, distillation_rounds, completion, settings.get("draw_temperature", 1.0))
+    temperature = settings.get("draw_temperature", 1.0)
+    if distillation_rounds is None:
+        return Distilled(strategy, num_rounds, 1, replace(completion, optional=True), temperature, if_parted=True)
+    return Distilled(strategy, num_rounds, distillation_rounds, completion, temperature)

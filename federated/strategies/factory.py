@@ -37,7 +37,7 @@ def with_num_rounds(name: str, settings: Mapping[str, Any], num_rounds: int) -> 
 def make_strategy(
     name: str,
     compress: str = "",
-    distillation_rounds: int = 0,
+    distillation_rounds: int | None = None,
     num_rounds: int | None = None,
     robust: str = "",
     most_images: int = 0,
@@ -49,10 +49,11 @@ def make_strategy(
         name: one of `STRATEGIES`.
         compress: '' sends tensors unchanged; 'float32' and 'float16' send packets (`Compressed`), whose
             precision-weighted means take four or two bytes per weight. For `bayesian` this implies `coded_precision`.
-        distillation_rounds: number of last rounds that distill the strategy's posteriors into one network
-            (`distilled.py`); 0: none.
-        num_rounds: number of all rounds, for `distillation_rounds` and for `bayesian`, whose first rounds learn the
-            prior if it is known.
+        distillation_rounds: number of rounds, after all others, that distill the strategy's posteriors into one network
+            (`distilled.py`); 0: none. None: for `bayesian` with a known number of rounds, one if there are groups that
+            have parted; otherwise none.
+        num_rounds: number of rounds before these, for `distillation_rounds` and for `bayesian`, whose first rounds
+            learn the prior if it is known.
         robust: 'screened' leaves out sites whose steps are outliers (`federated/screening.py`), for which the server
             keeps a round's messages; '' counts every accepted message.
         most_images: number of training images above which a site's message is refused (`federated/image_limit.py`), for
@@ -74,12 +75,14 @@ def make_strategy(
     if robust not in ("", SCREENED):
         raise ValueError(f"robust expects {SCREENED!r} or nothing, got {robust!r}.")
     if name == BAYESIAN:
-        before = 0 if num_rounds is None else num_rounds - distillation_rounds
-        own = {"num_rounds": before} if before > 0 else {}
+        own = {} if num_rounds is None else {"num_rounds": num_rounds}
         settings = {**own, **({"coded_precision": True} if compress else {}), **settings}
-    phase = {each: settings.pop(each) for each in PHASE_SETTINGS if each in settings} if distillation_rounds else {}
+    if distillation_rounds is None and (name != BAYESIAN or num_rounds is None or not settings.get("memory", True)):
+        distillation_rounds = 0
+    distills = distillation_rounds != 0
+    phase = {each: settings.pop(each) for each in PHASE_SETTINGS if each in settings} if distills else {}
     strategy: Strategy = build_by_name("strategy", STRATEGIES, name, **settings)
-    if distillation_rounds:
+    if distills:
         strategy = distilled(strategy, num_rounds, distillation_rounds, **phase)
     strategy = Compressed(strategy, half_mean=compress == "float16") if compress else strategy
     strategy.screening = Screening() if robust else None

@@ -56,6 +56,13 @@ class WrappedClient(ClientRule):
     def teaching(self) -> Teaching | None:  # noqa: D102 see `receive`
         return self._rule.teaching()
 
+    @property
+    def is_extra(self) -> bool:  # noqa: D102
+        return self._rule.is_extra
+
+    def served(self, broadcast: Mapping[str, Tensor]) -> Message:  # noqa: D102
+        return self._rule.served(broadcast)
+
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:  # noqa: D102
         return self._rule.inference_weights(broadcast)
 
@@ -112,6 +119,12 @@ class WrappedServer(ServerRule):
 
     def averages(self) -> bool:  # noqa: D102
         return self._rule.averages()
+
+    def extra_rounds(self) -> int:  # noqa: D102
+        return self._rule.extra_rounds()
+
+    def group_of(self, tasks: Collection[str]) -> str:  # noqa: D102
+        return self._rule.group_of(tasks)
 
     def has_ended(self, message: Mapping[str, Tensor]) -> bool:  # noqa: D102
         return self._rule.has_ended(message)

@@ -101,7 +101,8 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
     tool.add_argument(
         "--posterior",
         action="store_true",
-        help="also write posterior.pt, with a temperature fitted on the sites' validation images",
+        help="also write posterior.pt, with a temperature fitted on the sites' validation images; model.pt is then not "
+        "distilled from the groups' networks, unless a setting asks for it",
     )
     tool.add_argument(
         "--override",

@@ -120,6 +120,8 @@ def _run(options: argparse.Namespace) -> int:
     from .federate import parse_pairs
 
     own = parse_pairs(options.setting, "--setting")
+    if options.filter:
+        own.setdefault("distillation_rounds", 0)  # sites with filters would send nothing
     settings = JobSettings(
         name=options.name,
         num_rounds=options.rounds,

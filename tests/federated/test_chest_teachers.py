@@ -80,7 +80,7 @@ def test_a_site_that_lacks_nothing_trains_bit_for_bit_as_with_fedavg(chest, stra
     [
         ("fedmix", EAGER),
         ("condistfl", {}),
-        ("bayesian", {"distillation_rounds": 1, "num_rounds": 2, "draw_temperature": 0.0, "min_probability": 0.5}),
+        ("bayesian", {"distillation_rounds": 1, "num_rounds": 1, "draw_temperature": 0.0, "min_probability": 0.5}),
     ],
     ids=["fedmix", "condistfl", "distilled"],
 )

@@ -99,11 +99,11 @@ def test_a_client_changes_its_tasks_only_without_a_factor(withdrawn):
 
 
 def test_the_limit_counts_images_in_the_distillation_too():
-    server, clients, strategy = federation(num_rounds=4, distillation_rounds=2, most_images=10, isotropic=0.0003)
+    server, clients, strategy = federation(num_rounds=2, distillation_rounds=2, most_images=10, isotropic=0.0003)
     for _ in range(4):
         play(server, clients)
     assert mean(server, "a") == mean(server, "b")
-    server, clients, strategy = federation(num_rounds=3, distillation_rounds=1, most_images=10, isotropic=0.0003)
+    server, clients, strategy = federation(num_rounds=2, distillation_rounds=1, most_images=10, isotropic=0.0003)
     play(server, clients)
     play(server, clients)
     many = Client(strategy, ["masks"], 1.0, images=11)
@@ -112,7 +112,7 @@ def test_the_limit_counts_images_in_the_distillation_too():
 
 
 def test_screening_leaves_sites_out_of_the_distillation_too():
-    server, _, strategy = federation(num_rounds=2, distillation_rounds=1, robust="screened")
+    server, _, strategy = federation(num_rounds=1, distillation_rounds=1, robust="screened")
     clients = {name: Client(strategy, ["masks"], 1.0) for name in "abcde"}
     play(server, clients)
     clients["e"].distance = 500.0
@@ -122,14 +122,14 @@ def test_screening_leaves_sites_out_of_the_distillation_too():
 
 
 def test_stock_clients_take_no_part_in_the_distillation():
-    server, clients, _ = federation(num_rounds=2, distillation_rounds=1)
+    server, clients, _ = federation(num_rounds=1, distillation_rounds=1)
     play(server, clients)
     with pytest.raises(ValueError, match="stock client, which cannot be taught"):
         server.add(to_exchange({"w": torch.ones(2)}, {}), "stock")
 
 
 def test_a_federation_that_goes_on_with_another_number_of_rounds_keeps_its_factors():
-    server, clients, _ = federation(num_rounds=5)
+    server, clients, _ = federation(num_rounds=5, distillation_rounds=0)
     for _ in range(5):
         play(server, clients)
     precision = server.broadcast("a").weights["precision/w"]
@@ -180,7 +180,7 @@ def test_merged_groups_leave_no_prior_behind():
 def test_compressed_federations_have_the_prior_of_their_strategy():
     """Inference draws from the posterior, whose file states it."""
     assert make_strategy("bayesian", compress="float16", prior_precision=0.25).prior_precision == 0.25
-    assert make_strategy("bayesian", distillation_rounds=1, num_rounds=2, prior_precision=0.25).prior_precision == 0.25
+    assert make_strategy("bayesian", distillation_rounds=1, num_rounds=1, prior_precision=0.25).prior_precision == 0.25
 
 
 def test_the_rounding_error_of_a_factor_ends_with_it():

@@ -106,12 +106,25 @@ def test_a_running_variance_stays_positive():
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("fisher", {}), ("fedmix", {}), ("fedpa", {}), ("scaffold", {}), ("bayesian", {"curvature": 1.0}),
-     ("bayesian", {"distillation_rounds": 1, "num_rounds": 2})],
+    [
+        ("fisher", {}), ("fedmix", {}), ("fedpa", {}), ("scaffold", {}), ("bayesian", {"curvature": 1.0}),
+        ("bayesian", {"curvature": 1.0, "num_rounds": 2}),
+    ],
 )  # fmt: skip
 def test_strategies_that_send_more_than_weights_are_refused(name, settings):
     with pytest.raises(ValueError, match="update_filters expect a strategy"):
         FilteredClient(make_strategy(name, **settings).client(), [halve])
+
+
+def test_nothing_is_sent_in_a_round_that_completes_labels():
+    """How many labels are completed depends on the images, and would be told by the message's precisions."""
+    strategy, training = make_strategy("bayesian", num_rounds=1, distillation_rounds=1), LocalTraining(START, {"w": 4})
+    server, client = strategy.server(START), FilteredClient(strategy.client(), [halve])
+    client.receive(server.broadcast())
+    assert client.send(training)
+    server.close_round()
+    client.receive(server.broadcast())
+    assert client.send(training) == {}
 
 
 @pytest.mark.parametrize("settings", [{}, {"compress": "float16"}])

@@ -58,7 +58,7 @@ def test_networks_that_agree_need_no_warning(tmp_path, caplog, sites, names):
 
 
 def test_a_taught_network_stands_beside_its_teachers(tmp_path, caplog):
-    aggregator = train(Distilled(PVI(between=1.0, prior_precision=1e-9), 2, 1), [MASKS, BOXES], 2)
+    aggregator = train(Distilled(PVI(between=1.0, prior_precision=1e-9), 1, 1), [MASKS, BOXES], 2)
     with caplog.at_level(logging.WARNING, "mtmedformer"):
         found = written(aggregator, tmp_path)
     assert found == {"model.pt": 2.5, "model_boxes.pt": pytest.approx(3), "model_masks.pt": pytest.approx(1)}

@@ -25,7 +25,8 @@ def run(chosen, folder):
 
 
 def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(settings, here, tmp_path, monkeypatch):
-    chosen = settings(posterior=True, strategy_settings={"num_rounds": 2})  # the first round learns the prior
+    first_learns_the_prior = {"num_rounds": 2, "distillation_rounds": 0}
+    chosen = settings(posterior=True, strategy_settings=first_learns_the_prior)
     whole = run(chosen, tmp_path / "whole")
     assert set(whole) == {"global", "site_1", "site_2"}
     written = json.loads((tmp_path / "whole/rounds.json").read_text())
@@ -59,6 +60,46 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
     assert json.dumps(resumed) == json.dumps(whole)  # as text, because NaN does not equal itself
     ours, theirs = (load_checkpoint(tmp_path / name / "broadcast.pt")["weights"] for name in ("stopped", "whole"))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_groups_that_part_end_with_one_more_round_which_resumes_and_leaves_the_sites_networks_alone(
+    settings, here, tmp_path, monkeypatch
+):
+    one_round = {"num_rounds": 1, "strategy_settings": {"num_rounds": 1}}
+    without = {"num_rounds": 1, "strategy_settings": {"num_rounds": 1, "distillation_rounds": 0}}
+    run(settings(**without), tmp_path / "plain")
+    chosen, real = settings(**one_round), worker.train
+
+    def killed(spec, number, broadcast):
+        if number == 2 and spec.name == "site_2":
+            raise KeyboardInterrupt
+        return real(spec, number, broadcast)
+
+    run(chosen, tmp_path / "whole")
+    monkeypatch.setattr(rounds.worker, "train", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(chosen, tmp_path / "stopped")
+    monkeypatch.setattr(rounds.worker, "train", real)
+    run(chosen, tmp_path / "stopped")
+    one, own = ("model.pt", ("site_1/model.pt", "site_2/model.pt", "model_opacity_box.pt"))
+    for name in (one, *own):
+        assert_equal_files(tmp_path / "whole" / name, tmp_path / "stopped" / name)
+    for name in own:
+        assert_equal_files(tmp_path / "whole" / name, tmp_path / "plain" / name)
+    written = json.loads((tmp_path / "whole/rounds.json").read_text())
+    assert [row["round"] for row in written] == [1, 2]
+    assert written[1]["sites"] == written[0]["sites"]  # their networks are those of the round before
+    trained, start = (
+        torch.load(tmp_path / "whole" / one),
+        torch.load(tmp_path / "whole/model_finding+lung+opacity+pneumonia_type.pt"),
+    )
+    moved = {name.split(".")[0] for name, value in trained.items() if not torch.equal(value, start[name])}
+    assert "encoder" in moved
+
+
+def assert_equal_files(one, other):
+    theirs = torch.load(other)
+    assert all(torch.equal(value, theirs[name]) for name, value in torch.load(one).items()), one.name
 
 
 @pytest.mark.parametrize(

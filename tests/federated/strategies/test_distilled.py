@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from mtmedformer_monai.federated.client.personal import personal_weights
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import Distilled, FedAvg, make_strategy
-from mtmedformer_monai.federated.strategies.distilled import first_weights, frozen_teachers
+from mtmedformer_monai.federated.strategies.distilled import first_weights, frozen_teachers, is_distilled
 from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.federated.teaching import EVERY_TASK, Completion, Gate
 from tests.federated.strategies.exact_clients import (
@@ -20,13 +21,13 @@ SITES = [random_client(seed) for seed in range(3)]
 
 
 def test_the_rounds_before_are_those_of_the_strategy():
-    wrapped, plain = (federate(each, three_tensors(), SITES, 2)[0] for each in (Distilled(PVI(), 4, 1), PVI()))
+    wrapped, plain = (federate(each, three_tensors(), SITES, 2)[0] for each in (Distilled(PVI(), 3, 1), PVI()))
     for name, value in plain.broadcast().items():
         assert torch.equal(wrapped.broadcast()[name], value)
 
 
 def test_the_phase_starts_from_the_global_mean_and_averages():
-    strategy, start = Distilled(PVI(), 3, 1), {"w": torch.zeros(1)}
+    strategy, start = Distilled(PVI(), 2, 1), {"w": torch.zeros(1)}
     server, rules = federate(strategy, start, [fixed({"w": 1.0}), fixed({"w": 2.0})], 2)
     plain, _ = federate(PVI(), start, [fixed({"w": 1.0}), fixed({"w": 2.0})], 2)
     assert torch.equal(server.weights()["w"], plain.weights()["w"])
@@ -37,7 +38,7 @@ def test_the_phase_starts_from_the_global_mean_and_averages():
 
 def test_the_global_posterior_teaches_every_task_and_is_frozen():
     completion = Completion({}, Gate(0.8), 0.5, True)
-    server, rules = federate(Distilled(PVI(), 4, 2, completion, temperature=0.1), three_tensors(), SITES, 1)
+    server, rules = federate(Distilled(PVI(), 2, 2, completion, temperature=0.1), three_tensors(), SITES, 1)
     assert rules[0].teaching() is None
     play(server, rules, SITES)
     before = federate(PVI(), three_tensors(), SITES, 2)[0].broadcast()
@@ -91,7 +92,7 @@ def test_the_shared_network_starts_from_the_group_with_most_tasks_then_most_evid
 
 
 def test_nothing_is_withdrawn_from_the_shared_network():
-    server, rules = federate(Distilled(PVI(), 3, 2), three_tensors(), SITES, 1)
+    server, rules = federate(Distilled(PVI(), 1, 2), three_tensors(), SITES, 1)
     assert rules[0].withdraw()
     play(server, rules, SITES)
     assert (rules[0].withdraw(), rules[0].own_factor(server.broadcast())) == ({}, {})
@@ -100,7 +101,7 @@ def test_nothing_is_withdrawn_from_the_shared_network():
 @pytest.mark.parametrize("base", [PVI(), FedAvg()], ids=["bayesian", "fedavg"])
 @pytest.mark.parametrize("before", [1, 2, 3])
 def test_order_and_restoring_never_matter(base, before):
-    strategy = Distilled(base, 5, 5 - before)
+    strategy = Distilled(base, before, 5 - before)
     assert_any_order_is_the_same(strategy, three_tensors(), SITES)
     assert_it_resumes_after_restoring(strategy, three_tensors(), SITES)
 
@@ -108,7 +109,7 @@ def test_order_and_restoring_never_matter(base, before):
 def test_settings_by_name_reach_the_phase():
     settings = {
         "distillation_rounds": 1,
-        "num_rounds": 2,
+        "num_rounds": 1,
         "isotropic": 0.01,
         "min_score": 0.6,
         "completion_weight": 0.5,
@@ -123,14 +124,101 @@ def test_settings_by_name_reach_the_phase():
 
 def test_masks_are_probabilities_unless_the_setting_says_otherwise():
     for given, expected in (({}, True), ({"soft": True}, True), ({"soft": False}, False)):
-        strategy = make_strategy("bayesian", distillation_rounds=1, num_rounds=2, **given)
+        strategy = make_strategy("bayesian", distillation_rounds=1, num_rounds=1, **given)
         server, rules = federate(strategy, three_tensors(), SITES, 1)
         rules[0].receive(server.broadcast())
         assert rules[0].teaching().soft is expected
 
 
 def test_a_phase_needs_rounds_before_it():
-    with pytest.raises(ValueError, match="distillation_rounds expects 1 up to one less than the number of rounds, 3"):
-        Distilled(PVI(), 3, 3)
+    for before, after in ((0, 1), (1, 0)):
+        with pytest.raises(ValueError, match=f"num_rounds and distillation_rounds expect 1 or more, got {before}"):
+            Distilled(PVI(), before, after)
     with pytest.raises(ValueError, match="expects num_rounds beside it"):
         make_strategy("bayesian", distillation_rounds=1)
+
+
+MASKS = fixed({"w": 1.0}, 10, images_by_task={"masks": 10})
+BOXES = fixed({"w": 3.0}, 30, images_by_task={"boxes": 30})
+APART = {"between": 1.0, "prior_precision": 1e-9}
+
+
+def play_groups(server, rules, sites):
+    """Plays a round in which every client gets the broadcast of its group."""
+    sent = {name: server.broadcast_for([name]) for name in rules}
+    for name, rule in rules.items():
+        server.add(rule.send(sites[name](rule, rule.receive(sent[name]))))
+    server.close_round()
+
+
+def groups_after(num_rounds, strategy=None, **sites):
+    strategy = strategy or make_strategy("bayesian", num_rounds=2, **APART)
+    server, rules = strategy.server({"w": torch.zeros(1)}), {name: strategy.client() for name in sites}
+    for _ in range(num_rounds):
+        play_groups(server, rules, sites)
+    return server, rules
+
+
+def test_a_bayesian_federation_of_groups_that_parted_ends_with_one_network():
+    server, rules = groups_after(1, masks=MASKS, boxes=BOXES)
+    assert server.extra_rounds() == 0
+    play_groups(server, rules, {"masks": MASKS, "boxes": BOXES})
+    assert (server.extra_rounds(), rules["masks"].is_extra) == (1, False)
+    rules["masks"].receive(server.broadcast_for(["masks"]))
+    assert rules["masks"].is_extra
+    assert rules["masks"].teaching().optional
+    play_groups(server, rules, {"masks": MASKS, "boxes": BOXES})
+    assert server.weights()["w"].item() == pytest.approx(2.5)  # (10 * 1 + 30 * 3) / 40
+    assert server.extra_rounds() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sites"),
+    [
+        ({}, {"masks": MASKS}),
+        ({}, {"masks": MASKS, "boxes": fixed({"w": 3.0}, 30)}),  # as a stock client, which tells no tasks
+        ({"between": 0.0}, {"masks": MASKS, "boxes": BOXES}),
+        ({"distillation_rounds": 0}, {"masks": MASKS, "boxes": BOXES}),
+        ({"memory": False}, {"masks": MASKS, "boxes": BOXES}),
+    ],
+    ids=["one group", "unknown tasks", "full pooling", "not wanted", "averaging"],
+)
+def test_without_groups_that_parted_there_is_no_further_round(settings, sites):
+    apart = {} if settings.get("memory") is False else APART
+    strategy = make_strategy("bayesian", num_rounds=2, **{**apart, **settings})
+    server, _ = groups_after(3, strategy, **sites)
+    assert server.extra_rounds() == 0
+    assert not is_distilled(server.broadcast())
+
+
+def test_an_unknown_number_of_rounds_has_no_phase():
+    assert type(make_strategy("bayesian")) is PVI
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_clients_infer_with_their_groups_posterior_and_own_factor_in_the_phase(share):
+    """What a client infers with does not depend on whether one network is distilled afterwards."""
+    sites = {"masks": MASKS, "boxes": BOXES}
+    plain, others = groups_after(2, make_strategy("bayesian", num_rounds=2, distillation_rounds=0, **APART), **sites)
+    server, rules = groups_after(3, make_strategy("bayesian", num_rounds=2, distillation_rounds=2, **APART), **sites)
+    for name, rule in rules.items():
+        expected = personal_weights(others[name], plain.broadcast_for([name]), share)["w"]
+        torch.testing.assert_close(personal_weights(rule, server.broadcast_for([name]), share)["w"], expected)
+
+
+def test_a_client_of_no_group_infers_with_the_shared_network():
+    server, _ = groups_after(3, masks=MASKS, boxes=BOXES)
+    late = make_strategy("bayesian", num_rounds=2, **APART).client()
+    found = personal_weights(late, server.broadcast_for(["classes"]), 1.0)
+    assert found["w"].item() == pytest.approx(2.5)
+    assert personal_weights(late, server.broadcast(), 1.0)["w"].item() == pytest.approx(2.5)
+
+
+def test_a_state_of_the_strategy_alone_goes_on_to_the_phase():
+    """Earlier versions distilled only where a setting asked for it."""
+    sites = {"masks": MASKS, "boxes": BOXES}
+    plain, rules = groups_after(1, make_strategy("bayesian", num_rounds=2, distillation_rounds=0, **APART), **sites)
+    server = make_strategy("bayesian", num_rounds=2, **APART).server({"w": torch.zeros(1)})
+    server.load_state_dict(plain.state_dict())
+    play_groups(server, rules, sites)
+    assert server.extra_rounds() == 1

@@ -44,7 +44,7 @@ def test_needs_of_the_wrapped_client_and_properties_of_the_strategy_are_kept(wra
     [
         ("bayesian", {}, True),
         ("bayesian", {"compress": "float16"}, True),
-        ("bayesian", {"distillation_rounds": 1, "num_rounds": 3}, False),
+        ("bayesian", {"distillation_rounds": 1, "num_rounds": 3}, True),
         ("fedbn", {}, True),
         ("local", {}, True),
         ("fedavg", {}, False),
