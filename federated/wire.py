@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mtmedformer_monai.uncertainty.precision_code import PrecisionCode, decode_signed, encode_signed
 
-from .strategy import Message, TensorKind, key
+from .strategy import Message, TensorKind
 from .tensor_sums import compact, constant, is_constant
 
 Packet = dict[str, Tensor]
@@ -149,7 +149,7 @@ def without_repeats(message: Mapping[str, Tensor]) -> tuple[Message, dict[str, l
     """
     tensors, shapes = dict(message), {}
     for name, value in message.items():
-        if not name.startswith(_REPEATABLE) or value.numel() < 2:
+        if not _is_precision(name) or value.numel() < 2:
             continue
         found = constant(value.detach())
         if is_constant(found):
@@ -167,7 +167,7 @@ def with_repeats(tensors: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> Me
     for name, shape in shapes.items():
         value = tensors.get(name)
         sizes = isinstance(shape, list | tuple) and all(type(size) is int and size > 0 for size in shape)
-        if not (str(name).startswith(_REPEATABLE) and isinstance(value, Tensor) and value.numel() == 1 and sizes):
+        if not (_is_precision(str(name)) and isinstance(value, Tensor) and value.numel() == 1 and sizes):
             raise ValueError(
                 f"the shape of {name!r} expects a precision of one number and positive sizes, got {shape!r}."
             )
@@ -175,7 +175,9 @@ def with_repeats(tensors: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> Me
     return message
 
 
-_REPEATABLE: Final = key(TensorKind.PRECISION, "")
+def _is_precision(name: str) -> bool:
+    """Returns whether a tensor is a precision: a site's, the posterior's, or a teacher's."""
+    return name.partition("/")[0].partition("@")[0].endswith(TensorKind.PRECISION)
 
 
 def num_bytes(tensors: Mapping[str, Tensor]) -> int:
