@@ -62,6 +62,7 @@ def _is_of(record: dict[str, Any], run: Any) -> bool:
 def _start_process() -> None:
     import torch
 
-    torch.set_num_threads(1)
+    from mtmedformer_monai.federated.simulation.worker import start_process
+
+    start_process(1)  # and ends it when the study is killed
     torch.set_flush_denormal(True)
-    logging.disable(logging.INFO)

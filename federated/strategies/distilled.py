@@ -15,6 +15,7 @@ Stock `MonaiAlgo` clients take no part in the phase: they know no teachers.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -47,6 +48,8 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingClient, AveragingServer
 from .wrapped import WrappedClient, WrappedServer, WrappedStrategy
+
+_logger = logging.getLogger("mtmedformer")
 
 DISTILLS: Final = key(TensorKind.SETTING, "distills")
 """Broadcast: present in rounds of the phase."""
@@ -200,6 +203,7 @@ class DistilledServer(WrappedServer):
         self._rounds, self._extra_rounds, self._closed = rounds, extra_rounds, 0
         self._if_parted = if_parted
         self._averaging: AveragingServer | None = None
+        self._answered = False
         self._teachers: Message = {}
 
     def extra_rounds(self) -> int:
@@ -209,15 +213,23 @@ class DistilledServer(WrappedServer):
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds a client's message."""
         (self._averaging or self._rule).add(message)
+        self._answered |= bool(message)
 
     def averages(self) -> bool:
         """Returns whether the phase has started."""
         return self._averaging is not None
 
     def close_round(self) -> None:
-        """Computes the next weights; freezes the teachers before the first round of the phase."""
+        """Computes the next weights; freezes the teachers before the first round of the phase.
+
+        A phase in which no client sends anything ends at once, and leaves the strategy's own networks.
+        """
         (self._averaging or self._rule).close_round()
         self._closed += 1
+        if self._averaging is not None and not self._answered:
+            _logger.warning("No site has taken part in the distillation, so there is no network for all tasks.")
+            self._averaging, self._teachers = None, {}
+        self._answered = False
         if self._closed == self._rounds and (not self._if_parted or have_parted(self._rule)):
             self._start()
 
@@ -245,7 +257,8 @@ class DistilledServer(WrappedServer):
     def state_dict(self) -> dict[str, Any]:
         """Returns the states of both servers, and the number of rounds."""
         averaging = self._averaging.state_dict() if self._averaging else {}
-        return {"closed": self._closed, "rule": self._rule.state_dict(), "averaging": averaging}
+        own = {"closed": self._closed, "answered": self._answered}
+        return {**own, "rule": self._rule.state_dict(), "averaging": averaging}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state, also one of the strategy alone, which an earlier version has written.
@@ -256,6 +269,7 @@ class DistilledServer(WrappedServer):
             state = {"rule": state, "closed": state.get("rounds", 0), "averaging": {}}
         self._rule.load_state_dict(state["rule"])
         self._closed, self._averaging, self._teachers = int(state["closed"]), None, {}
+        self._answered = bool(state.get("answered", True))
         if state["averaging"] and self._closed >= self._rounds:  # else the federation goes on with more rounds
             self._start()
             self._averaging.load_state_dict(state["averaging"])  # type: ignore[attr-defined]

@@ -214,6 +214,23 @@ def test_a_client_of_no_group_infers_with_the_shared_network():
     assert personal_weights(late, server.broadcast(), 1.0)["w"].item() == pytest.approx(2.5)
 
 
+def test_a_phase_without_any_message_leaves_the_groups_networks(caplog):
+    """As where every site has filters of updates."""
+    server, rules = groups_after(2, masks=MASKS, boxes=BOXES)
+    before = server.group_networks()
+    for name in rules:
+        rules[name].receive(server.broadcast_for([name]))
+        server.add({})
+    server.close_round()
+    assert "No site has taken part in the distillation" in caplog.text
+    assert server.extra_rounds() == 0
+    assert not is_distilled(server.broadcast())
+    assert server.group_networks().keys() == before.keys()
+    restored = make_strategy("bayesian", num_rounds=2, **APART).server({"w": torch.zeros(1)})
+    restored.load_state_dict(server.state_dict())
+    assert not is_distilled(restored.broadcast())
+
+
 def test_a_state_of_the_strategy_alone_goes_on_to_the_phase():
     """Earlier versions distilled only where a setting asked for it."""
     sites = {"masks": MASKS, "boxes": BOXES}
