@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .strategy import Message, TensorKind, Weights, key
+from .strategy import Message, TensorKind, Weights, key, names_by_kind
 from .tensor_sums import TensorSums, Terms, compact, quotient_of
 
 
@@ -71,8 +71,9 @@ class RunningSum:
         self._checked(message)
 
     def _checked(self, message: Mapping[str, Tensor]) -> Terms:
-        for name, value in message.items():
-            self._check(name, value)
+        if [self._shapes.get(name) for name in message] != [value.shape for value in message.values()]:
+            for name, value in message.items():
+                self._check(name, value)
         terms = Terms.of(message, repeated=key(TensorKind.PRECISION, ""))
         bad = terms.not_finite()
         if bad is not None:
@@ -127,8 +128,8 @@ def check_pairs(message: Mapping[str, object]) -> None:
     Raises:
         KeyError: one of the two is missing; the mean of all clients would be wrong.
     """
-    kinds = (f"{TensorKind.PRECISION_MEAN}/", f"{TensorKind.PRECISION}/")
-    means, weights = ({name[len(kind) :] for name in message if name.startswith(kind)} for kind in kinds)
+    kinds = names_by_kind(tuple(message))
+    means, weights = (kinds.get(kind, {}).keys() for kind in (TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
     if means != weights:
         raise KeyError(f"parameter {min(means ^ weights)!r} expects precision_mean and precision, got one of them.")
 
