@@ -109,10 +109,13 @@ class RunningSum:
             mean_kind: kind of the weighted values.
             weight_kind: kind of their weights.
         """
-        return {
-            name: _mean(self._sums.get(key(mean_kind, name)), self._sums.get(key(weight_kind, name)), value)
-            for name, value in before.items()
-        }
+        return {name: self._mean(key(mean_kind, name), key(weight_kind, name), value) for name, value in before.items()}
+
+    def _mean(self, weighted: str, weight: str, before: Tensor) -> Tensor:
+        sums, known = self._sums, weighted in self._sums and weight in self._sums
+        if known and before.dtype == torch.float32 and (sums.flat(weight) > 0.0).all():
+            return sums.quotient(weighted, weight)
+        return _mean(sums.get(weighted), sums.get(weight), before)
 
     def _check(self, name: str, value: Tensor) -> None:
         if name not in self._shapes:

@@ -178,17 +178,29 @@ class TensorSums:
         """Returns the sum of a name; None if it has no term. Constant sums are views of one number."""
         if name not in self._shapes:
             return None
-        shape, number = self._shapes[name], self._numbers.get(name)
-        arrays = [self._joined[names][place] for names, place in self._places.get(name, [])]
+        shape, flat = self._shapes[name], self.flat(name)
+        if name not in self._places and name not in self._large:
+            return torch.from_numpy(flat).view(()).expand(shape)
+        if name in self._places:
+            flat = flat.copy()
+        self._own.discard(name)
+        return torch.from_numpy(flat).view(shape)
+
+    def flat(self, name: str) -> Array:
+        """Returns the numbers of a sum, float64 (N,), or (1,) if it is constant; to be read before the next addition."""
+        parts = [self._joined[names][place] for names, place in self._places.get(name, ())]
         if name in self._large:
-            arrays.append(self._large[name])
-            self._own.discard(name)
-        if not arrays:
-            return torch.tensor(number, dtype=torch.float64).expand(shape)
-        whole = arrays[0].copy() if name in self._places else arrays[0]
-        for other in arrays[1:]:
-            whole += other
-        return torch.from_numpy(whole if number is None else whole + number).view(shape)
+            parts.append(self._large[name])
+        if name in self._numbers:
+            parts.append(np.array([self._numbers[name]]))
+        return parts[0] if len(parts) == 1 else sum(parts[1:], parts[0])
+
+    def quotient(self, numerator: str, denominator: str) -> Tensor:
+        """Returns the quotient of the sums of two names of equal shape, rounded to float32."""
+        shape = self._shapes[numerator]
+        found = np.empty(shape.numel(), np.float32)
+        _divide(self.flat(numerator), self.flat(denominator), found)
+        return torch.from_numpy(found).view(shape)
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all sums by name."""
@@ -208,9 +220,14 @@ def quotient_of(numerator: Tensor, denominator: Tensor, dtype: torch.dtype) -> T
         quotient = numerator / divisor
         return quotient.to(dtype) if dtype.is_floating_point else quotient.round().to(dtype)
     found = torch.empty(numerator.shape, dtype=dtype)
-    with np.errstate(all="ignore"):
-        np.divide(numerator.numpy(), divisor.numpy(), out=found.numpy(), casting="same_kind")
+    _divide(numerator.numpy(), divisor.numpy(), found.numpy())
     return found
+
+
+def _divide(numerator: Array, denominator: Array, found: Array) -> None:
+    """Writes a float64 quotient to an array of float32, in one pass."""
+    with np.errstate(all="ignore"):
+        np.divide(numerator, denominator, out=found, casting="same_kind")
 
 
 def _number(value: Tensor) -> float:
