@@ -13,7 +13,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ SMALL: Final = 16_384
 """Number of weights up to which a tensor is joined with others."""
 
 Array = np.ndarray[Any, Any]
+_Sums = TypeVar("_Sums", bound="TensorSums")
 
 
 def is_constant(value: Tensor) -> bool:
@@ -89,8 +90,9 @@ class Terms:
         small: dict[str, Tensor] = {}
         large: dict[str, Tensor] = {}
         for name, value in tensors.items():
-            found = constant(value) if repeated and name.startswith(repeated) else value
-            size = found.numel()
+            found, size = value, value.numel()
+            if not is_constant(found) and repeated and name.startswith(repeated):
+                found = constant(value)
             if size and is_constant(found):
                 numbers[name] = _number(found)
             else:
@@ -140,6 +142,15 @@ class TensorSums:
         self._places: dict[str, list[tuple[tuple[str, ...], slice]]] = {}
         if tensors:
             self.add(Terms.of(tensors))
+
+    def copy(self: _Sums) -> _Sums:
+        """Returns sums with these values; both go on independently."""
+        found = type(self)()
+        found._shapes, found._numbers, found._large = dict(self._shapes), dict(self._numbers), dict(self._large)
+        self._own.clear()  # large sums are shared until one of both changes
+        found._joined = {names: vector.copy() for names, vector in self._joined.items()}
+        found._places = {name: list(places) for name, places in self._places.items()}
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._shapes
@@ -232,9 +243,10 @@ def _divide(numerator: Array, denominator: Array, found: Array) -> None:
 
 def _number(value: Tensor) -> float:
     """Returns the number of a constant tensor."""
-    if value.device.type == "cpu" and value.dtype == torch.float32 and not value.requires_grad:
-        return float(value.numpy().item(0))  # a third of the time
-    return float(value[(0,) * value.ndim])
+    try:
+        return float(value.numpy().item(0))  # a third of the time of the general way
+    except (TypeError, RuntimeError):  # types and devices that NumPy lacks; gradients
+        return float(value[(0,) * value.ndim])
 
 
 def _joined(values: Collection[Tensor]) -> Array:

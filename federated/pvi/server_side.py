@@ -13,7 +13,7 @@ from torch import Tensor
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick, without
+from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, names_by_kind, pick, without
 from mtmedformer_monai.federated.tensor_sums import compact
 
 from .hierarchy import homes_of
@@ -291,14 +291,12 @@ def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[
     Raises:
         KeyError: a precision-weighted mean without a precision, or the reverse.
     """
-    kinds: dict[str, dict[str, Tensor]] = {}
-    for full, value in message.items():
-        kind, _, name = full.partition("/")
-        if name in known:
-            kinds.setdefault(name, {})[kind] = value
-    for name, given in kinds.items():
-        if set(given) != {TensorKind.PRECISION_MEAN, TensorKind.PRECISION}:
-            raise KeyError(f"weight {name!r} expects precision_mean and precision, got {sorted(given)}.")
-    return {
-        name: Gaussian(given[TensorKind.PRECISION_MEAN], given[TensorKind.PRECISION]) for name, given in kinds.items()
-    }
+    names = names_by_kind(tuple(message))
+    others = [own.keys() for kind, own in names.items() if kind not in (TensorKind.PRECISION_MEAN, TensorKind.PRECISION)]
+    means, precisions = (names.get(kind, {}) for kind in (TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
+    bad = (means.keys() ^ precisions.keys()).union(*others) & known.keys()
+    if bad:
+        name = min(bad)
+        kinds = sorted(kind for kind, own in names.items() if name in own)
+        raise KeyError(f"weight {name!r} expects precision_mean and precision, got {kinds}.")
+    return {name: Gaussian(message[full], message[precisions[name]]) for name, full in means.items() if name in known}
