@@ -2,7 +2,7 @@
 
 A server adds messages of the size of the network, so its time is that of reading and writing memory, and that of Python
 for each of some hundred tensors. Three properties of messages save most of both: their numbers are almost always
-finite, which their sum shows in one pass; most precisions are constant, the same number for all weights of a tensor; and
+finite, which their sum shows in one pass; most precisions are constant, one number for all weights of a tensor; and
 most tensors are small. A constant tensor is kept as a view of a single number (`constant`), whose sums and quotients
 cost nothing, and small tensors are joined to one. `Terms` sorts a message once for both checks and sums.
 """
@@ -28,10 +28,9 @@ _Sums = TypeVar("_Sums", bound="TensorSums")
 
 def is_constant(value: Tensor) -> bool:
     """Returns whether a tensor is a view of a single number, as `constant` makes it; equal numbers are not enough."""
-    strides = value.stride()
-    if not any(strides):
-        return True
-    return all(not stride or size == 1 for size, stride in zip(reversed(value.shape), reversed(strides), strict=True))
+    if value.is_contiguous():
+        return value.numel() == 1
+    return all(size == 1 or stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True))
 
 
 def constant(value: Tensor) -> Tensor:
@@ -56,7 +55,7 @@ def compact(value: Tensor) -> Tensor:
     """
     if value.numel() < 2 or not is_constant(value):
         return value
-    return value[(slice(0, 1),) * value.ndim]
+    return value.as_strided((1,) * value.ndim, (0,) * value.ndim)
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,11 @@ class Terms:
         small: dict[str, Tensor] = {}
         large: dict[str, Tensor] = {}
         for name, value in tensors.items():
-            found, size = value, value.numel()
-            if not is_constant(found) and repeated and name.startswith(repeated):
+            found, size, single = value, value.numel(), is_constant(value)
+            if not single and repeated and name.startswith(repeated):
                 found = constant(value)
-            if size and is_constant(found):
+                single = found is not value
+            if single and size:
                 numbers[name] = _number(found)
             else:
                 (small if size <= SMALL else large)[name] = found
@@ -166,7 +166,7 @@ class TensorSums:
         for name, number in terms.numbers.items():
             self._numbers[name] = self._numbers.get(name, 0.0) + number
         for name, value in terms.large.items():
-            array, known = _array(value), self._large.get(name)
+            array, known = array_of(value), self._large.get(name)
             if known is not None and name in self._own:
                 np.add(known, array, out=known)  # converts block by block; torch's add_ copies all to float64 first
                 continue
@@ -198,7 +198,10 @@ class TensorSums:
         return torch.from_numpy(flat).view(shape)
 
     def flat(self, name: str) -> Array:
-        """Returns the numbers of a sum, float64 (N,), or (1,) if it is constant; to be read before the next addition."""
+        """Returns the numbers of a sum, float64 (N,), or (1,) if it is constant.
+
+        They are those of the sum itself, so they may not be changed, and change with the next addition.
+        """
         parts = [self._joined[names][place] for names, place in self._places.get(name, ())]
         if name in self._large:
             parts.append(self._large[name])
@@ -253,9 +256,9 @@ def _joined(values: Collection[Tensor]) -> Array:
     """Returns the numbers of all tensors in turn, float32 if all are, else float64."""
     if not values:
         return np.empty(0)
-    if {(value.dtype, value.device.type) for value in values} != {(torch.float32, "cpu")}:  # integers need float64
-        return np.concatenate([_array(value) for value in values])
-    return _array(torch.cat([value.reshape(-1) for value in values]))
+    if {value.dtype for value in values} != {torch.float32} or len({value.device for value in values}) > 1:
+        return np.concatenate([array_of(value) for value in values])
+    return array_of(torch.cat([value if value.ndim == 1 else value.reshape(-1) for value in values]))
 
 
 def _sum(value: Tensor) -> float:
@@ -263,7 +266,7 @@ def _sum(value: Tensor) -> float:
     return float(value.sum(dtype=torch.float64 if value.dtype == torch.float64 else torch.float32))
 
 
-def _array(value: Tensor) -> Array:
+def array_of(value: Tensor) -> Array:
     """Returns the numbers of a tensor as a flat array, without a copy if NumPy can read them."""
     if value.device.type != "cpu" or value.dtype not in (torch.float32, torch.float64):
         value = value.to("cpu", torch.float64)

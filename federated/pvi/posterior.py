@@ -62,6 +62,7 @@ class Accumulator:
         self._prior = {name: _double(value) for name, value in prior.items()}
         self._centers = {group: dict(means) for group, means in (centers or {}).items()}
         self._sets = set(sets)
+        self._homes: dict[str, str] = {}  # of the last sets
         self._sums: dict[str, _Sums] = {}
         self._valid: dict[str, Weights] = {}
         self._before: dict[str, _Sums] = {}  # of the groups with changes in this round
@@ -171,7 +172,10 @@ class Accumulator:
 
     def homes(self) -> dict[str, str]:
         """Returns {known set of tasks: its group} (`hierarchy.homes_of`)."""
-        return homes_of(self._sets | self._sums.keys())
+        sets = self._sets | self._sums.keys()
+        if self._homes.keys() != sets:
+            self._homes = homes_of(sets)
+        return dict(self._homes)
 
     def centers(self) -> dict[str, Weights]:
         """Returns {group: {weight: mean of its prior}}, copies of the mappings."""
@@ -194,14 +198,17 @@ class Accumulator:
 
     def _posteriors(self, name: str, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
         prior = _compact(self._prior[name])
-        evidence = {group: _compact(value) for group, value in evidence.items()}
-        negative = {group: value.precision < -ROUNDING * prior.precision for group, value in evidence.items()}
-        lifted = {group: _without_negative(value, negative[group]) for group, value in evidence.items()}
+        lifted = {group: _compact(value) for group, value in evidence.items()}
+        negative: dict[str, Tensor] = {}
+        for group, value in lifted.items():
+            if bool((value.precision < 0.0).any()):
+                negative[group] = value.precision < -ROUNDING * prior.precision
+                lifted[group] = _without_negative(value, negative[group])
         posteriors = self._around_centers(name, prior, lifted, share)
         equal: dict[int, Tensor] = {}
         for group, value in posteriors.items():
             valid = self._valid.setdefault(group, {})
-            if bool(negative[group].any()):
+            if group in negative and bool(negative[group].any()):
                 known = valid.get(name, self.center(name, group))
                 known = mean_of(prior) if known is None else known
                 mean = torch.where(negative[group], known, mean_of(value))
@@ -239,8 +246,6 @@ def _moved(value: Gaussian, step: Tensor) -> Gaussian:
 def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:
     """Returns evidence without the weights whose precision is negative; tiny negative precisions become 0."""
     precision = evidence.precision.clamp(min=0)
-    if not bool(negative.any()):
-        return Gaussian(evidence.precision_mean, precision)
     zero = torch.zeros((), dtype=precision.dtype)
     return Gaussian(torch.where(negative, zero, evidence.precision_mean), torch.where(negative, zero, precision))
 
