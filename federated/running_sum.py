@@ -88,7 +88,7 @@ class RunningSum:
 
     def clear(self) -> None:
         """Resets the sum."""
-        self._sums = TensorSums()
+        self._sums.clear()
 
     def names(self) -> set[str]:
         """Returns the names of all parameters in the sum."""

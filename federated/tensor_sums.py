@@ -138,10 +138,17 @@ class TensorSums:
         self._numbers: dict[str, float] = {}
         self._large: dict[str, Array] = {}  # flat: NumPy converts types slowly along short axes
         self._own: set[str] = set()
+        self._spare: dict[str, Array] = {}  # memory of large sums that were cleared
         self._joined: dict[tuple[str, ...], Array] = {}  # by the names of the tensors in turn
         self._places: dict[str, list[tuple[tuple[str, ...], slice]]] = {}
         if tensors:
             self.add(Terms.of(tensors))
+
+    def clear(self) -> None:
+        """Forgets all sums; their memory is used again, unless somebody else may hold it: new pages are slow."""
+        spare = {name: self._large[name] for name in self._own}
+        self._shapes, self._numbers, self._large, self._own, self._joined, self._places = {}, {}, {}, set(), {}, {}
+        self._spare = spare
 
     def copy(self: _Sums) -> _Sums:
         """Returns sums with these values; both go on independently."""
@@ -170,7 +177,13 @@ class TensorSums:
             if known is not None and name in self._own:
                 np.add(known, array, out=known)  # converts block by block; torch's add_ copies all to float64 first
                 continue
-            self._large[name] = np.array(array, np.float64) if known is None else np.add(known, array, dtype=np.float64)
+            spare = self._spare.pop(name, None)
+            found = np.empty(array.size) if spare is None else spare
+            if known is None:
+                np.copyto(found, array)
+            else:
+                np.add(known, array, out=found)
+            self._large[name] = found
             self._own.add(name)
         if terms.small:
             self._add_joined(terms)

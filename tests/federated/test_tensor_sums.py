@@ -98,6 +98,18 @@ def test_a_copy_and_its_original_go_on_independently():
     assert "new" not in sums
 
 
+def test_cleared_sums_start_anew_and_leave_what_was_read():
+    sums = TensorSums({"read": large(0), "own": large(1), "small": torch.tensor([1.0, 2.0])})
+    read = sums.get("read")
+    sums.clear()
+    assert list(sums) == []
+    sums.add(terms_of(read=large(2), own=large(3)))
+    assert torch.equal(read, large(0).double())
+    assert torch.equal(sums.get("read"), large(2).double())
+    assert torch.equal(sums.get("own"), large(3).double())
+    assert sums.get("small") is None
+
+
 def test_quotients_of_sums_are_rounded_once():
     sums = TensorSums({"w": large(0), "n": torch.tensor(3.0).expand(3, SMALL), "m": large(1).abs() + 1.0})
     assert torch.equal(sums.quotient("w", "n"), (large(0).double() / 3.0).float())
