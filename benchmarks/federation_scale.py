@@ -8,8 +8,8 @@ weights go to all methods in turn, so that load on the machine affects all alike
 NVIDIA FLARE's own FedAvg (`WeightedAggregationHelper`), left out if FLARE is not installed.
 
 - server, s: seconds of the server for one round, from decoded messages to the next global weights, in the last of
-  `--rounds` rounds; generation of messages excluded. CPU seconds with one thread, elapsed seconds with several. ratio:
-  to FLARE's.
+  `--rounds` rounds; generation of messages excluded, and garbage collection of what existed before. CPU seconds with
+  one thread, elapsed seconds with several. ratio: to FLARE's.
 - state, MB: tensors that the server keeps between messages, once each. peak, models: memory of the process at its peak,
   less what it held before the first round with one message at hand and less this state, in models of float32; a message
   itself is one more. Each method is measured in a process of its own.
@@ -19,6 +19,7 @@ NVIDIA FLARE's own FedAvg (`WeightedAggregationHelper`), left out if FLARE is no
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import resource
 import time
@@ -190,6 +191,8 @@ def seconds_of_round(size: int, sites: int, methods: list[str], rounds: int) -> 
     """Returns {method: seconds of the server in the last round}; the methods take turns."""
     start = start_of(size)
     servers: dict[str, Server] = {method: make(method, start) for method in methods}
+    gc.collect()
+    gc.freeze()  # a search for garbage among all imported modules takes half a second of whichever method it falls to
     found: dict[str, float] = {}
     for _ in range(rounds):
         found = dict.fromkeys(methods, 0.0)

@@ -165,8 +165,10 @@ class Aggregator:
         ended = self._server.has_ended(decoded)  # the server leaves it out
         ledger = self._ledger if decoded and not ended and not averages else None  # None: no factor changes
         tasks, _ = split_group(decoded)
-        precisions = Terms.of({} if ended else pick(decoded, TensorKind.PRECISION))
-        if client not in self.accepted:
+        is_first = client not in self.accepted
+        needed = not ended and (is_first or ledger is not None or self._limit is not None)
+        precisions = Terms.of(pick(decoded, TensorKind.PRECISION) if needed else {})
+        if is_first:
             _check_first(precisions, client)
         entries: dict[str, list[float]] = {}
         if ledger is not None:

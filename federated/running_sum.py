@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .strategy import Message, TensorKind, Weights, key
+from .strategy import Message, TensorKind, Weights, key, names_by_kind
 from .tensor_sums import TensorSums, Terms, compact, quotient_of
 
 
@@ -71,8 +71,9 @@ class RunningSum:
         self._checked(message)
 
     def _checked(self, message: Mapping[str, Tensor]) -> Terms:
-        for name, value in message.items():
-            self._check(name, value)
+        if [self._shapes.get(name) for name in message] != [value.shape for value in message.values()]:
+            for name, value in message.items():
+                self._check(name, value)
         terms = Terms.of(message, repeated=key(TensorKind.PRECISION, ""))
         bad = terms.not_finite()
         if bad is not None:
@@ -87,7 +88,7 @@ class RunningSum:
 
     def clear(self) -> None:
         """Resets the sum."""
-        self._sums = TensorSums()
+        self._sums.clear()
 
     def names(self) -> set[str]:
         """Returns the names of all parameters in the sum."""
@@ -108,10 +109,13 @@ class RunningSum:
             mean_kind: kind of the weighted values.
             weight_kind: kind of their weights.
         """
-        return {
-            name: _mean(self._sums.get(key(mean_kind, name)), self._sums.get(key(weight_kind, name)), value)
-            for name, value in before.items()
-        }
+        return {name: self._mean(key(mean_kind, name), key(weight_kind, name), value) for name, value in before.items()}
+
+    def _mean(self, weighted: str, weight: str, before: Tensor) -> Tensor:
+        sums, known = self._sums, weighted in self._sums and weight in self._sums
+        if known and before.dtype == torch.float32 and (sums.flat(weight) > 0.0).all():
+            return sums.quotient(weighted, weight)
+        return _mean(sums.get(weighted), sums.get(weight), before)
 
     def _check(self, name: str, value: Tensor) -> None:
         if name not in self._shapes:
@@ -127,8 +131,8 @@ def check_pairs(message: Mapping[str, object]) -> None:
     Raises:
         KeyError: one of the two is missing; the mean of all clients would be wrong.
     """
-    kinds = (f"{TensorKind.PRECISION_MEAN}/", f"{TensorKind.PRECISION}/")
-    means, weights = ({name[len(kind) :] for name in message if name.startswith(kind)} for kind in kinds)
+    kinds = names_by_kind(tuple(message))
+    means, weights = (kinds.get(kind, {}).keys() for kind in (TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
     if means != weights:
         raise KeyError(f"parameter {min(means ^ weights)!r} expects precision_mean and precision, got one of them.")
 

@@ -14,6 +14,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -74,14 +75,32 @@ def key(kind: str, name: str) -> str:
     return f"{kind}/{name}"
 
 
+@lru_cache(maxsize=64)
+def names_by_kind(names: tuple[str, ...]) -> Mapping[str, Mapping[str, str]]:
+    """Returns {kind: {parameter: name}} of the names of a message, which are the same ones for most messages.
+
+    Example:
+        >>> names_by_kind(("mean/w", "mean/b", "setting/damping"))
+        {'mean': {'w': 'mean/w', 'b': 'mean/b'}, 'setting': {'damping': 'setting/damping'}}
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        kind, slash, parameter = name.partition("/")
+        if slash:
+            found.setdefault(kind, {})[parameter] = name
+    return found
+
+
 def pick(message: Mapping[str, Tensor], kind: str) -> Weights:
     """Returns {parameter: tensor} of one kind."""
-    return {name[len(kind) + 1 :]: value for name, value in message.items() if name.startswith(f"{kind}/")}
+    names = names_by_kind(tuple(message)).get(kind, {})
+    return {parameter: message[name] for parameter, name in names.items()}
 
 
 def without(message: Mapping[str, Tensor], kind: str) -> Message:
     """Returns the message without the tensors of one kind."""
-    return {name: value for name, value in message.items() if not name.startswith(f"{kind}/")}
+    left_out = {*names_by_kind(tuple(message)).get(kind, {}).values()}
+    return {name: value for name, value in message.items() if name not in left_out}
 
 
 @dataclass(frozen=True)

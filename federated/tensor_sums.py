@@ -2,7 +2,7 @@
 
 A server adds messages of the size of the network, so its time is that of reading and writing memory, and that of Python
 for each of some hundred tensors. Three properties of messages save most of both: their numbers are almost always
-finite, which a norm shows in one pass; most precisions are constant, the same number for all weights of a tensor; and
+finite, which their sum shows in one pass; most precisions are constant, one number for all weights of a tensor; and
 most tensors are small. A constant tensor is kept as a view of a single number (`constant`), whose sums and quotients
 cost nothing, and small tensors are joined to one. `Terms` sorts a message once for both checks and sums.
 """
@@ -10,10 +10,10 @@ cost nothing, and small tensors are joined to one. `Terms` sorts a message once 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ SMALL: Final = 16_384
 """Number of weights up to which a tensor is joined with others."""
 
 Array = np.ndarray[Any, Any]
+_Sums = TypeVar("_Sums", bound="TensorSums")
 
 
 def is_constant(value: Tensor) -> bool:
     """Returns whether a tensor is a view of a single number, as `constant` makes it; equal numbers are not enough."""
-    strides = value.stride()
-    return not any(strides) or all(size == 1 or stride == 0 for size, stride in zip(value.shape, strides, strict=True))
+    if value.is_contiguous():
+        return value.numel() == 1
+    return all(size == 1 or stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True))
 
 
 def constant(value: Tensor) -> Tensor:
@@ -53,7 +55,7 @@ def compact(value: Tensor) -> Tensor:
     """
     if value.numel() < 2 or not is_constant(value):
         return value
-    return value[(slice(0, 1),) * value.ndim]
+    return value.as_strided((1,) * value.ndim, (0,) * value.ndim)
 
 
 @dataclass(frozen=True)
@@ -83,32 +85,34 @@ class Terms:
             repeated: prefix of the names of tensors that count as constant if all their numbers are equal; others do
                 only as views of one number. '': none.
         """
-        views: dict[str, Tensor] = {}
+        numbers: dict[str, float] = {}
         small: dict[str, Tensor] = {}
         large: dict[str, Tensor] = {}
         for name, value in tensors.items():
-            found = constant(value) if repeated and name.startswith(repeated) else value
-            if found.numel() and is_constant(found):
-                views[name] = found
+            found, size, single = value, value.numel(), is_constant(value)
+            if not single and repeated and name.startswith(repeated):
+                found = constant(value)
+                single = found is not value
+            if single and size:
+                numbers[name] = _number(found)
             else:
-                (small if found.numel() <= SMALL else large)[name] = found
-        joined = np.concatenate([_array(value) for value in small.values()]) if small else np.empty(0)
-        return cls(tensors, _numbers_of(views), small, large, joined)
+                (small if size <= SMALL else large)[name] = found
+        return cls(tensors, numbers, small, large, _joined(small.values()))
 
     def not_finite(self) -> str | None:
         """Returns the name of a tensor with a number that is not finite; None if there is none.
 
-        NaN and infinities pass on to the squared norm of all tensors, which reads each number once, so a finite one
-        settles it. One that is not finite may have overflowed.
+        NaN and infinities pass on to the sum of all numbers, which reads each of them once, so a finite one settles it.
+        One that is not finite may have overflowed.
         """
-        bad = next((name for name, number in self.numbers.items() if not math.isfinite(number)), None)
-        if bad is not None:
-            return bad
         floats = [value for value in self.large.values() if value.is_floating_point()]
-        if math.isfinite(_squared_norm([torch.from_numpy(self.joined), *floats])):
+        total = sum(self.numbers.values()) + sum(map(_sum, [torch.from_numpy(self.joined), *floats]))
+        if math.isfinite(total):
             return None
+        bad = (name for name, number in self.numbers.items() if not math.isfinite(number))
         rest = {**self.small, **self.large}
-        return next((name for name, value in rest.items() if not bool(torch.isfinite(value).all())), None)
+        others = (name for name, value in rest.items() if not bool(torch.isfinite(value).all()))
+        return next(bad, None) or next(others, None)
 
     def negative(self, prefix: str = "") -> str | None:
         """Returns the name, beginning with a prefix, of a tensor with a number below 0; None if there is none."""
@@ -134,10 +138,26 @@ class TensorSums:
         self._numbers: dict[str, float] = {}
         self._large: dict[str, Array] = {}  # flat: NumPy converts types slowly along short axes
         self._own: set[str] = set()
+        self._spare: dict[str, Array] = {}  # memory of large sums that were cleared
         self._joined: dict[tuple[str, ...], Array] = {}  # by the names of the tensors in turn
         self._places: dict[str, list[tuple[tuple[str, ...], slice]]] = {}
         if tensors:
             self.add(Terms.of(tensors))
+
+    def clear(self) -> None:
+        """Forgets all sums; their memory is used again, unless somebody else may hold it: new pages are slow."""
+        spare = {name: self._large[name] for name in self._own}
+        self._shapes, self._numbers, self._large, self._own, self._joined, self._places = {}, {}, {}, set(), {}, {}
+        self._spare = spare
+
+    def copy(self: _Sums) -> _Sums:
+        """Returns sums with these values; both go on independently."""
+        found = type(self)()
+        found._shapes, found._numbers, found._large = dict(self._shapes), dict(self._numbers), dict(self._large)
+        self._own.clear()  # large sums are shared until one of both changes
+        found._joined = {names: vector.copy() for names, vector in self._joined.items()}
+        found._places = {name: list(places) for name, places in self._places.items()}
+        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._shapes
@@ -153,11 +173,17 @@ class TensorSums:
         for name, number in terms.numbers.items():
             self._numbers[name] = self._numbers.get(name, 0.0) + number
         for name, value in terms.large.items():
-            array, known = _array(value), self._large.get(name)
+            array, known = array_of(value), self._large.get(name)
             if known is not None and name in self._own:
                 np.add(known, array, out=known)  # converts block by block; torch's add_ copies all to float64 first
                 continue
-            self._large[name] = np.array(array, np.float64) if known is None else np.add(known, array, dtype=np.float64)
+            spare = self._spare.pop(name, None)
+            found = np.empty(array.size) if spare is None else spare
+            if known is None:
+                np.copyto(found, array)
+            else:
+                np.add(known, array, out=found)
+            self._large[name] = found
             self._own.add(name)
         if terms.small:
             self._add_joined(terms)
@@ -176,17 +202,32 @@ class TensorSums:
         """Returns the sum of a name; None if it has no term. Constant sums are views of one number."""
         if name not in self._shapes:
             return None
-        shape, number = self._shapes[name], self._numbers.get(name)
-        arrays = [self._joined[names][place] for names, place in self._places.get(name, [])]
+        shape, flat = self._shapes[name], self.flat(name)
+        if name not in self._places and name not in self._large:
+            return torch.from_numpy(flat).view(()).expand(shape)
+        if name in self._places:
+            flat = flat.copy()
+        self._own.discard(name)
+        return torch.from_numpy(flat).view(shape)
+
+    def flat(self, name: str) -> Array:
+        """Returns the numbers of a sum, float64 (N,), or (1,) if it is constant.
+
+        They are those of the sum itself, so they may not be changed, and change with the next addition.
+        """
+        parts = [self._joined[names][place] for names, place in self._places.get(name, ())]
         if name in self._large:
-            arrays.append(self._large[name])
-            self._own.discard(name)
-        if not arrays:
-            return torch.tensor(number, dtype=torch.float64).expand(shape)
-        whole = arrays[0].copy() if name in self._places else arrays[0]
-        for other in arrays[1:]:
-            whole += other
-        return torch.from_numpy(whole if number is None else whole + number).view(shape)
+            parts.append(self._large[name])
+        if name in self._numbers:
+            parts.append(np.array([self._numbers[name]]))
+        return parts[0] if len(parts) == 1 else sum(parts[1:], parts[0])
+
+    def quotient(self, numerator: str, denominator: str) -> Tensor:
+        """Returns the quotient of the sums of two names of equal shape, rounded to float32."""
+        shape = self._shapes[numerator]
+        found = np.empty(shape.numel(), np.float32)
+        _divide(self.flat(numerator), self.flat(denominator), found)
+        return torch.from_numpy(found).view(shape)
 
     def tensors(self) -> dict[str, Tensor]:
         """Returns all sums by name."""
@@ -206,28 +247,39 @@ def quotient_of(numerator: Tensor, denominator: Tensor, dtype: torch.dtype) -> T
         quotient = numerator / divisor
         return quotient.to(dtype) if dtype.is_floating_point else quotient.round().to(dtype)
     found = torch.empty(numerator.shape, dtype=dtype)
-    with np.errstate(all="ignore"):
-        np.divide(numerator.numpy(), divisor.numpy(), out=found.numpy(), casting="same_kind")
+    _divide(numerator.numpy(), divisor.numpy(), found.numpy())
     return found
 
 
-def _numbers_of(views: Mapping[str, Tensor]) -> dict[str, float]:
-    """Returns the numbers of constant tensors, read together for each type and device."""
-    kinds: dict[tuple[torch.dtype, torch.device], dict[str, Tensor]] = {}
-    for name, value in views.items():
-        kinds.setdefault((value.dtype, value.device), {})[name] = value.as_strided((1,), (1,))
-    numbers: dict[str, float] = {}
-    for each in kinds.values():
-        numbers.update(zip(each, torch.cat(list(each.values())).double().tolist(), strict=True))
-    return numbers
+def _divide(numerator: Array, denominator: Array, found: Array) -> None:
+    """Writes a float64 quotient to an array of float32, in one pass."""
+    with np.errstate(all="ignore"):
+        np.divide(numerator, denominator, out=found, casting="same_kind")
 
 
-def _squared_norm(values: Iterable[Tensor]) -> float:
-    """Returns the sum of the squares of all numbers, in all of torch's threads; infinite if it overflows."""
-    return sum(float(torch.dot(flat, flat)) for flat in (value.reshape(-1) for value in values))
+def _number(value: Tensor) -> float:
+    """Returns the number of a constant tensor."""
+    try:
+        return float(value.numpy().item(0))  # a third of the time of the general way
+    except (TypeError, RuntimeError):  # types and devices that NumPy lacks; gradients
+        return float(value[(0,) * value.ndim])
 
 
-def _array(value: Tensor) -> Array:
+def _joined(values: Collection[Tensor]) -> Array:
+    """Returns the numbers of all tensors in turn, float32 if all are, else float64."""
+    if not values:
+        return np.empty(0)
+    if {value.dtype for value in values} != {torch.float32} or len({value.device for value in values}) > 1:
+        return np.concatenate([array_of(value) for value in values])
+    return array_of(torch.cat([value if value.ndim == 1 else value.reshape(-1) for value in values]))
+
+
+def _sum(value: Tensor) -> float:
+    """Returns the sum of all numbers, in all of torch's threads; not finite if one of them is not."""
+    return float(value.sum(dtype=torch.float64 if value.dtype == torch.float64 else torch.float32))
+
+
+def array_of(value: Tensor) -> Array:
     """Returns the numbers of a tensor as a flat array, without a copy if NumPy can read them."""
     if value.device.type != "cpu" or value.dtype not in (torch.float32, torch.float64):
         value = value.to("cpu", torch.float64)

@@ -166,18 +166,24 @@ def with_repeats(tensors: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> Me
     message = dict(tensors)
     for name, shape in shapes.items():
         value = tensors.get(name)
-        sizes = isinstance(shape, list | tuple) and all(type(size) is int and size > 0 for size in shape)
-        if not (_is_precision(str(name)) and isinstance(value, Tensor) and value.numel() == 1 and sizes):
+        if not (isinstance(value, Tensor) and value.numel() == 1 and _is_repeated(name, shape)):
             raise ValueError(
                 f"the shape of {name!r} expects a precision of one number and positive sizes, got {shape!r}."
             )
-        message[name] = value.reshape(()).expand(tuple(shape))
+        message[name] = (value if value.ndim == 1 and shape else value.reshape(())).expand(shape)
     return message
 
 
 def _is_precision(name: str) -> bool:
     """Returns whether a tensor is a precision: a site's, the posterior's, or a teacher's."""
     return name.partition("/")[0].partition("@")[0].endswith(TensorKind.PRECISION)
+
+
+def _is_repeated(name: Any, shape: Any) -> bool:
+    """Returns whether a name is that of a precision, and a shape a list of positive sizes."""
+    if not (isinstance(name, str) and _is_precision(name) and isinstance(shape, list | tuple)):
+        return False
+    return set(map(type, shape)) <= {int} and min(shape, default=1) > 0
 
 
 def num_bytes(tensors: Mapping[str, Tensor]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,6 +54,8 @@ class Pooling:
             ValueError: a wrong shape, or numbers that are not finite.
         """
         terms = Terms.of(moments)
+        if all(name in names for name in moments) and _are_possible(terms):
+            return terms
         bad = terms.not_finite()
         for name, value in moments.items():
             if name not in names:
@@ -154,6 +157,15 @@ class Pooling:
         """Restores the state."""
         self._between, self._noise = dict(state["between"]), dict(state["noise"])
         self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
+
+
+def _are_possible(terms: Terms) -> bool:
+    """Returns whether a client can have sent these moments, all of them at once; False if some have another form."""
+    if any(value.shape != (NUM_MOMENTS,) for value in terms.tensors.values()) or len(terms.small) != len(terms.tensors):
+        return False
+    sums = terms.joined.reshape(-1, NUM_MOMENTS)
+    weighted = (sums[:, 0] == 0.0) | (sums[:, 1:5].min(axis=1, initial=np.inf) > 0.0)
+    return bool((sums[:, :7] >= 0.0).all() and weighted.all() and np.isfinite(sums).all())
 
 
 def _is_possible(moments: list[float]) -> bool:

@@ -62,9 +62,10 @@ class Accumulator:
         self._prior = {name: _double(value) for name, value in prior.items()}
         self._centers = {group: dict(means) for group, means in (centers or {}).items()}
         self._sets = set(sets)
+        self._homes: dict[str, str] = {}  # of the last sets
         self._sums: dict[str, _Sums] = {}
         self._valid: dict[str, Weights] = {}
-        self._before: dict[str, dict[str, Gaussian | None]] = {}
+        self._before: dict[str, _Sums] = {}  # of the groups with changes in this round
 
     def add(self, change: Mapping[str, Gaussian], group: str = "", counted: Collection[str] | None = None) -> None:
         """Adds the change of the factor of a client of a group.
@@ -82,22 +83,18 @@ class Accumulator:
 
     def include(self, change: Terms, group: str, counted: Collection[str] | None = None) -> None:
         """Adds a change that `checked` has returned; see `add`."""
-        total, before = self._sums.setdefault(group, _Sums()), self._before.setdefault(group, {})
-        names = _names_of(change.tensors)
-        for name in names:
-            if name not in before:
-                before[name] = total.gaussian(name)
-        left_out = set() if counted is None else names.keys() - counted
+        total = self._sums.setdefault(group, _Sums())
+        if group not in self._before:
+            self._before[group] = total.copy()
+        left_out = set() if counted is None else _names_of(change.tensors).keys() - counted
         if left_out:
-            own = _sums_of(change)
-            for name in left_out:
-                parts = [_terms_of({name: each}) for each in (before[name], own.whole(name)) if each is not None]
-                before[name] = _sums_of(*parts).whole(name)
+            own = {name: value for name, value in change.tensors.items() if name.partition("/")[2] in left_out}
+            self._before[group].add(Terms.of(own, repeated=_PRECISION))
         total.add(change)
 
     def change_of_round(self, name: str, group: str) -> Gaussian:
         """Returns the sum of the counted changes of a tensor since the last `end_round`."""
-        total, before = self._sums[group].whole(name), self._before[group][name]
+        total, before = self._sums[group].whole(name), self._before[group].gaussian(name)
         return total if before is None else quotient(total, before)
 
     def end_round(self) -> None:
@@ -109,14 +106,10 @@ class Accumulator:
         for name, value in change.items():
             if name not in self._prior:
                 raise KeyError(f"weight {name!r} is not in the posterior; the client uses another network.")
-            if (
-                value.precision_mean.shape != self._prior[name].precision_mean.shape
-                or value.precision.shape != value.precision_mean.shape
-            ):
-                expected = tuple(self._prior[name].precision_mean.shape)
-                raise ValueError(
-                    f"weight {name!r} expects the shape {expected}, got {tuple(value.precision_mean.shape)}."
-                )
+            expected = self._prior[name].precision_mean.shape
+            if value.precision_mean.shape != expected or value.precision.shape != expected:
+                got = tuple(value.precision_mean.shape)
+                raise ValueError(f"weight {name!r} expects the shape {tuple(expected)}, got {got}.")
         terms = _terms_of(change)
         bad = terms.not_finite()
         if bad is not None:
@@ -133,7 +126,8 @@ class Accumulator:
         sums = {group: _lists(total.factor()) for group, total in self._sums.items()}
         valid = {group: dict(means) for group, means in self._valid.items()}
         before = {
-            group: {name: list(value or ()) for name, value in starts.items()} for group, starts in self._before.items()
+            group: {name: list(starts.gaussian(name) or ()) for name in _names_of(self._sums[group])}
+            for group, starts in self._before.items()
         }
         own = {"prior": _lists(self._prior), "centers": self.centers(), "sets": sorted(self._sets)}
         return {**own, "sums": sums, "valid": valid, "before": before}
@@ -146,7 +140,7 @@ class Accumulator:
         self._sums = {group: _sums_of(_terms_of(_gaussians(total))) for group, total in state["sums"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
-            group: {name: Gaussian(*value) if value else None for name, value in starts.items()}
+            group: _sums_of(_terms_of(_gaussians({**state["sums"][group], **starts})))
             for group, starts in state.get("before", {}).items()
         }
 
@@ -178,7 +172,10 @@ class Accumulator:
 
     def homes(self) -> dict[str, str]:
         """Returns {known set of tasks: its group} (`hierarchy.homes_of`)."""
-        return homes_of(self._sets | self._sums.keys())
+        sets = self._sets | self._sums.keys()
+        if self._homes.keys() != sets:
+            self._homes = homes_of(sets)
+        return dict(self._homes)
 
     def centers(self) -> dict[str, Weights]:
         """Returns {group: {weight: mean of its prior}}, copies of the mappings."""
@@ -201,14 +198,17 @@ class Accumulator:
 
     def _posteriors(self, name: str, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
         prior = _compact(self._prior[name])
-        evidence = {group: _compact(value) for group, value in evidence.items()}
-        negative = {group: value.precision < -ROUNDING * prior.precision for group, value in evidence.items()}
-        lifted = {group: _without_negative(value, negative[group]) for group, value in evidence.items()}
+        lifted = {group: _compact(value) for group, value in evidence.items()}
+        negative: dict[str, Tensor] = {}
+        for group, value in lifted.items():
+            if bool((value.precision < 0.0).any()):
+                negative[group] = value.precision < -ROUNDING * prior.precision
+                lifted[group] = _without_negative(value, negative[group])
         posteriors = self._around_centers(name, prior, lifted, share)
         equal: dict[int, Tensor] = {}
         for group, value in posteriors.items():
             valid = self._valid.setdefault(group, {})
-            if bool(negative[group].any()):
+            if group in negative and bool(negative[group].any()):
                 known = valid.get(name, self.center(name, group))
                 known = mean_of(prior) if known is None else known
                 mean = torch.where(negative[group], known, mean_of(value))
@@ -246,8 +246,6 @@ def _moved(value: Gaussian, step: Tensor) -> Gaussian:
 def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:
     """Returns evidence without the weights whose precision is negative; tiny negative precisions become 0."""
     precision = evidence.precision.clamp(min=0)
-    if not bool(negative.any()):
-        return Gaussian(evidence.precision_mean, precision)
     zero = torch.zeros((), dtype=precision.dtype)
     return Gaussian(torch.where(negative, zero, evidence.precision_mean), torch.where(negative, zero, precision))
 
@@ -273,11 +271,14 @@ class _Sums(TensorSums):
         return {name: self.whole(name) for name in _names_of(self)}
 
 
+_PRECISION: Final = key(TensorKind.PRECISION, "")
+
+
 def _terms_of(factor: Mapping[str, Gaussian]) -> Terms:
     """Returns the natural parameters by `kind/name`."""
     parts = {key(TensorKind.PRECISION_MEAN, name): value.precision_mean for name, value in factor.items()}
     parts |= {key(TensorKind.PRECISION, name): value.precision for name, value in factor.items()}
-    return Terms.of(parts, repeated=key(TensorKind.PRECISION, ""))
+    return Terms.of(parts, repeated=_PRECISION)
 
 
 def _sums_of(*terms: Terms) -> _Sums:
@@ -311,4 +312,4 @@ def _lists(factor: Mapping[str, Gaussian]) -> dict[str, list[Tensor]]:
 
 
 def _gaussians(lists: Mapping[str, Any]) -> Factor:
-    return {name: Gaussian(*value) for name, value in lists.items()}
+    return {name: Gaussian(*value) for name, value in lists.items() if value}

@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from functools import partial, reduce
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key, pick, without
-from mtmedformer_monai.federated.tensor_sums import compact
+from mtmedformer_monai.federated.strategy import (
+    Message,
+    ServerRule,
+    TensorKind,
+    Weights,
+    key,
+    names_by_kind,
+    pick,
+    without,
+)
+from mtmedformer_monai.federated.tensor_sums import Array, array_of, compact
 
 from .hierarchy import homes_of
 from .learned_prior import learned_prior
@@ -26,6 +36,8 @@ from .step_guard import StepGuard
 _logger = logging.getLogger(__name__)
 _Networks = dict[str, dict[str, tuple[Tensor, Tensor]]]
 """{group: {weight: (mean, precision)}}."""
+_BLOCK: Final = 16_384
+"""Number of weights whose step is computed at once; they remain in the processor's cache."""
 _Step = tuple[Gaussian, Tensor, Tensor | None]
 """The sum of the changes of factors in a round, the weights from which clients started, and their prior's mean."""
 
@@ -140,9 +152,8 @@ class PVIServer(ServerRule):
             found = self._posterior.group_posteriors(name, self._pooling.share(name))
             means = {group: self._posterior.mean(name, group) for group in found}
             for group, value in found.items():
-                step = self._start(group, name, groups).neg_().add_(means[group])
-                squared_step += _squared(step, value.precision)
-                squared_mean += _squared(means[group], value.precision)
+                squares = _squares(means[group], self._start(group, name, groups), value.precision)
+                squared_step, squared_mean = squared_step + squares[0], squared_mean + squares[1]
             if found:
                 self._set(name, found, means)
         self._homes = homes
@@ -152,7 +163,7 @@ class PVIServer(ServerRule):
         self._touched = set()
 
     def _step_of(self, name: str, groups: _Networks, homes: Mapping[str, str], tasks: str) -> _Step:
-        change, start = self._posterior.change_of_round(name, tasks), self._start(tasks, name, groups)
+        change, start = self._posterior.change_of_round(name, tasks), self._start(tasks, name, groups).double()
         return change, start, self._posterior.center(name, homes[tasks])
 
     def _set(self, name: str, found: Factor, means: Mapping[str, Tensor]) -> None:
@@ -267,17 +278,36 @@ class PVIServer(ServerRule):
         return self._homes.get(tasks) or homes_of([*self._homes, tasks])[tasks]
 
     def _start(self, tasks: str, name: str, groups: _Networks) -> Tensor:
-        """Returns the weights of a tensor from which the clients of a set started this round, a float64 copy."""
+        """Returns the weights of a tensor from which the clients of a set started this round."""
         known = groups.get(self._home(tasks), {}).get(name)
-        return (self._weights[name] if known is None else known[0]).to(torch.float64, copy=True)
+        return self._weights[name] if known is None else known[0]
 
 
-def _squared(vector: Tensor, precision: Tensor) -> float:
-    """Returns the squared length of a vector in the metric of a diagonal precision."""
-    flat, weight = vector.flatten(), compact(precision)
-    if weight.numel() == 1:
-        return float(weight) * float(torch.dot(flat, flat))
-    return float(torch.dot(flat * weight.flatten(), flat))
+def _squares(mean: Tensor, start: Tensor, precision: Tensor) -> tuple[float, float]:
+    """Returns the squared lengths of the step from a start to a mean, and of this mean, in the metric of a precision.
+
+    Block by block: the step of a whole tensor would be written to memory, and read again.
+
+    Args:
+        mean: float64.
+        start: of any type.
+        precision: diagonal, float64.
+    """
+    after, before, weight = array_of(mean), array_of(start), array_of(compact(precision))
+    squares = [0.0, 0.0]
+    for first in range(0, after.size, _BLOCK):
+        part = slice(first, first + _BLOCK)
+        own = weight[part] if weight.size > 1 else weight
+        squares[0] += _squared(after[part] - before[part], own)
+        squares[1] += _squared(after[part], own)
+    return squares[0], squares[1]
+
+
+def _squared(vector: Array, weight: Array) -> float:
+    """Returns the weighted sum of squares."""
+    return (
+        float(np.dot(vector * weight, vector)) if weight.size > 1 else float(weight[0]) * float(np.dot(vector, vector))
+    )
 
 
 def _pooled(groups: Factor, means: Mapping[str, Tensor], prior: Gaussian) -> tuple[Tensor, Tensor]:
@@ -295,14 +325,14 @@ def _factor(message: Mapping[str, Tensor], known: Mapping[str, Tensor]) -> dict[
     Raises:
         KeyError: a precision-weighted mean without a precision, or the reverse.
     """
-    kinds: dict[str, dict[str, Tensor]] = {}
-    for full, value in message.items():
-        kind, _, name = full.partition("/")
-        if name in known:
-            kinds.setdefault(name, {})[kind] = value
-    for name, given in kinds.items():
-        if set(given) != {TensorKind.PRECISION_MEAN, TensorKind.PRECISION}:
-            raise KeyError(f"weight {name!r} expects precision_mean and precision, got {sorted(given)}.")
-    return {
-        name: Gaussian(given[TensorKind.PRECISION_MEAN], given[TensorKind.PRECISION]) for name, given in kinds.items()
-    }
+    names = names_by_kind(tuple(message))
+    others = [
+        own.keys() for kind, own in names.items() if kind not in (TensorKind.PRECISION_MEAN, TensorKind.PRECISION)
+    ]
+    means, precisions = (names.get(kind, {}) for kind in (TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
+    bad = (means.keys() ^ precisions.keys()).union(*others) & known.keys()
+    if bad:
+        name = min(bad)
+        kinds = sorted(kind for kind, own in names.items() if name in own)
+        raise KeyError(f"weight {name!r} expects precision_mean and precision, got {kinds}.")
+    return {name: Gaussian(message[full], message[precisions[name]]) for name, full in means.items() if name in known}

@@ -121,8 +121,8 @@ def noise_of(sums: Iterable[Tensor]) -> float:
     Args:
         sums: sums of `moments`, (8,) each.
     """
-    active = [each for each in sums if float(each[1]) > 0]
-    noise = sum(float(each[5]) for each in active) / max(sum(float(each[0]) for each in active), 1.0)
+    active = [each for each in (own.tolist() for own in sums) if each[1] > 0.0]
+    noise = sum(each[5] for each in active) / max(sum(each[0] for each in active), 1.0)
     return noise if math.isfinite(noise) and noise > 0.0 else 0.0
 
 

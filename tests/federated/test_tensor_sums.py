@@ -83,6 +83,45 @@ def test_small_sums_that_were_read_stay_and_terms_are_left_as_they_are():
     assert sums.get("a").tolist() == [2.0, 4.0]
 
 
+def test_a_copy_and_its_original_go_on_independently():
+    values = {"large": large(0), "small": torch.tensor([1.0, 2.0]), "one": torch.tensor(3.0).expand(4)}
+    sums = TensorSums(values)
+    copy = sums.copy()
+    sums.add(Terms.of(values))
+    copy.add(terms_of(small=torch.tensor([1.0, 1.0]), new=torch.tensor([5.0, 6.0])))
+    for name, value in values.items():
+        assert torch.equal(sums.get(name), 2.0 * value.double())
+    assert torch.equal(copy.get("large"), values["large"].double())
+    assert copy.get("small").tolist() == [2.0, 3.0]
+    assert copy.get("one").tolist() == [3.0] * 4
+    assert "new" in copy
+    assert "new" not in sums
+
+
+def test_cleared_sums_start_anew_and_leave_what_was_read():
+    sums = TensorSums({"read": large(0), "own": large(1), "small": torch.tensor([1.0, 2.0])})
+    read = sums.get("read")
+    sums.clear()
+    assert list(sums) == []
+    sums.add(terms_of(read=large(2), own=large(3)))
+    assert torch.equal(read, large(0).double())
+    assert torch.equal(sums.get("read"), large(2).double())
+    assert torch.equal(sums.get("own"), large(3).double())
+    assert sums.get("small") is None
+
+
+def test_quotients_of_sums_are_rounded_once():
+    sums = TensorSums({"w": large(0), "n": torch.tensor(3.0).expand(3, SMALL), "m": large(1).abs() + 1.0})
+    assert torch.equal(sums.quotient("w", "n"), (large(0).double() / 3.0).float())
+    assert torch.equal(sums.quotient("w", "m"), (large(0).double() / (large(1).abs() + 1.0).double()).float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64, torch.bool])
+def test_a_constant_is_read_whatever_its_type(dtype):
+    assert Terms.of({"n": torch.tensor(1, dtype=dtype).expand(2, 3)}).numbers == {"n": 1.0}
+    assert Terms.of({"n": torch.tensor(1.5, requires_grad=True).expand(2)}).numbers == {"n": 1.5}
+
+
 def test_negative_numbers_are_found_by_name_in_every_form():
     values = {
         "p/one": torch.tensor(1.0).expand(3),

@@ -140,3 +140,23 @@ def test_precision_that_rounding_left_missing_is_no_reason_to_fall_back():
     accumulator.add(negative(rounded))
     posterior = accumulator.posterior()
     assert_same(posterior, added())
+
+
+def test_a_state_of_an_earlier_version_resumes_within_a_round():
+    """It listed the sums before the round of the weights with changes alone, `[]` for those without a sum before."""
+    accumulator, other = Accumulator(prior()), Accumulator(prior())
+    accumulator.add(factor(0, ("encoder",)))
+    accumulator.end_round()
+    accumulator.add(factor(1, ("lung",)))
+    state = accumulator.state_dict()
+    assert state["before"][""]["lung"] == []
+    del state["before"][""]["encoder"]
+    other.load_state_dict(state)
+    for each in (accumulator, other):
+        each.add(factor(2))
+    for name, seeds in (("encoder", (2,)), ("lung", (1, 2))):
+        expected = sum(
+            factor(seed, (name,) if seed < 2 else ("encoder", "lung"))[name].precision.double() for seed in seeds
+        )
+        for each in (accumulator, other):
+            torch.testing.assert_close(each.change_of_round(name, "").precision, expected, rtol=1e-12, atol=0)
