@@ -40,8 +40,8 @@ def two_groups():
     return {"a": first, "b": second}, ScriptedSite(["masks"], [1.0, 0.0])
 
 
-def open_session(folder):
-    strategy = make_strategy("bayesian", num_rounds=NUM_ROUNDS)
+def open_session(folder, distillation_rounds=0):
+    strategy = make_strategy("bayesian", num_rounds=NUM_ROUNDS, distillation_rounds=distillation_rounds)
     return ServerSession(Aggregator(strategy, {"w": torch.zeros(2)}), folder, {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed: pip install 'mtmedformer-monai[flare]'")
 
@@ -84,6 +85,18 @@ def test_a_site_that_joins_later_starts_from_its_groups_mean(run):
     assert_started_from_its_group(done._session, sites, late)
     asked = [(number, name) for number, step, name in done.steps if step == MEASURE]
     assert asked == [(0, "a"), (0, "b"), (NUM_ROUNDS - 1, "new")]
+
+
+def test_groups_that_part_train_one_more_round_also_with_a_site_that_joins_in_it(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(flare, "open_session", lambda *_: open_session(tmp_path, distillation_rounds=None))
+    sites, late = two_groups()
+    done = run(sites, {NUM_ROUNDS: {"new": late}})
+    assert done._session.aggregator.round == NUM_ROUNDS + 1
+    assert [name for number, step, name in done.steps if (number, step) == (NUM_ROUNDS, TRAIN)] == ["a", "b", "new"]
+    shared = [site.received[-1] for site in (*sites.values(), late)]
+    assert all(torch.equal(each, shared[0]) for each in shared)
+    again = run(sites, {})  # the same job submitted again is finished
+    assert [step for _, step, _ in again.steps if step == TRAIN] == []
 
 
 def test_a_site_that_joins_after_the_last_round_evaluates_its_groups_mean(run):
