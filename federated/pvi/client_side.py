@@ -82,7 +82,16 @@ class PVIClient(ClientRule):
         self.sends_weights_alone = not self.needs_squared_gradient
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
-        """Stores the cavity, the posterior without the client's own factor, and returns the posterior mean."""
+        """Stores the cavity, the posterior without the client's own factor, and returns the posterior mean.
+
+        Raises:
+            ValueError: a broadcast without precisions, of another strategy or of a round of distillation.
+        """
+        if not pick(broadcast, TensorKind.PRECISION):
+            raise ValueError(
+                "a client of the strategy bayesian expects a broadcast with precisions, got none; build it with the "
+                "server's strategy and settings, including num_rounds."
+            )
         number = prior_number_of(broadcast)
         if number != self._prior_number:
             self._forget()

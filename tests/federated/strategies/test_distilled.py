@@ -195,6 +195,12 @@ def test_an_unknown_number_of_rounds_has_no_phase():
     assert type(make_strategy("bayesian")) is PVI
 
 
+def test_a_client_that_was_built_without_the_number_of_rounds_is_told_so():
+    server, _ = groups_after(2, masks=MASKS, boxes=BOXES)
+    with pytest.raises(ValueError, match=r"expects a broadcast with precisions, got none; .* including num_rounds"):
+        make_strategy("bayesian").client().receive(server.broadcast_for(["masks"]))
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_clients_infer_with_their_groups_posterior_and_own_factor_in_the_phase(share):
     """What a client infers with does not depend on whether one network is distilled afterwards."""
