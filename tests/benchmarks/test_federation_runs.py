@@ -72,8 +72,12 @@ def test_sites_alone_keep_their_own_steps(world, unmoved):
 
 
 @pytest.mark.parametrize(
-    "method", ["fedavg", "owners", "pooled", "local", "fedbn", "scaffold", "bayesian", "fisher", "fedprox:proximal=0.1"]
-)
+    "method",
+    [
+        "fedavg", "owners", "pooled", "local", "fedbn", "scaffold", "bayesian", "bayesian_distilled", "fisher",
+        "fedprox:proximal=0.1",
+    ],
+)  # fmt: skip
 def test_every_kind_of_method_runs(world, method):
     parsed = parse_method(method)
     plan = Plan(rounds=2, local_epochs=1, lr=1e-3, optimizer=parsed.optimizer, batch_size=4)
@@ -84,6 +88,13 @@ def test_every_kind_of_method_runs(world, method):
     assert math.isnan(found["ece"]) == (method == "owners")  # it serves masks only
     assert set(found["site_scores"]) == set(world.sites)
     assert found["megabytes_down"] > 0
+
+
+def test_distillation_is_one_more_round(world):
+    plan, traffic = Plan(rounds=2, local_epochs=1, lr=1e-3, batch_size=4), {}
+    for method in ("bayesian", "bayesian_distilled"):
+        traffic[method] = run(world, parse_method(method), plan)["megabytes_up"]
+    assert traffic["bayesian_distilled"] > 1.3 * traffic["bayesian"]
 
 
 @pytest.fixture
