@@ -262,7 +262,7 @@ def _number(value: Tensor) -> float:
     try:
         return float(value.numpy().item(0))  # a third of the time of the general way
     except (TypeError, RuntimeError):  # types and devices that NumPy lacks; gradients
-        return float(value[(0,) * value.ndim])
+        return float(value.detach()[(0,) * value.ndim])
 
 
 def _joined(values: Collection[Tensor]) -> Array:

@@ -65,10 +65,9 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
 def test_groups_that_part_end_with_one_more_round_which_resumes_and_leaves_the_sites_networks_alone(
     settings, here, tmp_path, monkeypatch
 ):
-    one_round = {"num_rounds": 1, "strategy_settings": {"num_rounds": 1}}
-    without = {"num_rounds": 1, "strategy_settings": {"num_rounds": 1, "distillation_rounds": 0}}
-    run(settings(**without), tmp_path / "plain")
-    chosen, real = settings(**one_round), worker.train
+    apart = {"num_rounds": 1, "between": 1.0}
+    run(settings(num_rounds=1, strategy_settings={**apart, "distillation_rounds": 0}), tmp_path / "plain")
+    chosen, real = settings(num_rounds=1, strategy_settings=apart), worker.train
 
     def killed(spec, number, broadcast):
         if number == 2 and spec.name == "site_2":
