@@ -114,9 +114,7 @@ class Site:
     def train(self) -> LocalTraining:
         """Trains one round from the weights in the network."""
         if self.rule.is_extra:
-            self._schedule = LambdaLR(
-                self._optimizer, lambda step: extra_factor(min(step, self._num_steps), self._num_steps)
-            )
+            self._schedule = LambdaLR(self._optimizer, partial(extra_factor, num_steps=self._num_steps))
         teaching = self.rule.teaching()
         if teaching is not None or self._names != self.tasks:
             self._use(prepare(self._network, self._known, self.data, teaching))

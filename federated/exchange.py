@@ -52,10 +52,7 @@ def to_message(exchange: Any) -> Message:
         raise ValueError("ExchangeObject expects weights, got none; send the result of broadcast() or get_weights().")
     if not isinstance(exchange.weights, Mapping):
         raise TypeError(f"weights expect a dict of tensors by name, got {type(exchange.weights).__name__}.")
-    return {
-        name if type(name) is str else _checked_name(name): value if _is_plain(value) else _to_tensor(name, value)
-        for name, value in exchange.weights.items()
-    }
+    return {_checked_name(name): _to_tensor(name, value) for name, value in exchange.weights.items()}
 
 
 def round_of(exchange: ExchangeObject) -> int | None:
@@ -147,14 +144,9 @@ def _checked_name(name: Any) -> str:
     return str(name)
 
 
-def _is_plain(value: Any) -> bool:
-    """Returns whether a value is a tensor, of no subclass, that needs no conversion."""
-    return type(value) is Tensor and value.layout is torch.strided and value.dtype not in _NOT_REAL
-
-
 def _to_tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor) and value.layout == torch.strided and value.dtype not in _NOT_REAL:
-        return value.as_subclass(Tensor)
+        return value if type(value) is Tensor else value.as_subclass(Tensor)
     is_array = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf"
     if is_array or isinstance(value, bool | int | float):
         return torch.as_tensor(value)

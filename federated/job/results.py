@@ -18,7 +18,7 @@ from mtmedformer_monai.federated.simulation.tracking import SimulationTracker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.distilled import is_distilled
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick
+from mtmedformer_monai.federated.strategy import Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 
 from .settings import JobSettings
@@ -114,10 +114,15 @@ def _posteriors(aggregator: Aggregator) -> dict[str, Message]:
     if not is_distilled(sent):
         return {}
     return {
-        f"posterior_{group}": {key(kind, name): value for kind, values in pairs for name, value in values.items()}
+        f"posterior_{group}": _message(mean, precision)
         for group, (mean, precision) in aggregator.group_networks().items()
-        if (pairs := ((TensorKind.MEAN, mean), (TensorKind.PRECISION, precision))) and precision
+        if precision
     }
+
+
+def _message(mean: Weights, precision: Weights) -> Message:
+    means = {key(TensorKind.MEAN, name): value for name, value in mean.items()}
+    return means | {key(TensorKind.PRECISION, name): value for name, value in precision.items()}
 
 
 def _tracker(folder: Path, settings: JobSettings, session: ServerSession) -> SimulationTracker:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,19 +52,17 @@ class Pooling:
             KeyError: moments of a tensor that the message does not change.
             ValueError: a wrong shape, or numbers that are not finite.
         """
-        terms = Terms.of(moments)
-        if all(name in names for name in moments) and _are_possible(terms):
-            return terms
-        bad = terms.not_finite()
-        for name, value in moments.items():
-            if name not in names:
-                raise KeyError(f"moments of {name!r} expect a change of the same tensor in the message.")
-            if value.shape != (NUM_MOMENTS,) or name == bad or not _is_possible(value.tolist()):
-                raise ValueError(
-                    f"moments of {name!r} expect {NUM_MOMENTS} finite numbers, none below 0, and weights above 0 of a "
-                    f"client with images, got {value.tolist()}."
-                )
-        return terms
+        unknown = next((name for name in moments if name not in names), None)
+        if unknown is not None:
+            raise KeyError(f"moments of {unknown!r} expect a change of the same tensor in the message.")
+        bad = next((name for name, value in moments.items() if value.shape != (NUM_MOMENTS,)), None)
+        bad = _impossible(moments) if bad is None else bad
+        if bad is not None:
+            raise ValueError(
+                f"moments of {bad!r} expect {NUM_MOMENTS} finite numbers, none below 0, and weights above 0 of a "
+                f"client with images, got {moments[bad].tolist()}."
+            )
+        return Terms.of(moments)
 
     def add(self, tasks: str, moments: Terms) -> None:
         """Adds a client's moments.
@@ -159,19 +156,18 @@ class Pooling:
         self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
 
 
-def _are_possible(terms: Terms) -> bool:
-    """Returns whether a client can have sent these moments, all of them at once; False if some have another form."""
-    if any(value.shape != (NUM_MOMENTS,) for value in terms.tensors.values()) or len(terms.small) != len(terms.tensors):
-        return False
-    sums = terms.joined.reshape(-1, NUM_MOMENTS)
-    weighted = (sums[:, 0] == 0.0) | (sums[:, 1:5].min(axis=1, initial=np.inf) > 0.0)
-    return bool((sums[:, :7] >= 0.0).all() and weighted.all() and np.isfinite(sums).all())
+def _impossible(moments: Mapping[str, Tensor]) -> str | None:
+    """Returns the name of a tensor whose moments no client can have sent: a later quotient might have a divisor of 0.
 
-
-def _is_possible(moments: list[float]) -> bool:
-    """Returns whether a client can have sent these moments, so that no later quotient has a divisor of 0."""
-    clients, *weights = moments[:5]
-    return min(moments[:7]) >= 0.0 and (clients == 0.0 or min(weights) > 0.0)
+    Args:
+        moments: {tensor: (8,)}.
+    """
+    if not moments:
+        return None
+    sums = torch.stack(list(moments.values())).double()
+    has_weights = (sums[:, 0] == 0.0) | (sums[:, 1:5].amin(dim=1) > 0.0)
+    possible = torch.isfinite(sums).all(dim=1) & (sums[:, :7] >= 0.0).all(dim=1) & has_weights
+    return next((name for name, known in zip(moments, possible.tolist(), strict=True) if not known), None)
 
 
 def weighted_step(change: Gaussian, start: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
-from mtmedformer_monai.federated.strategies.distilled import is_distilled
-from mtmedformer_monai.federated.strategy import TensorKind, pick
+from mtmedformer_monai.federated.strategies.distilled import have_parted, is_distilled
+from mtmedformer_monai.federated.strategy import TensorKind, Weights, pick
 from mtmedformer_monai.io.atomic_files import save_checkpoint
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer
@@ -26,9 +26,7 @@ NUM_DRAWS = 4
 """Number of samples for fitting the temperature."""
 
 
-def write_models(
-    broadcast: Mapping[str, Tensor], groups: Mapping[str, Mapping[str, Tensor]], folder: Path
-) -> list[Path]:
+def write_models(broadcast: Mapping[str, Tensor], groups: Mapping[str, Weights], folder: Path) -> list[Path]:
     """Writes `model.pt` and, unless all clients are one group, `model_TASKS.pt` for each group; returns the paths.
 
     All are flat state dicts. Logs a warning if `model.pt` is the mean of groups that have parted.
@@ -41,7 +39,7 @@ def write_models(
     named: dict[str, Mapping[str, Tensor]] = {"model": pick(broadcast, TensorKind.MEAN)}
     if len(groups) > 1:
         named |= {f"model_{group}": weights for group, weights in groups.items()}
-        if not is_distilled(broadcast) and _have_parted(list(groups.values())):
+        if not is_distilled(broadcast) and have_parted(list(groups.values())):
             logger.warning(
                 "model.pt is the mean of %d groups of sites whose networks have parted, and usually worse than each of "
                 "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with one more "
@@ -53,11 +51,6 @@ def write_models(
     for path, weights in zip(paths, named.values(), strict=True):
         save_checkpoint(dict(weights), path)
     return paths
-
-
-def _have_parted(networks: Sequence[Mapping[str, Tensor]]) -> bool:
-    first, *others = networks
-    return any(not torch.equal(value, first[name]) for each in others for name, value in each.items())
 
 
 def write_posterior(

@@ -16,7 +16,7 @@ Stock `MonaiAlgo` clients take no part in the phase: they know no teachers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -57,8 +57,8 @@ DISTILLS: Final = key(TensorKind.SETTING, "distills")
 SERVED: Final = "served_"
 """Prefix in a client's broadcast in the phase: what the wrapped strategy broadcasts to it, but for the means."""
 
-SERVED_BY: Final = "served_by/"
-"""Prefix of a number in such a broadcast, followed by the client's group, whose teacher has the means."""
+OWN_GROUP: Final = "own_group"
+"""Kind of a number in such a broadcast, named by the client's group, whose teacher has the means."""
 
 COMPLETION: Final = Completion({}, soft=True)
 """How labels are completed by default."""
@@ -147,15 +147,11 @@ class DistilledClient(WrappedClient):
         """
         if not is_distilled(broadcast):
             return self._rule.served(broadcast)
-        group = next((name.removeprefix(SERVED_BY) for name in broadcast if name.startswith(SERVED_BY)), None)
+        group = next(iter(pick(broadcast, OWN_GROUP)), None)
         if group is None:
             return dict(broadcast)
         means = pick(broadcast, f"{GROUP_MEAN}{group}")
-        others = {
-            name.removeprefix(SERVED): value
-            for name, value in broadcast.items()
-            if name.startswith(SERVED) and not name.startswith(SERVED_BY)
-        }
+        others = {name.removeprefix(SERVED): value for name, value in broadcast.items() if name.startswith(SERVED)}
         return self._rule.served({key(TensorKind.MEAN, name): value for name, value in means.items()} | others)
 
     def inference_weights(self, broadcast: Mapping[str, Tensor]) -> Weights:
@@ -198,7 +194,7 @@ class DistilledServer(WrappedServer):
         if_parted: whether the phase is left out if there are no groups that have parted.
     """
 
-    def __init__(self, rule: ServerRule, rounds: int, extra_rounds: int = 1, if_parted: bool = False) -> None:
+    def __init__(self, rule: ServerRule, rounds: int, extra_rounds: int, if_parted: bool) -> None:
         super().__init__(rule)
         self._rounds, self._extra_rounds, self._closed = rounds, extra_rounds, 0
         self._if_parted = if_parted
@@ -230,7 +226,7 @@ class DistilledServer(WrappedServer):
             _logger.warning("No site has taken part in the distillation, so there is no network for all tasks.")
             self._averaging, self._teachers = None, {}
         self._answered = False
-        if self._closed == self._rounds and (not self._if_parted or have_parted(self._rule)):
+        if self._closed == self._rounds and (not self._if_parted or self._has_parted()):
             self._start()
 
     def broadcast(self) -> Message:
@@ -244,11 +240,11 @@ class DistilledServer(WrappedServer):
         if self._averaging is None:
             return self._rule.broadcast_for(tasks)
         group = self.group_of(tasks)
-        if f"{GROUP_MEAN}{group}" not in {name.partition("/")[0] for name in self._teachers}:
+        if not any(name.startswith(f"{GROUP_MEAN}{group}/") for name in self._teachers):
             return self.broadcast()
         before = without(self._rule.broadcast_for(tasks), TensorKind.MEAN)
         served = {f"{SERVED}{name}": value for name, value in before.items()}
-        return {**self.broadcast(), **served, f"{SERVED_BY}{group}": torch.ones(())}
+        return {**self.broadcast(), **served, key(OWN_GROUP, group): torch.ones(())}
 
     def group_networks(self) -> dict[str, tuple[Weights, Weights]]:
         """Returns the strategy's networks of groups; in the phase, those that teach."""
@@ -274,6 +270,11 @@ class DistilledServer(WrappedServer):
             self._start()
             self._averaging.load_state_dict(state["averaging"])  # type: ignore[attr-defined]
 
+    def _has_parted(self) -> bool:
+        """Returns whether there are several networks, of groups whose tasks are known."""
+        networks = {group: weights for group, (weights, _) in self._rule.group_networks().items()}
+        return "" not in networks and have_parted(list(networks.values()))
+
     def _start(self) -> None:
         teachers = frozen_teachers(self._rule)
         self._averaging = AveragingServer(first_weights(self._rule))
@@ -296,13 +297,9 @@ def frozen_teachers(rule: ServerRule) -> Message:
     }
 
 
-def have_parted(rule: ServerRule) -> bool:
-    """Returns whether a strategy has several networks, of groups whose tasks are known."""
-    networks = rule.group_networks()
-    if len(networks) < 2 or "" in networks:
-        return False
-    (first, _), *others = networks.values()
-    return any(not torch.equal(value, first[name]) for each, _ in others for name, value in each.items())
+def have_parted(networks: Sequence[Weights]) -> bool:
+    """Returns whether the weights of groups differ; those of a single group, or of none, do not."""
+    return any(not torch.equal(value, networks[0][name]) for each in networks[1:] for name, value in each.items())
 
 
 def is_distilled(broadcast: Mapping[str, Tensor]) -> bool:
