@@ -153,20 +153,26 @@ class Pooling:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._between, self._noise = dict(state["between"]), dict(state["noise"])
-        self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
+        self._sums = {tasks: TensorSums(_with_measured(each)) for tasks, each in state["sums"].items()}
+
+
+def _with_measured(sums: Mapping[str, Tensor]) -> Message:
+    """Returns sums of moments; those of an earlier version, which lack the last one, count all clients as measured."""
+    return {name: each if len(each) == NUM_MOMENTS else torch.cat([each, each[:1]]) for name, each in sums.items()}
 
 
 def _impossible(moments: Mapping[str, Tensor]) -> str | None:
     """Returns the name of a tensor whose moments no client can have sent: a later quotient might have a divisor of 0.
 
     Args:
-        moments: {tensor: (8,)}.
+        moments: {tensor: (9,)}.
     """
     if not moments:
         return None
     sums = torch.stack(list(moments.values())).double()
     has_weights = (sums[:, 0] == 0.0) | (sums[:, 1:5].amin(dim=1) > 0.0)
-    possible = torch.isfinite(sums).all(dim=1) & (sums[:, :7] >= 0.0).all(dim=1) & has_weights
+    measured = (sums[:, 8] >= 0.0) & (sums[:, 8] <= sums[:, 0])
+    possible = torch.isfinite(sums).all(dim=1) & (sums[:, :7] >= 0.0).all(dim=1) & has_weights & measured
     return next((name for name, known in zip(moments, possible.tolist(), strict=True) if not known), None)
 
 

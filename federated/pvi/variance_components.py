@@ -28,7 +28,7 @@ from torch import Tensor
 
 from .hierarchy import similarity_of
 
-NUM_MOMENTS: Final = 8
+NUM_MOMENTS: Final = 9
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class GroupMoments:
     """What is known of the round of one group, for one tensor.
 
     Attributes:
-        sums: (8,), sum of `moments` over the clients of the group.
+        sums: (9,), sum of `moments` over the clients of the group.
         start: (D,), the weights from which they started, less the prior's mean if it is the group's own.
         weighted_step: (D,), sum over the clients of weight times step.
     """
@@ -77,7 +77,8 @@ def moments(
     Args:
         weight: of the client in its group's mean: the precision of its message.
         precision: H_k, of its factor; both are means over the tensor's weights.
-        noise_variance: mean over the weights of the variance of the iterates around their mean.
+        noise_variance: mean over the weights of the variance of the iterates around their mean; 0 if it was not
+            measured, as by clients with filters of updates.
         squared_step: mean over the weights of the squared step.
         relative_loss: the client's loss in the round, as a share of its initial loss.
     """
@@ -85,7 +86,7 @@ def moments(
         return torch.zeros(NUM_MOMENTS)
     return torch.tensor(
         [1.0, weight, weight**2, weight / precision, weight**2 / precision, precision * noise_variance,
-         weight * squared_step, weight * relative_loss]
+         weight * squared_step, weight * relative_loss, float(noise_variance > 0.0)]
     )  # fmt: skip
 
 
@@ -116,13 +117,13 @@ def estimate(groups: Mapping[str, GroupMoments]) -> Components:
 
 
 def noise_of(sums: Iterable[Tensor]) -> float:
-    """Returns the mean of the clients' noise; 0 if their iterates did not fluctuate, or not measurably.
+    """Returns the mean noise of the clients that measured it; 0 if no iterates fluctuated, or not measurably.
 
     Args:
-        sums: sums of `moments`, (8,) each.
+        sums: sums of `moments`, (9,) each.
     """
     active = [each for each in (own.tolist() for own in sums) if each[1] > 0.0]
-    noise = sum(each[5] for each in active) / max(sum(each[0] for each in active), 1.0)
+    noise = sum(each[5] for each in active) / max(sum(each[8] for each in active), 1.0)
     return noise if math.isfinite(noise) and noise > 0.0 else 0.0
 
 

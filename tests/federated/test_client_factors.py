@@ -43,7 +43,7 @@ def test_a_client_takes_back_the_sum_of_its_changes(factors):
         ("a", change([-3.0, -5.0], -2.0)),
         ("a", change([-3.0, 50.0], -4.0)),
         ("a", change([-3.0, -5.0], -4.0, task="opacity")),
-        ("a", change([-3.0, -5.0], -4.0, moments=torch.ones(8))),
+        ("a", change([-3.0, -5.0], -4.0, moments=torch.ones(9))),
         ("a", change([-3.0, -5.0], -4.0) | {"precision_mean/v": torch.ones(1), "precision/v": torch.zeros(1)}),
         ("a", {"group/lung": torch.tensor(1.0)}),
     ],

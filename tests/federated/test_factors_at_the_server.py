@@ -149,10 +149,10 @@ def test_a_federation_that_goes_on_with_another_number_of_rounds_keeps_its_facto
         ("setting/prior_number", torch.tensor([1.0, 2.0]), "expects one whole number"),
         (
             "moments/w",
-            torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0]),
+            torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]),
             "weights above 0 of a client with images",
         ),
-        ("moments/w", torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0]), "none below 0"),
+        ("moments/w", torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0]), "none below 0"),
         ("group/../escaped", torch.tensor(1.0), "expects names of tasks"),
     ],
 )

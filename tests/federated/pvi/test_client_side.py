@@ -64,7 +64,7 @@ def test_the_factor_is_at_the_last_weights_and_the_moments_tell_noise_and_loss()
         rule.after_step({"w": torch.tensor([value])}, step, 4)
     message = rule.send(LocalTraining({"w": torch.tensor([5.0])}, {"w": 10}, relative_loss=0.4))
     assert message["precision_mean/w"].item() / message["precision/w"].item() == pytest.approx(5.0)
-    assert message["moments/w"].tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0**2, 0.4])
+    assert message["moments/w"].tolist() == pytest.approx([1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0**2, 0.4, 1.0])
     assert rule.receive(BROADCAST) == {"w": torch.tensor([2.0])}  # the next round starts at the mean
 
 

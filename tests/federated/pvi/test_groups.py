@@ -192,7 +192,7 @@ def test_a_group_whose_clients_withdraw_leaves_no_trace_with_exact_curvature():
 
 @pytest.mark.parametrize(
     ("moments", "error"),
-    [(torch.ones(3), "expect 8 finite numbers"), (torch.full((8,), torch.nan), "expect 8 finite numbers")],
+    [(torch.ones(3), "expect 9 finite numbers"), (torch.full((9,), torch.nan), "expect 9 finite numbers")],
 )
 def test_broken_moments_are_refused_with_the_whole_message(moments, error):
     server = PVI().server(three_tensors())
@@ -203,6 +203,28 @@ def test_broken_moments_are_refused_with_the_whole_message(moments, error):
         server.add({**message, "moments/encoder": moments})
     server.close_round()
     assert all(torch.equal(value, before[name]) for name, value in server.broadcast().items())
+
+
+def test_a_round_that_an_earlier_version_began_is_finished():
+    """Its moments lack the number of clients that measured their iterates; here all have."""
+
+    def start():
+        server = PVI().server(three_tensors())
+        for seed, tasks in enumerate((MASKS, BOXES)):
+            rule = PVI().client()
+            server.add(rule.send(of(tasks, random_client(seed))(rule, rule.receive(server.broadcast()))))
+        return server
+
+    now, old = start(), start()
+    state = old.state_dict()
+    state["pooling"]["sums"] = {
+        tasks: {name: value[:8] for name, value in sums.items()} for tasks, sums in state["pooling"]["sums"].items()
+    }
+    old.load_state_dict(state)
+    for server in (now, old):
+        server.close_round()
+    expected = now.broadcast()
+    assert all(torch.equal(value, expected[name]) for name, value in old.broadcast().items())
 
 
 def test_clients_with_nested_tasks_share_a_mean():

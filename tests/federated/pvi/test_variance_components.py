@@ -22,7 +22,7 @@ def draw(seed: int, noise: float, within: float, between: float, groups: dict[st
     found = {}
     for name, precisions in groups.items():
         mean, start = normal(noise * between), torch.zeros(SIZE, dtype=torch.float64)
-        sums, weighted = torch.zeros(8, dtype=torch.float64), torch.zeros(SIZE, dtype=torch.float64)
+        sums, weighted = torch.zeros(9, dtype=torch.float64), torch.zeros(SIZE, dtype=torch.float64)
         for precision in precisions:
             step = mean + normal(noise * within) + normal(noise / precision)
             weight = precision / (1 + 0.5 * precision)
@@ -71,6 +71,17 @@ def test_without_iterates_differences_within_a_group_are_noise():
     assert found.between == pytest.approx(24.5)
 
 
+def test_a_client_that_did_not_measure_its_iterates_leaves_the_noise_to_the_others():
+    """The clients by hand above; a third one at their mean adds nothing to the squares, nor to the noise.
+
+    E = 0.25 (3 / 2 - 6 / 12) 2 + within (6 - 12 / 6) = 0.5 + 4 within, so within is 3.5 / 4, or 3.5 times the noise.
+    """
+    clients = [(1.0, 0.125), (3.0, 0.125), (2.0, 0.0)]
+    sums = sum(moments(2.0, 2.0, noise, step**2, 1.0).double() for step, noise in clients)
+    found = estimate({"g": GroupMoments(sums, torch.zeros(1), torch.tensor([2.0 * (1.0 + 3.0 + 2.0)]))})
+    assert (found.noise, found.within) == pytest.approx((0.25, 3.5))
+
+
 def test_a_client_of_zero_precision_counts_for_nothing():
-    assert moments(0.0, 0.0, 1.0, 1.0, 1.0).tolist() == [0.0] * 8
-    assert estimate({"a": GroupMoments(torch.zeros(8), torch.zeros(1), torch.zeros(1))}).between == 0.0
+    assert moments(0.0, 0.0, 1.0, 1.0, 1.0).tolist() == [0.0] * 9
+    assert estimate({"a": GroupMoments(torch.zeros(9), torch.zeros(1), torch.zeros(1))}).between == 0.0
