@@ -17,9 +17,9 @@ from command_line import make_parser
 from precision_spread import last_memory, part_of, quantiles
 
 from mtmedformer_monai.federated.gaussian import Gaussian
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.pvi.equations import PrecisionScale, cavity_of, likelihood_precision
-from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.client.personal import OWN_SHARE
+from mtmedformer_monai.federated.message import Message
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient, WrappedStrategy
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 

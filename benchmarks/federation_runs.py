@@ -17,7 +17,7 @@ from federation_worlds import Images, World
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.personal import personal_weights
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
-from mtmedformer_monai.federated.strategy import Message, Weights
+from mtmedformer_monai.federated.message import Message, Weights
 from mtmedformer_monai.tasks import SegmentationTask
 from mtmedformer_monai.tasks.base import Task
 

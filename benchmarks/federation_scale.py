@@ -35,11 +35,11 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND, to_exchange
+from mtmedformer_monai.federated.message import Message, TensorKind, key
 from mtmedformer_monai.federated.pvi.messages import group_tags
 from mtmedformer_monai.federated.pvi.variance_components import moments
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key
 from mtmedformer_monai.federated.wire import Wire, num_bytes, with_repeats, without_repeats
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize

@@ -18,9 +18,9 @@ from mtmedformer_monai.federated.alignment.permutation import permute
 from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
+from mtmedformer_monai.federated.message import Weights
 from mtmedformer_monai.federated.simulation.bundle_parts import shared_weights
 from mtmedformer_monai.federated.strategies import make_strategy
-from mtmedformer_monai.federated.strategy import Weights
 from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.networks.hierarchical_transformer import TransformerSize

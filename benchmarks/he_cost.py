@@ -132,9 +132,10 @@ def relative_errors(found: Message, plain: Message) -> dict[str, float]:
 
 def chest_messages() -> list[Message]:
     """Returns the first messages of three clients whose weights differ slightly."""
+    from mtmedformer_monai.federated.message import TensorKind, without
     from mtmedformer_monai.federated.pvi.strategy import PVI
     from mtmedformer_monai.federated.simulation.bundle_parts import initial_weights
-    from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, without
+    from mtmedformer_monai.federated.strategy import LocalTraining
 
     weights = initial_weights(Path(__file__).parents[1] / "bundles/chest_xray_multitask", {}, 0)
     messages, generator = [], torch.Generator().manual_seed(0)

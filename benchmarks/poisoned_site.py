@@ -35,9 +35,9 @@ from torch import Tensor
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
 from mtmedformer_monai.federated.exchange import ACCEPTED, IMAGES_BY_TASK, ROUND, to_exchange
+from mtmedformer_monai.federated.message import Message, TensorKind, key, pick
 from mtmedformer_monai.federated.screening import Screening
 from mtmedformer_monai.federated.strategies import make_strategy
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick
 
 NUM_SITES = 5
 POISONED = "site_1"

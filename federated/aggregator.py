@@ -26,11 +26,12 @@ from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
 from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
 from .image_limit import ImageLimit
+from .message import TensorKind, Weights, pick
 from .precision_ledger import PrecisionLedger
 from .pvi.messages import split_group, tasks_with_images
 from .screened_round import ScreenedRound
 from .screening import Screening
-from .strategy import Strategy, TensorKind, Weights, pick
+from .strategy import Strategy
 from .tensor_sums import Terms
 
 

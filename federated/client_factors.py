@@ -14,8 +14,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from .message import Message, TensorKind, key
 from .pvi.messages import PRIOR_NUMBER, split_group
-from .strategy import Message, TensorKind, key
 from .tensor_sums import TensorSums, Terms
 
 ROUNDING: Final = 1e-3

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
-from .strategy import Message
+from .message import Message
 
 ROUND: Final = "round"
 """Key in `statistics`: number of rounds that the server had closed when it broadcast; clients send it back."""

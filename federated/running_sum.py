@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .strategy import Message, TensorKind, Weights, key, names_by_kind
+from .message import Message, TensorKind, Weights, key, names_by_kind
 from .tensor_sums import TensorSums, Terms, compact, quotient_of
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from .client_factors import ClientFactors
 from .exchange import NO_ROUND
+from .message import Message, TensorKind, pick
 from .screening import Screening, Sent, outliers
-from .strategy import Message, ServerRule, TensorKind, pick
+from .strategy import ServerRule
 
 
 class ScreenedRound:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .message import Message, TensorKind, Weights, key, pick
 from .strategies.averaged import is_averaged
-from .strategy import Message, TensorKind, Weights, key, pick
 from .tensor_sums import compact
 
 

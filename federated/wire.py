@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mtmedformer_monai.uncertainty.precision_code import PrecisionCode, decode_signed, encode_signed
 
-from .strategy import Message, TensorKind
+from .message import Message, TensorKind
 from .tensor_sums import compact, constant, is_constant
 
 Packet = dict[str, Tensor]

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK, ROUND, round_of, to_exchange, to_message
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy, TensorKind, Weights, pick
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Strategy
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 from .client_memory import capture_trainer, drop_loaders, reset_optimizer, restore_trainer, seed_each_epoch

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Message, Weights
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient
-from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS, ClientRule, LocalTraining, Message, Weights
+from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS, ClientRule, LocalTraining
 
 from .privacy_budget import PrivacyBudget
 from .privacy_loss import epsilon

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key
+from mtmedformer_monai.federated.message import Message, TensorKind, key
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 
 SUM, COUNT = "loss_sum", "loss_count"

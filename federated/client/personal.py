@@ -15,7 +15,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, TensorKind, Weights, pick
+from mtmedformer_monai.federated.message import TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule
 
 OWN_SHARE: Final = 1.0
 """Default weight: the client's own images count twice."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key
+from mtmedformer_monai.federated.message import Message, TensorKind, key
 
 
 class PlainClients:

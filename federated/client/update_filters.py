@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.message import Weights
 
 UpdateFilter = Callable[[Weights], Weights]
 """Maps {parameter: change in this round} to what may be sent; missing parameters are not sent."""

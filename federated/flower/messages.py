@@ -14,7 +14,7 @@ from flwr.app import ArrayRecord, ConfigRecord, RecordDict
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.exchange import plain_statistics, to_exchange
-from mtmedformer_monai.federated.strategy import Message
+from mtmedformer_monai.federated.message import Message
 
 ARRAYS: Final = "arrays"
 ENTRIES: Final = "entries"

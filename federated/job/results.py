@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mtmedformer_monai.federated.aggregator import Aggregator
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
 from mtmedformer_monai.federated.server_session import ServerSession
 from mtmedformer_monai.federated.simulation.bundle_parts import read_bundle
@@ -18,7 +19,6 @@ from mtmedformer_monai.federated.simulation.tracking import SimulationTracker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.distilled import is_distilled
-from mtmedformer_monai.federated.strategy import Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 
 from .settings import JobSettings

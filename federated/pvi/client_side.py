@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, identity, quotient
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
 from mtmedformer_monai.uncertainty.precision_code import decode_signed, encode_signed
 
 from .equations import (

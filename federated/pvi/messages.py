@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key, pick, without
+from mtmedformer_monai.federated.message import Message, TensorKind, key, pick, without
 
 DAMPING: Final = key(TensorKind.SETTING, "damping")
 """Broadcast: factor of the clients' rates, below 1 after divergence."""

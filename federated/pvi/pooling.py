@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian
-from mtmedformer_monai.federated.strategy import Message, TensorKind, key
+from mtmedformer_monai.federated.message import Message, TensorKind, key
 from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact
 
 from .learned_prior import reliability

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product, quotient
-from mtmedformer_monai.federated.strategy import TensorKind, Weights, key
+from mtmedformer_monai.federated.message import TensorKind, Weights, key
 from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact, constant
 
 from .hierarchy import group_posteriors, homes_of, similarity_of

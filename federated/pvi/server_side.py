@@ -12,18 +12,10 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, names_by_kind, pick, without
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
-from mtmedformer_monai.federated.strategy import (
-    Message,
-    ServerRule,
-    TensorKind,
-    Weights,
-    key,
-    names_by_kind,
-    pick,
-    without,
-)
+from mtmedformer_monai.federated.strategy import ServerRule
 from mtmedformer_monai.federated.tensor_sums import Array, array_of, compact
 
 from .hierarchy import homes_of

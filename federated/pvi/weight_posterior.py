@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from mtmedformer_monai.federated.strategy import TensorKind, pick
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, WeightPosterior, fingerprint_of
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mtmedformer_monai.engines.config_options import check_overrides
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.message import Weights
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mtmedformer_monai.federated.message import TensorKind, Weights, pick
 from mtmedformer_monai.federated.pvi.weight_posterior import from_broadcast
 from mtmedformer_monai.federated.strategies.distilled import have_parted, is_distilled
-from mtmedformer_monai.federated.strategy import TensorKind, Weights, pick
 from mtmedformer_monai.io.atomic_files import save_checkpoint
 from mtmedformer_monai.uncertainty.posterior_file import Provenance, save_posterior
 from mtmedformer_monai.uncertainty.posterior_inferer import PosteriorInferer

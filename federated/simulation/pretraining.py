@@ -12,7 +12,7 @@ from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.engines.handlers.seeding import epoch_seed
 from mtmedformer_monai.federated.client.local_training import copy_to_cpu
 from mtmedformer_monai.federated.exchange import read_exchange, to_exchange
-from mtmedformer_monai.federated.strategy import TensorKind, key
+from mtmedformer_monai.federated.message import TensorKind, key
 from mtmedformer_monai.io.atomic_files import save_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 

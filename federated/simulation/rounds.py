@@ -16,6 +16,7 @@ import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import read_exchange, write_exchange
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.server_session import (
     BAD_MESSAGE,
     check_settings,
@@ -27,7 +28,6 @@ from mtmedformer_monai.federated.simulation import worker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.distilled import is_distilled
-from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.uncertainty.posterior_file import Provenance

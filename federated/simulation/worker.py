@@ -20,7 +20,7 @@ from typing import Any
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.exchange import ACCEPTED, read_exchange, whole_number, write_exchange
-from mtmedformer_monai.federated.strategy import TensorKind, pick
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .bundle_parts import Evaluation

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mtmedformer_monai.federated.client.ownership import Ownership, labels_of_batch
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.message import Weights
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
 from .system import Batches, LocalSettings

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.message import Weights
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer
 
 from .channel import DOWN, UP, Channel, CrossingKind, Observer, Traffic

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from mtmedformer_monai.federated.client.ownership import labels_of_batch
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.message import Weights
 
 from .head_learner import count_samples
 from .split_network import ClientNetwork

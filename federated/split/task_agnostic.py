@@ -15,8 +15,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from mtmedformer_monai.federated.message import Weights
 from mtmedformer_monai.federated.strategies.norms import norm_parameters
-from mtmedformer_monai.federated.strategy import Weights
 from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.losses.hybrid import HybridLoss
 from mtmedformer_monai.networks.mtmedformer import MTMedFormer

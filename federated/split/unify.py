@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Weights
 from mtmedformer_monai.federated.strategies.fedavg import AveragingServer, weighted_terms
-from mtmedformer_monai.federated.strategy import LocalTraining, Weights
+from mtmedformer_monai.federated.strategy import LocalTraining
 
 
 def mean_weights(

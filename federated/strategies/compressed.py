@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Message, Weights
 from mtmedformer_monai.federated.pvi.messages import prior_number_of
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.federated.wire import Wire, decode
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 

@@ -25,7 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, Message, ServerRule, Strategy, Weights
+from mtmedformer_monai.federated.message import Message, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.federated.teaching import EVERY_TASK, Distillation, Teacher, Teaching
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key
 from mtmedformer_monai.federated.running_sum import RunningSum
-from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, Weights, key
+from mtmedformer_monai.federated.strategy import ServerRule
 
 
 class OwnControls:

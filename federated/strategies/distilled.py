@@ -23,18 +23,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import (
-    ClientRule,
-    LocalTraining,
-    Message,
-    ServerRule,
-    Strategy,
-    TensorKind,
-    Weights,
-    key,
-    pick,
-    without,
-)
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, pick, without
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.federated.teaching import (
     EVERY_TASK,
     GROUP_MEAN,

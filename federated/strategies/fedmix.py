@@ -27,18 +27,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.federated.running_sum import RunningSum
-from mtmedformer_monai.federated.strategy import (
-    ClientRule,
-    LocalTraining,
-    Message,
-    ServerRule,
-    Strategy,
-    TensorKind,
-    Weights,
-    key,
-    pick,
-)
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.federated.teaching import EVERY_TASK, Completion, Gate, Teacher, Teaching
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, Message, ServerRule, Strategy, TensorKind, Weights, key
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key
+from mtmedformer_monai.federated.strategy import ClientRule, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .averaged import is_averaged

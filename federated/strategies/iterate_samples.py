@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.message import Weights
 
 
 class IterateSamples:

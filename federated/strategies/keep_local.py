@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, Strategy, Weights
+from mtmedformer_monai.federated.message import Message, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .wrapped import WrappedClient, WrappedStrategy

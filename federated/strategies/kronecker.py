@@ -20,18 +20,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import (
-    ClientRule,
-    GramRequest,
-    LocalTraining,
-    Message,
-    ServerRule,
-    Strategy,
-    TensorKind,
-    Weights,
-    key,
-    pick,
-)
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import ClientRule, GramRequest, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingClient, weighted_terms

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Message, TensorKind, key
 from mtmedformer_monai.federated.running_sum import RunningSum
-from mtmedformer_monai.federated.strategy import Message, ServerRule, TensorKind, key
+from mtmedformer_monai.federated.strategy import ServerRule
 
 from .layer_matrix import Layer
 from .matrix_normal import merge, unpack

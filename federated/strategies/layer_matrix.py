@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import Weights
+from mtmedformer_monai.federated.message import Weights
 
 
 @dataclass(frozen=True)

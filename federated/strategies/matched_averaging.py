@@ -14,16 +14,8 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align
 from mtmedformer_monai.federated.alignment.permutation import permute
-from mtmedformer_monai.federated.strategy import (
-    ClientRule,
-    LocalTraining,
-    Message,
-    ServerRule,
-    Strategy,
-    TensorKind,
-    Weights,
-    pick,
-)
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .fedavg import AveragingClient, AveragingServer, weighted_terms

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, pick
 from mtmedformer_monai.federated.pvi.equations import PrecisionScale, likelihood_precision
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, TensorKind, Weights, key, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining
 
 from .averaged import is_averaged
 from .fedavg import weighted_terms

@@ -24,18 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mtmedformer_monai.federated.message import Message, TensorKind, key, pick, without
 from mtmedformer_monai.federated.running_sum import RunningSum
-from mtmedformer_monai.federated.strategy import (
-    ClientRule,
-    LocalTraining,
-    Message,
-    ServerRule,
-    Strategy,
-    TensorKind,
-    key,
-    pick,
-    without,
-)
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .beta_bernoulli import UnitPrior, match_units

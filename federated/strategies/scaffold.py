@@ -15,16 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import (
-    ClientRule,
-    LocalTraining,
-    Message,
-    ServerRule,
-    Strategy,
-    TensorKind,
-    Weights,
-    pick,
-)
+from mtmedformer_monai.federated.message import Message, TensorKind, Weights, pick
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .averaged import is_averaged

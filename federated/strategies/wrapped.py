@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Message, ServerRule, Strategy, Weights
+from mtmedformer_monai.federated.message import Message, Weights
+from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.federated.teaching import Teaching
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 

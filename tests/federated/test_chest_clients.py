@@ -16,8 +16,8 @@ from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.alignment.permutation import permute, random_permutation
 from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
 from mtmedformer_monai.federated.exchange import IMAGES_BY_TASK
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
-from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.layers.group_declaration import permutation_groups
 from tests.bundles.conftest import BUNDLES, ROOT
 from tests.federated.rounds import assert_equal, run_rounds, weights_of

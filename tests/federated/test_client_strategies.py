@@ -10,8 +10,8 @@ from ignite.engine import Events
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.client_options import ClientOptions
+from mtmedformer_monai.federated.message import TensorKind, key
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy, norm_parameters
-from mtmedformer_monai.federated.strategy import TensorKind, key
 from tests.federated.rounds import assert_equal, run_rounds, weights_of
 
 

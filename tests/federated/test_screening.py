@@ -11,10 +11,11 @@ from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import ACCEPTED, NO_ROUND, ROUND, to_exchange
+from mtmedformer_monai.federated.message import pick
 from mtmedformer_monai.federated.screening import Screening, Sent, outliers
 from mtmedformer_monai.federated.server_session import ServerSession
 from mtmedformer_monai.federated.strategies import make_strategy
-from mtmedformer_monai.federated.strategy import LocalTraining, pick
+from mtmedformer_monai.federated.strategy import LocalTraining
 
 START = {"w": torch.zeros(2), "v": torch.ones(3)}
 HONEST = {"a": [1.0, 0.5], "b": [0.9, 0.7], "c": [1.2, 0.4], "d": [0.8, 0.6]}

@@ -12,8 +12,9 @@ from mtmedformer_monai.federated.client.filtered_client import FilteredClient
 from mtmedformer_monai.federated.client.privacy_budget import PrivacyBudget
 from mtmedformer_monai.federated.client.privacy_loss import epsilon
 from mtmedformer_monai.federated.client.update_filters import GaussianMechanism
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
-from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
+from mtmedformer_monai.federated.strategy import LocalTraining
 
 START = {"w": torch.tensor([1.0, 2.0])}
 

@@ -10,10 +10,11 @@ import torch
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE, FilteredClient, unfiltered
 from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
-from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
+from mtmedformer_monai.federated.strategy import LocalTraining
 from tests.federated.rounds import assert_equal, weights_of
 
 START = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor(0.5)}

@@ -9,8 +9,9 @@ pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed: pip instal
 pytest.importorskip("tenseal", reason="TenSEAL is not installed: pip install tenseal")
 
 from benchmarks.he_cost import encrypted_sum
+from mtmedformer_monai.federated.message import TensorKind, pick, without
 from mtmedformer_monai.federated.strategies import make_strategy
-from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick, without
+from mtmedformer_monai.federated.strategy import LocalTraining
 
 WEIGHTS = {"encoder.weight": (70, 80), "decoders.bias": (7,)}
 TOLERANCE = 1e-5

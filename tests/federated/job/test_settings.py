@@ -10,8 +10,8 @@ import torch
 
 from mtmedformer_monai.federated.job.session import open_session
 from mtmedformer_monai.federated.job.settings import JobSettings
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.sites_file import Site
-from mtmedformer_monai.federated.strategy import TensorKind, pick
 from tests.bundles.conftest import ROOT
 
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg
-from mtmedformer_monai.federated.strategy import LocalTraining, TensorKind, pick
+from mtmedformer_monai.federated.strategy import LocalTraining
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
     assert_it_resumes_after_restoring,

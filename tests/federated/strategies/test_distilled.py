@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.client.personal import personal_weights
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import Distilled, FedAvg, make_strategy
 from mtmedformer_monai.federated.strategies.distilled import first_weights, frozen_teachers, is_distilled
-from mtmedformer_monai.federated.strategy import TensorKind, pick
 from mtmedformer_monai.federated.teaching import EVERY_TASK, Completion, Gate
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
