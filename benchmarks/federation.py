@@ -134,7 +134,7 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
     """Trains one cell in this process; returns its metrics."""
     from federation_data import cached
     from federation_runs import run
-    from federation_starts import train_apart
+    from federation_starts import Starts, train_apart
     from federation_training import Plan
     from federation_worlds import make_world
 
@@ -151,13 +151,13 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
         seed=cell.seed,
         fine_maps=cell.fine_maps,
     )
-    starts = None
+    apart = {}
     if cell.pretrain_epochs:
         of = (cell.regime, cell.image_size, cell.seed, cell.pretrain_epochs, cell.batch_size, cell.lr, cell.fine_maps)
         path = cache / f"alone_{'_'.join(map(str, of))}.pt"
-        starts = cached(path, lambda: train_apart(world, plan, cell.pretrain_epochs))
-    given = load_checkpoint(cell.weights) if cell.weights else None
-    return run(world, method, plan, cell.on, starts, given)
+        apart = cached(path, lambda: train_apart(world, plan, cell.pretrain_epochs))
+    starts = Starts(apart, load_checkpoint(cell.weights) if cell.weights else None)
+    return run(world, method, plan, cell.on, starts)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,20 @@ import torch
 from federation_data import Data, join
 from federation_methods import GIVEN, Method
 from federation_metrics import Evaluation, combine, evaluate, flatten
-from federation_starts import first_weights, make_network, measure_scales
+from federation_starts import Starts, first_weights, make_network, measure_scales
 from federation_training import Plan, Site
 from federation_worlds import Images, World
 
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.personal import personal_weights
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
-from mtmedformer_monai.federated.message import Message, Weights
+from mtmedformer_monai.federated.message import Message
 from mtmedformer_monai.tasks import SegmentationTask
 from mtmedformer_monai.tasks.base import Task
 
 ALL = "all sites"
+COMMON = Starts()
+"""No weights but the common initial ones."""
 
 
 def run(
@@ -29,8 +31,7 @@ def run(
     method: Method,
     plan: Plan,
     on: str = "test",
-    starts: Mapping[str, Weights] | None = None,
-    given: Weights | None = None,
+    starts: Starts = COMMON,
 ) -> dict[str, Any]:
     """Trains by a method, and returns its metrics.
 
@@ -39,8 +40,7 @@ def run(
         method: strategy or control.
         plan: of the training, equal for all methods.
         on: 'validation' or 'test', the images that are measured.
-        starts: {site: weights that it has trained alone} (`federation_starts.train_apart`), for `method.start`.
-        given: weights for `method.start` 'given'.
+        starts: weights for `method.start`.
 
     Returns:
         Metrics (`federation_metrics.flatten`), megabytes that were sent up and down, and seconds.
@@ -50,7 +50,7 @@ def run(
     found, traffic, seconds = [], [0, 0], [0.0, 0.0]
     for names, tasks in _groups(method, owners, world):
         started = time.process_time(), time.monotonic()
-        federation = Federation(world.tasks, _sites(method, world, names), method, plan, starts, given)
+        federation = Federation(world.tasks, _sites(method, world, names), method, plan, starts)
         for _ in range(plan.rounds):
             federation.run_round()
         for _ in range(federation.server.extra_rounds()):
@@ -75,8 +75,7 @@ class Federation:
         sites: {site: its training data}.
         method: strategy and its settings.
         plan: of the training; its seed draws the common initial weights.
-        starts: {site: weights that it has trained alone}; must have all sites if the method starts from these.
-        given: weights, if the method starts from given ones.
+        starts: weights for `method.start`; of all sites if the method starts from those that have trained alone.
 
     Attributes:
         traffic: bytes of the messages up and down; a tensor with one value throughout counts as one number.
@@ -88,14 +87,13 @@ class Federation:
         sites: Mapping[str, Data],
         method: Method,
         plan: Plan,
-        starts: Mapping[str, Weights] | None = None,
-        given: Weights | None = None,
+        starts: Starts = COMMON,
     ) -> None:
         self.network = make_network(tasks, plan.seed, plan.fine_maps)
         self.traffic = [0, 0]
         self._method = method
         strategy, groups = method.make(plan.rounds), groups_of(self.network)
-        first, self._joining = first_weights(self.network, sites, method.start, starts or {}, given)
+        first, self._joining = first_weights(self.network, sites, method.start, starts)
         if method.start == GIVEN:  # as in the package, where a server knows no other weights
             self.network.load_state_dict(first)
         self.scales = measure_scales(self.network, tasks, sites)

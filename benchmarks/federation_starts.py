@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from federation_data import Data
@@ -30,6 +31,19 @@ SIZE: str | TransformerSize = "tiny"
 """Size of the encoder, as in the bundles."""
 LOSS_IMAGES = 64
 """Number of images per site from which the initial losses are measured."""
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Weights from which networks may start instead of the common initial ones, as `Method.start` says.
+
+    Attributes:
+        apart: {site: weights that it has trained alone} (`train_apart`).
+        given: weights of a network that may have other tasks.
+    """
+
+    apart: Mapping[str, Weights] = field(default_factory=dict)
+    given: Weights | None = None
 
 
 def make_network(tasks: Sequence[Task], seed: int, fine_maps: bool = False) -> MTMedFormer:
@@ -82,8 +96,7 @@ def first_weights(
     network: MTMedFormer,
     sites: Mapping[str, Data],
     start: str,
-    starts: Mapping[str, Weights],
-    given: Weights | None = None,
+    starts: Starts,
 ) -> tuple[Weights, dict[str, Weights]]:
     """Returns the server's first weights, and {site: weights} from which a site starts instead of these.
 
@@ -91,22 +104,22 @@ def first_weights(
         network: with the common initial weights.
         sites: of the federation.
         start: `federation_methods.Method.start`.
-        starts: {site: weights that it has trained alone}.
-        given: weights of a network that may have other tasks.
+        starts: weights that exist.
 
     Raises:
         ValueError: a site lacks weights that it must start from, or the given ones are those of another encoder.
     """
     if start in ("common", GIVEN):
         common = {name: value.clone() for name, value in network.state_dict().items()}
-        return _given_weights(common, given) if start == GIVEN else common, {}
-    missing = sorted(set(sites) - set(starts))
+        return _given_weights(common, starts.given) if start == GIVEN else common, {}
+    apart = starts.apart
+    missing = sorted(set(sites) - set(apart))
     if missing:
         raise ValueError(
             f"start={start} expects sites that have trained alone, got none of {missing}; use --pretrain-epochs."
         )
-    first = starts[max(sites, key=lambda site: len(sites[site]))]
-    own = {} if start == "largest" else {site: starts[site] for site in sites}
+    first = apart[max(sites, key=lambda site: len(sites[site]))]
+    own = {} if start == "largest" else {site: apart[site] for site in sites}
     groups = groups_of(network)
     if start == "own" and groups is not None:
         for site, weights in own.items():

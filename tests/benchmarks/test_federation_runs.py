@@ -11,7 +11,7 @@ import pytest
 import torch
 from federation_methods import parse_method
 from federation_runs import Federation, owners_of, run, size_of
-from federation_starts import make_network, measure_scales, train_apart
+from federation_starts import Starts, make_network, measure_scales, train_apart
 from federation_training import Plan, predict
 from federation_worlds import World
 
@@ -111,7 +111,7 @@ def test_sites_train_apart_from_weights_of_their_own(world, apart):
 
 @pytest.mark.parametrize("start", ["largest", "own", "unaligned"])
 def test_the_server_starts_from_the_largest_sites_weights(world, apart, start):
-    federation = Federation(world.tasks, world.sites, parse_method(f"fedavg:start={start}"), ONE_STEP, apart)
+    federation = Federation(world.tasks, world.sites, parse_method(f"fedavg:start={start}"), ONE_STEP, Starts(apart))
     for name, value in federation.server.weights().items():
         torch.testing.assert_close(value, apart["masks"][name])
 
@@ -120,7 +120,9 @@ def test_the_server_starts_from_the_largest_sites_weights(world, apart, start):
 def test_sites_start_from_the_weights_that_the_method_names(world, apart, start):
     """With a learning rate of 0, the mean of a round is that of the weights from which the sites start."""
     still = replace(ONE_STEP, lr=0.0)
-    federation = Federation(world.tasks, world.sites, parse_method(f"fedavg:equal=true,start={start}"), still, apart)
+    federation = Federation(
+        world.tasks, world.sites, parse_method(f"fedavg:equal=true,start={start}"), still, Starts(apart)
+    )
     image = world.test.data.image
     outputs = {}
     for site, weights in apart.items():
@@ -148,8 +150,8 @@ def test_all_sites_start_from_the_given_weights(world):
     """What the given network lacks, such as the decoder of a task, keeps the common initial weights."""
     other, common = (make_network(world.tasks, seed).state_dict() for seed in (7, ONE_STEP.seed))
     given = {name: value for name, value in other.items() if not name.startswith("decoders.finding")}
-    method = parse_method("fedavg:start=given")
-    first = Federation(world.tasks, world.sites, method, ONE_STEP, given=given | {"decoders.other": torch.ones(1)})
+    starts = Starts(given=given | {"decoders.other": torch.ones(1)})
+    first = Federation(world.tasks, world.sites, parse_method("fedavg:start=given"), ONE_STEP, starts)
     for name, value in first.server.weights().items():
         torch.testing.assert_close(value, given.get(name, common[name]))
 
@@ -166,7 +168,7 @@ def test_all_sites_start_from_the_given_weights(world):
 def test_other_weights_are_refused(world, change, message):
     given = make_network(world.tasks, 7).state_dict() | change if change else change
     with pytest.raises(ValueError, match=message):
-        Federation(world.tasks, world.sites, parse_method("fedavg:start=given"), ONE_STEP, given=given)
+        Federation(world.tasks, world.sites, parse_method("fedavg:start=given"), ONE_STEP, Starts(given=given))
 
 
 def test_federation_of_owners_is_the_owner_alone_if_there_is_one(world):
