@@ -31,6 +31,16 @@ NUMBER_OF_FINDINGS = Code("246206008", "SCT", "Number of lesions")
 BOUNDED_BY = Code("75958009", "SCT", "Bounded by")  # CID 219
 IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")  # CID 100
 
+# Names of content items of several templates. PS3.16, Annex D.
+LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
+IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
+SOURCE = Code("260753009", "SCT", "Source")
+TRACKING_ID = Code("112039", "DCM", "Tracking Identifier")
+TRACKING_UID = Code("112040", "DCM", "Tracking Unique Identifier")
+ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")
+ALGORITHM_PARAMETERS = Code("111002", "DCM", "Algorithm Parameters")
+ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")
+
 # Units (UCUM), PS3.16, CID 7181.
 NO_UNITS = Code("1", "UCUM", "no units")
 PERCENT = Code("%", "UCUM", "Percent")

@@ -19,9 +19,7 @@ _MODALITIES = {  # CID 29
     "MG": Code("MG", "DCM", "Mammography"),
     "RG": Code("RG", "DCM", "Radiographic imaging"),
 }
-IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
 IMAGE_LIBRARY_GROUP = Code("126200", "DCM", "Image Library Group")
-SOURCE = Code("260753009", "SCT", "Source")
 MODALITY = Code("121139", "DCM", "Modality")
 SIZES = {
     "Rows": Code("110910", "DCM", "Pixel Data Rows"),
@@ -31,8 +29,8 @@ SIZES = {
 
 def image_library(headers: Sequence[Dataset]) -> Dataset:
     """Returns a library with one group, in which every image has the descriptors that its header states."""
-    entries = [image(CONTAINS, header, list(_descriptors(header)), SOURCE) for header in headers]
-    return container(IMAGE_LIBRARY, [container(IMAGE_LIBRARY_GROUP, entries)])
+    entries = [image(CONTAINS, header, list(_descriptors(header)), concepts.SOURCE) for header in headers]
+    return container(concepts.IMAGE_LIBRARY, [container(IMAGE_LIBRARY_GROUP, entries)])
 
 
 def _descriptors(header: Dataset) -> Iterator[Dataset]:

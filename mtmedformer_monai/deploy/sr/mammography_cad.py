@@ -24,9 +24,7 @@ from .measurement_groups import box_outline
 from .sr_document import algorithm_parameters
 
 REPORT = Code("111036", "DCM", "Mammography CAD Report")
-_LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
 _ENGLISH = Code("en", "RFC5646", "English")
-_IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
 _SUMMARY = Code("111017", "DCM", "CAD Processing and Findings Summary")
 _WITH_FINDINGS = Code("111242", "DCM", "All algorithms succeeded; with findings")
 _WITHOUT_FINDINGS = Code("111241", "DCM", "All algorithms succeeded; without findings")
@@ -84,8 +82,8 @@ def cad_content(images: Sequence[CadImage], provenance: Provenance) -> list[Data
     impression = items.text(HAS_PROPERTIES, _IMPRESSION_TEXT, _impression(analyzed))
     summary.ContentSequence = [impression, *_algorithm(provenance), *findings]
     return [
-        items.code(HAS_CONCEPT_MOD, _LANGUAGE, _ENGLISH),
-        items.container(_IMAGE_LIBRARY, [_library_entry(image) for image in images]),
+        items.code(HAS_CONCEPT_MOD, concepts.LANGUAGE, _ENGLISH),
+        items.container(concepts.IMAGE_LIBRARY, [_library_entry(image) for image in images]),
         summary,
         _performed(_DETECTIONS, _detected(searched), searched, provenance),
         _performed(_ANALYSES, [_COMPOSITION_ANALYSIS] if analyzed else [], analyzed, provenance),
@@ -229,16 +227,16 @@ def _tracking(image: CadImage, name: str, provenance: Provenance) -> list[Datase
     """The identifiers of a finding (TID 4108), the same as in the measurement report."""
     uid = derived_uid(str(image.header.SOPInstanceUID), f"finding {name}", model_sha256(provenance))
     return [
-        items.text(HAS_OBS_CONTEXT, Code("112039", "DCM", "Tracking Identifier"), concepts.ascii_text(name)),
-        items.uid_reference(HAS_OBS_CONTEXT, Code("112040", "DCM", "Tracking Unique Identifier"), uid),
+        items.text(HAS_OBS_CONTEXT, concepts.TRACKING_ID, concepts.ascii_text(name)),
+        items.uid_reference(HAS_OBS_CONTEXT, concepts.TRACKING_UID, uid),
     ]
 
 
 def _algorithm(provenance: Provenance) -> list[Dataset]:
     """Name, version, hashes and notice (TID 4019)."""
     texts = [
-        (Code("111001", "DCM", "Algorithm Name"), concepts.ascii_text(provenance.bundle_name)),
-        (Code("111003", "DCM", "Algorithm Version"), concepts.ascii_text(provenance.bundle_version)),
-        *((Code("111002", "DCM", "Algorithm Parameters"), value) for value in algorithm_parameters(provenance)),
+        (concepts.ALGORITHM_NAME, concepts.ascii_text(provenance.bundle_name)),
+        (concepts.ALGORITHM_VERSION, concepts.ascii_text(provenance.bundle_version)),
+        *((concepts.ALGORITHM_PARAMETERS, value) for value in algorithm_parameters(provenance)),
     ]
     return [items.text(HAS_PROPERTIES, name, value) for name, value in texts]

@@ -35,18 +35,13 @@ from .content_items import (
 from .sr_document import algorithm_parameters
 
 MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
-TRACKING_ID = Code("112039", "DCM", "Tracking Identifier")
-TRACKING_UID = Code("112040", "DCM", "Tracking Unique Identifier")
 FINDING = Code("121071", "DCM", "Finding")
 FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 LATERALITY = Code("272741003", "SCT", "Laterality")
 GEOMETRIC_PURPOSE = Code("130400", "DCM", "Geometric purpose of region")
-IMAGE_REGION, SOURCE = Code("111030", "DCM", "Image Region"), Code("260753009", "SCT", "Source")
+IMAGE_REGION = Code("111030", "DCM", "Image Region")
 SEGMENTATION_FRAME = Code("121214", "DCM", "Referenced Segmentation Frame")
 SEGMENTATION_SOURCE = Code("121233", "DCM", "Source Image for Segmentation")
-ALGORITHM_NAME = Code("111001", "DCM", "Algorithm Name")
-ALGORITHM_PARAMETERS = Code("111002", "DCM", "Algorithm Parameters")
-ALGORITHM_VERSION = Code("111003", "DCM", "Algorithm Version")
 
 
 @dataclass(frozen=True)
@@ -174,7 +169,7 @@ class GroupBuilder:
         return self._region(box_outline((0, 0, columns, rows)))
 
     def _region(self, points: NDArray[np.float64]) -> Dataset:
-        return outline(CONTAINS, IMAGE_REGION, points.ravel().tolist(), self._source, SOURCE)
+        return outline(CONTAINS, IMAGE_REGION, points.ravel().tolist(), self._source, concepts.SOURCE)
 
     def _measure(self, name: Code, value: float, unit: Code) -> Dataset:
         return measurement(name, value, unit, self._algorithm)
@@ -188,8 +183,8 @@ def measurement(name: Code, value: float, unit: Code, algorithm: bytes) -> Datas
 def tracking(name: str, uid: str) -> list[Dataset]:
     """Returns the identifiers by which a finding is recognized in other objects."""
     return [
-        text(HAS_OBS_CONTEXT, TRACKING_ID, concepts.ascii_text(name)),
-        uid_reference(HAS_OBS_CONTEXT, TRACKING_UID, uid),
+        text(HAS_OBS_CONTEXT, concepts.TRACKING_ID, concepts.ascii_text(name)),
+        uid_reference(HAS_OBS_CONTEXT, concepts.TRACKING_UID, uid),
     ]
 
 
@@ -253,8 +248,8 @@ def encode_algorithm(provenance: Provenance) -> bytes:
 
 @lru_cache(maxsize=8)
 def _encode_algorithm(name: str, version: str, parameters: tuple[str, ...]) -> bytes:
-    named = [(ALGORITHM_NAME, name), (ALGORITHM_VERSION, version)]
-    named += [(ALGORITHM_PARAMETERS, each) for each in parameters]
+    named = [(concepts.ALGORITHM_NAME, name), (concepts.ALGORITHM_VERSION, version)]
+    named += [(concepts.ALGORITHM_PARAMETERS, each) for each in parameters]
     return encode_items([text(HAS_CONCEPT_MOD, concept, concepts.ascii_text(value)) for concept, value in named])
 
 

@@ -47,7 +47,6 @@ SERIES_NUMBER = 9101
 
 REPORT = Code("126000", "DCM", "Imaging Measurement Report")
 IMAGING_MEASUREMENTS = Code("126010", "DCM", "Imaging Measurements")
-LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
 ENGLISH = Code("en-US", "RFC5646", "English (United States)")
 PROCEDURE_REPORTED = Code("121058", "DCM", "Procedure reported")
 OBSERVER_TYPE, DEVICE = Code("121005", "DCM", "Observer Type"), Code("121007", "DCM", "Device")
@@ -150,7 +149,7 @@ def _document(
     document = new_document(identity, [*(source for _, source in images), *others], provenance)
     document.CodingSchemeIdentificationSequence = [coding_scheme()]
     document.ContentSequence = [
-        code(HAS_CONCEPT_MOD, LANGUAGE, ENGLISH),
+        code(HAS_CONCEPT_MOD, concepts.LANGUAGE, ENGLISH),
         *_observer(provenance),
         code(HAS_CONCEPT_MOD, PROCEDURE_REPORTED, concepts.IMAGING_PROCEDURE),
         image_library([header for header, _ in images]),
