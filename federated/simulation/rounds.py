@@ -290,10 +290,9 @@ class Simulation:
     def _log(self, row: Mapping[str, Any]) -> None:
         metrics = {"global": row["global"], **row["sites"]}
         scores = "  ".join(f"{name} {found.get(KEY_METRIC, float('nan')):.3f}" for name, found in metrics.items())
-        logger.info(
-            "%s, round %d/%d  %s: %s  (%.0f s)",
-            self._name, row["round"], self._settings.num_rounds, KEY_METRIC, scores, row["seconds"],
-        )  # fmt: skip
+        number = row["round"]
+        total = number + self._aggregator.rounds_left(self._settings.num_rounds)
+        logger.info("%s, round %d/%d  %s: %s  (%.0f s)", self._name, number, total, KEY_METRIC, scores, row["seconds"])
 
 
 _Submit = Callable[..., "Future[Any]"]

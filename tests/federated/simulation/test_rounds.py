@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 
 import numpy as np
@@ -63,8 +64,9 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
 
 
 def test_groups_that_part_end_with_one_more_round_which_resumes_and_leaves_the_sites_networks_alone(
-    settings, here, tmp_path, monkeypatch
+    settings, here, tmp_path, monkeypatch, caplog
 ):
+    caplog.set_level(logging.INFO, logger="mtmedformer")
     apart = {"num_rounds": 1, "between": 1.0}
     run(settings(num_rounds=1, strategy_settings={**apart, "distillation_rounds": 0}), tmp_path / "plain")
     chosen, real = settings(num_rounds=1, strategy_settings=apart), worker.train
@@ -75,6 +77,7 @@ def test_groups_that_part_end_with_one_more_round_which_resumes_and_leaves_the_s
         return real(spec, number, broadcast)
 
     run(chosen, tmp_path / "whole")
+    assert "round 2/2" in caplog.text
     monkeypatch.setattr(rounds.worker, "train", killed)
     with pytest.raises(KeyboardInterrupt):
         run(chosen, tmp_path / "stopped")
