@@ -31,7 +31,10 @@ NUMBER_OF_FINDINGS = Code("246206008", "SCT", "Number of lesions")
 BOUNDED_BY = Code("75958009", "SCT", "Bounded by")  # CID 219
 IMAGING_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")  # CID 100
 
-# Names of content items of several templates. PS3.16, Annex D.
+# Concepts of several templates. PS3.16, Annex D; CID 6014.
+FINDING = Code("121071", "DCM", "Finding")
+CALCIFICATION_CLUSTER = Code("129769006", "SCT", "Calcification Cluster")
+ARCHITECTURAL_DISTORTION = Code("129792006", "SCT", "Architectural distortion of breast")
 LANGUAGE = Code("121049", "DCM", "Language of Content Item and Descendants")
 IMAGE_LIBRARY = Code("111028", "DCM", "Image Library")
 SOURCE = Code("260753009", "SCT", "Source")
@@ -74,7 +77,7 @@ _COMPOSITION = {  # CID 6000, Overall Breast Composition
 }
 _TASKS = {
     BREAST_DENSITY: Code("129715009", "SCT", "Breast composition"),
-    "finding": Code("121071", "DCM", "Finding"),
+    "finding": FINDING,
     "pathology": Code("111042", "DCM", "Pathology"),
 }
 _CLASSES = {
@@ -87,8 +90,8 @@ _CLASSES = {
     "mass": Code("4147007", "SCT", "Mass"),
     "nodule": Code("27925004", "SCT", "Nodule"),
     "cyst": Code("367643001", "SCT", "Cyst"),
-    "calcification_cluster": Code("129769006", "SCT", "Calcification Cluster"),
-    "architectural_distortion": Code("129792006", "SCT", "Architectural distortion of breast"),
+    "calcification_cluster": CALCIFICATION_CLUSTER,
+    "architectural_distortion": ARCHITECTURAL_DISTORTION,
     "pneumothorax": Code("36118008", "SCT", "Pneumothorax"),
     "pleural_effusion": Code("60046008", "SCT", "Pleural effusion"),
     "cardiomegaly": Code("287272002", "SCT", "Cardiomegaly"),

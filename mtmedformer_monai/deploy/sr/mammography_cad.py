@@ -44,9 +44,9 @@ _LIBRARY_POSITION = 2
 SELECTED_REGION = Code("111099", "DCM", "Selected region")
 _FINDINGS = {  # CID 6014
     "mass": Code("129793001", "SCT", "Mammography breast density"),
-    "calcification": Code("129769006", "SCT", "Calcification Cluster"),
-    "calcification_cluster": Code("129769006", "SCT", "Calcification Cluster"),
-    "architectural_distortion": Code("129792006", "SCT", "Architectural distortion of breast"),
+    "calcification": concepts.CALCIFICATION_CLUSTER,
+    "calcification_cluster": concepts.CALCIFICATION_CLUSTER,
+    "architectural_distortion": concepts.ARCHITECTURAL_DISTORTION,
 }
 """Findings by class name; the term for a mass in a single image is a density. Others are selected regions."""
 

@@ -35,7 +35,6 @@ from .content_items import (
 from .sr_document import algorithm_parameters
 
 MEASUREMENT_GROUP = Code("125007", "DCM", "Measurement Group")
-FINDING = Code("121071", "DCM", "Finding")
 FINDING_SITE = Code("363698007", "SCT", "Finding Site")
 LATERALITY = Code("272741003", "SCT", "Laterality")
 GEOMETRIC_PURPOSE = Code("130400", "DCM", "Geometric purpose of region")
@@ -113,7 +112,7 @@ class GroupBuilder:
 
     def _mask(self, task: str, mask: MaskResult) -> Dataset:
         found = [
-            code(CONTAINS, FINDING, concepts.class_concept(task, mask.structure)),
+            code(CONTAINS, concepts.FINDING, concepts.class_concept(task, mask.structure)),
             self._measure(concepts.AREA, *_area(mask)),
             *uncertainty_measurements(mask.uncertainty, self._algorithm),
         ]
@@ -137,7 +136,7 @@ class GroupBuilder:
             threshold = concepts.private_concept("Operating threshold")
             measured.append(self._measure(threshold, box.threshold, concepts.NO_UNITS))
         items = [
-            code(CONTAINS, FINDING, concepts.class_concept(task, box.class_name)),
+            code(CONTAINS, concepts.FINDING, concepts.class_concept(task, box.class_name)),
             *measured,
             *uncertainty_measurements(box.uncertainty, self._algorithm),
             code(CONTAINS, GEOMETRIC_PURPOSE, concepts.BOUNDED_BY),
