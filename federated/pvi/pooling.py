@@ -59,8 +59,8 @@ class Pooling:
         bad = _impossible(moments) if bad is None else bad
         if bad is not None:
             raise ValueError(
-                f"moments of {bad!r} expect {NUM_MOMENTS} finite numbers, none below 0, and weights above 0 of a "
-                f"client with images, got {moments[bad].tolist()}."
+                f"moments of {bad!r} expect {NUM_MOMENTS} finite numbers, none below 0, weights above 0 of a client "
+                f"with images, and no more clients with noise than clients, got {moments[bad].tolist()}."
             )
         return Terms.of(moments)
 

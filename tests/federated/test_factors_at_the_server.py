@@ -153,6 +153,7 @@ def test_a_federation_that_goes_on_with_another_number_of_rounds_keeps_its_facto
             "weights above 0 of a client with images",
         ),
         ("moments/w", torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0, 1.0, 1.0]), "none below 0"),
+        ("moments/w", torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0]), "no more clients with noise"),
         ("group/../escaped", torch.tensor(1.0), "expects names of tasks"),
     ],
 )

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
@@ -212,7 +213,12 @@ def test_a_round_that_an_earlier_version_began_is_finished():
         server = PVI().server(three_tensors())
         for seed, tasks in enumerate((MASKS, BOXES)):
             rule = PVI().client()
-            server.add(rule.send(of(tasks, random_client(seed))(rule, rule.receive(server.broadcast()))))
+            weights = rule.receive(server.broadcast())
+            for step in (1, 2, 3, 4):
+                rule.after_step({name: value + step for name, value in weights.items()}, step, 4)
+            message = rule.send(of(tasks, random_client(seed))(rule, weights))
+            assert all(value[8] == value[0] == 1.0 for value in pick(message, TensorKind.MOMENTS).values())
+            server.add(message)
         return server
 
     now, old = start(), start()
@@ -223,6 +229,7 @@ def test_a_round_that_an_earlier_version_began_is_finished():
     old.load_state_dict(state)
     for server in (now, old):
         server.close_round()
+    assert old.state_dict()["pooling"] == now.state_dict()["pooling"]
     expected = now.broadcast()
     assert all(torch.equal(value, expected[name]) for name, value in old.broadcast().items())
 

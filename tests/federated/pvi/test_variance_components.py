@@ -74,7 +74,7 @@ def test_without_iterates_differences_within_a_group_are_noise():
 def test_a_client_that_did_not_measure_its_iterates_leaves_the_noise_to_the_others():
     """The clients by hand above; a third one at their mean adds nothing to the squares, nor to the noise.
 
-    E = 0.25 (3 / 2 - 6 / 12) 2 + within (6 - 12 / 6) = 0.5 + 4 within, so within is 3.5 / 4, or 3.5 times the noise.
+    E = 0.25 (3 - 6 / 6) + within (6 - 12 / 6) = 0.5 + 4 within, so within is 3.5 / 4, or 3.5 in units of the noise.
     """
     clients = [(1.0, 0.125), (3.0, 0.125), (2.0, 0.0)]
     sums = sum(moments(2.0, 2.0, noise, step**2, 1.0).double() for step, noise in clients)
