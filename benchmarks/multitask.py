@@ -17,8 +17,10 @@ With `--pretraining-epochs N`, the variant `pretrained` starts from an encoder t
 patches of the fold's training images for N epochs, with or without labels; its CPU time includes this.
 With `--generated FOLDER`, a cohort of `mtmedformer cohort`, each row has the variant `generated first`: the same
 network is trained on this cohort, once, and each fold starts from these weights. `generated.jsonl` has these first
-trainings, with metrics of the cohort's test patients; CPU times are without them. `--reference` names the row that all
-others are compared with, for example `--reference 'ours, generated first'`.
+trainings, with metrics of the cohort's test patients; CPU times are without them. Networks for one task also have the
+variant `jointly generated first`, which starts from the weights of the network that learned all tasks there, so that
+only the training on real images differs from that of all tasks. `--reference` names the row that all others are
+compared with, for example `--reference 'ours, generated first'`.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
 t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of
@@ -57,6 +59,9 @@ PRETRAINED = "pretrained"
 """Name of the variant whose encoder is pretrained."""
 GENERATED = "generated first"
 """Name of the variant that starts from weights of a generated cohort."""
+GENERATED_JOINTLY = "jointly generated first"
+"""Name of the variant of a network for one task that starts from such weights of the network for all tasks."""
+AFTER_GENERATED = (GENERATED, GENERATED_JOINTLY)
 GENERATED_FOLD = -1
 """Stands for the generated cohort in place of a fold."""
 VALIDATION_INTERVAL = 3
@@ -95,7 +100,8 @@ class First:
 
     def run(self, run: Run) -> Run:
         """Returns the first training that a run starts from."""
-        return replace(run, fold=GENERATED_FOLD, variant=SCRATCH, epochs=self.epochs, lr=self.lr)
+        task = ALL_TASKS if run.variant == GENERATED_JOINTLY else run.task
+        return replace(run, fold=GENERATED_FOLD, task=task, variant=SCRATCH, epochs=self.epochs, lr=self.lr)
 
 
 def main() -> None:
@@ -115,7 +121,7 @@ def main() -> None:
             first=first,
         )
         runs = list(_runs(options))
-        firsts = {first.run(run) for run in runs if run.variant == GENERATED}
+        firsts = {first.run(run) for run in runs if run.variant in AFTER_GENERATED}
         run_missing(trained, sorted(firsts, key=str), options.output / GENERATED_RESULTS, options.workers, _show)
         run_missing(trained, runs, path, options.workers, _show)
     metrics = {name: cohort.metrics for name, cohort in COHORTS.items()}
@@ -178,12 +184,14 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
     """Yields the wanted trainings, each in all of its variants."""
     of_all = [SCRATCH] + [GENERATED] * bool(options.generated)
     of_ours = [*of_all, *options.variants]
+    of_single = of_all + [GENERATED_JOINTLY] * bool(options.generated)
     for fold in options.run_folds or range(options.folds):
         make = partial(Run, options.cohort, options.size[0], options.size[1], options.epochs, options.lr, fold)
         for network in options.networks:
             for task in _trained_tasks(network, options):
                 joint = task == " ".join(options.tasks)
-                for variant in of_ours if network == OURS and joint else of_all:
+                variants = (of_ours if joint else of_single) if network == OURS else of_all
+                for variant in variants:
                     if not options.only or variant in options.only:
                         yield make(network, task, variant)
 
@@ -240,7 +248,7 @@ def train(
     started = time.process_time()
     if run.variant == PRETRAINED:
         overrides["start_from"] = str(_pretrain(cohort.bundle, overrides, pretraining_epochs))
-    if run.variant == GENERATED and first is not None:
+    if run.variant in AFTER_GENERATED and first is not None:
         overrides["start_from"] = f"{overrides_of(first.run(run), output, variants)['ckpt_dir']}/model.pt"
     workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
     workflow.run()

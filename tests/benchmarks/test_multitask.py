@@ -49,7 +49,9 @@ def test_a_generated_cohort_gives_every_network_a_second_start():
     scratch, both = trainings(), trainings(generated="folder")
     assert [each for each in both if not each[3]] == scratch
     assert [(*each[:3], "") for each in both if each[3] == multitask.GENERATED] == scratch
-    assert len(both) == 2 * len(scratch)
+    jointly = [each for each in both if each[3] == multitask.GENERATED_JOINTLY]
+    assert [each[:3] for each in jointly] == [(fold, "ours", task) for fold in (0, 1) for task in CHEST_TASKS]
+    assert len(both) == 2 * len(scratch) + len(jointly)
 
 
 def test_only_the_wanted_variants_are_trained():
@@ -66,6 +68,16 @@ def test_all_folds_start_from_one_training_on_the_generated_cohort(tmp_path):
         assert overrides["learning_rate"] == 0.002
         assert overrides["datalist"].endswith("data/chest_generated.json")
         assert overrides["max_epochs"] == 18
+
+
+def test_a_network_for_one_task_can_start_from_what_all_tasks_have_taught(tmp_path):
+    first, runs = multitask.First(epochs=18, lr=0.002), list(multitask._runs(options(generated="folder")))
+    (joint,) = {
+        first.run(run) for run in runs if run.variant == multitask.GENERATED and not run.task and run.network == "ours"
+    }
+    jointly = [run for run in runs if run.variant == multitask.GENERATED_JOINTLY]
+    assert {first.run(run) for run in jointly} == {joint}
+    assert [task["name"] for task in multitask.overrides_of(joint, tmp_path, {})["tasks"]] == CHEST_TASKS
 
 
 def record(network, fold, dice, variant="", task=""):
