@@ -65,7 +65,7 @@ CONTROLS: dict[str, Method] = {
     "fedbn": Method("fedbn", personal=True),
     "bayesian": Method("bayesian", personal=True),
     "bayesian_global": Method("bayesian"),
-    "bayesian_distilled": Method("bayesian", {"distillation_rounds": 1}),
+    "bayesian_distilled": Method("bayesian", {"distillation_rounds": 2}),
     "bayesian_pooled": Method("bayesian", {"between": 0.0}),
     "scaffold": Method("scaffold", optimizer="sgd"),
     "fedavg_sgd": Method("fedavg", optimizer="sgd"),

@@ -128,11 +128,13 @@ class Distillation:
         teachers: by task.
         weight: of the distillation loss relative to the loss of own labels, above 0.
         temperature: that divides the logits of masks and classes, above 0.
+        optional: whether a client whose data cannot be taught trains on its own labels alone, instead of an error.
     """
 
     teachers: Teachers
     weight: float = 1.0
     temperature: float = 1.0
+    optional: bool = False
 
 
 Teaching = Completion | Distillation

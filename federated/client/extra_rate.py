@@ -1,8 +1,8 @@
 """Learning rate of a round that comes after those that a client's schedule spans.
 
 At the end of its schedule, a client trains at a hundredth of its learning rate, by which nothing new is learned. An
-extra round (`ClientRule.is_extra`) therefore has half a cosine of its own, from a quarter of the rate, where the cosine
-of the whole schedule is after two thirds.
+extra round (`ClientRule.is_extra`) therefore has half a cosine of its own, from half of the rate, where the cosine of
+the whole schedule is after half of it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ignite.engine.events import RemovableEventHandle
 
 from mtmedformer_monai.engines.schedule import warmup_cosine
 
-PEAK: Final = 0.25
+PEAK: Final = 0.5
 """Share of the learning rate with which an extra round begins."""
 
 
@@ -27,7 +27,7 @@ def extra_factor(step: int, num_steps: int) -> float:
 
     Example:
         >>> [round(extra_factor(step, 4), 4) for step in range(4)]
-        [0.25, 0.2138, 0.1263, 0.0388]
+        [0.5, 0.4275, 0.2525, 0.0775]
     """
     return PEAK * warmup_cosine(step, 0, num_steps)
 

@@ -79,9 +79,9 @@ class MissingLabels:
         try:
             self._check_data(teaching)
         except (TypeError, ValueError) as error:
-            if not (isinstance(teaching, Completion) and teaching.optional):
+            if not teaching.optional:
                 raise
-            _logger.warning("No labels are completed in this round, the site's own ones train it: %s", error)
+            _logger.warning("No missing labels are taught in this round, the site's own ones train it: %s", error)
             return self._own
         return self._distill(teaching, tasks) if isinstance(teaching, Distillation) else self._complete(teaching, tasks)
 

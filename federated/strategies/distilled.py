@@ -2,9 +2,12 @@
 
 A strategy that keeps a network per group of clients with nested tasks serves every task best by its owners, but it is
 not one network. In `distillation_rounds` further rounds, all clients therefore train one shared network, by federated
-averaging, on their own labels and on labels that the groups' networks complete. The teacher predicts with its posterior
-mean; a label is accepted if two draws of its weights agree on it (`federated/client/completion.py`). The learning rate
-has a schedule of its own in each of these rounds (`federated/client/extra_rate.py`).
+averaging, on their own labels and, where an image lacks a label, on what the groups' networks say. These are the
+outputs of a group's posterior mean on each augmented image (`OUTPUTS`, knowledge distillation: Hinton et al., arXiv
+1503.02531); or labels that are completed at the start of a round, which are accepted if two draws of the weights agree
+on them (`LABELS`, `federated/client/completion.py`). A weak teacher's boxes are hardly ever accepted as labels, while
+its outputs still say where they may be. The learning rate has a schedule of its own in each of these rounds
+(`federated/client/extra_rate.py`).
 
 The server freezes the wrapped strategy's posterior when the phase starts, and broadcasts the groups' networks with the
 shared one: two tensors per parameter and group. Without groups, the global posterior teaches every task. Clients go on
@@ -30,6 +33,7 @@ from mtmedformer_monai.federated.teaching import (
     GROUP_MEAN,
     GROUP_PRECISION,
     Completion,
+    Distillation,
     Gate,
     Teaching,
     teachers_of_groups,
@@ -50,8 +54,10 @@ SERVED: Final = "served_"
 OWN_GROUP: Final = "own_group"
 """Kind of a number in such a broadcast, named by the client's group, whose teacher has the means."""
 
-COMPLETION: Final = Completion({}, soft=True)
-"""How labels are completed by default."""
+OUTPUTS: Final = "outputs"
+LABELS: Final = "labels"
+TAUGHT_BY: Final[Mapping[str, Teaching]] = {OUTPUTS: Distillation({}), LABELS: Completion({}, soft=True)}
+"""Choices of the setting `taught_by`: how a client is taught what its images lack labels for, without teachers."""
 
 
 class Distilled(WrappedStrategy):
@@ -61,7 +67,7 @@ class Distilled(WrappedStrategy):
         strategy: of the rounds before.
         num_rounds: of the rounds before, 1 or more.
         distillation_rounds: of the phase, 1 or more.
-        completion: how labels are completed, without teachers.
+        teaching: of the phase, without teachers.
         temperature: of the posteriors from which checks are drawn; `uncertainty/temperature.py` fits it.
         if_parted: whether the phase is left out if there is nothing to distill: a single group, or clients that have
             not told their tasks, such as stock ones.
@@ -75,7 +81,7 @@ class Distilled(WrappedStrategy):
         strategy: Strategy,
         num_rounds: int,
         distillation_rounds: int,
-        completion: Completion = COMPLETION,
+        teaching: Teaching = TAUGHT_BY[OUTPUTS],
         temperature: float = 1.0,
         if_parted: bool = False,
     ) -> None:
@@ -86,11 +92,11 @@ class Distilled(WrappedStrategy):
             )
         super().__init__(strategy)
         self._before, self._phase, self._if_parted = num_rounds, distillation_rounds, if_parted
-        self._completion, self._temperature = completion, temperature
+        self._teaching, self._temperature = teaching, temperature
 
     def client(self, groups: PermutationGroups | None = None) -> ClientRule:
         """Returns a client of the wrapped strategy that averages in the phase."""
-        return DistilledClient(self._strategy.client(groups), self._completion, self._temperature)
+        return DistilledClient(self._strategy.client(groups), self._teaching, self._temperature)
 
     def server(self, weights: Mapping[str, Tensor]) -> ServerRule:
         """Returns a server of the wrapped strategy that averages in the phase."""
@@ -98,20 +104,20 @@ class Distilled(WrappedStrategy):
 
 
 class DistilledClient(WrappedClient):
-    """The wrapped strategy's client; in the phase, federated averaging with completed labels.
+    """The wrapped strategy's client; in the phase, federated averaging with teachers.
 
     The phase is known from each broadcast, so that the state is the wrapped client's.
 
     Args:
         rule: client of the wrapped strategy.
-        completion: how labels are completed, without teachers.
+        teaching: of the phase, without teachers.
         temperature: of the posteriors.
     """
 
-    def __init__(self, rule: ClientRule, completion: Completion, temperature: float) -> None:
+    def __init__(self, rule: ClientRule, teaching: Teaching, temperature: float) -> None:
         super().__init__(rule)
         self.sends_weights_alone = rule.sends_weights_alone
-        self._completion, self._temperature = completion, temperature
+        self._without_teachers, self._temperature = teaching, temperature
         self._averaging: ClientRule | None = None
         self._teaching: Teaching | None = None
 
@@ -120,8 +126,7 @@ class DistilledClient(WrappedClient):
         if not is_distilled(broadcast):
             self._averaging = self._teaching = None  # after a return to an earlier state
             return self._rule.receive(broadcast)
-        teachers, given = teachers_of_groups(broadcast, self._temperature), self._completion
-        self._teaching = replace(given, teachers=teachers)
+        self._teaching = replace(self._without_teachers, teachers=teachers_of_groups(broadcast, self._temperature))
         self._averaging = AveragingClient()
         return self._averaging.receive(broadcast)
 
@@ -149,7 +154,7 @@ class DistilledClient(WrappedClient):
         return pick(broadcast, TensorKind.MEAN) if is_distilled(broadcast) else self._rule.inference_weights(broadcast)
 
     def teaching(self) -> Teaching | None:
-        """Returns the completion by the groups' networks in the phase."""
+        """Returns how the groups' networks teach in the phase."""
         return self._rule.teaching() if self._averaging is None else self._teaching
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
@@ -208,14 +213,13 @@ class DistilledServer(WrappedServer):
     def close_round(self) -> None:
         """Computes the next weights; freezes the teachers before the first round of the phase.
 
-        A phase in which no client sends anything ends at once, and leaves the strategy's own networks.
+        A phase in whose first round no client sends anything ends at once, and leaves the strategy's own networks.
         """
         (self._averaging or self._rule).close_round()
         self._closed += 1
         if self._averaging is not None and not self._answered:
             _logger.warning("No site has taken part in the distillation, so there is no network for all tasks.")
             self._averaging, self._teachers = None, {}
-        self._answered = False
         if self._closed == self._rounds and (not self._if_parted or self._has_parted()):
             self._start()
 
@@ -255,10 +259,10 @@ class DistilledServer(WrappedServer):
             state = {"rule": state, "closed": state.get("rounds", 0), "averaging": {}}
         self._rule.load_state_dict(state["rule"])
         self._closed, self._averaging, self._teachers = int(state["closed"]), None, {}
-        self._answered = bool(state.get("answered", True))
         if state["averaging"] and self._closed >= self._rounds:  # else the federation goes on with more rounds
             self._start()
             self._averaging.load_state_dict(state["averaging"])  # type: ignore[attr-defined]
+        self._answered = bool(state.get("answered", True))
 
     def _has_parted(self) -> bool:
         """Returns whether there are several networks, of groups whose tasks are known."""
@@ -267,7 +271,7 @@ class DistilledServer(WrappedServer):
 
     def _start(self) -> None:
         teachers = frozen_teachers(self._rule)
-        self._averaging = AveragingServer(first_weights(self._rule))
+        self._averaging, self._answered = AveragingServer(first_weights(self._rule)), False
         self._teachers = teachers
 
 
@@ -317,7 +321,11 @@ def first_weights(rule: ServerRule) -> Weights:
     return {**shared, **networks[chosen][0]}
 
 
-SETTINGS: Final = ("completion_weight", "soft", "draw_temperature", *Gate.__dataclass_fields__)
+ROUNDS: Final = 2
+"""Number of rounds of the phase by default."""
+OF_LABELS: Final = ("completion_weight", "soft", "draw_temperature", *Gate.__dataclass_fields__)
+"""Settings of the phase with `taught_by=labels`."""
+SETTINGS: Final = ("taught_by", *OF_LABELS)
 """Settings of the phase, for `distilled`."""
 
 
@@ -327,18 +335,28 @@ def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: i
     Args:
         strategy: to wrap.
         num_rounds: of the rounds before the phase.
-        distillation_rounds: of the phase; None: one if there are groups that have parted.
+        distillation_rounds: of the phase; None: `ROUNDS` if there are groups that have parted.
         settings: out of `SETTINGS`; `draw_temperature` is the temperature of the posteriors.
 
     Raises:
-        ValueError: no number of rounds.
+        ValueError: no number of rounds, an unknown `taught_by`, or a setting that applies to the other choice.
     """
     if num_rounds is None:
         raise ValueError("distillation_rounds expects num_rounds beside it, the number of the rounds before, got none.")
-    gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
-    weight, soft = settings.get("completion_weight", COMPLETION.weight), settings.get("soft", COMPLETION.soft)
-    completion = replace(COMPLETION, gate=gate, weight=weight, soft=soft)
-    temperature = settings.get("draw_temperature", 1.0)
+    teaching, temperature = _teaching_of(**settings), settings.get("draw_temperature", 1.0)
     if distillation_rounds is None:
-        return Distilled(strategy, num_rounds, 1, replace(completion, optional=True), temperature, if_parted=True)
-    return Distilled(strategy, num_rounds, distillation_rounds, completion, temperature)
+        return Distilled(strategy, num_rounds, ROUNDS, replace(teaching, optional=True), temperature, if_parted=True)
+    return Distilled(strategy, num_rounds, distillation_rounds, teaching, temperature)
+
+
+def _teaching_of(taught_by: str = OUTPUTS, **settings: Any) -> Teaching:
+    if taught_by not in TAUGHT_BY:
+        raise ValueError(f"taught_by expects one of {', '.join(TAUGHT_BY)}, got {taught_by!r}.")
+    teaching = TAUGHT_BY[taught_by]
+    if isinstance(teaching, Distillation):
+        if settings:
+            raise ValueError(f"{', '.join(sorted(settings))} expects taught_by={LABELS} beside it: outputs have none.")
+        return teaching
+    gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
+    weight, soft = settings.get("completion_weight", teaching.weight), settings.get("soft", teaching.soft)
+    return replace(teaching, gate=gate, weight=weight, soft=soft)

@@ -90,7 +90,7 @@ def test_every_kind_of_method_runs(world, method):
     assert found["megabytes_down"] > 0
 
 
-def test_distillation_is_one_more_round(world):
+def test_distillation_adds_rounds(world):
     plan, traffic = Plan(rounds=2, local_epochs=1, lr=1e-3, batch_size=4), {}
     for method in ("bayesian", "bayesian_distilled"):
         traffic[method] = run(world, parse_method(method), plan)["megabytes_up"]

@@ -55,6 +55,7 @@ def chest(chest_data, tmp_path):
 
 
 EAGER = {"min_probability": 0.5, "agreement": 0.0}
+PHASE = {"distillation_rounds": 1, "num_rounds": 1}
 
 
 def federation(chest, strategy, names, rounds, folder="", **settings):
@@ -80,9 +81,10 @@ def test_a_site_that_lacks_nothing_trains_bit_for_bit_as_with_fedavg(chest, stra
     [
         ("fedmix", EAGER),
         ("condistfl", {}),
-        ("bayesian", {"distillation_rounds": 1, "num_rounds": 1, "draw_temperature": 0.0, "min_probability": 0.5}),
+        ("bayesian", PHASE),
+        ("bayesian", PHASE | {"taught_by": "labels", "draw_temperature": 0.0, "min_probability": 0.5}),
     ],
-    ids=["fedmix", "condistfl", "distilled"],
+    ids=["fedmix", "condistfl", "taught by outputs", "taught by labels"],
 )
 def test_a_site_without_masks_trains_their_decoder_from_the_second_round(chest, strategy, settings, tmp_path):
     server, sites = federation(chest, strategy, ["site_all", "site_boxes"], 1, **settings)

@@ -9,7 +9,7 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import LrScheduleHandler
 
 from mtmedformer_monai.engines import make_warmup_cosine
-from mtmedformer_monai.federated.client.extra_rate import PEAK, use_extra_rate
+from mtmedformer_monai.federated.client.extra_rate import use_extra_rate
 
 RATE = 0.8
 
@@ -41,12 +41,12 @@ def run(trainer, epochs: int, extra: bool) -> list[float]:
     return rates
 
 
-def test_an_extra_round_anneals_from_a_quarter_of_the_rate():
+def test_an_extra_round_anneals_from_half_of_the_rate():
     trainer = make_trainer(scheduled=True)
     assert run(trainer, 1, extra=False) == pytest.approx([0.01 * RATE] * 2)  # the end of the schedule
     first = run(trainer, 2, extra=True)
-    assert first[0] == pytest.approx(PEAK * RATE)
-    assert first[2] == pytest.approx(PEAK * RATE * 0.505)  # half of the cosine, whose end is a hundredth
+    assert first[0] == pytest.approx(0.5 * RATE)
+    assert first[2] == pytest.approx(0.5 * RATE * 0.505)  # half of the cosine, whose end is a hundredth
     assert first == sorted(first, reverse=True)
     assert run(trainer, 2, extra=True) == first
     assert run(trainer, 1, extra=False)[1] == pytest.approx(0.01 * RATE)

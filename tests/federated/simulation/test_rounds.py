@@ -63,7 +63,7 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
-def test_groups_that_part_end_with_one_more_round_which_resumes_and_leaves_the_sites_networks_alone(
+def test_groups_that_part_end_with_two_more_rounds_which_resume_and_leave_the_sites_networks_alone(
     settings, here, tmp_path, monkeypatch, caplog
 ):
     caplog.set_level(logging.INFO, logger="mtmedformer")
@@ -77,7 +77,7 @@ def test_groups_that_part_end_with_one_more_round_which_resumes_and_leaves_the_s
         return real(spec, number, broadcast)
 
     run(chosen, tmp_path / "whole")
-    assert "round 2/2" in caplog.text
+    assert "round 3/3" in caplog.text
     monkeypatch.setattr(rounds.worker, "train", killed)
     with pytest.raises(KeyboardInterrupt):
         run(chosen, tmp_path / "stopped")
@@ -89,8 +89,8 @@ def test_groups_that_part_end_with_one_more_round_which_resumes_and_leaves_the_s
     for name in own:
         assert_equal_files(tmp_path / "whole" / name, tmp_path / "plain" / name)
     written = json.loads((tmp_path / "whole/rounds.json").read_text())
-    assert [row["round"] for row in written] == [1, 2]
-    assert written[1]["sites"] == written[0]["sites"]  # their networks are those of the round before
+    assert [row["round"] for row in written] == [1, 2, 3]
+    assert written[2]["sites"] == written[1]["sites"] == written[0]["sites"]  # the networks of the round before
     trained, start = (
         torch.load(tmp_path / "whole" / one),
         torch.load(tmp_path / "whole/model_finding+lung+opacity+pneumonia_type.pt"),

@@ -6,7 +6,7 @@ from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import Distilled, FedAvg, make_strategy
 from mtmedformer_monai.federated.strategies.distilled import first_weights, frozen_teachers, is_distilled
-from mtmedformer_monai.federated.teaching import EVERY_TASK, Completion, Gate
+from mtmedformer_monai.federated.teaching import EVERY_TASK, Completion, Distillation, Gate
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
     assert_it_resumes_after_restoring,
@@ -111,6 +111,7 @@ def test_settings_by_name_reach_the_phase():
         "distillation_rounds": 1,
         "num_rounds": 1,
         "isotropic": 0.01,
+        "taught_by": "labels",
         "min_score": 0.6,
         "completion_weight": 0.5,
     }
@@ -124,10 +125,32 @@ def test_settings_by_name_reach_the_phase():
 
 def test_masks_are_probabilities_unless_the_setting_says_otherwise():
     for given, expected in (({}, True), ({"soft": True}, True), ({"soft": False}, False)):
-        strategy = make_strategy("bayesian", distillation_rounds=1, num_rounds=1, **given)
+        strategy = make_strategy("bayesian", distillation_rounds=1, num_rounds=1, taught_by="labels", **given)
         server, rules = federate(strategy, three_tensors(), SITES, 1)
         rules[0].receive(server.broadcast())
         assert rules[0].teaching().soft is expected
+
+
+def test_by_default_the_outputs_of_the_groups_networks_teach():
+    server, rules = federate(make_strategy("bayesian", distillation_rounds=1, num_rounds=1), three_tensors(), SITES, 1)
+    rules[0].receive(server.broadcast())
+    found = rules[0].teaching()
+    assert isinstance(found, Distillation)
+    assert (found.weight, found.temperature, found.optional) == (1.0, 1.0, False)
+    assert torch.equal(found.teachers[EVERY_TASK].mean["encoder"], server.weights()["encoder"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"taught_by": "both"}, "taught_by expects one of outputs, labels, got 'both'"),
+        ({"min_score": 0.5, "soft": False}, "min_score, soft expects taught_by=labels"),
+        ({"taught_by": "outputs", "draw_temperature": 0.5}, "draw_temperature expects taught_by=labels"),
+    ],
+)
+def test_settings_that_do_not_apply_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        make_strategy("bayesian", distillation_rounds=1, num_rounds=1, **settings)
 
 
 def test_a_phase_needs_rounds_before_it():
@@ -163,13 +186,13 @@ def test_a_bayesian_federation_of_groups_that_parted_ends_with_one_network():
     server, rules = groups_after(1, masks=MASKS, boxes=BOXES)
     assert server.extra_rounds() == 0
     play_groups(server, rules, {"masks": MASKS, "boxes": BOXES})
-    assert (server.extra_rounds(), rules["masks"].is_extra) == (1, False)
+    assert (server.extra_rounds(), rules["masks"].is_extra) == (2, False)
     rules["masks"].receive(server.broadcast_for(["masks"]))
     assert rules["masks"].is_extra
     assert rules["masks"].teaching().optional
     play_groups(server, rules, {"masks": MASKS, "boxes": BOXES})
     assert server.weights()["w"].item() == pytest.approx(2.5)  # (10 * 1 + 30 * 3) / 40
-    assert server.extra_rounds() == 1
+    assert server.extra_rounds() == 2
 
 
 @pytest.mark.parametrize(
@@ -237,6 +260,16 @@ def test_a_phase_without_any_message_leaves_the_groups_networks(caplog):
     assert not is_distilled(restored.broadcast())
 
 
+def test_a_later_round_without_any_message_leaves_the_one_network():
+    server, _ = groups_after(3, masks=MASKS, boxes=BOXES)
+    restored = make_strategy("bayesian", num_rounds=2, **APART).server({"w": torch.zeros(1)})
+    restored.load_state_dict(server.state_dict())
+    for each in (server, restored):
+        each.close_round()
+        assert is_distilled(each.broadcast())
+        assert each.weights()["w"].item() == pytest.approx(2.5)
+
+
 def test_a_state_of_the_strategy_alone_goes_on_to_the_phase():
     """Earlier versions distilled only where a setting asked for it."""
     sites = {"masks": MASKS, "boxes": BOXES}
@@ -244,4 +277,4 @@ def test_a_state_of_the_strategy_alone_goes_on_to_the_phase():
     server = make_strategy("bayesian", num_rounds=2, **APART).server({"w": torch.zeros(1)})
     server.load_state_dict(plain.state_dict())
     play_groups(server, rules, sites)
-    assert server.extra_rounds() == 1
+    assert server.extra_rounds() == 2
