@@ -72,11 +72,11 @@ class FilteredClient(WrappedClient):
     def send(self, training: LocalTraining) -> Message:
         """Returns the strategy's message for the filtered weights; parameters that a filter removes are not sent.
 
-        It is empty if the privacy budget does not allow it, and in rounds that complete labels: how many depends on the
-        images, and is part of the message.
+        It is empty if the privacy budget does not allow it, and in rounds that teach missing labels: they are more than
+        a site has agreed to, and how many labels are completed depends on the images.
         """
         if self._rule.teaching() is not None:
-            _logger.info("This round completes labels: a site with filters of updates sends nothing.")
+            _logger.info("This round teaches missing labels: a site with filters of updates sends nothing.")
             return {}
         if self._budget is not None and not self._budget.spend(self._noise):
             return {}

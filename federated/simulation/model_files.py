@@ -42,8 +42,8 @@ def write_models(broadcast: Mapping[str, Tensor], groups: Mapping[str, Weights],
         if not is_distilled(broadcast) and have_parted(list(groups.values())):
             logger.warning(
                 "model.pt is the mean of %d groups of sites whose networks have parted, and usually worse than each of "
-                "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with one more "
-                "round, --setting distillation_rounds=1.",
+                "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with two more "
+                "rounds, --setting distillation_rounds=2.",
                 len(groups),
                 ", ".join(f"{name}.pt" for name in named if name != "model"),
             )

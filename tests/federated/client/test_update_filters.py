@@ -117,9 +117,11 @@ def test_strategies_that_send_more_than_weights_are_refused(name, settings):
         FilteredClient(make_strategy(name, **settings).client(), [halve])
 
 
-def test_nothing_is_sent_in_a_round_that_completes_labels():
+@pytest.mark.parametrize("taught_by", ["outputs", "labels"])
+def test_nothing_is_sent_in_a_round_that_teaches_missing_labels(taught_by):
     """How many labels are completed depends on the images, and would be told by the message's precisions."""
-    strategy, training = make_strategy("bayesian", num_rounds=1, distillation_rounds=1), LocalTraining(START, {"w": 4})
+    strategy = make_strategy("bayesian", num_rounds=1, distillation_rounds=1, taught_by=taught_by)
+    training = LocalTraining(START, {"w": 4})
     server, client = strategy.server(START), FilteredClient(strategy.client(), [halve])
     client.receive(server.broadcast())
     assert client.send(training)

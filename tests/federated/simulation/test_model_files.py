@@ -41,7 +41,7 @@ def test_groups_that_parted_have_their_own_networks_and_a_warning(tmp_path, capl
     }
     (record,) = caplog.records
     assert "model_boxes.pt, model_masks.pt" in record.getMessage()
-    assert "distillation_rounds=1" in record.getMessage()
+    assert "distillation_rounds=2" in record.getMessage()
 
 
 @pytest.mark.parametrize(
