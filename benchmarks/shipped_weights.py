@@ -3,9 +3,10 @@
     python benchmarks/shipped_weights.py --output FOLDER --kermany FOLDER --nih FOLDER --v7 FOLDER --opacity FOLDER
     python benchmarks/shipped_weights.py --output FOLDER ... --weights MODELS_FOLDER OTHER_MODELS_FOLDER
 
-Each folder of weights contains a `model.pt`. Kermany, NIH and V7 are tested on their test splits, the opacity set
-(`benchmarks/federation_public.py`) on all images, and so are the synthetic cohorts, `generated` (plain) and `varied`.
-Prints a Markdown table with one row per folder and set. Its last two columns are the mean share of the predicted lungs
+Each folder of weights contains a `model.pt`; with `--average`, the mean of all of them is evaluated, too, which makes
+sense for weights of one training and of its continuation (Wortsman et al., arXiv 2109.01903). Kermany, NIH and V7 are
+tested on their test splits, the opacity set (`benchmarks/federation_public.py`) on all images, and so are the synthetic
+cohorts, `generated` (plain) and `varied`. Prints a Markdown table with one row per folder and set. Its last two columns are the mean share of the predicted lungs
 that is predicted as opacity, in normal films and in those with pneumonia.
 """
 
@@ -55,9 +56,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, help=f"folder of the set {SETS.get(name, name)}")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="+", default=[CHEST / "models"], help="folders with a model.pt")
+    parser.add_argument("--average", action="store_true", help="evaluate the mean of all weights, too")
     add_threads_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.average:
+        options.weights.append(_average(options.weights, options.output / "average"))
     logging.basicConfig(level=logging.WARNING)
     lists = _datalists(options)
     print(table_header("weights, set", [*METRICS, *SHARES]))
@@ -66,6 +70,14 @@ def main() -> None:
             metrics = _evaluate(folder, path, options.output / f"{index}_{name}")
             cells = ["-" if metrics.get(each) is None else f"{metrics[each]:.3f}" for each in [*METRICS, *SHARES]]
             print(table_row(f"{folder.name}, {name}", cells), flush=True)
+
+
+def _average(folders: list[Path], folder: Path) -> Path:
+    """Writes the mean of weights to a folder, and returns it."""
+    several = [load_checkpoint(each / "model.pt") for each in folders]
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({name: sum(each[name] for each in several) / len(several) for name in several[0]}, folder / "model.pt")
+    return folder
 
 
 def _datalists(options: argparse.Namespace) -> dict[str, Path]:
