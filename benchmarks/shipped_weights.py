@@ -6,8 +6,8 @@
 Each folder of weights contains a `model.pt`; with `--average`, the mean of all of them is evaluated, too, which makes
 sense for weights of one training and of its continuation (Wortsman et al., arXiv 2109.01903). Kermany, NIH and V7 are
 tested on their test splits, the opacity set (`benchmarks/federation_public.py`) on all images, and so are the synthetic
-cohorts, `generated` (plain) and `varied`. Prints a Markdown table with one row per folder and set. Its last two columns are the mean share of the predicted lungs
-that is predicted as opacity, in normal films and in those with pneumonia.
+cohorts, `generated` (plain) and `varied`. Prints a Markdown table with one row per folder and set. Its last two columns
+are the mean share of the predicted lungs that is predicted as opacity, in normal films and in those with pneumonia.
 """
 
 from __future__ import annotations
