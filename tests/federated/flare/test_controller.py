@@ -87,11 +87,11 @@ def test_a_site_that_joins_later_starts_from_its_groups_mean(run):
     assert asked == [(0, "a"), (0, "b"), (NUM_ROUNDS - 1, "new")]
 
 
-def test_groups_that_part_train_one_more_round_also_with_a_site_that_joins_in_it(run, tmp_path, monkeypatch):
+def test_groups_that_part_train_two_more_rounds_also_with_a_site_that_joins_in_them(run, tmp_path, monkeypatch):
     monkeypatch.setattr(flare, "open_session", lambda *_: open_session(tmp_path, distillation_rounds=None))
     sites, late = two_groups()
     done = run(sites, {NUM_ROUNDS: {"new": late}})
-    assert done._session.aggregator.round == NUM_ROUNDS + 1
+    assert done._session.aggregator.round == NUM_ROUNDS + 2
     assert [name for number, step, name in done.steps if (number, step) == (NUM_ROUNDS, TRAIN)] == ["a", "b", "new"]
     shared = [site.received[-1] for site in (*sites.values(), late)]
     assert all(torch.equal(each, shared[0]) for each in shared)
