@@ -323,10 +323,8 @@ def first_weights(rule: ServerRule) -> Weights:
 
 ROUNDS: Final = 2
 """Number of rounds of the phase by default."""
-OF_LABELS: Final = ("completion_weight", "soft", "draw_temperature", *Gate.__dataclass_fields__)
-"""Settings of the phase with `taught_by=labels`."""
-SETTINGS: Final = ("taught_by", *OF_LABELS)
-"""Settings of the phase, for `distilled`."""
+SETTINGS: Final = ("taught_by", "completion_weight", "soft", "draw_temperature", *Gate.__dataclass_fields__)
+"""Settings of the phase, for `distilled`; all but the first apply to `LABELS`."""
 
 
 def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: int | None, **settings: Any) -> Strategy:

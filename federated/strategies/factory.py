@@ -50,7 +50,7 @@ def make_strategy(
         compress: '' sends tensors unchanged; 'float32' and 'float16' send packets (`Compressed`), whose
             precision-weighted means take four or two bytes per weight. For `bayesian` this implies `coded_precision`.
         distillation_rounds: number of rounds, after all others, that distill the strategy's posteriors into one network
-            (`distilled.py`); 0: none. None: for `bayesian` with a known number of rounds, one if there are groups that
+            (`distilled.py`); 0: none. None: for `bayesian` with a known number of rounds, two if there are groups that
             have parted; otherwise none.
         num_rounds: number of rounds before these, for `distillation_rounds` and for `bayesian`, whose first rounds
             learn the prior if it is known.
