@@ -14,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from mtmedformer_monai.data import RadiographDataset
+from mtmedformer_monai.data.study_dataset import StudyDataset
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
 from mtmedformer_monai.federated.client.local_training import LocalTrainingHandler
 from mtmedformer_monai.federated.client.missing_labels import MissingLabels
@@ -172,6 +173,22 @@ def test_persistent_workers_and_other_data_are_rejected_with_the_remedy(bright):
     tiny = make_trainer([LEFT] * 4)
     with pytest.raises(TypeError, match="expects a RadiographDataset, got Items; choose the strategy `condistfl`"):
         MissingLabels(tiny, own(tiny)).begin(Completion({EVERY_TASK: Teacher({})}))
+
+
+@pytest.mark.parametrize("kind", [Completion, Distillation])
+def test_views_of_a_study_are_not_taught_but_an_optional_teaching_leaves_the_own_labels(bright, kind, caplog):
+    trainer = bright()
+    ownership = own(trainer)
+    for item, view in zip(trainer.data_loader.dataset.data, ("CC", "MLO", "CC"), strict=True):
+        item.update(study_id="1", laterality="L" if view == "CC" else "R", view=view)
+    studies = StudyDataset(trainer.data_loader.dataset, ["bright", "is_bright"])
+    trainer.data_loader = DataLoader(studies, batch_size=1)
+    with pytest.raises(TypeError, match="expects a dataset of single images, got a StudyDataset"):
+        MissingLabels(trainer, ownership).begin(kind({EVERY_TASK: teacher()}))
+    before = trainer.prepare_batch
+    assert MissingLabels(trainer, ownership).begin(kind({EVERY_TASK: teacher()}, optional=True)) is ownership
+    assert trainer.prepare_batch is before
+    assert "the site's own ones train it" in caplog.text
 
 
 def run(labels, teaching_of=None):
