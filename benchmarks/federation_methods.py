@@ -17,6 +17,7 @@ from mtmedformer_monai.cli.federate import parse_pairs
 from mtmedformer_monai.federated.client.personal import OWN_SHARE
 from mtmedformer_monai.federated.message import Message
 from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategies.distillation_settings import ROUNDS
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient, WrappedStrategy
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
@@ -65,7 +66,7 @@ CONTROLS: dict[str, Method] = {
     "fedbn": Method("fedbn", personal=True),
     "bayesian": Method("bayesian", personal=True),
     "bayesian_global": Method("bayesian"),
-    "bayesian_distilled": Method("bayesian", {"distillation_rounds": 2}),
+    "bayesian_distilled": Method("bayesian", {"distillation_rounds": ROUNDS}),
     "bayesian_pooled": Method("bayesian", {"between": 0.0}),
     "scaffold": Method("scaffold", optimizer="sgd"),
     "fedavg_sgd": Method("fedavg", optimizer="sgd"),

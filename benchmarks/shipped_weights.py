@@ -28,7 +28,7 @@ from result_tables import table_header, table_row
 from mtmedformer_monai.data import convert_dataset
 from mtmedformer_monai.data.datalist import SECTIONS
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
-from mtmedformer_monai.io.atomic_files import load_checkpoint
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 SETS = {"kermany": "kermany", "nih": "nih_chestxray14", "v7": "v7_lungs"}
 METRICS = (
@@ -75,8 +75,8 @@ def main() -> None:
 def _average(folders: list[Path], folder: Path) -> Path:
     """Writes the mean of weights to a folder, and returns it."""
     several = [load_checkpoint(each / "model.pt") for each in folders]
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save({name: sum(each[name] for each in several) / len(several) for name in several[0]}, folder / "model.pt")
+    mean_of_all = {name: sum(each[name] for each in several) / len(several) for name in several[0]}
+    save_checkpoint(mean_of_all, folder / "model.pt")
     return folder
 
 

@@ -3,10 +3,10 @@
 A strategy that keeps a network per group of clients with nested tasks serves every task best by its owners, but it is
 not one network. In `distillation_rounds` further rounds, all clients therefore train one shared network, by federated
 averaging, on their own labels and, where an image lacks a label, on what the groups' networks say. These are the
-outputs of a group's posterior mean on each augmented image (`OUTPUTS`, knowledge distillation: Hinton et al., arXiv
-1503.02531); or labels that are completed at the start of a round, which are accepted if two draws of the weights agree
-on them (`LABELS`, `federated/client/completion.py`). A weak teacher's boxes are hardly ever accepted as labels, while
-its outputs still say where they may be. The learning rate has a schedule of its own in each of these rounds
+outputs of a group's posterior mean on each augmented image (knowledge distillation: Hinton et al., arXiv 1503.02531);
+or labels that are completed at the start of a round, which are accepted if two draws of the weights agree on them
+(`federated/client/completion.py`). A weak teacher's boxes are hardly ever accepted as labels, while its outputs still
+say where they may be. The learning rate has a schedule of its own in each of these rounds
 (`federated/client/extra_rate.py`).
 
 The server freezes the wrapped strategy's posterior when the phase starts, and broadcasts the groups' networks with the
@@ -32,9 +32,7 @@ from mtmedformer_monai.federated.teaching import (
     EVERY_TASK,
     GROUP_MEAN,
     GROUP_PRECISION,
-    Completion,
     Distillation,
-    Gate,
     Teaching,
     teachers_of_groups,
 )
@@ -54,10 +52,8 @@ SERVED: Final = "served_"
 OWN_GROUP: Final = "own_group"
 """Kind of a number in such a broadcast, named by the client's group, whose teacher has the means."""
 
-OUTPUTS: Final = "outputs"
-LABELS: Final = "labels"
-TAUGHT_BY: Final[Mapping[str, Teaching]] = {OUTPUTS: Distillation({}), LABELS: Completion({}, soft=True)}
-"""Choices of the setting `taught_by`: how a client is taught what its images lack labels for, without teachers."""
+OUTPUTS: Final = Distillation({})
+"""Teaching by default, without teachers."""
 
 
 class Distilled(WrappedStrategy):
@@ -81,7 +77,7 @@ class Distilled(WrappedStrategy):
         strategy: Strategy,
         num_rounds: int,
         distillation_rounds: int,
-        teaching: Teaching = TAUGHT_BY[OUTPUTS],
+        teaching: Teaching = OUTPUTS,
         temperature: float = 1.0,
         if_parted: bool = False,
     ) -> None:
@@ -319,42 +315,3 @@ def first_weights(rule: ServerRule) -> Weights:
 
     chosen = max(sorted(networks), key=rank)
     return {**shared, **networks[chosen][0]}
-
-
-ROUNDS: Final = 2
-"""Number of rounds of the phase by default."""
-SETTINGS: Final = ("taught_by", "completion_weight", "soft", "draw_temperature", *Gate.__dataclass_fields__)
-"""Settings of the phase, for `distilled`; all but the first apply to `LABELS`."""
-
-
-def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: int | None, **settings: Any) -> Strategy:
-    """Wraps a strategy by settings with plain values; see `Distilled`, `Gate` and `Completion`.
-
-    Args:
-        strategy: to wrap.
-        num_rounds: of the rounds before the phase.
-        distillation_rounds: of the phase; None: `ROUNDS` if there are groups that have parted.
-        settings: out of `SETTINGS`; `draw_temperature` is the temperature of the posteriors.
-
-    Raises:
-        ValueError: no number of rounds, an unknown `taught_by`, or a setting that applies to the other choice.
-    """
-    if num_rounds is None:
-        raise ValueError("distillation_rounds expects num_rounds beside it, the number of the rounds before, got none.")
-    teaching, temperature = _teaching_of(**settings), settings.get("draw_temperature", 1.0)
-    if distillation_rounds is None:
-        return Distilled(strategy, num_rounds, ROUNDS, replace(teaching, optional=True), temperature, if_parted=True)
-    return Distilled(strategy, num_rounds, distillation_rounds, teaching, temperature)
-
-
-def _teaching_of(taught_by: str = OUTPUTS, **settings: Any) -> Teaching:
-    if taught_by not in TAUGHT_BY:
-        raise ValueError(f"taught_by expects one of {', '.join(TAUGHT_BY)}, got {taught_by!r}.")
-    teaching = TAUGHT_BY[taught_by]
-    if isinstance(teaching, Distillation):
-        if settings:
-            raise ValueError(f"{', '.join(sorted(settings))} expects taught_by={LABELS} beside it: outputs have none.")
-        return teaching
-    gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
-    weight, soft = settings.get("completion_weight", teaching.weight), settings.get("soft", teaching.soft)
-    return replace(teaching, gate=gate, weight=weight, soft=soft)

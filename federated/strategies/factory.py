@@ -11,8 +11,8 @@ from mtmedformer_monai.federated.screening import Screening
 from mtmedformer_monai.federated.strategy import Strategy
 
 from .compressed import Compressed
-from .distilled import SETTINGS as PHASE_SETTINGS
-from .distilled import distilled
+from .distillation_settings import SETTINGS as PHASE_SETTINGS
+from .distillation_settings import distilled
 
 BAYESIAN: Final = "bayesian"
 SCREENED: Final = "screened"
@@ -59,7 +59,7 @@ def make_strategy(
         most_images: number of training images above which a site's message is refused (`federated/image_limit.py`), for
             strategies that weigh sites by it; 0 takes every site at its word.
         settings: constructor arguments of its class; with `distillation_rounds`, also those of the phase
-            (`distilled.SETTINGS`).
+            (`distillation_settings.SETTINGS`).
 
     Raises:
         ValueError: an unknown name, compression or setting; the message lists the choices.
