@@ -147,6 +147,20 @@ class MTMedFormer(nn.Module):
             outputs[name] = output[:, :, :height, :width] if output.dim() == 4 else output
         return outputs
 
+    def keep_tasks(self, names: Sequence[str]) -> None:
+        """Removes the decoders of all other tasks, and pyramids of their own; other outputs do not change.
+
+        Raises:
+            KeyError: the network has no such task.
+        """
+        missing = [name for name in names if name not in self.decoders]
+        if missing:
+            raise KeyError(f"names expects tasks of the network, {sorted(self.decoders)}, got {missing}.")
+        for name in set(self.decoders) - set(names):
+            del self.decoders[name]
+            if name in self.pyramids:
+                del self.pyramids[name]
+
     def encoder_state(self) -> dict[str, Tensor]:
         """Returns parameters and buffers of the encoder, with those of the stem that it follows, by name."""
         parts = ("encoder.", "stem.") if self.after_stem else ("encoder.",)

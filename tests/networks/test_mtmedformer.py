@@ -145,6 +145,20 @@ def test_an_encoder_after_the_stem_sees_the_image_through_it_alone(detail):
     assert torch.equal(blind[0]["mask"], blind[1]["mask"]) is not detail  # masks see its map at stride 1
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared pyramid", "pyramids of their own"])
+@torch.no_grad()
+def test_kept_tasks_do_not_change_without_the_others(shared):
+    whole = small_network(shared_pyramid=shared).eval()
+    kept, image = copy.deepcopy(whole), torch.rand(2, 1, 70, 100)
+    kept.keep_tasks(["mask", "ordinal"])
+    expected, found = whole(image), kept(image)
+    assert set(found) == {"mask", "ordinal"}
+    assert all(torch.equal(output, expected[name]) for name, output in found.items())
+    assert set(kept.pyramids) == ({"shared"} if shared else {"mask", "ordinal"})
+    with pytest.raises(KeyError, match=r"\['mask', 'ordinal'\], got \['box'\]"):
+        kept.keep_tasks(["box", "mask"])
+
+
 def test_two_tasks_of_one_name_are_refused(network):
     with pytest.raises(ValueError, match=r"different names, none 'shared' or 'detail', got \['alone', 'alone'\]"):
         MTMedFormer(network.encoder, ALONE[:2])
