@@ -14,8 +14,7 @@ from federation_worlds import World
 from torch import Tensor
 
 from mtmedformer_monai.engines.handlers.seeding import epoch_seed
-from mtmedformer_monai.federated.alignment.align import align
-from mtmedformer_monai.federated.alignment.permutation import permute
+from mtmedformer_monai.federated.alignment.align import aligned
 from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
@@ -122,9 +121,7 @@ def first_weights(
     own = {} if start == "largest" else {site: apart[site] for site in sites}
     groups = groups_of(network)
     if start == "own" and groups is not None:
-        for site, weights in own.items():
-            known = {name: value for name, value in weights.items() if name in groups.axes}
-            own[site] = {**weights, **permute(known, groups, align(first, known, groups))}
+        own = {site: aligned(first, weights, groups) for site, weights in own.items()}
     return first, own
 
 

@@ -82,6 +82,27 @@ def align(
     return _Matching(comparison, _plain(weights, names), groups, chosen).run()
 
 
+def aligned(
+    reference: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    groups: PermutationGroups,
+    settings: AlignmentSettings | None = None,
+) -> dict[str, Tensor]:
+    """Returns the weights of a network with its units in the order of a reference.
+
+    Args:
+        reference: as for `align`.
+        weights: the same for the network to align; tensors that no group permutes are returned as they are.
+        groups: permutation groups of the network to align.
+        settings: of the matching.
+
+    Raises:
+        ValueError: a parameter has different shapes.
+    """
+    known = {name: value for name, value in weights.items() if name in groups.axes}
+    return {**weights, **permute(known, groups, align(reference, known, groups, settings=settings))}
+
+
 class _Matching:
     """The state of one alignment."""
 

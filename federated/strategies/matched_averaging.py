@@ -12,8 +12,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align
-from mtmedformer_monai.federated.alignment.permutation import permute
+from mtmedformer_monai.federated.alignment.align import AlignmentSettings, aligned
 from mtmedformer_monai.federated.message import Message, TensorKind, Weights, pick
 from mtmedformer_monai.federated.strategy import ClientRule, LocalTraining, ServerRule, Strategy
 from mtmedformer_monai.layers.permutation_groups import PermutationGroups
@@ -69,7 +68,5 @@ class MatchingClient(AveragingClient):
 
     def send(self, training: LocalTraining) -> Message:
         """Returns `n w` and `n`, with units in the reference's order."""
-        known = {name: value for name, value in training.weights.items() if name in self._groups.axes}
-        permutation = align(self._reference, known, self._groups, settings=self._settings)
-        matched = permute(known, self._groups, permutation)
-        return weighted_terms(replace(training, weights={**training.weights, **matched}))
+        matched = aligned(self._reference, training.weights, self._groups, self._settings)
+        return weighted_terms(replace(training, weights=matched))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align
+from mtmedformer_monai.federated.alignment.align import AlignmentSettings, align, aligned
 from mtmedformer_monai.federated.alignment.permutation import (
     identity_permutation,
     invert,
@@ -43,6 +43,17 @@ def test_a_scrambled_copy_is_recovered_exactly(name, seed):
     scrambled = permute(state, groups, random_permutation(groups))
     found = permute(scrambled, groups, align(state, scrambled, groups))
     assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_aligned_weights_keep_what_no_group_permutes():
+    network = small_network()
+    state, groups = network.state_dict(), permutation_groups(network)
+    scrambled = permute(state, groups, random_permutation(groups)) | {"steps": torch.tensor(3)}
+    assert not all(torch.equal(scrambled[name], value) for name, value in state.items())
+    found = aligned(state, scrambled, groups)
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+    assert int(found.pop("steps")) == 3
+    assert set(found) == set(state)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2])
