@@ -93,14 +93,19 @@ class Run:
 
 @dataclass(frozen=True)
 class First:
-    """How the first training, on the generated cohort, differs from that of a fold."""
+    """How the first training, on the generated cohort, differs from that of a fold.
+
+    Attributes:
+        joint: `task` of the network that learns all wanted tasks.
+    """
 
     epochs: int
     lr: float
+    joint: str = ALL_TASKS
 
     def run(self, run: Run) -> Run:
         """Returns the first training that a run starts from."""
-        task = ALL_TASKS if run.variant == GENERATED_JOINTLY else run.task
+        task = self.joint if run.variant == GENERATED_JOINTLY else run.task
         return replace(run, fold=GENERATED_FOLD, task=task, variant=SCRATCH, epochs=self.epochs, lr=self.lr)
 
 
@@ -112,7 +117,7 @@ def main() -> None:
     path = options.output / RESULTS
     if not options.report:
         _write_folds(options)
-        first = First(options.generated_epochs, options.generated_lr)
+        first = First(options.generated_epochs, options.generated_lr, _joint_task(options))
         trained = partial(
             train,
             output=options.output,
@@ -189,7 +194,7 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
         make = partial(Run, options.cohort, options.size[0], options.size[1], options.epochs, options.lr, fold)
         for network in options.networks:
             for task in _trained_tasks(network, options):
-                joint = task == " ".join(options.tasks)
+                joint = task == _joint_task(options)
                 variants = (of_ours if joint else of_single) if network == OURS else of_all
                 for variant in variants:
                     if not options.only or variant in options.only:
@@ -202,7 +207,12 @@ def _trained_tasks(network: str, options: argparse.Namespace) -> list[str]:
     names = options.tasks or [task["name"] for task in cohort.tasks]
     if network in DENSE:
         return [name for name in names if _is_segmentation(cohort, name)]
-    return [" ".join(options.tasks), *(names if network == OURS and not options.no_single else [])]
+    return [_joint_task(options), *(names if network == OURS and not options.no_single else [])]
+
+
+def _joint_task(options: argparse.Namespace) -> str:
+    """Returns the `task` of the training on all wanted tasks."""
+    return " ".join(options.tasks)
 
 
 def _is_segmentation(cohort: Cohort, name: str) -> bool:
