@@ -193,6 +193,7 @@ class DetectionTask(Task):
     def combine_samples(self, samples: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Combines samples; measures: `entropy`, `mutual_information`, `std` of scores (B, A, K); `box_std` (B, A, 4).
 
+        `point` (B, A, 3) holds the points of the rows, by which a row is found again after others have been dropped.
         Boxes and their standard deviations in pixels are weighted by the highest class score of each sample, so a
         sample without a detection at a point hardly influences the box.
         """
@@ -202,6 +203,7 @@ class DetectionTask(Task):
         shares, boxes = weights / weights.sum(dim=0), samples[..., BoxRow.BOX]
         joint[..., BoxRow.BOX] = boxes[0] + (shares * (boxes - boxes[0])).sum(dim=0)
         measures["box_std"] = (shares * (boxes - joint[..., BoxRow.BOX]) ** 2).sum(dim=0).sqrt()
+        measures["point"] = joint[..., BoxRow.POINT].clone()
         return joint, measures
 
     def describe_uncertainty(
@@ -209,14 +211,16 @@ class DetectionTask(Task):
     ) -> dict[str, Any]:
         """Adds `std` of the edges in x and in y, in source pixels, and `score_std` to each box.
 
-        The row of each reported box among all rows (A, 7 + K) is identified by its rounded values.
+        The row of each reported box in the output (A', 7 + K), without the rows outside the source, is identified by its
+        rounded values; its row in the measures, which still have all A rows, by its point.
         """
         boxes = []
         for box in finding["boxes"]:
             index = self.classes.index(box["class"])
             distance = (output[:, BoxRow.BOX].double() - torch.tensor(box["box"], dtype=torch.float64)).abs().sum(dim=1)
             distance += (output[:, BoxRow.LOGITS][:, index].double() - box["score"]).abs()
-            point = int(distance.argmin())
+            row = output[int(distance.argmin()), BoxRow.POINT]
+            point = int((measures["point"] - row).abs().sum(dim=1).argmin())
             edges = measures["box_std"][point].double().square().reshape(2, 2).mean(dim=0)  # x of both edges, y of both
             spread = [round(value, 2) for value in (to_source.square() @ edges).sqrt().tolist()]
             boxes.append(box | {"std": spread, "score_std": round(float(measures["std"][point, index]), 6)})

@@ -20,12 +20,14 @@ TASKS = [LUNG, BOX, FINDING, SIGNS]
 def make_item(to_source):
     rows = torch.zeros(3, 9)
     rows[:, :4] = torch.tensor([[0.0, 0, 1, 1], [1, 1, 3, 3], [0, 0, 2, 4]])
+    rows[:, 4:7] = torch.tensor([[0.5, 0.5, 1], [2, 2, 2], [1, 2, 4]])
     rows[:, 7:] = torch.tensor([[-9.0, -9.0], [-9.0, 2.0], [-9.0, -9.0]])
     pred = {
         "lung": torch.zeros(2, 4, 4),
         "lung.disagreement": torch.tensor([0.25, 0.5]),
         "box": rows,
         "box.box_std": torch.arange(12.0).reshape(3, 4),
+        "box.point": rows[:, 4:7].clone(),
         "box.std": torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]),
         "finding": torch.tensor([1.0]),
         "finding.entropy": 0.5,  # as decollation leaves a scalar
@@ -67,6 +69,15 @@ def test_uncertainty_is_added_to_findings():
     assert box["score_std"] == pytest.approx(0.4)
     columns, rows = ((4**2 + 6**2) / 2) ** 0.5, ((5**2 + 7**2) / 2) ** 0.5  # the second row's, of both edges
     assert box["std"] == pytest.approx([10 * columns, 2 * rows], abs=0.01)
+
+
+def test_rows_outside_the_source_do_not_shift_the_others():
+    """As with padding: the first row's box lies beside the image, and has another uncertainty."""
+    item = make_item(np.eye(3))
+    item["pred"]["box"][0, :4] = torch.tensor([-3.0, 0, -1, 1])
+    [box] = describe(item)["result"]["box"]["boxes"]
+    assert box["score_std"] == pytest.approx(0.4)
+    assert box["std"] == pytest.approx([((4**2 + 6**2) / 2) ** 0.5, ((5**2 + 7**2) / 2) ** 0.5], abs=0.01)
 
 
 def test_a_turned_image_swaps_columns_and_rows():

@@ -78,6 +78,7 @@ def test_shapes_and_keys_of_all_chest_tasks(chest):
         **{f"{mask}.disagreement": (2, 1) for mask in ("lung", "opacity")},
         **{f"opacity_box.{name}": (2, points, 1) for name in MAPS},
         "opacity_box.box_std": (2, points, 4),
+        "opacity_box.point": (2, points, 3),
         **{f"{task}.{name}": (2,) for task in ("finding", "pneumonia_type") for name in MAPS[:2]},
         **{f"{task}.std": (2, 2) for task in ("finding", "pneumonia_type")},
     }
