@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mtmedformer_monai.federated.simulation.worker import SiteSpec
 from mtmedformer_monai.federated.sites_file import Site
@@ -16,7 +16,7 @@ from mtmedformer_monai.io.config_text import config_text
 
 @dataclass(frozen=True)
 class JobSettings:
-    """Plain numbers and names, which contain no code and no paths.
+    """Plain numbers and names, which contain no code and no paths; of what a job brings, sites accept nothing else.
 
     Attributes:
         name: of the job.
@@ -50,11 +50,12 @@ class JobSettings:
         """Validates the settings.
 
         Raises:
-            ValueError: a number out of range, or an override that is more than numbers.
+            ValueError: what enters a bundle's config is more than numbers, or a number is out of range.
         """
-        for name, least in (("num_rounds", 1), ("local_epochs", 1), ("min_sites", 0), ("round_timeout", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} expects {least} or more, got {getattr(self, name)}.")
+        for name, least in _LEAST.items():
+            _check_whole(name, getattr(self, name), least)
+        for length in self.image_size:
+            _check_whole("image_size", length, 1)
         for name, value in self.overrides.items():
             check_override(name, value)
 
@@ -104,6 +105,17 @@ class JobSettings:
             },
             {**self.common_overrides(), **own, **silent, **site.overrides},
         )
+
+
+_LEAST: Final = {"num_rounds": 1, "local_epochs": 1, "min_sites": 0, "round_timeout": 0, "seed": 0}
+"""Whole numbers, and the smallest value of each."""
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} expects a whole number, got {type(value).__name__}; text could run code at a site.")
+    if value < least:
+        raise ValueError(f"{name} expects {least} or more, got {value}.")
 
 
 def check_override(name: str, value: Any) -> None:

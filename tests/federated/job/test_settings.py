@@ -56,10 +56,24 @@ def test_settings_survive_json():
     assert JobSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
-@pytest.mark.parametrize(("name", "value"), [("num_rounds", 0), ("local_epochs", 0), ("min_sites", -1)])
+@pytest.mark.parametrize("code", ["$__import__('os').system('true')", {"_target_": "os.system"}, True, 2.5, None])
+@pytest.mark.parametrize("name", ["num_rounds", "local_epochs", "min_sites", "round_timeout", "seed", "image_size"])
+def test_numbers_that_enter_the_config_can_be_nothing_else(name, code):
+    """As a site receives them: from the settings of a server that it does not trust."""
+    value = [code, 64] if name == "image_size" else code
+    with pytest.raises(ValueError, match=f"{name} expects a whole number, got {type(code).__name__}"):
+        JobSettings.from_dict({name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("num_rounds", 0), ("local_epochs", 0), ("min_sites", -1), ("seed", -1)])
 def test_numbers_out_of_range_are_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} expects . or more, got {value}"):
         JobSettings(**{name: value})
+
+
+def test_an_image_has_a_pixel_or_more():
+    with pytest.raises(ValueError, match="image_size expects 1 or more, got 0"):
+        JobSettings(image_size=(64, 0))
 
 
 def test_a_sites_own_settings_prevail_over_the_jobs():
