@@ -47,7 +47,8 @@ class FilteredClient(WrappedClient):
         if not rule.sends_weights_alone:
             raise ValueError(
                 "update_filters expect a strategy whose messages depend on the images through the weights alone: "
-                "bayesian without curvature, fedavg, fedavgm, fedadam or fedprox; choose one, or remove the filters."
+                "bayesian without curvature, fedavg, fedavgm, fedadam, fedprox, matching or pfnm; choose one of these, "
+                "or remove the filters."
             )
         super().__init__(rule)
         self._filters, self._budget = list(filters), budget
@@ -90,7 +91,7 @@ class FilteredClient(WrappedClient):
         self._num_releases += 1
         self._log_loss()
         kept = {name: count for name, count in sent.items() if name in update or name in counters}
-        hidden: dict[str, Any] = {"squared_gradient": {}, "loss": 0.0, "relative_loss": UNKNOWN_LOSS}
+        hidden: dict[str, Any] = {"squared_gradient": {}, "input_gram": {}, "loss": 0.0, "relative_loss": UNKNOWN_LOSS}
         return self._rule.send(dataclasses.replace(training, weights=filtered, num_samples=kept, **hidden))
 
     def state_dict(self) -> dict[str, Any]:

@@ -71,6 +71,8 @@ class DistillingClient(AveragingClient):
         temperature: of the logits.
     """
 
+    sends_weights_alone = False  # filtered sites send nothing in rounds with a teacher, which are all but the first
+
     def __init__(self, weight: float, ramp_rounds: int, temperature: float) -> None:
         self._weight, self._ramp, self._temperature = weight, ramp_rounds, temperature
         self._teacher: Weights = {}

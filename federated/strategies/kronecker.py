@@ -69,6 +69,8 @@ class KroneckerClient(AveragingClient):
         shrinkage: of the matrices.
     """
 
+    sends_weights_alone = False  # Gram matrices of the images' features, too
+
     def __init__(self, request: GramRequest, shrinkage: float) -> None:
         self.needs_input_gram, self._shrinkage = request, shrinkage
         self._reference: Weights = {}

@@ -12,9 +12,10 @@ from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE
 from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters
 from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi.strategy import PVI
-from mtmedformer_monai.federated.strategies import make_strategy
+from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
+from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 from tests.federated.rounds import assert_equal, weights_of
 
 START = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor(0.5)}
@@ -105,16 +106,40 @@ def test_a_running_variance_stays_positive():
     torch.testing.assert_close(sent["precision_mean/norm.running_var"], torch.tensor([2 * SMALLEST_VARIANCE]))
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("fisher", {}), ("fedmix", {}), ("fedpa", {}), ("scaffold", {}), ("bayesian", {"curvature": 1.0}),
-        ("bayesian", {"curvature": 1.0, "num_rounds": 2}),
-    ],
-)  # fmt: skip
-def test_strategies_that_send_more_than_weights_are_refused(name, settings):
+FILTERED = {"bayesian", "fedavg", "fedavgm", "fedadam", "fedprox", "matching", "pfnm"}
+"""Strategies whose messages follow from the filtered weights and the numbers of images."""
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("compress", ["", "float32"])
+def test_strategies_that_send_more_than_weights_are_refused(name, compress):
+    rule = make_strategy(name, compress=compress).client(PermutationGroups({}, {}))
+    if name in FILTERED:
+        FilteredClient(rule, [halve])
+        return
     with pytest.raises(ValueError, match="update_filters expect a strategy"):
-        FilteredClient(make_strategy(name, **settings).client(), [halve])
+        FilteredClient(rule, [halve])
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_rounds": 2}], ids=["one phase", "two phases"])
+def test_curvature_is_refused(settings):
+    with pytest.raises(ValueError, match="update_filters expect a strategy"):
+        FilteredClient(make_strategy("bayesian", curvature=1.0, **settings).client(), [halve])
+
+
+@pytest.mark.parametrize("name", sorted(FILTERED))
+def test_messages_depend_on_the_images_through_the_filtered_weights_alone(name):
+    """Whatever else is known of the training: gradients, Gram matrices and losses."""
+    strategy, sent = make_strategy(name), []
+    for scale in (1.0, 5.0):
+        client = FilteredClient(strategy.client(PermutationGroups({}, {})), [halve])
+        client.receive(strategy.server(START).broadcast())
+        known = {each: torch.full_like(value, scale) for each, value in START.items()}
+        more = {"squared_gradient": known, "input_gram": known, "loss": scale, "relative_loss": scale}
+        trained = {each: value + 1.0 for each, value in START.items()}
+        sent.append(client.send(LocalTraining(trained, dict.fromkeys(START, 4), **more)))
+    assert set(sent[0]) == set(sent[1])
+    assert all(torch.equal(value, sent[1][each]) for each, value in sent[0].items())
 
 
 @pytest.mark.parametrize("taught_by", ["outputs", "labels"])
