@@ -19,6 +19,9 @@ from .augmented import AugmentedInferer, default_views
 from .posterior_file import WeightPosterior
 from .posterior_inferer import PosteriorInferer
 
+POSTERIOR = "posterior.pt"
+"""Name of the file beside a model's weights."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -48,6 +51,8 @@ class UncertaintyInferer(Inferer):
         num_samples: number of weight samples.
         flip: whether test-time augmentation flips the image; see `default_views`.
         inferer: inferer that runs the network; MONAI's SimpleInferer by default.
+        weights: file of the network's weights; unless a posterior is given, a file `posterior.pt` beside it is the
+            posterior.
 
     Attributes:
         method: 'posterior' or 'augmentation'.
@@ -60,8 +65,11 @@ class UncertaintyInferer(Inferer):
         num_samples: int = 8,
         flip: bool = False,
         inferer: Inferer | None = None,
+        weights: str | Path = "",
     ) -> None:
         super().__init__()
+        if posterior == "" and weights != "":
+            posterior = Path(weights).with_name(POSTERIOR)
         exists = isinstance(posterior, WeightPosterior) or Path(posterior).is_file()
         self.method = "posterior" if exists else "augmentation"
         self._inferer: Inferer = (

@@ -1,12 +1,15 @@
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from torch import nn
 
 from mtmedformer_monai.keys import BoxRow
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.uncertainty.augmented import AugmentedInferer, View, default_views, mirrored_order, shift_map
+from mtmedformer_monai.uncertainty.posterior_file import WeightPosterior, fingerprint_of, save_posterior
 from mtmedformer_monai.uncertainty.predictive import UncertaintyInferer, predict_with_uncertainty
+from tests.bundles.conftest import BUNDLES
 
 MASK = SegmentationTask("mask", ["left_lung", "right_lung"])
 BOX = DetectionTask("box", ["mass"])
@@ -136,17 +139,37 @@ def test_one_call_gives_uncertainty_of_every_task_at_any_size():
         torch.testing.assert_close(found.probs["side"], SIDE.activate(network(image)["side"]), rtol=1e-4, atol=1e-5)
 
 
-def test_a_posterior_is_preferred(tmp_path):
-    from mtmedformer_monai.uncertainty.posterior_file import WeightPosterior, fingerprint_of, save_posterior
-
+@pytest.fixture
+def saved(tmp_path):
+    """A network, and its posterior, which is saved in `tmp_path`."""
     network = MTMedFormer(HierarchicalTransformer("tiny"), [SIDE], pyramid_width=16).eval()
     weights = dict(network.named_parameters())
     precision = {name: torch.full_like(value, 1e6) for name, value in weights.items()}
     posterior = WeightPosterior(precision, {n: torch.tensor(1.0) for n in precision}, 1.0,
                                 fingerprint=fingerprint_of(weights, precision))  # fmt: skip
     save_posterior(posterior, tmp_path / "posterior.pt")
+    return network, posterior
+
+
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+def test_a_bundle_takes_the_posterior_beside_the_weights_it_is_given(bundle, saved, tmp_path):
+    methods = []
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        parser = ConfigParser()
+        parser.read_config([str(bundle / f"configs/{name}.json") for name in ("inference", "uncertainty")])
+        parser.update({"bundle_root": str(bundle), "ckpt_path": str(folder / "model.pt")})
+        methods.append(parser.get_parsed_content("plain_inferer").method)
+    assert methods == ["posterior", "augmentation"]
+
+
+def test_a_posterior_is_preferred(saved, tmp_path):
+    network, posterior = saved
     assert UncertaintyInferer([SIDE], tmp_path / "posterior.pt").method == "posterior"
     assert UncertaintyInferer([SIDE], tmp_path / "missing.pt").method == "augmentation"
+    beside, elsewhere = tmp_path / "model.pt", tmp_path / "elsewhere/model.pt"
+    assert UncertaintyInferer([SIDE], weights=beside).method == "posterior"
+    assert UncertaintyInferer([SIDE], weights=elsewhere).method == "augmentation"
+    assert UncertaintyInferer([SIDE], tmp_path / "posterior.pt", weights=elsewhere).method == "posterior"
     found = predict_with_uncertainty(network, torch.rand(1, 1, 32, 32), [SIDE], posterior, num_samples=3)
     assert found.method == "posterior"
     assert 0 < found.std["side"].max() < 0.2
