@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from mtmedformer_monai.deploy.inputs import InputFile, StudyInput
 from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
 from mtmedformer_monai.deploy.results import Provenance
 from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner, name_rule
+from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.transforms.dicom.header import read_uids
 from mtmedformer_monai.transforms.dicom.parse import read_header
 from mtmedformer_monai.transforms.errors import RadiographError
@@ -18,9 +20,12 @@ from mtmedformer_monai.transforms.errors import RadiographError
 from .config import DeidentifyConfig, ServeConfig
 from .errors import ImageRefusedError, WrongResultError
 from .inference import Deidentify
+from .rules import load_rules
 from .service import Model
 from .spool import RESULTS
 
+RULES = "rules.json"
+"""File in the worker's folder with the rules that its configuration changes, as a configuration of the bundle."""
 _NOT_OF_THE_IMAGE = ("unexpected", "MemoryError", "OSError")
 """Refusals of the runner that another attempt may not meet."""
 
@@ -34,14 +39,39 @@ def load_model(config: ServeConfig, trust: bool = False) -> Model:
 
     Raises:
         FileNotFoundError: the bundle or its weights do not exist.
-        ValueError: the weights do not fit the bundle, or its configuration would run code from elsewhere.
+        ValueError: the weights do not fit the bundle, its configuration would run code from elsewhere, or a rule is
+            unknown.
     """
-    runner = StudyRunner(RunnerOptions(config.bundle, config.folder / "spool", trust=trust))
+    options = RunnerOptions(config.bundle, config.folder / "spool", trust=trust, configs=write_rules(config))
+    runner = StudyRunner(options)
 
     def infer(folder: Path) -> Sequence[Path]:
         return run_case(runner, folder)
 
     return Model(infer, hash_model(runner.provenance), make_deidentify(config.deidentify))
+
+
+def write_rules(config: ServeConfig) -> tuple[Path, ...]:
+    """Writes the rules that the worker's configuration changes, for the bundle's reader, which applies them again.
+
+    Returns:
+        The further configuration of the bundle; none if no rule is changed.
+
+    Raises:
+        FileNotFoundError: the bundle has no `configs/inference.json`.
+        ValueError: a rule is unknown or has a wrong value.
+    """
+    load_rules(config.bundle, config.rules)
+    changed: dict[str, object] = {f"admission#{name}": rule for name, rule in config.rules.admission.items()}
+    if config.rules.modalities:
+        changed["modalities"] = list(config.rules.modalities)
+    path = config.folder / RULES
+    if not changed:
+        path.unlink(missing_ok=True)
+        return ()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, lambda file: file.write(json.dumps(changed, indent=2).encode()))
+    return (path,)
 
 
 def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:

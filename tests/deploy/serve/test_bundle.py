@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from mtmedformer_monai.deploy.serve.bundle_model import load_model
-from mtmedformer_monai.deploy.serve.config import ArchiveConfig, ReceiverConfig, ServeConfig
+from mtmedformer_monai.deploy.serve.config import ArchiveConfig, ReceiverConfig, RulesConfig, ServeConfig
 from mtmedformer_monai.deploy.serve.errors import ImageRefusedError
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import CHEST, config_for, settle, turn_until, worker
@@ -41,9 +41,35 @@ def test_segmentations_are_stored_and_are_the_same_after_the_loss_of_the_disk(or
     assert sorted(orthanc.stored(SEGMENTATION)) == sorted(stored)
 
 
-def test_an_image_without_pixels_is_refused_by_its_reader(tmp_path):
+def config_of(folder, **changes):
     nowhere = ArchiveConfig(url="http://127.0.0.1:9/dicom-web", feed="none")
-    config = ServeConfig(bundle=CHEST, folder=tmp_path, archive=nowhere, receiver=ReceiverConfig(enabled=True))
+    return ServeConfig(bundle=CHEST, folder=folder, archive=nowhere, receiver=ReceiverConfig(enabled=True), **changes)
+
+
+def test_changed_rules_apply_to_the_reader_as_well(tmp_path):
+    rules = RulesConfig(admission={"lateral": "pass"}, modalities=("XA",))
+    model = load_model(config_of(tmp_path, rules=rules))
+    for number, changes in enumerate(({"ViewPosition": "LL", "modality": "XA"}, {"modality": "DX"}), 1):
+        write_chest(tmp_path / f"spool/{number}/source", number, rows=64, **changes)
+    assert model.infer(tmp_path / "spool/1")
+    with pytest.raises(ImageRefusedError, match="DX"):
+        model.infer(tmp_path / "spool/2")
+    plain = load_model(config_of(tmp_path))
+    assert plain.sha256 != model.sha256
+    assert not (tmp_path / "rules.json").exists()
+    write_chest(tmp_path / "spool/3/source", 3, rows=64, ViewPosition="LL")
+    with pytest.raises(ImageRefusedError) as refusal:
+        plain.infer(tmp_path / "spool/3")
+    assert refusal.value.rule == "lateral"
+
+
+def test_an_unknown_rule_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"rules.admission expects some of .*; got sideways"):
+        load_model(config_of(tmp_path, rules=RulesConfig(admission={"sideways": "pass"})))
+
+
+def test_an_image_without_pixels_is_refused_by_its_reader(tmp_path):
+    config = config_of(tmp_path)
     folder = tmp_path / "spool" / "case"
     path = write_chest(folder / "source", 1, PixelData=None)
     with pytest.raises(ImageRefusedError, match="pixel") as refusal:
