@@ -211,8 +211,8 @@ class DetectionTask(Task):
     ) -> dict[str, Any]:
         """Adds `std` of the edges in x and in y, in source pixels, and `score_std` to each box.
 
-        The row of each reported box in the output (A', 7 + K), without the rows outside the source, is identified by its
-        rounded values; its row in the measures, which still have all A rows, by its point.
+        Each reported box is found in the output (A', 7 + K), which lacks the rows outside the source, by its rounded
+        values, and in the measures, which have all A rows, by its point.
         """
         boxes = []
         for box in finding["boxes"]:
