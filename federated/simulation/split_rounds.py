@@ -36,6 +36,26 @@ PLAIN = {"network_def#encoder": {"_target_": "mtmedformer_monai.networks.PlainVi
 
 NEEDS_PLAIN = ("p_festa", "fesvibs")
 
+PRETRAINED = "task_agnostic"
+"""System whose first rounds pretrain, and whose heads are trained in the others."""
+
+
+def with_pretraining_rounds(name: str, settings: Mapping[str, Any], num_rounds: int) -> dict[str, Any]:
+    """Returns settings of a system; half of all rounds pretrain by default, if any do.
+
+    Raises:
+        ValueError: no round is left for the heads.
+    """
+    if name != PRETRAINED:
+        return dict(settings)
+    found = {"pretraining_rounds": num_rounds // 2, **settings}
+    if num_rounds < 2 or int(found["pretraining_rounds"]) >= num_rounds:
+        raise ValueError(
+            f"{name} expects 2 rounds or more, and fewer pretraining_rounds than rounds: heads are trained after "
+            f"pretraining; got {num_rounds} rounds and {found['pretraining_rounds']} of pretraining. Increase --rounds."
+        )
+    return found
+
 
 class SplitSimulation:
     """One split-learning baseline, which resumes after its last completed round; files as in `Simulation`.
@@ -64,7 +84,8 @@ class SplitSimulation:
             seed_epoch(site.batches, settings.seed, 0, index)
         loss = scaled_loss(network, tasks, self._sites)
         local = LocalSettings(loss, epochs=settings.local_epochs)
-        self._system = make_split_system(name, network, local, **settings.strategy_settings)
+        own = with_pretraining_rounds(name, settings.strategy_settings, settings.num_rounds)
+        self._system = make_split_system(name, network, local, **own)
 
     def run(self) -> dict[str, Metrics]:
         """Runs the remaining rounds, then returns test metrics.

@@ -37,8 +37,8 @@ from .fedavg import weighted_terms
 
 LOSS_MEAN: Final = "loss_mean"
 """Kind of tensors that a client sends: `loss ** beta` times its weights."""
-LOSS_WEIGHT: Final = "loss_weight"
-"""Kind of tensors that a client sends: `loss ** beta`."""
+LOSS_WEIGHT: Final = f"loss_{TensorKind.PRECISION}"
+"""Kind of tensors that a client sends: `loss ** beta`; by its name a constant one is transmitted as one number."""
 
 CLOSED: Final = key(TensorKind.SETTING, "closed_rounds")
 """Broadcast: number of closed rounds."""

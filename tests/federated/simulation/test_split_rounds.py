@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.simulation.cohort import prepare_data
-from mtmedformer_monai.federated.simulation.split_rounds import SplitSimulation, scaled_loss
+from mtmedformer_monai.federated.simulation.split_rounds import SplitSimulation, scaled_loss, with_pretraining_rounds
 from mtmedformer_monai.tasks import ClassificationTask
 
 
@@ -44,6 +44,21 @@ def test_a_system_trains_and_resumes_exactly_after_a_kill(settings, tmp_path, mo
 def test_systems_on_plain_tokens_replace_the_encoder(settings, tmp_path):
     found = simulation(settings(num_rounds=1, partition="iid", overrides={}), tmp_path / "plain", "fesvibs").run()
     assert 0.0 <= found["global"]["lung_dice"] <= 1.0
+
+
+def test_heads_are_trained_after_half_of_the_rounds(settings, tmp_path):
+    chosen = settings(partition="iid", strategy_settings={"hidden": (8, 0.6)})  # the images have 32 pixels
+    found = simulation(chosen, tmp_path / "out", "task_agnostic").run()
+    assert set(found) == {"global", "site_1", "site_2"}
+    written = json.loads((tmp_path / "out/rounds.json").read_text())
+    assert written[0]["bytes_sent"] > 0
+    assert written[1]["bytes_sent"] == 0  # the second round trains heads alone
+
+
+@pytest.mark.parametrize(("num_rounds", "own"), [(1, {}), (5, {"pretraining_rounds": 5})], ids=["one", "all"])
+def test_pretraining_in_all_rounds_is_refused_before_it_starts(num_rounds, own):
+    with pytest.raises(ValueError, match=f"task_agnostic expects 2 rounds or more.*got {num_rounds} rounds"):
+        with_pretraining_rounds("task_agnostic", own, num_rounds)
 
 
 def test_scales_are_means_over_the_sites(tmp_path):

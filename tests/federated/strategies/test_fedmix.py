@@ -4,6 +4,7 @@ import torch
 from mtmedformer_monai.federated.strategies import FedAvg, FedMix
 from mtmedformer_monai.federated.strategy import LocalTraining
 from mtmedformer_monai.federated.teaching import EVERY_TASK, Gate
+from mtmedformer_monai.federated.wire import with_repeats, without_repeats
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
     assert_it_resumes_after_restoring,
@@ -32,6 +33,17 @@ def test_weights_by_images_and_loss_by_hand():
     sites = [fixed({"w": 16.0}, 10, loss=4.0), fixed({"w": 0.0}, 30, loss=1.0)]
     server, _ = federate(FedMix(quality=3.0, exponent=0.5), {"w": torch.zeros(1)}, sites)
     assert server.weights()["w"].item() == pytest.approx(16.0 * (0.25 + 2.0) / 4)
+
+
+def test_on_the_wire_a_message_has_two_tensors_per_parameter():
+    rule = FedMix().client()
+    training = lossy(0, 2.0)(rule, rule.receive(FedMix().server(three_tensors()).broadcast()))
+    sent, shapes = without_repeats(rule.send(training))
+    numbers = sum(training.weights[name].numel() for name in training.num_samples)
+    weights = 2 * len(training.num_samples)  # by images and by the loss, one number each
+    assert sum(value.numel() for value in sent.values()) == 2 * numbers + weights
+    back = with_repeats(sent, shapes)
+    assert all(torch.equal(back[name], value) for name, value in rule.send(training).items())
 
 
 def test_without_the_loss_it_averages_by_images_bit_for_bit():
