@@ -82,8 +82,8 @@ def write_results(aggregator: Aggregator, settings: JobSettings, server: Site) -
     """Writes `models/model.pt`, `models/model_TASKS.pt` of each group and, if there is one, `models/posterior.pt`.
 
     The folder is laid out as the bundle's, so its `models` may be copied over the bundle's. The posterior has
-    temperature 1: it is fitted on the sites' images, by `mtmedformer calibrate` for example. A `model.pt` that was
-    distilled has none; the groups' networks, which taught it, have `models/posterior_TASKS.pt`.
+    temperature 1: another one would have to be fitted on the sites' images. A `model.pt` that was distilled has none;
+    the groups' networks, which taught it, have `models/posterior_TASKS.pt`.
 
     Returns:
         The paths of the files.
