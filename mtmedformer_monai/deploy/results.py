@@ -56,7 +56,7 @@ class BoxResult:
         class_name: name of the class.
         probability: score in [0, 1].
         size_mm: width and height in millimeters; None if the spacing is unknown.
-        threshold: minimum probability of a reported box; None if the task has none.
+        threshold: minimum probability of a reported box: its class's operating threshold, or 0.2 if there is none.
         uncertainty: {measure: value}; empty if it was not estimated.
     """
 
@@ -159,7 +159,7 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that was not processed.
+    """A file that was not processed, or an output that could not be written.
 
     Attributes:
         source: path of the file, relative to the input that was given.
@@ -201,10 +201,10 @@ class RunResult:
 
     Attributes:
         created: time of the run's start, ISO 8601 with time zone.
-        command: arguments of the command line without paths, which may name patients.
+        command: `infer` with its device and number of workers; no paths, which may name patients.
         provenance: what produced the results.
         studies: results of each study.
-        refused: files that were not processed.
+        refused: files that were not processed, and outputs that could not be written.
         files: {kind: file name in the output folder} of files about the run as a whole.
         notice: for research use only.
         schema_version: version of this schema.
