@@ -9,6 +9,7 @@ from typing import Any
 
 from .bundle_folders import bundle_help, default_bundle
 from .help_format import HelpFormatter
+from .trusted_bundles import add_trust_option, require_trust
 
 CONFIGS = ("train", "calibrate")
 
@@ -43,6 +44,7 @@ def add_calibrate_command(commands: argparse._SubParsersAction[argparse.Argument
     )
     command.add_argument("--no-guard", action="store_true", help="do not fit the guard; training images are not read")
     command.add_argument("--batch-size", metavar="N", type=int, default=16, help="images per batch")
+    add_trust_option(command)
     command.set_defaults(run=_calibrate)
 
 
@@ -54,6 +56,7 @@ def _calibrate(options: argparse.Namespace) -> int:
             raise FileNotFoundError(
                 f"no file at {path}; specify a bundle with --bundle, a datalist with --datalist, weights with --ckpt."
             )
+    require_trust(options, configs)
     from monai.bundle import ConfigWorkflow
 
     workflow = ConfigWorkflow(

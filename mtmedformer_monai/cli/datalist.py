@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 from mtmedformer_monai.data.public.converters import CONVERTERS
 
-from .bundle_folders import bundle_help, find_bundles, read_tasks
+from .bundle_folders import TRAINING, bundle_help, find_bundles, read_tasks
 from .help_format import HelpFormatter
+from .trusted_bundles import add_trust_option, require_trust
 
 logger = logging.getLogger("mtmedformer")
 
@@ -97,13 +98,17 @@ def _add_check(tools: _Tools) -> None:
     tool.add_argument(
         "--headers-only", action="store_true", help="read headers only; faster, but does not detect damaged pixel data"
     )
+    add_trust_option(tool)
     tool.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
     from mtmedformer_monai.data import check_datalist
 
-    known = read_vocabulary(options.bundle) if options.bundle is not None else {}
+    known = {}
+    if options.bundle is not None:
+        require_trust(options, [options.bundle / TRAINING])
+        known = read_vocabulary(options.bundle)
     problems = check_datalist(options.datalist, decode=not options.headers_only, **known)
     for problem in problems:
         logger.info("%s", problem)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .bundle_folders import bundle_help, default_bundle
 from .help_format import HelpFormatter
+from .trusted_bundles import add_trust_option, require_trust
 
 logger = logging.getLogger("mtmedformer")
 
@@ -28,6 +29,7 @@ def add_export_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "--weights", metavar="FILE", type=Path, help="state dict to load (default: the bundle's models/model.pt)"
     )
     command.add_argument("--zip", action="store_true", help="pack the bundle with its weights and documentation")
+    add_trust_option(command)
     command.set_defaults(run=_export)
 
 
@@ -55,6 +57,7 @@ def _export_network(options: argparse.Namespace) -> int:
     for path in (config, weights):
         if not path.is_file():
             raise FileNotFoundError(f"no file at {path}; specify a bundle with --bundle, weights with --weights.")
+    require_trust(options, [config])
     parser = ConfigParser()
     parser.read_config(str(config))
     network = parser.get_parsed_content("network_def")

@@ -14,6 +14,7 @@ from mtmedformer_monai.deploy.output_kinds import DEFAULT_OUTPUTS, OUTPUTS, RUNT
 
 from .bundle_folders import bundle_help, default_bundle, is_own
 from .help_format import HelpFormatter
+from .trusted_bundles import add_trust_option
 
 if TYPE_CHECKING:
     from mtmedformer_monai.deploy.inputs import StudyInput
@@ -87,9 +88,7 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         action="store_true",
         help="map the evidence for each predicted class, in the report and the DICOM SEG; takes seconds per image",
     )
-    command.add_argument(
-        "--trust", action="store_true", help="run a bundle whose configuration contains code from elsewhere"
-    )
+    add_trust_option(command)
     command.add_argument(
         "--deidentify",
         metavar="KEY_FILE",

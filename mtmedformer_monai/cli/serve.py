@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 from .help_format import HelpFormatter
+from .trusted_bundles import add_trust_option
 
 logger = logging.getLogger("mtmedformer")
 
@@ -33,9 +34,7 @@ def add_serve_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         action="store_true",
         help="read the archive from its beginning; images that this model has processed are not processed again",
     )
-    command.add_argument(
-        "--trust", action="store_true", help="run a bundle whose configuration contains code from elsewhere"
-    )
+    add_trust_option(command)
     command.set_defaults(run=_serve)
 
 

@@ -25,16 +25,28 @@ def rename_inputs(
     """Numbers the files of a run, and replaces the UIDs of studies.
 
     The numbers are in the order of the paths as they were given, so whoever has the files can find one by its number.
+    Each file has a number of its own, also if two inputs contain files of one relative path.
 
     Args:
         studies: studies by `find_inputs`.
         refused: files that it refused.
         deidentifier: pseudonyms of UIDs.
     """
-    sources = sorted({file.source for study in studies for file in study.files} | {each.source for each in refused})
-    names = {source: f"image_{number:06}{_suffix(source)}" for number, source in enumerate(sources, 1)}
+    files = [(file.source, _key(file)) for study in studies for file in study.files]
+    entries = sorted(files + [(each.source, _refused_key(number)) for number, each in enumerate(refused)])
+    names = {key: f"image_{number:06}{_suffix(source)}" for number, (source, key) in enumerate(entries, 1)}
     renamed = tuple(_rename(study, names, deidentifier) for study in studies)
-    return renamed, tuple(replace(each, source=names[each.source], reason=_reason(each)) for each in refused)
+    return renamed, tuple(
+        replace(each, source=names[_refused_key(number)], reason=_reason(each)) for number, each in enumerate(refused)
+    )
+
+
+def _key(file: InputFile) -> str:
+    return f"file {file.path}"
+
+
+def _refused_key(number: int) -> str:
+    return f"refused {number:06}"
 
 
 def _reason(refusal: Refusal) -> str:
@@ -53,8 +65,8 @@ def _rename(study: StudyInput, names: dict[str, str], deidentifier: Deidentifier
     files = tuple(
         replace(
             file,
-            source=names[file.source],
-            alias=names[file.source].partition(".")[0],
+            source=names[_key(file)],
+            alias=names[_key(file)].partition(".")[0],
             sop_instance_uid=deidentifier.uid(file.sop_instance_uid),
             study_instance_uid=deidentifier.uid(file.study_instance_uid),
         )

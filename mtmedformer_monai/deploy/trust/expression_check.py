@@ -11,8 +11,11 @@ import ast
 import re
 from collections.abc import Iterator
 
-_REFERENCE = re.compile(r"@\w*(?:(?:#|::)\w*)*")
-_STAND_IN = "REFERENCE"
+_REFERENCE = re.compile(r"@\w*(?:::\w*)*")
+_REFERENCES = "__local_refs"
+"""Name of MONAI's dict of references in the text that it evaluates."""
+_STAND_IN = "@"
+"""Name of a reference in the syntax tree, which no text can have."""
 
 _BUILTINS = frozenset({"len", "sum", "str", "int", "float", "bool", "min", "max", "list", "tuple", "dict", "range",
                        "sorted", "round", "abs", "zip", "enumerate", "type"})  # fmt: skip
@@ -54,10 +57,38 @@ def is_harmless(expression: str) -> bool:
     if expression.strip() in _OF_DISTRIBUTED_TRAINING:
         return True
     try:
-        tree = ast.parse(_REFERENCE.sub(_STAND_IN, expression).strip(), mode="eval")
-        return all(isinstance(node, _NODES) for node in ast.walk(tree)) and not any(_find_foreign(tree))
+        tree = ast.parse(evaluated_text(expression).strip(), mode="eval")
+        if not all(isinstance(node, _NODES) for node in ast.walk(tree)):
+            return False
+        return not any(_find_foreign(_References().visit(tree)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
+
+
+def evaluated_text(expression: str) -> str:
+    """Returns the text that MONAI evaluates: with `::` for `#`, and references as entries of a dict.
+
+    The text is replaced everywhere, within quotes and comments too, so only this text tells what is evaluated.
+
+    Example:
+        >>> evaluated_text("@a#b + 1")
+        "__local_refs['a::b'] + 1"
+    """
+    text = expression.replace("#", "::")
+    for reference in sorted(set(_REFERENCE.findall(text)), key=len, reverse=True):
+        text = text.replace(reference, f"{_REFERENCES}['{reference[1:]}']")
+    return text
+
+
+class _References(ast.NodeTransformer):
+    """Replaces references by names."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """Returns a name in place of an entry of MONAI's dict."""
+        is_reference = isinstance(node.value, ast.Name) and node.value.id == _REFERENCES
+        if is_reference and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+            return ast.copy_location(ast.Name(_STAND_IN, ast.Load()), node)
+        return self.generic_visit(node)
 
 
 def _find_foreign(tree: ast.AST) -> Iterator[ast.AST]:
@@ -82,7 +113,7 @@ def _find_foreign(tree: ast.AST) -> Iterator[ast.AST]:
                 yield node
         elif id(node) in called:  # the result of an expression, such as a[0](...)
             yield node
-    if local & (_BUILTINS | {_STAND_IN}):
+    if local & (_BUILTINS | {_REFERENCES}):
         yield tree
 
 

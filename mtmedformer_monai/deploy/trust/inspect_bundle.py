@@ -34,6 +34,8 @@ _ROOT = "mtmedformer_monai"
 _CONFIGS = (".json", ".yaml", ".yml")
 _CODE = (".py", ".pyc", ".so", ".pyd", ".dll", ".sh", ".ts")
 _OTHER_FILE = re.compile(r"%.*\.(json|ya?ml)\b", re.IGNORECASE | re.DOTALL)
+_RELATIVE = re.compile(r"[@%](?:#|::)")
+"""A relative id, in whose place MONAI pastes the keys around it, whatever they contain."""
 _WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.onnx", "*.pkl")
 
 
@@ -44,8 +46,8 @@ class ForeignCode:
     Attributes:
         file: path relative to the bundle.
         place: id of the entry in the configuration, or ''.
-        kind: 'component' (`_target_`), 'expression' (`$`), 'other file' (`%file`), 'script' or 'unreadable'.
-        text: the code or the name of the component.
+        kind: 'component' (`_target_`), 'expression' (`$`), 'other file' (`%file`), 'script', 'link' or 'unreadable'.
+        text: the code, the name of the component, or where a link leads.
     """
 
     file: str
@@ -88,6 +90,8 @@ def inspect_bundle(bundle: Path) -> Inspection:
     configs = sorted(path for path in bundle.rglob("*") if path.is_file() and path.suffix.lower() in _CONFIGS)
     foreign = [code for path in configs for code in find_foreign(path, bundle, references=True)]
     for path in sorted(bundle.rglob("*")):
+        if path.is_symlink():  # `rglob` does not look behind one to a folder
+            foreign.append(ForeignCode(_relative(path, bundle), "", "link", str(path.readlink())))
         if path.is_file() and path.suffix.lower() in _CODE:
             foreign.append(ForeignCode(_relative(path, bundle), "", "script", f"SHA-256 {file_sha256(path)}"))
         elif path.name == "logging.conf":
@@ -152,10 +156,11 @@ def _kind_of_code(key: str, value: Any) -> str:
     if not isinstance(value, str):
         return ""
     text = value.lstrip()
-    if _OTHER_FILE.match(text):
+    relative = _RELATIVE.search(text) is not None
+    if _OTHER_FILE.match(text) or (text.startswith("%") and relative):
         return "other file"
     if text.startswith("$"):
-        return "" if is_harmless(text[1:]) else "expression"
+        return "" if is_harmless(text[1:]) and not relative else "expression"
     return ""
 
 

@@ -51,6 +51,13 @@ def test_the_bundles_of_this_package_contain_no_foreign_code(path):
     assert inspect_bundle(path).foreign == ()
 
 
+def test_links_are_shown(bundle, tmp_path):
+    path = bundle()
+    (path / "configs").rename(tmp_path / "elsewhere")
+    (path / "configs").symlink_to(tmp_path / "elsewhere")
+    assert [(code.file, code.kind) for code in inspect_bundle(path).foreign] == [("configs", "link")]
+
+
 ATTACKS = {
     "component": {"inferer": {"_target_": "os.system", "command": "touch {trap}"}},
     "through a module": {"inferer": {"_target_": "torch.os.system", "command": "touch {trap}"}},
@@ -67,6 +74,14 @@ ATTACKS = {
     "component by an id": {"inferer#_target_": "os.system"},
     "other file": {"device": "%/tmp/other.json::device"},
     "disabled": {"inferer": {"_target_": "SimpleInferer", "_disabled_": "$open('{trap}', 'w')"}},
+    "reference in a text": {"f": 0, "image_size": '$\'@f{open("{trap}", "w")}\' and [128, 128]'},
+    "comment that is none": {"image_size": "$[128, 128][0 # +open('{trap}', 'w')\n]"},
+    "key of a relative id": {
+        "holder": {"x": 1, "a": 1, "x and open('{trap}', 'w') or @holder": {"v": "$@#a"}},
+        "image_size": "$@holder and [128, 128]",
+    },
+    "dict of references": {"image_size": "$[__local_refs['x']('ls') for __local_refs in [{'x': type}]]"},
+    "file by a relative id": {"/tmp/other.json": {"a": "%#b"}},
 }
 
 
