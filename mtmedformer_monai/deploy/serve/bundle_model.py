@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import json
 import os
@@ -26,8 +27,10 @@ from .spool import RESULTS
 
 RULES = "rules.json"
 """File in the worker's folder with the rules that its configuration changes, as a configuration of the bundle."""
-_NOT_OF_THE_IMAGE = ("unexpected", "MemoryError", "OSError")
-"""Refusals of the runner that another attempt may not meet."""
+_NOT_OF_THE_IMAGE = {"unexpected", "MemoryError"} | {
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, OSError)
+}
+"""Refusals of the runner that another attempt may not meet; a file that is missing may be the bundle's."""
 
 
 def load_model(config: ServeConfig, trust: bool = False) -> Model:

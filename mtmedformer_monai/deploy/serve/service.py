@@ -143,9 +143,9 @@ def open_service(
 
 def _restart(state: StateStore, spool: Spool, model: Model, retry_failed: bool, from_beginning: bool) -> None:
     """Takes up what the last run left."""
-    state.adopt(model.sha256)
-    if retry_failed:
+    if retry_failed:  # first, so that failed cases of another model are adopted, too
         logger.info("%d failed cases are due again", state.retry_failed())
+    state.adopt(model.sha256)
     if from_beginning:
         for name in POSITIONS:
             state.set_mark(name, None)

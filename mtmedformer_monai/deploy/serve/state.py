@@ -30,6 +30,7 @@ CREATE INDEX IF NOT EXISTS of_case ON results (source_uid, model);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 """
+_WANTED = "(state = 'failed' OR (state = 'refused' AND rule = 'gone'))"
 _COLUMNS = "source_uid, series_uid, study_uid, model, origin, state, folder"
 
 
@@ -72,6 +73,21 @@ class StateStore:
                 details = {"rule": refusal.rule, "reason": refusal.reason} if refusal else {}
                 self._note(state, case, **details)
         return bool(added)
+
+    def is_wanted_again(self, uid: str, model: str) -> bool:
+        """Returns whether an image's case failed, or was refused because the archive no longer had the image."""
+        return bool(self._read(f"SELECT 1 FROM cases WHERE source_uid = ? AND model = ? AND {_WANTED}", (uid, model)))
+
+    def receive_again(self, case: Case) -> None:
+        """Takes up a case that `is_wanted_again`, whose image has been received and is in the spool."""
+        with self._change() as database:
+            changed = database.execute(
+                "UPDATE cases SET state = 'fetched', origin = 'received', folder = ?, attempts = 0, next_try = 0, "
+                f"rule = NULL, reason = NULL {_WHERE} AND {_WANTED}",
+                (case.folder, *_key(case)),
+            ).rowcount
+            if changed:
+                self._note("fetched", case, reason="the image was received again")
 
     def is_known(self, uid: str, model: str) -> bool:
         """Returns whether an image has a case for a model, or is a result."""

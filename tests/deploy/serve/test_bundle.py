@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from io import BytesIO
+from types import SimpleNamespace
 
 import pydicom
 import pytest
 
-from mtmedformer_monai.deploy.serve.bundle_model import load_model
+from mtmedformer_monai.deploy.results import Refusal
+from mtmedformer_monai.deploy.serve.bundle_model import load_model, run_case
 from mtmedformer_monai.deploy.serve.config import ArchiveConfig, ReceiverConfig, RulesConfig, ServeConfig
-from mtmedformer_monai.deploy.serve.errors import ImageRefusedError
+from mtmedformer_monai.deploy.serve.errors import ImageRefusedError, WrongResultError
+from mtmedformer_monai.deploy.study_runner import StudyOutcome
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import CHEST, config_for, settle, turn_until, worker
 
@@ -61,6 +64,15 @@ def test_changed_rules_apply_to_the_reader_as_well(tmp_path):
     with pytest.raises(ImageRefusedError) as refusal:
         plain.infer(tmp_path / "spool/3")
     assert refusal.value.rule == "lateral"
+
+
+@pytest.mark.parametrize("rule", ["FileNotFoundError", "PermissionError", "OSError", "unexpected"])
+def test_an_error_that_may_be_the_bundles_does_not_refuse_the_image(tmp_path, rule):
+    """As of a guard that has not been copied yet; the case is tried again."""
+    outcome = StudyOutcome(None, (Refusal("1.dcm", "it cannot be read", rule),), None)
+    write_chest(tmp_path / "source", 1)
+    with pytest.raises(WrongResultError, match=f"{rule}: it cannot be read"):
+        run_case(SimpleNamespace(process=lambda study: outcome), tmp_path)
 
 
 def test_an_unknown_rule_is_refused(tmp_path):

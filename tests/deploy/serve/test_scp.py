@@ -8,6 +8,7 @@ import pytest
 
 from mtmedformer_monai.deploy.headers.uids import derived_uid
 from mtmedformer_monai.deploy.serve.config import ReceiverConfig, StoreConfig
+from mtmedformer_monai.deploy.serve.service import Model, open_service
 from tests.deploy.serve.chest_images import uid, write_chest
 from tests.deploy.serve.conftest import config_for, settle, turn_until, with_limits, worker
 from tests.deploy.serve.fake_model import MODEL, RESULT, FakeModel
@@ -53,6 +54,42 @@ def test_an_acknowledged_image_survives_the_process(web_archive, tmp_path):
     with worker(config) as service:
         settle(service, 1)
     assert derived_uid(uid(1), "picture", MODEL) in web_archive.objects
+
+
+def test_a_failed_image_that_is_sent_again_is_processed(web_archive, tmp_path):
+    """As its reason asks for: its files were no longer in the spool."""
+    config = with_limits(config_for(web_archive, tmp_path / "worker", receiver=PORT), max_attempts=1)
+    path, wrong = write_chest(tmp_path / "images", 1), [ValueError("an error of the network")]
+
+    def fail_once(image):
+        if wrong:
+            raise wrong.pop()
+
+    with worker(config, infer := FakeModel(before=fail_once)) as service:
+        assert send(service, path) == [0x0000]
+        turn_until(service, lambda: service.state.counts()["failed"] == 1)
+        service.spool.clear(next(service.state.unfinished()))
+        assert send(service, path) == [0x0000]
+        turn_until(service, lambda: service.state.counts()["stored"] == 1)
+        assert send(service, path) == [0x0000]
+        assert service.state.counts()["stored"] == 1
+    assert infer.images == [uid(1), uid(1)]  # the first attempt failed
+
+
+def test_failed_cases_of_another_model_are_tried_by_the_new_one(web_archive, tmp_path):
+    config = with_limits(config_for(web_archive, tmp_path / "worker", receiver=PORT), max_attempts=1)
+
+    def fail(image):
+        raise ValueError("an error of the network")
+
+    with worker(config, FakeModel(before=fail)) as service:
+        assert send(service, write_chest(tmp_path / "images", 1)) == [0x0000]
+        turn_until(service, lambda: service.state.counts()["failed"] == 1)
+    other = "cd" * 32
+    with open_service(config, Model(FakeModel(model=other), other), retry_failed=True) as service:
+        settle(service, 1)
+    assert derived_uid(uid(1), "picture", other) in web_archive.objects
+    assert derived_uid(uid(1), "picture", MODEL) not in web_archive.objects
 
 
 def test_a_full_spool_is_answered_with_out_of_resources(web_archive, tmp_path):
