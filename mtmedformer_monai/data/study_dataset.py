@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIEW, MetaKey
 from mtmedformer_monai.transforms.radiograph_meta import describe_meta
+from mtmedformer_monai.transforms.view_names import normalize_laterality, normalize_view
 
 from .item_problems import num_threads, path_of_image
 from .missing import id_text
@@ -82,7 +83,7 @@ class StudyDataset(Dataset[dict[str, Any]]):
     def _view(self, index: int) -> tuple[str, str]:
         """Returns laterality and view of an image, '' if unknown."""
         item = self.images.data[index]
-        laterality, view = str(item.get(LATERALITY) or ""), str(item.get(VIEW) or "")
+        laterality, view = normalize_laterality(item.get(LATERALITY)), normalize_view(item.get(VIEW))
         if not (laterality and view):
             in_header = self._view_in_header(index)
             laterality, view = laterality or in_header[0], view or in_header[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from mtmedformer_monai.visualization.overlay import MAX_BOXES, MIN_SCORE
+from mtmedformer_monai.visualization.overlay import MAX_BOXES
 from mtmedformer_monai.visualization.raster_overlay import draw_findings
 
 from .output_paths import inside
@@ -33,12 +33,9 @@ def write_overlay(image: ImageResult, source: ImageSource, provenance: Provenanc
 
 
 def drawn_boxes(image: ImageResult) -> list[BoxResult]:
-    """Returns the boxes that a picture shows: of each task, the most probable ones above `MIN_SCORE`."""
+    """Returns the boxes that a picture shows: of those that are reported of each task, the most probable ones."""
     return [
-        box
-        for boxes in image.boxes.values()
-        for box in sorted(boxes, key=lambda box: -box.probability)[:MAX_BOXES]
-        if box.probability >= MIN_SCORE
+        box for boxes in image.boxes.values() for box in sorted(boxes, key=lambda box: -box.probability)[:MAX_BOXES]
     ]
 
 

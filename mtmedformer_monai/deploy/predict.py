@@ -26,6 +26,10 @@ from .output_paths import image_name
 from .results import ImageMaps, ImageResult
 
 
+class NetworkFailedError(RadiographError):
+    """The network has no usable output for an image."""
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The outcome of one image.
@@ -50,12 +54,19 @@ def predict_image(model: BundleModel, file: InputFile, explain: bool = False) ->
         explain: whether to map the evidence for the predicted class of each classification, which takes seconds.
 
     Raises:
-        RadiographError: the file cannot be read, or a rule or the guard refuses it.
+        RadiographError: the file cannot be read, a rule or the guard refuses it, or the network fails on it.
     """
     item, picture = _load(model.preprocessing, file)
     image = item[IMAGE]
     network_input = torch.as_tensor(image).as_subclass(Tensor).clone()
     item[PRED] = _run(model, network_input)
+    unusable = [task.name for task in model.tasks if not bool(torch.isfinite(item[PRED][task.name]).all())]
+    if unusable:
+        raise NetworkFailedError(
+            file.source,
+            f"the network's output of {', '.join(unusable)} has numbers that are not finite",
+            "look at the image; if others fail, too, check the weights, and use --device cpu",
+        )
     item = model.postprocessing(item)
     if item.get(REFUSED):
         measured = item[GUARD]

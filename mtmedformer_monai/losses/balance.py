@@ -56,8 +56,13 @@ class UncertaintyBalance(Balance):
         self.log_variances = nn.Parameter(torch.zeros(num_tasks))
 
     def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Returns weighted losses plus variance terms; the latter use means over ranks to keep ranks synchronized."""
-        shared, seen = mean_over_ranks(losses.detach(), present)
+        """Returns weighted losses plus variance terms; the latter use means over ranks to keep ranks synchronized.
+
+        In validation, ranks may have different numbers of batches and do not wait for one another.
+        """
+        shared, seen = losses.detach(), present
+        if self.training and torch.is_grad_enabled():
+            shared, seen = mean_over_ranks(shared, present)
         precisions = torch.exp(-self.log_variances)
         weighed = torch.where(present, precisions.detach() * losses, losses * 0.0)
         learned = precisions * shared

@@ -48,6 +48,11 @@ def test_views_are_ordered_and_missing_ones_are_nan():
     assert first["files"] == ["2.dcm", "", "", "0.dcm"]
 
 
+def test_views_of_the_datalist_may_be_written_as_in_a_header():
+    images = Images([item("a", "left", "mlo"), item("a", "R", "R-MLO"), item("a", "r", "Cranio-Caudal")])
+    assert StudyDataset(images)[0]["files"] == ["2.dcm", "1.dcm", "", "0.dcm"]
+
+
 def test_views_are_taken_from_the_header_and_other_views_are_substitutes():
     images = Images([{"study_id": "a", "header": ("L", "ML")}, {"study_id": "a", "header": ("L", "XCCL")}])
     assert StudyDataset(images)[0]["files"] == ["", "", "1.dcm", "0.dcm"]

@@ -213,6 +213,27 @@ def test_a_full_disk_ends_the_run_with_an_error(make_chest, infer, monkeypatch, 
     assert not (output / "results.json").exists()
 
 
+def test_an_image_on_which_the_network_fails_is_refused_alone(make_chest, models, tmp_path):
+    """Such as by half precision that overflows."""
+    model, calls = models(CHEST), []
+
+    def infer(image, network):
+        outputs = model.inferer(image, network)
+        calls.append(1)
+        return outputs | {"finding": outputs["finding"] * (float("nan") if len(calls) == 1 else 1.0)}
+
+    make_chest("a.dcm", study=1)
+    make_chest("b.dcm", study=1)
+    options = study_runner.RunnerOptions(CHEST, tmp_path / "out")
+    runner = study_runner.StudyRunner(options, (), (), replace(model, inferer=infer))
+    outcome = runner.process(run.find_inputs([tmp_path / "in"])[0][0])
+    assert [(refusal.source, refusal.rule) for refusal in outcome.refused] == [("a.dcm", "NetworkFailedError")]
+    assert "output of finding has numbers that are not finite" in outcome.refused[0].reason
+    assert [
+        image.source.path if hasattr(image.source, "path") else image.source for image in outcome.result.images
+    ] == ["b.dcm"]
+
+
 def test_a_writer_that_fails_on_one_image_is_noted(make_chest, models, tmp_path):
     make_chest("a.dcm", study=1)
     make_chest("b.dcm", study=1)

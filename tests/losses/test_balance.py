@@ -46,6 +46,21 @@ def test_uncertainty_of_an_absent_task_gets_no_gradient():
     assert balance.log_variances.grad[1].item() == 0.0
 
 
+@pytest.mark.parametrize("balance", [UncertaintyBalance(2), FAMOBalance(2)], ids=["uncertainty", "famo"])
+def test_ranks_wait_for_one_another_in_training_alone(balance, monkeypatch):
+    """In validation they may have different numbers of batches, and would wait for ever."""
+    calls = []
+    monkeypatch.setattr("mtmedformer_monai.losses.balance.dist.is_initialized", lambda: True)
+    monkeypatch.setattr("mtmedformer_monai.losses.balance.dist.all_reduce", calls.append)
+    losses = torch.tensor([2.0, 1.0])
+    with torch.no_grad():
+        balance.train()(losses, BOTH)
+    balance.eval()(losses, BOTH)
+    assert calls == []
+    balance.train()(losses, BOTH)
+    assert len(calls) == 1
+
+
 def test_famo_joins_log_losses_by_hand():
     balance = FAMOBalance(2).eval()
     losses = torch.tensor([2.0, 8.0], requires_grad=True)

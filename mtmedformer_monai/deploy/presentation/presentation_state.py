@@ -74,7 +74,16 @@ def presentation_state(
     )
     copy_patient_and_study(header, state)
     copy_display_settings(header, state)
+    if result.spacing_mm is not None:
+        _set_aspect_ratio(state, result.spacing_mm)
     return state
+
+
+def _set_aspect_ratio(state: Dataset, spacing_mm: tuple[float, float]) -> None:
+    """Sets the pixels' height and width of the displayed area, which are taken as equal otherwise (PS3.3 C.10.4)."""
+    if spacing_mm[0] != spacing_mm[1]:
+        for area in state.DisplayedAreaSelectionSequence:
+            area.PresentationPixelAspectRatio = [round(1e6 * length / max(spacing_mm)) for length in spacing_mm]
 
 
 def _annotations(

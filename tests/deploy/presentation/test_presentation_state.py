@@ -44,6 +44,17 @@ def test_boxes_and_outlines_lie_where_they_belong(tmp_path):
     assert reference.ReferencedSOPInstanceUID == header.SOPInstanceUID
 
 
+@pytest.mark.parametrize(
+    ("spacing", "ratio"), [((0.2, 0.1), [1000000, 500000]), ((0.1, 0.1), [1, 1]), (None, [1, 1])], ids=str
+)
+def test_pixels_are_displayed_as_high_and_wide_as_they_are(tmp_path, spacing, ratio):
+    header = write_chest(tmp_path / "source.dcm")
+    found = replace(result_of(header, **FULL), spacing_mm=spacing)
+    read, _ = write(presentation_state(found, masks(), header, MODEL), tmp_path)
+    (area,) = read.DisplayedAreaSelectionSequence
+    assert list(area.PresentationPixelAspectRatio) == ratio  # vertical, horizontal
+
+
 def test_boxes_beyond_the_image_are_clipped(tmp_path):
     header = write_chest(tmp_path / "source.dcm")
     beyond = {"box": (replace(BOXES[0], box=(-1.0, -1.0, 99.0, 99.0)),)}
