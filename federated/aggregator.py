@@ -43,7 +43,7 @@ class Aggregator:
         weights: all parameters and buffers of the initial network.
         plain_precision: precision that each image of a stock `MonaiAlgo` client adds to every weight. For averaging
             strategies, 1 weighs its images like those of other clients; for posteriors, use the strategy's isotropic
-            precision.
+            precision. None: their messages are refused, as where any site could pose as one (`job/session.py`).
         screening: leaves out sites whose steps are outliers; None: as the strategy says (`Strategy.screening`).
 
     Attributes:
@@ -59,7 +59,7 @@ class Aggregator:
         self,
         strategy: Strategy,
         weights: Mapping[str, Tensor],
-        plain_precision: float = 1.0,
+        plain_precision: float | None = 1.0,
         screening: Screening | None = None,
     ) -> None:
         self._server = strategy.server(weights)
@@ -71,7 +71,8 @@ class Aggregator:
         self._earlier: dict[str, dict[str, list[float]]] = {}
         self.left_out: dict[str, str] = {}
         self._scales = LossScales()
-        self._plain = PlainClients(plain_precision, strategy.sends_changes)
+        self._admits_plain = plain_precision is not None
+        self._plain = PlainClients(1.0 if plain_precision is None else plain_precision, strategy.sends_changes)
         self.measured: list[str] = []
         self.images_by_task: dict[str, dict[str, int]] = {}
         self._tasks: dict[str, str] = {}  # of the client's factor
@@ -151,6 +152,11 @@ class Aggregator:
         self._check(exchange, client)
         counts, message = images_by_task_of(exchange), to_message(exchange)
         plain, averages = PlainClients.is_plain(message), self._server.averages()
+        if plain and not self._admits_plain:
+            raise ValueError(
+                f"client {client!r} sent plain weights, as stock clients do, which this federation does not admit; "
+                "send the result of `BayesianMonaiAlgo.get_weights`."
+            )
         if plain and averages and self._ledger is not None:
             raise ValueError(
                 f"client {client!r} sent plain weights, but this round distills the groups' networks into one; a stock "

@@ -25,6 +25,9 @@ ACCEPTED: Final = "accepted"
 client whose later message was lost or refused returns to its state after that round; see `SiteSession`.
 """
 
+_TOO_LARGE: Final = 2**53
+"""Integers from here on are not exact as float64, and not finite in the end."""
+
 NO_ROUND: Final = -1
 """Value of ACCEPTED for a client from which no message was accepted."""
 
@@ -68,13 +71,14 @@ def images_by_task_of(exchange: ExchangeObject) -> dict[str, int] | None:
     """Returns a client's number of training images by task; None if its statistics do not tell.
 
     Raises:
-        TypeError: the statistic is not a dict of integers by name.
+        TypeError: the statistic is not a dict of integers of 0 or more by name.
     """
     counts = exchange.statistics.get(IMAGES_BY_TASK) if isinstance(exchange.statistics, Mapping) else None
     if counts is None:
         return None
     if not isinstance(counts, Mapping) or not all(
-        isinstance(name, str) and isinstance(count, numbers.Integral) for name, count in counts.items()
+        isinstance(name, str) and isinstance(count, numbers.Integral) and 0 <= int(count) < _TOO_LARGE
+        for name, count in counts.items()
     ):
         raise TypeError(f"the statistic {IMAGES_BY_TASK!r} expects a number of images by task.")
     return {str(name): int(count) for name, count in counts.items()}
@@ -89,6 +93,7 @@ def whole_number(exchange: ExchangeObject, name: str) -> int | None:
 
     Raises:
         TypeError: the statistics are not a dict, or the value is not an integer.
+        ValueError: the value is too large.
     """
     statistics = exchange.statistics if exchange.statistics is not None else {}
     if not isinstance(statistics, Mapping):
@@ -96,6 +101,8 @@ def whole_number(exchange: ExchangeObject, name: str) -> int | None:
     value = statistics.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"the statistic {str(name)!r} expects an integer, got {type(value).__name__}.")
+    if value is not None and abs(int(value)) >= _TOO_LARGE:
+        raise ValueError(f"the statistic {str(name)!r} expects an integer of less than 16 digits.")
     return None if value is None else int(value)
 
 
@@ -132,10 +139,11 @@ def write_exchange(exchange: ExchangeObject, path: Path, **others: int | str) ->
     return path
 
 
-_NOT_REAL: Final = frozenset(
-    getattr(torch, name)
-    for name in ("complex32", "complex64", "complex128", "qint8", "quint8", "qint32", "quint4x2", "quint2x4")
-)
+_DTYPES: Final = frozenset({
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+})  # fmt: skip
+"""Types of numbers with which every operation is defined."""
 
 
 def _checked_name(name: Any) -> str:
@@ -145,11 +153,13 @@ def _checked_name(name: Any) -> str:
 
 
 def _to_tensor(name: str, value: Any) -> Tensor:
-    if isinstance(value, Tensor) and value.layout == torch.strided and value.dtype not in _NOT_REAL:
+    if isinstance(value, Tensor) and value.layout == torch.strided and value.dtype in _DTYPES:
         return value if type(value) is Tensor else value.as_subclass(Tensor)
     is_array = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf"
-    if is_array or isinstance(value, bool | int | float):
-        return torch.as_tensor(value)
+    if is_array or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < _TOO_LARGE):
+        found = torch.as_tensor(value)
+        if found.dtype in _DTYPES:
+            return found
     kind = f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__
     raise TypeError(
         f"{name!r} expects a dense tensor, a numeric array or a plain number, got {kind}; send the result of "

@@ -119,13 +119,19 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         elif form == REPEATED:
             message[name] = _expanded(name, value, packet[f"{SHAPE}:{name}"].tolist())
         elif form == HALF:
-            message[name] = value.float().mul_(packet[f"{SCALE}:{name}"].view(()))
+            message[name] = value.float().mul_(_number(name, packet[f"{SCALE}:{name}"]))
         elif form == CODES:
             low, step = packet[f"{SCALE}:{name}"].tolist()
             message[name] = decode_signed(PrecisionCode(value, low, step))
         elif form not in (SCALE, SHAPE):
             raise ValueError(f"a packet expects names such as '{CODES}:precision/weight', got {full!r}.")
     return message
+
+
+def _number(name: str, value: Tensor) -> Tensor:
+    if value.numel() != 1:
+        raise ValueError(f"the unit of {name!r} expects one number, got {value.numel()}.")
+    return value.reshape(())
 
 
 def _expanded(name: str, value: Tensor, shape: Any) -> Tensor:

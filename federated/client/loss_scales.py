@@ -43,11 +43,17 @@ class LossScales:
         """Adds the losses that one client measured.
 
         Raises:
-            ValueError: tensors other than sums and counts of losses, or numbers that are not finite.
+            ValueError: tensors other than pairs of sums and counts of losses, or numbers that no losses have. A scale
+                below 0 would turn the sign of a task's loss at every client.
         """
         for name, value in terms.items():
             if not name.startswith((f"{SUM}/", f"{COUNT}/")) or value.ndim > 0 or not bool(torch.isfinite(value)):
                 raise ValueError(f"initial losses expect finite numbers under {SUM}/ and {COUNT}/, got {name!r}.")
+        for name, value in terms.items():
+            kind, _, task = name.partition("/")
+            pair = key(COUNT if kind == SUM else SUM, task)
+            if pair not in terms or float(value) < (1.0 if kind == COUNT else 0.0):
+                raise ValueError(f"initial losses expect a sum of 0 or more and a count of 1 or more of {task!r}.")
         for name, value in terms.items():
             self.total[name] = self.total.get(name, torch.zeros((), dtype=torch.float64)) + value.double()
 

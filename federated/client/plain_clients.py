@@ -44,9 +44,15 @@ class PlainClients:
             weights: {parameter or buffer: value, or difference}.
             base: weights to which differences are added; None for values.
             images: number of the client's images.
+
+        Raises:
+            KeyError: differences from a tensor that the federation does not have.
+            ValueError: a difference has another shape.
         """
         factor: Message = {}
         for name, value in weights.items():
+            if base is not None and base[name].shape != value.shape:
+                raise ValueError(f"{name!r} expects the shape {tuple(base[name].shape)}, got {tuple(value.shape)}.")
             whole = value.float() if base is None else base[name].float() + value.float()
             factor[key(TensorKind.PRECISION_MEAN, name)] = images * self._precision * whole
             factor[key(TensorKind.PRECISION, name)] = torch.full_like(whole, images * self._precision)

@@ -24,4 +24,5 @@ def open_session(settings: JobSettings, server: Site) -> ServerSession:
     strategy = make_strategy(settings.strategy, **settings.strategy_settings)
     overrides = {**settings.common_overrides(), **server.overrides}
     weights = initial_weights(Path(server.bundle), overrides, settings.seed)
-    return ServerSession(Aggregator(strategy, weights), Path(server.output), settings.lasting())
+    # The job's own clients send no plain weights, which are not screened and weigh more than theirs.
+    return ServerSession(Aggregator(strategy, weights, plain_precision=None), Path(server.output), settings.lasting())

@@ -183,6 +183,21 @@ def test_a_server_resumes_in_the_middle_of_a_round(server, tmp_path):
     assert float(again.broadcast().weights["setting/initial_loss/lung"]) == 2.0
 
 
+def test_plain_weights_are_refused_where_no_stock_client_is_expected():
+    """Any site could pose as one, whose messages are not screened."""
+    server = Aggregator(FedAvg(), START, plain_precision=None)
+    with pytest.raises(ValueError, match=r"'a' sent plain weights.* does not admit"):
+        server.add(plain(7.0), "a")
+    assert server.clients == []
+
+
+def test_a_difference_of_another_shape_is_refused(server):
+    name = next(iter(START))
+    wrong = ExchangeObject({name: torch.ones(7, 7)}, weight_type=WeightType.WEIGHT_DIFF, statistics={})
+    with pytest.raises(ValueError, match=f"{name!r} expects the shape"):
+        server.add(wrong, "a")
+
+
 def test_the_precision_of_plain_clients_is_checked():
     with pytest.raises(ValueError, match="plain_precision expects a number above 0, got 0"):
         Aggregator(FedAvg(), START, plain_precision=0)

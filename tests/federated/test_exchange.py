@@ -6,7 +6,14 @@ import torch
 from monai.fl.utils.constants import WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 
-from mtmedformer_monai.federated.exchange import ROUND, round_of, to_exchange, to_message
+from mtmedformer_monai.federated.exchange import (
+    IMAGES_BY_TASK,
+    ROUND,
+    images_by_task_of,
+    round_of,
+    to_exchange,
+    to_message,
+)
 
 
 def test_there_and_back():
@@ -49,6 +56,10 @@ NOT_NUMBERS = {
     "array of text": np.array(["a"]),
     "complex": torch.ones(2, dtype=torch.complex64),
     "sparse": torch.ones(2, 2).to_sparse(),
+    "unsigned of 32 bits": torch.ones(2).to(torch.uint32),
+    "of 8 bits": torch.ones(2).to(torch.float8_e5m2),
+    "array of another type": np.ones(2, np.uint64),
+    "too large": 10**400,
     "module": torch.nn.Linear(1, 1),
     "function": print,
 }
@@ -64,6 +75,14 @@ def test_a_message_is_tensors_and_plain_numbers_alone(value):
 @pytest.mark.parametrize("value", [2, 2.0, True, np.float32(2), np.array(2, np.int64), torch.tensor(2.0)])
 def test_numbers_of_every_kind_are_taken(value):
     assert float(to_message(ExchangeObject(weights={"w": value}))["w"]) == float(value)
+
+
+def test_counts_that_overflow_are_refused():
+    with pytest.raises(ValueError, match="'round' expects an integer of less than 16 digits"):
+        round_of(to_exchange({}, {ROUND: 10**400}))
+    for count in (10**400, -1):
+        with pytest.raises(TypeError, match="'images_by_task' expects a number of images by task"):
+            images_by_task_of(to_exchange({}, {IMAGES_BY_TASK: {"lung": count}}))
 
 
 def test_names_and_statistics_are_checked():

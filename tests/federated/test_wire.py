@@ -100,3 +100,9 @@ def test_numbers_without_axes_keep_their_shape():
     found = decode(wire.encode({"precision_mean/count": torch.tensor(3.0), "precision/count": torch.tensor(8.0)}))
     assert found == {"precision_mean/count": torch.tensor(3.0), "precision/count": torch.tensor(8.0)}
     assert {value.shape for value in found.values()} == {torch.Size()}
+
+
+def test_a_unit_of_another_size_is_refused():
+    packet = {"half:precision_mean/w": torch.ones(3).half(), "scale:precision_mean/w": torch.ones(2)}
+    with pytest.raises(ValueError, match="the unit of 'precision_mean/w' expects one number, got 2"):
+        decode(packet)

@@ -85,3 +85,18 @@ def test_a_client_that_measures_its_own_scale_is_warned(caplog):
 def test_other_terms_are_refused(terms):
     with pytest.raises(ValueError, match="initial losses expect finite numbers"):
         LossScales().add(terms)
+
+
+@pytest.mark.parametrize(
+    ("total", "count"),
+    [(0.0, -11.0), (-1.0, 2.0), (1.0, 0.0), (1.0, None), (None, 2.0)],
+    ids=["negative count", "negative sum", "no batch", "no count", "no sum"],
+)
+def test_losses_that_turn_a_scale_or_have_none_are_refused(total, count):
+    """A negative scale would make every client train to increase a task's loss."""
+    scales = LossScales()
+    scales.add({"loss_sum/left": torch.tensor(7.0), "loss_count/left": torch.tensor(10.0)})
+    given = {"loss_sum/left": total, "loss_count/left": count}
+    with pytest.raises(ValueError, match="expect a sum of 0 or more and a count of 1 or more of 'left'"):
+        scales.add({name: torch.tensor(value) for name, value in given.items() if value is not None})
+    assert scales.broadcast()["setting/initial_loss/left"].item() == pytest.approx(0.7)

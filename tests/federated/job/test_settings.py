@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mtmedformer_monai.federated.exchange import to_exchange
 from mtmedformer_monai.federated.job.session import open_session
 from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.message import TensorKind, pick
@@ -49,6 +50,13 @@ def test_the_server_starts_from_the_weights_that_its_own_file_names(tmp_path):
     assert set(sent) == set(shipped)
     for name, value in sent.items():
         torch.testing.assert_close(value, shipped[name].to(value.dtype))
+
+
+def test_a_job_admits_no_stock_clients(tmp_path):
+    session = open_session(JobSettings(), Site(bundle=str(ROOT / "bundles/chest_xray_multitask"), output=str(tmp_path)))
+    weights = pick(session.aggregator.broadcast().weights, TensorKind.MEAN)
+    with pytest.raises(ValueError, match="sent plain weights"):
+        session.aggregator.add(to_exchange(weights, {}), "a")
 
 
 def test_settings_survive_json():
