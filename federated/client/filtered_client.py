@@ -32,7 +32,8 @@ _logger = logging.getLogger("mtmedformer")
 class FilteredClient(WrappedClient):
     """Passes the change of the weights in a round through filters, before the strategy computes its message from it.
 
-    The iterates within a round and the losses are not passed on, because they are not filtered.
+    The iterates within a round, the losses, and which rows of a tensor had a gradient are not passed on, because they
+    are not filtered. So rows of classes that the site does not know count as trained.
 
     Args:
         rule: client of the strategy.
@@ -91,8 +92,17 @@ class FilteredClient(WrappedClient):
         self._num_releases += 1
         self._log_loss()
         kept = {name: count for name, count in sent.items() if name in update or name in counters}
-        hidden: dict[str, Any] = {"squared_gradient": {}, "input_gram": {}, "loss": 0.0, "relative_loss": UNKNOWN_LOSS}
-        return self._rule.send(dataclasses.replace(training, weights=filtered, num_samples=kept, **hidden))
+        sent_on = dataclasses.replace(
+            training,
+            weights=filtered,
+            num_samples=kept,
+            squared_gradient={},
+            input_gram={},
+            unlearned={},
+            loss=0.0,
+            relative_loss=UNKNOWN_LOSS,
+        )
+        return self._rule.send(sent_on)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the strategy's state and the number of messages."""

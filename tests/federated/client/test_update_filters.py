@@ -129,13 +129,20 @@ def test_curvature_is_refused(settings):
 
 @pytest.mark.parametrize("name", sorted(FILTERED))
 def test_messages_depend_on_the_images_through_the_filtered_weights_alone(name):
-    """Whatever else is known of the training: gradients, Gram matrices and losses."""
+    """Whatever else is known of the training: gradients and where they are 0, Gram matrices and losses."""
     strategy, sent = make_strategy(name), []
     for scale in (1.0, 5.0):
         client = FilteredClient(strategy.client(PermutationGroups({}, {})), [halve])
         client.receive(strategy.server(START).broadcast())
         known = {each: torch.full_like(value, scale) for each, value in START.items()}
-        more = {"squared_gradient": known, "input_gram": known, "loss": scale, "relative_loss": scale}
+        rows = {"w": torch.tensor([scale > 1.0, False])}
+        more = {
+            "squared_gradient": known,
+            "input_gram": known,
+            "unlearned": rows,
+            "loss": scale,
+            "relative_loss": scale,
+        }
         trained = {each: value + 1.0 for each, value in START.items()}
         sent.append(client.send(LocalTraining(trained, dict.fromkeys(START, 4), **more)))
     assert set(sent[0]) == set(sent[1])
