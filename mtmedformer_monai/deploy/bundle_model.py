@@ -19,6 +19,7 @@ from mtmedformer_monai.engines.postprocessing.provenance import describe_run
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.io.file_sha256 import file_sha256
+from mtmedformer_monai.io.weights_files import CALIBRATION, GUARD, POSTERIOR, companion
 from mtmedformer_monai.tasks.base import Task
 
 from .exported_network import check_runtime, run_elsewhere
@@ -27,6 +28,9 @@ from .results import Provenance
 CONFIG = Path("configs/inference.json")
 STUDY_CONFIG = Path("configs/study_inference.json")
 UNCERTAINTY_CONFIG = Path("configs/uncertainty.json")
+WEIGHTS, STUDY_WEIGHTS = Path("models/model.pt"), Path("study_models/model.pt")
+BESIDE_WEIGHTS = (CALIBRATION, GUARD, POSTERIOR)
+"""Names of files beside weights that change what is predicted with them."""
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps")
 
 
@@ -164,17 +168,23 @@ def _available(device: str) -> str:
     return device
 
 
-def hash_bundle(bundle: Path, more: Sequence[Path] = ()) -> str:
-    """Returns the SHA-256 of a bundle's configuration: of the names and contents of all files in `configs`.
+def hash_bundle(bundle: Path, more: Sequence[Path] = (), weights: Path | None = None) -> str:
+    """Returns the SHA-256 of all that determines results beside the weights: names and contents of files.
 
-    Equal hashes mean that the configurations would run the same code; the weights have a hash of their own.
+    These are the files in `configs`, those beside the weights (calibration, guard, posterior), and the weights for
+    studies with theirs. Equal hashes mean that the same code would run; the weights have a hash of their own.
 
     Args:
         bundle: the bundle's folder.
         more: further configuration files of the run.
+        weights: file of the weights; `models/model.pt` by default.
     """
     paths = sorted(path for path in (bundle / "configs").rglob("*") if path.is_file())
     named = [(path.relative_to(bundle).as_posix(), path) for path in paths] + [("+", path) for path in more]
+    studies = bundle / STUDY_WEIGHTS
+    for role, each in (("image", weights or bundle / WEIGHTS), ("study", studies)):
+        beside = [companion(each, name) for name in BESIDE_WEIGHTS] + [studies] * (role == "study")
+        named += [(f"{role}: {path.name}", path) for path in beside if path.is_file()]
     digest = hashlib.sha256()
     for name, path in named:
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -197,7 +207,7 @@ def describe_provenance(
         FileNotFoundError: the weights do not exist.
         ValueError: the bundle has no readable `configs/metadata.json`.
     """
-    path = weights if weights is not None else bundle / "models" / "model.pt"
+    path = weights if weights is not None else bundle / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; specify a bundle's folder with --bundle, or --weights.")
     try:
@@ -206,4 +216,5 @@ def describe_provenance(
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise ValueError(f"{bundle} expects configs/metadata.json with a version ({type(error).__name__}).") from error
     versions = {**describe_run()["versions"], "python": platform.python_version()}
-    return Provenance(name, version, hash_bundle(bundle, more), file_sha256(path), versions, device or "default")
+    sha256 = hash_bundle(bundle, more, path)
+    return Provenance(name, version, sha256, file_sha256(path), versions, device or "default")

@@ -179,7 +179,7 @@ class Provenance:
     Attributes:
         bundle_name: name of the bundle's metadata.
         bundle_version: version of the bundle's metadata.
-        bundle_sha256: hash of the bundle's configuration files (see `bundle_model.hash_bundle`).
+        bundle_sha256: hash of the bundle's configuration, calibration and guard (see `bundle_model.hash_bundle`).
         weights_sha256: hash of the file of weights.
         versions: {package: version}.
         device: device of the network, such as 'cpu'.

@@ -15,7 +15,7 @@ from mtmedformer_monai.data.study_dataset import group_studies
 from mtmedformer_monai.keys import STUDY_VIEWS
 from mtmedformer_monai.tasks.applicability import describe_tasks
 
-from .bundle_model import STUDY_CONFIG, BundleModel, load_model
+from .bundle_model import STUDY_CONFIG, STUDY_WEIGHTS, BundleModel, load_model
 from .describe_findings import describe_class
 from .results import ClassResult, ImageResult
 
@@ -69,6 +69,6 @@ class StudyFusion:
 
 def load_study_fusion(bundle: Path, device: str = "") -> StudyFusion | None:
     """Returns the fusion of a bundle that has a network of studies with weights, or None."""
-    if not (bundle / STUDY_CONFIG).is_file() or not (bundle / "study_models" / "model.pt").is_file():
+    if not (bundle / STUDY_CONFIG).is_file() or not (bundle / STUDY_WEIGHTS).is_file():
         return None
     return StudyFusion(load_model(bundle, device, configs=[bundle / STUDY_CONFIG]))

@@ -1,4 +1,4 @@
-"""Files that belong to a file of weights and lie beside it: calibration and guard."""
+"""Files that belong to a file of weights and lie beside it: calibration, guard and posterior."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from .file_sha256 import file_sha256
 
 CALIBRATION = "calibration.json"
 GUARD = "guard.pt"
+POSTERIOR = "posterior.pt"
 
 
 def companion(weights: str | Path, name: str) -> Path:

@@ -13,14 +13,12 @@ import torch
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from mtmedformer_monai.io.weights_files import POSTERIOR, companion
 from mtmedformer_monai.tasks.base import Task
 
 from .augmented import AugmentedInferer, default_views
 from .posterior_file import WeightPosterior
 from .posterior_inferer import PosteriorInferer
-
-POSTERIOR = "posterior.pt"
-"""Name of the file beside a model's weights."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class UncertaintyInferer(Inferer):
         flip: whether test-time augmentation flips the image; see `default_views`.
         inferer: inferer that runs the network; MONAI's SimpleInferer by default.
         weights: file of the network's weights; unless a posterior is given, a file `posterior.pt` beside it is the
-            posterior.
+            posterior (`posterior_NAME.pt` of `model_NAME.pt`).
 
     Attributes:
         method: 'posterior' or 'augmentation'.
@@ -69,7 +67,7 @@ class UncertaintyInferer(Inferer):
     ) -> None:
         super().__init__()
         if posterior == "" and weights != "":
-            posterior = Path(weights).with_name(POSTERIOR)
+            posterior = companion(weights, POSTERIOR)
         exists = isinstance(posterior, WeightPosterior) or Path(posterior).is_file()
         self.method = "posterior" if exists else "augmentation"
         self._inferer: Inferer = (

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 from dataclasses import replace
 
 import jsonschema
@@ -12,6 +13,8 @@ from PIL import Image
 
 from mtmedformer_monai.cli.main import main
 from mtmedformer_monai.deploy import run, study_runner
+from mtmedformer_monai.deploy.bundle_model import describe_provenance
+from mtmedformer_monai.deploy.headers.uids import model_sha256
 from mtmedformer_monai.deploy.results_file import read_results
 from tests.data.synthetic.dicom.validator import validate
 from tests.deploy.conftest import CHEST, MAMMOGRAPHY, ROOT
@@ -80,6 +83,30 @@ def test_the_results_state_bundle_and_weights(make_chest, infer):
     provenance = read_results(infer()[1] / "results.json").provenance
     assert provenance.weights_sha256 == hashlib.sha256((CHEST / "models/model.pt").read_bytes()).hexdigest()
     assert (provenance.bundle_name, provenance.device) == ("Chest X-ray multi-task", "cpu")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "configs/other.json",
+        "models/calibration.json",
+        "models/guard.pt",
+        "models/posterior.pt",
+        "study_models/model.pt",
+    ],
+)
+def test_results_have_other_identifiers_if_anything_that_determines_them_changes(tmp_path, name):
+    """Else an archive would keep the objects of before, as of a calibration that was fitted anew."""
+    bundle, hashes = tmp_path / "bundle", []
+    shutil.copytree(CHEST / "configs", bundle / "configs")
+    (bundle / "models").mkdir()
+    (bundle / "models/model.pt").write_bytes(b"weights")
+    for content in (None, b"1", b"2"):
+        if content is not None:
+            (bundle / name).parent.mkdir(exist_ok=True)
+            (bundle / name).write_bytes(content)
+        hashes.append(model_sha256(describe_provenance(bundle)))
+    assert len(set(hashes)) == 3
 
 
 def test_files_that_cannot_be_used_are_listed_and_the_rest_is_processed(make_chest, infer, tmp_path, caplog):
