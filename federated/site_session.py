@@ -63,6 +63,8 @@ class SiteSession:
     def train(self, broadcast: ExchangeObject) -> ExchangeObject:
         """Trains one round and returns the message; a message of this round that was not delivered is returned again.
 
+        It is computed anew if the site has changed since what may leave it: its filters, its budget, or that it leaves.
+
         Raises:
             ValueError: the broadcast has no round, or the state that it builds upon is missing.
         """
@@ -79,7 +81,7 @@ class SiteSession:
         message = self._client.get_weights()
         self._client.save(self._state(number))
         self._round = number
-        write_exchange(message, self._folder / MESSAGE, round=number)
+        write_exchange(message, self._folder / MESSAGE, round=number, terms=self._terms())
         self._forget_all_but(number, accepted)
         return message
 
@@ -130,9 +132,17 @@ class SiteSession:
             shutil.rmtree(path)
 
     def _computed(self) -> int | None:
-        """Returns the round of the last message; None if there is none."""
+        """Returns the round of the last message; None if there is none on the site's present terms."""
         path = self._folder / MESSAGE
-        return int(load_checkpoint(path)["round"]) if path.is_file() else None
+        if not path.is_file():
+            return None
+        content = load_checkpoint(path)
+        return int(content["round"]) if content.get("terms", "") == self._terms() else None
+
+    def _terms(self) -> str:
+        """Returns what the site's options say about what may leave it, as text."""
+        options = self._client.options
+        return repr((list(options.update_filters), dict(options.privacy_budget), options.leave))
 
 
 def _accepted(broadcast: ExchangeObject) -> int:

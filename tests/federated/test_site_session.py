@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 
@@ -50,6 +52,25 @@ def test_a_site_that_is_killed_between_rounds_continues_bit_for_bit(make):
         if number:
             killed.open_site()
         assert_equal(whole.round().weights, killed.round().weights)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"update_filters": [{"name": "percentile"}]}, {"privacy_budget": {"epsilon": 1.0}}],
+    ids=["filter", "budget"],
+)
+def test_a_message_that_was_not_delivered_is_not_sent_once_the_site_has_set_a_filter(make, caplog, changed):
+    caplog.set_level(logging.INFO, logger="mtmedformer")
+    federation = make()
+    broadcast = federation.server.broadcast("a")
+    federation.site.train(broadcast)
+    federation.open_site()
+    federation.site.train(broadcast)
+    assert caplog.text.count("the message is sent again") == 1
+    federation.open_site()
+    federation.site._client.options = ClientOptions(**changed)
+    federation.site.train(broadcast)
+    assert caplog.text.count("the message is sent again") == 1
 
 
 def test_an_evaluation_leaves_the_weights_with_which_the_site_infers(make):
