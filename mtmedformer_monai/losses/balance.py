@@ -148,3 +148,21 @@ def mean_over_ranks(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(sums)
     return sums[0] / sums[1].clamp(min=1), sums[1] > 0
+
+
+def scale_for_mean_over_ranks(losses: Tensor, present: Tensor) -> Tensor:
+    """Scales the gradients of losses so that their mean over processes is that of the processes with a label.
+
+    Distributed training takes the mean over all processes, by which a task that few of them have a label for in a step
+    would learn less than others. The values of the losses do not change; those of a single process are returned.
+
+    Args:
+        losses: (T,).
+        present: bool (T,), true where this process has a label.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return losses
+    counts = present.to(losses.dtype)
+    dist.all_reduce(counts)
+    factors = dist.get_world_size() / counts.clamp(min=1)
+    return losses.detach() + factors * (losses - losses.detach())

@@ -165,6 +165,27 @@ def test_a_task_without_output_or_target_is_an_error():
         HybridLoss(two_tasks())({"first": torch.zeros(1, 1)}, targets_of())
 
 
+@pytest.mark.parametrize("balance", BALANCES)
+def test_a_task_that_one_of_two_processes_has_a_label_for_learns_as_much(balance, monkeypatch):
+    """The mean over both processes halves its gradient, which is doubled before; the loss itself stays."""
+
+    def run():
+        outputs = {name: torch.tensor([[0.5]], requires_grad=True) for name in ("first", "second")}
+        total = HybridLoss(two_tasks(), balance, normalize=False)(outputs, targets_of())
+        total.backward()
+        return total.item(), [outputs[name].grad.item() for name in ("first", "second")]
+
+    alone, gradients = run()
+    module = "mtmedformer_monai.losses.balance"
+    monkeypatch.setattr(f"{module}.dist.is_initialized", lambda: True)
+    monkeypatch.setattr(f"{module}.dist.get_world_size", lambda: 2)
+    monkeypatch.setattr(f"{module}.mean_over_ranks", lambda values, seen: (values, seen))
+    monkeypatch.setattr(f"{module}.dist.all_reduce", lambda counts: counts.copy_(torch.tensor([1.0, 2.0])))
+    together, scaled = run()
+    assert together == alone
+    assert scaled == pytest.approx([2.0 * gradients[0], gradients[1]])
+
+
 def worker(rank: int, port: int, folder: str, balance: str) -> None:
     torch.set_num_threads(1)  # OpenMP threads do not survive a fork
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
