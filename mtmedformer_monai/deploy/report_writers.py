@@ -72,11 +72,14 @@ def write_mammography_cad(
     """Writes `study_cad_sr.dcm`, the Mammography CAD SR of the study's mammograms.
 
     Returns:
-        {'cad_sr': file name}; empty if there is no mammogram, or a source is not DICOM or lacks a UID.
+        {'cad_sr': file name}; empty if there is no mammogram, if nothing that the document could contain was looked for
+        (boxes, breast density), as it would read as a negative result, or if a source is not DICOM or lacks a UID.
     """
+    from mtmedformer_monai.deploy.sr.concepts import BREAST_DENSITY
     from mtmedformer_monai.deploy.sr.mammography_cad_report import mammography_cad_report
 
-    if not any(image.modality == "MG" for image in study.images):
+    mammograms = [image for image in study.images if image.modality == "MG"]
+    if not any(image.boxes or BREAST_DENSITY in image.classes for image in mammograms):
         return {}
     return _write(
         "cad_sr", "study_cad_sr.dcm", sources, folder,

@@ -1,7 +1,8 @@
 import pydicom
 import pytest
 
-from mtmedformer_monai.deploy.results import BoxResult, StudyResult
+from mtmedformer_monai.deploy.report_writers import write_mammography_cad
+from mtmedformer_monai.deploy.results import BoxResult, ImageSource, StudyResult
 from mtmedformer_monai.deploy.sr.mammography_cad_report import mammography_cad_report
 from mtmedformer_monai.keys import NOTICE
 from tests.deploy.sources import DENSITY, MODEL, result_of, write_chest, write_mammogram
@@ -118,3 +119,17 @@ def test_the_identifier_depends_on_the_images(views):
     both, again = (mammography_cad_report(study(*results), views, MODEL) for _ in range(2))
     one = mammography_cad_report(study(results[0]), views[:1], MODEL)
     assert both.SOPInstanceUID == again.SOPInstanceUID != one.SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    ("content", "written"),
+    [({}, False), ({"boxes": {"box": ()}}, True), ({"classes": {"breast_density": DENSITY}}, True)],
+    ids=["nothing was looked for", "no box", "density alone"],
+)
+def test_a_study_in_which_nothing_was_looked_for_has_no_document(tmp_path, content, written):
+    """It would read as a study without findings."""
+    header = write_mammogram(tmp_path / "source.dcm")
+    result = result_of(header, **content)
+    source = ImageSource(tmp_path / "source.dcm", header)
+    found = write_mammography_cad(StudyResult("1.2", "study", (result,)), [source], MODEL, tmp_path)
+    assert (found == {"cad_sr": "study_cad_sr.dcm"}) is written
