@@ -82,7 +82,7 @@ def _describe_box(task: Task, found: Mapping[str, Any], spacing: Spacing) -> Box
 def describe_class(task: Task, finding: Mapping[str, Any]) -> ClassResult:
     """Converts the finding of a classification.
 
-    The optional keys `calibrated` and `thresholds` of a finding are passed on.
+    The optional keys `calibrated`, `thresholds` and `flagged` of a finding are passed on.
     """
     predicted = finding.get("classes", [finding["class"]] if "class" in finding else [])
     return ClassResult(
@@ -92,5 +92,6 @@ def describe_class(task: Task, finding: Mapping[str, Any]) -> ClassResult:
         applicable=bool(finding.get("applicable", True)),
         calibrated=bool(finding.get("calibrated", False)),
         thresholds=dict(finding.get("thresholds", {})),
+        flagged=tuple(finding.get("flagged", ())),
         uncertainty=dict(finding.get(UNCERTAINTY, {})),
     )

@@ -19,7 +19,7 @@ from mtmedformer_monai.keys import NOTICE
 
 from .small_maps import SmallMaps, reduce_maps, to_steps
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Version of the schema: the minor number increases when fields are added, the major number when any changes."""
 
 Uncertainty: TypeAlias = Mapping[str, "float | Mapping[str, float]"]
@@ -78,7 +78,9 @@ class ClassResult:
         predicted: names of the predicted classes; one, unless the task is multi-label or not applicable.
         applicable: whether the condition of a conditional task is met.
         calibrated: whether the probabilities were calibrated on validation data.
-        thresholds: {class: operating threshold}; empty if the bundle states none.
+        thresholds: {class: operating threshold}; empty if the bundle states none. An ordinal one is that of the
+            probability of its class or a higher one.
+        flagged: of a multi-class or ordinal task: names of the classes that reach their threshold, predicted or not.
         uncertainty: {measure: value}; empty if it was not estimated.
     """
 
@@ -88,6 +90,7 @@ class ClassResult:
     applicable: bool = True
     calibrated: bool = False
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    flagged: tuple[str, ...] = ()
     uncertainty: Uncertainty = field(default_factory=dict)
 
 

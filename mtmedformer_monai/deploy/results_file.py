@@ -100,7 +100,8 @@ def _to_box(**content: Any) -> BoxResult:
 
 
 def _to_class(content: Mapping[str, Any]) -> ClassResult:
-    return ClassResult(**_known(ClassResult, content) | {"predicted": tuple(content.get("predicted", ()))})
+    names = {name: tuple(content.get(name, ())) for name in ("predicted", "flagged")}
+    return ClassResult(**_known(ClassResult, content) | names)
 
 
 def _each(make: Callable[..., Any]) -> Callable[[Any], tuple[Any, ...]]:

@@ -1,9 +1,12 @@
 """Findings as results: areas, sizes and uncertainty, computed by hand."""
 
 import numpy as np
+import pytest
 
 from mtmedformer_monai.deploy.describe_findings import describe_boxes, describe_class, describe_masks
+from mtmedformer_monai.deploy.report.bars import classification
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
+from mtmedformer_monai.tasks.operating import decide
 
 
 def test_areas_use_both_spacings():
@@ -40,3 +43,20 @@ def test_labels_thresholds_and_calibration_are_passed_on():
     finding = {"probs": {"a": 0.9, "b": 0.8}, "classes": ["a", "b"], "calibrated": True, "thresholds": {"a": 0.3}}
     found = describe_class(task, finding)
     assert (found.predicted, found.calibrated, found.thresholds) == (("a", "b"), True, {"a": 0.3})
+
+
+@pytest.mark.parametrize(
+    ("kind", "thresholds", "flagged"),
+    [("multiclass", {"C": 0.25}, ("C",)), ("ordinal", {"B": 0.8, "C": 0.5}, ("B",))],
+    ids=["multi-class", "ordinal"],
+)
+def test_classes_that_reach_their_threshold_are_flagged_beside_the_predicted_one(kind, thresholds, flagged):
+    """An ordinal class by its probability and those of higher ones: here 0.9 of B, 0.3 of C."""
+    probabilities = {"A": 0.1, "B": 0.6, "C": 0.3}
+    task = ClassificationTask("density", list(probabilities), kind)
+    found = describe_class(task, {"probs": probabilities, **decide(kind, probabilities, thresholds)})
+    assert (found.predicted, found.flagged, found.thresholds) == (("B",), flagged, thresholds)
+    (said,) = classification("density", found).remarks
+    assert said == f"operating threshold reached: {flagged[0]}{' or higher' * (kind == 'ordinal')}"
+    marks = [bar.threshold for bar in classification("density", found).bars]
+    assert marks == ([None, None, 25.0] if kind == "multiclass" else [None] * 3)

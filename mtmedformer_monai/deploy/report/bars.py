@@ -18,7 +18,7 @@ class Bar:
         percent: length of the bar.
         low: start of the uncertainty, one standard deviation below the probability; None if it was not estimated.
         high: its end.
-        threshold: place of the operating threshold, or None.
+        threshold: place of the operating threshold, or None; an ordinal one is not of this bar alone.
         predicted: whether the class is predicted.
         spoken: the whole row in words, for screen readers.
     """
@@ -48,7 +48,16 @@ def classification(task: str, result: ClassResult) -> Classification:
     """Arranges the result of one task."""
     spread = _std(result.uncertainty)
     bars = tuple(_bar(name, value, result, spread.get(name)) for name, value in result.probabilities.items())
-    return Classification(readable(task), bars, result.applicable, result.calibrated, remarks(result.uncertainty))
+    said = (*_reached(result), *remarks(result.uncertainty))
+    return Classification(readable(task), bars, result.applicable, result.calibrated, said)
+
+
+def _reached(result: ClassResult) -> tuple[str, ...]:
+    """Returns which classes of a multi-class or ordinal task reach their operating threshold, as text."""
+    if result.kind not in ("multiclass", "ordinal") or not result.thresholds:
+        return ()
+    or_higher = " or higher" if result.kind == "ordinal" else ""
+    return (f"operating threshold reached: {', '.join(name + or_higher for name in result.flagged) or 'none'}",)
 
 
 def readable(name: str) -> str:
@@ -80,7 +89,7 @@ def _std(uncertainty: Uncertainty) -> Mapping[str, float]:
 
 
 def _bar(name: str, value: float, result: ClassResult, spread: float | None) -> Bar:
-    threshold = result.thresholds.get(name)
+    threshold = None if result.kind == "ordinal" else result.thresholds.get(name)
     words = [f"{name}: probability {value:.2f}"]
     if spread is not None:
         words.append(f"standard deviation {spread:.2f}")

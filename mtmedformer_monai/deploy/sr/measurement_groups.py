@@ -197,7 +197,10 @@ def finding_site(laterality: str) -> Dataset:
 def class_measurements(result: ClassResult, algorithm: bytes) -> list[Dataset]:
     """Returns the probability, the operating threshold and the uncertainty of each class."""
     numbers = {f"Probability of {concepts.readable(name)}": value for name, value in result.probabilities.items()}
-    numbers |= {f"Threshold of {concepts.readable(name)}": value for name, value in result.thresholds.items()}
+    or_higher = " or higher" if result.kind == "ordinal" else ""
+    numbers |= {
+        f"Threshold of {concepts.readable(name)}{or_higher}": value for name, value in result.thresholds.items()
+    }
     named = [
         measurement(concepts.private_concept(name), value, concepts.NO_UNITS, algorithm)
         for name, value in numbers.items()
@@ -208,8 +211,8 @@ def class_measurements(result: ClassResult, algorithm: bytes) -> list[Dataset]:
 def class_evaluations(task: str, result: ClassResult) -> list[Dataset]:
     """Returns the predicted classes, and whether their probabilities are calibrated.
 
-    A multi-label task evaluates each class as present or absent. Other tasks have one class, and a conditional task
-    whose condition is not met is 'Not applicable'.
+    A multi-label task evaluates each class as present or absent. Other tasks have one class, those that reach their
+    operating threshold beside it, and a conditional task whose condition is not met is 'Not applicable'.
     """
     calibrated = concepts.private_concept("Calibrated probabilities")
     if not result.applicable:
@@ -221,6 +224,8 @@ def class_evaluations(task: str, result: ClassResult) -> list[Dataset]:
         ]
     else:
         answers = [(concepts.task_concept(task), concepts.class_concept(task, name)) for name in result.predicted]
+        reached = concepts.private_concept("Reaches operating threshold")
+        answers += [(reached, concepts.class_concept(task, name)) for name in result.flagged]
     answers.append((calibrated, concepts.YES if result.calibrated else concepts.NO))
     return [code(CONTAINS, name, value) for name, value in answers]
 

@@ -1,4 +1,5 @@
 import logging
+from dataclasses import replace
 
 import highdicom as hd
 import numpy as np
@@ -144,8 +145,12 @@ def test_an_image_without_boxes_says_that_none_were_found(tmp_path, chest):
         (ClassResult("multilabel", {"mass": 0.9, "nodule": 0.1}, ("mass",)), ["Present", "Absent", "No"]),
         (ClassResult("binary", {"a": 0.5, "b": 0.5}, (), applicable=False), ["Not applicable", "No"]),
         (DENSITY, ["Scattered fibroglandular densities", "No"]),
+        (
+            replace(DENSITY, thresholds={"B": 0.5, "D": 0.5}, flagged=("B",)),
+            ["Scattered fibroglandular densities", "Scattered fibroglandular densities", "No"],
+        ),
     ],
-    ids=["multi-label", "not applicable", "ordinal"],
+    ids=["multi-label", "not applicable", "ordinal", "ordinal with thresholds"],
 )
 def test_predictions_of_other_kinds_of_tasks(tmp_path, chest, result, expected):
     report = image_report(result_of(chest, classes={"breast_density": result}), chest, MODEL)
