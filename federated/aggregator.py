@@ -71,8 +71,7 @@ class Aggregator:
         self._earlier: dict[str, dict[str, list[float]]] = {}
         self.left_out: dict[str, str] = {}
         self._scales = LossScales()
-        self._admits_plain = plain_precision is not None
-        self._plain = PlainClients(1.0 if plain_precision is None else plain_precision, strategy.sends_changes)
+        self._plain = PlainClients(plain_precision, strategy.sends_changes)
         self.measured: list[str] = []
         self.images_by_task: dict[str, dict[str, int]] = {}
         self._tasks: dict[str, str] = {}  # of the client's factor
@@ -152,11 +151,6 @@ class Aggregator:
         self._check(exchange, client)
         counts, message = images_by_task_of(exchange), to_message(exchange)
         plain, averages = PlainClients.is_plain(message), self._server.averages()
-        if plain and not self._admits_plain:
-            raise ValueError(
-                f"client {client!r} sent plain weights, as stock clients do, which this federation does not admit; "
-                "send the result of `BayesianMonaiAlgo.get_weights`."
-            )
         if plain and averages and self._ledger is not None:
             raise ValueError(
                 f"client {client!r} sent plain weights, but this round distills the groups' networks into one; a stock "

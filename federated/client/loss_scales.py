@@ -49,7 +49,6 @@ class LossScales:
         for name, value in terms.items():
             if not name.startswith((f"{SUM}/", f"{COUNT}/")) or value.ndim > 0 or not bool(torch.isfinite(value)):
                 raise ValueError(f"initial losses expect finite numbers under {SUM}/ and {COUNT}/, got {name!r}.")
-        for name, value in terms.items():
             kind, _, task = name.partition("/")
             pair = key(COUNT if kind == SUM else SUM, task)
             if pair not in terms or float(value) < (1.0 if kind == COUNT else 0.0):

@@ -18,12 +18,12 @@ class PlainClients:
     be remembered here: one posterior in memory per stock client.
 
     Args:
-        precision: per image.
+        precision: per image; None admits no stock client.
         sends_changes: `Strategy.sends_changes`.
     """
 
-    def __init__(self, precision: float, sends_changes: bool) -> None:
-        if precision <= 0:
+    def __init__(self, precision: float | None, sends_changes: bool) -> None:
+        if precision is not None and precision <= 0:
             raise ValueError(f"plain_precision expects a number above 0, got {precision}.")
         self._precision, self._sends_changes = precision, sends_changes
         self._factors: dict[str, Message] = {}
@@ -47,8 +47,13 @@ class PlainClients:
 
         Raises:
             KeyError: differences from a tensor that the federation does not have.
-            ValueError: a difference has another shape.
+            ValueError: a difference has another shape, or no stock client is admitted.
         """
+        if self._precision is None:
+            raise ValueError(
+                f"client {client!r} sent plain weights, as stock clients do, which this federation does not admit; "
+                "send the result of `BayesianMonaiAlgo.get_weights`."
+            )
         factor: Message = {}
         for name, value in weights.items():
             if base is not None and base[name].shape != value.shape:

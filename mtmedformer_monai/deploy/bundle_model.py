@@ -181,14 +181,15 @@ def hash_bundle(bundle: Path, more: Sequence[Path] = (), weights: Path | None = 
     """
     paths = sorted(path for path in (bundle / "configs").rglob("*") if path.is_file())
     named = [(path.relative_to(bundle).as_posix(), path) for path in paths] + [("+", path) for path in more]
-    studies = bundle / STUDY_WEIGHTS
-    for role, each in (("image", weights or bundle / WEIGHTS), ("study", studies)):
-        beside = [companion(each, name) for name in BESIDE_WEIGHTS] + [studies] * (role == "study")
-        named += [(f"{role}: {path.name}", path) for path in beside if path.is_file()]
+    images, studies = weights or bundle / WEIGHTS, bundle / STUDY_WEIGHTS
+    beside = {
+        "image": [companion(images, name) for name in BESIDE_WEIGHTS],
+        "study": [*(companion(studies, name) for name in BESIDE_WEIGHTS), studies],
+    }
+    named += [(f"{role}: {path.name}", path) for role, files in beside.items() for path in files if path.is_file()]
     digest = hashlib.sha256()
     for name, path in named:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{name} {content}\n".encode("utf-8", "surrogateescape"))
+        digest.update(f"{name} {file_sha256(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -93,6 +93,11 @@ class ClassResult:
     flagged: tuple[str, ...] = ()
     uncertainty: Uncertainty = field(default_factory=dict)
 
+    @property
+    def or_higher(self) -> str:
+        """What to add to the name of a class to say what its threshold is of."""
+        return " or higher" if self.kind == "ordinal" else ""
+
 
 @dataclass(frozen=True)
 class ImageResult:

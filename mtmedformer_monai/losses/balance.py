@@ -61,7 +61,7 @@ class UncertaintyBalance(Balance):
         In validation, ranks may have different numbers of batches and do not wait for one another.
         """
         shared, seen = losses.detach(), present
-        if self.training and torch.is_grad_enabled():
+        if is_training_step(self):
             shared, seen = mean_over_ranks(shared, present)
         precisions = torch.exp(-self.log_variances)
         weighed = torch.where(present, precisions.detach() * losses, losses * 0.0)
@@ -103,7 +103,7 @@ class FAMOBalance(Balance):
     def forward(self, losses: Tensor, present: Tensor) -> Tensor:
         """Returns a weighted sum of log-losses whose gradient is a convex combination of the task gradients."""
         lifted = losses.clamp(min=SMALLEST)
-        if self.training and torch.is_grad_enabled():
+        if is_training_step(self):
             means, seen = mean_over_ranks(losses.detach(), present)
             self._step(means.clamp(min=SMALLEST).log(), seen & torch.isfinite(means))
         shares = torch.where(present, self.logits.softmax(0), torch.zeros_like(losses))
@@ -133,6 +133,15 @@ def make_balance(name: str, num_tasks: int) -> Balance:
     raise ValueError(f"balance expects 'fixed', 'uncertainty' or 'famo', got {name!r}.")
 
 
+def is_training_step(module: nn.Module) -> bool:
+    """Returns whether a loss is computed for a training step, the only time at which processes go in step."""
+    return module.training and torch.is_grad_enabled()
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
 def mean_over_ranks(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
     """Averages values over the processes of a distributed training; a single process keeps its values.
 
@@ -145,7 +154,7 @@ def mean_over_ranks(values: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
         processes.
     """
     sums = torch.stack([torch.where(counted, values, torch.zeros_like(values)), counted.to(values.dtype)])
-    if dist.is_available() and dist.is_initialized():
+    if _is_distributed():
         dist.all_reduce(sums)
     return sums[0] / sums[1].clamp(min=1), sums[1] > 0
 
@@ -160,7 +169,7 @@ def scale_for_mean_over_ranks(losses: Tensor, present: Tensor) -> Tensor:
         losses: (T,).
         present: bool (T,), true where this process has a label.
     """
-    if not (dist.is_available() and dist.is_initialized()):
+    if not _is_distributed():
         return losses
     counts = present.to(losses.dtype)
     dist.all_reduce(counts)

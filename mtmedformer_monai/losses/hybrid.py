@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mtmedformer_monai.tasks.base import Task
 
-from .balance import make_balance, mean_over_ranks, scale_for_mean_over_ranks
+from .balance import is_training_step, make_balance, mean_over_ranks, scale_for_mean_over_ranks
 from .implied_mask import ImpliedMask
 
 INITIAL_BATCHES = 16
@@ -124,7 +124,7 @@ class HybridLoss(nn.Module):
         self.last_losses, self.last_present = losses.detach(), present
         scales = self._scales(losses.detach(), present)
         losses, present = self._add_implied(losses, present, outputs, targets)
-        if self.training and torch.is_grad_enabled():
+        if is_training_step(self):
             losses = scale_for_mean_over_ranks(losses, present)
         return self.balance(losses * scales, present & (self.weights > 0))
 

@@ -56,8 +56,8 @@ def _reached(result: ClassResult) -> tuple[str, ...]:
     """Returns which classes of a multi-class or ordinal task reach their operating threshold, as text."""
     if result.kind not in ("multiclass", "ordinal") or not result.thresholds:
         return ()
-    or_higher = " or higher" if result.kind == "ordinal" else ""
-    return (f"operating threshold reached: {', '.join(name + or_higher for name in result.flagged) or 'none'}",)
+    reached = ", ".join(name + result.or_higher for name in result.flagged) or "none"
+    return (f"operating threshold reached: {reached}",)
 
 
 def readable(name: str) -> str:
@@ -89,7 +89,7 @@ def _std(uncertainty: Uncertainty) -> Mapping[str, float]:
 
 
 def _bar(name: str, value: float, result: ClassResult, spread: float | None) -> Bar:
-    threshold = None if result.kind == "ordinal" else result.thresholds.get(name)
+    threshold = None if result.or_higher else result.thresholds.get(name)
     words = [f"{name}: probability {value:.2f}"]
     if spread is not None:
         words.append(f"standard deviation {spread:.2f}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .case import Case, Refusal, Source, new_case
+from .case import Refusal, Source, new_case
 from .config import ReceiverConfig
 from .credentials import server_context
 from .rules import ServeRules
@@ -58,28 +58,21 @@ class Intake:
         if source.uid != announced_uid:
             return WRONG_OBJECT
         with self.lock:
-            case = new_case(source, self.model, "received")
-            if self.state.is_known(source.uid, self.model):
-                return self._take_again(path, case)
-            refusal = self._refuse(path)
+            is_known = self.state.is_known(source.uid, self.model)
+            if is_known and not self.state.is_wanted_again(source.uid, self.model):
+                return SUCCESS
+            case, refusal = new_case(source, self.model, "received"), self._refuse(path)
             if refusal is not None:
-                self.state.register(case, refusal)
+                self.state.register(case, refusal)  # a case that is known remains as it is
                 return SUCCESS
             if self.spool.problem():
                 return OUT_OF_RESOURCES
             self.spool.keep(path, case)
-            self.state.register(case)
+            if is_known:
+                self.state.receive_again(case)
+            else:
+                self.state.register(case)
             return SUCCESS
-
-    def _take_again(self, path: Path, case: Case) -> int:
-        """Takes a file whose case cannot go on without it, or has failed; others are not needed."""
-        if not self.state.is_wanted_again(case.source.uid, self.model):
-            return SUCCESS
-        if self.spool.problem():
-            return OUT_OF_RESOURCES
-        self.spool.keep(path, case)
-        self.state.receive_again(case)
-        return SUCCESS
 
     def _refuse(self, path: Path) -> Refusal | None:
         if path.stat().st_size > self.max_bytes:

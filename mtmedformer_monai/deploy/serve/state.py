@@ -84,7 +84,7 @@ class StateStore:
             changed = database.execute(
                 "UPDATE cases SET state = 'fetched', origin = 'received', folder = ?, attempts = 0, next_try = 0, "
                 f"rule = NULL, reason = NULL {_WHERE} AND {_WANTED}",
-                (case.folder, *_key(case)),
+                (case.folder, *_key(case)),  # an adopted case has the folder of the model before
             ).rowcount
             if changed:
                 self._note("fetched", case, reason="the image was received again")

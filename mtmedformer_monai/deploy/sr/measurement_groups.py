@@ -197,9 +197,8 @@ def finding_site(laterality: str) -> Dataset:
 def class_measurements(result: ClassResult, algorithm: bytes) -> list[Dataset]:
     """Returns the probability, the operating threshold and the uncertainty of each class."""
     numbers = {f"Probability of {concepts.readable(name)}": value for name, value in result.probabilities.items()}
-    or_higher = " or higher" if result.kind == "ordinal" else ""
     numbers |= {
-        f"Threshold of {concepts.readable(name)}{or_higher}": value for name, value in result.thresholds.items()
+        f"Threshold of {concepts.readable(name)}{result.or_higher}": value for name, value in result.thresholds.items()
     }
     named = [
         measurement(concepts.private_concept(name), value, concepts.NO_UNITS, algorithm)

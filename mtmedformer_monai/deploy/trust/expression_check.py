@@ -11,6 +11,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+RELATIVE = re.compile(r"[@%](?:#|::)")
+"""A relative id, in whose place MONAI pastes the keys around it, whatever they contain."""
 _REFERENCE = re.compile(r"@\w*(?:::\w*)*")
 _REFERENCES = "__local_refs"
 """Name of MONAI's dict of references in the text that it evaluates."""
@@ -56,6 +58,8 @@ def is_harmless(expression: str) -> bool:
     """
     if expression.strip() in _OF_DISTRIBUTED_TRAINING:
         return True
+    if RELATIVE.search(expression):
+        return False
     try:
         tree = ast.parse(evaluated_text(expression).strip(), mode="eval")
         if not all(isinstance(node, _NODES) for node in ast.walk(tree)):

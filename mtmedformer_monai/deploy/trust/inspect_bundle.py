@@ -16,7 +16,7 @@ from typing import Any
 
 from mtmedformer_monai.io.file_sha256 import file_sha256
 
-from .expression_check import is_harmless
+from .expression_check import RELATIVE, is_harmless
 
 TARGETS = frozenset({
     "Compose", "DataLoader", "DistributedSampler", "LrScheduleHandler", "SimpleInferer", "SlidingWindowInferer",
@@ -34,8 +34,6 @@ _ROOT = "mtmedformer_monai"
 _CONFIGS = (".json", ".yaml", ".yml")
 _CODE = (".py", ".pyc", ".so", ".pyd", ".dll", ".sh", ".ts")
 _OTHER_FILE = re.compile(r"%.*\.(json|ya?ml)\b", re.IGNORECASE | re.DOTALL)
-_RELATIVE = re.compile(r"[@%](?:#|::)")
-"""A relative id, in whose place MONAI pastes the keys around it, whatever they contain."""
 _WEIGHTS = ("*.pt", "*.pth", "*.ckpt", "*.onnx", "*.pkl")
 
 
@@ -156,11 +154,10 @@ def _kind_of_code(key: str, value: Any) -> str:
     if not isinstance(value, str):
         return ""
     text = value.lstrip()
-    relative = _RELATIVE.search(text) is not None
-    if _OTHER_FILE.match(text) or (text.startswith("%") and relative):
+    if _OTHER_FILE.match(text) or (text.startswith("%") and RELATIVE.search(text)):
         return "other file"
     if text.startswith("$"):
-        return "" if is_harmless(text[1:]) and not relative else "expression"
+        return "" if is_harmless(text[1:]) else "expression"
     return ""
 
 

@@ -76,6 +76,20 @@ def test_a_failed_image_that_is_sent_again_is_processed(web_archive, tmp_path):
     assert infer.images == [uid(1), uid(1)]  # the first attempt failed
 
 
+def test_a_file_that_is_sent_again_is_judged_by_the_rules_as_well(web_archive, tmp_path):
+    config = with_limits(config_for(web_archive, tmp_path / "worker", receiver=PORT), max_attempts=1)
+
+    def fail(image):
+        raise ValueError("an error of the network")
+
+    with worker(config, infer := FakeModel(before=fail)) as service:
+        assert send(service, write_chest(tmp_path / "images", 1)) == [0x0000]
+        turn_until(service, lambda: service.state.counts()["failed"] == 1)
+        assert send(service, write_chest(tmp_path / "others", 1, ViewPosition="LL")) == [0x0000]
+        assert service.state.counts()["failed"] == 1
+    assert infer.images == [uid(1)]
+
+
 def test_failed_cases_of_another_model_are_tried_by_the_new_one(web_archive, tmp_path):
     config = with_limits(config_for(web_archive, tmp_path / "worker", receiver=PORT), max_attempts=1)
 
