@@ -14,7 +14,7 @@ from mtmedformer_monai.federated.server_session import ServerSession
 from mtmedformer_monai.federated.simulation.bundle_parts import read_bundle
 from mtmedformer_monai.federated.simulation.comparison import served_by_owners
 from mtmedformer_monai.federated.simulation.history import read_rounds, write_rounds
-from mtmedformer_monai.federated.simulation.model_files import write_models
+from mtmedformer_monai.federated.simulation.model_files import group_file, write_models
 from mtmedformer_monai.federated.simulation.tracking import SimulationTracker
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
@@ -101,7 +101,7 @@ def write_results(aggregator: Aggregator, settings: JobSettings, server: Site) -
     provenance = Provenance(len(aggregator.accepted), aggregator.round, images)
     for name, message in posteriors.items():
         posterior = from_broadcast(message, strategy.prior_precision, network, provenance)
-        paths.append(folder / f"{name}.pt")
+        paths.append(folder / name)
         save_posterior(posterior, paths[-1])
     return paths
 
@@ -110,11 +110,11 @@ def _posteriors(aggregator: Aggregator) -> dict[str, Message]:
     """Returns {name of a file: broadcast with a posterior}: the global one, or those of the groups that taught it."""
     sent = aggregator.broadcast().weights or {}
     if pick(sent, TensorKind.PRECISION):
-        return {"posterior": dict(sent)}
+        return {"posterior.pt": dict(sent)}
     if not is_distilled(sent):
         return {}
     return {
-        f"posterior_{group}": _message(mean, precision)
+        group_file("posterior", group): _message(mean, precision)
         for group, (mean, precision) in aggregator.group_networks().items()
         if precision
     }

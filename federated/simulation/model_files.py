@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,23 @@ TEMPERATURES = tuple(10.0**exponent for exponent in range(-6, 1))
 NUM_DRAWS = 4
 """Number of samples for fitting the temperature."""
 
+_LONGEST_GROUP = 150
+"""Bytes of a group's name in the name of a file; file systems take about 255 for all of it."""
+
+
+def group_file(kind: str, group: str) -> str:
+    """Returns the name of a group's file, `KIND_TASKS.pt`; if the tasks are too long for it, cut and with their hash.
+
+    Example:
+        >>> group_file("model", "lung+opacity")
+        'model_lung+opacity.pt'
+    """
+    name = group.encode()
+    if len(name) > _LONGEST_GROUP:
+        start = name[:_LONGEST_GROUP].decode(errors="ignore")
+        group = f"{start}-{hashlib.sha256(name).hexdigest()[:16]}"
+    return f"{kind}_{group}.pt"
+
 
 def write_models(broadcast: Mapping[str, Tensor], groups: Mapping[str, Weights], folder: Path) -> list[Path]:
     """Writes `model.pt` and, unless all clients are one group, `model_TASKS.pt` for each group; returns the paths.
@@ -36,18 +54,18 @@ def write_models(broadcast: Mapping[str, Tensor], groups: Mapping[str, Weights],
         groups: {group: weights}, from the server.
         folder: for the files.
     """
-    named: dict[str, Mapping[str, Tensor]] = {"model": pick(broadcast, TensorKind.MEAN)}
+    named: dict[str, Mapping[str, Tensor]] = {"model.pt": pick(broadcast, TensorKind.MEAN)}
     if len(groups) > 1:
-        named |= {f"model_{group}": weights for group, weights in groups.items()}
+        named |= {group_file("model", group): weights for group, weights in groups.items()}
         if not is_distilled(broadcast) and have_parted(list(groups.values())):
             logger.warning(
                 "model.pt is the mean of %d groups of sites whose networks have parted, and usually worse than each of "
                 "them at its own tasks. Use the groups' networks, %s, or train one network for all tasks with two more "
                 "rounds, --setting distillation_rounds=2.",
                 len(groups),
-                ", ".join(f"{name}.pt" for name in named if name != "model"),
+                ", ".join(name for name in named if name != "model.pt"),
             )
-    paths = [folder / f"{name}.pt" for name in named]
+    paths = [folder / name for name in named]
     for path, weights in zip(paths, named.values(), strict=True):
         save_checkpoint(dict(weights), path)
     return paths

@@ -8,7 +8,7 @@ import torch
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import to_exchange
 from mtmedformer_monai.federated.pvi import PVI
-from mtmedformer_monai.federated.simulation.model_files import write_models
+from mtmedformer_monai.federated.simulation.model_files import group_file, write_models
 from mtmedformer_monai.federated.strategies import Distilled
 from tests.federated.strategies.exact_clients import fixed
 
@@ -63,3 +63,10 @@ def test_a_taught_network_stands_beside_its_teachers(tmp_path, caplog):
         found = written(aggregator, tmp_path)
     assert found == {"model.pt": 2.5, "model_boxes.pt": pytest.approx(3), "model_masks.pt": pytest.approx(1)}
     assert not caplog.records
+
+
+def test_no_name_of_a_group_is_too_long_for_a_file(tmp_path):
+    names = [group_file("posterior", f"{'lésion' * 60}+{last}") for last in "ab"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert len({*names}) == 2
