@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,11 @@ def make_meta(
         MetaKey.STUDY_INSTANCE_UID: uids[2],
         MetaKey.FLAGS: flags,
     }
+
+
+def add_flag(meta: MutableMapping[Any, Any], flag: str) -> None:
+    """Adds a warning to those of the input checks; it may not contain `FLAG_SEPARATOR`."""
+    meta[MetaKey.FLAGS] = FLAG_SEPARATOR.join(filter(None, [str(meta.get(MetaKey.FLAGS) or ""), flag]))
 
 
 def describe_meta(meta: Mapping[Any, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.transforms import Transform
 from torch import Tensor, nn
 
-from mtmedformer_monai.keys import GUARD, IMAGE, PRED, REFUSED, MetaKey
+from mtmedformer_monai.keys import GUARD, IMAGE, PRED, REFUSED
+from mtmedformer_monai.transforms.radiograph_meta import add_flag
 
 from .guard import Guard, guard_path, load_guard, tap_encoder
 
@@ -127,7 +128,7 @@ class GuardImaged(Transform):
     def _mark(self, item: dict[Hashable, Any], flag: str) -> None:
         meta = getattr(item.get(self.image_key), "meta", None)
         if meta is not None:
-            meta[MetaKey.FLAGS] = "; ".join(filter(None, [meta.get(MetaKey.FLAGS, ""), flag]))
+            add_flag(meta, flag)
         if self._mode == "refuse":
             item[REFUSED] = f"the image is {flag}; look at it, or report its findings nevertheless with --guard flag."
 

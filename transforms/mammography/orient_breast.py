@@ -16,6 +16,7 @@ from mtmedformer_monai.keys import IMAGE, LATERALITY, MetaKey
 from mtmedformer_monai.transforms.geometry.canvas import image_of
 from mtmedformer_monai.transforms.geometry.patient_orientation import turn_of_orientation
 from mtmedformer_monai.transforms.geometry.turns import Turn, turn_item
+from mtmedformer_monai.transforms.radiograph_meta import add_flag
 from mtmedformer_monai.transforms.view_names import normalize_laterality
 from mtmedformer_monai.transforms.warn_once import WarnOnce
 
@@ -27,14 +28,15 @@ class OrientBreastd(MapTransform):
     """Orients mammograms upright with the chest wall on a given side.
 
     Masks and boxes are transformed in the same way, and `to_source` is updated. Pixels are permuted, not interpolated.
-    `plan_turn` documents how the orientation is determined. A laterality that neither the header nor the datalist gives
-    is filled in: it is 'R' if the image had to be reflected, which is correct for images that were not stored mirrored.
-    The Patient Orientation in the metadata remains that of the source.
+    `plan_turn` documents how the orientation is determined; a problem is logged, and becomes a flag of the image. The
+    laterality in the metadata is that of the header, or else that of the datalist. The Patient Orientation in the
+    metadata remains that of the source.
 
     Args:
         keys: keys of the image and of the targets (task names); missing targets are skipped.
         chest_wall: the side on which to put the chest wall.
-        fill_laterality: whether to fill in a missing laterality.
+        fill_laterality: whether to guess a missing laterality: 'R' if the image had to be reflected, which is wrong for
+            images that are stored mirrored. A guess cannot be told from a fact afterwards.
         image_key: key of the image.
     """
 
@@ -42,7 +44,7 @@ class OrientBreastd(MapTransform):
         self,
         keys: KeysCollection,
         chest_wall: Literal["left", "right"] = "left",
-        fill_laterality: bool = True,
+        fill_laterality: bool = False,
         image_key: str = IMAGE,
     ) -> None:
         super().__init__(keys, allow_missing_keys=True)
@@ -58,13 +60,15 @@ class OrientBreastd(MapTransform):
         image = image_of(data, self.image_key)
         laterality = image.meta[MetaKey.LATERALITY] or normalize_laterality(data.get(LATERALITY))
         plan = plan_turn(image, image.meta[MetaKey.PATIENT_ORIENTATION], laterality)
-        if plan.problem:
-            self.warn(image.meta[MetaKey.FILENAME], plan.problem)
         turn = plan.turn if self.chest_wall == "left" else replace(plan.turn, flip_x=not plan.turn.flip_x)
         item = turn_item(data, turn if plan.is_known else Turn(), self.keys, self.image_key)
         if self.fill_laterality and plan.is_known and not laterality:
             laterality = "R" if plan.turn.is_mirror else "L"
-        item[self.image_key].meta[MetaKey.LATERALITY] = laterality
+        meta = item[self.image_key].meta
+        meta[MetaKey.LATERALITY] = laterality
+        if plan.problem:
+            self.warn(meta[MetaKey.FILENAME], f"{plan.problem}.")
+            add_flag(meta, plan.problem)
         return item
 
 
@@ -75,7 +79,7 @@ class TurnPlan:
     Attributes:
         turn: puts the chest wall on the left.
         is_known: whether the side of the chest wall could be determined.
-        problem: text of a warning for the user, or ''.
+        problem: text of a warning for the user without a period, or ''.
     """
 
     turn: Turn
@@ -108,8 +112,8 @@ def plan_turn(image: Tensor, orientation: str = "", laterality: str = "") -> Tur
         return TurnPlan(turn)
     return TurnPlan(
         replace(turn, flip_x=not turn.flip_x),
-        problem="its Patient Orientation and its pixels disagree on where the chest wall lies; "
-        "the pixels take precedence.",
+        problem="its Patient Orientation and its pixels disagree on where the chest wall lies, and the pixels take "
+        "precedence",
     )
 
 
@@ -117,15 +121,15 @@ def _plan_by_image(seen: Side, expected: str) -> TurnPlan:
     """Plans the turn without Patient Orientation: by the detected chest wall, otherwise by the expected side."""
     if not seen and not expected:
         return TurnPlan(
-            Turn(), is_known=False, problem="the side of its chest wall cannot be determined; it is left unchanged."
+            Turn(), is_known=False, problem="the side of its chest wall cannot be determined, and it is left unchanged"
         )
     turn = Turn(flip_x=(seen or expected) == "right")
     if not seen or not expected or seen == expected:
         return TurnPlan(turn)
     return TurnPlan(
         turn,
-        problem="its laterality and its pixels disagree on where the chest wall lies; the pixels take precedence. "
-        "It may be stored mirrored or upside down, or be labeled with the wrong side.",
+        problem="its laterality and its pixels disagree on where the chest wall lies, and the pixels take precedence: "
+        "it may be stored mirrored or upside down, or be labeled with the wrong side",
     )
 
 

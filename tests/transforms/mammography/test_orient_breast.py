@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from mtmedformer_monai.transforms import OrientBreastd, Turn, plan_turn
+from mtmedformer_monai.transforms.radiograph_meta import describe_meta
 
-DISAGREE = "disagree on where the chest wall lies; the pixels take precedence."
+DISAGREE = "disagree on where the chest wall lies, and the pixels take precedence"
 
 
 def tensor(picture):
@@ -63,12 +64,13 @@ def test_patient_orientation_determines_the_turn(make_breast, make_mammogram, ca
 
 def test_pixels_take_precedence_over_orientation_with_one_warning(make_breast, make_mammogram, caplog):
     picture, _ = make_breast(140, 100, "left")
-    orient = OrientBreastd("image")
+    orient, item = OrientBreastd("image"), make_mammogram(picture, "R", "P\\FL", name="/jane_doe/x.dcm")
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            out = orient(make_mammogram(picture, "R", "P\\FL", name="/jane_doe/x.dcm"))["image"]
+            out = orient(item)["image"]
     np.testing.assert_array_equal(out.as_tensor()[0], picture)
-    assert caplog.messages == [f"x.dcm: its Patient Orientation and its pixels {DISAGREE}"]
+    assert caplog.messages == [f"x.dcm: its Patient Orientation and its pixels {DISAGREE}."]
+    assert describe_meta(out.meta)["flags"] == [f"its Patient Orientation and its pixels {DISAGREE}"]
 
 
 def test_chest_wall_on_the_right(make_breast, make_mammogram):
@@ -88,17 +90,17 @@ def test_targets_follow(make_breast, make_mammogram):
 
 
 @pytest.mark.parametrize(("side", "laterality"), [("left", "L"), ("right", "R")])
-def test_laterality_is_filled_in(make_breast, make_mammogram, side, laterality):
+def test_a_side_is_guessed_only_if_asked_for(make_breast, make_mammogram, side, laterality):
     picture, _ = make_breast(side=side)
-    assert OrientBreastd("image")(make_mammogram(picture))["image"].meta["laterality"] == laterality
-    silent = OrientBreastd("image", fill_laterality=False)(make_mammogram(picture))
-    assert silent["image"].meta["laterality"] == ""
+    guess = OrientBreastd("image", fill_laterality=True)
+    assert guess(make_mammogram(picture))["image"].meta["laterality"] == laterality
+    assert OrientBreastd("image")(make_mammogram(picture))["image"].meta["laterality"] == ""
 
 
 def test_laterality_of_an_image_stored_upside_down(make_breast, make_mammogram):
     """A right breast whose chest wall is on the left because the image is rotated by 180 degrees."""
     picture, _ = make_breast(side="left")
-    out = OrientBreastd("image")(make_mammogram(picture, "", "A\\HR"))["image"]
+    out = OrientBreastd("image", fill_laterality=True)(make_mammogram(picture, "", "A\\HR"))["image"]
     assert out.meta["laterality"] == "R"
 
 
