@@ -10,6 +10,7 @@ from typing import Any
 from mtmedformer_monai.io.atomic_files import write_atomically
 
 from .results import ImageResult, ImageSource, Provenance, StudyResult
+from .study_fusion import fused_views
 
 
 def write_image_report(
@@ -54,16 +55,20 @@ def write_study_report(
 ) -> Mapping[str, str]:
     """Writes `study_sr.dcm`, a Comprehensive 3D SR of the classifications that were fused from several images.
 
+    It refers to the images that were used, each breast to its own.
+
     Returns:
         {'sr': file name}; empty if there are none, or a source is not DICOM or lacks a UID.
     """
     from mtmedformer_monai.deploy.sr.structured_report import study_report
 
-    if not any(study.classes.values()) or not sources:
+    used = fused_views(study.images)
+    if not any(study.classes.values()) or not used:
         return {}
     return _write(
-        "sr", "study_sr.dcm", sources, folder, lambda *headers: study_report(study.classes, headers, provenance)
-    )
+        "sr", "study_sr.dcm", [sources[index] for index in used.values()], folder,
+        lambda *headers: study_report(study.classes, dict(zip(used, headers, strict=True)), provenance),
+    )  # fmt: skip
 
 
 def write_mammography_cad(

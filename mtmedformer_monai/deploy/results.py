@@ -19,7 +19,7 @@ from mtmedformer_monai.keys import NOTICE
 
 from .small_maps import SmallMaps, reduce_maps, to_steps
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Version of the schema: the minor number increases when fields are added, the major number when any changes."""
 
 Uncertainty: TypeAlias = Mapping[str, "float | Mapping[str, float]"]
@@ -155,6 +155,7 @@ class StudyResult:
         classes: {study task: {'study', 'R' or 'L': classification fused from several views}}.
         files: {kind: file name in the folder} of files about the study as a whole.
         notes: sentences about outputs that could not be written.
+        num_refused: number of its files that were refused, which the results say nothing about.
     """
 
     study_instance_uid: str | None
@@ -163,6 +164,7 @@ class StudyResult:
     classes: Mapping[str, Mapping[str, ClassResult]] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    num_refused: int = 0
 
 
 @dataclass(frozen=True)

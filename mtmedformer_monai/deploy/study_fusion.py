@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mtmedformer_monai.data.study_dataset import group_studies
-from mtmedformer_monai.keys import STUDY_VIEWS
+from mtmedformer_monai.keys import STUDY_ID, STUDY_VIEWS
 from mtmedformer_monai.tasks.applicability import describe_tasks
 
 from .bundle_model import STUDY_CONFIG, STUDY_WEIGHTS, BundleModel, load_model
@@ -45,10 +45,9 @@ class StudyFusion:
             {study task: {'R', 'L' or 'study': classification}}, without breasts that have no view; empty if no image
             shows a screening view.
         """
-        views = group_studies([{"study_id": "1"}] * len(images), [(i.laterality or "", i.view or "") for i in images])
-        if not views:
+        places = fused_views(images)
+        if not places:
             return {}
-        places: Mapping[str, int] = views[0]["views"]
         missing = torch.full_like(inputs[0][0], torch.nan)
         stacked = torch.stack([inputs[places[view]][0] if view in places else missing for view in STUDY_VIEWS])
         with torch.no_grad():
@@ -65,6 +64,13 @@ class StudyFusion:
             for group, row in zip(GROUP_NAMES[study_task.level], probs, strict=True)
             if group in present
         }
+
+
+def fused_views(images: Sequence[ImageResult]) -> dict[str, int]:
+    """Returns {view: index of the image that is used for it} of the images of one study; see `group_studies`."""
+    views = [(image.laterality or "", image.view or "") for image in images]
+    studies = group_studies([{STUDY_ID: "1"}] * len(images), views)
+    return dict(studies[0]["views"]) if studies else {}
 
 
 def load_study_fusion(bundle: Path, device: str = "") -> StudyFusion | None:

@@ -141,7 +141,7 @@ class StudyRunner:
         folder = inside(self._options.output, study.folder)
         images: list[ImageResult] = []
         sources: list[ImageSource] = []
-        inputs, refused = [], []
+        inputs, refused, num_refused = [], [], 0
         for file in study.files:
             try:
                 prediction, source = self._predict(file, folder)
@@ -150,6 +150,7 @@ class StudyRunner:
             except Exception as error:  # one file must not end the run
                 logger.debug("%s", type(error).__name__, exc_info=error)
                 refused.append(Refusal(file.source, describe_error(error), name_rule(error)))
+                num_refused += 1
                 continue
             image, failed = self._write_image(prediction.result, source, folder)
             images.append(image)
@@ -159,7 +160,9 @@ class StudyRunner:
         if not images:
             return StudyOutcome(None, tuple(refused), self.provenance)
         fused = self._fusion(images, inputs) if self._fusion is not None else {}
-        result = StudyResult(study.study_instance_uid or None, study.folder, tuple(images), classes=fused)
+        result = StudyResult(
+            study.study_instance_uid or None, study.folder, tuple(images), classes=fused, num_refused=num_refused
+        )
         result, failed = self._write_study(result, sources, folder)
         return StudyOutcome(result, (*refused, *failed), self.provenance)
 

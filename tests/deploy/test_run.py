@@ -118,7 +118,9 @@ def test_files_that_cannot_be_used_are_listed_and_the_rest_is_processed(make_che
     code, output = infer()
     result = read_results(output / "results.json")
     assert code == 3
-    assert [image.source for study in result.studies for image in study.images] == ["good.dcm"]
+    (study,) = result.studies
+    assert [image.source for image in study.images] == ["good.dcm"]
+    assert study.num_refused == 3  # nobody knows the study of a file whose header cannot be read
     assert {refusal.source: refusal.rule for refusal in result.refused} == {
         "hip.dcm": "other_anatomy",
         "mammogram.dcm": "UnsupportedModalityError",

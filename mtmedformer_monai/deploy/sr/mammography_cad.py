@@ -26,8 +26,13 @@ from .sr_document import algorithm_parameters
 REPORT = Code("111036", "DCM", "Mammography CAD Report")
 _ENGLISH = Code("en", "RFC5646", "English")
 _SUMMARY = Code("111017", "DCM", "CAD Processing and Findings Summary")
-_WITH_FINDINGS = Code("111242", "DCM", "All algorithms succeeded; with findings")
-_WITHOUT_FINDINGS = Code("111241", "DCM", "All algorithms succeeded; without findings")
+_SUMMARIES = {  # CID 6047
+    (True, True): Code("111242", "DCM", "All algorithms succeeded; with findings"),
+    (True, False): Code("111241", "DCM", "All algorithms succeeded; without findings"),
+    (False, True): Code("111244", "DCM", "Not all algorithms succeeded; with findings"),
+    (False, False): Code("111243", "DCM", "Not all algorithms succeeded; without findings"),
+}
+"""{(all images were processed, there are findings): overall result}."""
 _IMPRESSION = Code("111034", "DCM", "Individual Impression/Recommendation")
 _IMPRESSION_TEXT = Code("111033", "DCM", "Impression Description")
 _INTENT = Code("111056", "DCM", "Rendering Intent")
@@ -73,13 +78,19 @@ class CadImage:
         return 1, _LIBRARY_POSITION, self.position
 
 
-def cad_content(images: Sequence[CadImage], provenance: Provenance) -> list[Dataset]:
-    """Returns the children of the root of TID 4000."""
+def cad_content(images: Sequence[CadImage], provenance: Provenance, num_refused: int = 0) -> list[Dataset]:
+    """Returns the children of the root of TID 4000.
+
+    Args:
+        images: images that were processed.
+        provenance: what produced the results.
+        num_refused: number of images of the study that were not processed. The image library cannot name them.
+    """
     findings = [item for image in images for item in _findings(image, provenance)]
     searched = [image for image in images if image.result.boxes]
     analyzed = [image for image in images if _density(image.result) is not None]
-    summary = items.code(CONTAINS, _SUMMARY, _WITH_FINDINGS if findings else _WITHOUT_FINDINGS)
-    impression = items.text(HAS_PROPERTIES, _IMPRESSION_TEXT, _impression(analyzed))
+    summary = items.code(CONTAINS, _SUMMARY, _SUMMARIES[not num_refused, bool(findings)])
+    impression = items.text(HAS_PROPERTIES, _IMPRESSION_TEXT, _impression(analyzed, num_refused))
     summary.ContentSequence = [impression, *_algorithm(provenance), *findings]
     return [
         items.code(HAS_CONCEPT_MOD, concepts.LANGUAGE, _ENGLISH),
@@ -120,18 +131,19 @@ def _library_entry(image: CadImage) -> Dataset:
     return items.image(CONTAINS, image.header, context)
 
 
-def _impression(images: Sequence[CadImage]) -> str:
-    """The notice, and the breast composition of each image.
+def _impression(images: Sequence[CadImage], num_refused: int) -> str:
+    """The notice, how many images were not processed, and the breast composition of each image.
 
     TID 4006 has a finding for the composition, but the relationship that its TID 4007 has in PixelMed's validator
     (CONTAINS between codes) is not one that the IOD allows. The measurement report has it as a code.
     """
+    refused = [f"Images of the study that could not be processed: {num_refused}."] if num_refused else []
     lines = [
         f"Breast composition ({_view_of(image.result)}): {density.meaning}."
         for image in images
         if (density := _density(image.result)) is not None
     ]
-    return "\n".join([NOTICE, *lines])
+    return "\n".join([NOTICE, *refused, *lines])
 
 
 def _findings(image: CadImage, provenance: Provenance) -> list[Dataset]:

@@ -32,8 +32,8 @@ def mammography_cad_report(study: StudyResult, headers: Sequence[Dataset], prove
     if not images:
         raise ValueError("study expects at least one mammogram (MG), got none; write the measurement report instead.")
     sources = [without_patient(image.header) for image in images]
-    document = _new_document(sources, provenance)
-    document.ContentSequence = cad_content(images, provenance)
+    document = _new_document(sources, provenance, study.num_refused)
+    document.ContentSequence = cad_content(images, provenance, study.num_refused)
     copy_patient_and_study(images[0].header, document)
     keep_encoded(document)
     return document
@@ -44,13 +44,14 @@ def _mammograms(results: Sequence[ImageResult], headers: Sequence[Dataset]) -> l
     return [CadImage(result, header, position) for position, (result, header) in enumerate(pairs, start=1)]
 
 
-def _new_document(sources: Sequence[Dataset], provenance: Provenance) -> Dataset:
+def _new_document(sources: Sequence[Dataset], provenance: Provenance, num_refused: int) -> Dataset:
     model, study_uid = model_sha256(provenance), str(sources[0].StudyInstanceUID)
+    kind = study_kind("mammography CAD SR", sources) + (f" without {num_refused}" if num_refused else "")
     identity = DocumentIdentity(
         MAMMOGRAPHY_CAD_SR,
         "4000",
         REPORT,
-        derived_uid(study_uid, study_kind("mammography CAD SR", sources), model),
+        derived_uid(study_uid, kind, model),
         derived_uid(study_uid, "mammography CAD SR series", model),
         SERIES_NUMBER,
     )

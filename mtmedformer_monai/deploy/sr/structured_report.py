@@ -85,13 +85,14 @@ def image_report(
 
 
 def study_report(
-    classes: Mapping[str, Mapping[str, ClassResult]], headers: Sequence[Dataset], provenance: Provenance
+    classes: Mapping[str, Mapping[str, ClassResult]], headers: Mapping[str, Dataset], provenance: Provenance
 ) -> Dataset:
     """Returns the report of the classifications that were fused from several images of a study.
 
     Args:
         classes: {study task: {'study', 'R' or 'L': classification}}.
-        headers: headers of the images that were used.
+        headers: {view, such as 'R_CC': header of the image that was used}; the classification of a breast refers to the
+            views of its side.
         provenance: what produced the results.
 
     Raises:
@@ -99,15 +100,16 @@ def study_report(
     """
     if not headers:
         raise ValueError("headers expects the images of a study, got none.")
-    sources = [without_patient(header) for header in headers]
+    by_view = {view: without_patient(header) for view, header in headers.items()}
+    sources = list(by_view.values())
     uid = str(sources[0].StudyInstanceUID)
     groups = [
-        _study_group(task, part, result, sources, provenance)
+        _study_group(task, part, result, by_view, provenance)
         for task, parts in classes.items()
         for part, result in parts.items()
     ]
     identity = _identity(uid, uid, study_kind("study SR", sources), 1, provenance)
-    return _document(groups, list(zip(headers, sources, strict=True)), [], provenance, identity)
+    return _document(groups, list(zip(headers.values(), sources, strict=True)), [], provenance, identity)
 
 
 def segments_of(segmentation: Dataset, result: ImageResult) -> dict[tuple[str, str], SegmentReference]:
@@ -187,10 +189,11 @@ def _observer(provenance: Provenance) -> Iterator[Dataset]:
 
 
 def _study_group(
-    task: str, part: str, result: ClassResult, sources: Sequence[Dataset], provenance: Provenance
+    task: str, part: str, result: ClassResult, by_view: Mapping[str, Dataset], provenance: Provenance
 ) -> Dataset:
     """The classification of a study or of one breast (TID 1501)."""
     name = task if part == "study" else f"{task} {part}"
+    sources = [source for view, source in by_view.items() if part in ("study", view[0])]
     uid = derived_uid(
         str(sources[0].StudyInstanceUID), study_kind(f"finding {name}", sources), model_sha256(provenance)
     )

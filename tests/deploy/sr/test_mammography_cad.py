@@ -79,6 +79,18 @@ def test_the_summaries_say_what_was_done(views, boxes, classes, summary, detecti
     assert stated == [summary, detections, analyses]
 
 
+@pytest.mark.parametrize(("boxes", "summary"), [((BOX,), "111244"), ((), "111243")], ids=["finding", "no finding"])
+def test_a_study_with_refused_images_is_not_reported_as_complete(views, boxes, summary):
+    results = StudyResult("1.2", "study", (result_of(views[0], boxes={"box": boxes}),), num_refused=2)
+    document = mammography_cad_report(results, views[:1], MODEL)
+    found = items(document, "CODE", "CAD Processing and Findings Summary")[0].ConceptCodeSequence[0]
+    assert found.CodeValue == summary
+    assert found.CodeMeaning.startswith("Not all algorithms succeeded")
+    assert "could not be processed: 2." in items(document, "TEXT", "Impression Description")[0].TextValue
+    whole = mammography_cad_report(study(*results.images), views[:1], MODEL)
+    assert whole.SOPInstanceUID != document.SOPInstanceUID
+
+
 def test_the_impression_states_the_composition_and_the_notice_only(views):
     results = [result_of(view, classes={"breast_density": DENSITY}) for view in views]
     document = mammography_cad_report(study(*results), views, MODEL)

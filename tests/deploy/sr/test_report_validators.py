@@ -50,7 +50,7 @@ def mammogram_without_spacing(path):
 
 
 def study_of_mammograms(path):
-    headers = [write_mammogram(path, view=view) for view in ("CC", "MLO")]
+    headers = {f"R_{view}": write_mammogram(path, view=view) for view in ("CC", "MLO")}
     return study_report({"density": {"study": DENSITY, "R": DENSITY}}, headers, MODEL)
 
 
@@ -64,7 +64,7 @@ def cad(path):
 def cad_without_findings(path):
     header = write_mammogram(path, ImagerPixelSpacing=None, PatientOrientation="")
     images = (replace(result_of(header, boxes={"box": ()}), laterality=None, view=None),)
-    return mammography_cad_report(StudyResult("1.2", "study", images), [header], MODEL)
+    return mammography_cad_report(StudyResult("1.2", "study", images, num_refused=1), [header], MODEL)
 
 
 MEASUREMENTS = ("Comprehensive3DSR", "TID_1500 (MeasurementReport)")

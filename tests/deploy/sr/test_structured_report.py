@@ -237,26 +237,30 @@ def test_a_result_without_content_is_rejected(chest):
         image_report(result_of(chest), chest, MODEL)
 
 
-def test_a_study_report_refers_to_all_images(tmp_path):
-    headers = [write_mammogram(tmp_path / "a.dcm", view="CC"), write_mammogram(tmp_path / "b.dcm", view="MLO")]
+def test_a_study_report_refers_to_all_images_and_each_breast_to_its_own(tmp_path):
+    headers = {
+        view: write_mammogram(tmp_path / f"{view}.dcm", laterality=view[0], view=view[2:])
+        for view in ("R_CC", "R_MLO", "L_CC")
+    }
     report = study_report({"density": {"study": DENSITY, "R": DENSITY}}, headers, MODEL)
     read, groups = read_back(report, tmp_path)
-    uids = {header.SOPInstanceUID for header in headers}
-    assert set(groups) == {"density", "density R"}
-    for group in groups.values():
-        assert {each.referenced_sop_instance_uid for each in group.source_images} == uids
+    uids = {header.SOPInstanceUID for header in headers.values()}
+    found = {
+        name: {each.referenced_sop_instance_uid for each in group.source_images} for name, group in groups.items()
+    }
+    assert found == {"density": uids, "density R": uids - {headers["L_CC"].SOPInstanceUID}}
     assert groups["density R"].finding_sites[0].laterality == codes.SCT.Right
     assert {item[2] for item in read.get_evidence()} == uids
-    fewer = study_report({"density": {"study": DENSITY}}, headers[:1], MODEL)
+    fewer = study_report({"density": {"study": DENSITY}}, {"R_CC": headers["R_CC"]}, MODEL)
     assert fewer.SOPInstanceUID != report.SOPInstanceUID
     assert fewer.SeriesInstanceUID == report.SeriesInstanceUID
 
 
 def test_a_study_report_needs_images_and_results(tmp_path):
     with pytest.raises(ValueError, match="headers expects the images of a study, got none"):
-        study_report({"density": {"study": DENSITY}}, [], MODEL)
+        study_report({"density": {"study": DENSITY}}, {}, MODEL)
     with pytest.raises(ValueError, match="there is nothing to report"):
-        study_report({}, [write_mammogram(tmp_path / "a.dcm")], MODEL)
+        study_report({}, {"R_CC": write_mammogram(tmp_path / "a.dcm")}, MODEL)
 
 
 def test_private_codes_are_declared(chest):
