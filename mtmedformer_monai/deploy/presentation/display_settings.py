@@ -27,8 +27,13 @@ def copy_display_settings(header: Dataset, state: Dataset) -> None:
     voi = _voi_item(header)
     if voi is not None:
         state.SoftcopyVOILUTSequence = [voi]
+    state.Laterality = series_laterality(header)
+
+
+def series_laterality(header: Dataset) -> str:
+    """Returns the source's laterality, 'R', 'L' or ''. It is an attribute of the series (PS3.3 C.7.3.1)."""
     side = read_code(header, "ImageLaterality") or read_code(header, "Laterality")
-    state.Laterality = side if side in {"R", "L"} else ""
+    return side if side in {"R", "L"} else ""
 
 
 def _add_modality_lut(header: Dataset, state: Dataset) -> None:

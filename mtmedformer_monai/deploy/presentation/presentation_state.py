@@ -23,7 +23,7 @@ from mtmedformer_monai.deploy.sr.measurement_groups import box_outline
 from mtmedformer_monai.deploy.sr.sr_document import SERIES_DESCRIPTION, equipment
 from mtmedformer_monai.keys import NOTICE
 
-from .display_settings import copy_display_settings, presentation_lut_shape
+from .display_settings import copy_display_settings, presentation_lut_shape, series_laterality
 from .mask_outlines import mask_outlines
 
 SERIES_NUMBER = 9103
@@ -57,9 +57,10 @@ def presentation_state(
     source.SamplesPerPixel = 1
     annotations, layers = _annotations(result, masks, source)
     model = model_sha256(provenance)
+    series = f"GSPS series {series_laterality(header)}".rstrip()  # one laterality per series
     state = hd.pr.GrayscaleSoftcopyPresentationState(
         referenced_images=[source],
-        series_instance_uid=derived_uid(str(source.StudyInstanceUID), "GSPS series", model),
+        series_instance_uid=derived_uid(str(source.StudyInstanceUID), series, model),
         series_number=SERIES_NUMBER,
         sop_instance_uid=derived_uid(str(source.SOPInstanceUID), "GSPS", model),
         instance_number=instance_number(header),

@@ -7,7 +7,7 @@ import pytest
 
 from mtmedformer_monai.deploy.presentation.presentation_state import MAX_POINTS, presentation_state
 from mtmedformer_monai.keys import NOTICE
-from tests.data.synthetic.dicom.validator import validate
+from tests.data.synthetic.dicom.validator import validate, validate_together
 from tests.deploy.sources import BOXES, COLUMNS, FULL, MODEL, ROWS, result_of, write_chest, write_mammogram
 
 
@@ -53,6 +53,18 @@ def test_pixels_are_displayed_as_high_and_wide_as_they_are(tmp_path, spacing, ra
     read, _ = write(presentation_state(found, masks(), header, MODEL), tmp_path)
     (area,) = read.DisplayedAreaSelectionSequence
     assert list(area.PresentationPixelAspectRatio) == ratio  # vertical, horizontal
+
+
+def test_each_side_of_a_study_has_a_series(tmp_path):
+    paths = []
+    for side, view in (("R", "CC"), ("L", "CC"), ("L", "MLO")):
+        header = write_mammogram(tmp_path / f"{side}_{view}.dcm", laterality=side, view=view)
+        header.StudyInstanceUID = "1.2.3"
+        paths.append(tmp_path / f"{side}_{view}_gsps.dcm")
+        presentation_state(result_of(header, **FULL), {}, header, MODEL).save_as(paths[-1], enforce_file_format=True)
+    series = [pydicom.dcmread(path).SeriesInstanceUID for path in paths]
+    assert series[1] == series[2] != series[0]
+    assert validate_together(*paths) == []
 
 
 def test_boxes_beyond_the_image_are_clipped(tmp_path):

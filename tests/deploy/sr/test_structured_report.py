@@ -245,9 +245,7 @@ def test_a_study_report_refers_to_all_images_and_each_breast_to_its_own(tmp_path
     report = study_report({"density": {"study": DENSITY, "R": DENSITY}}, headers, MODEL)
     read, groups = read_back(report, tmp_path)
     uids = {header.SOPInstanceUID for header in headers.values()}
-    found = {
-        name: {each.referenced_sop_instance_uid for each in group.source_images} for name, group in groups.items()
-    }
+    found = {name: {each.referenced_sop_instance_uid for each in group.source_images} for name, group in groups.items()}
     assert found == {"density": uids, "density R": uids - {headers["L_CC"].SOPInstanceUID}}
     assert groups["density R"].finding_sites[0].laterality == codes.SCT.Right
     assert {item[2] for item in read.get_evidence()} == uids

@@ -9,5 +9,5 @@ from tests.data.synthetic.dicom.validator import validate
 def test_a_missing_validator_fails_in_ci_and_is_a_reason_to_skip_elsewhere(tmp_path, monkeypatch, ci, outcome):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CI", ci)
-    with pytest.raises(outcome, match="dciodvfy is not installed; on Debian: apt-get install dicom3tools"):
+    with pytest.raises(outcome, match="dicom3tools is not installed; on Debian: apt-get install dicom3tools"):
         validate(tmp_path / "image.dcm")
