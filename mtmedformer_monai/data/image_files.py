@@ -39,12 +39,13 @@ _CONVERTIBLE = (
 logger = logging.getLogger(__name__)
 
 
-def find_images(source: str | Path | Sequence[str | Path]) -> list[dict[str, str]]:
+def find_images(source: str | Path | Sequence[str | Path], named: bool = True) -> list[dict[str, str]]:
     """Returns the images as datalist items without annotations, for inference.
 
     Args:
         source: a file, several files, or a folder, which is searched recursively, including links; see
             `io.walk_files`. If a folder also contains masks or other files, list the image files instead.
+        named: whether warnings name folders and files; names may identify patients.
 
     Returns:
         Items `{"image": path}`, sorted by path within each source.
@@ -53,25 +54,25 @@ def find_images(source: str | Path | Sequence[str | Path]) -> list[dict[str, str
         FileNotFoundError: a path does not exist, or a folder contains no image.
     """
     if isinstance(source, (str, Path)):
-        return [{IMAGE: str(path)} for path in _expand(Path(source))]
-    return [{IMAGE: str(path)} for part in source for path in _expand(Path(part))]
+        return [{IMAGE: str(path)} for path in _expand(Path(source), named)]
+    return [{IMAGE: str(path)} for part in source for path in _expand(Path(part), named)]
 
 
-def _expand(path: Path) -> list[Path]:
+def _expand(path: Path, named: bool) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"no image at {path}; specify a file, a list of files or a folder.")
-    files = list_files(path)
-    found = [file for file in files if _looks_like_image(file)]
-    _log_left_out(path, set(files) - set(found))
+    files = list_files(path, named)
+    found = [file for file in files if _looks_like_image(file, named)]
+    _log_left_out(str(path) if named else "the input", set(files) - set(found))
     if not found:
         endings = ", ".join(filter(None, SUFFIXES))
         raise FileNotFoundError(f"{path} contains no {endings} file, and no DICOM file with another extension.")
     return found
 
 
-def _log_left_out(folder: Path, files: Collection[Path]) -> None:
+def _log_left_out(folder: str, files: Collection[Path]) -> None:
     """Logs the number of images in unsupported formats and of archives."""
     endings = Counter(file.suffix.lower() for file in files)
     counts = {ending: endings[ending] for ending in _CONVERTIBLE if endings[ending]}
@@ -80,12 +81,12 @@ def _log_left_out(folder: Path, files: Collection[Path]) -> None:
         logger.warning("Files in %s are ignored: %s; convert or unpack them to include them.", folder, listed)
 
 
-def _looks_like_image(file: Path) -> bool:
+def _looks_like_image(file: Path, named: bool) -> bool:
     name = file.name.lower()
     suffix = ".nii.gz" if name.endswith(".nii.gz") else _suffix(file.name)
     if suffix in SUFFIXES:
         return file.name.upper() not in IGNORED_NAMES
-    return _is_dicom(file)
+    return _is_dicom(file, named)
 
 
 def _suffix(name: str) -> str:
@@ -94,12 +95,13 @@ def _suffix(name: str) -> str:
     return "" if suffix[1:].isdigit() else suffix
 
 
-def _is_dicom(file: Path) -> bool:
+def _is_dicom(file: Path, named: bool) -> bool:
     """Returns whether a file with any extension is DICOM."""
     try:
         return sniff(file) == "dicom"
     except RadiographError:
         return False
     except OSError as error:
-        logger.warning("%s cannot be opened (%s) and is ignored.", file, type(error).__name__)
+        name = str(file) if named else "A file"
+        logger.warning("%s cannot be opened (%s) and is ignored.", name, type(error).__name__)
         return False

@@ -51,7 +51,7 @@ class StudyInput:
 
 
 def find_inputs(
-    given: Sequence[str | Path], output: str | Path | None = None
+    given: Sequence[str | Path], output: str | Path | None = None, named: bool = True
 ) -> tuple[tuple[StudyInput, ...], tuple[Refusal, ...]]:
     """Finds DICOM, PNG, JPEG and NIfTI files, and groups them by Study Instance UID.
 
@@ -61,6 +61,7 @@ def find_inputs(
     Args:
         given: files, and folders that are searched recursively.
         output: output folder of the run.
+        named: whether warnings name folders and files; see `find_images`.
 
     Returns:
         The studies in the order of their first file, and the files that cannot be parsed or were given twice.
@@ -68,7 +69,7 @@ def find_inputs(
     Raises:
         FileNotFoundError: a path does not exist, or no image was found.
     """
-    paths = list(dict.fromkeys(path for part in given for path in _find(Path(part), output)))
+    paths = list(dict.fromkeys(path for part in given for path in _find(Path(part), output, named)))
     if not paths:
         raise FileNotFoundError("no image outside the output folder; choose another --input or --output.")
     with quiet_libraries(), ThreadPool(_NUM_THREADS) as pool:
@@ -79,8 +80,8 @@ def find_inputs(
     return _group(unique), (*refused, *repeated)
 
 
-def _find(part: Path, output: str | Path | None) -> list[Path]:
-    found = [Path(absolute(item[IMAGE])) for item in find_images(part)]
+def _find(part: Path, output: str | Path | None, named: bool) -> list[Path]:
+    found = [Path(absolute(item[IMAGE])) for item in find_images(part, named)]
     if output is None or part.is_file():
         return found
     searched, results = Path(absolute(part)), Path(absolute(output))

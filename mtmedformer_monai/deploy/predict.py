@@ -91,6 +91,7 @@ def _load(preprocessing: Any, file: InputFile) -> tuple[dict[str, Any], Tensor |
     try:
         loaded = preprocessing({IMAGE: str(file.path)}, end=1)
         first = loaded[IMAGE]
+        first.meta[MetaKey.FILENAME] = file.alias or first.meta[MetaKey.FILENAME]  # warnings name it
         is_source = bool(np.allclose(first.meta[MetaKey.TO_SOURCE], np.eye(3)))
         picture = torch.as_tensor(first).as_subclass(Tensor)[0].clone() if is_source else None
         return dict(preprocessing(loaded, start=1)), picture

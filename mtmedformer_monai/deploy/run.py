@@ -71,7 +71,7 @@ def infer(
         raise ValueError("mtmedformer infer needs highdicom; install it with pip install 'mtmedformer-monai[deploy]'.")
     output = options.runner.output
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    studies, refused = find_inputs(options.inputs, output)
+    studies, refused = find_inputs(options.inputs, output, named=options.runner.deidentify is None)
     if options.runner.deidentify is not None:
         studies, refused = rename_inputs(studies, refused, options.runner.deidentify)
     _prepare_folder(output)

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 _MOST_LISTED = 5
 
 
-def list_files(folder: str | Path) -> list[Path]:
+def list_files(folder: str | Path, named: bool = True) -> list[Path]:
     """Returns all files in a folder and its subfolders, sorted by path.
 
     Links to folders are followed (`Path.rglob` does not follow them before Python 3.13); links to files count as files.
@@ -23,6 +23,7 @@ def list_files(folder: str | Path) -> list[Path]:
 
     Args:
         folder: root folder, which may itself be a link.
+        named: whether warnings name folders and files; names may identify patients.
     """
     walk = _Walk()
     walk.descend(Path(folder))
@@ -30,7 +31,7 @@ def list_files(folder: str | Path) -> list[Path]:
         link = walk.links.pop(0)
         if os.path.realpath(link) not in walk.seen:
             walk.descend(link)
-    walk.report(Path(folder))
+    walk.report(Path(folder), named)
     return sorted(walk.files)
 
 
@@ -72,17 +73,19 @@ class _Walk:
             return
         yield from (entry for entry in listed if not entry.name.startswith("."))
 
-    def report(self, folder: Path) -> None:
-        """Logs the folders and links that could not be listed."""
+    def report(self, folder: Path, named: bool) -> None:
+        """Logs the folders and links that could not be listed, with or without their names."""
         for paths, what, remedy in (
             (self.unreadable, "folders that cannot be read", "fix their permissions"),
             (self.dangling, "broken or circular links", "fix or remove them"),
         ):
-            if paths:
-                named = ", ".join(str(path) for path in sorted(paths)[:_MOST_LISTED])
+            if paths and not named:
+                logger.warning("The contents of %d %s are missing; %s.", len(paths), what, remedy)
+            elif paths:
+                listed = ", ".join(str(path) for path in sorted(paths)[:_MOST_LISTED])
                 more = ", ..." if len(paths) > _MOST_LISTED else ""
                 logger.warning(
-                    "%s: the contents of %d %s are missing; %s: %s%s", folder, len(paths), what, remedy, named, more
+                    "%s: the contents of %d %s are missing; %s: %s%s", folder, len(paths), what, remedy, listed, more
                 )
 
 

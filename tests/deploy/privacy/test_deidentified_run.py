@@ -15,8 +15,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from mtmedformer_monai.cli.main import main
+from mtmedformer_monai.deploy.inputs import InputFile
+from mtmedformer_monai.deploy.predict import predict_image
 from mtmedformer_monai.deploy.results_file import read_results
-from tests.deploy.conftest import CHEST
+from tests.deploy.conftest import CHEST, MAMMOGRAPHY
 
 SECRET = "Zyxquel"
 TEXT_VRS = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
@@ -84,6 +86,8 @@ def planted(make_dicom, tmp_path):
     Image.fromarray(pixels).save(folder / f"{SECRET}.png", pnginfo=facts)
     shutil.copy(folder / f"{SECRET}_1.dcm", folder / f"{SECRET}_1_again.dcm")
     (folder / f"{SECRET}_broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + SECRET.encode() * 9)
+    (folder / f"{SECRET}_lost").symlink_to(folder / "nowhere")
+    (folder / f"{SECRET}.zip").write_bytes(b"PK")
     return tmp_path / "in"
 
 
@@ -158,6 +162,14 @@ def test_results_refer_to_the_copies_and_equal_keys_give_equal_uids(planted, tmp
     infer(planted, tmp_path / "three")
     other = next(s for s in read_results(tmp_path / "three" / "results.json").studies if s.study_instance_uid)
     assert other.study_instance_uid not in uids[0]
+
+
+def test_warnings_about_a_mammogram_name_its_number(models, tmp_path, caplog):
+    path = tmp_path / f"{SECRET}.png"
+    Image.new("L", (60, 80)).save(path)
+    predict_image(models(MAMMOGRAPHY), InputFile(path, "image_000001.png", alias="image_000001"))
+    assert "image_000001: the side of its chest wall cannot be determined" in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_burned_in_text_is_refused_and_silence_is_stated(make_dicom, tmp_path):
