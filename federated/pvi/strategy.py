@@ -95,8 +95,8 @@ class PVI(Strategy):
             prior_rounds = 0 if num_rounds is None or self._pooling.between is not None else prior_rounds_of(num_rounds)
         if prior_rounds < 0 or (num_rounds is not None and prior_rounds >= num_rounds):
             raise ValueError(
-                f"prior_rounds expects 0 or more, below the number of rounds, {num_rounds} without distillation, got "
-                f"{prior_rounds}; in the last of them, each group keeps its own mean."
+                f"prior_rounds expects at least 0 and less than the number of rounds before distillation, "
+                f"{num_rounds}, got {prior_rounds}; in the last round, each group keeps its own mean."
             )
         self._prior_rounds = prior_rounds
 

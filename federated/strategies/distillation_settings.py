@@ -32,7 +32,9 @@ def distilled(strategy: Strategy, num_rounds: int | None, distillation_rounds: i
         ValueError: no number of rounds, an unknown `taught_by`, or a setting that applies to the other choice.
     """
     if num_rounds is None:
-        raise ValueError("distillation_rounds expects num_rounds beside it, the number of the rounds before, got none.")
+        raise ValueError(
+            "distillation_rounds expects num_rounds as well, the number of rounds before the distillation, got none."
+        )
     teaching, temperature = _teaching_of(**settings), settings.get("draw_temperature", 1.0)
     if distillation_rounds is None:
         return Distilled(strategy, num_rounds, ROUNDS, replace(teaching, optional=True), temperature, if_parted=True)
@@ -45,7 +47,9 @@ def _teaching_of(taught_by: str = "outputs", **settings: Any) -> Teaching:
     teaching = TAUGHT_BY[taught_by]
     if isinstance(teaching, Distillation):
         if settings:
-            raise ValueError(f"{', '.join(sorted(settings))} expects taught_by=labels beside it: outputs have none.")
+            raise ValueError(
+                f"{', '.join(sorted(settings))} expects taught_by=labels; teaching by outputs has no such setting."
+            )
         return teaching
     gate = Gate(**{name: value for name, value in settings.items() if name in Gate.__dataclass_fields__})
     weight, soft = settings.get("completion_weight", teaching.weight), settings.get("soft", teaching.soft)

@@ -31,9 +31,19 @@ def add_calibrate_command(commands: argparse._SubParsersAction[argparse.Argument
     command.add_argument(
         "--ckpt", metavar="FILE", type=Path, help="weights to calibrate (default: the bundle's models/model.pt)"
     )
-    command.add_argument("--section", metavar="NAME", default="validation", help="list to fit on, unseen in training")
     command.add_argument(
-        "--sensitivity", metavar="FRACTION", type=float, nargs="+", default=[0.9, 0.95], help="stated sensitivities"
+        "--section",
+        metavar="NAME",
+        default="validation",
+        help="list of the datalist to fit on; its images must not have been trained on",
+    )
+    command.add_argument(
+        "--sensitivity",
+        metavar="FRACTION",
+        type=float,
+        nargs="+",
+        default=[0.9, 0.95],
+        help="target sensitivities of the operating points",
     )
     command.add_argument(
         "--false-alarm-rate",

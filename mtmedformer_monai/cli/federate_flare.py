@@ -27,8 +27,8 @@ def add_flare_command(tools: argparse._SubParsersAction[argparse.ArgumentParser]
         "--bundle",
         type=Path,
         default=Path("bundles/chest_xray_multitask"),
-        help="folder; with --env prod, where each participant has a copy, it serves to check the names of overrides "
-        "(default %(default)s)",
+        help="folder of the bundle; with --env prod, it only serves to validate the names of overrides, because each "
+        "participant has a copy (default %(default)s)",
     )
     tool.add_argument("--sites", type=Path, required=True, metavar="FILE", help="YAML file that lists the sites")
     tool.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="output folder")
@@ -53,14 +53,14 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ID=VALUE",
-        help="numbers of the bundle's config at all sites; text and components are set in a site's own file",
+        help="override a number of the bundle's config at all sites; text and components are set in a site's own file",
     )
     tool.add_argument(
         "--filter",
         action="append",
         default=[],
         metavar="NAME:KEY=VALUE,...",
-        help="of each site's updates: gaussian:clip=1,noise=0.5, or FLARE's svt, percentile and exclude",
+        help="filter applied to each site's updates: gaussian:clip=1,noise=0.5, or FLARE's svt, percentile and exclude",
     )
     tool.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
     tool.add_argument(
@@ -69,24 +69,28 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
         nargs=2,
         default=[],
         metavar=("ROWS", "COLUMNS"),
-        help="of the network's input (default: those of the bundle)",
+        help="size of the network's input in pixels (default: that of the bundle)",
     )
     tool.add_argument(
-        "--min-sites", type=int, default=0, help="sites whose messages a round needs (default: all connected sites)"
+        "--min-sites",
+        type=int,
+        default=0,
+        help="minimum number of sites that close a round (default: all connected sites)",
     )
     tool.add_argument(
         "--round-timeout",
         type=int,
         default=0,
         metavar="SECONDS",
-        help="after which a round closes without the sites that have not answered (default: never)",
+        help="close a round after this time, even if some sites have not answered (default: never)",
     )
     tool.add_argument("--no-tracking", action="store_true", help="do not log the rounds to MLflow at the server")
     tool.add_argument(
         "--startup-kit",
         type=Path,
         metavar="FOLDER",
-        help="of an administrator, with --env prod: submit the job; without it, the job is written to OUTPUT/job",
+        help="startup kit of an administrator; with --env prod, the job is submitted (default: it is written to "
+        "OUTPUT/job)",
     )
     tool.add_argument("--admin", default="admin@nvidia.com", help="name of the administrator (default %(default)s)")
 

@@ -20,13 +20,17 @@ def add_join_command(tools: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     tool.add_argument("kit", type=Path, metavar="KIT", help="folder of the startup kit")
     tool.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="folder of the bundle")
-    tool.add_argument("--datalist", type=Path, metavar="FILE", help="of the hospital's images")
-    tool.add_argument("--dataset-dir", type=Path, metavar="FOLDER", help="of the hospital's images")
+    tool.add_argument("--datalist", type=Path, metavar="FILE", help="datalist of the hospital's images")
+    tool.add_argument("--dataset-dir", type=Path, metavar="FOLDER", help="folder of the hospital's images")
     tool.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="of the state and the results (default KIT/mtmedformer)"
+        "--output", type=Path, metavar="FOLDER", help="folder for state and results (default KIT/mtmedformer)"
     )
     tool.add_argument(
-        "--override", action="append", default=[], metavar="ID=VALUE", help="value of the bundle's config, here only"
+        "--override",
+        action="append",
+        default=[],
+        metavar="ID=VALUE",
+        help="override a value of the bundle's config at this participant",
     )
     tool.set_defaults(run=_run)
 

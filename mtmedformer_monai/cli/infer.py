@@ -63,7 +63,7 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "pipeline that reads only some of them saves the time of the others",
     )
     command.add_argument(
-        "--also", choices=["gsps", "cad_sr"], nargs="+", default=[], help="further files beside those of --outputs"
+        "--also", choices=["gsps", "cad_sr"], nargs="+", default=[], help="additional files, on top of --outputs"
     )
     command.add_argument(
         "--runtime",

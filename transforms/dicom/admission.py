@@ -49,8 +49,8 @@ class AdmissionRules(ABC):
             value = getattr(self, field.name)
             if value not in ("pass", "flag", "refuse"):
                 raise ValueError(
-                    f"rule {field.name!r} expects 'pass' or 'refuse', got {value!r}; 'flag' passes the image and flags "
-                    "it in its result."
+                    f"rule {field.name!r} expects 'pass', 'flag' or 'refuse', got {value!r}; 'flag' passes the image "
+                    "and flags it in its result."
                 )
 
 

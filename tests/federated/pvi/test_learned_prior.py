@@ -189,5 +189,5 @@ def test_the_number_of_rounds_decides_how_many_learn_the_prior(settings, rounds)
 
 @pytest.mark.parametrize("settings", [{"prior_rounds": -1}, {"prior_rounds": 3, "num_rounds": 3}])
 def test_a_wrong_number_of_rounds(settings):
-    with pytest.raises(ValueError, match="prior_rounds expects 0 or more, below the number of rounds"):
+    with pytest.raises(ValueError, match="prior_rounds expects at least 0 and less than the number of rounds"):
         PVI(**settings)

@@ -157,7 +157,7 @@ def test_a_phase_needs_rounds_before_it():
     for before, after in ((0, 1), (1, 0)):
         with pytest.raises(ValueError, match=f"num_rounds and distillation_rounds expect 1 or more, got {before}"):
             Distilled(PVI(), before, after)
-    with pytest.raises(ValueError, match="expects num_rounds beside it"):
+    with pytest.raises(ValueError, match="expects num_rounds as well"):
         make_strategy("bayesian", distillation_rounds=1)
 
 

@@ -96,5 +96,5 @@ def test_flags_are_metadata_and_rules_can_be_pickled(make_dicom):
 
 
 def test_an_invalid_rule_raises_an_error_on_construction():
-    with pytest.raises(ValueError, match="rule 'lateral' expects 'pass' or 'refuse', got 'no'"):
+    with pytest.raises(ValueError, match="rule 'lateral' expects 'pass', 'flag' or 'refuse', got 'no'"):
         ChestRules(lateral="no")

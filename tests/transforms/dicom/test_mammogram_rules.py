@@ -22,7 +22,7 @@ def test_ways_to_give_rules():
     ("rules", "message"),
     [
         ({"implant": "pass"}, "rules expects some of implants, spot_views, .*; got implant"),
-        ({"implants": "maybe"}, "rule 'implants' expects 'pass' or 'refuse', got 'maybe'"),
+        ({"implants": "maybe"}, "rule 'implants' expects 'pass', 'flag' or 'refuse', got 'maybe'"),
         ({"implants": True}, "got True"),
     ],
 )
