@@ -255,14 +255,13 @@ class Aggregator:
         self._plain.load_state_dict(state["plain"])
         self._scales.total, self.measured = dict(state["scales"]), list(state["measured"])
         self.images_by_task = {client: dict(counts) for client, counts in state["images_by_task"].items()}
-        known = dict.fromkeys(self.images_by_task, int(state["round"]) - 1)  # in states of earlier versions
-        self.accepted = dict(state.get("accepted", known))
+        self.accepted = dict(state["accepted"])
         self.round, self.clients = int(state["round"]), list(state["clients"])
         if self._ledger is not None:
-            self._ledger.load_state_dict(state.get("ledger", {}))
-        self._earlier, self._tasks = dict(state.get("earlier", {})), dict(state.get("tasks", {}))
+            self._ledger.load_state_dict(state["ledger"])
+        self._earlier, self._tasks = dict(state["earlier"]), dict(state["tasks"])
         if self._screened is not None:
-            self._screened.load_state_dict(state.get("screened", {}))
+            self._screened.load_state_dict(state["screened"])
 
     def save(self, path: str | Path) -> None:
         """Writes the state to a file atomically."""

@@ -117,14 +117,13 @@ class ScreenedRound:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
-        self._opening = dict(state.get("opening", {}))
+        self._opening = dict(state["opening"])
         self._messages, self._unscreened = (
-            {client: dict(message) for client, message in state.get(name, {}).items()}
-            for name in ("messages", "unscreened")
+            {client: dict(message) for client, message in state[name].items()} for name in ("messages", "unscreened")
         )
-        self._images, self._accepted = dict(state.get("images", {})), dict(state.get("accepted", {}))
+        self._images, self._accepted = dict(state["images"]), dict(state["accepted"])
         if self._factors is not None:
-            self._factors.load_state_dict(state.get("factors", {}))
+            self._factors.load_state_dict(state["factors"])
 
     def _sent(self, server: ServerRule, client: str, tasks: list[str] | None) -> Sent:
         broadcast = server.broadcast() if tasks is None else server.broadcast_for(tasks)

@@ -28,6 +28,9 @@ FEDERATION: Final = "federation"
 STATE: Final = "server.pt"
 """File name of the server's state."""
 
+FORMAT: Final = 1
+"""Entry `format` of states; increases when older ones can no longer be resumed."""
+
 MOST_MESSAGES: Final = 16
 """Messages beside the state: a state is several times as large as a message, and is therefore written less often."""
 
@@ -112,7 +115,8 @@ class ServerSession:
 
     def save(self) -> None:
         """Writes the state atomically."""
-        own = {"federation": self._federation, "settings": self._settings, "notes": dict(self.notes)}
+        own = {"format": FORMAT, "settings": self._settings}
+        own |= {"federation": self._federation, "notes": dict(self.notes)}
         save_state({**own, "server": self.aggregator.state_dict()}, self._path)
         self._journal.clear()  # the state contains these messages
 
@@ -144,7 +148,7 @@ class ServerSession:
 
     def _restore(self) -> None:
         saved = load_checkpoint(self._path)
-        check_settings(saved["settings"], self._settings, self._path.parent)
+        check_state(saved, self._settings, self._path.parent)
         self._federation, self.notes = saved["federation"], dict(saved["notes"])
         self.aggregator.load_state_dict(saved["server"])
         known = {
@@ -163,17 +167,23 @@ class ServerSession:
         )
 
 
-def check_settings(saved: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
-    """Checks that a federation is resumed with its settings.
+def check_state(state: Mapping[str, Any], given: Mapping[str, Any], folder: Path) -> None:
+    """Checks that a federation is resumed from a state of this format, and with its settings.
 
     Args:
-        saved: settings of its state, by name.
-        given: those with which it is resumed.
+        state: with the entries `format` and `settings`, {name: value}.
+        given: settings with which it is resumed.
         folder: of the state.
 
     Raises:
-        ValueError: a setting has another value.
+        ValueError: another version has written the state, or a setting has another value.
     """
+    if state.get("format") != FORMAT:
+        raise ValueError(
+            f"the state in {folder} was written by another version of this package; finish the federation with that "
+            "version, or choose another output folder."
+        )
+    saved = state["settings"]
     changed = [name for name in sorted({*saved, *given}) if saved.get(name) != given.get(name)]
     if changed:
         raise ValueError(

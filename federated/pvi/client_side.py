@@ -177,7 +177,7 @@ class PVIClient(ClientRule):
         """Restores the factor, the squared gradients, and the number of images of each task."""
         self._own = {name: Gaussian(*value) for name, value in state["own"].items()}
         self._squares, self._images_by_task = dict(state["squares"]), dict(state["images_by_task"])
-        self._prior_number = state.get("prior_number")
+        self._prior_number = state["prior_number"]
 
     def _averaged_squares(self, training: LocalTraining) -> Weights:
         """Returns {parameter: moving average of its squared gradient} for parameters with one in this round."""

@@ -153,12 +153,7 @@ class Pooling:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._between, self._noise = dict(state["between"]), dict(state["noise"])
-        self._sums = {tasks: TensorSums(_with_measured(each)) for tasks, each in state["sums"].items()}
-
-
-def _with_measured(sums: Mapping[str, Tensor]) -> Message:
-    """Returns sums of moments; those of an earlier version, which lack the last one, count all clients as measured."""
-    return {name: each if len(each) == NUM_MOMENTS else torch.cat([each, each[:1]]) for name, each in sums.items()}
+        self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
 
 
 def _impossible(moments: Mapping[str, Tensor]) -> str | None:

@@ -135,13 +135,13 @@ class Accumulator:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._prior = _gaussians(state["prior"])
-        self._centers = {group: dict(means) for group, means in state.get("centers", {}).items()}
-        self._sets = set(state.get("sets", ()))
+        self._centers = {group: dict(means) for group, means in state["centers"].items()}
+        self._sets = set(state["sets"])
         self._sums = {group: _sums_of(_terms_of(_gaussians(total))) for group, total in state["sums"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
             group: _sums_of(_terms_of(_gaussians({**state["sums"][group], **starts})))
-            for group, starts in state.get("before", {}).items()
+            for group, starts in state["before"].items()
         }
 
     def posterior(self) -> Factor:

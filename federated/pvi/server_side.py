@@ -240,8 +240,8 @@ class PVIServer(ServerRule):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
-        self._weights, self._rounds = dict(state["weights"]), int(state.get("rounds", 0))
-        self._prior_number = int(state.get("prior_number", min(self._rounds, self._prior_rounds)))
+        self._weights, self._rounds = dict(state["weights"]), int(state["rounds"])
+        self._prior_number = int(state["prior_number"])
         self._start_from_prior({})
         self._precision = dict(state["precision"])
         self._posterior.load_state_dict(state["posterior"])

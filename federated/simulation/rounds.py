@@ -19,7 +19,8 @@ from mtmedformer_monai.federated.exchange import read_exchange, write_exchange
 from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.server_session import (
     BAD_MESSAGE,
-    check_settings,
+    FORMAT,
+    check_state,
     log_left_out,
     log_refused,
     reason_of,
@@ -103,7 +104,7 @@ class Simulation:
                 row = self._round(self._aggregator.round + 1, submit)
                 rounds.append(row)
                 write_rounds(rounds, self._folder / "rounds.json")
-                state = {"run_id": tracker.run_id, "settings": self._settings.lasting()}
+                state = {"format": FORMAT, "run_id": tracker.run_id, "settings": self._settings.lasting()}
                 save_state({"server": self._aggregator.state_dict(), **state}, self._folder / "server.pt")
                 tracker.log(row)
                 self._log(row)
@@ -240,8 +241,8 @@ class Simulation:
         path = self._folder / "server.pt"
         if not path.is_file():
             return None
-        saved, settings = load_checkpoint(path), self._settings.lasting()
-        check_settings(saved.get("settings", settings), settings, self._folder)
+        saved = load_checkpoint(path)
+        check_state(saved, self._settings.lasting(), self._folder)
         self._aggregator.load_state_dict(saved["server"])
         logger.info("%s resumes after round %d.", self._name, self._aggregator.round)
         return str(saved["run_id"])

@@ -14,7 +14,7 @@ from torch import nn
 from mtmedformer_monai.engines.handlers.seeding import seed_epoch
 from mtmedformer_monai.engines.prepare_batch import PrepareMultiTaskBatch
 from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
-from mtmedformer_monai.federated.server_session import check_settings
+from mtmedformer_monai.federated.server_session import FORMAT, check_state
 from mtmedformer_monai.federated.split.channel import DOWN, UP
 from mtmedformer_monai.federated.split.factory import make_split_system
 from mtmedformer_monai.federated.split.system import LocalSettings, Site
@@ -99,8 +99,9 @@ class SplitSimulation:
         validation = self._evaluation("validation")
         for number in range(len(rounds) + 1, self._settings.num_rounds + 1):
             rounds.append(self._round(number, validation))
-            state = {"round": number, "run_id": tracker.run_id, "settings": self._settings.lasting()}
-            save_state({"system": self._system.state_dict(), **state}, self._state_path)
+            state = {"format": FORMAT, "settings": self._settings.lasting()}
+            state |= {"round": number, "run_id": tracker.run_id, "system": self._system.state_dict()}
+            save_state(state, self._state_path)
             write_rounds(rounds, self._folder / "rounds.json")
             tracker.log(rounds[-1])
         draw_rounds(rounds, primary_metrics(self._settings.bundle), self._folder / "rounds.png")
@@ -133,8 +134,8 @@ class SplitSimulation:
         if not self._state_path.is_file():
             rounds.clear()
             return None
-        saved, settings = load_checkpoint(self._state_path), self._settings.lasting()
-        check_settings(saved.get("settings", settings), settings, self._folder)
+        saved = load_checkpoint(self._state_path)
+        check_state(saved, self._settings.lasting(), self._folder)
         self._system.load_state_dict(saved["system"])
         del rounds[saved["round"] :]
         return str(saved["run_id"])

@@ -79,7 +79,7 @@ class EncodingClient(WrappedClient):
         """Restores the state and the rounding error."""
         self._rule.load_state_dict(state["rule"])
         self._wire.load_state_dict(state["wire"])
-        self._prior_number = state.get("prior_number")
+        self._prior_number = state["prior_number"]
 
 
 class DecodingServer(WrappedServer):

@@ -247,18 +247,13 @@ class DistilledServer(WrappedServer):
         return {**own, "rule": self._rule.state_dict(), "averaging": averaging}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the state, also one of the strategy alone, which an earlier version has written.
-
-        The wrapped strategy's state did not change since the phase started.
-        """
-        if "rule" not in state:
-            state = {"rule": state, "closed": state.get("rounds", 0), "averaging": {}}
+        """Restores the state; the wrapped strategy's did not change since the phase started."""
         self._rule.load_state_dict(state["rule"])
         self._closed, self._averaging, self._teachers = int(state["closed"]), None, {}
         if state["averaging"] and self._closed >= self._rounds:  # else the federation goes on with more rounds
             self._start()
             self._averaging.load_state_dict(state["averaging"])  # type: ignore[attr-defined]
-        self._answered = bool(state.get("answered", True))
+        self._answered = bool(state["answered"])
 
     def _has_parted(self) -> bool:
         """Returns whether there are several networks, of groups whose tasks are known."""

@@ -133,7 +133,7 @@ def test_a_federation_that_goes_on_with_another_number_of_rounds_keeps_its_facto
     for _ in range(5):
         play(server, clients)
     precision = server.broadcast("a").weights["precision/w"]
-    longer, _, _ = federation(num_rounds=8)
+    longer, _, _ = federation(num_rounds=8, distillation_rounds=0)
     longer.load_state_dict(server.state_dict())
     numbers = [each.broadcast("a").weights["setting/prior_number"] for each in (longer, server)]
     assert numbers[0] == numbers[1]

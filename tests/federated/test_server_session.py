@@ -14,6 +14,7 @@ from mtmedformer_monai.federated.exchange import ACCEPTED, IMAGES_BY_TASK, NO_RO
 from mtmedformer_monai.federated.server_session import FEDERATION, MOST_MESSAGES, STATE, ServerSession
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.wire import Wire
+from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 START = {"w": torch.tensor([1.0, 2.0]), "count": torch.tensor(7)}
 SETTINGS = {"strategy": "fedavg", "seed": 0}
@@ -292,6 +293,14 @@ def test_a_state_of_other_settings_is_not_resumed(session, tmp_path):
     with pytest.raises(ValueError, match="another value of seed"):
         session(settings={**SETTINGS, "seed": 1})
     assert (tmp_path / "server" / STATE).read_bytes() == before
+
+
+def test_a_state_of_another_format_is_not_resumed(session, tmp_path):
+    session().save()
+    path = tmp_path / "server" / STATE
+    save_state({**load_checkpoint(path), "format": 0}, path)
+    with pytest.raises(ValueError, match="written by another version of this package; finish the federation with"):
+        session()
 
 
 def test_an_error_of_the_server_itself_is_not_taken_for_a_bad_message(session, monkeypatch):

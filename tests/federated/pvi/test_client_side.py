@@ -32,7 +32,12 @@ def test_the_second_round_by_hand(rate, damping, factor):
     """
     rule = site(curvature=0.0, rate=rate)
     rule.load_state_dict(
-        {"own": {"w": [torch.tensor([10.0]), torch.tensor([5.0])]}, "squares": {}, "images_by_task": {}}
+        {
+            "own": {"w": [torch.tensor([10.0]), torch.tensor([5.0])]},
+            "squares": {},
+            "images_by_task": {},
+            "prior_number": None,
+        }
     )
     broadcast = {"mean/w": torch.tensor([1.0]), "precision/w": torch.tensor([9.0])}
     rule.receive({**broadcast, "setting/damping": torch.tensor(damping)})

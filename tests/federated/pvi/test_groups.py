@@ -206,34 +206,6 @@ def test_broken_moments_are_refused_with_the_whole_message(moments, error):
     assert all(torch.equal(value, before[name]) for name, value in server.broadcast().items())
 
 
-def test_a_round_that_an_earlier_version_began_is_finished():
-    """Its moments lack the number of clients that measured their iterates; here all have."""
-
-    def start():
-        server = PVI().server(three_tensors())
-        for seed, tasks in enumerate((MASKS, BOXES)):
-            rule = PVI().client()
-            weights = rule.receive(server.broadcast())
-            for step in (1, 2, 3, 4):
-                rule.after_step({name: value + step for name, value in weights.items()}, step, 4)
-            message = rule.send(of(tasks, random_client(seed))(rule, weights))
-            assert all(value[8] == value[0] == 1.0 for value in pick(message, TensorKind.MOMENTS).values())
-            server.add(message)
-        return server
-
-    now, old = start(), start()
-    state = old.state_dict()
-    state["pooling"]["sums"] = {
-        tasks: {name: value[:8] for name, value in sums.items()} for tasks, sums in state["pooling"]["sums"].items()
-    }
-    old.load_state_dict(state)
-    for server in (now, old):
-        server.close_round()
-    assert old.state_dict()["pooling"] == now.state_dict()["pooling"]
-    expected = now.broadcast()
-    assert all(torch.equal(value, expected[name]) for name, value in old.broadcast().items())
-
-
 def test_clients_with_nested_tasks_share_a_mean():
     first, second, third = (site for _, site in linear_sites())
     both = {"masks": 1, "boxes": 1}

@@ -268,13 +268,3 @@ def test_a_later_round_without_any_message_leaves_the_one_network():
         each.close_round()
         assert is_distilled(each.broadcast())
         assert each.weights()["w"].item() == pytest.approx(2.5)
-
-
-def test_a_state_of_the_strategy_alone_goes_on_to_the_phase():
-    """Earlier versions distilled only where a setting asked for it."""
-    sites = {"masks": MASKS, "boxes": BOXES}
-    plain, rules = groups_after(1, make_strategy("bayesian", num_rounds=2, distillation_rounds=0, **APART), **sites)
-    server = make_strategy("bayesian", num_rounds=2, **APART).server({"w": torch.zeros(1)})
-    server.load_state_dict(plain.state_dict())
-    play_groups(server, rules, sites)
-    assert server.extra_rounds() == 2
