@@ -23,7 +23,7 @@ from .errors import ImageRefusedError, WrongResultError
 from .inference import Deidentify
 from .rules import load_rules
 from .service import Model
-from .spool import RESULTS
+from .spool import RESULTS, original_of
 
 RULES = "rules.json"
 """File in the worker's folder with the rules that its configuration changes, as a configuration of the bundle."""
@@ -80,8 +80,8 @@ def write_rules(config: ServeConfig) -> tuple[Path, ...]:
 def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:
     """Returns the function that de-identifies the image of a case, or None.
 
-    The image as it came is kept beside (`original.dcm`, in the folder of the case), so that a step that was interrupted
-    gives the same pseudonyms when it is repeated.
+    The image as it came is kept beside (`spool.original_of`), so that a step that was interrupted gives the same
+    pseudonyms when it is repeated.
 
     Raises:
         FileNotFoundError: the key does not exist.
@@ -92,7 +92,7 @@ def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:
     deidentifier = Deidentifier(read_key(config.key_file), keeps_uids=config.uids == "keep")
 
     def deidentify(path: Path) -> None:
-        original = path.parent.parent / "original.dcm"
+        original = original_of(path)
         if not original.exists():
             os.link(path, original)
         try:
