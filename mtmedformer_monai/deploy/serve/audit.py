@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .case import Case
 from .config import AuditConfig, DeidentifyConfig
+from .deidentifier import make_deidentifier
 
 _DIGITS = 32
 
@@ -62,11 +63,8 @@ def make_names(config: AuditConfig, deidentify: DeidentifyConfig | None = None) 
         FileNotFoundError: the key of the de-identification does not exist.
         ValueError: the environment variable is not set, or a key is too short.
     """
-    pseudonym = None
-    if deidentify is not None and deidentify.enabled and deidentify.uids == "replace" and deidentify.key_file:
-        from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
-
-        pseudonym = Deidentifier(read_key(deidentify.key_file)).uid
+    deidentifier = None if deidentify is None else make_deidentifier(deidentify)
+    pseudonym = None if deidentifier is None or deidentifier.keeps_uids else deidentifier.uid
     if not config.hash_uids:
         return AuditNames(None, pseudonym)
     key = os.environ.get(config.key_env, "")

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtmedformer_monai.deploy.inputs import InputFile, StudyInput
-from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
 from mtmedformer_monai.deploy.results import Provenance
 from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner, name_rule
 from mtmedformer_monai.io.atomic_files import write_atomically
@@ -19,6 +18,7 @@ from mtmedformer_monai.transforms.dicom.parse import read_header
 from mtmedformer_monai.transforms.errors import RadiographError
 
 from .config import DeidentifyConfig, ServeConfig
+from .deidentifier import make_deidentifier
 from .errors import ImageRefusedError, WrongResultError
 from .inference import Deidentify
 from .rules import load_rules
@@ -87,9 +87,9 @@ def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:
         FileNotFoundError: the key does not exist.
         ValueError: the key is too short.
     """
-    if not config.enabled or config.key_file is None:
+    deidentifier = make_deidentifier(config)
+    if deidentifier is None:
         return None
-    deidentifier = Deidentifier(read_key(config.key_file), keeps_uids=config.uids == "keep")
 
     def deidentify(path: Path) -> None:
         original = original_of(path)

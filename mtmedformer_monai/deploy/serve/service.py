@@ -16,6 +16,7 @@ from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 from .archive import DicomWebArchive
 from .audit import AuditFile, make_names
 from .config import ServeConfig
+from .deidentifier import fingerprint
 from .feeds import POSITIONS, make_feed
 from .health import Health, HealthServer
 from .inference import Deidentify, Infer
@@ -25,7 +26,7 @@ from .rules import load_rules
 from .scp import Intake, Receiver
 from .sender import CStoreSender, Sender
 from .spool import Spool
-from .state import StateStore
+from .state import DEIDENTIFICATION, StateStore
 from .steps import Parts
 
 logger = logging.getLogger("mtmedformer")
@@ -113,6 +114,7 @@ def open_service(
         state = StateStore(config.folder / "state.sqlite", names)
         stack.callback(state.close)
         spool = Spool(config.folder / "spool", config.limits, free_bytes)
+        _keep_deidentification(state, spool, fingerprint(config.deidentify))
         _restart(state, spool, model, retry_failed, from_beginning)
         archive = DicomWebArchive(config.archive) if config.archive.url else None
         parts = Parts(
@@ -139,6 +141,19 @@ def open_service(
         yield Service(worker, state, spool, health, server.port, port, flush)
         state.note("stopped")
         flush()
+
+
+def _keep_deidentification(state: StateStore, spool: Spool, settings: str) -> None:
+    """Discards what was de-identified, or not, by other settings than the present ones and is not stored yet.
+
+    A database without a mark is of a worker that did not remember its settings, so they may have been others.
+    """
+    if state.mark(DEIDENTIFICATION) == settings:
+        return
+    for case in state.unfinished():
+        spool.restore(case)
+    if again := state.infer_again(settings):
+        logger.info("%d cases are inferred again, because the settings of deidentify have changed", again)
 
 
 def _restart(state: StateStore, spool: Spool, model: Model, retry_failed: bool, from_beginning: bool) -> None:

@@ -30,6 +30,8 @@ CREATE INDEX IF NOT EXISTS of_case ON results (source_uid, model);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 """
+DEIDENTIFICATION = "de-identification"
+"""Name of the mark with the fingerprint of the de-identification's settings."""
 _WANTED = "(state = 'failed' OR (state = 'refused' AND rule = 'gone'))"
 _COLUMNS = "source_uid, series_uid, study_uid, model, origin, state, folder"
 
@@ -183,6 +185,28 @@ class StateStore:
             if moved:
                 self._note("adopted", model=model, cases=moved)
         return moved
+
+    def infer_again(self, deidentification: str) -> int:
+        """Returns cases that are inferred but not stored to 'fetched', and remembers the de-identification in force.
+
+        Args:
+            deidentification: fingerprint of its settings.
+
+        Returns:
+            The number of cases.
+        """
+        with self._change() as database:
+            database.execute(
+                "DELETE FROM results WHERE EXISTS (SELECT 1 FROM cases WHERE cases.source_uid = results.source_uid "
+                "AND cases.model = results.model AND state = 'inferred')"
+            )
+            again = database.execute(
+                "UPDATE cases SET state = 'fetched', attempts = 0, next_try = 0 WHERE state = 'inferred'"
+            ).rowcount
+            database.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (DEIDENTIFICATION, deidentification))
+            if again:
+                self._note("deidentification changed", cases=again)
+        return again
 
     def retry_failed(self) -> int:
         """Makes failed cases due again, at the step that failed; returns their number."""
