@@ -190,7 +190,7 @@ def _describer(health: Health, state: StateStore, model: Model) -> Callable[[], 
 
 def _flusher(state: StateStore, health: Health, path: Path) -> Callable[[], None]:
     """Returns the function that copies queued audit entries to the file; a failure is a problem, not an error."""
-    file = AuditFile(path)
+    file = AuditFile(path, state.name)
 
     def flush() -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, lin
 """
 DEIDENTIFICATION = "de-identification"
 """Name of the mark with the fingerprint of the de-identification's settings."""
+_NAME = "database"
 _WANTED = "(state = 'failed' OR (state = 'refused' AND rule = 'gone'))"
 _COLUMNS = "source_uid, series_uid, study_uid, model, origin, state, folder"
 
@@ -50,6 +52,13 @@ class StateStore:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_SCHEMA)
+        with self._change() as database:
+            database.execute("INSERT OR IGNORE INTO marks VALUES (?, ?)", (_NAME, uuid.uuid4().hex))
+
+    @property
+    def name(self) -> str:
+        """Random name of the database, by which the audit log tells its numbers from those of another one."""
+        return str(self.mark(_NAME))
 
     def close(self) -> None:
         """Closes the database."""
