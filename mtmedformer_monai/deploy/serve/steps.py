@@ -67,7 +67,8 @@ def fetch(case: Case, parts: Parts) -> None:
     finally:
         path.unlink(missing_ok=True)
     parts.reached("fetch: file")
-    parts.state.advance(case, "fetched")
+    if not parts.state.advance(case, "fetched"):  # it was received in the meantime
+        parts.spool.clear(case)
     parts.reached("fetched")
 
 
