@@ -23,7 +23,7 @@ from .errors import ImageRefusedError, WrongResultError
 from .inference import Deidentify
 from .rules import load_rules
 from .service import Model
-from .spool import RESULTS, original_of
+from .spool import RESULTS, make_folder, original_of
 
 RULES = "rules.json"
 """File in the worker's folder with the rules that its configuration changes, as a configuration of the bundle."""
@@ -72,7 +72,7 @@ def write_rules(config: ServeConfig) -> tuple[Path, ...]:
     if not changed:
         path.unlink(missing_ok=True)
         return ()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(config.folder)
     write_atomically(path, lambda file: file.write(json.dumps(changed, indent=2).encode()))
     return (path,)
 

@@ -25,7 +25,7 @@ from .metrics import WorkerMetrics
 from .rules import load_rules
 from .scp import Intake, Receiver
 from .sender import CStoreSender, Sender
-from .spool import Spool
+from .spool import Spool, make_folder
 from .state import DEIDENTIFICATION, StateStore
 from .steps import Parts
 
@@ -107,7 +107,7 @@ def open_service(
         OSError: the folder is used by another worker, or a port by another program.
     """
     rules, names = load_rules(config.bundle, config.rules), make_names(config.audit, config.deidentify)
-    config.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(config.folder)
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
         stack.enter_context(_locked(config.folder / "lock"))

@@ -105,6 +105,11 @@ class Spool:
         return ""
 
 
+def make_folder(folder: Path) -> None:
+    """Creates the worker's folder, which only its own user may read (mode 0700); one that exists remains as it is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def original_of(source: Path) -> Path:
     """Returns where the image as it came is kept, beside the folder of its de-identified copy `source`."""
     return source.parent.parent / _ORIGINAL

@@ -21,7 +21,8 @@ import yaml
 from mtmedformer_monai.cli.main import main
 from mtmedformer_monai.deploy.serve.archive import DicomWebArchive
 from mtmedformer_monai.deploy.serve.audit import AuditFile, AuditNames
-from mtmedformer_monai.deploy.serve.config import AuditConfig, AuthConfig, TlsConfig, load_config
+from mtmedformer_monai.deploy.serve.bundle_model import write_rules
+from mtmedformer_monai.deploy.serve.config import AuditConfig, AuthConfig, RulesConfig, TlsConfig, load_config
 from mtmedformer_monai.deploy.serve.errors import ArchiveUnavailableError
 from mtmedformer_monai.deploy.serve.multipart import decode_part, encode_file
 from mtmedformer_monai.deploy.serve.service import Model
@@ -170,6 +171,14 @@ def test_audit_entries_of_a_new_database_are_not_taken_for_those_of_the_one_befo
         state.close()
     events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
     assert events == ["of an earlier version", "first", "second"]
+
+
+def test_a_new_folder_is_private(web_archive, tmp_path):
+    """Whichever comes first: the rules, if some are changed, or the state."""
+    write_rules(changed := config_for(web_archive, tmp_path / "changed", rules=RulesConfig(modalities=("DX",))))
+    with worker(plain := config_for(web_archive, tmp_path / "plain")):
+        modes = [config.folder.stat().st_mode & 0o777 for config in (changed, plain)]
+    assert modes == [0o700, 0o700]
 
 
 def test_only_one_worker_uses_a_folder(web_archive, tmp_path):
