@@ -64,6 +64,10 @@ class Deidentifier:
         """Returns the pseudonym of a Patient ID; '' for ''."""
         return f"ANON{self._digest('patient', identifier)[:16].upper()}" if identifier else ""
 
+    def fingerprint(self) -> str:
+        """Returns a keyed hash that differs if the key or the handling of UIDs differs, and does not tell the key."""
+        return self._digest("settings", "keep" if self.keeps_uids else "replace")
+
     def _digest(self, kind: str, text: str) -> str:
         return hmac.new(self.key, f"{kind} {text}".encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 

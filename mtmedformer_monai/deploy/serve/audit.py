@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .case import Case
 from .config import AuditConfig, DeidentifyConfig
+from .deidentifier import make_deidentifier
 
 _DIGITS = 32
 
@@ -62,11 +63,8 @@ def make_names(config: AuditConfig, deidentify: DeidentifyConfig | None = None) 
         FileNotFoundError: the key of the de-identification does not exist.
         ValueError: the environment variable is not set, or a key is too short.
     """
-    pseudonym = None
-    if deidentify is not None and deidentify.enabled and deidentify.uids == "replace" and deidentify.key_file:
-        from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
-
-        pseudonym = Deidentifier(read_key(deidentify.key_file)).uid
+    deidentifier = None if deidentify is None else make_deidentifier(deidentify)
+    pseudonym = None if deidentifier is None or deidentifier.keeps_uids else deidentifier.uid
     if not config.hash_uids:
         return AuditNames(None, pseudonym)
     key = os.environ.get(config.key_env, "")
@@ -81,15 +79,17 @@ def make_names(config: AuditConfig, deidentify: DeidentifyConfig | None = None) 
 class AuditFile:
     """Appends numbered lines to a file; lines that it already ends with are not repeated.
 
-    The file is opened for each call, so that a log rotation may rename it at any time.
+    Each line names its database, because a new database numbers its entries from 1 again. The file is opened for each
+    call, so that a log rotation may rename it at any time.
 
     Args:
         path: the file, created if necessary.
+        database: name of the database that numbers the entries.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._last = _last_number(path)
+    def __init__(self, path: Path, database: str) -> None:
+        self._path, self._database = path, database
+        self._last = _last_number(path, database)
 
     def append(self, lines: list[tuple[int, str]]) -> None:
         """Writes entries (number, JSON) and syncs them to the disk.
@@ -100,7 +100,7 @@ class AuditFile:
         new = [(number, line) for number, line in lines if number > self._last]
         if not new:
             return
-        text = "".join(f'{{"number": {number}, {line[1:]}\n' for number, line in new)
+        text = "".join(f'{{"number": {number}, "database": "{self._database}", {line[1:]}\n' for number, line in new)
         if _ends_within_line(self._path):  # a full disk or a power failure cut it
             text = f"\n{text}"
         with self._path.open("a", encoding="utf-8") as file:
@@ -118,8 +118,11 @@ def _ends_within_line(path: Path) -> bool:
         return file.read() != b"\n"
 
 
-def _last_number(path: Path) -> int:
-    """Returns the number of the last complete line of a file, or 0."""
+def _last_number(path: Path, database: str) -> int:
+    """Returns the number of the last complete line of a database in a file, or 0.
+
+    Lines of earlier versions, which name no database, are passed over: to repeat one is better than to lose one.
+    """
     if not path.is_file():
         return 0
     with path.open("rb") as file:
@@ -127,7 +130,9 @@ def _last_number(path: Path) -> int:
         tail = file.read()
     for line in reversed(tail.split(b"\n")):
         try:
-            return int(json.loads(line)["number"])
+            entry = json.loads(line)
+            if entry["database"] == database:
+                return int(entry["number"])
         except (ValueError, KeyError, TypeError):
             continue
     return 0

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtmedformer_monai.deploy.inputs import InputFile, StudyInput
-from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier, read_key
 from mtmedformer_monai.deploy.results import Provenance
 from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner, name_rule
 from mtmedformer_monai.io.atomic_files import write_atomically
@@ -19,11 +18,12 @@ from mtmedformer_monai.transforms.dicom.parse import read_header
 from mtmedformer_monai.transforms.errors import RadiographError
 
 from .config import DeidentifyConfig, ServeConfig
+from .deidentifier import make_deidentifier
 from .errors import ImageRefusedError, WrongResultError
 from .inference import Deidentify
 from .rules import load_rules
 from .service import Model
-from .spool import RESULTS
+from .spool import RESULTS, make_folder, original_of
 
 RULES = "rules.json"
 """File in the worker's folder with the rules that its configuration changes, as a configuration of the bundle."""
@@ -72,7 +72,7 @@ def write_rules(config: ServeConfig) -> tuple[Path, ...]:
     if not changed:
         path.unlink(missing_ok=True)
         return ()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(config.folder)
     write_atomically(path, lambda file: file.write(json.dumps(changed, indent=2).encode()))
     return (path,)
 
@@ -80,19 +80,19 @@ def write_rules(config: ServeConfig) -> tuple[Path, ...]:
 def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:
     """Returns the function that de-identifies the image of a case, or None.
 
-    The image as it came is kept beside (`original.dcm`, in the folder of the case), so that a step that was interrupted
-    gives the same pseudonyms when it is repeated.
+    The image as it came is kept beside (`spool.original_of`), so that a step that was interrupted gives the same
+    pseudonyms when it is repeated.
 
     Raises:
         FileNotFoundError: the key does not exist.
         ValueError: the key is too short.
     """
-    if not config.enabled or config.key_file is None:
+    deidentifier = make_deidentifier(config)
+    if deidentifier is None:
         return None
-    deidentifier = Deidentifier(read_key(config.key_file), keeps_uids=config.uids == "keep")
 
     def deidentify(path: Path) -> None:
-        original = path.parent.parent / "original.dcm"
+        original = original_of(path)
         if not original.exists():
             os.link(path, original)
         try:

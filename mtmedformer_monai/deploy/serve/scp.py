@@ -6,11 +6,12 @@ import logging
 import sqlite3
 import tempfile
 import threading
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .case import Refusal, Source, new_case
+from .case import Case, Refusal, Source, new_case
 from .config import ReceiverConfig
 from .credentials import server_context
 from .rules import ServeRules
@@ -58,8 +59,8 @@ class Intake:
         if source.uid != announced_uid:
             return WRONG_OBJECT
         with self.lock:
-            is_known = self.state.is_known(source.uid, self.model)
-            if is_known and not self.state.is_wanted_again(source.uid, self.model):
+            before = self.state.wanted_again(source.uid, self.model)
+            if before is None and self.state.is_known(source.uid, self.model):
                 return SUCCESS
             case, refusal = new_case(source, self.model, "received"), self._refuse(path)
             if refusal is not None:
@@ -67,12 +68,19 @@ class Intake:
                 return SUCCESS
             if self.spool.problem():
                 return OUT_OF_RESOURCES
-            self.spool.keep(path, case)
-            if is_known:
-                self.state.receive_again(case)
-            else:
+            if before is None:
+                self.spool.keep(path, case)
                 self.state.register(case)
+            else:
+                self._take_again(path, case, before)
             return SUCCESS
+
+    def _take_again(self, path: Path, case: Case, before: Case) -> None:
+        """Takes the file of a known case into a new folder, because the worker may be at work in the one before."""
+        case = replace(case, folder=uuid.uuid4().hex)
+        self.spool.keep(path, case)
+        is_taken = self.state.receive_again(case)
+        self.spool.clear(before if is_taken else case)
 
     def _refuse(self, path: Path) -> Refusal | None:
         if path.stat().st_size > self.max_bytes:

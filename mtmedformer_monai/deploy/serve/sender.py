@@ -21,8 +21,14 @@ class Sender(Protocol):
         """Stores an object; raises ArchiveUnavailableError or ArchiveRefusedError."""
 
 
+_UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
+"""Explicit and Implicit VR Little Endian; the latter must be offered for every object (PS3.5 10.1)."""
+_NO_SUCH_SYNTAX = 4
+"""Result of a presentation context whose transfer syntaxes are not supported (PS3.8 9.3.3.2)."""
+
+
 class CStoreSender:
-    """Sends results by C-STORE (Storage SCU, DICOM PS3.4 B).
+    """Sends results by C-STORE (Storage SCU, DICOM PS3.4 B), decompressed for receivers that need it.
 
     Args:
         config: address and titles of the receiver.
@@ -44,6 +50,7 @@ class CStoreSender:
         header = pydicom.dcmread(item.file)
         association = self._connect(item, header.file_meta.TransferSyntaxUID)
         try:
+            _decompress_for(association, header)
             status = association.send_c_store(header)
         finally:
             association.release()
@@ -60,11 +67,27 @@ class CStoreSender:
         config = self._config
         entity = pynetdicom.AE(ae_title=config.calling_ae)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 30.0
-        entity.add_requested_context(item.sop_class, syntax)
+        for each in dict.fromkeys((syntax, *_UNCOMPRESSED)):  # one context for each: the receiver accepts all it can
+            entity.add_requested_context(item.sop_class, each)
         tls = None if config.tls is None else (client_context(config.tls), config.host)
         association = entity.associate(config.host, config.port, ae_title=config.called_ae, tls_args=tls)
         if association.is_established:
             return association
         if association.acceptor.primitive is not None and association.rejected_contexts:
-            raise ArchiveRefusedError("the receiver of results does not take this SOP class; check store")
+            if any(context.result == _NO_SUCH_SYNTAX for context in association.rejected_contexts):
+                raise ArchiveRefusedError(
+                    "the receiver of results takes neither its transfer syntax nor an uncompressed one; "
+                    "permit Implicit VR Little Endian there"
+                )
+            raise ArchiveRefusedError("the receiver of results does not take this SOP class; permit it there")
         raise ArchiveUnavailableError("the receiver of results does not answer, or rejects the association")
+
+
+def _decompress_for(association: Any, header: Any) -> None:
+    """Decompresses an object in place if the receiver accepts only uncompressed ones."""
+    syntax = header.file_meta.TransferSyntaxUID
+    if not syntax.is_compressed or any(syntax in context.transfer_syntax for context in association.accepted_contexts):
+        return
+    uid = header.SOPInstanceUID
+    header.decompress()
+    header.SOPInstanceUID = uid  # pydicom 3 gives it a new one; the object remains the same, as its codec is lossless

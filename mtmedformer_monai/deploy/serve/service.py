@@ -16,6 +16,7 @@ from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 from .archive import DicomWebArchive
 from .audit import AuditFile, make_names
 from .config import ServeConfig
+from .deidentifier import fingerprint
 from .feeds import POSITIONS, make_feed
 from .health import Health, HealthServer
 from .inference import Deidentify, Infer
@@ -24,8 +25,8 @@ from .metrics import WorkerMetrics
 from .rules import load_rules
 from .scp import Intake, Receiver
 from .sender import CStoreSender, Sender
-from .spool import Spool
-from .state import StateStore
+from .spool import Spool, make_folder
+from .state import DEIDENTIFICATION, StateStore
 from .steps import Parts
 
 logger = logging.getLogger("mtmedformer")
@@ -106,13 +107,14 @@ def open_service(
         OSError: the folder is used by another worker, or a port by another program.
     """
     rules, names = load_rules(config.bundle, config.rules), make_names(config.audit, config.deidentify)
-    config.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(config.folder)
     with ExitStack() as stack:
         stack.enter_context(quiet_libraries())
         stack.enter_context(_locked(config.folder / "lock"))
         state = StateStore(config.folder / "state.sqlite", names)
         stack.callback(state.close)
         spool = Spool(config.folder / "spool", config.limits, free_bytes)
+        _keep_deidentification(state, spool, fingerprint(config.deidentify))
         _restart(state, spool, model, retry_failed, from_beginning)
         archive = DicomWebArchive(config.archive) if config.archive.url else None
         parts = Parts(
@@ -139,6 +141,19 @@ def open_service(
         yield Service(worker, state, spool, health, server.port, port, flush)
         state.note("stopped")
         flush()
+
+
+def _keep_deidentification(state: StateStore, spool: Spool, settings: str) -> None:
+    """Discards what was de-identified, or not, by other settings than the present ones and is not stored yet.
+
+    A database without a mark is of a worker that did not remember its settings, so they may have been others.
+    """
+    if state.mark(DEIDENTIFICATION) == settings:
+        return
+    for case in state.unfinished():
+        spool.restore(case)
+    if again := state.infer_again(settings):
+        logger.info("%d cases are inferred again, because the settings of deidentify have changed", again)
 
 
 def _restart(state: StateStore, spool: Spool, model: Model, retry_failed: bool, from_beginning: bool) -> None:
@@ -175,7 +190,7 @@ def _describer(health: Health, state: StateStore, model: Model) -> Callable[[], 
 
 def _flusher(state: StateStore, health: Health, path: Path) -> Callable[[], None]:
     """Returns the function that copies queued audit entries to the file; a failure is a problem, not an error."""
-    file = AuditFile(path)
+    file = AuditFile(path, state.name)
 
     def flush() -> None:
         try:

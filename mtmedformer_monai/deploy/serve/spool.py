@@ -15,10 +15,13 @@ _MEGABYTE = 2**20
 _INCOMING = "incoming"
 RESULTS = "results"
 """Name of the folder with the results of a case."""
+_ORIGINAL = "original.dcm"
 
 
 class Spool:
     """The folders of the cases: `<case>/source` with the image, and `<case>/results`.
+
+    Once an image is de-identified in place, `<case>/original.dcm` is the image as it came.
 
     Args:
         root: the spool's folder, created if necessary.
@@ -48,9 +51,21 @@ class Spool:
         """Moves a received file to its case, and syncs it to the disk."""
         target = self.source(case)
         target.parent.mkdir(parents=True, exist_ok=True)
+        self.restore(case)  # a mere deletion could, after a crash, leave the de-identified copy as the image
         sync(received)
         received.replace(target)
         for folder in (target.parent, self.folder(case), self._root):
+            sync(folder)
+
+    def restore(self, case: Case) -> None:
+        """Replaces the de-identified copy of a case's image, if there is one, by the image as it came."""
+        source, original = self.source(case), original_of(self.source(case))
+        if not original.exists():
+            return
+        source.parent.mkdir(exist_ok=True)  # the spool may have been emptied by hand
+        original.replace(source)
+        original.unlink(missing_ok=True)  # rename keeps both names if they are links to the same file (POSIX)
+        for folder in (source.parent, self.folder(case)):
             sync(folder)
 
     def new_results(self, case: Case) -> Path:
@@ -88,6 +103,16 @@ class Spool:
                 "other problems and the audit log"
             )
         return ""
+
+
+def make_folder(folder: Path) -> None:
+    """Creates the worker's folder, which only its own user may read (mode 0700); one that exists remains as it is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def original_of(source: Path) -> Path:
+    """Returns where the image as it came is kept, beside the folder of its de-identified copy `source`."""
+    return source.parent.parent / _ORIGINAL
 
 
 def sync(path: Path) -> None:

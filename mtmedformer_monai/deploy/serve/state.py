@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,10 @@ CREATE INDEX IF NOT EXISTS of_case ON results (source_uid, model);
 CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY AUTOINCREMENT, line TEXT NOT NULL);
 """
-_WANTED = "(state = 'failed' OR (state = 'refused' AND rule = 'gone'))"
+DEIDENTIFICATION = "de-identification"
+"""Name of the mark with the fingerprint of the de-identification's settings."""
+_NAME = "database"
+_WANTED = "state IN ('seen', 'refused', 'failed')"
 _COLUMNS = "source_uid, series_uid, study_uid, model, origin, state, folder"
 
 
@@ -48,6 +52,13 @@ class StateStore:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_SCHEMA)
+        with self._change() as database:
+            database.execute("INSERT OR IGNORE INTO marks VALUES (?, ?)", (_NAME, uuid.uuid4().hex))
+
+    @property
+    def name(self) -> str:
+        """Random name of the database, by which the audit log tells its numbers from those of another one."""
+        return str(self.mark(_NAME))
 
     def close(self) -> None:
         """Closes the database."""
@@ -74,20 +85,28 @@ class StateStore:
                 self._note(state, case, **details)
         return bool(added)
 
-    def is_wanted_again(self, uid: str, model: str) -> bool:
-        """Returns whether an image's case failed, or was refused because the archive no longer had the image."""
-        return bool(self._read(f"SELECT 1 FROM cases WHERE source_uid = ? AND model = ? AND {_WANTED}", (uid, model)))
+    def wanted_again(self, uid: str, model: str) -> Case | None:
+        """Returns the case of a known image that is taken if it is received: not fetched yet, refused, or failed."""
+        rows = self._read(
+            f"SELECT {_COLUMNS}, attempts FROM cases WHERE source_uid = ? AND model = ? AND {_WANTED}", (uid, model)
+        )
+        return _case(rows[0]) if rows else None
 
-    def receive_again(self, case: Case) -> None:
-        """Takes up a case that `is_wanted_again`, whose image has been received and is in the spool."""
+    def receive_again(self, case: Case) -> bool:
+        """Takes up a case that was `wanted_again`, whose image has been received and is in the case's folder.
+
+        Returns:
+            Whether the case is still wanted; otherwise, the worker has fetched the image in the meantime.
+        """
         with self._change() as database:
             changed = database.execute(
                 "UPDATE cases SET state = 'fetched', origin = 'received', folder = ?, attempts = 0, next_try = 0, "
                 f"rule = NULL, reason = NULL {_WHERE} AND {_WANTED}",
-                (case.folder, *_key(case)),  # an adopted case has the folder of the model before
+                (case.folder, *_key(case)),
             ).rowcount
             if changed:
-                self._note("fetched", case, reason="the image was received again")
+                self._note("fetched", case, reason="the image was received")
+        return bool(changed)
 
     def is_known(self, uid: str, model: str) -> bool:
         """Returns whether an image has a case for a model, or is a result."""
@@ -125,29 +144,38 @@ class StateStore:
         with self._change() as database:
             less = 0 if counts else 1
             database.execute(
-                f"UPDATE cases SET next_try = ?, attempts = max(0, attempts - ?) {_WHERE}", (until, less, *_key(case))
+                f"UPDATE cases SET next_try = ?, attempts = max(0, attempts - ?) {_WHERE} AND folder = ?",
+                (until, less, *_key(case), case.folder),
             )
 
-    def advance(self, case: Case, state: State, results: Sequence[ResultObject] = (), **details: object) -> None:
+    def advance(self, case: Case, state: State, results: Sequence[ResultObject] = (), **details: object) -> bool:
         """Completes a step: sets the state, records the results, and resets the attempts.
+
+        A case that was received while it was being fetched (`receive_again`) remains as it is.
 
         Args:
             case: the case.
             state: its new state.
             results: objects that an inference resulted in; they replace earlier ones.
             **details: what the audit entry adds, among it `rule` and `reason` of a refusal or failure.
+
+        Returns:
+            Whether the state was set.
         """
         with self._change() as database:
-            database.execute(
-                f"UPDATE cases SET state = ?, attempts = 0, next_try = 0, rule = ?, reason = ? {_WHERE}",
-                (state, details.get("rule"), details.get("reason"), *_key(case)),
-            )
+            changed = database.execute(
+                f"UPDATE cases SET state = ?, attempts = 0, next_try = 0, rule = ?, reason = ? {_WHERE} AND folder = ?",
+                (state, details.get("rule"), details.get("reason"), *_key(case), case.folder),
+            ).rowcount
+            if not changed:
+                return False
             if results:
                 database.execute(f"DELETE FROM results {_WHERE}", _key(case))
             for item in results:
                 row = (item.uid, *_key(case), item.study_uid, item.sop_class, str(item.file), int(item.stored))
                 database.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             self._note(state, case, **details)
+        return True
 
     def results_of(self, case: Case) -> list[ResultObject]:
         """Returns the results of a case."""
@@ -183,6 +211,28 @@ class StateStore:
             if moved:
                 self._note("adopted", model=model, cases=moved)
         return moved
+
+    def infer_again(self, deidentification: str) -> int:
+        """Returns cases that are inferred but not stored to 'fetched', and remembers the de-identification in force.
+
+        Args:
+            deidentification: fingerprint of its settings.
+
+        Returns:
+            The number of cases.
+        """
+        with self._change() as database:
+            database.execute(
+                "DELETE FROM results WHERE EXISTS (SELECT 1 FROM cases WHERE cases.source_uid = results.source_uid "
+                "AND cases.model = results.model AND state = 'inferred')"
+            )
+            again = database.execute(
+                "UPDATE cases SET state = 'fetched', attempts = 0, next_try = 0 WHERE state = 'inferred'"
+            ).rowcount
+            database.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (DEIDENTIFICATION, deidentification))
+            if again:
+                self._note("deidentification changed", cases=again)
+        return again
 
     def retry_failed(self) -> int:
         """Makes failed cases due again, at the step that failed; returns their number."""

@@ -67,7 +67,8 @@ def fetch(case: Case, parts: Parts) -> None:
     finally:
         path.unlink(missing_ok=True)
     parts.reached("fetch: file")
-    parts.state.advance(case, "fetched")
+    if not parts.state.advance(case, "fetched"):  # it was received in the meantime
+        parts.spool.clear(case)
     parts.reached("fetched")
 
 
@@ -90,19 +91,30 @@ def infer(case: Case, parts: Parts) -> None:
 
 
 def store(case: Case, parts: Parts) -> None:
-    """Stores those results that are not stored yet: inferred -> stored."""
-    results = parts.state.results_of(case)
+    """Stores those results that are not stored yet: inferred -> stored.
+
+    Raises:
+        ArchiveRefusedError: some are refused; the others are stored.
+        ArchiveUnavailableError: the archive does not answer.
+    """
+    results, refused = parts.state.results_of(case), []
     for item in results:
         if item.stored:
             continue
-        if not parts.sender.has(item):
-            if not item.file.is_file():
-                _start_again(case, parts)
-                return
-            parts.sender.store(item)
+        try:
+            if not parts.sender.has(item):
+                if not item.file.is_file():
+                    _start_again(case, parts)
+                    return
+                parts.sender.store(item)
+        except ArchiveRefusedError as error:
+            refused.append(f"{item.file.name}: {error}")
+            continue
         parts.reached("store: sent")
         parts.state.confirm(item.uid)
         parts.reached("store: confirmed")
+    if refused:
+        raise ArchiveRefusedError("; ".join(refused))
     parts.state.advance(case, "stored", uids=[item.uid for item in results])
     parts.reached("stored")
     parts.spool.clear(case)

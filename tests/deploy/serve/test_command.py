@@ -20,11 +20,13 @@ import yaml
 
 from mtmedformer_monai.cli.main import main
 from mtmedformer_monai.deploy.serve.archive import DicomWebArchive
-from mtmedformer_monai.deploy.serve.audit import AuditFile
-from mtmedformer_monai.deploy.serve.config import AuditConfig, AuthConfig, TlsConfig, load_config
+from mtmedformer_monai.deploy.serve.audit import AuditFile, AuditNames
+from mtmedformer_monai.deploy.serve.bundle_model import write_rules
+from mtmedformer_monai.deploy.serve.config import AuditConfig, AuthConfig, RulesConfig, TlsConfig, load_config
 from mtmedformer_monai.deploy.serve.errors import ArchiveUnavailableError
 from mtmedformer_monai.deploy.serve.multipart import decode_part, encode_file
 from mtmedformer_monai.deploy.serve.service import Model
+from mtmedformer_monai.deploy.serve.state import StateStore
 from tests.deploy.serve.chest_images import NAME, PATIENT, uid, write_chest
 from tests.deploy.serve.conftest import CHEST, SECRET, config_for, settle, turn_until, with_limits, worker
 from tests.deploy.serve.fake_model import MODEL, FakeModel
@@ -150,12 +152,33 @@ def test_the_audit_log_names_no_patient_and_hashes_uids(web_archive, tmp_path, m
 def test_audit_lines_are_neither_repeated_nor_joined_to_a_torn_one(tmp_path):
     path = tmp_path / "audit.jsonl"
     lines = [(number, json.dumps({"event": str(number)})) for number in (1, 2, 3)]
-    AuditFile(path).append(lines[:2])
+    AuditFile(path, "one").append(lines[:2])
     with path.open("a") as file:
         file.write('{"number": 3, "ev')  # the disk was full
-    AuditFile(path).append(lines)
+    AuditFile(path, "one").append(lines)
     whole = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
     assert [each["number"] for each in whole] == [1, 2, 3]
+
+
+def test_audit_entries_of_a_new_database_are_not_taken_for_those_of_the_one_before(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    path.write_text('{"number": 9, "event": "of an earlier version"}\n')
+    for name in ("first", "second"):
+        state = StateStore(tmp_path / name, AuditNames())
+        state.note(name)
+        AuditFile(path, state.name).append(state.queued_events())
+        AuditFile(path, state.name).append(state.queued_events())  # as after a crash, before they are dropped
+        state.close()
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["of an earlier version", "first", "second"]
+
+
+def test_a_new_folder_is_private(web_archive, tmp_path):
+    """Whichever comes first: the rules, if some are changed, or the state."""
+    write_rules(changed := config_for(web_archive, tmp_path / "changed", rules=RulesConfig(modalities=("DX",))))
+    with worker(plain := config_for(web_archive, tmp_path / "plain")):
+        modes = [config.folder.stat().st_mode & 0o777 for config in (changed, plain)]
+    assert modes == [0o700, 0o700]
 
 
 def test_only_one_worker_uses_a_folder(web_archive, tmp_path):

@@ -90,6 +90,46 @@ def test_a_file_that_is_sent_again_is_judged_by_the_rules_as_well(web_archive, t
     assert infer.images == [uid(1)]
 
 
+def test_a_refused_image_that_is_corrected_and_sent_again_is_processed(web_archive, tmp_path):
+    config = config_for(web_archive, tmp_path / "worker", receiver=PORT)
+    lateral = write_chest(tmp_path / "lateral", 1, ViewPosition="LL")
+    with worker(config, infer := FakeModel()) as service:
+        assert send(service, lateral, lateral) == [0x0000, 0x0000]
+        assert service.state.counts()["refused"] == 1
+        assert send(service, write_chest(tmp_path / "images", 1)) == [0x0000]
+        settle(service, 1)
+        assert service.state.counts()["stored"] == 1
+    assert infer.images == [uid(1)]
+
+
+@pytest.mark.parametrize("answer", [None, 404], ids=["fetched", "gone"])
+@pytest.mark.parametrize("moment", ["before the fetch", "during the fetch"])
+def test_an_image_that_is_seen_in_the_archive_is_kept_when_it_is_received(web_archive, tmp_path, moment, answer):
+    config = config_for(web_archive, tmp_path / "worker", receiver=PORT)
+    path = write_chest(tmp_path / "images", 1)
+    web_archive.add(path.read_bytes())
+    statuses = []
+    with worker(config, infer := FakeModel()) as service:
+
+        def fail(method, asked):
+            if "/series/" not in asked:
+                return None
+            if moment == "during the fetch" and not statuses:
+                statuses.extend(send(service, path))
+            return answer if statuses else 503
+
+        web_archive.fail = fail
+        if moment == "before the fetch":
+            turn_until(service, lambda: "archive" in service.health.problems)
+            assert service.state.counts()["seen"] == 1
+            statuses.extend(send(service, path))
+            assert service.state.counts()["fetched"] == 1
+        settle(service, 1)
+        assert service.state.counts()["stored"] == 1
+        assert service.spool.used_bytes() == 0
+    assert (statuses, infer.images) == ([0x0000], [uid(1)])
+
+
 def test_failed_cases_of_another_model_are_tried_by_the_new_one(web_archive, tmp_path):
     config = with_limits(config_for(web_archive, tmp_path / "worker", receiver=PORT), max_attempts=1)
 
