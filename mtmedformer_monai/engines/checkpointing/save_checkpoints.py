@@ -14,8 +14,9 @@ from mtmedformer_monai.io.atomic_files import remove_leftovers, save_checkpoint,
 from mtmedformer_monai.io.weights_files import set_aside
 from mtmedformer_monai.tasks.base import Task
 
+from .divergence import check_finite
 from .model_card import describe_model, write_card
-from .training_state import TrainingState
+from .training_state import TrainingState, bare
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +25,8 @@ class SaveCheckpoints:
     """Saves two files: the complete training state of the latest epoch, for resuming, and the best weights.
 
     Both files are written atomically at the end of an epoch, after validation and all other handlers. An interrupted
-    run therefore loses at most the current epoch and never leaves a partially written file. Only process 0 writes.
+    run therefore loses at most the current epoch and never leaves a partially written file. Only process 0 writes. If
+    the network is not finite, nothing is written, so a diverged training can be resumed from the epoch before.
 
     The best weights are a flat state dict, as MONAI bundles expect in `models/model.pt`. They are written before the
     training state, so the weights of the best epoch that it records are always on disk. `model.json` records what the
@@ -68,7 +70,12 @@ class SaveCheckpoints:
         after_all(engine, Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Saves the training state and, if the epoch is the best so far, the weights."""
+        """Saves the training state and, if the epoch is the best so far, the weights.
+
+        Raises:
+            ValueError: if the network is not finite; the files of the epoch before remain.
+        """
+        check_finite(bare(engine.network))
         first = self._state.best_epoch == 0
         best = self._weights_path is not None and self._state.judge(engine)
         if idist.get_rank() != 0:

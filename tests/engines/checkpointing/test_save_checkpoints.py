@@ -126,6 +126,24 @@ def test_temporary_files_of_an_interrupted_run_are_removed(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pt", "models"]
 
 
+@pytest.mark.parametrize("name", ["label.bias", "running_mean"], ids=["parameter", "buffer"])
+def test_a_diverged_network_does_not_replace_the_last_checkpoint(tmp_path, name):
+    training = build_training(2)
+    training.network.register_buffer("running_mean", torch.zeros(2))
+    training.evaluator.run = lambda *args: None  # as in epochs without a validation
+
+    @training.trainer.on(Events.EPOCH_COMPLETED(once=2))
+    def diverge(trainer):
+        trainer.network.state_dict()[name].fill_(NAN)
+
+    SaveCheckpoints(training.state, str(tmp_path / "last.pt"), None).attach(training.trainer)
+    with pytest.raises(ValueError, match=f"'{name}' of the network is not finite: the training has diverged; lower"):
+        training.run()
+    last = load_checkpoint(tmp_path / "last.pt")
+    assert last["epoch"] == 1
+    assert bool(last["parts"]["network"][name].isfinite().all())
+
+
 def test_an_evaluator_without_key_metric_is_refused(tmp_path):
     training = build_training(1)
     training.evaluator.state.key_metric_name = None
