@@ -15,7 +15,7 @@ from mtmedformer_monai.io.weights_files import set_aside
 from mtmedformer_monai.tasks.base import Task
 
 from .divergence import check_finite
-from .model_card import describe_model, write_card
+from .model_card import copy_card, describe_model, write_card
 from .training_state import TrainingState, bare
 
 _logger = logging.getLogger(__name__)
@@ -31,7 +31,8 @@ class SaveCheckpoints:
     The best weights are a flat state dict, as MONAI bundles expect in `models/model.pt`. They are written before the
     training state, so the weights of the best epoch that it records are always on disk. `model.json` records what the
     weights were trained for (see `model_card.py`). Weights that exist before the training are kept as
-    `<name>_previous.pt`, with their calibration and guard; MONAI Label offers them as an alternative to the new ones.
+    `<name>_previous.pt`, with their model card, calibration, guard and posterior; MONAI Label offers them as an
+    alternative to the new ones.
 
     Two instances may write one file each: the bundles' list of handlers saves the best weights, and the training
     command (`training` in train.json) attaches the instance that saves the training state. A federated client builds
@@ -94,6 +95,7 @@ class SaveCheckpoints:
         previous = path.with_name(f"{path.stem}_previous.pt")
         weights = path.read_bytes()
         write_atomically(previous, lambda file: file.write(weights))
+        copy_card(path, previous)
         kept = [previous, *set_aside(path, previous)]
         _logger.info("The weights from before this training are kept: %s.", ", ".join(map(str, kept)))
 
