@@ -43,8 +43,10 @@ def follow_trainer(schedule: LRScheduler, trainer: Engine, max_epochs: int) -> N
         trainer: trainer with its number of epochs and their length.
         max_epochs: number of epochs that the schedule was made for.
     """
-    factor = schedule.lr_lambdas[0] if isinstance(schedule, LambdaLR) else None
-    if trainer.state.max_epochs == max_epochs or not isinstance(factor, partial) or factor.func is not warmup_cosine:
+    if trainer.state.max_epochs == max_epochs or not isinstance(schedule, LambdaLR):
+        return
+    factor = schedule.lr_lambdas[0]
+    if not isinstance(factor, partial) or factor.func is not warmup_cosine:
         return
     total_steps = trainer.state.max_epochs * trainer.state.epoch_length
     warmup_steps = min(factor.keywords["warmup_steps"], total_steps // 3)
