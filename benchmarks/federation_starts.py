@@ -13,13 +13,13 @@ from federation_training import Plan, Site, predict
 from federation_worlds import World
 from torch import Tensor
 
+from mtmedformer_monai.engines.checkpointing.initial_weights import shared_weights
 from mtmedformer_monai.engines.handlers.seeding import epoch_seed
 from mtmedformer_monai.federated.alignment.align import aligned
 from mtmedformer_monai.federated.client.loss_scales import LossScales, loss_terms, split_initial_losses
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
 from mtmedformer_monai.federated.message import Weights
-from mtmedformer_monai.federated.simulation.bundle_parts import shared_weights
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.losses import HybridLoss
 from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer

@@ -7,11 +7,11 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.metrics import Metric
-from monai.handlers import CheckpointLoader, LrScheduleHandler
+from monai.handlers import LrScheduleHandler
 
-from mtmedformer_monai.engines.checkpointing.resume import ResumeTraining
+from mtmedformer_monai.engines.checkpointing.resume import LOADERS, ResumeTraining
 from mtmedformer_monai.engines.checkpointing.training_state import TrainingState
-from mtmedformer_monai.engines.handlers.seeding import SeedEachEpoch
+from mtmedformer_monai.engines.handlers.seeding import SeedEachEpoch, why_not_seeded
 
 
 def capture_trainer(trainer: Any) -> dict[str, Any]:
@@ -61,17 +61,17 @@ def drop_loaders(*engines: Engine | None) -> None:
     """Removes handlers that load a checkpoint at the start of a run, since each round uses the server's weights."""
     for engine in engines:
         for handler in registered(engine) if engine is not None else []:
-            if isinstance(handler, (CheckpointLoader, ResumeTraining)):
+            if isinstance(handler, (*LOADERS, ResumeTraining)):
                 engine.remove_event_handler(handler, Events.STARTED)  # type: ignore[union-attr]
 
 
 def seed_each_epoch(trainer: Any, seed: int) -> None:
     """Makes randomness depend only on the epoch, unless the bundle does so already.
 
-    This does not apply to data loaders with persistent workers.
+    This does not apply to trainers that `SeedEachEpoch` refuses, such as those with persistent workers.
     """
     is_seeded = any(isinstance(handler, SeedEachEpoch) for handler in registered(trainer))
-    if not is_seeded and not getattr(trainer.data_loader, "persistent_workers", False):
+    if not is_seeded and not why_not_seeded(trainer):
         SeedEachEpoch(seed).attach(trainer)
 
 

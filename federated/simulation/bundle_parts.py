@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from mtmedformer_monai.engines.checkpointing.initial_weights import read_initial_weights
 from mtmedformer_monai.engines.config_options import check_overrides
 from mtmedformer_monai.federated.message import Weights
-from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 
 from .history import Metrics
@@ -69,28 +69,7 @@ def initial_weights(bundle: Path, overrides: Mapping[str, Any], seed: int) -> We
     network = parser.get_parsed_content("network_def")
     weights = {name: value.detach().clone() for name, value in network.state_dict().items()}
     path = parser.get_parsed_content("start_from") if "start_from" in parser else ""
-    return weights | _common_weights(weights, path) if path else weights
-
-
-def _common_weights(weights: Weights, path: str) -> Weights:
-    """Returns those weights of a file that a network has."""
-    content = load_checkpoint(path)
-    found = content if isinstance(content, Mapping) else {}
-    common, other = shared_weights(weights, found)
-    if other or not common:
-        problem = f"{len(other)} tensors of another shape, such as {other[0]!r}" if other else "none of its weights"
-        raise ValueError(
-            f"start_from expects weights of the bundle's network, got {problem} in {path}; use its model.pt, or the "
-            "options of the network with which the file was trained."
-        )
-    return common
-
-
-def shared_weights(weights: Weights, found: Mapping[str, Any]) -> tuple[Weights, list[str]]:
-    """Returns those tensors of a file that a network has, in its types, and the names of those of another shape."""
-    common = {name: found[name] for name in weights if isinstance(found.get(name), Tensor)}
-    other = [name for name, value in common.items() if value.shape != weights[name].shape]
-    return {name: value.to(weights[name].dtype) for name, value in common.items()}, other
+    return weights | read_initial_weights(path, weights) if path else weights
 
 
 def primary_metrics(bundle: Path) -> list[str]:

@@ -1,5 +1,6 @@
 from .autocast_inferer import AutocastInferer as AutocastInferer
 from .average_weights import AverageWeights as AverageWeights
+from .checkpointing.initial_weights import LoadInitialWeights as LoadInitialWeights
 from .checkpointing.model_card import CheckWeights as CheckWeights
 from .checkpointing.resume import ResumeTraining as ResumeTraining
 from .checkpointing.save_checkpoints import SaveCheckpoints as SaveCheckpoints
@@ -27,5 +28,6 @@ from .prepare_study_batch import PrepareStudyBatch as PrepareStudyBatch
 from .process_group import join_process_group as join_process_group
 from .process_group import leave_process_group as leave_process_group
 from .run_checks import prepare_run as prepare_run
+from .schedule import follow_trainer as follow_trainer
 from .schedule import make_warmup_cosine as make_warmup_cosine
 from .schedule import warmup_cosine as warmup_cosine

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Engine
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
@@ -20,13 +21,13 @@ class AverageWeights:
     of all steps. In small data sets it varies less from one epoch to the next than the weights themselves, so the
     choice of the best epoch depends less on chance. Give `network` of this object to the evaluator: it is validated,
     and `SaveCheckpoints` saves it. The average is updated after each step of the optimizer, whatever the trainer's
-    handlers are.
+    handlers are; as a handler, it adapts the window to a trainer that accumulates gradients.
 
     Args:
         network: network that is trained, also inside DistributedDataParallel or `torch.compile`.
         optimizer: of the network.
         epochs: length of the window; 0 turns averaging off, and `network` is then the trained network itself.
-        epoch_length: steps per epoch.
+        epoch_length: batches per epoch.
 
     Raises:
         ValueError: if `epochs` is negative.
@@ -35,12 +36,18 @@ class AverageWeights:
     def __init__(self, network: nn.Module, optimizer: Optimizer, epochs: float, epoch_length: int) -> None:
         if epochs < 0:
             raise ValueError(f"average_epochs expects 0 (off) or a number of epochs, got {epochs}.")
+        self._epochs = epochs
         self._window = max(1.0, epochs * epoch_length)
         self._share = 1.0
         self._trained = network
         self._average = AveragedModel(bare(network), multi_avg_fn=self._move) if epochs else None
         if self._average is not None:
             optimizer.register_step_post_hook(self._add)
+
+    def attach(self, engine: Engine) -> None:
+        """Takes the number of optimizer steps per epoch from the trainer (MONAI 1.6: `accumulation_steps`)."""
+        steps = -(-engine.state.epoch_length // getattr(engine, "accumulation_steps", 1))
+        self._window = max(1.0, self._epochs * steps)
 
     @property
     def network(self) -> nn.Module:

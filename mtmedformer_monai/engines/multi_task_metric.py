@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 
+from mtmedformer_monai.engines.checkpointing.divergence import diverged
 from mtmedformer_monai.tasks.base import Task
 
 HALF_WEIGHT_CASES = 20
@@ -69,10 +70,7 @@ class MultiTaskMetric:
                 continue
             probs = task.activate(outputs[task.name].detach())
             if not bool(torch.isfinite(probs).all()):
-                raise ValueError(
-                    f"task {task.name!r} returned non-finite values: the training has diverged; "
-                    "lower the learning rate or clip gradients, and resume from the last checkpoint."
-                )
+                raise diverged(f"task {task.name!r} returned non-finite values")
             self._metrics[task.name].update(probs, targets[task.name])
 
     def compute(self, engine: Engine, name: str) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from functools import partial
 
+from ignite.engine import Engine
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float = 0.01) -> float:
@@ -29,6 +30,30 @@ def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float =
         return (step + 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / (total_steps - warmup_steps))
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def follow_trainer(schedule: LRScheduler, trainer: Engine, max_epochs: int) -> None:
+    """Makes a schedule of iterations last as many epochs as its trainer, whose `max_epochs` may be set by itself.
+
+    `train#trainer#max_epochs` is the id of MONAI's property. The command `training` calls this before the run, and a
+    federated client, whose trainer has the `max_epochs` of one round, does not.
+
+    Args:
+        schedule: schedule of `make_warmup_cosine` that has made no step yet; others keep their length.
+        trainer: trainer with its number of epochs and their length.
+        max_epochs: number of epochs that the schedule was made for.
+    """
+    if trainer.state.max_epochs == max_epochs or not isinstance(schedule, LambdaLR):
+        return
+    factor = schedule.lr_lambdas[0]
+    if not isinstance(factor, partial) or factor.func is not warmup_cosine:
+        return
+    total_steps = trainer.state.max_epochs * trainer.state.epoch_length
+    warmup_steps = min(factor.keywords["warmup_steps"], total_steps // 3)
+    shape = factor.keywords | {"total_steps": total_steps, "warmup_steps": warmup_steps}
+    schedule.lr_lambdas = [partial(warmup_cosine, **shape)] * len(schedule.base_lrs)
+    for group, base in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+        group["lr"] = base * warmup_cosine(0, **shape)
 
 
 def make_warmup_cosine(optimizer: Optimizer, warmup_steps: int, total_steps: int, final: float = 0.01) -> LambdaLR:

@@ -61,6 +61,8 @@ def find_companion(weights: str | Path, name: str) -> Path:
 def set_aside(weights: str | Path, previous: str | Path) -> list[Path]:
     """Renames the companions of weights that are about to be replaced, so that they belong to the kept copy.
 
+    Companions of an older copy, which it replaces, are deleted.
+
     Args:
         weights: file of weights that will be replaced.
         previous: file in which the old weights are kept.
@@ -69,8 +71,9 @@ def set_aside(weights: str | Path, previous: str | Path) -> list[Path]:
         The new paths of the companions that existed.
     """
     moved = []
-    for name in (CALIBRATION, GUARD):
-        path = companion(weights, name)
+    for name in (CALIBRATION, GUARD, POSTERIOR):
+        path, kept = companion(weights, name), companion(previous, name)
+        kept.unlink(missing_ok=True)
         if path.exists():
-            moved.append(path.replace(companion(previous, name)))
+            moved.append(path.replace(kept))
     return moved

@@ -183,6 +183,19 @@ def calibrated_tasks(
     return apply_calibration(tasks, load_calibration(weights), sensitivity)
 
 
+def refuse_calibration(calibration: str) -> None:
+    """Checks that no calibration is asked for where there is none: networks for studies are not calibrated.
+
+    Raises:
+        ValueError: if it is not 'off'.
+    """
+    if calibration != "off":
+        raise ValueError(
+            f"calibration expects 'off' for studies, got {calibration!r}: networks for studies are not calibrated; "
+            "omit the option, or run inference.json alone for calibrated findings of single images."
+        )
+
+
 def apply_calibration(tasks: Sequence[Task], calibration: Calibration, sensitivity: float | None) -> list[Task]:
     """Returns the tasks with a calibration; see `calibrated_tasks`.
 

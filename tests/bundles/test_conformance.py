@@ -92,6 +92,24 @@ def test_every_property_resolves(bundle, configs, kind, properties, cohort, tmp_
         assert getattr(workflow, name) is not None, name
 
 
+def test_the_schedule_follows_the_property_max_epochs_in_the_command_alone(bundle, cohort, tmp_path):
+    """A stock federated client sets the property to the epochs of a round and does not use the command."""
+    workflow = make_workflow(bundle, ["train"], "train", cohort, tmp_path, max_epochs=4)
+    workflow.max_epochs = 6
+    workflow.initialize()
+    schedule, batches = workflow.parser.get_parsed_content("lr_scheduler"), len(workflow.trainer.data_loader)
+    assert schedule.lr_lambdas[0].keywords["total_steps"] == 4 * batches
+    workflow.parser.get_parsed_content("training#0")
+    assert schedule.lr_lambdas[0].keywords["total_steps"] == 6 * batches
+    assert workflow.parser.get_parsed_content("train#tracker#parameters#max_epochs") == 6
+
+
+@pytest.mark.parametrize(("cache", "kind"), [("memory", "NoCache"), ("disk", "DiskCache")])
+def test_an_evaluation_keeps_no_image_in_memory(bundle, cohort, tmp_path, cache, kind):
+    workflow = make_workflow(bundle, ["train", "evaluate"], "train", cohort, tmp_path, cache=cache)
+    assert type(workflow.parser.get_parsed_content("test#dataset")._cache).__name__ == kind
+
+
 def test_weights_are_a_flat_state_dict_of_the_network(bundle, parser):
     state = torch.load(bundle / "models/model.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in state.values())

@@ -43,6 +43,14 @@ def test_missing_weights_of_the_image_network_are_named(bundle, run_bundle, monk
     assert "nowhere/model.pt" in str(error.value) or "nowhere/model.pt" in str(error.value.__cause__)
 
 
+@pytest.mark.parametrize("calibration", ["required", "auto"])
+def test_a_calibration_of_studies_is_refused(bundle, run_bundle, monkeypatch, calibration):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(RuntimeError) as error:
+        run_bundle("evaluating", ["inference", "study_inference"], bundle, calibration=calibration)
+    assert "calibration expects 'off' for studies" in str(error.value.__cause__)
+
+
 def test_infers_on_a_folder_of_dicom_files_by_study(bundle, run_bundle, cohort, monkeypatch, tmp_path):
     import shutil
 

@@ -1,5 +1,7 @@
 """The moving average of the weights: its window, its place in a training, and resuming."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -29,6 +31,16 @@ def test_plain_mean_within_the_first_window():
 def test_moves_by_one_step_in_a_window_after_it():
     """Window of 4 steps: 1, 1, 1, 1, then 1 + (9 - 1) / 4 = 3 and 3 + (9 - 3) / 4 = 4.5."""
     assert averages_of([1, 1, 1, 1, 9, 9], epochs=2, epoch_length=2) == pytest.approx([1, 1, 1, 1, 3, 4.5])
+
+
+@pytest.mark.parametrize(("accumulated", "window"), [(1, 20.0), (4, 6.0), (10, 2.0)])
+def test_the_window_has_as_many_epochs_when_gradients_are_accumulated(accumulated, window):
+    """2 epochs of 10 batches: 10, 3 (after 4, 8 and 10 batches) or 1 step per epoch."""
+    network = nn.Linear(1, 1)
+    average = AverageWeights(network, torch.optim.SGD(network.parameters()), 2, 10)
+    state = SimpleNamespace(epoch_length=10)
+    average.attach(SimpleNamespace(state=state, accumulation_steps=accumulated))
+    assert average._window == window
 
 
 def test_zero_epochs_keep_the_trained_network():

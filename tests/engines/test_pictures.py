@@ -105,6 +105,20 @@ def test_curves_skip_undefined_metrics(tmp_path):
     assert count(tmp_path / "curves.png", COLORS[1]) == 0
 
 
+@pytest.mark.parametrize(("value", "limits"), [(0.4, (-0.02, 1.02)), (21.0, (20.9, 21.1))], ids=["share", "PSNR"])
+def test_the_axis_of_metrics_holds_their_values(tmp_path, monkeypatch, value, limits):
+    figures = []
+    monkeypatch.setattr(
+        "mtmedformer_monai.engines.handlers.curves.save_figure", lambda figure, _: figures.append(figure)
+    )
+    training = build_training(1)
+    history = History(str(tmp_path / "history.json"), training.evaluator)
+    history._rows = [{"epoch": 1, "train": {}, "validation": {"lung_dice": value}}]
+    TrainingCurves(training.tasks, history, str(tmp_path))()
+    low, high = figures[0].axes[2].get_ylim()
+    assert low <= limits[0] < value < limits[1] <= high
+
+
 def test_pyplot_is_not_used(tmp_path):
     before = "matplotlib.pyplot" in sys.modules
     draw_examples([example()], TASKS, tmp_path / "examples.png")

@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from mtmedformer_monai.engines import make_warmup_cosine, warmup_cosine
+from mtmedformer_monai.engines import follow_trainer, make_warmup_cosine, warmup_cosine
 
 
 def test_values_by_hand():
@@ -43,3 +45,23 @@ def test_long_warmup_is_cut_and_state_keeps_no_length():
 def test_invalid_lengths_are_refused():
     with pytest.raises(ValueError, match="got 0 and 1; total_steps is the number of epochs times the iterations"):
         make_warmup_cosine(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 1, 0)
+
+
+def schedule_of(trained: int, planned: int, made=make_warmup_cosine):
+    """The schedule of a trainer of 10 iterations per epoch, whose number of epochs was set by itself."""
+    schedule = made(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0), 10, planned * 10)
+    follow_trainer(schedule, SimpleNamespace(state=SimpleNamespace(max_epochs=trained, epoch_length=10)), planned)
+    return schedule
+
+
+@pytest.mark.parametrize(("trained", "warmup"), [(50, 10), (2, 6), (30, 10)], ids=["longer", "shorter", "equal"])
+def test_a_schedule_lasts_as_long_as_its_trainer(trained, warmup):
+    schedule = schedule_of(trained, planned=30)
+    shape = schedule.lr_lambdas[0].keywords
+    assert (shape["total_steps"], shape["warmup_steps"]) == (10 * trained, warmup)
+    assert schedule.optimizer.param_groups[0]["lr"] == pytest.approx(1 / warmup)
+
+
+def test_a_schedule_of_another_kind_keeps_its_length():
+    schedule = schedule_of(50, 30, lambda optimizer, *_: torch.optim.lr_scheduler.StepLR(optimizer, 7))
+    assert schedule.step_size == 7

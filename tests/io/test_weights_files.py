@@ -8,6 +8,7 @@ def test_companions_follow_weights_that_are_set_aside(tmp_path):
     assert set_aside(weights, previous) == [tmp_path / "guard_previous.pt"]
     assert companion(previous, GUARD).read_text() == "guard"
     assert not companion(weights, GUARD).exists()
+    assert not companion(previous, CALIBRATION).exists()  # it belonged to the copy that is replaced
     (tmp_path / "calibration.json").write_text("newer")
     set_aside(weights, previous)
     assert companion(previous, CALIBRATION).read_text() == "newer"

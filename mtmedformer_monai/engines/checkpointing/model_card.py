@@ -49,8 +49,27 @@ def write_card(weights_path: str | Path, model: Mapping[str, Any]) -> None:
         model: description by `describe_model`.
     """
     path = Path(weights_path)
-    content = {"weights": {"file": path.name, "sha256": file_sha256(path)}, **model}
-    write_atomically(card_path(path), lambda file: file.write(f"{json.dumps(content, indent=4)}\n".encode()))
+    _write_card(card_path(path), {"weights": {"file": path.name, "sha256": file_sha256(path)}, **model})
+
+
+def copy_card(weights_path: str | Path, copy_path: str | Path) -> None:
+    """Gives a copy of weights their model card; if they have none, the copy has none either.
+
+    Args:
+        weights_path: file of the weights.
+        copy_path: file with the same content.
+    """
+    copy = card_path(copy_path)
+    copy.unlink(missing_ok=True)
+    if not card_path(weights_path).is_file():
+        return
+    try:
+        card = dict(json.loads(card_path(weights_path).read_text(encoding="utf-8")))
+        card["weights"] = {**card["weights"], "file": Path(copy_path).name}
+    except (ValueError, TypeError, KeyError) as error:
+        _logger.warning("%s is not a model card (%s) and is not kept.", card_path(weights_path), error)
+        return
+    _write_card(copy, card)
 
 
 def find_mismatches(card: Mapping[str, Any], model: Mapping[str, Any]) -> list[str]:
@@ -72,6 +91,10 @@ def find_mismatches(card: Mapping[str, Any], model: Mapping[str, Any]) -> list[s
             if ours != theirs:
                 found.append(f"{fact} of task {name!r} is {ours} in the weights and {theirs} in the config")
     return found
+
+
+def _write_card(path: Path, content: Mapping[str, Any]) -> None:
+    write_atomically(path, lambda file: file.write(f"{json.dumps(content, indent=4)}\n".encode()))
 
 
 class CheckWeights:

@@ -10,9 +10,13 @@ from monai.handlers import CheckpointLoader
 
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 
+from .initial_weights import LoadInitialWeights
 from .training_state import TrainingState
 
 _logger = logging.getLogger(__name__)
+
+LOADERS = (CheckpointLoader, LoadInitialWeights)
+"""Handlers that load weights when a run starts."""
 
 
 class ResumeTraining:
@@ -42,7 +46,7 @@ class ResumeTraining:
         """Registers the handler on a trainer: before other handlers of the start, but after checkpoint loaders."""
         engine.add_event_handler(Events.STARTED, self)
         handlers = engine._event_handlers[Events.STARTED]
-        loaders = [place for place, (handler, *_) in enumerate(handlers) if isinstance(handler, CheckpointLoader)]
+        loaders = [place for place, (handler, *_) in enumerate(handlers) if isinstance(handler, LOADERS)]
         handlers.insert(max(loaders, default=-1) + 1, handlers.pop())
 
     def __call__(self, engine: Engine) -> None:

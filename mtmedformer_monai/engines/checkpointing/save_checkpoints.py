@@ -14,8 +14,9 @@ from mtmedformer_monai.io.atomic_files import remove_leftovers, save_checkpoint,
 from mtmedformer_monai.io.weights_files import set_aside
 from mtmedformer_monai.tasks.base import Task
 
-from .model_card import describe_model, write_card
-from .training_state import TrainingState
+from .divergence import check_finite
+from .model_card import copy_card, describe_model, write_card
+from .training_state import TrainingState, bare
 
 _logger = logging.getLogger(__name__)
 
@@ -24,12 +25,14 @@ class SaveCheckpoints:
     """Saves two files: the complete training state of the latest epoch, for resuming, and the best weights.
 
     Both files are written atomically at the end of an epoch, after validation and all other handlers. An interrupted
-    run therefore loses at most the current epoch and never leaves a partially written file. Only process 0 writes.
+    run therefore loses at most the current epoch and never leaves a partially written file. Only process 0 writes. If
+    the network is not finite, nothing is written, so a diverged training can be resumed from the epoch before.
 
     The best weights are a flat state dict, as MONAI bundles expect in `models/model.pt`. They are written before the
     training state, so the weights of the best epoch that it records are always on disk. `model.json` records what the
     weights were trained for (see `model_card.py`). Weights that exist before the training are kept as
-    `<name>_previous.pt`, with their calibration and guard; MONAI Label offers them as an alternative to the new ones.
+    `<name>_previous.pt`, with their model card, calibration, guard and posterior; MONAI Label offers them as an
+    alternative to the new ones.
 
     Two instances may write one file each: the bundles' list of handlers saves the best weights, and the training
     command (`training` in train.json) attaches the instance that saves the training state. A federated client builds
@@ -68,7 +71,12 @@ class SaveCheckpoints:
         after_all(engine, Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Saves the training state and, if the epoch is the best so far, the weights."""
+        """Saves the training state and, if the epoch is the best so far, the weights.
+
+        Raises:
+            ValueError: if the network is not finite; the files of the epoch before remain.
+        """
+        check_finite(bare(engine.network))
         first = self._state.best_epoch == 0
         best = self._weights_path is not None and self._state.judge(engine)
         if idist.get_rank() != 0:
@@ -87,6 +95,7 @@ class SaveCheckpoints:
         previous = path.with_name(f"{path.stem}_previous.pt")
         weights = path.read_bytes()
         write_atomically(previous, lambda file: file.write(weights))
+        copy_card(path, previous)
         kept = [previous, *set_aside(path, previous)]
         _logger.info("The weights from before this training are kept: %s.", ", ".join(map(str, kept)))
 

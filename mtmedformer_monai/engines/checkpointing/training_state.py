@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from ignite.engine import Engine
 from torch import nn
+
+from .optimizer_settings import apply_settings, optimizer_settings
+
+_logger = logging.getLogger(__name__)
 
 FORMAT = 1
 """Version of the checkpoint layout."""
@@ -38,10 +43,10 @@ class TrainingState:
         """Records the score of the completed epoch and returns whether it is the best so far (the first of equals).
 
         As long as no validation has a defined score (because there are no images, or none shows a structure), the
-        latest epoch is the best.
+        latest epoch is the best. The last epoch is the best if none has been validated.
         """
         score = self._score(trainer)
-        if math.isnan(score) and not (math.isnan(self.best_score) and self._has_validated(trainer)):
+        if math.isnan(score) and not (math.isnan(self.best_score) and self._counts_without_score(trainer)):
             return False
         if score <= self.best_score:
             return False
@@ -68,11 +73,14 @@ class TrainingState:
     def restore(self, trainer: Engine, saved: Mapping[str, Any]) -> None:
         """Restores a state that `capture` returned; call it after the run has started.
 
+        The learning rate and weight decay of the config replace those of the checkpoint where they differ.
+
         Raises:
             ValueError: if the checkpoint has another format, other parts, another network or another epoch length.
         """
         parts = self._all_parts(trainer)
         _check(saved, parts, trainer)
+        settings = optimizer_settings(trainer.optimizer)
         try:
             for name, part in parts.items():
                 part.load_state_dict(saved["parts"][name])
@@ -81,6 +89,7 @@ class TrainingState:
                 "the checkpoint was written by a training of another network; repeat the network options of that "
                 "training, choose another output_dir, or set --resume false to start anew."
             ) from error
+        apply_settings(trainer.optimizer, settings, parts.values())
         trainer.state.epoch, trainer.state.iteration = saved["epoch"], saved["iteration"]
         self.best_score, self.best_epoch = saved["best_score"], saved["best_epoch"]
         if self._evaluator is not None and not math.isnan(self.best_score):
@@ -97,6 +106,15 @@ class TrainingState:
                 "the evaluator declares no key metric; give it key_val_metric={name: MultiTaskMetric(...)}."
             )
         return float(state.metrics[state.key_metric_name]) if state.epoch == trainer.state.epoch else float("nan")
+
+    def _counts_without_score(self, trainer: Engine) -> bool:
+        """Whether an epoch may be the best although it has no score."""
+        if self._has_validated(trainer):
+            return True
+        if self.best_epoch > 0 or trainer.state.epoch != trainer.state.max_epochs:
+            return False
+        _logger.warning("No epoch was validated, so the weights are those of the last one; lower val_interval.")
+        return True
 
     def _has_validated(self, trainer: Engine) -> bool:
         """Whether validation of this epoch is complete; MONAI skips a validation without images."""
@@ -124,7 +142,7 @@ def _check(saved: Mapping[str, Any], parts: Mapping[str, Any], trainer: Engine) 
     if not isinstance(saved, Mapping) or saved.get("format") != FORMAT:
         raise ValueError(
             f"the checkpoint expects a training state of format {FORMAT}, got other content; "
-            "a file of weights can initialize a training (CheckpointLoader), but not resume one."
+            "a file of weights can initialize a training (start_from), but not resume one."
         )
     if set(saved["parts"]) != set(parts):
         raise ValueError(

@@ -61,7 +61,8 @@ def draw_curves(history: History, tasks: Sequence[Task], path: str | Path) -> No
         _plot(scores, rows, "validation", history.key_metric, INK, history.key_metric)
     _finish(by_task, "Loss by task (dashed: training)", history)
     _finish(scores, "Validation metrics", history)
-    scores.set_ylim(-0.02, 1.02)
+    if all(0 <= value <= 1 for line in scores.get_lines() for value in line.get_ydata()):
+        scores.set_ylim(-0.02, 1.02)
     save_figure(figure, path)
 
 

@@ -14,7 +14,8 @@ class EarlyStop:
 
     MONAI's EarlyStopHandler is attached to the evaluator and needs a reference to the trainer, which would be circular
     in a config, and `attach` of Ignite's EarlyStopping resets its counter with every validation. This handler is
-    attached to the trainer, and its counter is saved and restored as a part of `TrainingState`.
+    attached to the trainer, and its counter is saved and restored as a part of `TrainingState`. Validations whose key
+    metric is undefined (NaN) do not count.
 
     Args:
         evaluator: evaluator of the validation during training; its key metric is monitored, higher is better.
@@ -31,7 +32,7 @@ class EarlyStop:
     def attach(self, engine: Engine) -> None:
         """Registers the handler on the evaluator to stop this trainer."""
         self._stopping = EarlyStopping(self._patience, key_score, engine)
-        self._evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._stopping)
+        self._evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._judge)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the best score and the number of validations since."""
@@ -43,6 +44,10 @@ class EarlyStop:
         stopping = self._attached()
         stopping.counter, stopping.best_score = state["counter"], state["best_score"]
 
+    def _judge(self, evaluator: Engine) -> None:
+        if not math.isnan(key_score(evaluator)):
+            self._attached()(evaluator)
+
     def _attached(self) -> EarlyStopping:
         if self._stopping is None:
             raise RuntimeError("EarlyStop is not attached; add it to the trainer's train_handlers.")
@@ -50,6 +55,5 @@ class EarlyStop:
 
 
 def key_score(evaluator: Engine) -> float:
-    """Returns the evaluator's key metric; minus infinity instead of NaN, which cannot be compared."""
-    score = float(evaluator.state.metrics[evaluator.state.key_metric_name])
-    return -math.inf if math.isnan(score) else score
+    """Returns the evaluator's key metric."""
+    return float(evaluator.state.metrics[evaluator.state.key_metric_name])

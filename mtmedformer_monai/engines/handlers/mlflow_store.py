@@ -20,19 +20,19 @@ def store_uri(folder: Path, tracking_uri: str | None = None) -> str:
     return tracking_uri or sqlite_uri(folder / "mlflow.db")
 
 
-def ensure_experiment(client: Any, name: str, artifacts: Path) -> str:
+def ensure_experiment(client: Any, name: str, artifacts: Path | None = None) -> str:
     """Returns the identifier of an experiment, which is created if the store does not have it.
 
     Args:
         client: an MlflowClient.
         name: of the experiment.
-        artifacts: absolute path of the folder for the artifacts of a new experiment.
+        artifacts: absolute path of the folder for the artifacts of a new experiment; None leaves it to the server.
     """
     from mlflow.exceptions import MlflowException
 
     if client.get_experiment_by_name(name) is None:
         with contextlib.suppress(MlflowException):  # another process has just created it
-            client.create_experiment(name, artifact_location=artifacts.as_uri())
+            client.create_experiment(name, artifact_location=None if artifacts is None else artifacts.as_uri())
     return str(client.get_experiment_by_name(name).experiment_id)
 
 

@@ -101,11 +101,13 @@ class MLflowTracker:
         if self._handler is not None:
             return
         self._handler = self._make_handler()
-        run = reopen_run(self._handler.client, self._run_id)  # of a resumed training, or of an earlier round
+        client = self._handler.client
+        experiment = _ensure_experiment(client, self._experiment_name)
+        run = reopen_run(client, self._run_id)  # of a resumed training, or of an earlier round
         if run is None:
             self._handler.experiment_param = self._parameters  # a run's parameters can't change
-        else:
-            self._handler.cur_run = run
+            run = client.create_run(experiment_id=experiment, run_name=self._run_name)
+        self._handler.cur_run = run  # the stock handler would continue any unfinished run of this name
         self._handler.start(engine)
         self._run_id = self._handler.cur_run.info.run_id
         self._set_tags(self._tags)
@@ -118,15 +120,13 @@ class MLflowTracker:
         from monai.handlers import MLFlowHandler  # MLflow takes seconds to import
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        handler = MLFlowHandler(
+        return MLFlowHandler(
             tracking_uri=self._tracking_uri,
             experiment_name=self._experiment_name,
             run_name=self._run_name,
             output_transform=_loss_of,
             artifacts=self._artifacts,
         )
-        _make_local_experiment(handler.client, self._experiment_name)
-        return handler
 
     def _set_tags(self, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
@@ -172,14 +172,13 @@ class MLflowTracker:
         raise error  # a handler that returns would swallow it
 
 
-def _make_local_experiment(client: Any, name: str) -> None:
-    """Makes an experiment of a local store, its artifacts in `mlruns` beside the database.
+def _ensure_experiment(client: Any, name: str) -> str:
+    """Returns the identifier of an experiment; a local store has its artifacts in `mlruns` beside the database.
 
     MONAI would take the text of the URI for the folder, percent signs and all.
     """
     database = sqlite_file(client.tracking_uri)
-    if database is not None:
-        ensure_experiment(client, name, database.resolve().parent / "mlruns")
+    return ensure_experiment(client, name, None if database is None else database.resolve().parent / "mlruns")
 
 
 def _prefixed(prefix: str, engine: Engine) -> dict[str, float]:

@@ -27,7 +27,8 @@ class SeedEachEpoch:
 
     Raises:
         ValueError: on attaching, if the data loader has `persistent_workers=True`, because persistent workers cannot be
-            seeded from outside.
+            seeded from outside, or if an epoch is not one pass over the data loader, because the place in it at which
+            an epoch starts cannot be resumed.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -37,16 +38,35 @@ class SeedEachEpoch:
 
     def attach(self, engine: Engine) -> None:
         """Registers the handler on a trainer."""
-        if getattr(engine.data_loader, "persistent_workers", False):
-            raise ValueError(
-                "the data loader has persistent_workers=True, whose random state can't be resumed; "
-                "set it to False, or omit SeedEachEpoch if exact resumption is not needed."
-            )
+        problem = why_not_seeded(engine)
+        if problem:
+            raise ValueError(f"{problem}, or omit SeedEachEpoch if exact resumption is not needed.")
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Seeds the epoch that starts."""
         seed_epoch(engine.data_loader, self._seed, engine.state.epoch, idist.get_rank())
+
+
+def why_not_seeded(engine: Engine) -> str:
+    """Returns why the epochs of a trainer cannot be seeded one by one, with the remedy; '' if they can."""
+    if getattr(engine.data_loader, "persistent_workers", False):
+        return "the data loader has persistent_workers=True, whose random state can't be resumed; set it to False"
+    batches, length = _num_batches(engine.data_loader), engine.state.epoch_length
+    if batches is not None and length is not None and length != batches:
+        return (
+            f"epoch_length is {length}, but the data loader has {batches} batches, so epochs start in the middle of a "
+            "pass, which can't be resumed; omit epoch_length"
+        )
+    return ""
+
+
+def _num_batches(loader: Any) -> int | None:
+    """Returns the number of batches; None if it is unknown, as for an iterable dataset."""
+    try:
+        return len(loader)
+    except TypeError:
+        return None
 
 
 def seed_epoch(loader: Any, seed: int, epoch: int, rank: int = 0) -> None:

@@ -1,5 +1,7 @@
 """An interrupted and resumed training equals an uninterrupted one bit for bit."""
 
+import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,34 @@ def test_weights_cannot_be_resumed_from(tmp_path):
     other.attach(ResumeTraining(other.state, str(tmp_path / "model.pt")))
     with pytest.raises(ValueError, match="a file of weights can initialize a training"):
         other.run()
+
+
+def train_at(folder, max_epochs: int, learning_rate: float, weight_decay: float) -> tuple[dict, list[float]]:
+    """Resumes with these settings; returns those of the optimizer's group, and the rate of each epoch's last step."""
+    training, rates = build_training(max_epochs), []
+    group = training.trainer.optimizer.param_groups[0]
+    group.update(initial_lr=learning_rate, lr=learning_rate / 3, weight_decay=weight_decay)
+    training.state._parts["schedule"].base_lrs = [learning_rate]
+    path = str(folder / "checkpoint.pt")
+    training.trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine: rates.append(group["lr"]))
+    training.trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: rates.append(group["lr"]))
+    training.attach(ResumeTraining(training.state, path, required=False), SaveCheckpoints(training.state, path, None))
+    training.run()
+    return training.trainer.optimizer.param_groups[0], rates
+
+
+def test_a_resumed_training_takes_learning_rate_and_weight_decay_from_its_config(tmp_path, caplog):
+    (tmp_path / "changed").mkdir()
+    train_at(tmp_path, 2, 0.04, 0.1)
+    shutil.copy(tmp_path / "checkpoint.pt", tmp_path / "changed/checkpoint.pt")
+    _, as_before = train_at(tmp_path, 3, 0.04, 0.1)
+    assert "from here on" not in caplog.text
+    with caplog.at_level(logging.INFO):
+        group, lower = train_at(tmp_path / "changed", 3, 0.01, 0.0)
+    assert lower == pytest.approx([rate / 4 for rate in as_before])
+    assert (group["initial_lr"], group["weight_decay"]) == (0.01, 0.0)
+    assert "learning_rate is 0.01 from here on, and 0.04 before" in caplog.text
+    assert "weight_decay is 0 from here on, and 0.1 before" in caplog.text
 
 
 def test_first_start_needs_no_checkpoint(tmp_path):

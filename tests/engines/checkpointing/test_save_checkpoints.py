@@ -1,11 +1,15 @@
+import json
+
 import pytest
 import torch
 from ignite.engine import Events
 
 from mtmedformer_monai.engines import SaveCheckpoints, TrainingState
+from mtmedformer_monai.engines.checkpointing.model_card import describe_model, write_card
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.io.atomic_files import load_checkpoint
-from tests.engines.tiny_training import TinyNetwork, build_training
+from mtmedformer_monai.io.file_sha256 import file_sha256
+from tests.engines.tiny_training import TinyNetwork, build_training, make_tasks
 
 SCORES = [0.3, 0.7, 0.7, 0.5]
 
@@ -103,6 +107,44 @@ def test_previous_weights_are_kept(tmp_path):
     assert all(torch.equal(new[name], weights[2][name]) for name in new)
 
 
+def test_previous_weights_keep_what_belongs_to_them(tmp_path):
+    """An older copy's files, here a calibration, do not stay beside the new copy."""
+    path, old = tmp_path / "models/model.pt", describe_model(make_tasks(), [64, 64])
+    path.parent.mkdir()
+    torch.save({"old": torch.ones(1)}, path)
+    write_card(path, old)
+    path.with_name("posterior.pt").write_bytes(b"posterior")
+    path.with_name("calibration_previous.json").write_text("older")
+    train_with_scores(tmp_path, [0.3])
+    assert sorted(file.name for file in path.parent.glob("*_previous.*")) == [
+        "model_previous.json",
+        "model_previous.pt",
+        "posterior_previous.pt",
+    ]
+    card = json.loads(path.with_name("model_previous.json").read_text())
+    kept = path.with_name("model_previous.pt")
+    assert card == {"weights": {"file": kept.name, "sha256": file_sha256(kept)}, **old}
+
+
+def test_a_stale_card_of_previous_weights_is_removed(tmp_path):
+    (tmp_path / "models").mkdir()
+    torch.save({"old": torch.ones(1)}, tmp_path / "models/model.pt")
+    (tmp_path / "models/model_previous.json").write_text("{}")
+    train_with_scores(tmp_path, [0.3])
+    assert not (tmp_path / "models/model_previous.json").exists()
+
+
+def test_without_any_validation_the_last_weights_are_kept_with_a_warning(tmp_path, caplog):
+    training, path = build_training(2), tmp_path / "model.pt"
+    training.evaluator.run = lambda *args: None  # as with val_interval > max_epochs
+    SaveCheckpoints(training.state, None, str(path)).attach(training.trainer)
+    training.run()
+    kept = load_checkpoint(path)
+    assert all(torch.equal(kept[name], value) for name, value in training.network.state_dict().items())
+    assert training.state.best_epoch == 2
+    assert "No epoch was validated" in caplog.text
+
+
 def test_two_handlers_write_one_file_each(tmp_path):
     training = build_training(2)
     SaveCheckpoints(training.state, None, str(tmp_path / "models/model.pt")).attach(training.trainer)
@@ -124,6 +166,24 @@ def test_temporary_files_of_an_interrupted_run_are_removed(tmp_path):
     (tmp_path / "last.pt.x1.partial").write_bytes(b"half")
     train_with_scores(tmp_path, [0.1])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["last.pt", "models"]
+
+
+@pytest.mark.parametrize("name", ["label.bias", "running_mean"], ids=["parameter", "buffer"])
+def test_a_diverged_network_does_not_replace_the_last_checkpoint(tmp_path, name):
+    training = build_training(2)
+    training.network.register_buffer("running_mean", torch.zeros(2))
+    training.evaluator.run = lambda *args: None  # as in epochs without a validation
+
+    @training.trainer.on(Events.EPOCH_COMPLETED(once=2))
+    def diverge(trainer):
+        trainer.network.state_dict()[name].fill_(NAN)
+
+    SaveCheckpoints(training.state, str(tmp_path / "last.pt"), None).attach(training.trainer)
+    with pytest.raises(ValueError, match=f"'{name}' of the network is not finite: the training has diverged; lower"):
+        training.run()
+    last = load_checkpoint(tmp_path / "last.pt")
+    assert last["epoch"] == 1
+    assert bool(last["parts"]["network"][name].isfinite().all())
 
 
 def test_an_evaluator_without_key_metric_is_refused(tmp_path):

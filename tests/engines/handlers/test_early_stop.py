@@ -24,8 +24,13 @@ def epochs_until_stop(scores: list[float], patience: int, state=None) -> tuple[i
 
 @pytest.mark.parametrize(
     ("scores", "stopped_after"),
-    [([0.1, 0.3, 0.2, 0.3, 0.9], 4), ([0.1, 0.3, 0.2, 0.4, 0.3], 5), ([math.nan, 0.1, 0.05, 0.2], 4)],
-    ids=["two without gain", "gain in between", "NaN is no gain and no record"],
+    [
+        ([0.1, 0.3, 0.2, 0.3, 0.9], 4),
+        ([0.1, 0.3, 0.2, 0.4, 0.3], 5),
+        ([math.nan, 0.1, 0.05, 0.2], 4),
+        ([0.3, *[math.nan] * 3, 0.2, 0.1], 6),
+    ],
+    ids=["two without gain", "gain in between", "NaN is no gain and no record", "NaN does not count"],
 )
 def test_stops_after_patience(scores, stopped_after):
     assert epochs_until_stop(scores, patience=2)[0] == stopped_after

@@ -66,6 +66,15 @@ def test_each_training_has_a_run_of_its_own(store):
     assert sorted(run.info.status for run in runs(store, "own")) == ["FAILED", "FINISHED"]
 
 
+def test_a_named_run_that_is_unfinished_is_not_continued(store):
+    """Two trainings of one name at the same time, or after a kill."""
+    train(store, "named", parameters={"batch_size": 8}, run_name="one")
+    (killed,) = runs(store, "named")
+    client(store).update_run(killed.info.run_id, status="RUNNING")
+    train(store, "named", parameters={"batch_size": 4}, run_name="one")
+    assert sorted(run.data.params["batch_size"] for run in runs(store, "named")) == ["4", "8"]
+
+
 def test_a_resumed_training_continues_its_run(store):
     _, first = train(store, "resumed", parameters={"epochs": 1})
     train(

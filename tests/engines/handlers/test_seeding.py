@@ -14,7 +14,7 @@ from mtmedformer_monai.engines.handlers.seeding import epoch_seed
 def engine(epoch: int, **options) -> SimpleNamespace:
     data = Dataset([torch.zeros(1, 4, 4)] * 4, RandGaussianNoise(prob=1.0))
     loader = DataLoader(data, batch_size=1, shuffle=True, **options)
-    return SimpleNamespace(data_loader=loader, state=SimpleNamespace(epoch=epoch))
+    return SimpleNamespace(data_loader=loader, state=SimpleNamespace(epoch=epoch, epoch_length=4))
 
 
 def draws(seed: int, epoch: int, **options) -> list[float]:
@@ -43,6 +43,13 @@ def test_processes_differ():
 def test_persistent_workers_are_refused():
     here = engine(1, num_workers=1, persistent_workers=True)
     with pytest.raises(ValueError, match=r"persistent_workers=True.*set it to False"):
+        SeedEachEpoch().attach(here)
+
+
+def test_epochs_that_are_no_pass_over_the_data_are_refused():
+    here = engine(1)
+    here.state.epoch_length = 3
+    with pytest.raises(ValueError, match=r"epoch_length is 3, but the data loader has 4 batches.*omit epoch_length"):
         SeedEachEpoch().attach(here)
 
 

@@ -10,7 +10,7 @@ from ignite.metrics import Average
 from monai.data import DataLoader
 from monai.handlers import CheckpointLoader, LrScheduleHandler, ValidationHandler
 
-from mtmedformer_monai.engines import ResumeTraining, SeedEachEpoch, TrainingState
+from mtmedformer_monai.engines import LoadInitialWeights, ResumeTraining, SeedEachEpoch, TrainingState
 from mtmedformer_monai.federated.client.client_memory import (
     capture_trainer,
     drop_loaders,
@@ -85,6 +85,7 @@ def test_reset_forgets_moments():
 def test_what_loads_a_checkpoint_goes_and_the_rest_stays(tmp_path):
     trainer = make_trainer([BOTH] * 4)
     CheckpointLoader(str(tmp_path / "not_there.pt"), {"model": trainer.network}).attach(trainer)
+    LoadInitialWeights(trainer.network, str(tmp_path / "not_there.pt")).attach(trainer)
     ResumeTraining(TrainingState(), str(tmp_path / "not_there.pt")).attach(trainer)
     counter = Counter()
     counter.attach(trainer)

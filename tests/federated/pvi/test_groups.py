@@ -5,7 +5,6 @@ import dataclasses
 import pytest
 import torch
 
-from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi import PVI
 from mtmedformer_monai.federated.strategies import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
