@@ -88,6 +88,4 @@ def _decompress_for(association: Any, header: Any) -> None:
     syntax = header.file_meta.TransferSyntaxUID
     if not syntax.is_compressed or any(syntax in context.transfer_syntax for context in association.accepted_contexts):
         return
-    uid = header.SOPInstanceUID
-    header.decompress()
-    header.SOPInstanceUID = uid  # pydicom 3 gives it a new one; the object remains the same, as its codec is lossless
+    header.decompress(generate_instance_uid=False)  # the object remains the same, as its codec is lossless
