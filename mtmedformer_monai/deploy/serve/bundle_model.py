@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import hashlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mtmedformer_monai.deploy.headers.uids import model_sha256
 from mtmedformer_monai.deploy.inputs import InputFile, StudyInput
-from mtmedformer_monai.deploy.results import Provenance
 from mtmedformer_monai.deploy.study_runner import OutputError, RunnerOptions, StudyOutcome, StudyRunner, name_rule
 from mtmedformer_monai.io.atomic_files import write_atomically
 from mtmedformer_monai.transforms.dicom.header import read_uids
@@ -51,7 +50,7 @@ def load_model(config: ServeConfig, trust: bool = False) -> Model:
     def infer(folder: Path) -> Sequence[Path]:
         return run_case(runner, folder)
 
-    return Model(infer, hash_model(runner.provenance), make_deidentify(config.deidentify))
+    return Model(infer, model_sha256(runner.provenance), make_deidentify(config.deidentify))
 
 
 def write_rules(config: ServeConfig) -> tuple[Path, ...]:
@@ -101,11 +100,6 @@ def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:
             raise ImageRefusedError(name_rule(error), f"{error.args[1]}; {error.args[2]}") from error
 
     return deidentify
-
-
-def hash_model(provenance: Provenance) -> str:
-    """Returns the SHA-256 hash of the bundle's configuration and weights together."""
-    return hashlib.sha256(f"{provenance.bundle_sha256} {provenance.weights_sha256}".encode()).hexdigest()
 
 
 def run_case(runner: StudyRunner, folder: Path) -> list[Path]:
