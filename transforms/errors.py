@@ -23,9 +23,13 @@ class RadiographError(ValueError):
         super().__init__(f"{Path(path).name}: {problem}; {remedy}.")
         self.args = (str(path), problem, remedy)
 
+    @property
+    def advice(self) -> str:
+        """Problem and remedy without the file's name, which may identify a patient, and without a period."""
+        return f"{self.args[1]}; {self.args[2]}"
+
     def __str__(self) -> str:
-        path, problem, remedy = self.args
-        return f"{Path(path).name}: {problem}; {remedy}."
+        return f"{Path(self.args[0]).name}: {self.advice}."
 
 
 class UnreadableFileError(RadiographError):
@@ -37,7 +41,23 @@ class UnsupportedModalityError(RadiographError):
 
 
 class RefusedImageError(RadiographError):
-    """A valid image is refused by an admission rule or an option, which the message names."""
+    """A valid image is refused by an admission rule or an option, which the message names.
+
+    Args:
+        path: see `RadiographError`.
+        problem: likewise.
+        remedy: likewise.
+        rule: name of the rule or option.
+    """
+
+    def __init__(self, path: str | Path, problem: str, remedy: str, rule: str) -> None:
+        super().__init__(path, problem, remedy)
+        self.args = (*self.args, rule)
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule or option."""
+        return str(self.args[3])
 
 
 class UnsupportedImageError(RadiographError):

@@ -112,7 +112,7 @@ def describe_error(error: BaseException) -> str:
         'an unexpected error (TypeError); report it with the output of mtmedformer --verbose infer.'
     """
     if isinstance(error, RadiographError):
-        return f"{error.args[1]}; {error.args[2]}."
+        return f"{error.advice}."
     if isinstance(error, OSError):
         return f"it cannot be read ({error.strerror or type(error).__name__}); check the file and its permissions."
     if isinstance(error, MemoryError):

@@ -72,7 +72,7 @@ def predict_image(model: BundleModel, file: InputFile, explain: bool = False) ->
         measured = item[GUARD]
         reason = f"it is unlike the training images: distance {measured['distance']}, limit {measured['limit']}"
         raise RefusedImageError(
-            file.source, f"{reason}, and the rule is guard='refuse'", "look at it, or use --guard flag"
+            file.source, f"{reason}, and the rule is guard='refuse'", "look at it, or use --guard flag", "guard"
         )
     meta = image.meta
     shape = tuple(int(length) for length in meta[MetaKey.SOURCE_SHAPE])

@@ -270,13 +270,11 @@ def name_rule(error: BaseException) -> str:
     """Returns the admission rule that refused a file, or the class of the error.
 
     Example:
-        >>> name_rule(RefusedImageError("a.dcm", "it is a cat, and the rule is animals='refuse'", "exclude it"))
+        >>> name_rule(RefusedImageError("a.dcm", "it is a cat", "exclude it", "animals"))
         'animals'
     """
     if isinstance(error, RefusedImageError):
-        _, marker, rule = error.args[1].rpartition("the rule is ")
-        if marker:
-            return str(rule).partition("=")[0]
+        return error.rule
     if isinstance(error, (RadiographError, OSError, MemoryError)):
         return type(error).__name__
     return "unexpected"

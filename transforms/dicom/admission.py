@@ -80,6 +80,7 @@ def admit(path: str | Path, header: Any, rules: AdmissionRules) -> str:
                 path,
                 f"it is {rules.descriptions[kind]}, and the rule is {kind}='refuse'",
                 f"exclude it, or admit it by {rules.how_to_admit(kind)}",
+                kind,
             )
         if rule == "flag":
             flags.append(rules.descriptions[kind])

@@ -97,6 +97,7 @@ def _read(
             path,
             "it is FOR PROCESSING, and for_processing='refuse'",
             "take the image FOR PRESENTATION of the same exposure, or set for_processing='render'",
+            "for_processing",
         )
     image = _to_image(path, header, voi_index, for_processing == "render" and needs_rendering(header))
     meta = make_meta(

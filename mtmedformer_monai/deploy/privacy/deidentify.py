@@ -92,6 +92,7 @@ class Deidentifier:
                 source,
                 f"text is burned into its pixels (Burned In Annotation), and the rule is {BURNED_IN}='refuse'",
                 "remove the text, or exclude it",
+                BURNED_IN,
             )
         copy = self._make_copy(source, header)
         write_atomically(target, lambda file: copy.save_as(file, enforce_file_format=True))
@@ -105,6 +106,7 @@ class Deidentifier:
                 path,
                 f"{error}, and the rule is free_text='refuse'",
                 "correct its Body Part Examined, View Position or codes, or exclude it",
+                "free_text",
             ) from error
         for keyword, uid in zip(UID_TAGS, read_uids(header), strict=True):
             setattr(copy, keyword, self.uid(uid))

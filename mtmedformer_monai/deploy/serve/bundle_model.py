@@ -97,7 +97,7 @@ def make_deidentify(config: DeidentifyConfig) -> Deidentify | None:
         try:
             deidentifier.write_copy(original, path)
         except RadiographError as error:
-            raise ImageRefusedError(name_rule(error), f"{error.args[1]}; {error.args[2]}") from error
+            raise ImageRefusedError(name_rule(error), error.advice) from error
 
     return deidentify
 

@@ -146,7 +146,7 @@ class Worker:
         except ImageRefusedError as error:
             self._refuse(case, step.__name__, Refusal(error.rule, error.reason))
         except RadiographError as error:
-            self._refuse(case, step.__name__, Refusal(type(error).__name__, f"{error.args[1]}; {error.args[2]}"))
+            self._refuse(case, step.__name__, Refusal(type(error).__name__, error.advice))
         except (ArchiveRefusedError, WrongResultError) as error:
             self._repeat(case, step.__name__, str(error))
         except Exception as error:  # headers and archives fail in unforeseen ways, and one case must not stop the rest

@@ -72,7 +72,7 @@ class ServeRules:
         try:
             header = read_header(path, with_pixels=False)
         except RadiographError as error:
-            return Refusal("unreadable", f"{error.args[1]}; {error.args[2]}")
+            return Refusal("unreadable", error.advice)
         return self.refuse_header(header)
 
     def refuse_header(self, header: Any) -> Refusal | None:
