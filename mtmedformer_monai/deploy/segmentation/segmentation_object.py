@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtmedformer_monai.deploy.headers.equipment import DEVICE_SERIAL_NUMBER, MANUFACTURER
+from mtmedformer_monai.deploy.headers.patient_study import PATIENT_AND_STUDY, copy_patient_and_study, without_patient
 from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256, tracking_name, tracking_uid
 from mtmedformer_monai.deploy.output_paths import inside
@@ -160,6 +161,7 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
     if wrong is not None:
         raise ValueError(f"segments expect the size of the source, {size[0]} x {size[1]} pixels, got {wrong}.")
     made = _build(kind, segments, _as_one_pixel(header), provenance)
+    copy_patient_and_study(header, made)
     made.Rows, made.Columns = size
     frames = [each.values for each in segments]
     if kind == "seg":
@@ -217,16 +219,15 @@ def _add_nominal_plane(made: Any, spacing_mm: NDArray[np.float64]) -> None:
 
 
 def _as_one_pixel(header: Any) -> Any:
-    """Returns a header of one pixel, without Pixel Spacing.
+    """Returns a header of one pixel, without patient, Pixel Spacing and Specific Character Set.
 
-    highdicom would write the spacing without the Slice Thickness that it requires. A projection has no slices; the
-    spacing is that of the source, which the object refers to.
+    highdicom validates the patient's attributes; see `patient_study`. It would write the spacing without the Slice
+    Thickness that it requires. A projection has no slices; the spacing is that of the source, which the object refers
+    to.
     """
-    from pydicom import Dataset
-
-    kept = Dataset()
+    kept = without_patient(header)
     for element in header:
-        if element.keyword not in {"PixelSpacing", "Rows", "Columns"}:
+        if element.keyword not in {*PATIENT_AND_STUDY, "PixelSpacing", "Rows", "Columns"}:
             kept.add(element)
     kept.Rows, kept.Columns = 1, 1
     return kept
