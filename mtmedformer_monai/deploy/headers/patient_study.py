@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from .source_header import OPTIONAL, REQUIRED
 
 REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-PATIENT_AND_STUDY = ("SpecificCharacterSet", "TimezoneOffsetFromUTC", "StudyInstanceUID", *REQUIRED, *OPTIONAL)
+PATIENT_AND_STUDY = ("SpecificCharacterSet", "StudyInstanceUID", *REQUIRED, *OPTIONAL)
 
 
 def without_patient(header: Dataset) -> Dataset:

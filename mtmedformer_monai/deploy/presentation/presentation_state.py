@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.equipment import MANUFACTURER
 from mtmedformer_monai.deploy.headers.patient_study import copy_patient_and_study, instance_number, without_patient
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
@@ -73,6 +74,7 @@ def presentation_state(
         **equipment(provenance),
     )
     copy_patient_and_study(header, state)
+    set_creation_time(header, state, "PresentationCreation")
     copy_display_settings(header, state)
     if result.spacing_mm is not None:
         _set_aspect_ratio(state, result.spacing_mm)

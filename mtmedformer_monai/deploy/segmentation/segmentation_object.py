@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.equipment import DEVICE_SERIAL_NUMBER, MANUFACTURER
 from mtmedformer_monai.deploy.headers.patient_study import PATIENT_AND_STUDY, copy_patient_and_study, without_patient
 from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
@@ -162,6 +163,7 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
         raise ValueError(f"segments expect the size of the source, {size[0]} x {size[1]} pixels, got {wrong}.")
     made = _build(kind, segments, _as_one_pixel(header), provenance)
     copy_patient_and_study(header, made)
+    set_creation_time(header, made, "Content")
     made.Rows, made.Columns = size
     frames = [each.values for each in segments]
     if kind == "seg":

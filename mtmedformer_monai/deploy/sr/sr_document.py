@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,14 +44,14 @@ class DocumentIdentity:
 
 
 def new_document(identity: DocumentIdentity, evidence: Sequence[Dataset], provenance: Provenance) -> Dataset:
-    """Returns a document without patient, study and content items.
+    """Returns a document without patient, study, time of creation and content items.
 
     Args:
         identity: what kind of document it is, and its identifiers.
         evidence: UIDs of all objects that the content refers to, which belong to one study.
         provenance: what produced the results.
     """
-    document, now = Dataset(), datetime.datetime.now()
+    document = Dataset()
     document.SOPClassUID, document.SOPInstanceUID = identity.sop_class_uid, identity.sop_instance_uid
     document.Modality, document.SeriesNumber = "SR", identity.series_number
     document.InstanceNumber, document.SeriesInstanceUID = identity.instance_number, identity.series_instance_uid
@@ -63,8 +62,6 @@ def new_document(identity: DocumentIdentity, evidence: Sequence[Dataset], proven
     document.DeviceSerialNumber, document.SoftwareVersions = made["device_serial_number"], made["software_versions"]
     document.CompletionFlag, document.VerificationFlag = "COMPLETE", "UNVERIFIED"
     document.PreliminaryFlag = "PRELIMINARY"
-    document.InstanceCreationDate = document.ContentDate = now.strftime("%Y%m%d")
-    document.InstanceCreationTime = document.ContentTime = now.strftime("%H%M%S")
     document.PerformedProcedureCodeSequence = []
     document.CurrentRequestedProcedureEvidenceSequence = [_evidence(evidence)]
     document.ValueType, document.ContinuityOfContent = "CONTAINER", "SEPARATE"

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
+from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.equipment import MANUFACTURER
 from mtmedformer_monai.deploy.headers.patient_study import copy_patient_and_study, instance_number, without_patient
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
@@ -156,6 +157,7 @@ def _document(
         container(IMAGING_MEASUREMENTS, groups),
     ]
     copy_patient_and_study(images[0][0], document)
+    set_creation_time(images[0][0], document, "Content")
     keep_encoded(document)
     return document
 
