@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.sr.coding import Code
 
+from mtmedformer_monai.deploy.headers.coded_names import PRIVATE_SCHEME, coding_scheme
 from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.equipment import DEVICE_SERIAL_NUMBER, MANUFACTURER
 from mtmedformer_monai.deploy.headers.patient_study import PATIENT_AND_STUDY, copy_patient_and_study, without_patient
@@ -20,7 +22,6 @@ from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256, tra
 from mtmedformer_monai.deploy.output_paths import inside
 from mtmedformer_monai.deploy.results import ImageMaps, ImageResult, ImageSource, Provenance
 from mtmedformer_monai.io.atomic_files import write_atomically
-from mtmedformer_monai.transforms.dicom.codes import CodedTerm
 from mtmedformer_monai.transforms.dicom.spacing import read_spacing_mm
 
 from .segment_codes import codes_of, explanation_codes
@@ -52,7 +53,7 @@ class SegmentMap:
     """
 
     label: str
-    codes: tuple[CodedTerm, CodedTerm]
+    codes: tuple[Code, Code]
     values: NDArray[Any]
     tracking: str = field(default="")
 
@@ -118,7 +119,7 @@ def plan_segments(maps: ImageMaps, image: ImageResult) -> dict[str, list[Segment
     planned: dict[str, list[SegmentMap]] = {kind: [] for kind in SERIES_NUMBERS}
     for task, names in structures.items():
         for index, name in enumerate(names):
-            codes, tracking = codes_of(name), tracking_name(task, name)
+            codes, tracking = codes_of(task, name), tracking_name(task, name)
             if task in maps.masks:
                 planned["seg"].append(SegmentMap(name, codes, maps.masks[task][index], tracking))
             if task in maps.probabilities:
@@ -165,6 +166,8 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
     copy_patient_and_study(header, made)
     set_creation_time(header, made, "Content")
     made.Rows, made.Columns = size
+    if any(code.scheme_designator == PRIVATE_SCHEME for each in segments for code in each.codes):
+        made.CodingSchemeIdentificationSequence = [coding_scheme()]
     frames = [each.values for each in segments]
     if kind == "seg":
         _add_nominal_plane(made, read_spacing_mm(header))
@@ -257,8 +260,8 @@ def _describe(segments: Sequence[SegmentMap], uid: str, provenance: Provenance) 
         highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=segment.label[:_LONGEST],
-            segmented_property_category=_coded(segment.codes[0]),
-            segmented_property_type=_coded(segment.codes[1]),
+            segmented_property_category=segment.codes[0],
+            segmented_property_type=segment.codes[1],
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_id=segment.tracking[:_LONGEST] or None,
@@ -266,12 +269,6 @@ def _describe(segments: Sequence[SegmentMap], uid: str, provenance: Provenance) 
         )
         for number, segment in enumerate(segments, start=1)
     ]
-
-
-def _coded(term: CodedTerm) -> Any:
-    import highdicom
-
-    return highdicom.sr.CodedConcept(term.value, term.scheme, term.meaning)
 
 
 def _versions(provenance: Provenance) -> list[str]:

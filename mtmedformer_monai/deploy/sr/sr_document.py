@@ -10,11 +10,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
+from mtmedformer_monai.deploy.headers.coded_names import ascii_text
 from mtmedformer_monai.deploy.headers.equipment import MANUFACTURER
 from mtmedformer_monai.deploy.results import Provenance
 from mtmedformer_monai.keys import NOTICE
 
-from . import concepts
 from .content_items import code_sequence, content_template
 
 SERIES_DESCRIPTION = "AI results (research use only)"
@@ -83,9 +83,9 @@ def keep_encoded(document: Dataset) -> None:
 def equipment(provenance: Provenance) -> dict[str, str]:
     """Returns model, serial number and version of the equipment (PS3.3 C.7.5.2) as arguments of highdicom."""
     return {
-        "manufacturer_model_name": concepts.ascii_text(provenance.bundle_name)[:64],
+        "manufacturer_model_name": ascii_text(provenance.bundle_name)[:64],
         "device_serial_number": provenance.weights_sha256[:64],
-        "software_versions": concepts.ascii_text(provenance.bundle_version)[:64],
+        "software_versions": ascii_text(provenance.bundle_version)[:64],
     }
 
 
@@ -96,14 +96,6 @@ def algorithm_parameters(provenance: Provenance) -> tuple[str, ...]:
         f"weights SHA-256: {provenance.weights_sha256}",
         NOTICE,
     )
-
-
-def coding_scheme() -> Dataset:
-    """Returns the identification of the private coding scheme (PS3.3 C.12.1.1.1)."""
-    item = Dataset()
-    item.CodingSchemeDesignator, item.CodingSchemeName = concepts.PRIVATE_SCHEME, concepts.PRIVATE_SCHEME_NAME
-    item.CodingSchemeResponsibleOrganization = MANUFACTURER
-    return item
 
 
 def study_kind(kind: str, sources: Sequence[Dataset]) -> str:

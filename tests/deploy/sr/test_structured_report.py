@@ -7,10 +7,10 @@ import pydicom
 import pytest
 from pydicom.sr.codedict import codes
 
+from mtmedformer_monai.deploy.headers.coded_names import PRIVATE_SCHEME
 from mtmedformer_monai.deploy.headers.source_header import read_source_header
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
 from mtmedformer_monai.deploy.results import ClassResult, MaskResult
-from mtmedformer_monai.deploy.sr import concepts
 from mtmedformer_monai.deploy.sr.structured_report import image_report, study_report
 from mtmedformer_monai.keys import NOTICE
 from tests.deploy.sources import (
@@ -263,6 +263,4 @@ def test_a_study_report_needs_images_and_results(tmp_path):
 
 def test_private_codes_are_declared(chest):
     report = image_report(result_of(chest, **FULL), chest, MODEL)
-    assert [item.CodingSchemeDesignator for item in report.CodingSchemeIdentificationSequence] == [
-        concepts.PRIVATE_SCHEME
-    ]
+    assert [item.CodingSchemeDesignator for item in report.CodingSchemeIdentificationSequence] == [PRIVATE_SCHEME]
