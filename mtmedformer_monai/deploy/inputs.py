@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import TypeAlias
 
 from mtmedformer_monai.data import find_images
 from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
@@ -20,6 +21,10 @@ from .output_paths import study_folder
 from .results import Refusal
 
 _NUM_THREADS = 8
+
+_PATIENT = ("PatientID", "IssuerOfPatientID")
+_Patient: TypeAlias = tuple[str, str]
+"""Values of `_PATIENT`, '' if unknown; compared while inputs are found, and kept nowhere."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,9 @@ def find_inputs(
 ) -> tuple[tuple[StudyInput, ...], tuple[Refusal, ...]]:
     """Finds DICOM, PNG, JPEG and NIfTI files, and groups them by Study Instance UID.
 
-    A file without that UID is a study of its own. Files in the output folder are ignored if a folder above it is
-    searched, so that a second run does not process the results of the first.
+    A file without that UID is a study of its own. The images of a study that has several patients, by Patient ID and
+    Issuer of Patient ID, are refused: documents about the study would mix them. Files in the output folder are ignored
+    if a folder above it is searched, so that a second run does not process the results of the first.
 
     Args:
         given: files, and folders that are searched recursively.
@@ -64,7 +70,8 @@ def find_inputs(
         named: whether warnings name folders and files; see `find_images`.
 
     Returns:
-        The studies in the order of their first file, and the files that cannot be parsed or were given twice.
+        The studies in the order of their first file, and the files that cannot be parsed, were given twice, or belong
+        to a study of several patients.
 
     Raises:
         FileNotFoundError: a path does not exist, or no image was found.
@@ -74,10 +81,11 @@ def find_inputs(
         raise FileNotFoundError("no image outside the output folder; choose another --input or --output.")
     with quiet_libraries(), ThreadPool(_NUM_THREADS) as pool:
         found = pool.map(lambda path: _examine(path, given), paths)
-    files = [each for each in found if isinstance(each, InputFile)]
+    patients = dict(each for each in found if not isinstance(each, Refusal))
     refused = [each for each in found if isinstance(each, Refusal)]
-    unique, repeated = _drop_repeated(files)
-    return _group(unique), (*refused, *repeated)
+    unique, repeated = _drop_repeated(list(patients))
+    studies, mixed = _refuse_mixed(_group(unique), patients)
+    return studies, (*refused, *repeated, *mixed)
 
 
 def _find(part: Path, output: str | Path | None, named: bool) -> list[Path]:
@@ -90,16 +98,18 @@ def _find(part: Path, output: str | Path | None, named: bool) -> list[Path]:
     return [path for path in found if results not in path.parents]
 
 
-def _examine(path: Path, given: Sequence[str | Path]) -> InputFile | Refusal:
-    """Returns the file with its UIDs, or why its header cannot be read."""
+def _examine(path: Path, given: Sequence[str | Path]) -> tuple[InputFile, _Patient] | Refusal:
+    """Returns the file with its UIDs, and its patient; or why its header cannot be read."""
     source = relative_to_given(path, given)[1]
     try:
         if sniff(path) != "dicom":
-            return InputFile(path, source)
-        sop, _, study = read_uids(read_header(path, with_pixels=False))
+            return InputFile(path, source), ("", "")
+        header = read_header(path, with_pixels=False, more_tags=_PATIENT)
     except (RadiographError, OSError) as error:
         return Refusal(source, describe_error(error), type(error).__name__)
-    return InputFile(path, source, sop, study)
+    sop, _, study = read_uids(header)
+    identifier, issuer = (str(header.get(keyword) or "").strip() for keyword in _PATIENT)
+    return InputFile(path, source, sop, study), (identifier, issuer)
 
 
 def describe_error(error: BaseException) -> str:
@@ -140,3 +150,24 @@ def _group(files: Sequence[InputFile]) -> tuple[StudyInput, ...]:
         folder = study_folder(file.study_instance_uid, str(file.path))
         groups.setdefault(folder, []).append(file)
     return tuple(StudyInput(found[0].study_instance_uid, folder, tuple(found)) for folder, found in groups.items())
+
+
+def _refuse_mixed(
+    studies: Sequence[StudyInput], patients: Mapping[InputFile, _Patient]
+) -> tuple[tuple[StudyInput, ...], list[Refusal]]:
+    """Returns the studies of one patient, and refuses the images of others.
+
+    A Study Instance UID identifies one study of one patient (PS3.3 C.7.2.1). An image whose patient or issuer is
+    unknown contradicts no other.
+    """
+    kept, mixed = [], []
+    for study in studies:
+        identifiers, issuers = (
+            {*values} - {""} for values in zip(*(patients[file] for file in study.files), strict=True)
+        )
+        if len(identifiers) > 1 or len(issuers) > 1:
+            reason = "its study has images of several patients; correct the Study Instance UID or the Patient ID."
+            mixed += [Refusal(file.source, reason, "patient") for file in study.files]
+        else:
+            kept.append(study)
+    return tuple(kept), mixed

@@ -80,7 +80,7 @@ def write_mammography_cad(
         {'cad_sr': file name}; empty if there is no mammogram, if nothing that the document could contain was looked for
         (boxes, breast density), as it would read as a negative result, or if a source is not DICOM or lacks a UID.
     """
-    from mtmedformer_monai.deploy.sr.concepts import BREAST_DENSITY
+    from mtmedformer_monai.deploy.headers.coded_names import BREAST_DENSITY
     from mtmedformer_monai.deploy.sr.mammography_cad_report import mammography_cad_report
 
     mammograms = [image for image in study.images if image.modality == "MG"]

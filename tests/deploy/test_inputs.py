@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from mtmedformer_monai.deploy.inputs import find_inputs
+from mtmedformer_monai.deploy.privacy.anonymous_inputs import rename_inputs
+from mtmedformer_monai.deploy.privacy.deidentify import Deidentifier
 
 ROOT = "1.2.826.0.1.3680043.8.498"
 
@@ -76,3 +78,41 @@ def test_the_output_folder_itself_is_no_input(make_dicom, tmp_path):
     make_dicom()
     with pytest.raises(FileNotFoundError, match="choose another --input or --output"):
         find_inputs([tmp_path], tmp_path)
+
+
+MIXED = [
+    ({"PatientID": "A"}, {"PatientID": "B"}),
+    ({"PatientID": "A", "IssuerOfPatientID": "X"}, {"PatientID": "A", "IssuerOfPatientID": "Y"}),
+]
+ALONE = [
+    ({"PatientID": "A"}, {"PatientID": "A "}),
+    ({"PatientID": None}, {"PatientID": None}),
+    ({"PatientID": "A"}, {"PatientID": None}),
+    ({"PatientID": "A", "IssuerOfPatientID": "X"}, {"PatientID": "A"}),
+]
+
+
+def find_two(make_dicom, tmp_path, first, second):
+    """A study with two images, and one of a third patient."""
+    make_dicom(name="1.dcm", SOPInstanceUID=f"{ROOT}.11", StudyInstanceUID=f"{ROOT}.7", **first)
+    make_dicom(name="2.dcm", SOPInstanceUID=f"{ROOT}.12", StudyInstanceUID=f"{ROOT}.7", **second)
+    make_dicom(name="3.dcm", SOPInstanceUID=f"{ROOT}.13", StudyInstanceUID=f"{ROOT}.8", PatientID="third")
+    return find_inputs([tmp_path])
+
+
+@pytest.mark.parametrize(("first", "second"), MIXED, ids=["patients", "issuers"])
+def test_images_of_several_patients_with_one_study_uid_are_refused(make_dicom, tmp_path, first, second):
+    studies, refused = find_two(make_dicom, tmp_path, first, second)
+    assert [study.folder for study in studies] == [f"{ROOT}.8"]
+    assert [(refusal.source, refusal.rule) for refusal in refused] == [("1.dcm", "patient"), ("2.dcm", "patient")]
+    assert "correct the Study Instance UID" in refused[0].reason
+    (renamed,), anonymous = rename_inputs(studies, refused, Deidentifier(b"0" * 32))
+    assert [refusal.rule for refusal in anonymous] == ["patient", "patient"]
+    assert renamed.files[0].alias == "image_000003"
+
+
+@pytest.mark.parametrize(("first", "second"), ALONE, ids=["space", "unknown", "one unknown", "issuer unknown"])
+def test_images_that_may_be_of_one_patient_are_a_study(make_dicom, tmp_path, first, second):
+    studies, refused = find_two(make_dicom, tmp_path, first, second)
+    assert [len(study.files) for study in studies] == [2, 1]
+    assert refused == ()

@@ -1,1 +1,1 @@
-"""What all DICOM outputs take from their source, and their identifiers."""
+"""What all DICOM outputs share: attributes of their source, identifiers, times and codes."""

@@ -14,46 +14,11 @@ from typing import Any
 from pydicom import config
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.valuerep import DA, TM, validate_value
 
-from .source_header import REQUIRED
+from .source_header import OPTIONAL, REQUIRED
 
 REQUIRED_UIDS = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-_DATES = ("PatientBirthDate", "StudyDate", "StudyTime")
-
-PATIENT_AND_STUDY = (
-    "SpecificCharacterSet",
-    "TimezoneOffsetFromUTC",
-    *REQUIRED,
-    # Patient, PS3.3 C.7.1.1
-    "IssuerOfPatientID",
-    "IssuerOfPatientIDQualifiersSequence",
-    "OtherPatientIDsSequence",
-    "PatientBirthTime",
-    "EthnicGroup",
-    "PatientComments",
-    "QualityControlSubject",
-    "PatientSpeciesDescription",
-    "PatientSpeciesCodeSequence",
-    "PatientBreedDescription",
-    "PatientBreedCodeSequence",
-    "BreedRegistrationSequence",
-    "ResponsiblePerson",
-    "ResponsiblePersonRole",
-    "ResponsibleOrganization",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    # General Study, C.7.2.1
-    "StudyInstanceUID",
-    "StudyDescription",
-    "IssuerOfAccessionNumberSequence",
-    # Patient Study, C.7.2.2
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "PatientSexNeutered",
-)
+PATIENT_AND_STUDY = ("SpecificCharacterSet", "StudyInstanceUID", *REQUIRED, *OPTIONAL)
 
 
 def without_patient(header: Dataset) -> Dataset:
@@ -79,14 +44,13 @@ def without_patient(header: Dataset) -> Dataset:
 
 
 def copy_patient_and_study(header: Dataset, target: Dataset) -> None:
-    """Copies the patient's and study's attributes.
+    """Copies the patient's and study's attributes; those of type 2 are empty if the header has none.
 
-    Names and identifiers relate a result to its patient in an archive, so they are copied even if their values are
-    invalid. Other attributes are copied if they are valid. Those of type 2 are empty otherwise.
+    Args:
+        header: header from `read_source_header`, in which all attributes but names and identifiers are valid.
+        target: dataset that receives the attributes.
     """
-    identifying = ("SpecificCharacterSet", "StudyInstanceUID", *(name for name in REQUIRED if name not in _DATES))
-    optional = [keyword for keyword in PATIENT_AND_STUDY if keyword not in identifying]
-    copy_elements(header, target, [*identifying, *(keyword for keyword in optional if is_valid(header, keyword))])
+    copy_elements(header, target, PATIENT_AND_STUDY)
     for keyword in REQUIRED:
         if keyword not in target:
             setattr(target, keyword, "")
@@ -100,33 +64,10 @@ def copy_elements(header: Dataset, target: Dataset, keywords: Iterable[str]) -> 
         if keyword not in header:
             continue
         element = header[keyword]
-        target.add(unvalidated(element.tag, element.VR, deepcopy(element.value)))
+        target.add(_unvalidated(element.tag, element.VR, deepcopy(element.value)))
 
 
-def is_valid(header: Dataset, keyword: str) -> bool:
-    """Returns whether an element is present, and its value conforms to its value representation (PS3.5, 6.2)."""
-    if keyword not in header:
-        return False
-    element = header[keyword]
-    if element.VR == "SQ":
-        return True
-    values = element.value if element.VM > 1 else [element.value]
-    try:
-        for value in values:
-            _parse(element.VR, str(value))
-    except ValueError:
-        return False
-    return True
-
-
-def _parse(representation: str, value: str) -> None:
-    """Raises ValueError for a value that does not conform to its representation, or is no date or time."""
-    validate_value(representation, value, config.RAISE)
-    if representation in {"DA", "TM"}:
-        (DA if representation == "DA" else TM)(value)
-
-
-def unvalidated(tag: Any, representation: str, value: Any) -> DataElement:
+def _unvalidated(tag: Any, representation: str, value: Any) -> DataElement:
     """Returns a data element with a value that is not validated."""
     return DataElement(tag, representation, value, already_converted=True, validation_mode=config.IGNORE)
 

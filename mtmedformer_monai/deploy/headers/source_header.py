@@ -26,19 +26,36 @@ REQUIRED = (
 empty if they are unknown."""
 
 OPTIONAL = (
+    # Patient, C.7.1.1
     "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
+    "OtherPatientIDsSequence",
     "PatientBirthTime",
-    "OtherPatientIDs",
     "EthnicGroup",
+    "QualityControlSubject",
+    "PatientSpeciesDescription",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
-    "PatientSpeciesDescription",
+    # General Study, C.7.2.1
     "StudyDescription",
+    "IssuerOfAccessionNumberSequence",
+    # Patient Study, C.7.2.2
     "PatientAge",
     "PatientSize",
     "PatientWeight",
 )
-"""Further elements of these modules and of Patient Study (C.7.2.2) that are copied."""
+"""Further elements of these modules and of Patient Study that are copied."""
+
+IDENTIFYING = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+)
+"""Names and identifiers, by which an archive relates a result to its patient and order: kept even if they are invalid,
+such as longer than their VR allows."""
 
 IMAGE = (
     "SpecificCharacterSet",
@@ -67,14 +84,16 @@ _PROJECTION_HAS_NONE = (
 def read_source_header(path: str | Path) -> Any:
     """Reads the header of a DICOM image, without pixel data, private elements and any element that is not listed.
 
-    Memory is bounded as in `read_header`.
+    Names and identifiers are returned as they are. If their Specific Character Set is none of the standard but pydicom
+    decodes it, such as 'UTF-8' or 'ISO-IR 192', the returned one is ISO_IR 192. Memory is bounded as in `read_header`.
 
     Args:
         path: the file.
 
     Returns:
         pydicom Dataset in which
-        - all elements of `REQUIRED` are present, empty where the source has none or an invalid value;
+        - all elements of `REQUIRED` are present, and empty where the source has none;
+        - elements of `IDENTIFYING` are those of the source; other elements with an invalid value are empty or absent;
         - `PatientOrientation` is present, and empty if unknown (PS3.3 C.7.6.1.1.1);
         - `ImageLaterality` is 'L', 'R', 'B' or absent; it is taken from `Laterality` where the image has none;
         - `PixelSpacing` is absent unless it is a pair of lengths above 0.
@@ -91,8 +110,10 @@ def read_source_header(path: str | Path) -> Any:
 def repair_header(header: Any) -> None:
     """Makes a header's modules valid, in place; see `read_source_header`."""
     laterality, orientation = read_laterality(header), read_patient_orientation(header)
+    _repair_character_set(header)
+    header.remove_private_tags()
     for keyword in (*REQUIRED, *OPTIONAL, *IMAGE, *_PROJECTION_HAS_NONE):
-        if keyword in header and (keyword in _PROJECTION_HAS_NONE or not _is_valid(header, keyword)):
+        if keyword in header and (keyword in _PROJECTION_HAS_NONE or not _is_kept(header, keyword)):
             delattr(header, keyword)
     for keyword in REQUIRED:
         if keyword not in header:
@@ -109,19 +130,36 @@ def repair_header(header: Any) -> None:
         del header.PixelSpacing
 
 
-def _is_valid(header: Any, keyword: str) -> bool:
+def _repair_character_set(header: Any) -> None:
+    """Replaces a term that the standard does not have (PS3.3 C.12.1.1.2) and that pydicom decodes nevertheless.
+
+    Text of an unknown character set is decoded, and encoded again, byte by byte.
+    """
+    from pydicom.charset import convert_encodings, default_encoding, python_encoding
+
+    given = header.get("SpecificCharacterSet") or ""
+    unknown = [term for term in ([given] if isinstance(given, str) else given) if term not in python_encoding]
+    if unknown and default_encoding not in convert_encodings(unknown):
+        header.SpecificCharacterSet = "ISO_IR 192"
+
+
+def _is_kept(header: Any, keyword: str) -> bool:
+    return keyword in IDENTIFYING or keyword == "SpecificCharacterSet" or _is_valid(header[keyword])
+
+
+def _is_valid(element: Any) -> bool:
     """Returns whether an element conforms to its VR (PS3.5 6.2), and dates and times exist."""
     from pydicom.config import RAISE
     from pydicom.valuerep import DA, TM, validate_value
 
-    element = header[keyword]
+    if element.VR == "SQ":
+        return True
     values = element.value if element.VM > 1 else [element.value]
     try:
         for value in values:
             if element.VR in {"DA", "TM"}:
                 (DA if element.VR == "DA" else TM)(str(value))
-            if element.VR not in {"IS", "DS"}:
-                validate_value(element.VR, value if element.VR == "PN" else str(value), RAISE)
+            validate_value(element.VR, str(value), RAISE)
     except (ValueError, TypeError, OverflowError):
         return False
     return True

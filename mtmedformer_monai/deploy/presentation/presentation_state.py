@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from mtmedformer_monai.deploy.headers.coded_names import ascii_text, readable
+from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.equipment import MANUFACTURER
 from mtmedformer_monai.deploy.headers.patient_study import copy_patient_and_study, instance_number, without_patient
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
 from mtmedformer_monai.deploy.results import ImageResult, Provenance
-from mtmedformer_monai.deploy.sr import concepts
 from mtmedformer_monai.deploy.sr.measurement_groups import box_outline
 from mtmedformer_monai.deploy.sr.sr_document import SERIES_DESCRIPTION, equipment
 from mtmedformer_monai.keys import NOTICE
@@ -74,6 +75,7 @@ def presentation_state(
         **equipment(provenance),
     )
     copy_patient_and_study(header, state)
+    set_creation_time(header, state, "PresentationCreation")
     copy_display_settings(header, state)
     if result.spacing_mm is not None:
         _set_aspect_ratio(state, result.spacing_mm)
@@ -118,7 +120,7 @@ def _labels(result: ImageResult) -> Iterator[Any]:
         for box in boxes:
             anchor = np.clip(box.box[:2], 0.0, [columns, rows])
             yield hd.pr.TextObject(
-                text_value=f"{concepts.ascii_text(concepts.readable(box.class_name))} {box.probability:.2f}",
+                text_value=f"{ascii_text(readable(box.class_name))} {box.probability:.2f}",
                 units=hd.pr.AnnotationUnitsValues.PIXEL,
                 anchor_point=(float(anchor[0]), float(anchor[1])),
                 anchor_point_visible=False,

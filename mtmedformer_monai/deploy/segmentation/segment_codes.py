@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-from mtmedformer_monai.transforms.dicom.codes import CodedTerm
+from pydicom.sr.coding import Code
 
-ANATOMY = CodedTerm("91723000", "Anatomical Structure", ("123037004",))
-ABNORMALITY = CodedTerm("49755003", "Morphologically Abnormal Structure")
-FUNCTION = CodedTerm("246464006", "Function")
+from mtmedformer_monai.deploy.headers import coded_names
+from mtmedformer_monai.deploy.headers.coded_names import class_concept, private_concept
+
+ANATOMY = Code("91723000", "SCT", "Anatomical Structure")
+ABNORMALITY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+FUNCTION = Code("246464006", "SCT", "Function")
 """Categories of CID 7150, Segmentation Property Category."""
 
-STRUCTURES = {
-    "lung": (ANATOMY, CodedTerm("39607008", "Lung")),
-    "heart": (ANATOMY, CodedTerm("80891009", "Heart")),
-    "clavicle": (ANATOMY, CodedTerm("51299004", "Clavicle")),
-    "breast": (ANATOMY, CodedTerm("76752008", "Breast")),
-    "nipple": (ANATOMY, CodedTerm("24142002", "Nipple")),
-    "pectoral_muscle": (ANATOMY, CodedTerm("60005003", "Pectoralis major muscle")),
-    "lesion": (ABNORMALITY, CodedTerm("52988006", "Lesion")),
-    "mass": (ABNORMALITY, CodedTerm("4147007", "Mass")),
-    "nodule": (ABNORMALITY, CodedTerm("27925004", "Nodule")),
-    "opacity": (ABNORMALITY, CodedTerm("112001", "Opacity", scheme="DCM")),
-    "pneumothorax": (ABNORMALITY, CodedTerm("36118008", "Pneumothorax")),
-    "pleural_effusion": (ABNORMALITY, CodedTerm("60046008", "Pleural effusion")),
-}
-"""{structure of a task: category and type}."""
 
-PRIVATE_SCHEME = "99MTMEDFORMER"
-"""Coding scheme of structures without a standard term; private designators start with 99 (PS3.16 8.2)."""
-
-_LONGEST_VALUE, _LONGEST_MEANING = 16, 64
-"""Maximum lengths of Code Value (SH) and Code Meaning (LO)."""
-
-
-def codes_of(structure: str) -> tuple[CodedTerm, CodedTerm]:
-    """Returns category and type of a structure; those of a private scheme if the name is not in `STRUCTURES`.
+def codes_of(task: str, structure: str) -> tuple[Code, Code]:
+    """Returns category and type of a structure; the type is its Finding in the SR.
 
     Example:
-        >>> codes_of("lesion")[1].value
+        >>> codes_of("lesion", "lesion")[1].value
         '52988006'
-        >>> codes_of("suture anchor")[1].scheme
+        >>> codes_of("devices", "suture anchor")[1].scheme_designator
         '99MTMEDFORMER'
     """
-    if structure in STRUCTURES:
-        return STRUCTURES[structure]
-    name = "".join(letter if letter.isascii() and letter.isprintable() else "_" for letter in structure)
-    name = name.replace("\\", "_").strip() or "structure"
-    return ABNORMALITY, CodedTerm(name[:_LONGEST_VALUE].strip(), name[:_LONGEST_MEANING].strip(), scheme=PRIVATE_SCHEME)
+    concept = class_concept(task, structure)
+    return (ANATOMY if concept in coded_names.ANATOMY.values() else ABNORMALITY), concept
 
 
-def explanation_codes() -> tuple[CodedTerm, CodedTerm]:
+def explanation_codes() -> tuple[Code, Code]:
     """Returns category and type of a map that explains a classification: where the network found its evidence."""
-    return FUNCTION, CodedTerm("attribution", "Attribution of a classification", scheme=PRIVATE_SCHEME)
+    return FUNCTION, private_concept("Attribution of a classification")

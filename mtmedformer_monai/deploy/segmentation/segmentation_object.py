@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.sr.coding import Code
 
+from mtmedformer_monai.deploy.headers.coded_names import PRIVATE_SCHEME, coding_scheme
+from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.equipment import DEVICE_SERIAL_NUMBER, MANUFACTURER
+from mtmedformer_monai.deploy.headers.patient_study import PATIENT_AND_STUDY, copy_patient_and_study, without_patient
 from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256, tracking_name, tracking_uid
 from mtmedformer_monai.deploy.output_paths import inside
 from mtmedformer_monai.deploy.results import ImageMaps, ImageResult, ImageSource, Provenance
 from mtmedformer_monai.io.atomic_files import write_atomically
-from mtmedformer_monai.transforms.dicom.codes import CodedTerm
 from mtmedformer_monai.transforms.dicom.spacing import read_spacing_mm
 
 from .segment_codes import codes_of, explanation_codes
@@ -50,7 +53,7 @@ class SegmentMap:
     """
 
     label: str
-    codes: tuple[CodedTerm, CodedTerm]
+    codes: tuple[Code, Code]
     values: NDArray[Any]
     tracking: str = field(default="")
 
@@ -116,7 +119,7 @@ def plan_segments(maps: ImageMaps, image: ImageResult) -> dict[str, list[Segment
     planned: dict[str, list[SegmentMap]] = {kind: [] for kind in SERIES_NUMBERS}
     for task, names in structures.items():
         for index, name in enumerate(names):
-            codes, tracking = codes_of(name), tracking_name(task, name)
+            codes, tracking = codes_of(task, name), tracking_name(task, name)
             if task in maps.masks:
                 planned["seg"].append(SegmentMap(name, codes, maps.masks[task][index], tracking))
             if task in maps.probabilities:
@@ -160,7 +163,11 @@ def make_segmentation(kind: str, segments: Sequence[SegmentMap], header: Any, pr
     if wrong is not None:
         raise ValueError(f"segments expect the size of the source, {size[0]} x {size[1]} pixels, got {wrong}.")
     made = _build(kind, segments, _as_one_pixel(header), provenance)
+    copy_patient_and_study(header, made)
+    set_creation_time(header, made, "Content")
     made.Rows, made.Columns = size
+    if any(code.scheme_designator == PRIVATE_SCHEME for each in segments for code in each.codes):
+        made.CodingSchemeIdentificationSequence = [coding_scheme()]
     frames = [each.values for each in segments]
     if kind == "seg":
         _add_nominal_plane(made, read_spacing_mm(header))
@@ -217,16 +224,15 @@ def _add_nominal_plane(made: Any, spacing_mm: NDArray[np.float64]) -> None:
 
 
 def _as_one_pixel(header: Any) -> Any:
-    """Returns a header of one pixel, without Pixel Spacing.
+    """Returns a header of one pixel, without patient, Pixel Spacing and Specific Character Set.
 
-    highdicom would write the spacing without the Slice Thickness that it requires. A projection has no slices; the
-    spacing is that of the source, which the object refers to.
+    highdicom validates the patient's attributes; see `patient_study`. It would write the spacing without the Slice
+    Thickness that it requires. A projection has no slices; the spacing is that of the source, which the object refers
+    to.
     """
-    from pydicom import Dataset
-
-    kept = Dataset()
+    kept = without_patient(header)
     for element in header:
-        if element.keyword not in {"PixelSpacing", "Rows", "Columns"}:
+        if element.keyword not in {*PATIENT_AND_STUDY, "PixelSpacing", "Rows", "Columns"}:
             kept.add(element)
     kept.Rows, kept.Columns = 1, 1
     return kept
@@ -254,8 +260,8 @@ def _describe(segments: Sequence[SegmentMap], uid: str, provenance: Provenance) 
         highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=segment.label[:_LONGEST],
-            segmented_property_category=_coded(segment.codes[0]),
-            segmented_property_type=_coded(segment.codes[1]),
+            segmented_property_category=segment.codes[0],
+            segmented_property_type=segment.codes[1],
             algorithm_type="AUTOMATIC",
             algorithm_identification=algorithm,
             tracking_id=segment.tracking[:_LONGEST] or None,
@@ -263,12 +269,6 @@ def _describe(segments: Sequence[SegmentMap], uid: str, provenance: Provenance) 
         )
         for number, segment in enumerate(segments, start=1)
     ]
-
-
-def _coded(term: CodedTerm) -> Any:
-    import highdicom
-
-    return highdicom.sr.CodedConcept(term.value, term.scheme, term.meaning)
 
 
 def _versions(provenance: Provenance) -> list[str]:

@@ -12,6 +12,15 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
+from mtmedformer_monai.deploy.headers.coded_names import (
+    ARCHITECTURAL_DISTORTION,
+    BREAST_DENSITY,
+    CALCIFICATION_CLUSTER,
+    PRIVATE_SCHEME,
+    ascii_text,
+    class_concept,
+    readable,
+)
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
 from mtmedformer_monai.deploy.results import BoxResult, ImageResult, Provenance
 from mtmedformer_monai.keys import NOTICE
@@ -49,9 +58,9 @@ _LIBRARY_POSITION = 2
 SELECTED_REGION = Code("111099", "DCM", "Selected region")
 _FINDINGS = {  # CID 6014
     "mass": Code("129793001", "SCT", "Mammography breast density"),
-    "calcification": concepts.CALCIFICATION_CLUSTER,
-    "calcification_cluster": concepts.CALCIFICATION_CLUSTER,
-    "architectural_distortion": concepts.ARCHITECTURAL_DISTORTION,
+    "calcification": CALCIFICATION_CLUSTER,
+    "calcification_cluster": CALCIFICATION_CLUSTER,
+    "architectural_distortion": ARCHITECTURAL_DISTORTION,
 }
 """Findings by class name; the term for a mass in a single image is a density. Others are selected regions."""
 
@@ -163,7 +172,7 @@ def _findings(image: CadImage, provenance: Provenance) -> list[Dataset]:
 
 
 def _view_of(result: ImageResult) -> str:
-    return concepts.ascii_text(" ".join(part for part in (result.laterality, result.view) if part)) or "unknown view"
+    return ascii_text(" ".join(part for part in (result.laterality, result.view) if part)) or "unknown view"
 
 
 def _region_finding(image: CadImage, name: str, box: BoxResult, provenance: Provenance) -> Dataset:
@@ -179,17 +188,17 @@ def _region_finding(image: CadImage, name: str, box: BoxResult, provenance: Prov
         items.region(HAS_PROPERTIES, _OUTLINE, "POLYLINE", box_outline(box.box).ravel().tolist(), image.path),
     ]
     if value == SELECTED_REGION:
-        content.append(items.text(HAS_PROPERTIES, _DESCRIPTION, concepts.ascii_text(concepts.readable(box.class_name))))
+        content.append(items.text(HAS_PROPERTIES, _DESCRIPTION, ascii_text(readable(box.class_name))))
     return items.code(CONTAINS, _FINDING, value, content)
 
 
 def _density(result: ImageResult) -> Code | None:
     """The term of CID 6000 for the predicted breast density, or None."""
-    density = result.classes.get(concepts.BREAST_DENSITY)
+    density = result.classes.get(BREAST_DENSITY)
     if density is None or not density.applicable or len(density.predicted) != 1:
         return None
-    code = concepts.class_concept(concepts.BREAST_DENSITY, density.predicted[0])
-    return None if code.scheme_designator == concepts.PRIVATE_SCHEME else code
+    code = class_concept(BREAST_DENSITY, density.predicted[0])
+    return None if code.scheme_designator == PRIVATE_SCHEME else code
 
 
 @dataclass(frozen=True)
@@ -239,7 +248,7 @@ def _tracking(image: CadImage, name: str, provenance: Provenance) -> list[Datase
     """The identifiers of a finding (TID 4108), the same as in the measurement report."""
     uid = derived_uid(str(image.header.SOPInstanceUID), f"finding {name}", model_sha256(provenance))
     return [
-        items.text(HAS_OBS_CONTEXT, concepts.TRACKING_ID, concepts.ascii_text(name)),
+        items.text(HAS_OBS_CONTEXT, concepts.TRACKING_ID, ascii_text(name)),
         items.uid_reference(HAS_OBS_CONTEXT, concepts.TRACKING_UID, uid),
     ]
 
@@ -247,8 +256,8 @@ def _tracking(image: CadImage, name: str, provenance: Provenance) -> list[Datase
 def _algorithm(provenance: Provenance) -> list[Dataset]:
     """Name, version, hashes and notice (TID 4019)."""
     texts = [
-        (concepts.ALGORITHM_NAME, concepts.ascii_text(provenance.bundle_name)),
-        (concepts.ALGORITHM_VERSION, concepts.ascii_text(provenance.bundle_version)),
+        (concepts.ALGORITHM_NAME, ascii_text(provenance.bundle_name)),
+        (concepts.ALGORITHM_VERSION, ascii_text(provenance.bundle_version)),
         *((concepts.ALGORITHM_PARAMETERS, value) for value in algorithm_parameters(provenance)),
     ]
     return [items.text(HAS_PROPERTIES, name, value) for name, value in texts]

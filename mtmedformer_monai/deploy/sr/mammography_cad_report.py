@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
+from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.patient_study import copy_patient_and_study, without_patient
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
 from mtmedformer_monai.deploy.results import ImageResult, Provenance, StudyResult
@@ -35,6 +36,7 @@ def mammography_cad_report(study: StudyResult, headers: Sequence[Dataset], prove
     document = _new_document(sources, provenance, study.num_refused)
     document.ContentSequence = cad_content(images, provenance, study.num_refused)
     copy_patient_and_study(images[0].header, document)
+    set_creation_time(images[0].header, document, "Content")
     keep_encoded(document)
     return document
 

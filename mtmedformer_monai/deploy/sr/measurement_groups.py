@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
+from mtmedformer_monai.deploy.headers.coded_names import ascii_text, class_concept, private_concept, readable
 from mtmedformer_monai.deploy.headers.uids import tracking_name, tracking_uid
 from mtmedformer_monai.deploy.results import BoxResult, ClassResult, ImageResult, MaskResult, Provenance, Uncertainty
 
@@ -112,7 +113,7 @@ class GroupBuilder:
 
     def _mask(self, task: str, mask: MaskResult) -> Dataset:
         found = [
-            code(CONTAINS, concepts.FINDING, concepts.class_concept(task, mask.structure)),
+            code(CONTAINS, concepts.FINDING, class_concept(task, mask.structure)),
             self._measure(concepts.AREA, *_area(mask)),
             *uncertainty_measurements(mask.uncertainty, self._algorithm),
         ]
@@ -133,10 +134,10 @@ class GroupBuilder:
                 self._measure(concepts.HEIGHT, box.size_mm[1], concepts.MM),
             ]
         if box.threshold is not None:
-            threshold = concepts.private_concept("Operating threshold")
+            threshold = private_concept("Operating threshold")
             measured.append(self._measure(threshold, box.threshold, concepts.NO_UNITS))
         items = [
-            code(CONTAINS, concepts.FINDING, concepts.class_concept(task, box.class_name)),
+            code(CONTAINS, concepts.FINDING, class_concept(task, box.class_name)),
             *measured,
             *uncertainty_measurements(box.uncertainty, self._algorithm),
             code(CONTAINS, GEOMETRIC_PURPOSE, concepts.BOUNDED_BY),
@@ -182,7 +183,7 @@ def measurement(name: Code, value: float, unit: Code, algorithm: bytes) -> Datas
 def tracking(name: str, uid: str) -> list[Dataset]:
     """Returns the identifiers by which a finding is recognized in other objects."""
     return [
-        text(HAS_OBS_CONTEXT, concepts.TRACKING_ID, concepts.ascii_text(name)),
+        text(HAS_OBS_CONTEXT, concepts.TRACKING_ID, ascii_text(name)),
         uid_reference(HAS_OBS_CONTEXT, concepts.TRACKING_UID, uid),
     ]
 
@@ -196,14 +197,9 @@ def finding_site(laterality: str) -> Dataset:
 
 def class_measurements(result: ClassResult, algorithm: bytes) -> list[Dataset]:
     """Returns the probability, the operating threshold and the uncertainty of each class."""
-    numbers = {f"Probability of {concepts.readable(name)}": value for name, value in result.probabilities.items()}
-    numbers |= {
-        f"Threshold of {concepts.readable(name)}{result.or_higher}": value for name, value in result.thresholds.items()
-    }
-    named = [
-        measurement(concepts.private_concept(name), value, concepts.NO_UNITS, algorithm)
-        for name, value in numbers.items()
-    ]
+    numbers = {f"Probability of {readable(name)}": value for name, value in result.probabilities.items()}
+    numbers |= {f"Threshold of {readable(name)}{result.or_higher}": value for name, value in result.thresholds.items()}
+    named = [measurement(private_concept(name), value, concepts.NO_UNITS, algorithm) for name, value in numbers.items()]
     return named + uncertainty_measurements(result.uncertainty, algorithm)
 
 
@@ -213,18 +209,18 @@ def class_evaluations(task: str, result: ClassResult) -> list[Dataset]:
     A multi-label task evaluates each class as present or absent. Other tasks have one class, those that reach their
     operating threshold beside it, and a conditional task whose condition is not met is 'Not applicable'.
     """
-    calibrated = concepts.private_concept("Calibrated probabilities")
+    calibrated = private_concept("Calibrated probabilities")
     if not result.applicable:
-        answers = [(concepts.task_concept(task), concepts.private_concept("Not applicable"))]
+        answers = [(concepts.task_concept(task), private_concept("Not applicable"))]
     elif result.kind == "multilabel":
         answers = [
-            (concepts.class_concept(task, name), concepts.PRESENT if name in result.predicted else concepts.ABSENT)
+            (class_concept(task, name), concepts.PRESENT if name in result.predicted else concepts.ABSENT)
             for name in result.probabilities
         ]
     else:
-        answers = [(concepts.task_concept(task), concepts.class_concept(task, name)) for name in result.predicted]
-        reached = concepts.private_concept("Reaches operating threshold")
-        answers += [(reached, concepts.class_concept(task, name)) for name in result.flagged]
+        answers = [(concepts.task_concept(task), class_concept(task, name)) for name in result.predicted]
+        reached = private_concept("Reaches operating threshold")
+        answers += [(reached, class_concept(task, name)) for name in result.flagged]
     answers.append((calibrated, concepts.YES if result.calibrated else concepts.NO))
     return [code(CONTAINS, name, value) for name, value in answers]
 
@@ -233,15 +229,12 @@ def uncertainty_measurements(uncertainty: Uncertainty, algorithm: bytes) -> list
     """Returns measurements named by measure, and by class where a measure has one value per class."""
     values: dict[str, float] = {}
     for name, value in uncertainty.items():
-        meaning = f"Uncertainty ({concepts.readable(name)})"
+        meaning = f"Uncertainty ({readable(name)})"
         if isinstance(value, Mapping):
-            values |= {f"{meaning} of {concepts.readable(each)}": number for each, number in value.items()}
+            values |= {f"{meaning} of {readable(each)}": number for each, number in value.items()}
         else:
             values[meaning] = value
-    return [
-        measurement(concepts.private_concept(name), value, concepts.NO_UNITS, algorithm)
-        for name, value in values.items()
-    ]
+    return [measurement(private_concept(name), value, concepts.NO_UNITS, algorithm) for name, value in values.items()]
 
 
 def encode_algorithm(provenance: Provenance) -> bytes:
@@ -253,7 +246,7 @@ def encode_algorithm(provenance: Provenance) -> bytes:
 def _encode_algorithm(name: str, version: str, parameters: tuple[str, ...]) -> bytes:
     named = [(concepts.ALGORITHM_NAME, name), (concepts.ALGORITHM_VERSION, version)]
     named += [(concepts.ALGORITHM_PARAMETERS, each) for each in parameters]
-    return encode_items([text(HAS_CONCEPT_MOD, concept, concepts.ascii_text(value)) for concept, value in named])
+    return encode_items([text(HAS_CONCEPT_MOD, concept, ascii_text(value)) for concept, value in named])
 
 
 def box_outline(box: tuple[float, float, float, float]) -> NDArray[np.float64]:

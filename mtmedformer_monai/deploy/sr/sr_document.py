@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +10,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
+from mtmedformer_monai.deploy.headers.coded_names import ascii_text
 from mtmedformer_monai.deploy.headers.equipment import MANUFACTURER
 from mtmedformer_monai.deploy.results import Provenance
 from mtmedformer_monai.keys import NOTICE
 
-from . import concepts
 from .content_items import code_sequence, content_template
 
 SERIES_DESCRIPTION = "AI results (research use only)"
@@ -45,14 +44,14 @@ class DocumentIdentity:
 
 
 def new_document(identity: DocumentIdentity, evidence: Sequence[Dataset], provenance: Provenance) -> Dataset:
-    """Returns a document without patient, study and content items.
+    """Returns a document without patient, study, time of creation and content items.
 
     Args:
         identity: what kind of document it is, and its identifiers.
         evidence: UIDs of all objects that the content refers to, which belong to one study.
         provenance: what produced the results.
     """
-    document, now = Dataset(), datetime.datetime.now()
+    document = Dataset()
     document.SOPClassUID, document.SOPInstanceUID = identity.sop_class_uid, identity.sop_instance_uid
     document.Modality, document.SeriesNumber = "SR", identity.series_number
     document.InstanceNumber, document.SeriesInstanceUID = identity.instance_number, identity.series_instance_uid
@@ -63,8 +62,6 @@ def new_document(identity: DocumentIdentity, evidence: Sequence[Dataset], proven
     document.DeviceSerialNumber, document.SoftwareVersions = made["device_serial_number"], made["software_versions"]
     document.CompletionFlag, document.VerificationFlag = "COMPLETE", "UNVERIFIED"
     document.PreliminaryFlag = "PRELIMINARY"
-    document.InstanceCreationDate = document.ContentDate = now.strftime("%Y%m%d")
-    document.InstanceCreationTime = document.ContentTime = now.strftime("%H%M%S")
     document.PerformedProcedureCodeSequence = []
     document.CurrentRequestedProcedureEvidenceSequence = [_evidence(evidence)]
     document.ValueType, document.ContinuityOfContent = "CONTAINER", "SEPARATE"
@@ -86,9 +83,9 @@ def keep_encoded(document: Dataset) -> None:
 def equipment(provenance: Provenance) -> dict[str, str]:
     """Returns model, serial number and version of the equipment (PS3.3 C.7.5.2) as arguments of highdicom."""
     return {
-        "manufacturer_model_name": concepts.ascii_text(provenance.bundle_name)[:64],
+        "manufacturer_model_name": ascii_text(provenance.bundle_name)[:64],
         "device_serial_number": provenance.weights_sha256[:64],
-        "software_versions": concepts.ascii_text(provenance.bundle_version)[:64],
+        "software_versions": ascii_text(provenance.bundle_version)[:64],
     }
 
 
@@ -99,14 +96,6 @@ def algorithm_parameters(provenance: Provenance) -> tuple[str, ...]:
         f"weights SHA-256: {provenance.weights_sha256}",
         NOTICE,
     )
-
-
-def coding_scheme() -> Dataset:
-    """Returns the identification of the private coding scheme (PS3.3 C.12.1.1.1)."""
-    item = Dataset()
-    item.CodingSchemeDesignator, item.CodingSchemeName = concepts.PRIVATE_SCHEME, concepts.PRIVATE_SCHEME_NAME
-    item.CodingSchemeResponsibleOrganization = MANUFACTURER
-    return item
 
 
 def study_kind(kind: str, sources: Sequence[Dataset]) -> str:

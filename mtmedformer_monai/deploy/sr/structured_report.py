@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
+from mtmedformer_monai.deploy.headers.coded_names import ascii_text, coding_scheme
+from mtmedformer_monai.deploy.headers.creation_time import set_creation_time
 from mtmedformer_monai.deploy.headers.equipment import MANUFACTURER
 from mtmedformer_monai.deploy.headers.patient_study import copy_patient_and_study, instance_number, without_patient
 from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
@@ -40,7 +42,7 @@ from .measurement_groups import (
     finding_site,
     tracking,
 )
-from .sr_document import DocumentIdentity, coding_scheme, keep_encoded, new_document, study_kind
+from .sr_document import DocumentIdentity, keep_encoded, new_document, study_kind
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 SERIES_NUMBER = 9101
@@ -158,6 +160,7 @@ def _document(
         container(IMAGING_MEASUREMENTS, groups),
     ]
     copy_patient_and_study(images[0][0], document)
+    set_creation_time(images[0][0], document, "Content")
     keep_encoded(document)
     return document
 
@@ -182,7 +185,7 @@ def _observer(provenance: Provenance) -> Iterator[Dataset]:
     for name, value in (
         (DEVICE_NAME, f"{MANUFACTURER}. {NOTICE}"),
         (DEVICE_MANUFACTURER, MANUFACTURER),
-        (DEVICE_MODEL, concepts.ascii_text(provenance.bundle_name)),
+        (DEVICE_MODEL, ascii_text(provenance.bundle_name)),
         (DEVICE_SERIAL, provenance.weights_sha256),
     ):
         yield text(HAS_OBS_CONTEXT, name, value)

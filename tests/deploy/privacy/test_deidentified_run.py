@@ -54,6 +54,9 @@ def plant(path, nested=True):
         "RequestAttributesSequence",
         "ReferencedStudySequence",
         "AnatomicRegionSequence",
+        "OtherPatientIDsSequence",
+        "IssuerOfAccessionNumberSequence",
+        "IssuerOfPatientIDQualifiersSequence",
     ):
         setattr(data, keyword, Sequence([deepcopy(item)]))
     data.WindowCenterWidthExplanation, data.PatientBirthDate, data.StudyDate = SECRET, "19310203", "19310203"

@@ -6,8 +6,13 @@ import pydicom
 import pytest
 
 from mtmedformer_monai.deploy.headers.source_header import read_source_header
-from mtmedformer_monai.deploy.results import ImageMaps, ImageSource
-from mtmedformer_monai.deploy.segmentation.segmentation_object import write_segmentations
+from mtmedformer_monai.deploy.results import ImageMaps, ImageResult, ImageSource, MaskResult
+from mtmedformer_monai.deploy.segmentation.segmentation_object import (
+    make_segmentation,
+    plan_segments,
+    write_segmentations,
+)
+from mtmedformer_monai.deploy.sr.structured_report import image_report
 from tests.data.synthetic.dicom.validator import validate
 
 KINDS = ("seg", "heat_map", "uncertainty", "explanation")
@@ -149,3 +154,24 @@ def test_masks_have_the_plane_that_viewers_expect_and_no_frame_of_reference(writ
         return
     assert [float(length) for length in shared.PixelMeasuresSequence[0].PixelSpacing] == spacing
     assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == [1, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["clavicle", "Lung", "left upper lobe nodule", "cardiomegaly", "Größe\\2", "", "x" * 99]
+)
+def test_a_structure_has_one_code_in_seg_and_sr(make_dicom, provenance, name):
+    header = read_source_header(make_dicom(rows=30, columns=20))
+    mask = np.ones((1, 30, 20), bool)
+    image = ImageResult("a.dcm", "a", (30, 20), segmentations={"task": (MaskResult(name, 600, 1.0),)})
+    segments = plan_segments(ImageMaps(mask[0] * 1.0, {"task": mask}), image)["seg"]
+    made = make_segmentation("seg", segments, header, provenance)
+    (found,) = made.SegmentSequence[0].SegmentedPropertyTypeCodeSequence
+    group = image_report(image, header, provenance).ContentSequence[-1].ContentSequence[0]
+    (finding,) = (item for item in group.ContentSequence if item.ConceptNameCodeSequence[0].CodeMeaning == "Finding")
+    stated = [
+        (item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning)
+        for item in (found, finding.ConceptCodeSequence[0])
+    ]
+    assert stated[0] == stated[1]
+    schemes = [item.CodingSchemeDesignator for item in made.get("CodingSchemeIdentificationSequence", ())]
+    assert schemes == ([stated[0][1]] if stated[0][1].startswith("99") else [])
