@@ -17,6 +17,7 @@ import torch
 from command_line import make_parser
 from torch import Tensor
 
+from mtmedformer_monai.federated.client.bayesian_monai_algo import MEMORY
 from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
@@ -56,7 +57,7 @@ def read_squares(site: Path) -> dict[str, Tensor]:
 
 def last_memory(site: Path) -> dict[str, Any]:
     """Returns the state of a site's client after its last round."""
-    rounds = sorted(site.glob("round_*/client.pt"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
+    rounds = sorted(site.glob(f"state_*/{MEMORY}"), key=lambda path: int(path.parent.name.rpartition("_")[2]))
     if not rounds:
         raise SystemExit(f"{site} has no state of a client; choose the folder of one simulated federation.")
     memory: dict[str, Any] = load_checkpoint(rounds[-1])

@@ -62,6 +62,7 @@ class Aggregator:
         plain_precision: float | None = 1.0,
         screening: Screening | None = None,
     ) -> None:
+        self._strategy = strategy
         self._server = strategy.server(weights)
         chosen = screening or strategy.screening
         self._screened = ScreenedRound(chosen, strategy.sends_changes) if chosen else None
@@ -112,6 +113,19 @@ class Aggregator:
             self._scales.add(to_message(exchange))
         self.measured.append(client)
         self._remember(client, counts)
+
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Replaces the initial weights before the first message; initial losses that clients have sent remain.
+
+        Args:
+            weights: all parameters and buffers of the network.
+
+        Raises:
+            ValueError: a client has sent a message.
+        """
+        if self.accepted:
+            raise ValueError("the federation has begun; set its initial weights before the first message.")
+        self._server = self._strategy.server(weights)
 
     def introduce(self, exchange: ExchangeObject, client: str) -> None:
         """Learns the tasks of a client that joins after the first round, so that it starts from its group's weights.

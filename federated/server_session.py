@@ -28,7 +28,7 @@ FEDERATION: Final = "federation"
 STATE: Final = "server.pt"
 """File name of the server's state."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Entry `format` of states; increases when older ones can no longer be resumed."""
 
 MOST_MESSAGES: Final = 16

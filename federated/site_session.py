@@ -36,17 +36,20 @@ class SiteSession:
     Args:
         make_client: returns a new, initialized client.
         folder: for the files.
+
+    Attributes:
+        client: the client, in the state after the last step.
     """
 
     def __init__(self, make_client: Callable[[], BayesianMonaiAlgo], folder: Path) -> None:
-        self._client, self._folder = make_client(), folder
+        self.client, self._folder = make_client(), folder
         self._federation: str | None = None
         self._round = NO_ROUND
 
     def measure(self, broadcast: ExchangeObject) -> ExchangeObject:
         """Returns the tasks' initial losses at the broadcast weights."""
         self._begin(broadcast)
-        return self._client.measure_losses(broadcast)
+        return self.client.measure_losses(broadcast)
 
     def evaluate(self, broadcast: ExchangeObject) -> dict[str, float]:
         """Writes the site's inference weights, and returns their metrics on its own validation images.
@@ -56,8 +59,8 @@ class SiteSession:
         """
         self._begin(broadcast)
         self._return_to(_accepted(broadcast))
-        metrics = self._client.evaluate(broadcast).metrics or {}
-        save_checkpoint(dict(self._client.inference_weights(to_message(broadcast))), self._folder / MODEL)
+        metrics = self.client.evaluate(broadcast).metrics or {}
+        save_checkpoint(dict(self.client.inference_weights(to_message(broadcast))), self._folder / MODEL)
         return {str(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
 
     def train(self, broadcast: ExchangeObject) -> ExchangeObject:
@@ -77,9 +80,9 @@ class SiteSession:
             return read_exchange(self._folder / MESSAGE)
         accepted = _accepted(broadcast)
         self._return_to(accepted)
-        self._client.train(broadcast)
-        message = self._client.get_weights()
-        self._client.save(self._state(number))
+        self.client.train(broadcast)
+        message = self.client.get_weights()
+        self.client.save(self._state(number))
         self._round = number
         write_exchange(message, self._folder / MESSAGE, round=number, terms=self._terms())
         self._forget_all_but(number, accepted)
@@ -95,7 +98,7 @@ class SiteSession:
             self._start_anew(federation, file)
         else:
             self._round = self._latest()
-            self._client.restore(self._state(self._round))
+            self.client.restore(self._state(self._round))
         self._federation = federation
 
     def _start_anew(self, federation: str, file: Path) -> None:
@@ -103,7 +106,7 @@ class SiteSession:
             raise ValueError("this process has trained for another federation; start a new one.")
         (self._folder / MESSAGE).unlink(missing_ok=True)
         self._forget_all_but()
-        self._client.save(self._state(NO_ROUND))
+        self.client.save(self._state(NO_ROUND))
         save_checkpoint({"federation": federation}, file)
 
     def _return_to(self, number: int) -> None:
@@ -115,7 +118,7 @@ class SiteSession:
                 f"the server has accepted a message of round {number + 1}, but {self._folder} has no state after it; "
                 "restore the folder from a backup, or join under another name."
             )
-        self._client.restore(self._state(number))
+        self.client.restore(self._state(number))
         self._round = number
 
     def _latest(self) -> int:
@@ -141,7 +144,7 @@ class SiteSession:
 
     def _terms(self) -> str:
         """Returns what the site's options say about what may leave it, as text."""
-        options = self._client.options
+        options = self.client.options
         return repr((list(options.update_filters), dict(options.privacy_budget), options.leave))
 
 

@@ -17,19 +17,13 @@ import torch
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.exchange import read_exchange, write_exchange
 from mtmedformer_monai.federated.message import TensorKind, pick
-from mtmedformer_monai.federated.server_session import (
-    BAD_MESSAGE,
-    FORMAT,
-    check_state,
-    log_left_out,
-    log_refused,
-    reason_of,
-)
+from mtmedformer_monai.federated.server_session import ServerSession
 from mtmedformer_monai.federated.simulation import worker
+from mtmedformer_monai.federated.site_session import MESSAGE, MODEL
 from mtmedformer_monai.federated.sites_file import Site
 from mtmedformer_monai.federated.strategies import make_strategy
 from mtmedformer_monai.federated.strategies.distilled import is_distilled
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.io.config_text import config_text
 from mtmedformer_monai.uncertainty.posterior_file import Provenance
 
@@ -46,11 +40,12 @@ logger = logging.getLogger("mtmedformer")
 
 
 class Simulation:
-    """One simulated federation, which resumes after its last completed round.
+    """One simulated federation, which resumes where it was stopped.
 
-    Files in its folder: `rounds.json` and `rounds.png` (metrics by round), `server.pt` (state of the server after the
-    last completed round), `model.pt`, one `model_TASKS.pt` per group of sites,
-    `posterior.pt`, `broadcast.pt`, one folder per site, `mlflow.db`.
+    Server and sites are those of the engines, `ServerSession` and `SiteSession`; messages are passed as files.
+
+    Files in its folder: `rounds.json` and `rounds.png` (metrics by round), the state of the server, `model.pt`, one
+    `model_TASKS.pt` per group of sites, `posterior.pt`, `broadcast.pt`, one folder per site, `mlflow.db`.
 
     Args:
         settings: of the simulation.
@@ -61,6 +56,9 @@ class Simulation:
 
     Attributes:
         is_personal: whether sites infer with networks of their own (`Strategy.is_personal`).
+
+    Raises:
+        ValueError: the folder contains a federation with other settings.
     """
 
     def __init__(
@@ -82,6 +80,7 @@ class Simulation:
             self._specs = [self._with_own_weights(spec) for spec in self._specs]
         weights = initial_weights(settings.bundle, self._overrides({}), settings.seed)
         self._aggregator = Aggregator(self._strategy, weights)
+        self._session = ServerSession(self._aggregator, folder, settings.lasting())
         self._broadcast = folder / "broadcast.pt"
         self._sent: dict[str, Path] = {}
         self._num_samples = sum(count_images(path) for path in self._datalists.values())
@@ -92,22 +91,20 @@ class Simulation:
         Returns:
             {'global' or name of a site: metrics on the test images of the whole cohort}.
         """
-        run_id = self._restore()
+        notes = self._session.notes
+        tracker = SimulationTracker(self._folder, self._name, self._parameters(), notes.get("run_id"))
+        notes["run_id"] = tracker.run_id
         rounds = read_rounds(self._folder / "rounds.json")[: self._aggregator.round]
-        tracker = SimulationTracker(self._folder, self._name, self._parameters(), run_id)
         with self._processes() as submit:
             if self._aggregator.round == 0:
-                losses = self._measure_losses(submit)
-                if self._settings.start != "common":
-                    self._start_apart(losses, submit)
+                self._measure_losses(submit)
+                if self._settings.start != "common" and "start" not in notes:
+                    self._start_apart(submit)
+            elif len(rounds) < self._aggregator.round:  # stopped between the end of a round and its evaluation
+                self._record(rounds, tracker, submit)
             while self._aggregator.rounds_left(self._settings.num_rounds) > 0:
-                row = self._round(self._aggregator.round + 1, submit)
-                rounds.append(row)
-                write_rounds(rounds, self._folder / "rounds.json")
-                state = {"format": FORMAT, "run_id": tracker.run_id, "settings": self._settings.lasting()}
-                save_state({"server": self._aggregator.state_dict(), **state}, self._folder / "server.pt")
-                tracker.log(row)
-                self._log(row)
+                self._train(submit)
+                self._record(rounds, tracker, submit)
             found = self._test(submit)
             self._write_model(submit)
         draw_rounds(rounds, primary_metrics(self._settings.bundle), self._folder / "rounds.png")
@@ -123,85 +120,87 @@ class Simulation:
         """Returns {site: {task: number of training images with its label}}, known after the first round."""
         return self._aggregator.images_by_task
 
-    def _round(self, number: int, submit: _Submit) -> dict[str, Any]:
-        started = time.monotonic()
-        sent = self._sent or self._write_broadcasts()
-        waiting = {submit(spec, worker.train, spec, number, sent[spec.name]): spec for spec in self._specs}
-        num_bytes = self._add_messages(number, waiting)
-        self._aggregator.close_round()
-        log_left_out(self._aggregator)
-        sent = self._write_broadcasts()
-        by_site = {spec.name: submit(spec, worker.evaluate_site, spec, sent[spec.name]) for spec in self._specs}
-        whole = submit(None, worker.evaluate_cohort, *self._cohort("validation"), self._broadcast)
-        return {
-            "round": number,
-            "global": whole.result(),
-            "sites": {name: future.result() for name, future in by_site.items()},
-            "seconds": round(time.monotonic() - started, 1),
-            "bytes_sent": num_bytes,
-            "bytes_broadcast": _size(self._aggregator.broadcast()) * len(self._specs),
-        }
-
-    def _add_messages(self, number: int, waiting: Mapping[Future[Path], SiteSpec]) -> int:
-        """Adds the sites' messages as they arrive, and returns their size in bytes.
+    def _train(self, submit: _Submit) -> None:
+        """Trains the sites whose message is missing, and closes the round.
 
         Raises:
             RuntimeError: all messages are refused.
         """
-        num_bytes, refused = 0, {}
+        started, session, sent = time.monotonic(), self._session, self._sent or self._write_broadcasts()
+        missing = session.missing(self._datalists)
+        waiting = {
+            submit(spec, worker.train, spec, sent[spec.name]): spec for spec in self._specs if spec.name in missing
+        }
         for future in as_completed(waiting):
-            message, site = read_exchange(future.result()), waiting[future].name
-            num_bytes += _size(message)
-            try:
-                self._aggregator.add(message, site)
-            except BAD_MESSAGE as error:
-                refused[site] = reason_of(error)
-                log_refused(number, site, refused[site])
-        if len(refused) == len(waiting):
-            reasons = "; ".join(f"{site}: {refused[site]}" for site in sorted(refused))
-            raise RuntimeError(f"round {number}: the messages of all sites are refused; correct the cause: {reasons}")
-        return num_bytes
+            session.add(read_exchange(future.result()), waiting[future].name)
+        if not self._aggregator.clients:
+            reasons = "; ".join(f"{site}: {session.refused[site]}" for site in sorted(session.refused))
+            raise RuntimeError(
+                f"round {self._aggregator.round + 1}: the messages of all sites are refused; correct the cause: "
+                f"{reasons}"
+            )
+        num_bytes = sum(_size(read_exchange(spec.folder / MESSAGE)) for spec in self._specs)
+        session.notes["last_round"] = {"seconds": time.monotonic() - started, "bytes_sent": num_bytes}
+        session.close_round()
+        self._sent = {}
+
+    def _record(self, rounds: list[dict[str, Any]], tracker: SimulationTracker, submit: _Submit) -> None:
+        """Evaluates the networks after a round, and adds its row to the rounds, their file and the tracked run."""
+        started, sent = time.monotonic(), self._write_broadcasts()
+        by_site = {spec.name: submit(spec, worker.evaluate_site, spec, sent[spec.name]) for spec in self._specs}
+        whole = submit(None, worker.evaluate_cohort, *self._cohort("validation"), self._broadcast)
+        trained = self._session.notes["last_round"]
+        row = {
+            "round": self._aggregator.round,
+            "global": whole.result(),
+            "sites": {name: future.result() for name, future in by_site.items()},
+            "seconds": round(trained["seconds"] + time.monotonic() - started, 1),
+            "bytes_sent": trained["bytes_sent"],
+            "bytes_broadcast": _size(self._aggregator.broadcast()) * len(self._specs),
+        }
+        rounds.append(row)
+        write_rounds(rounds, self._folder / "rounds.json")
+        tracker.log(row)
+        self._log(row)
 
     def _write_broadcasts(self) -> dict[str, Path]:
         """Writes the current global broadcast and each site's; returns {site: path}."""
         write_exchange(self._aggregator.broadcast(), self._broadcast)
         self._sent = {spec.name: spec.folder / "broadcast.pt" for spec in self._specs}
         for site, path in self._sent.items():
-            write_exchange(self._aggregator.broadcast(site), path)
+            write_exchange(self._session.broadcast(site), path)
         return self._sent
 
-    def _start_apart(self, losses: Mapping[str, Any], submit: _Submit) -> None:
+    def _start_apart(self, submit: _Submit) -> None:
         """Trains all sites alone; the server starts from the weights of the largest site.
 
         Sites that start from weights of their own are aligned with them. The scales of the tasks' losses remain those
         at the common initial weights.
         """
-        write_exchange(self._aggregator.broadcast(), self._broadcast)
+        self._write_broadcasts()
         waiting = [submit(spec, pretrain, spec, self._pretrained[spec.name], self._broadcast) for spec in self._specs]
         for future in waiting:
             future.result()
         largest = largest_site(self._datalists)
-        self._aggregator = Aggregator(self._strategy, load_checkpoint(self._pretrained[largest].path))
-        for name, message in losses.items():
-            self._aggregator.add_initial_losses(message, name)
+        self._aggregator.start_from(load_checkpoint(self._pretrained[largest].path))
+        self._session.notes["start"], self._sent = largest, {}
+        self._session.save()
         logger.info("%s starts from weights that %s trained alone.", self._name, largest)
 
-    def _measure_losses(self, submit: _Submit) -> dict[str, Any]:
-        """Adds the sites' initial losses, and returns them by site."""
-        write_exchange(self._aggregator.broadcast(), self._broadcast)
-        by_site = {spec.name: submit(spec, worker.measure_losses, spec, self._broadcast) for spec in self._specs}
-        losses = {name: read_exchange(future.result()) for name, future in by_site.items()}
-        for name, message in losses.items():
-            self._aggregator.add_initial_losses(message, name)
-        return losses
+    def _measure_losses(self, submit: _Submit) -> None:
+        """Adds the initial losses of the sites that have not measured them."""
+        sent, missing = self._write_broadcasts(), self._session.unmeasured(self._datalists)
+        specs = [spec for spec in self._specs if spec.name in missing]
+        waiting = {spec.name: submit(spec, worker.measure_losses, spec, sent[spec.name]) for spec in specs}
+        for name, future in waiting.items():
+            self._session.add_losses(read_exchange(future.result()), name)
+        self._sent = {}
 
     def _test(self, submit: _Submit) -> dict[str, Metrics]:
-        sent, cohort = self._sent or self._write_broadcasts(), self._cohort("test")
+        """Returns metrics of the global network and of the sites' own ones, as of the last evaluation."""
+        cohort = self._cohort("test")
         whole = submit(None, worker.evaluate_cohort, *cohort, self._broadcast)
-        own = {spec.name: submit(spec, worker.write_client_weights, spec, sent[spec.name]) for spec in self._specs}
-        tested = {
-            spec.name: submit(spec, worker.evaluate_cohort, *cohort, own[spec.name].result()) for spec in self._specs
-        }
+        tested = {spec.name: submit(spec, worker.evaluate_cohort, *cohort, spec.folder / MODEL) for spec in self._specs}
         return {"global": whole.result(), **{name: future.result() for name, future in tested.items()}}
 
     def _write_model(self, submit: _Submit) -> None:
@@ -236,16 +235,6 @@ class Simulation:
         finally:
             for pool in pools:
                 pool.shutdown(cancel_futures=True)
-
-    def _restore(self) -> str | None:
-        path = self._folder / "server.pt"
-        if not path.is_file():
-            return None
-        saved = load_checkpoint(path)
-        check_state(saved, self._settings.lasting(), self._folder)
-        self._aggregator.load_state_dict(saved["server"])
-        logger.info("%s resumes after round %d.", self._name, self._aggregator.round)
-        return str(saved["run_id"])
 
     def _spec(self, site: str, datalist: Path) -> SiteSpec:
         settings, folder = self._settings, self._folder / site

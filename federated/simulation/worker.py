@@ -1,7 +1,6 @@
-"""Code of the site processes: one client per site, built once, with its complete state on disk.
+"""Code of the site processes: one `SiteSession` per site, whose client is built once and whose state is on disk.
 
-Before each round, a client is restored from the state after its last accepted message, so a simulation that was killed
-resumes exactly, in any process, and no client counts on a message that was refused or left out.
+A simulation that was killed therefore resumes exactly, in any process.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +15,13 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from monai.fl.utils.exchange_object import ExchangeObject
+from monai.fl.utils.constants import ExtraItems
 
-from mtmedformer_monai.federated.exchange import ACCEPTED, read_exchange, whole_number, write_exchange
+from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
+from mtmedformer_monai.federated.exchange import read_exchange, write_exchange
 from mtmedformer_monai.federated.message import TensorKind, pick
-from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
+from mtmedformer_monai.federated.site_session import MESSAGE, SiteSession
+from mtmedformer_monai.io.atomic_files import load_checkpoint
 
 from .bundle_parts import Evaluation
 from .history import Metrics
@@ -53,7 +53,7 @@ class SiteSpec:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-_CLIENTS: dict[Path, Any] = {}
+_SESSIONS: dict[Path, SiteSession] = {}
 _EVALUATIONS: dict[str, Evaluation] = {}
 """Cached in this process, so that images are read once rather than once per round."""
 
@@ -79,44 +79,35 @@ def _end_with_parent() -> None:
 
 
 def measure_losses(spec: SiteSpec, broadcast: Path) -> Path:
-    """Measures a site's initial losses at the common weights; returns the path of its message."""
-    exchange = _client(spec).measure_losses(read_exchange(broadcast))
+    """Measures a site's initial losses at the common weights; returns the path of its message.
+
+    Args:
+        spec: the site.
+        broadcast: file of the server's broadcast for this site.
+    """
+    exchange = _session(spec).measure(read_exchange(broadcast))
     return write_exchange(exchange, spec.folder / "initial_losses.pt")
 
 
-def train(spec: SiteSpec, number: int, broadcast: Path) -> Path:
+def train(spec: SiteSpec, broadcast: Path) -> Path:
     """Trains one round at a site; returns the path of its message.
 
     Args:
         spec: the site.
-        number: of the round, starting at 1; the client resumes from the state after its last accepted message.
-        broadcast: file of the server's broadcast.
+        broadcast: file of the server's broadcast for this site.
     """
-    client, sent = _client(spec), read_exchange(broadcast)
-    base = _accepted_round(sent)
-    if number == 1:
-        client.save(_state(spec, 0))  # for a client whose messages are refused or left out
-    else:
-        client.restore(_state(spec, base))
-    client.train(sent)
-    path = write_exchange(client.get_weights(), spec.folder / "message.pt")
-    client.save(_state(spec, number))
-    for old in spec.folder.glob("round_*"):
-        if old not in (_state(spec, number), _state(spec, number - 1), _state(spec, base)):
-            shutil.rmtree(old, ignore_errors=True)
-    return path
+    _session(spec).train(read_exchange(broadcast))
+    return spec.folder / MESSAGE
 
 
 def evaluate_site(spec: SiteSpec, broadcast: Path) -> Metrics:
-    """Returns metrics of the site's inference weights on its own validation images.
+    """Writes the site's inference weights, and returns their metrics on its own validation images.
 
     Args:
-        spec: the site.
+        spec: the site; the weights are in its folder, see `site_session.MODEL`.
         broadcast: file of the server's broadcast for this site, after a round.
     """
-    sent = read_exchange(broadcast)
-    metrics = _restored_client(spec, sent).evaluate(sent).metrics or {}
-    return {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+    return _session(spec).evaluate(read_exchange(broadcast))
 
 
 def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], weights: Path) -> Metrics:
@@ -135,23 +126,11 @@ def evaluate_cohort(bundle: Path, overrides: Mapping[str, Any], weights: Path) -
     return _EVALUATIONS[name].run(mean)
 
 
-def write_client_weights(spec: SiteSpec, broadcast: Path) -> Path:
-    """Writes a site's inference weights to `model.pt`, and returns its path.
-
-    Args:
-        spec: the site.
-        broadcast: file of the server's broadcast for this site, after a round.
-    """
-    sent, path = read_exchange(broadcast), spec.folder / "model.pt"
-    save_checkpoint(dict(_restored_client(spec, sent).inference_weights(sent.weights or {})), path)
-    return path
-
-
 def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> list[float]:
     """Returns the site's validation likelihood for each temperature of the posterior; see `model_files.likelihood`."""
     from mtmedformer_monai.engines.checkpointing.training_state import bare
 
-    client = _client(spec)
+    client = _session(spec).client
     network = bare(client.evaluator.network)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.load_state_dict({**before, **pick(read_exchange(broadcast).weights, TensorKind.MEAN)})
@@ -161,37 +140,14 @@ def posterior_likelihood(spec: SiteSpec, broadcast: Path, posterior: Path) -> li
     return found
 
 
-def _state(spec: SiteSpec, number: int) -> Path:
-    return spec.folder / f"round_{number}"
+def _session(spec: SiteSpec) -> SiteSession:
+    if spec.folder not in _SESSIONS:
+        _SESSIONS[spec.folder] = SiteSession(lambda: make_client(spec), spec.folder)
+    return _SESSIONS[spec.folder]
 
 
-def _accepted_round(broadcast: ExchangeObject) -> int:
-    """Returns the last round of which the server accepted a message from the site, starting at 1; 0 if none."""
-    accepted = whole_number(broadcast, ACCEPTED)
-    if accepted is None:
-        raise ValueError("a site expects its own broadcast, got one without 'accepted'; send broadcast(name).")
-    return accepted + 1
-
-
-def _restored_client(spec: SiteSpec, broadcast: ExchangeObject) -> Any:
-    """Returns the client in the state after its last accepted message."""
-    client = _client(spec)
-    client.restore(_state(spec, _accepted_round(broadcast)))
-    return client
-
-
-def _client(spec: SiteSpec) -> Any:
-    if spec.folder not in _CLIENTS:
-        _CLIENTS[spec.folder] = make_client(spec)
-    return _CLIENTS[spec.folder]
-
-
-def make_client(spec: SiteSpec) -> Any:
+def make_client(spec: SiteSpec) -> BayesianMonaiAlgo:
     """Returns a new, initialized client of a site."""
-    from monai.fl.utils.constants import ExtraItems
-
-    from mtmedformer_monai.federated.client.bayesian_monai_algo import BayesianMonaiAlgo
-
     client = BayesianMonaiAlgo(
         str(spec.bundle),
         spec.strategy,

@@ -164,6 +164,17 @@ def test_a_stock_client_takes_part(tmp_path):
         torch.testing.assert_close(value, mean if value.is_floating_point() else mean.round().to(value.dtype))
 
 
+def test_other_initial_weights_are_set_before_the_first_message(server):
+    losses = to_exchange({"loss_sum/lung": torch.tensor(6.0), "loss_count/lung": torch.tensor(3.0)}, {})
+    server.add_initial_losses(losses, "a")
+    server.start_from({**START, "w": torch.tensor([7.0, 8.0])})
+    assert server.broadcast().weights["mean/w"].tolist() == [7.0, 8.0]
+    assert float(server.broadcast().weights["setting/initial_loss/lung"]) == 2.0
+    server.add(terms(3.0, 1, number=0), "a")
+    with pytest.raises(ValueError, match="has begun; set its initial weights before the first message"):
+        server.start_from(START)
+
+
 def test_a_server_resumes_in_the_middle_of_a_round(server, tmp_path):
     server.close_round()
     server.add(terms(3.0, 1, number=1), "a")

@@ -68,7 +68,7 @@ def test_a_message_that_was_not_delivered_is_not_sent_once_the_site_has_set_a_fi
     federation.site.train(broadcast)
     assert caplog.text.count("the message is sent again") == 1
     federation.open_site()
-    federation.site._client.options = ClientOptions(**changed)
+    federation.site.client.options = ClientOptions(**changed)
     federation.site.train(broadcast)
     assert caplog.text.count("the message is sent again") == 1
 
@@ -76,7 +76,7 @@ def test_a_message_that_was_not_delivered_is_not_sent_once_the_site_has_set_a_fi
 def test_an_evaluation_leaves_the_weights_with_which_the_site_infers(make):
     """They are the broadcast ones for averages, and count a factor twice where it has one; also in a new process."""
     federation, found = make(), []
-    federation.site._client.options = ClientOptions(personal=True)
+    federation.site.client.options = ClientOptions(personal=True)
     federation.round()
     broadcast = federation.server.broadcast("a")
     for _ in range(2):
@@ -84,7 +84,7 @@ def test_an_evaluation_leaves_the_weights_with_which_the_site_infers(make):
         assert "val_dice" in metrics
         found.append(torch.load(federation.folder / "site" / MODEL))
         federation.open_site()
-        federation.site._client.options = ClientOptions(personal=True)
+        federation.site.client.options = ClientOptions(personal=True)
     assert_equal(*found)
     same = all(torch.equal(value, found[0][name]) for name, value in federation.server.aggregator.weights().items())
     assert same == (federation.strategy == "fedavg")
@@ -105,7 +105,7 @@ def test_a_message_that_was_lost_is_as_if_it_had_never_been_computed(make):
 def test_an_evaluation_leaves_out_a_message_that_the_server_has_not_accepted(make):
     lossy, fresh = make("lossy"), make("fresh")
     for each in (lossy, fresh):
-        each.site._client.options = ClientOptions(personal=True)
+        each.site.client.options = ClientOptions(personal=True)
     lossy.round(deliver=False)
     fresh.server.close_round()
     for each in (lossy, fresh):
@@ -120,7 +120,7 @@ def test_an_evaluation_does_not_make_a_computed_message_be_trained_again(make, m
     first = federation.site.train(broadcast)
     federation.site.evaluate(broadcast)
     with monkeypatch.context() as patch:
-        patch.setattr(federation.site._client, "train", lambda *_: pytest.fail("trained again"))
+        patch.setattr(federation.site.client, "train", lambda *_: pytest.fail("trained again"))
         assert_equal(first.weights, federation.round().weights)
     whole.round()
     assert_equal(federation.round().weights, whole.round().weights)
@@ -131,7 +131,7 @@ def test_a_message_that_was_not_delivered_is_sent_again_without_training(make, m
     broadcast = federation.server.broadcast("a")
     first = federation.site.train(broadcast)
     federation.open_site()
-    monkeypatch.setattr(federation.site._client, "train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(federation.site.client, "train", lambda *_: pytest.fail("trained again"))
     again = federation.site.train(broadcast)
     assert_equal(first.weights, again.weights)
     assert plain_statistics(again) == plain_statistics(first)

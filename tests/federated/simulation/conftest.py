@@ -57,7 +57,7 @@ def here(monkeypatch):
         try:
             yield submit
         finally:
-            worker._CLIENTS.clear()
+            worker._SESSIONS.clear()
             worker._EVALUATIONS.clear()
 
     monkeypatch.setattr(Simulation, "_processes", processes)

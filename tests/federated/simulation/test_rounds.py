@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from mtmedformer_monai.federated import screened_round
+from mtmedformer_monai.federated.exchange import read_exchange, round_of
 from mtmedformer_monai.federated.simulation import rounds, worker
 from mtmedformer_monai.federated.simulation.cohort import count_images, prepare_data
 from mtmedformer_monai.federated.simulation.model_files import TEMPERATURES
@@ -48,10 +50,10 @@ def test_a_federation_writes_what_it_measured_and_resumes_exactly_after_a_kill(s
 
     real = worker.train
 
-    def killed(spec, number, broadcast):
-        if number == 2 and spec.name == "site_2":
+    def killed(spec, broadcast):
+        if round_of(read_exchange(broadcast)) == 1 and spec.name == "site_2":
             raise KeyboardInterrupt  # the other site has trained this round already
-        return real(spec, number, broadcast)
+        return real(spec, broadcast)
 
     monkeypatch.setattr(rounds.worker, "train", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -71,10 +73,10 @@ def test_groups_that_part_end_with_two_more_rounds_which_resume_and_leave_the_si
     run(settings(num_rounds=1, strategy_settings={**apart, "distillation_rounds": 0}), tmp_path / "plain")
     chosen, real = settings(num_rounds=1, strategy_settings=apart), worker.train
 
-    def killed(spec, number, broadcast):
-        if number == 2 and spec.name == "site_2":
+    def killed(spec, broadcast):
+        if round_of(read_exchange(broadcast)) == 1 and spec.name == "site_2":
             raise KeyboardInterrupt
-        return real(spec, number, broadcast)
+        return real(spec, broadcast)
 
     run(chosen, tmp_path / "whole")
     assert "round 3/3" in caplog.text
@@ -137,8 +139,14 @@ def test_a_federation_whose_messages_are_all_refused_stops(settings, here, tmp_p
 
 def test_a_finished_federation_is_only_measured_again(settings, here, tmp_path, monkeypatch):
     chosen = settings(num_rounds=1, strategy="fedavg")
-    first = run(chosen, tmp_path / "done")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(rounds.worker, "evaluate_site", Mock(side_effect=KeyboardInterrupt))  # after its last round
+        run(chosen, tmp_path / "done")
     monkeypatch.setattr(rounds.worker, "train", lambda *_: pytest.fail("trained again"))
+    first = run(chosen, tmp_path / "done")
+    (row,) = json.loads((tmp_path / "done/rounds.json").read_text())
+    assert row["round"] == 1
+    assert row["bytes_sent"] > 0
     assert json.dumps(run(chosen, tmp_path / "done")) == json.dumps(first)
     for changed in ({"seed": 5}, {"num_rounds": 2}, {"strategy": "fedprox"}):
         with pytest.raises(ValueError, match=f"another value of {next(iter(changed))}; restore the settings"):
