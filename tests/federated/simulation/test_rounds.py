@@ -139,9 +139,10 @@ def test_a_federation_whose_messages_are_all_refused_stops(settings, here, tmp_p
 
 def test_a_finished_federation_is_only_measured_again(settings, here, tmp_path, monkeypatch):
     chosen = settings(num_rounds=1, strategy="fedavg")
-    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as killed:
         killed.setattr(rounds.worker, "evaluate_site", Mock(side_effect=KeyboardInterrupt))  # after its last round
-        run(chosen, tmp_path / "done")
+        with pytest.raises(KeyboardInterrupt):
+            run(chosen, tmp_path / "done")
     monkeypatch.setattr(rounds.worker, "train", lambda *_: pytest.fail("trained again"))
     first = run(chosen, tmp_path / "done")
     (row,) = json.loads((tmp_path / "done/rounds.json").read_text())
