@@ -10,8 +10,10 @@ from typing import Any
 
 from mtmedformer_monai.federated.choices import PARTITIONS, SPLIT_SYSTEMS, STARTS, STRATEGIES
 
+from .bundle_folders import bundle_help, default_bundle
 from .federate_flare import add_flare_command
 from .federate_join import add_join_command
+from .help_format import HelpFormatter
 
 STRATEGY_NAMES = (*STRATEGIES, *SPLIT_SYSTEMS)
 """Names of the aggregation strategies and the split-learning baselines."""
@@ -28,6 +30,7 @@ def add_federate_commands(commands: argparse._SubParsersAction[argparse.Argument
         help="train a bundle at several simulated sites and compare strategies",
         description="Partitions a cohort across sites, trains the sites in separate processes, and aggregates their "
         "updates after each round. Run the same command again to resume.",
+        formatter_class=HelpFormatter,
     )
     _add_federation(tool)
     _add_data(tool)
@@ -37,26 +40,24 @@ def add_federate_commands(commands: argparse._SubParsersAction[argparse.Argument
 
 
 def _add_federation(tool: argparse.ArgumentParser) -> None:
+    bundle = default_bundle()
     tool.add_argument(
-        "--bundle",
-        type=Path,
-        default=Path("bundles/chest_xray_multitask"),
-        help="folder of the bundle (default %(default)s)",
+        "--bundle", metavar="FOLDER", type=Path, default=bundle, required=bundle is None, help=bundle_help()
     )
     tool.add_argument(
         "--output",
+        metavar="FOLDER",
         type=Path,
-        default=None,
-        help="output folder (default federation_output/NAME, where NAME is the bundle's name)",
+        help="output folder (default: federation_output/NAME, where NAME is the bundle's name)",
     )
     tool.add_argument(
         "--sites",
         default="3",
         metavar="N|FILE",
-        help="number of sites, or YAML file that lists sites with their own data (default %(default)s)",
+        help="number of sites, or YAML file that lists sites with their own data",
     )
-    tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
-    tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
+    tool.add_argument("--rounds", type=int, metavar="N", default=5, help="number of rounds")
+    tool.add_argument("--local-epochs", type=int, metavar="N", default=4, help="epochs per site and round")
     tool.add_argument(
         "--strategy", choices=STRATEGY_NAMES, metavar="NAME", default="bayesian", help=_listed(STRATEGY_NAMES)
     )
@@ -74,30 +75,30 @@ def _add_federation(tool: argparse.ArgumentParser) -> None:
         metavar="NAME",
         default=["fedavg", "local", POOLED],
         help="baselines trained from the same initial weights: any strategy, 'local' (no aggregation) or 'pooled' (all "
-        "images at one site) (default fedavg local pooled)",
+        "images at one site)",
     )
     tool.add_argument(
         "--start",
         choices=STARTS,
         default="common",
         help="weights from which the sites start: common initial weights (common); their own, trained alone before and "
-        "aligned when they join (own); or those of the site with the most images (largest) (default %(default)s)",
+        "aligned when they join (own); or those of the site with the most images (largest)",
     )
     tool.add_argument(
         "--pretrain-epochs",
         type=int,
+        metavar="N",
         default=4,
-        help="epochs that each site trains alone first, with --start own or largest (default %(default)s)",
+        help="epochs that each site trains alone first, with --start own or largest",
     )
     tool.add_argument(
         "--processes",
         type=int,
+        metavar="N",
         default=2,
-        help="number of sites trained in parallel, about 1.5 GB of memory each (default %(default)s)",
+        help="number of sites trained in parallel, about 1.5 GB of memory each",
     )
-    tool.add_argument(
-        "--seed", type=int, default=0, help="random seed of cohort, partition and training (default %(default)s)"
-    )
+    tool.add_argument("--seed", type=int, metavar="N", default=0, help="random seed of cohort, partition and training")
     tool.add_argument(
         "--posterior",
         action="store_true",
@@ -119,21 +120,17 @@ def _add_data(tool: argparse.ArgumentParser) -> None:
         choices=PARTITIONS,
         default="site",
         help="how the cohort is partitioned: at random (iid), by the site given in the datalist (site), with different "
-        "class frequencies (labels), or with different kinds of annotation (tasks) (default %(default)s)",
+        "class frequencies (labels), or with different kinds of annotation (tasks)",
     )
     tool.add_argument(
-        "--datalist", type=Path, default=None, help="datalist to partition across sites (default: a synthetic cohort)"
+        "--datalist", metavar="FILE", type=Path, help="datalist to partition across sites (default: a synthetic cohort)"
     )
-    tool.add_argument(
-        "--patients", type=int, default=180, help="patients in the synthetic cohort (default %(default)s)"
-    )
-    tool.add_argument(
-        "--image-size", type=int, default=64, help="rows of the network's input, in pixels (default %(default)s)"
-    )
+    tool.add_argument("--patients", type=int, metavar="N", default=180, help="patients in the synthetic cohort")
+    tool.add_argument("--image-size", type=int, metavar="PIXELS", default=64, help="rows of the network's input")
 
 
 def _listed(names: Sequence[str]) -> str:
-    return f"one of {', '.join(names)} (default %(default)s)"
+    return f"one of {', '.join(names)}"
 
 
 def _simulate(options: argparse.Namespace) -> int:

@@ -9,6 +9,9 @@ from typing import Any
 
 from mtmedformer_monai.federated.choices import STRATEGIES
 
+from .bundle_folders import bundle_help, default_bundle
+from .help_format import HelpFormatter
+
 ENVIRONMENTS = ("sim", "poc", "prod")
 
 
@@ -19,28 +22,30 @@ def add_flare_command(tools: argparse._SubParsersAction[argparse.ArgumentParser]
         help="train a bundle at several sites with NVIDIA FLARE",
         description="Runs a federation in FLARE's simulator (sim), in its POC mode with one server and the sites on "
         "this machine (poc), or on a provisioned system with mutual TLS (prod). Run the same command again to resume.",
+        formatter_class=HelpFormatter,
     )
-    tool.add_argument(
-        "--env", choices=ENVIRONMENTS, default="sim", help="where the federation runs (default %(default)s)"
-    )
+    bundle = default_bundle()
+    tool.add_argument("--env", choices=ENVIRONMENTS, default="sim", help="where the federation runs")
     tool.add_argument(
         "--bundle",
+        metavar="FOLDER",
         type=Path,
-        default=Path("bundles/chest_xray_multitask"),
+        default=bundle,
+        required=bundle is None,
         help="folder of the bundle; with --env prod, it only serves to validate the names of overrides, because each "
-        "participant has a copy (default %(default)s)",
+        f"participant has a copy; {bundle_help()}",
     )
     tool.add_argument("--sites", type=Path, required=True, metavar="FILE", help="YAML file that lists the sites")
     tool.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="output folder")
-    tool.add_argument("--name", default="mtmedformer", help="name of the job (default %(default)s)")
-    tool.add_argument("--rounds", type=int, default=5, help="number of rounds (default %(default)s)")
-    tool.add_argument("--local-epochs", type=int, default=4, help="epochs per site and round (default %(default)s)")
+    tool.add_argument("--name", metavar="NAME", default="mtmedformer", help="name of the job")
+    tool.add_argument("--rounds", type=int, metavar="N", default=5, help="number of rounds")
+    tool.add_argument("--local-epochs", type=int, metavar="N", default=4, help="epochs per site and round")
     tool.add_argument(
         "--strategy",
         choices=list(STRATEGIES),
         metavar="NAME",
         default="bayesian",
-        help=f"one of {', '.join(STRATEGIES)} (default %(default)s)",
+        help=f"one of {', '.join(STRATEGIES)}",
     )
     _add_details(tool)
     tool.set_defaults(run=_run)
@@ -62,7 +67,7 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
         metavar="NAME:KEY=VALUE,...",
         help="filter applied to each site's updates: gaussian:clip=1,noise=0.5, or FLARE's svt, percentile and exclude",
     )
-    tool.add_argument("--seed", type=int, default=0, help="random seed (default %(default)s)")
+    tool.add_argument("--seed", type=int, metavar="N", default=0, help="random seed")
     tool.add_argument(
         "--image-size",
         type=int,
@@ -74,6 +79,7 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
     tool.add_argument(
         "--min-sites",
         type=int,
+        metavar="N",
         default=0,
         help="minimum number of sites that close a round (default: all connected sites)",
     )
@@ -92,7 +98,7 @@ def _add_details(tool: argparse.ArgumentParser) -> None:
         help="startup kit of an administrator; with --env prod, the job is submitted (default: it is written to "
         "OUTPUT/job)",
     )
-    tool.add_argument("--admin", default="admin@nvidia.com", help="name of the administrator (default %(default)s)")
+    tool.add_argument("--admin", metavar="NAME", default="admin@nvidia.com", help="name of the administrator")
 
 
 def parse_filter(text: str) -> dict[str, Any]:

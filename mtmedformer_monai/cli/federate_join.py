@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from .help_format import HelpFormatter
+
 logger = logging.getLogger("mtmedformer")
 
 
@@ -17,13 +19,14 @@ def add_join_command(tools: argparse._SubParsersAction[argparse.ArgumentParser])
         help="prepare a FLARE startup kit of a hospital or of the server",
         description="Writes local/mtmedformer.yaml with this participant's own settings, and allows this package's two "
         "FLARE components in local/resources.json. Start the kit afterwards with its startup/start.sh.",
+        formatter_class=HelpFormatter,
     )
     tool.add_argument("kit", type=Path, metavar="KIT", help="folder of the startup kit")
     tool.add_argument("--bundle", type=Path, required=True, metavar="FOLDER", help="folder of the bundle")
     tool.add_argument("--datalist", type=Path, metavar="FILE", help="datalist of the hospital's images")
     tool.add_argument("--dataset-dir", type=Path, metavar="FOLDER", help="folder of the hospital's images")
     tool.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="folder for state and results (default KIT/mtmedformer)"
+        "--output", type=Path, metavar="FOLDER", help="folder for state and results (default: KIT/mtmedformer)"
     )
     tool.add_argument(
         "--override",
