@@ -50,7 +50,12 @@ def add_infer_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     command.add_argument(
         "--workers", metavar="N", type=int, default=1, help="processes that load, predict and write studies"
     )
-    command.add_argument("--weights", metavar="FILE", type=Path, help="weights (default: the bundle's models/model.pt)")
+    command.add_argument(
+        "--weights",
+        metavar="FILE",
+        type=Path,
+        help="weights of the network of images (default: the bundle's models/model.pt); that of studies keeps its own",
+    )
     command.add_argument(
         "--config", metavar="FILE", type=Path, nargs="+", default=[], help="configuration that overrides inference.json"
     )

@@ -44,6 +44,9 @@ class StudyFusion:
         Returns:
             {study task: {'R', 'L' or 'study': classification}}, without breasts that have no view; empty if no image
             shows a screening view.
+
+        Raises:
+            FloatingPointError: an output is not finite.
         """
         places = fused_views(images)
         if not places:
@@ -59,6 +62,8 @@ class StudyFusion:
         study_task = next(each for each in self._study_tasks if each.task.name == name)
         task = study_task.task
         probs = task.activate(torch.as_tensor(outputs[name]).as_subclass(Tensor).cpu())
+        if not bool(torch.isfinite(probs).all()):
+            raise FloatingPointError(f"the network's output of {name} has numbers that are not finite.")
         return {
             group: describe_class(task, describe_tasks([task], {name: row})[name])
             for group, row in zip(GROUP_NAMES[study_task.level], probs, strict=True)

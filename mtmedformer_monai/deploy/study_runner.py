@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from torch import Tensor
+
 from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 from mtmedformer_monai.deploy.headers.source_header import read_source_header
 from mtmedformer_monai.deploy.privacy.anonymous_inputs import copy_input
@@ -159,12 +161,10 @@ class StudyRunner:
             inputs.append(prediction.network_input)
         if not images:
             return StudyOutcome(None, tuple(refused), self.provenance)
-        fused = self._fusion(images, inputs) if self._fusion is not None else {}
-        result = StudyResult(
-            study.study_instance_uid or None, study.folder, tuple(images), classes=fused, num_refused=num_refused
-        )
+        result = StudyResult(study.study_instance_uid or None, study.folder, tuple(images), num_refused=num_refused)
+        result, unfused = self._fuse(result, inputs)
         result, failed = self._write_study(result, sources, folder)
-        return StudyOutcome(result, (*refused, *failed), self.provenance)
+        return StudyOutcome(result, (*refused, *unfused, *failed), self.provenance)
 
     def _predict(self, given: InputFile, folder: Path) -> tuple[Prediction, ImageSource]:
         """Predicts an image or, in a run that is de-identified, its copy; the copy of a refused image is deleted."""
@@ -210,6 +210,17 @@ class StudyRunner:
             if missing := missing_reference(header):
                 image = replace(image, notes=(*image.notes, f"No DICOM output, because the source has no {missing}."))
         return self._write_all(self._image_writers, image, source, folder, image.source)
+
+    def _fuse(self, study: StudyResult, inputs: Sequence[Tensor]) -> tuple[StudyResult, tuple[Refusal, ...]]:
+        """Classifies breasts and study; a failure is noted, because the images have results of their own."""
+        if self._fusion is None:
+            return study, ()
+        try:
+            return replace(study, classes=self._fusion(study.images, inputs)), ()
+        except Exception as error:  # one study must not end the run
+            logger.debug("%s", type(error).__name__, exc_info=error)
+            note = f"The views could not be fused ({type(error).__name__}), so breasts and study have no classes."
+            return replace(study, notes=(*study.notes, note)), (Refusal(study.folder, note, "fusion"),)
 
     def _write_study(
         self, study: StudyResult, sources: Sequence[ImageSource], folder: Path

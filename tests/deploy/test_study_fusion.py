@@ -67,5 +67,21 @@ def test_a_breast_does_not_depend_on_the_other_and_is_absent_without_views(fuse)
     assert right["R"] == pytest.approx(both["R"], abs=1e-5)
 
 
+def test_outputs_that_are_not_finite_cost_only_what_is_fused(study_bundle, models, cohorts, tmp_path):
+    broken = tmp_path / study_bundle.name
+    shutil.copytree(study_bundle, broken)
+    weights = torch.load(broken / "study_models/model.pt")
+    torch.save(
+        {name: torch.full_like(value, torch.nan) for name, value in weights.items()}, broken / "study_models/model.pt"
+    )
+    runner = StudyRunner(RunnerOptions(broken, tmp_path / "out", "cpu"), (), model=models(MAMMOGRAPHY))
+    outcome = runner.process(find_inputs(sorted(cohorts("mammography").glob("*00000_*")))[0][0])
+    assert len(outcome.result.images) == 4
+    assert dict(outcome.result.classes) == {}
+    (note,) = outcome.result.notes
+    assert note.startswith("The views could not be fused (FloatingPointError)")
+    assert [(refusal.reason, refusal.rule) for refusal in outcome.refused] == [(note, "fusion")]
+
+
 def test_a_bundle_without_weights_for_studies_fuses_nothing():
     assert load_study_fusion(MAMMOGRAPHY) is None
