@@ -99,6 +99,10 @@ def load_model(
     if runtime != "torch":
         if str(place) != "cpu":
             raise ValueError(f"--runtime {runtime} expects --device cpu, got {place}.")
+        if getattr(parser.get_parsed_content("plain_inferer"), "method", "") == "posterior":
+            raise ValueError(
+                f"--uncertainty draws weights from the posterior, which needs --runtime torch, got {runtime}."
+            )
         network = run_elsewhere(network.eval(), runtime, parser.get_parsed_content("image_size"))
     calibrated = parser.get("calibrated_tasks") is not None
     return BundleModel(

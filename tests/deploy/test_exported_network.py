@@ -10,6 +10,7 @@ from mtmedformer_monai.cli.main import main
 from mtmedformer_monai.deploy import bundle_model, exported_network
 from mtmedformer_monai.deploy.study_runner import RunnerOptions, StudyRunner
 from mtmedformer_monai.uncertainty.guard import fit_guard, save_guard, tap_encoder
+from mtmedformer_monai.uncertainty.posterior_file import WeightPosterior, save_posterior
 from tests.deploy.conftest import CHEST
 from tests.small_bundle import write_small_bundle
 
@@ -56,6 +57,16 @@ def test_the_command_runs_a_network_whose_outputs_and_features_are_those_of_pyto
 def test_what_another_runtime_cannot_do_is_an_error(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         StudyRunner(RunnerOptions(CHEST, tmp_path / "out", **options))
+
+
+def test_samples_of_a_posterior_need_pytorch(tmp_path):
+    write_small_bundle(tmp_path / "bundle", ["finding"])
+    save_posterior(
+        WeightPosterior({"w": torch.ones(2)}, {"w": torch.tensor(1.0)}), tmp_path / "bundle/models/posterior.pt"
+    )
+    configs = (CHEST / "configs/uncertainty.json",)
+    with pytest.raises(ValueError, match="draws weights from the posterior, which needs --runtime torch, got onnx"):
+        StudyRunner(RunnerOptions(tmp_path / "bundle", tmp_path / "out", configs=configs, runtime="onnx"))
 
 
 def test_a_runtime_that_is_not_installed_is_named_with_the_remedy(monkeypatch):
