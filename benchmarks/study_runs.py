@@ -62,7 +62,7 @@ def _is_of(record: dict[str, Any], run: Any) -> bool:
 def _start_process() -> None:
     import torch
 
-    from mtmedformer_monai.federated.simulation.worker import start_process
+    from mtmedformer_monai.federated.simulation.site_process import start_process
 
     start_process(1)  # and ends it when the study is killed
     torch.set_flush_denormal(True)

@@ -33,6 +33,7 @@ from .history import KEY_METRIC, Metrics, draw_rounds, read_rounds, write_rounds
 from .model_files import write_models, write_posterior
 from .pretraining import Pretraining, largest_site, pretrain
 from .settings import SimulationSettings
+from .site_process import start_process
 from .tracking import SimulationTracker
 from .worker import SiteSpec
 
@@ -224,7 +225,7 @@ class Simulation:
         count = min(self._settings.num_processes, len(self._specs))
         threads = max(1, torch.get_num_threads() // count)
         context = multiprocessing.get_context("spawn")
-        pools = [ProcessPoolExecutor(1, context, worker.start_process, (threads,)) for _ in range(count)]
+        pools = [ProcessPoolExecutor(1, context, start_process, (threads,)) for _ in range(count)]
         home = {spec.name: pools[index % count] for index, spec in enumerate(self._specs)}
 
         def submit(spec: SiteSpec | None, function: Callable[..., Any], *arguments: Any) -> Future[Any]:

@@ -5,13 +5,8 @@ A simulation that was killed therefore resumes exactly, in any process.
 
 from __future__ import annotations
 
-import logging
-import multiprocessing
-import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -56,26 +51,6 @@ class SiteSpec:
 _SESSIONS: dict[Path, SiteSession] = {}
 _EVALUATIONS: dict[str, Evaluation] = {}
 """Cached in this process, so that images are read once rather than once per round."""
-
-
-def start_process(num_threads: int) -> None:
-    """Initializes a process: sets its number of threads, silences logging and ends it with its parent."""
-    import warnings
-
-    import torch
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(num_threads)
-    logging.disable(logging.INFO)
-    warnings.simplefilter("ignore")
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent has ended, so that a killed simulation leaves no processes behind."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def measure_losses(spec: SiteSpec, broadcast: Path) -> Path:

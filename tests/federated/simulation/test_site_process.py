@@ -9,10 +9,10 @@ import pytest
 LAUNCHER = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from mtmedformer_monai.federated.simulation import worker
+from mtmedformer_monai.federated.simulation.site_process import start_process
 
 if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), worker.start_process, (1,))
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), start_process, (1,))
     print(pool.submit(os.getpid).result(), flush=True)
     time.sleep(600)
 """
