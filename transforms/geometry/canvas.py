@@ -17,6 +17,9 @@ from mtmedformer_monai.keys import MetaKey
 
 from .affine import Affine, as_affine, compose, index_affine, map_boxes
 
+_ROUNDING = 1e-4
+"""Tolerance of an affine, in source pixels per pixel and in source pixels: float32 is enough."""
+
 UNUSED = -1.0
 """Fill value of the rows of a detection target that hold no box."""
 
@@ -75,11 +78,27 @@ def image_of(item: Any, key: Any) -> MetaTensor:
     """Returns the radiograph of an item.
 
     Raises:
-        ValueError: the value is not a radiograph loaded by `LoadRadiographd`.
+        ValueError: the value is not a radiograph loaded by `LoadRadiographd`, or a transform of MONAI moved its pixels.
     """
     image = item[key]
     if not isinstance(image, MetaTensor) or MetaKey.TO_SOURCE not in image.meta or image.ndim != 3:
         raise ValueError(
             f"a radiograph (1, H, W) with its metadata is expected under {key!r}; put LoadRadiographd first."
         )
+    _check_affine(image, key)
     return cast(MetaTensor, image)
+
+
+def _check_affine(image: MetaTensor, key: Any) -> None:
+    """Refuses an image whose `affine` is not that of `to_source`: MONAI's transforms update only the former."""
+    spacing = np.asarray(image.meta.get(MetaKey.SPACING_MM, (np.nan, np.nan)), dtype=np.float64)
+    step = np.where(np.isfinite(spacing), spacing, 1.0)[:, None]
+    expected = index_affine(as_affine(image.meta[MetaKey.TO_SOURCE]), spacing)[:2] / step
+    actual = np.asarray(image.affine.detach().cpu(), dtype=np.float64)[:2] / step
+    if not np.allclose(actual, expected, rtol=_ROUNDING, atol=_ROUNDING):
+        raise ValueError(
+            f"the affine of the image under {key!r} differs from its {MetaKey.TO_SOURCE!r}, so a transform from "
+            "outside this package has moved its pixels, and results could not be mapped back to the source; use "
+            "Letterboxd instead of Resized or Spacingd, CropBreastd instead of a crop, OrientBreastd or turn_item "
+            "instead of Rotate90d or Flipd, and RandGeometryd for augmentation."
+        )
