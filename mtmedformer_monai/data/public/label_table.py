@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from mtmedformer_monai.data.missing import is_missing
 Row = dict[str, str]
 
 FILE_NAME = "labels.csv"
+FILE_COLUMNS = ("image", "mask_lung")
+"""Columns of `labels.csv` that name files, relative to its folder."""
+
 SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 """Magic bytes of Excel files, which may have any extension, such as .csv."""
@@ -33,12 +37,16 @@ def read_label_table(folder: Path, columns: Sequence[str]) -> list[Row]:
         columns: required columns in addition to `image` and `split`.
 
     Raises:
-        ValueError: a column is missing, a row has no image, or a split is unknown.
+        ValueError: a column is missing, a row has no image, a file is outside of the folder, or a split is unknown.
     """
     path = folder / FILE_NAME
     rows = read_table(path, ["image", "split", *columns])
     if not all(row["image"] for row in rows):
         raise ValueError(f"{path} expects an image in every row; fix the rows without one.")
+    root = Path(os.path.normpath(folder.absolute()))
+    for name in (row[column] for row in rows for column in FILE_COLUMNS if row.get(column)):
+        if not Path(os.path.normpath(root / name)).is_relative_to(root):  # links inside the folder may lead outside
+            raise ValueError(f"{path} expects files inside its folder, got {name!r}; copy or link the file there.")
     return [row | {"split": read_choice(row["split"], SECTION_OF_SPLIT, "splits", path)} for row in rows]
 
 
