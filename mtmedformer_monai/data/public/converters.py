@@ -57,6 +57,7 @@ CONVERTERS = {
         ("lung", "opacity", "finding"),
         "see its page; images by source",
         "33,920 X-rays with lung masks, infection masks on some, normal or pneumonia",
+        writes=("masks",),
     ),
     "montgomery": Converter(
         ("lung", "finding", "tuberculosis"),
