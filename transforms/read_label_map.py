@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from .errors import AnnotationError, RadiographError, UnreadableFileError
+from .errors import AnnotationError, UnreadableFileError
 from .limits import check_pixels
 from .read_nifti import read_nifti_values, turn_upright
 from .read_picture import open_picture
@@ -89,18 +89,14 @@ def _read_nrrd(path: str | Path) -> NDArray[Any]:
 
 
 def _read_dicom(path: str | Path) -> NDArray[Any]:
-    """Reads the uncompressed class numbers that MONAI Label's server returns by default for a DICOM image."""
-    from pydicom import dcmread
+    """Reads the class numbers that MONAI Label's server returns by default for a DICOM image."""
+    from .dicom.parse import read_header
+    from .dicom.pixels.decode import decode_pixels
 
-    try:
-        data = dcmread(path)
-        rows, columns = int(data.Rows), int(data.Columns)
-        check_pixels(path, rows, columns)
-        return np.asarray(data.pixel_array).reshape(rows, columns)
-    except RadiographError:
-        raise
-    except Exception as error:  # pydicom raises many exception types
-        raise UnreadableFileError(path, "it does not decode as one plane of numbers", "save it as NIfTI") from error
+    values, photometric = decode_pixels(path, read_header(path))
+    if values.ndim != 2:
+        raise _wrong(path, f"is a color picture ({photometric})", "export class numbers, not colors")
+    return values
 
 
 def _check_plane(path: str | Path, sizes: Sequence[int], components: int) -> None:

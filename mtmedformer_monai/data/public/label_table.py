@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mtmedformer_monai.data.missing import is_missing
+from mtmedformer_monai.transforms.limits import MAX_TABLE_BYTES
 
 Row = dict[str, str]
 
@@ -68,10 +69,12 @@ def read_table(
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the table has no rows, a column is missing, or the file has the Excel format used before 2007.
+        ValueError: the table has no rows, a column is missing, the file has the Excel format used before 2007, or it is
+            larger than `MAX_TABLE_BYTES`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} expects the dataset's table {path.name}; download it to this folder.")
+    check_size(path, path.stat().st_size)
     content = path.read_bytes()
     if content.startswith(_OLD_EXCEL):
         raise ValueError(
@@ -85,6 +88,16 @@ def read_table(
     delimiter = delimiter or _find_delimiter(text, columns)
     lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)]
     return rows_of(path, [line for line in lines if any(line)], columns, optional)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Refuses a table of an implausible size, before memory is allocated for it.
+
+    Raises:
+        ValueError: the size in bytes is above `MAX_TABLE_BYTES`.
+    """
+    if size > MAX_TABLE_BYTES:
+        raise ValueError(f"{path} expects at most {MAX_TABLE_BYTES:,} bytes, got {size:,}; use the original table.")
 
 
 def rows_of(

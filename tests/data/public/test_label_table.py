@@ -119,3 +119,10 @@ def test_files_outside_of_the_folder_are_refused(tmp_path, monkeypatch, outside,
         read_label_table(Path("set"), [])
     write_lines(tmp_path / "set" / "labels.csv", [",".join(row), ",".join(row.values())])
     assert read_label_table(Path("set"), ["mask_lung"]) == [row]
+
+
+def test_a_table_of_an_implausible_size_is_refused(tmp_path):
+    with (tmp_path / "a.csv").open("wb") as stream:
+        stream.truncate(2**27 + 1)  # takes no space on disk
+    with pytest.raises(ValueError, match="expects at most 134,217,728 bytes"):
+        read_table(tmp_path / "a.csv", ["x"])
