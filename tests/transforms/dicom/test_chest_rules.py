@@ -91,6 +91,19 @@ def test_turned_images_are_flagged(make_dicom, orientation, is_turned):
     assert flags(path) == ("stored rotated or mirrored (by its Patient Orientation)" if is_turned else "")
 
 
+@pytest.mark.parametrize(
+    "elements",
+    [{"PresentationIntentType": "FOR PROCESSING"}, {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1.1"}],
+    ids=["intent", "SOP class"],
+)
+def test_images_for_processing_are_flagged(make_dicom, elements):
+    path = make_dicom(BodyPartExamined="CHEST", ViewPosition="PA", **elements)
+    assert flags(path).startswith("FOR PROCESSING")
+    assert flags(path, ChestRules(for_processing="pass")) == ""
+    with pytest.raises(RefusedImageError, match="the rule is for_processing='refuse'"):
+        read_radiograph(path, rules=ChestRules(for_processing="refuse"))
+
+
 @pytest.mark.parametrize("rules", [ChestRules(), MammogramRules(no_header="flag")], ids=["chest", "mammograms"])
 def test_a_picture_is_read_and_flagged_as_not_verified(tmp_path, rules):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
