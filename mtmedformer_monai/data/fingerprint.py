@@ -218,7 +218,8 @@ def _modules_behind(module: str) -> set[str]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            values = () if _is_library(name) else tuple(vars(sys.modules[name]).values())
+            known = sys.modules.get(name)
+            values = () if known is None or _is_library(name) else tuple(vars(known).values())
             modules = {value.__name__ for value in values if isinstance(value, ModuleType)}
             modules |= {value.__module__ for value in values if isinstance(value, (type, FunctionType))}
             waiting.extend(each for each in modules if not _is_library(each))
@@ -228,14 +229,13 @@ def _modules_behind(module: str) -> set[str]:
 @cache
 def _is_library(module: str) -> bool:
     """Returns whether a module is Python's, of this package or installed, so that its version represents its code."""
-    found = sys.modules.get(module)
-    file = getattr(found, "__file__", None)
-    if found is None or not file:
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if not file:
         return not _is_interactive(module)
     return any(folder in Path(file).resolve().parents for folder in (_PACKAGE, *_INSTALLED))
 
 
 def _is_interactive(module: str) -> bool:
-    """Returns whether a module has no source file, as in a notebook."""
+    """Returns whether a module has no source file, as in a notebook, or is not registered, so that it is unknown."""
     found = sys.modules.get(module)
-    return found is not None and getattr(found, "__file__", None) is None and found.__spec__ is None
+    return found is None or (getattr(found, "__file__", None) is None and found.__spec__ is None)

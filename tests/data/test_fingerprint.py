@@ -58,13 +58,14 @@ def test_unknown_state_is_never_reused(caplog):
     assert "state of a lock is unknown" in caplog.text
 
 
-@pytest.fixture
-def define(monkeypatch):
+@pytest.fixture(params=[True, False], ids=["notebook", "unregistered"])
+def define(request, monkeypatch):
     """Executes code as in the cell of a notebook, and returns what it defines as `made`."""
 
     def run(code):
         notebook = ModuleType("notebook")
-        monkeypatch.setitem(sys.modules, "notebook", notebook)
+        if request.param:
+            monkeypatch.setitem(sys.modules, "notebook", notebook)
         exec(code, vars(notebook))
         return notebook.made
 
