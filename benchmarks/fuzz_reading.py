@@ -32,7 +32,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtmedformer_monai.transforms import MammogramRules, RadiographError, read_radiograph
+from mtmedformer_monai.transforms import AnnotationError, MammogramRules, RadiographError, read_radiograph
 from mtmedformer_monai.transforms.read_mask import read_mask
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -71,7 +71,7 @@ def read(path: Path) -> str:
 
 
 def read_as_mask(path: Path) -> None:
-    with contextlib.suppress(RadiographError):
+    with contextlib.suppress(RadiographError, AnnotationError):
         read_mask(path)
 
 

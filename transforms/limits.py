@@ -20,6 +20,10 @@ MAX_SCANS = 256
 """Maximum number of scans of a JPEG image; progressive ones have about ten, and each takes as long as a whole image."""
 
 
+MAX_TABLE_BYTES = 2**27
+"""Maximum size of a table of labels, and of the parts of an .xlsx file when unpacked; the largest known has 2**24."""
+
+
 def check_pixels(path: str | Path, rows: int, columns: int) -> None:
     """Refuses an image size that is implausibly large.
 

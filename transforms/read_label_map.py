@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageOps
 
-from .errors import AnnotationError, RadiographError, UnreadableFileError
+from .errors import AnnotationError, UnreadableFileError
 from .limits import check_pixels
+from .read_mask import NUMBER_MODES, read_numbers
 from .read_nifti import read_nifti_values, turn_upright
 from .read_picture import open_picture
-
-_GRAY = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
-"""Pillow modes whose arrays contain the class numbers; for a palette image, these are the indices."""
 
 
 def read_label_map(path: str | Path) -> NDArray[np.int64]:
@@ -34,7 +31,8 @@ def read_label_map(path: str | Path) -> NDArray[np.int64]:
     Raises:
         FileNotFoundError: the file does not exist.
         RadiographError: the file type is not supported, or the file is damaged.
-        AnnotationError: the file contains a volume, color, several layers, or negative or fractional numbers.
+        AnnotationError: the file contains a volume, color, several layers, or negative or fractional numbers, or its
+            palette contradicts its indices (see `read_numbers`).
     """
     with Path(path).open("rb") as stream:
         head = stream.read(132)
@@ -55,11 +53,12 @@ def read_label_map(path: str | Path) -> NDArray[np.int64]:
 
 def _read_png(path: str | Path) -> NDArray[Any]:
     with open_picture(path, ("PNG",)) as picture:
-        if picture.mode not in _GRAY:
+        if picture.mode not in NUMBER_MODES:
             raise _wrong(path, f"is a color picture (mode {picture.mode})", "export class numbers, not colors")
         try:
-            ImageOps.exif_transpose(picture, in_place=True)
-            return np.asarray(picture)
+            return read_numbers(path, picture)
+        except AnnotationError:
+            raise
         except Exception as error:  # Pillow raises many exception types for damaged data
             raise UnreadableFileError(path, "its image data cannot be decoded", "export it again") from error
 
@@ -89,18 +88,14 @@ def _read_nrrd(path: str | Path) -> NDArray[Any]:
 
 
 def _read_dicom(path: str | Path) -> NDArray[Any]:
-    """Reads the uncompressed class numbers that MONAI Label's server returns by default for a DICOM image."""
-    from pydicom import dcmread
+    """Reads the class numbers that MONAI Label's server returns by default for a DICOM image."""
+    from .dicom.parse import read_header
+    from .dicom.pixels.decode import decode_pixels
 
-    try:
-        data = dcmread(path)
-        rows, columns = int(data.Rows), int(data.Columns)
-        check_pixels(path, rows, columns)
-        return np.asarray(data.pixel_array).reshape(rows, columns)
-    except RadiographError:
-        raise
-    except Exception as error:  # pydicom raises many exception types
-        raise UnreadableFileError(path, "it does not decode as one plane of numbers", "save it as NIfTI") from error
+    values, photometric = decode_pixels(path, read_header(path))
+    if values.ndim != 2:
+        raise _wrong(path, f"is a color picture ({photometric})", "export class numbers, not colors")
+    return values
 
 
 def _check_plane(path: str | Path, sizes: Sequence[int], components: int) -> None:

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from .errors import UnreadableFileError
+from .errors import AnnotationError, UnreadableFileError
 from .file_kind import describe_other, is_gzip, is_nifti, sniff
 from .limits import check_pixels
 from .read_nifti import read_nifti_values
 from .read_picture import is_deep, open_picture, read_deep
+
+NUMBER_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+"""Pillow modes whose arrays contain one number per pixel."""
 
 _NPY = b"\x93NUMPY"
 
@@ -21,8 +24,9 @@ _NPY = b"\x93NUMPY"
 def read_mask(path: str | Path) -> NDArray[np.bool_]:
     """Reads the mask of one structure; pixels are inside unless they are 0, NaN or infinite.
 
-    NIfTI masks are brought upright in the same way as NIfTI images; see `read_nifti_values`. JPEG is refused, because
-    its compression artifacts around edges would count as inside.
+    Transparent pixels and index 0 of a palette are outside, as in label maps; see `read_numbers`. NIfTI masks are
+    brought upright in the same way as NIfTI images; see `read_nifti_values`. JPEG is refused, because its compression
+    artifacts around edges would count as inside.
 
     Args:
         path: .png of any bit depth, .nii, .nii.gz, or .npy of shape (H, W); axes of length 1 are dropped.
@@ -33,6 +37,7 @@ def read_mask(path: str | Path) -> NDArray[np.bool_]:
     Raises:
         FileNotFoundError: the file does not exist.
         UnreadableFileError: the file type is not supported, the file is damaged, or it contains no finite value.
+        AnnotationError: the palette of a picture contradicts its indices.
     """
     with Path(path).open("rb") as stream:
         head = stream.read(4096)
@@ -116,7 +121,9 @@ def _read_png(path: str | Path) -> NDArray[np.bool_]:
     """Reads a PNG mask; pixels are inside if any color channel is above 0 and they are not fully transparent."""
     with open_picture(path, ("PNG",)) as picture:
         try:
-            values = read_deep(path, picture) if is_deep(path, picture) else _read_channels(picture)
+            values = read_deep(path, picture) if is_deep(path, picture) else _read_channels(path, picture)
+        except AnnotationError:
+            raise
         except Exception as error:  # Pillow raises many exception types for damaged data
             raise UnreadableFileError(path, "its image data cannot be decoded", "export it again") from error
     if values.ndim == 2:
@@ -126,12 +133,35 @@ def _read_png(path: str | Path) -> NDArray[np.bool_]:
     return np.asarray((colors != 0).any(axis=-1) & alpha)
 
 
-def _read_channels(picture: Image.Image) -> NDArray[Any]:
+def _read_channels(path: str | Path, picture: Image.Image) -> NDArray[Any]:
     """Returns the channels, (H, W) or (H, W, C), of an image that Pillow reads at full bit depth."""
+    if picture.mode in NUMBER_MODES:
+        return read_numbers(path, picture)
     ImageOps.exif_transpose(picture, in_place=True)
-    transparent = picture.info.get("transparency")
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        return values if transparent is None else np.where(values == transparent, 0, values)
-    has_colors = picture.mode in {"P", "PA"} or transparent is not None
-    return np.asarray(picture.convert("RGBA") if has_colors else picture)
+    return np.asarray(picture.convert("RGBA") if picture.info.get("transparency") is not None else picture)
+
+
+def read_numbers(path: str | Path, picture: Image.Image) -> NDArray[Any]:
+    """Returns the numbers (H, W) of a picture of one of the `NUMBER_MODES`, upright, with 0 where it is transparent.
+
+    The numbers of a palette picture are its indices. Index 0 must be black or transparent and the others must not, so
+    that what is outside does not depend on whether one looks at numbers or at colors.
+
+    Raises:
+        AnnotationError: the colors of a palette contradict the indices.
+    """
+    ImageOps.exif_transpose(picture, in_place=True)
+    values = np.asarray(picture)
+    if picture.mode != "P":
+        transparent = picture.info.get("transparency")
+        if transparent is None:
+            return values
+        return np.where(values == (bool(transparent) if picture.mode == "1" else transparent), 0, values)
+    colors = np.asarray(picture.convert("RGBA"))
+    is_opaque = colors[..., 3] > 0
+    if (((values != 0) != (colors[..., :3] != 0).any(axis=-1)) & is_opaque).any():
+        raise AnnotationError(
+            f"{Path(path).name}: its palette shows index 0 in a color, or another index in black, so it is unclear "
+            "what is outside; save the numbers as a gray picture, with 0 outside."
+        )
+    return np.where(is_opaque, values, 0)

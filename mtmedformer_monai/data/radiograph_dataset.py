@@ -109,7 +109,8 @@ class RadiographDataset(Dataset):
         """Replaces the items, checks them, and removes those to be skipped."""
         items = list(data)
         deterministic = self.transform.transforms[: self._first_random]
-        self._fingerprint, self._template = fingerprint_transforms(deterministic), None
+        how = [self.transform.map_items, self.transform.unpack_items, self.transform.lazy, self.transform.overrides]
+        self._fingerprint, self._template = fingerprint_transforms([*deterministic, how]), None
         findings = self._examine(items)
         for kind in (ANNOTATION, UNREADABLE):
             if self._policies[kind] == "raise":
@@ -247,11 +248,14 @@ def _name(item: Any) -> str:
 
 
 def _files_of(item: Mapping[str, Any]) -> list[Path]:
-    """Returns the files of an item: its image, masks and label map."""
+    """Returns the files of an item: its image, masks, label map, and others that its values name."""
     image = path_of_image(item)
     annotations = [item.get(LABEL_MAP), *(item.get(MASKS) or {}).values()]
-    paths = [Path(each) for each in annotations if isinstance(each, (str, Path))]
-    return [image, *paths] if image is not None else paths
+    known = [image, *(each for each in annotations if isinstance(each, (str, Path)))]
+    paths = [Path(each) for each in known if each is not None]
+    others = [Path(each) for each in item.values() if isinstance(each, (str, Path)) and Path(each).is_absolute()]
+    pairs = [path.with_suffix(".img") for path in paths if path.suffix.lower() == ".hdr"]
+    return [*paths, *(path for path in others + pairs if path.is_file() and path not in paths)]
 
 
 def _blank(loaded: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mtmedformer_monai.io.atomic_files import write_atomically
 
-from .fingerprint import digest_package
+from .fingerprint import digest_package, version_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ Size = tuple[int, int]
 
 
 class SizeCache:
-    """Caches sizes by path, file size, modification time and version of the code.
+    """Caches sizes by path, file size, times and version of the code.
 
     Files that cannot be read are not cached, so that they are checked and reported every time.
 
@@ -34,8 +34,7 @@ class SizeCache:
         """Returns the size of an image or mask, calling `read` if it is not in the cache."""
         if self.path is None or file.is_dir():
             return read(file)
-        status = file.stat()
-        key = f"{read.__name__}:{status.st_size}:{status.st_mtime_ns}:{file}"
+        key = f"{read.__name__}:{version_of_file(file.stat())}:{file}"
         if key not in self._sizes:
             self._sizes[key] = list(read(file))
             self._changed = True

@@ -67,6 +67,11 @@ def hold_out_validation(items: Sequence[Mapping[str, Any]], stratify_on: str | N
     return split_by_patient(items, {"training": 1 - HELD_OUT, "validation": HELD_OUT}, seed=0, stratify_on=stratify_on)
 
 
+def if_labeled(items: Sequence[Mapping[str, Any]], task: str) -> str | None:
+    """Returns the task to stratify on, or None if no item has a label of it, as in a subset of a dataset."""
+    return task if any(_names(item, task) for item in items) else None
+
+
 def split_datalist(
     path: str | Path, output: str | Path, fractions: Mapping[str, float] | None = None, **options: Any
 ) -> Path:

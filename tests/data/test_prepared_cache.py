@@ -1,6 +1,7 @@
 """The disk cache returns no stale items, and restores items exactly."""
 
 import os
+import time
 from enum import Enum
 
 import numpy as np
@@ -12,6 +13,7 @@ from monai.transforms import Compose, MapTransform
 from mtmedformer_monai.data import RadiographDataset
 from mtmedformer_monai.data.packing import pack, unpack
 from mtmedformer_monai.data.prepared_cache import DiskCache
+from mtmedformer_monai.data.radiograph_dataset import _files_of
 from mtmedformer_monai.tasks import ClassificationTask
 from mtmedformer_monai.transforms import Letterboxd, LoadRadiographd, LoadTargetsd
 from tests.data.little_images import write_image
@@ -67,6 +69,26 @@ def test_other_settings_are_prepared_again(prepare, changed):
     prepare()
     assert prepare(**changed)[1]
     assert not prepare()[1]  # both are kept
+
+
+def test_a_file_that_keeps_its_length_and_modification_time_is_read_again(prepare, image):
+    """As copied with its times, or unpacked from an archive; the time of the last change differs."""
+    prepare()
+    times = image.stat().st_atime_ns, image.stat().st_mtime_ns
+    time.sleep(0.02)  # the clock of file systems ticks every few milliseconds
+    os.utime(image, ns=times)
+    assert prepare()[1]
+
+
+def test_the_pixels_of_a_nifti_pair_are_files_of_the_item(tmp_path):
+    header, pixels, extra = tmp_path / "a.hdr", tmp_path / "a.img", tmp_path / "points.csv"
+    for file in (header, pixels, extra):
+        file.touch()
+    assert _files_of({"image": str(header), "points": str(extra), "labels": {"finding": "a"}}) == [
+        header,
+        extra,
+        pixels,
+    ]
 
 
 def test_a_changed_file_is_read_again(prepare, image):

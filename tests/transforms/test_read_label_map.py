@@ -1,3 +1,6 @@
+import tracemalloc
+import zlib
+
 import itk
 import nibabel
 import numpy as np
@@ -61,6 +64,29 @@ def test_numbers_are_at_the_drawn_pixels(tmp_path, name, save):
 def test_dicom_as_returned_by_the_server(make_dicom):
     path = make_dicom(pixels=DRAWN, bits=8, modality="OT")
     np.testing.assert_array_equal(read_label_map(path), DRAWN)
+
+
+def test_dicom_in_color_is_a_wrong_annotation(make_dicom):
+    path = make_dicom(pixels=np.zeros((2, 3, 3), np.uint8), bits=8, photometric="RGB", modality="OT")
+    with pytest.raises(AnnotationError, match="is a color picture"):
+        read_label_map(path)
+
+
+def test_deflated_dicom_is_inflated_only_as_far_as_the_frame_requires(make_dicom):
+    path = make_dicom(pixels=DRAWN, bits=8, modality="OT", transfer_syntax="1.2.840.10008.1.2.1.99")
+    data = path.read_bytes()
+    start = 144 + int.from_bytes(data[140:144], "little")
+    padding = b"\xfc\xff\xfc\xffOB\0\0" + (2**26).to_bytes(4, "little") + bytes(2**26)  # Data Set Trailing Padding
+    deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    inflated = zlib.decompress(data[start:], -zlib.MAX_WBITS) + padding
+    path.write_bytes(data[:start] + deflate.compress(inflated) + deflate.flush())
+    del padding, inflated
+    tracemalloc.start()
+    try:
+        np.testing.assert_array_equal(read_label_map(path), DRAWN)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_nrrd_across_the_body_is_turned_upright(tmp_path):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtmedformer_monai.transforms.errors import RadiographError, UnreadableFileError
+from mtmedformer_monai.transforms import read_label_map
+from mtmedformer_monai.transforms.errors import AnnotationError, RadiographError, UnreadableFileError
 from mtmedformer_monai.transforms.read_mask import find_inside, read_mask
 
 MASK = np.array([[True, False, True], [False, False, True]])
@@ -30,11 +31,39 @@ def test_png(tmp_path, array):
     np.testing.assert_array_equal(mask, MASK)
 
 
-def test_palette_is_converted_to_colors(tmp_path):
-    picture = Image.fromarray((~MASK).astype(np.uint8), mode="P")
-    picture.putpalette([0, 200, 0, 0, 0, 0])  # index 0 is green, 1 is black
-    picture.save(tmp_path / "m.png")
+def save_palette(path, colors, **options):
+    picture = Image.fromarray(MASK.astype(np.uint8), mode="P")
+    picture.putpalette(colors)
+    picture.save(path, **options)
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        pytest.param(lambda path: Image.fromarray(MASK).save(path), id="1 bit"),
+        pytest.param(lambda path: Image.fromarray(MASK * np.uint8(255)).save(path), id="0 and 255"),
+        pytest.param(lambda path: Image.fromarray(MASK * np.uint16(2)).save(path), id="16 bits"),
+        pytest.param(lambda path: Image.fromarray(MASK * np.uint8(2) + 5).save(path, transparency=5), id="transparent"),
+        pytest.param(lambda path: save_palette(path, [0, 0, 0, 200, 0, 0]), id="palette"),
+        pytest.param(
+            lambda path: save_palette(path, [255, 255, 255, 200, 0, 0], transparency=0), id="palette, clear 0"
+        ),
+    ],
+)
+def test_masks_and_label_maps_are_read_by_the_same_rule(tmp_path, save):
+    save(tmp_path / "m.png")
     np.testing.assert_array_equal(read_mask(tmp_path / "m.png"), MASK)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "m.png") > 0, MASK)
+    np.testing.assert_array_equal(read_label_map(tmp_path / "m.png")[~MASK], 0)
+
+
+@pytest.mark.parametrize("colors", [[0, 200, 0, 0, 0, 0], [255, 255, 255, 200, 0, 0], [0] * 6])
+@pytest.mark.parametrize("read", [read_mask, read_label_map])
+def test_a_palette_that_contradicts_its_indices_is_refused(tmp_path, colors, read):
+    """By its indices, the picture would have another foreground than by its colors."""
+    save_palette(tmp_path / "m.png", colors)
+    with pytest.raises(AnnotationError, match=r"m.png: its palette shows index 0 in a color.*; save the numbers"):
+        read(tmp_path / "m.png")
 
 
 def test_npy(tmp_path):

@@ -7,6 +7,7 @@ from mtmedformer_monai.engines import ActivateTasksd, DescribeTasksd
 from mtmedformer_monai.keys import UNCERTAINTY, MetaKey
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from mtmedformer_monai.transforms import RestoreToSourced
+from mtmedformer_monai.transforms.geometry.affine import index_affine
 from mtmedformer_monai.uncertainty.describe import DescribeUncertaintyd, KeepUncertaintyd
 
 LUNG, BOX = SegmentationTask("lung", ["left", "right"]), DetectionTask("box", ["mass", "nodule"])
@@ -39,7 +40,8 @@ def make_item(to_source):
         "s.std": torch.tensor([0.1, 0.2]),
     }
     meta = {MetaKey.TO_SOURCE: np.asarray(to_source, dtype=float), MetaKey.SOURCE_SHAPE: (8, 40)}
-    return {"image": MetaTensor(torch.zeros(1, 4, 4), meta=meta), "pred": pred}
+    affine = torch.from_numpy(index_affine(meta[MetaKey.TO_SOURCE], np.full(2, np.nan)))
+    return {"image": MetaTensor(torch.zeros(1, 4, 4), affine=affine, meta=meta), "pred": pred}
 
 
 def describe(item):

@@ -12,7 +12,14 @@ from monai.config import KeysCollection
 
 from mtmedformer_monai.keys import IMAGE
 from mtmedformer_monai.transforms.geometry.affine import Affine, compose, invert, resample, scaling, translation
-from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, with_values
+from mtmedformer_monai.transforms.geometry.canvas import (
+    image_of,
+    is_boxes,
+    is_map,
+    keep_vanished,
+    move_boxes,
+    with_values,
+)
 
 from .random_transform import RandomTransformd
 
@@ -113,7 +120,7 @@ def move_item(
             item[key] = with_values(image, resample(image.as_tensor(), to_old, size), to_old)
         elif is_map(value):
             missing = torch.isnan(value).flatten(1).all(dim=1)[:, None, None]
-            moved = resample(value, to_old, size, mode="nearest")
+            moved = keep_vanished(resample(value, to_old, size, mode="nearest"), value, to_new)
             item[key] = torch.where(missing, torch.full_like(moved, float("nan")), moved)
         elif is_boxes(value):
             item[key] = move_boxes(value, to_new, size)

@@ -11,6 +11,7 @@ from mtmedformer_monai.transforms.view_names import normalize_view
 
 from .admission import AdmissionRules, Rule
 from .body_part import read_body_part
+from .header import is_for_processing
 
 # Codes of the View Code Sequence (PS3.16 CID 4010): SNOMED CT, and SNOMED RT used in older files.
 _FRONTAL_CODES = frozenset({"272479007", "R-40888", "399348003", "R-10206", "399033003", "R-10202"})
@@ -47,6 +48,10 @@ class ChestRules(AdmissionRules):
             Processing Description.
         oblique: oblique views, by View Position, View Code Sequence, and Acquisition Device Processing Description.
         unknown_view: the header does not show whether the view is frontal.
+        turned: rotated or mirrored by Patient Orientation: rows do not run to the patient's left (in lateral views, to
+            the front or back), or columns not to the feet. Such an image is not turned upright.
+        for_processing: FOR PROCESSING, by Presentation Intent Type or SOP class. The option `for_processing` of
+            `LoadRadiographd` defines how such an image is rendered, which is not the manufacturer's rendering.
         animals: the Acquisition Device Processing Description names an animal.
         no_header: the file is PNG, JPEG or NIfTI, whose content cannot be verified.
     """
@@ -56,6 +61,8 @@ class ChestRules(AdmissionRules):
     lateral: Rule = "refuse"
     oblique: Rule = "refuse"
     unknown_view: Rule = "flag"
+    turned: Rule = "flag"
+    for_processing: Rule = "flag"
     animals: Rule = "refuse"
     no_header: Rule = "flag"
 
@@ -65,6 +72,8 @@ class ChestRules(AdmissionRules):
         "lateral": "a lateral view",
         "oblique": "an oblique view",
         "unknown_view": "not verified as a frontal view (its header does not say which view it is)",
+        "turned": "stored rotated or mirrored (by its Patient Orientation)",
+        "for_processing": "FOR PROCESSING (its gray levels are not those of the manufacturer's image for display)",
         "animals": "a radiograph of an animal",
         "no_header": "not verified as a frontal chest radiograph (the file has no DICOM header)",
     }
@@ -81,6 +90,8 @@ class ChestRules(AdmissionRules):
             "oblique": view == "oblique",
             "unknown_anatomy": part == "unknown",
             "unknown_view": view == "",
+            "turned": _is_turned(read_patient_orientation(header)),
+            "for_processing": is_for_processing(header),
         }
         return tuple(kind for kind, applies in signs.items() if applies)
 
@@ -111,6 +122,12 @@ def read_chest_view(header: Any) -> str:
         if applies:
             return view
     return ""
+
+
+def _is_turned(orientation: str) -> bool:
+    r"""Returns whether an orientation is known, and is neither that of a frontal view, 'L\F', nor of a lateral one."""
+    rows, _, columns = orientation.partition("\\")
+    return bool(orientation) and not (rows[0] in "LAP" and columns[0] == "F")
 
 
 def _processing(header: Any) -> str:

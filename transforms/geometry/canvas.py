@@ -15,7 +15,10 @@ from torch import Tensor
 
 from mtmedformer_monai.keys import MetaKey
 
-from .affine import Affine, as_affine, compose, index_affine, map_boxes
+from .affine import Affine, as_affine, compose, index_affine, map_boxes, map_points
+
+_ROUNDING = 1e-4
+"""Tolerance of an affine, in source pixels per pixel and in source pixels: float32 is enough."""
 
 UNUSED = -1.0
 """Fill value of the rows of a detection target that hold no box."""
@@ -24,6 +27,8 @@ UNUSED = -1.0
 def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visible: float = 0.3) -> Tensor:
     """Maps a detection target to a new canvas, clips the boxes, and drops those that are no longer visible.
 
+    Sides shorter than 1 pixel are widened to 1 pixel inside the canvas: a small lesion must not become background.
+
     Args:
         target: (N, 5) rows x1, y1, x2, y2, class.
         matrix: maps old pixels to new ones.
@@ -31,8 +36,8 @@ def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visibl
         min_visible: minimum fraction of a box's area that must remain inside the canvas.
 
     Returns:
-        (N, 5). Boxes with a side shorter than 1 pixel, or with less than `min_visible` of their area inside the canvas,
-        become rows of -1. Unused rows and NaN are unchanged.
+        (N, 5). Boxes with less than `min_visible` of their area inside the canvas become rows of -1. Unused rows and
+        NaN are unchanged.
     """
     used = target[:, 4] >= 0  # False on -1 and on NaN
     mapped = map_boxes(target[:, :4], matrix)
@@ -40,10 +45,38 @@ def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visibl
     clipped = torch.minimum(mapped.clamp(min=0.0), limit)
     sides = clipped[:, 2:] - clipped[:, :2]
     area = (mapped[:, 2:] - mapped[:, :2]).prod(dim=1)
-    seen = (sides.clamp(min=0.0).prod(dim=1) >= min_visible * area) & (sides >= 1.0).all(dim=1)
+    seen = (sides.clamp(min=0.0).prod(dim=1) >= min_visible * area) & (sides > 0.0).all(dim=1)
+    start = torch.minimum((clipped[:, :2] + sides / 2.0 - 0.5).clamp(min=0.0), limit[:2] - 1.0)
+    widened = torch.cat([start, start + 1.0], dim=1)
+    clipped = torch.where((sides < 1.0).repeat(1, 2), widened, clipped)
     moved = torch.cat([clipped, target[:, 4:]], dim=1)
     moved = torch.where(seen[:, None], moved, torch.full_like(moved, UNUSED))
     return torch.where(used[:, None], moved, target)
+
+
+def keep_vanished(moved: Tensor, old: Tensor, to_new: Affine) -> Tensor:
+    """Sets the pixel nearest to a structure that resampling skipped, which would else count as absent.
+
+    Args:
+        moved: (C, h, w) masks after nearest-neighbor sampling; channels without foreground are changed in place.
+        old: (C, H, W) masks before it; above 0 is foreground, and NaN is not annotated.
+        to_new: maps old points to new ones. A structure outside the new canvas remains absent.
+
+    Returns:
+        `moved`.
+    """
+    limit = torch.tensor([moved.shape[-1], moved.shape[-2]])
+    for after, before in zip(moved, old, strict=True):
+        if (after > 0).any():
+            continue
+        centers = torch.nonzero(before > 0).flip(1).double() + 0.5
+        places = map_points(centers, to_new).floor().long()
+        places = places[((places >= 0) & (places < limit)).all(dim=1)]
+        if len(places):
+            middle = places.double().mean(dim=0)
+            x, y = places[(places - middle).square().sum(dim=1).argmin()]
+            after[y, x] = 1.0
+    return moved
 
 
 def is_map(value: Any) -> TypeGuard[Tensor]:
@@ -75,11 +108,27 @@ def image_of(item: Any, key: Any) -> MetaTensor:
     """Returns the radiograph of an item.
 
     Raises:
-        ValueError: the value is not a radiograph loaded by `LoadRadiographd`.
+        ValueError: the value is not a radiograph loaded by `LoadRadiographd`, or a transform of MONAI moved its pixels.
     """
     image = item[key]
     if not isinstance(image, MetaTensor) or MetaKey.TO_SOURCE not in image.meta or image.ndim != 3:
         raise ValueError(
             f"a radiograph (1, H, W) with its metadata is expected under {key!r}; put LoadRadiographd first."
         )
+    _check_affine(image, key)
     return cast(MetaTensor, image)
+
+
+def _check_affine(image: MetaTensor, key: Any) -> None:
+    """Refuses an image whose `affine` is not that of `to_source`: MONAI's transforms update only the former."""
+    spacing = np.asarray(image.meta.get(MetaKey.SPACING_MM, (np.nan, np.nan)), dtype=np.float64)
+    step = np.where(np.isfinite(spacing), spacing, 1.0)[:, None]
+    expected = index_affine(as_affine(image.meta[MetaKey.TO_SOURCE]), spacing)[:2] / step
+    actual = np.asarray(image.affine.detach().cpu(), dtype=np.float64)[:2] / step
+    if not np.allclose(actual, expected, rtol=_ROUNDING, atol=_ROUNDING):
+        raise ValueError(
+            f"the affine of the image under {key!r} differs from its {MetaKey.TO_SOURCE!r}, so a transform from "
+            "outside this package has moved its pixels, and results could not be mapped back to the source; use "
+            "Letterboxd instead of Resized or Spacingd, CropBreastd instead of a crop, OrientBreastd or turn_item "
+            "instead of Rotate90d or Flipd, and RandGeometryd for augmentation."
+        )

@@ -14,7 +14,7 @@ from torch.nn import functional
 from mtmedformer_monai.keys import IMAGE
 
 from .affine import Affine, compose, invert, resize_area, resize_nearest, scaling, translation
-from .canvas import image_of, is_boxes, is_map, move_boxes, with_values
+from .canvas import image_of, is_boxes, is_map, keep_vanished, move_boxes, with_values
 
 
 class Letterboxd(MapTransform):
@@ -94,7 +94,7 @@ def _letterbox_target(target: Any, shape: tuple[int, int], size: tuple[int, int]
         if tuple(target.shape[-2:]) != shape:
             raise ValueError(f"a target has {tuple(target.shape[-2:])} pixels, its image {shape}; load both together.")
         missing = torch.isnan(target).flatten(1).all(dim=1)
-        resized = letterbox_values(target, size, resize_nearest)
+        resized = keep_vanished(letterbox_values(target, size, resize_nearest), target, invert(to_old))
         return torch.where(missing[:, None, None], torch.full_like(resized, float("nan")), resized)
     if is_boxes(target):
         return move_boxes(target, invert(to_old), size)

@@ -32,7 +32,7 @@ from pathlib import Path
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.data.missing import id_text
-from mtmedformer_monai.data.split import hold_out_validation
+from mtmedformer_monai.data.split import hold_out_validation, if_labeled
 
 from .cbis_files import CbisFiles, find_cbis_files, read_outline
 from .drawn_masks import annotate_lesions
@@ -77,7 +77,7 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         if item is not None:
             (test if film in tested else training).append(item)
     files.folder.log_present(len(training) + len(test), len(films))
-    sections = hold_out_validation(training, stratify_on="pathology") if training else {}
+    sections = hold_out_validation(training, if_labeled(training, "pathology")) if training else {}
     return {"name": "cbis_ddsm", "licence": "CC BY 3.0", **sections, "test": test}
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.data.missing import id_text
-from mtmedformer_monai.data.split import split_by_patient
+from mtmedformer_monai.data.split import if_labeled, split_by_patient
 
 from .drawn_masks import annotate_lesions
 from .label_table import Row, read_table
@@ -74,7 +74,8 @@ def convert(folder: Path, masks_folder: Path, subtracted: bool = False) -> Datal
     items = []
     for key, image in show_progress(images.items(), "Masks", "image"):
         items.append(_make_item(image, rows[key], shapes.get(key, []), masks_folder / f"{key}.png", folder))
-    return {"name": "cdd_cesm", "licence": "CC BY 4.0", **split_by_patient(items, stratify_on="pathology")}
+    sections = split_by_patient(items, stratify_on=if_labeled(items, "pathology"))
+    return {"name": "cdd_cesm", "licence": "CC BY 4.0", **sections}
 
 
 def _read_annotations(files: SetFolder) -> list[Row]:

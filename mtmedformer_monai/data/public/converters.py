@@ -57,6 +57,7 @@ CONVERTERS = {
         ("lung", "opacity", "finding"),
         "see its page; images by source",
         "33,920 X-rays with lung masks, infection masks on some, normal or pneumonia",
+        writes=("masks",),
     ),
     "montgomery": Converter(
         ("lung", "finding", "tuberculosis"),
@@ -119,6 +120,11 @@ def load_converter(name: str) -> Callable[..., Datalist]:
     return convert
 
 
+def output_folders(name: str) -> tuple[str, ...]:
+    """Returns the names of the folders that a conversion writes next to the datalist, such as `masks_montgomery`."""
+    return tuple(f"{kind}_{name}" for kind in CONVERTERS[name].writes)
+
+
 def convert_dataset(name: str, folder: str | Path, output: str | Path) -> Path:
     """Writes the datalist of a downloaded public dataset.
 
@@ -141,6 +147,6 @@ def convert_dataset(name: str, folder: str | Path, output: str | Path) -> Path:
     folder, path = Path(folder), datalist_path(output)
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder at {folder}; download the dataset and unpack it there.")
-    written = (path.parent / f"{kind}_{name}" for kind in CONVERTERS[name].writes)
+    written = (path.parent / output for output in output_folders(name))
     datalist = {"classes": classes_of(CONVERTERS[name].tasks)} | convert(folder, *written)
     return save_datalist(rebase_datalist(datalist, folder, path.parent), path)

@@ -16,6 +16,7 @@ Supported release: Kaggle's, with `Lung Segmentation Data/{Train,Val,Test}/{COVI
 - `opacity`: the infection masks of COVID-19 images, and the empty masks of normal images. The empty masks of Non-COVID
   images are excluded, since they only indicate that there is no COVID-19, not that there are no opacities. Empty masks
   of COVID-19 images and non-empty masks of normal images are also excluded.
+- Masks with more than two values, because they are or were JPEG files, are written again with a threshold of half.
 
 The official split is kept. The second part repeats images of the first, possibly in another section. Images are
 identified by their pixels and keep the section of the first part; of duplicates in several sections, the one in the
@@ -38,9 +39,8 @@ import numpy as np
 from PIL import Image
 
 from mtmedformer_monai.data.datalist import Datalist, Item
-from mtmedformer_monai.transforms.read_mask import read_mask
 
-from .drawn_masks import read_drawn
+from .drawn_masks import read_lossy, save_mask
 from .set_files import PICTURES, SetFolder, place_of, show_progress
 
 logger = logging.getLogger(__name__)
@@ -58,11 +58,12 @@ _SPACE = re.compile("[ _-]")
 RELEASE = "the folders 'Lung Segmentation Data' and 'Infection Segmentation Data' of Kaggle's archive"
 
 
-def convert(folder: Path) -> Datalist:
+def convert(folder: Path, masks_folder: Path | None = None) -> Datalist:
     """Creates the datalist.
 
     Args:
         folder: dataset folder.
+        masks_folder: output folder of the masks that are written again; defaults to `masks_covid_qu_ex` in `folder`.
 
     Returns:
         Datalist with paths relative to `folder`.
@@ -75,7 +76,7 @@ def convert(folder: Path) -> Datalist:
     copies = 0
     files = SetFolder(folder, RELEASE)
     for section, kind, image in show_progress(_find_images(files), "Images", "image"):
-        item = _make_item(image, kind, folder)
+        item = _make_item(image, kind, folder, masks_folder or folder / "masks_covid_qu_ex")
         first = seen.setdefault(_digest(image), item)
         if first is item:
             sections[section].append(item)
@@ -99,11 +100,12 @@ def _find_images(files: SetFolder) -> Iterator[tuple[str, str, Path]]:
                     yield section, kind, image
 
 
-def _make_item(image: Path, kind: str, folder: Path) -> Item:
+def _make_item(image: Path, kind: str, folder: Path, masks_folder: Path) -> Item:
     masks = {}
     for structure, pattern in MASKS.items():
-        mask = _mask_beside(image, pattern)
-        if mask is not None and _is_annotation(mask, structure, kind):
+        drawn = _mask_beside(image, pattern)
+        mask = drawn and _annotation(drawn, structure, kind, masks_folder / place_of(drawn, folder))
+        if mask:
             masks[structure] = place_of(mask, folder)
     return {
         "image": place_of(image, folder),
@@ -120,13 +122,15 @@ def _mask_beside(image: Path, name: str) -> Path | None:
     return next((path for path in sorted(found) if path.suffix.lower() in PICTURES), None)
 
 
-def _is_annotation(mask: Path, structure: str, kind: str) -> bool:
-    """Returns whether a mask is a valid annotation: every image shows lungs, only COVID-19 images show infection."""
-    if structure == "opacity" and kind == WITHOUT_OPACITIES_DRAWN:
-        return False
-    if structure == "opacity" and kind == "Normal":
-        return mask.stat().st_size > 0 and not read_mask(mask).any()
-    return read_drawn(mask) is not None
+def _annotation(mask: Path, structure: str, kind: str, output: Path) -> Path | None:
+    """Returns the path of a mask if it is a valid annotation: every image shows lungs, only COVID-19 infection."""
+    if not mask.stat().st_size or (structure == "opacity" and kind == WITHOUT_OPACITIES_DRAWN):
+        return None
+    values, is_exact = read_lossy(mask)
+    if values.any() == (structure == "opacity" and kind == "Normal"):
+        logger.warning("%s contradicts its class and counts as not annotated.", mask.name)
+        return None
+    return mask if is_exact else save_mask(values, output.with_suffix(".png"))
 
 
 def _digest(image: Path) -> str:

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mtmedformer_monai.data.array_types import Mask
 from mtmedformer_monai.data.datalist import Item
 from mtmedformer_monai.data.mask_boxes import box_of_mask
 from mtmedformer_monai.transforms.read_mask import read_mask
+from mtmedformer_monai.transforms.read_picture import open_picture
 
 logger = logging.getLogger(__name__)
 
 LESION = "lesion"
+_HALF_OF_WHITE = 128
 
 
 def save_mask(mask: Mask, path: Path) -> Path:
@@ -36,6 +38,22 @@ def read_drawn(path: Path) -> Mask | None:
         return mask
     logger.warning("%s is empty and counts as not annotated.", path.name)
     return None
+
+
+def read_lossy(path: Path) -> tuple[Mask, bool]:
+    """Reads a black and white mask that may have been compressed as JPEG, which leaves values between 0 and 255.
+
+    Args:
+        path: a PNG or JPEG file; a PNG file may be a converted JPEG file.
+
+    Returns:
+        The mask, bool (H, W), with the pixels of at least half of white if there are more than two values; and whether
+        `read_mask` reads the same from the file.
+    """
+    with open_picture(path, ("PNG", "JPEG")) as picture:
+        if picture.format == "PNG" and len(np.unique(np.asarray(picture))) <= 2:
+            return read_mask(path), True
+        return np.asarray(ImageOps.exif_transpose(picture).convert("L")) >= _HALF_OF_WHITE, False
 
 
 def annotate_lesions(lesions: Iterable[Mask], size: tuple[int, int], path: Path) -> Item:

@@ -30,7 +30,7 @@ from xml.parsers.expat import ExpatError
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.data.missing import id_text
-from mtmedformer_monai.data.split import split_by_patient
+from mtmedformer_monai.data.split import if_labeled, split_by_patient
 
 from .drawn_masks import annotate_lesions
 from .fill_polygon import fill_polygon
@@ -81,7 +81,8 @@ def convert(folder: Path, masks_folder: Path) -> Datalist:
         is_negative = read_birads(row["Bi-Rads"]) == NEGATIVE
         annotations = _annotate(images[name], contours.get(name), is_negative, masks_folder / f"{name}.png")
         items.append(_make_item(row, images[name], folder, annotations))
-    return {"name": "inbreast", "licence": "research, on request", **split_by_patient(items, stratify_on="birads")}
+    sections = split_by_patient(items, stratify_on=if_labeled(items, "birads"))
+    return {"name": "inbreast", "licence": "research, on request", **sections}
 
 
 def _make_item(row: Row, image: Path, folder: Path, annotations: Mapping[str, Any]) -> Item:

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mtmedformer_monai.data.datalist import Datalist, Item
-from mtmedformer_monai.data.split import hold_out_validation
+from mtmedformer_monai.data.split import hold_out_validation, if_labeled
 
 from .label_table import FILE_NAME, SECTION_OF_SPLIT, has_label_table, read_choice, read_label_table
 from .set_files import PICTURES, SetFolder, place_of
@@ -58,7 +58,8 @@ def convert(folder: Path) -> Datalist:
     """
     sections = _read_flat(folder) if has_label_table(folder) else _read_published(folder)
     if not sections.get("validation"):
-        sections |= hold_out_validation(sections["training"], stratify_on="pneumonia_type")
+        training = sections["training"]
+        sections |= hold_out_validation(training, if_labeled(training, "pneumonia_type"))
     return {"name": "kermany", "licence": "CC BY 4.0", **sections}
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mtmedformer_monai.data.missing import is_missing
+from mtmedformer_monai.transforms.limits import MAX_TABLE_BYTES
 
 Row = dict[str, str]
 
 FILE_NAME = "labels.csv"
+FILE_COLUMNS = ("image", "mask_lung")
+"""Columns of `labels.csv` that name files, relative to its folder."""
+
 SECTION_OF_SPLIT = {"train": "training", "val": "validation", "test": "test"}
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 """Magic bytes of Excel files, which may have any extension, such as .csv."""
@@ -33,12 +38,16 @@ def read_label_table(folder: Path, columns: Sequence[str]) -> list[Row]:
         columns: required columns in addition to `image` and `split`.
 
     Raises:
-        ValueError: a column is missing, a row has no image, or a split is unknown.
+        ValueError: a column is missing, a row has no image, a file is outside of the folder, or a split is unknown.
     """
     path = folder / FILE_NAME
     rows = read_table(path, ["image", "split", *columns])
     if not all(row["image"] for row in rows):
         raise ValueError(f"{path} expects an image in every row; fix the rows without one.")
+    root = Path(os.path.normpath(folder.absolute()))
+    for name in (row[column] for row in rows for column in FILE_COLUMNS if row.get(column)):
+        if not Path(os.path.normpath(root / name)).is_relative_to(root):  # links inside the folder may lead outside
+            raise ValueError(f"{path} expects files inside its folder, got {name!r}; copy or link the file there.")
     return [row | {"split": read_choice(row["split"], SECTION_OF_SPLIT, "splits", path)} for row in rows]
 
 
@@ -60,10 +69,12 @@ def read_table(
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the table has no rows, a column is missing, or the file has the Excel format used before 2007.
+        ValueError: the table has no rows, a column is missing, the file has the Excel format used before 2007, or it is
+            larger than `MAX_TABLE_BYTES`.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} expects the dataset's table {path.name}; download it to this folder.")
+    check_size(path, path.stat().st_size)
     content = path.read_bytes()
     if content.startswith(_OLD_EXCEL):
         raise ValueError(
@@ -77,6 +88,16 @@ def read_table(
     delimiter = delimiter or _find_delimiter(text, columns)
     lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)]
     return rows_of(path, [line for line in lines if any(line)], columns, optional)
+
+
+def check_size(path: Path, size: int) -> None:
+    """Refuses a table of an implausible size, before memory is allocated for it.
+
+    Raises:
+        ValueError: the size in bytes is above `MAX_TABLE_BYTES`.
+    """
+    if size > MAX_TABLE_BYTES:
+        raise ValueError(f"{path} expects at most {MAX_TABLE_BYTES:,} bytes, got {size:,}; use the original table.")
 
 
 def rows_of(

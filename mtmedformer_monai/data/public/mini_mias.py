@@ -29,7 +29,7 @@ from pathlib import Path
 from PIL import Image
 
 from mtmedformer_monai.data.datalist import Datalist, Item
-from mtmedformer_monai.data.split import split_by_patient
+from mtmedformer_monai.data.split import if_labeled, split_by_patient
 
 from .drawn_masks import annotate_lesions
 from .fill_ellipse import fill_ellipse
@@ -78,7 +78,7 @@ def convert(folder: Path, masks_folder: Path, images_folder: Path) -> Datalist:
             film.image = _copy_to_png(film.image, images_folder / f"{film.name}.png")
         _scale_circles(film)
         items.append(_make_item(film, folder, masks_folder))
-    return about | split_by_patient(items, stratify_on="pathology")
+    return about | split_by_patient(items, stratify_on=if_labeled(items, "pathology"))
 
 
 def _copy_to_png(film: Path, output: Path) -> Path:

@@ -30,7 +30,7 @@ from typing import Any
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.data.missing import id_text
-from mtmedformer_monai.data.split import hold_out_validation, split_by_patient
+from mtmedformer_monai.data.split import hold_out_validation, if_labeled, split_by_patient
 
 from .label_table import FILE_NAME, SECTION_OF_SPLIT, Row, has_label_table, read_label_table, read_number, read_table
 from .set_files import PICTURES, SetFolder, place_of
@@ -127,8 +127,8 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
         r"(^|/)sample_labels$", (".csv",)
     ):
         rows = files.table("sample_labels", "sample_labels.csv", COLUMNS)
-        items = _make_items(rows, images, {}, files)
-        return split_by_patient([*items.values()], stratify_on="finding") if items else {}
+        sample = [*_make_items(rows, images, {}, files).values()]
+        return split_by_patient(sample, stratify_on=if_labeled(sample, "finding"))
     rows = files.table(r"Data_Entry_2017[^/]*", "Data_Entry_2017.csv", COLUMNS)
     boxes = _read_boxes(files.table_path("BBox_List_2017", "BBox_List_2017.csv"))
     tested, trained = (_read_list(files, name) for name in ("test_list", "train_val_list"))
@@ -136,7 +136,8 @@ def _read_published(folder: Path) -> dict[str, list[Item]]:
     training = [item for name, item in items.items() if name in trained - tested]
     test = [item for name, item in items.items() if name in tested]
     logger.info("%d images that are not in the official lists are excluded.", len(items) - len(training) - len(test))
-    return {**hold_out_validation(training, stratify_on="finding"), "test": test}
+    sections = hold_out_validation(training, if_labeled(training, "finding")) if training else {}
+    return {**sections, "test": test}
 
 
 def _make_items(

@@ -31,7 +31,7 @@ from pathlib import Path
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.data.missing import id_text
-from mtmedformer_monai.data.split import split_by_patient
+from mtmedformer_monai.data.split import if_labeled, split_by_patient
 
 from .label_table import read_choice, read_number, read_table
 from .set_files import PICTURES, RADIOGRAPHS, SetFolder, place_of
@@ -80,7 +80,7 @@ def convert(folder: Path) -> Datalist:
     ]
     if silent := sum("boxes" not in item for item in items):
         logger.warning("%d images have no boxes, or boxes that contradict their class; they are not annotated.", silent)
-    sections = split_by_patient(items, stratify_on="finding")
+    sections = split_by_patient(items, stratify_on=if_labeled(items, "finding"))
     return {"name": "rsna_pneumonia", "licence": "challenge rules: non-profit", **sections}
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from mtmedformer_monai.io.walk_files import list_files
 
+from .converters import CONVERTERS, output_folders
 from .label_table import Row, read_table
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ Entry = TypeVar("Entry")
 class SetFolder:
     """All files of a dataset folder, searched recursively including links, without hidden files and `__MACOSX` folders.
 
+    The masks and images that a conversion wrote below the folder are not files of the dataset.
+
     Args:
         folder: dataset folder.
         release: description of the supported layouts, for error messages.
@@ -37,7 +40,8 @@ class SetFolder:
 
     def __init__(self, folder: Path, release: str) -> None:
         self.folder, self.release = folder, release
-        found = (path for path in list_files(folder) if "__MACOSX" not in path.parts)
+        ignored = {"__MACOSX", *(name for known in CONVERTERS for name in output_folders(known))}
+        found = (path for path in list_files(folder) if not ignored & {*path.relative_to(folder).parts[:-1]})
         self.files = tuple(sorted(found, key=lambda path: (len(path.parts), path)))
 
     def find(self, pattern: str, suffixes: Sequence[str]) -> list[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from .label_table import Row, rows_of
+from .label_table import Row, check_size, rows_of
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -28,10 +28,12 @@ def read_sheet(path: Path, sheet: str, columns: Sequence[str], optional: Sequenc
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is not an .xlsx file, has no rows, or a column is missing.
+        ValueError: the file is not an .xlsx file, has no rows, a column is missing, or it is larger than
+            `limits.MAX_TABLE_BYTES` when unpacked.
     """
     try:
         with zipfile.ZipFile(path) as book:
+            check_size(path, sum(part.file_size for part in book.infolist()))
             shared = _shared_strings(book)
             cells = [_cells(row, shared) for row in _sheet_root(book, sheet).iter(f"{_MAIN}row")]
     except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:

@@ -31,7 +31,7 @@ from pathlib import Path
 from mtmedformer_monai.data.datalist import Datalist, Item
 from mtmedformer_monai.data.image_size import read_image_size
 from mtmedformer_monai.data.missing import id_text
-from mtmedformer_monai.data.split import hold_out_validation
+from mtmedformer_monai.data.split import hold_out_validation, if_labeled
 
 from .drawn_masks import LESION
 from .label_table import Row, read_choice, read_number, read_table
@@ -80,8 +80,9 @@ def convert(folder: Path) -> Datalist:
     parts: dict[str, list[Item]] = {split: [] for split in SPLITS}
     for row in listed:
         parts[row["split"]].append(_make_item(row, images[row["image_id"]], folder, findings.get(row["image_id"])))
-    training = hold_out_validation(parts["training"], stratify_on="birads") if parts["training"] else {}
-    return {"name": "vindr_mammo", "licence": "PhysioNet restricted", **training, "test": parts["test"]}
+    training = parts["training"]
+    sections = hold_out_validation(training, if_labeled(training, "birads")) if training else {}
+    return {"name": "vindr_mammo", "licence": "PhysioNet restricted", **sections, "test": parts["test"]}
 
 
 def _make_item(row: Row, image: Path, folder: Path, findings: _Findings | None) -> Item:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mtmedformer_monai.data import check_datalist, convert_dataset
 from mtmedformer_monai.data.public.covid_qu_ex import convert
+from mtmedformer_monai.transforms.read_mask import read_mask
 from tests.data.little_images import find_item, images_by_section, write_image
 
 LUNG = "Lung Segmentation Data"
@@ -104,3 +106,17 @@ def test_folders_may_have_other_spellings_and_depths(release):
         (release / part).rename(release / "COVID-QU-Ex" / part)
     assert images_by_section(convert(release)) == expected
     assert set(find_item(convert(release), "covid_5.png")["masks"]) == {"lung", "opacity"}
+
+
+@pytest.mark.parametrize(("name", "values"), [("a.jpg", (0, 255)), ("a.png", (3, 250, 130, 120))])
+def test_masks_compressed_as_jpeg_are_written_again(tmp_path, name, values):
+    image = add(tmp_path, f"{LUNG}/Train/COVID-19", "a")
+    drawn = np.full((8, 12), values[0], dtype=np.uint8)
+    drawn[2:6, 3:9] = values[1]
+    drawn[0, :2] = values[2:] or values[0]  # on both sides of the threshold
+    (image.parents[1] / "lung masks").mkdir()
+    Image.fromarray(drawn).save(image.parents[1] / "lung masks" / name)
+    mask = find_item(convert(tmp_path), "a.png")["masks"]["lung"]
+    assert mask == f"masks_covid_qu_ex/{LUNG}/Train/COVID-19/lung masks/a.png"
+    assert check_datalist(convert_dataset("covid_qu_ex", tmp_path, tmp_path)) == []
+    np.testing.assert_array_equal(read_mask(tmp_path / mask), drawn >= 128)

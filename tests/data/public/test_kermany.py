@@ -153,3 +153,11 @@ def test_a_folder_that_contradicts_the_name_is_reported(tmp_path, place):
     write_lines(lay_out_later_release(tmp_path) / "train" / place, [])
     with pytest.raises(ValueError, match="that agrees with the name"):
         convert(tmp_path)
+
+
+def test_a_subset_without_the_label_of_the_split(tmp_path):
+    for number in range(20):
+        write_lines(tmp_path / f"train/NORMAL/IM-{number:04}-0001.jpeg", [])
+    write_lines(tmp_path / "test/PNEUMONIA/person1_virus_9.jpeg", [])
+    datalist = convert(tmp_path)
+    assert [len(datalist[section]) for section in ("training", "validation", "test")] == [17, 3, 1]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from mtmedformer_monai.data.public.label_table import (
@@ -105,3 +107,22 @@ def test_a_row_without_an_image_is_reported(tmp_path):
     write_lines(tmp_path / "labels.csv", ["image,split", "nan,train"])
     with pytest.raises(ValueError, match="expects an image in every row"):
         read_label_table(tmp_path, [])
+
+
+@pytest.mark.parametrize("outside", ["../a.png", "images/../../a.png", "/etc/passwd"])
+@pytest.mark.parametrize("column", ["image", "mask_lung"])
+def test_files_outside_of_the_folder_are_refused(tmp_path, monkeypatch, outside, column):
+    row = {"image": "images/a.png", "mask_lung": "masks/../a.png", "split": "train"}
+    write_lines(tmp_path / "set" / "labels.csv", [",".join(row), ",".join((row | {column: outside}).values())])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"expects files inside its folder, got '{outside}'"):
+        read_label_table(Path("set"), [])
+    write_lines(tmp_path / "set" / "labels.csv", [",".join(row), ",".join(row.values())])
+    assert read_label_table(Path("set"), ["mask_lung"]) == [row]
+
+
+def test_a_table_of_an_implausible_size_is_refused(tmp_path):
+    with (tmp_path / "a.csv").open("wb") as stream:
+        stream.truncate(2**27 + 1)  # takes no space on disk
+    with pytest.raises(ValueError, match="expects at most 134,217,728 bytes"):
+        read_table(tmp_path / "a.csv", ["x"])

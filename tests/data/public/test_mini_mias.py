@@ -161,3 +161,12 @@ def test_circles_are_scaled_to_png_copies_and_ignored_outside_the_image(tmp_path
     assert np.allclose(box, np.array([535 - 197, 1023 - 425 - 197, 535 + 198, 1023 - 425 + 198]) / 4, atol=1)
     assert not {"masks", "boxes"} & set(find_item(datalist, "mdb004.png"))
     assert find_item(datalist, "mdb001.png")["image"] == "png/mdb001.png"
+
+
+def test_a_second_conversion_into_the_folder_gives_the_same_datalist(tmp_path):
+    write_lines(tmp_path / "Info.txt", [f"mdb{number:03} F NORM" for number in range(101, 121)])
+    for number in range(101, 121):
+        write_image(tmp_path / "png" / f"mdb{number}.png")
+    first = read_datalist(convert_dataset("mini_mias", tmp_path, tmp_path))
+    assert find_item(first, "mdb101.png")["image"] == "png/mdb101.png"
+    assert read_datalist(convert_dataset("mini_mias", tmp_path, tmp_path)) == first

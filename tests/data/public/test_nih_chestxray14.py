@@ -145,3 +145,14 @@ def test_boxes_that_are_not_numeric_are_reported(published):
     path.write_text(path.read_text().replace("100,200", "100,wide"))
     with pytest.raises(ValueError, match=r"BBox_List_2017\.csv expects numbers in the column 'y', got 'wide'"):
         convert(published)
+
+
+def test_a_subset_without_the_label_of_the_split(tmp_path):
+    names = [f"{number:08}_000.png" for number in range(20)]
+    write_lines(
+        tmp_path / "sample_labels.csv", ["Image Index,Finding Labels,Patient ID", *(f"{n},Hernia," for n in names)]
+    )
+    for name in names:
+        write_image(tmp_path / "images" / name)
+    datalist = convert(tmp_path)
+    assert [len(datalist[section]) for section in ("training", "validation", "test")] == [14, 3, 3]

@@ -19,6 +19,11 @@ def test_files_are_found_at_any_depth_and_case_except_hidden_ones(tmp_path):
     assert list(files.by_stem("(^|/)images/", RADIOGRAPHS)) == ["1", "2"]
 
 
+def test_files_that_a_conversion_wrote_are_ignored(tmp_path):
+    names = "masks_inbreast/1.png", "lists/images_mini_mias/2.png", "images_001/3.png", "masks_nih/4.png"
+    assert list(set_of(tmp_path / "masks_siim_acr", *names).by_stem("", RADIOGRAPHS)) == ["3", "4"]
+
+
 def test_dicom_files_and_then_the_uppermost_copies_take_precedence(tmp_path):
     files = set_of(tmp_path, "png/1.png", "deep/er/1.dcm", "a/2.png", "a/b/2.png")
     found = files.by_stem("", RADIOGRAPHS)

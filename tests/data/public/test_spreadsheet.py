@@ -1,3 +1,5 @@
+import zipfile
+
 import pytest
 
 from mtmedformer_monai.data.public.spreadsheet import read_sheet
@@ -31,3 +33,12 @@ def test_another_file_is_rejected(tmp_path):
     (tmp_path / "a.xlsx").write_text("no archive")
     with pytest.raises(ValueError, match="expects an Excel file"):
         read_sheet(tmp_path / "a.xlsx", "all", ["x"])
+
+
+def test_a_file_that_unpacks_to_an_implausible_size_is_refused(tmp_path):
+    path = write_sheet(tmp_path / "a.xlsx", {"all": [["x"], ["y"]]})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as book:
+        book.writestr("xl/calcChain.xml", bytes(2**27))
+    assert path.stat().st_size < 2**20
+    with pytest.raises(ValueError, match="expects at most 134,217,728 bytes"):
+        read_sheet(path, "all", ["x"])

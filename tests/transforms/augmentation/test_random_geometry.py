@@ -84,3 +84,12 @@ def test_limits_are_kept():
 def test_negative_limit():
     with pytest.raises(ValueError, match="limits of 0 or more"):
         RandGeometryd("image", max_scale=-0.1)
+
+
+def test_a_structure_that_is_shrunk_away_keeps_a_pixel(make_item):
+    """At a scale of 1/2 about the center, every other pixel is sampled: of 8, those at indices 1, 3, ..."""
+    item = make_item(8, 8)
+    item["map"][0] = 0.0
+    item["map"][0, 2, 2] = 1.0
+    moved = move_item(item, Motion(scale=0.5), ("image", "map"))["map"]
+    assert torch.nonzero(moved[0]).tolist() == [[3, 3]]

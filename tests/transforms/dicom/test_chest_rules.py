@@ -72,6 +72,38 @@ def test_uncertain_images_are_flagged_or_refused_by_option(make_dicom, elements,
             read_radiograph(path, rules=ChestRules(**{kind: "refuse"}))
 
 
+@pytest.mark.parametrize(
+    ("orientation", "is_turned"),
+    [
+        pytest.param(["L", "F"], False, id="upright"),
+        pytest.param(["LA", "FP"], False, id="nearly upright"),
+        pytest.param(["A", "F"], False, id="lateral"),
+        pytest.param(["R", "F"], True, id="mirrored"),
+        pytest.param(["L", "H"], True, id="upside down and mirrored"),
+        pytest.param(["R", "H"], True, id="rotated by 180 degrees"),
+        pytest.param(["F", "R"], True, id="rotated by 90 degrees"),
+        pytest.param(["x", "F"], False, id="invalid"),
+        pytest.param(None, False, id="not stated"),
+    ],
+)
+def test_turned_images_are_flagged(make_dicom, orientation, is_turned):
+    path = make_dicom(BodyPartExamined="CHEST", ViewPosition="PA", PatientOrientation=orientation)
+    assert flags(path) == ("stored rotated or mirrored (by its Patient Orientation)" if is_turned else "")
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{"PresentationIntentType": "FOR PROCESSING"}, {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1.1"}],
+    ids=["intent", "SOP class"],
+)
+def test_images_for_processing_are_flagged(make_dicom, elements):
+    path = make_dicom(BodyPartExamined="CHEST", ViewPosition="PA", **elements)
+    assert flags(path).startswith("FOR PROCESSING")
+    assert flags(path, ChestRules(for_processing="pass")) == ""
+    with pytest.raises(RefusedImageError, match="the rule is for_processing='refuse'"):
+        read_radiograph(path, rules=ChestRules(for_processing="refuse"))
+
+
 @pytest.mark.parametrize("rules", [ChestRules(), MammogramRules(no_header="flag")], ids=["chest", "mammograms"])
 def test_a_picture_is_read_and_flagged_as_not_verified(tmp_path, rules):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.transforms.geometry.affine import scaling, translation
-from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes
+from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, keep_vanished, move_boxes
 
 NAN = float("nan")
 
@@ -30,9 +30,36 @@ def test_clipping(shift, expected):
     assert move_boxes(boxes, translation(shift, 0), (20, 20)).tolist() == [expected]
 
 
-def test_boxes_under_a_pixel_are_dropped():
-    boxes = torch.tensor([[0.0, 0, 10, 10, 0]])
-    assert move_boxes(boxes, scaling(0.09, 1), (20, 20)).tolist() == [[-1] * 5]
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        pytest.param([100, 40, 104, 80], [9.7, 4, 10.7, 8], id="0.4 pixels wide: widened around its middle"),
+        pytest.param([0, 0, 4, 4], [0, 0, 1, 1], id="first corner"),
+        pytest.param([196, 198, 200, 202], [19, 19, 20, 20], id="last corner: inside the canvas"),
+    ],
+)
+def test_boxes_under_a_pixel_are_widened(box, expected):
+    boxes = torch.tensor([[*map(float, box), 3.0]])
+    torch.testing.assert_close(move_boxes(boxes, scaling(0.1, 0.1), (20, 20)), torch.tensor([[*expected, 3.0]]))
+
+
+def test_structures_that_resampling_skips_keep_their_nearest_pixel():
+    """Of 40 x 40 pixels, those at indices 5, 15, 25, 35 are sampled."""
+    old = torch.zeros(4, 40, 40)
+    old[0, 1, 37] = 1.0  # skipped
+    old[1, 0:9, 0:9] = 1.0  # sampled at 5
+    old[3] = NAN
+    moved = keep_vanished(old[:, 5::10, 5::10].clone(), old, scaling(0.1, 0.1))
+    expected = torch.zeros(4, 4, 4)
+    expected[0, 0, 3] = expected[1, 0, 0] = 1.0
+    expected[3] = NAN
+    np.testing.assert_array_equal(moved, expected)
+
+
+def test_structures_outside_the_canvas_remain_absent():
+    old = torch.zeros(1, 4, 4)
+    old[0, 1, 0] = 1.0
+    assert keep_vanished(torch.zeros(1, 4, 4), old, translation(-2, 0)).eq(0).all()
 
 
 def test_rank_determines_the_target_type():

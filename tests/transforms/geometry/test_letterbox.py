@@ -55,6 +55,17 @@ def test_masks_are_enlarged_by_whole_pixels_and_nan_channels_are_kept(make_item)
     assert torch.isnan(after[1]).all()
 
 
+def test_a_lesion_under_a_pixel_is_kept(make_item):
+    """It covers source pixels 0 to 2 of 80, of which the sampled ones are 4, 12, ..."""
+    item = make_item(80, 80)
+    item["map"][0] = 0.0
+    item["map"][0, 0:3, 0:3] = 1.0
+    item["boxes"] = torch.tensor([[0.0, 0, 3, 3, 0]])
+    out = Letterboxd(KEYS, 10)(item)
+    assert torch.nonzero(out["map"][0]).tolist() == [[0, 0]]
+    assert out["boxes"].tolist() == [[0, 0, 1, 1, 0]]
+
+
 def test_same_size_changes_nothing(make_item):
     before = make_item(16, 16)
     after = Letterboxd(KEYS, 16)(before)

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from monai.transforms import Compose, Flipd, Resized, Rotate90d
 
 from mtmedformer_monai.transforms import (
     Letterboxd,
@@ -16,6 +17,7 @@ from mtmedformer_monai.transforms import (
 )
 from mtmedformer_monai.transforms.augmentation.random_geometry import Motion
 from mtmedformer_monai.transforms.geometry.affine import invert, map_boxes
+from mtmedformer_monai.transforms.geometry.canvas import with_values
 from mtmedformer_monai.transforms.geometry.letterbox import letterbox_map
 
 
@@ -119,8 +121,8 @@ def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_
 
 def test_boxes_are_clipped_to_the_source_and_dropped_outside(make_item):
     """The source of 20 x 10 pixels is shown at half its size, so source points are network points times 2."""
-    image = make_item(20, 10)["image"]
-    image.meta["to_source"] = np.diag([2.0, 2.0, 1.0])
+    source = make_item(20, 10)["image"]
+    image = with_values(source, source.as_tensor()[:, ::2, ::2], np.diag([2.0, 2.0, 1.0]))
     rows = torch.tensor([
         [-78.0, 1.0, 2.0, 99.0, 7.0],  # extends beyond the left and bottom edges
         [1.0, 1.0, 2.0, 2.0, 8.0],
@@ -135,3 +137,25 @@ def test_all_boxes_dropped(make_item):
     image = make_item(20, 10)["image"]
     out = RestoreToSourced("pred")({"image": image, "pred": {"boxes": torch.tensor([[-5.0, -5, -1, -1, 0]])}})
     assert out["pred"]["boxes"].shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [Flipd("image", 1), Letterboxd("image", 40), RestoreToSourced()],
+        [Letterboxd("image", 40), Rotate90d("image"), RestoreToSourced()],
+        [Letterboxd("image", 40), Resized("image", (40, 39)), RestoreToSourced()],
+    ],
+    ids=["before", "after", "nearly the same size"],
+)
+def test_pixels_moved_by_a_transform_of_monai_are_refused(make_item, steps):
+    """Such transforms update the affine but not `to_source`, with which predictions would return to a wrong place."""
+    item = {**make_item(20, 10), "pred": torch.zeros(1, 40, 40)}
+    with pytest.raises(RuntimeError) as raised:
+        Compose(steps)(item)
+    assert "use Letterboxd instead of Resized" in str(raised.value.__cause__)
+
+
+def test_transforms_of_monai_that_cancel_each_other_are_admitted(make_item):
+    item = {**make_item(20, 10), "pred": torch.ones(1, 20, 10)}
+    assert Compose([Flipd("image", 1), Flipd("image", 1), RestoreToSourced()])(item)["pred"].eq(1).all()
