@@ -20,6 +20,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 from .aggregator import Aggregator
+from .exchange import one_line, received
 from .message_journal import Entry, MessageJournal
 
 FEDERATION: Final = "federation"
@@ -103,7 +104,7 @@ class ServerSession:
 
     def refuse(self, site: str, reason: str) -> None:
         """Logs and remembers why a site's message was not accepted."""
-        self.refused[site] = reason
+        self.refused[site] = one_line(reason)
         log_refused(self.aggregator.round + 1, site, reason)
 
     def close_round(self) -> None:
@@ -124,6 +125,7 @@ class ServerSession:
         if not self._path.is_file():
             self.save()
         try:
+            exchange = received(exchange)
             self._add(step, exchange, site)
         except BAD_MESSAGE as error:
             self.refuse(site, reason_of(error))
@@ -204,7 +206,7 @@ def reason_of(error: Exception) -> str:
 
 def log_refused(number: int, site: str, reason: str) -> None:
     """Logs that a site's message was refused in a round, whose number starts at 1."""
-    logger.warning("Round %d: the message of %s is refused: %s", number, site, reason)
+    logger.warning("Round %d: the message of %s is refused: %s", number, site, one_line(reason))
 
 
 def log_left_out(aggregator: Aggregator) -> None:

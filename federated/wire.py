@@ -176,7 +176,7 @@ def with_repeats(tensors: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> Me
             raise ValueError(
                 f"the shape of {name!r} expects a precision of one number and positive sizes, got {shape!r}."
             )
-        message[name] = (value if value.ndim == 1 and shape else value.reshape(())).expand(shape)
+        message[name] = _expanded(name, value if value.ndim == 1 and shape else value.reshape(()), shape)
     return message
 
 
