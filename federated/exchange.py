@@ -27,6 +27,11 @@ ACCEPTED: Final = "accepted"
 client whose later message was lost or refused returns to its state after that round; see `SiteSession`.
 """
 
+REFUSED: Final = "refused"
+"""Key in the statistics of a client's broadcast: 1 if the server has refused its message of this round, which would be
+refused again; it is then computed anew.
+"""
+
 _TOO_LARGE: Final = 2**53
 """Integers from here on are not exact as float64, and not finite in the end."""
 
