@@ -119,7 +119,7 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         elif form == REPEATED:
             message[name] = _expanded(name, value, packet[f"{SHAPE}:{name}"].tolist())
         elif form == HALF:
-            message[name] = value.float().mul_(_number(name, packet[f"{SCALE}:{name}"]))
+            message[name] = value.float() * _number(name, packet[f"{SCALE}:{name}"])
         elif form == CODES:
             low, step = packet[f"{SCALE}:{name}"].tolist()
             message[name] = decode_signed(PrecisionCode(value, low, step))
