@@ -67,11 +67,13 @@ class Wire:
         return packet
 
     def encode_last(self, message: Mapping[str, Tensor]) -> Packet:
-        """Encodes a final message without rounding, including all remaining rounding error."""
-        names = [*message, *(name for name in self._residual if name not in message)]
-        packet = {f"{PLAIN}:{name}": message.get(name, 0.0) + self._residual.get(name, 0.0) for name in names}
+        """Encodes a final message without rounding, including the remaining rounding error of its tensors.
+
+        That of other tensors, terms of averages of which the server keeps nothing, is forgotten.
+        """
+        packet = {f"{PLAIN}:{name}": value + self._residual.get(name, 0.0) for name, value in message.items()}
         self._residual = {}
-        return {name: torch.as_tensor(value) for name, value in packet.items()}
+        return packet
 
     def clear(self) -> None:
         """Forgets the rounding error, when what it belongs to has ended."""
