@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import numbers
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from monai.fl.utils.constants import WeightType
+from monai.fl.utils.constants import FlStatistics, WeightType
 from monai.fl.utils.exchange_object import ExchangeObject
 from torch import Tensor
 
@@ -25,6 +27,11 @@ ACCEPTED: Final = "accepted"
 client whose later message was lost or refused returns to its state after that round; see `SiteSession`.
 """
 
+REFUSED: Final = "refused"
+"""Key in the statistics of a client's broadcast: 1 if the server has refused its message of this round, which would be
+refused again; it is then computed anew.
+"""
+
 _TOO_LARGE: Final = 2**53
 """Integers from here on are not exact as float64, and not finite in the end."""
 
@@ -33,6 +40,20 @@ NO_ROUND: Final = -1
 
 IMAGES_BY_TASK: Final = "images_by_task"
 """Key in a client's `statistics`: {task: number of training images with a label of it}."""
+
+MOST_TASKS: Final = 1000
+"""Number of tasks that a client may state."""
+
+LONGEST_TASK: Final = 100
+"""Number of characters of a task's name in a message."""
+
+MOST_METRICS: Final = 1000
+"""Number of metrics that a site may state."""
+
+_METRIC: Final = re.compile(r"\w[\w .-]{0,149}")
+"""Names of metrics that MLflow accepts behind the name of a site."""
+
+_LONGEST_REASON: Final = 500
 
 
 def to_exchange(message: Message, statistics: Mapping[str, Any]) -> ExchangeObject:
@@ -72,6 +93,7 @@ def images_by_task_of(exchange: ExchangeObject) -> dict[str, int] | None:
 
     Raises:
         TypeError: the statistic is not a dict of integers of 0 or more by name.
+        ValueError: a name that no task has, or too many.
     """
     counts = exchange.statistics.get(IMAGES_BY_TASK) if isinstance(exchange.statistics, Mapping) else None
     if counts is None:
@@ -81,7 +103,78 @@ def images_by_task_of(exchange: ExchangeObject) -> dict[str, int] | None:
         for name, count in counts.items()
     ):
         raise TypeError(f"the statistic {IMAGES_BY_TASK!r} expects a number of images by task.")
+    check_tasks(counts)
     return {str(name): int(count) for name, count in counts.items()}
+
+
+def check_tasks(names: Collection[str]) -> None:
+    """Checks the names of tasks that a site states: they name groups, files and entries of every broadcast.
+
+    Raises:
+        ValueError: a name that no task has, or too many.
+    """
+    if len(names) > MOST_TASKS:
+        raise ValueError(f"a message expects at most {MOST_TASKS} tasks, got {len(names)}.")
+    bad = next((name for name in names if not name.isidentifier() or len(name) > LONGEST_TASK), None)
+    if bad is not None:
+        raise ValueError(
+            f"a message expects names of tasks, identifiers of at most {LONGEST_TASK} characters, got {bad!r}; rename "
+            "the task."
+        )
+
+
+def received(exchange: ExchangeObject) -> ExchangeObject:
+    """Returns what a server uses of a site's message, as plain tensors and numbers; the rest may be anything.
+
+    Raises:
+        TypeError: a value has another type.
+        ValueError: a value is out of range.
+    """
+    statistics: dict[str, Any] = {name: whole_number(exchange, name) for name in (ROUND, str(FlStatistics.DATA_COUNT))}
+    statistics[IMAGES_BY_TASK] = images_by_task_of(exchange)
+    return ExchangeObject(
+        None if exchange.weights is None else to_message(exchange),
+        weight_type=WeightType(exchange.weight_type or WeightType.WEIGHTS),
+        statistics={name: value for name, value in statistics.items() if value is not None},
+    )
+
+
+def plain_metrics(stated: Any) -> dict[str, float]:
+    """Returns the metrics that a site states, {name: value}; NaN for values that are not finite or of 16 digits.
+
+    Names that MLflow refuses are left out.
+
+    Raises:
+        TypeError: not numbers by name.
+        ValueError: too many.
+
+    Example:
+        >>> plain_metrics({"lung_dice": 0.9, "../lung": 1.0, "loss": 10**400})
+        {'lung_dice': 0.9, 'loss': nan}
+    """
+    if not isinstance(stated, Mapping):
+        raise TypeError(f"metrics expect numbers by name, got {type(stated).__name__}.")
+    if len(stated) > MOST_METRICS:
+        raise ValueError(f"a message expects at most {MOST_METRICS} metrics, got {len(stated)}.")
+    bad = next((value for value in stated.values() if not isinstance(value, numbers.Real)), None)
+    if bad is not None:
+        raise TypeError(f"metrics expect numbers by name, got {type(bad).__name__}.")
+    return {
+        name: float(value) if abs(value) < _TOO_LARGE else math.nan
+        for name, value in stated.items()
+        if isinstance(name, str) and _METRIC.fullmatch(name)
+    }
+
+
+def one_line(reason: str) -> str:
+    r"""Returns a reason that may contain text of a site, short and without line breaks, which would forge a log.
+
+    Example:
+        >>> one_line("no tensor\nRound 3: done")
+        'no tensor Round 3: done'
+    """
+    text = "".join(each if each.isprintable() else " " for each in reason[:_LONGEST_REASON])
+    return text if len(reason) <= _LONGEST_REASON else f"{text} ..."
 
 
 def whole_number(exchange: ExchangeObject, name: str) -> int | None:

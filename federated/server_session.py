@@ -20,6 +20,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_state
 
 from .aggregator import Aggregator
+from .exchange import REFUSED, one_line, received
 from .message_journal import Entry, MessageJournal
 
 FEDERATION: Final = "federation"
@@ -87,7 +88,10 @@ class ServerSession:
     def broadcast(self, site: str) -> ExchangeObject:
         """Returns the message for a site; see `Aggregator.broadcast`."""
         sent = self.aggregator.broadcast(site)
-        return ExchangeObject(sent.weights, weight_type=sent.weight_type, statistics=self._with_id(sent.statistics))
+        statistics = {**(sent.statistics or {}), FEDERATION: self._federation}
+        if site in self.refused:
+            statistics[REFUSED] = 1
+        return ExchangeObject(sent.weights, weight_type=sent.weight_type, statistics=statistics)
 
     def add_losses(self, exchange: ExchangeObject, site: str) -> bool:
         """Adds a site's initial losses and saves them; returns whether they were accepted."""
@@ -103,7 +107,7 @@ class ServerSession:
 
     def refuse(self, site: str, reason: str) -> None:
         """Logs and remembers why a site's message was not accepted."""
-        self.refused[site] = reason
+        self.refused[site] = one_line(reason)
         log_refused(self.aggregator.round + 1, site, reason)
 
     def close_round(self) -> None:
@@ -116,7 +120,7 @@ class ServerSession:
     def save(self) -> None:
         """Writes the state atomically."""
         own = {"format": FORMAT, "settings": self._settings}
-        own |= {"federation": self._federation, "notes": dict(self.notes)}
+        own |= {"federation": self._federation, "notes": dict(self.notes), "refused": dict(self.refused)}
         save_state({**own, "server": self.aggregator.state_dict()}, self._path)
         self._journal.clear()  # the state contains these messages
 
@@ -124,9 +128,11 @@ class ServerSession:
         if not self._path.is_file():
             self.save()
         try:
+            exchange = received(exchange)
             self._add(step, exchange, site)
         except BAD_MESSAGE as error:
             self.refuse(site, reason_of(error))
+            self.save()  # a restarted server asks the site for another message
             return False
         self.refused.pop(site, None)
         if len(self._journal) < MOST_MESSAGES:
@@ -143,13 +149,11 @@ class ServerSession:
         else:
             self.aggregator.add(exchange, site)
 
-    def _with_id(self, statistics: Any) -> dict[str, Any]:
-        return {**(statistics or {}), FEDERATION: self._federation}
-
     def _restore(self) -> None:
         saved = load_checkpoint(self._path)
         check_state(saved, self._settings, self._path.parent)
         self._federation, self.notes = saved["federation"], dict(saved["notes"])
+        self.refused = dict(saved["refused"])
         self.aggregator.load_state_dict(saved["server"])
         known = {
             LOSSES: self.aggregator.measured,
@@ -160,6 +164,7 @@ class ServerSession:
             # else it is part of the state
             if entry.number == self.aggregator.round and entry.site not in known[entry.step]:
                 self._add(entry.step, entry.exchange, entry.site)
+                self.refused.pop(entry.site, None)
         logger.info(
             "Resuming after round %d, with %d messages of the next one.",
             self.aggregator.round,
@@ -204,7 +209,7 @@ def reason_of(error: Exception) -> str:
 
 def log_refused(number: int, site: str, reason: str) -> None:
     """Logs that a site's message was refused in a round, whose number starts at 1."""
-    logger.warning("Round %d: the message of %s is refused: %s", number, site, reason)
+    logger.warning("Round %d: the message of %s is refused: %s", number, site, one_line(reason))
 
 
 def log_left_out(aggregator: Aggregator) -> None:

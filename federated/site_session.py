@@ -20,7 +20,7 @@ from mtmedformer_monai.federated.server_session import FEDERATION
 from mtmedformer_monai.io.atomic_files import load_checkpoint, save_checkpoint
 
 from .client.bayesian_monai_algo import MEMORY, BayesianMonaiAlgo
-from .exchange import ACCEPTED, NO_ROUND, read_exchange, round_of, to_message, whole_number, write_exchange
+from .exchange import ACCEPTED, NO_ROUND, REFUSED, read_exchange, round_of, to_message, whole_number, write_exchange
 
 MESSAGE: Final = "message.pt"
 """File name of the last message."""
@@ -66,7 +66,8 @@ class SiteSession:
     def train(self, broadcast: ExchangeObject) -> ExchangeObject:
         """Trains one round and returns the message; a message of this round that was not delivered is returned again.
 
-        It is computed anew if the site has changed since what may leave it: its filters, its budget, or that it leaves.
+        It is computed anew if the server has refused it, or if the site has changed since then what may leave it: its
+        filters, its budget, or that it leaves.
 
         Raises:
             ValueError: the broadcast has no round, or the state that it builds upon is missing.
@@ -75,7 +76,7 @@ class SiteSession:
         number = round_of(broadcast)
         if number is None:
             raise ValueError("train expects a broadcast with its round, got none; send the result of broadcast().")
-        if self._computed() == number:
+        if self._computed() == number and not whole_number(broadcast, REFUSED):
             logger.info("Round %d: the message is sent again.", number + 1)
             return read_exchange(self._folder / MESSAGE)
         accepted = _accepted(broadcast)

@@ -20,6 +20,8 @@ from typing import Any
 from mtmedformer_monai.io.config_text import config_text
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+TAKEN = re.compile(r"(?i)global|server|pooled|everything|mlruns|.*\.(pt|json|png|db)")
+"""Names of other things in a federation's folders and metrics, of which a site would take the place."""
 PATHS = ("bundle", "datalist", "dataset_dir", "output")
 
 
@@ -68,7 +70,9 @@ def read_sites(path: str | Path) -> list[Site]:
     for name in names:
         if not NAME.fullmatch(name):
             raise ValueError(f"{path} expects site names of letters, digits, '_', '.' and '-', got {name!r}.")
-    if len(set(names)) < len(names):
+        if TAKEN.fullmatch(name):
+            raise ValueError(f"{path} has a site {name!r}, which a federation calls something else; rename the site.")
+    if len({name.casefold() for name in names}) < len(names):
         raise ValueError(f"{path} expects different names of sites, got {', '.join(sorted(names))}.")
     return sites
 

@@ -67,11 +67,13 @@ class Wire:
         return packet
 
     def encode_last(self, message: Mapping[str, Tensor]) -> Packet:
-        """Encodes a final message without rounding, including all remaining rounding error."""
-        names = [*message, *(name for name in self._residual if name not in message)]
-        packet = {f"{PLAIN}:{name}": message.get(name, 0.0) + self._residual.get(name, 0.0) for name in names}
+        """Encodes a final message without rounding, including the remaining rounding error of its tensors.
+
+        That of other tensors, terms of averages of which the server keeps nothing, is forgotten.
+        """
+        packet = {f"{PLAIN}:{name}": value + self._residual.get(name, 0.0) for name, value in message.items()}
         self._residual = {}
-        return {name: torch.as_tensor(value) for name, value in packet.items()}
+        return packet
 
     def clear(self) -> None:
         """Forgets the rounding error, when what it belongs to has ended."""
@@ -119,7 +121,7 @@ def decode(packet: Mapping[str, Tensor]) -> Message:
         elif form == REPEATED:
             message[name] = _expanded(name, value, packet[f"{SHAPE}:{name}"].tolist())
         elif form == HALF:
-            message[name] = value.float().mul_(_number(name, packet[f"{SCALE}:{name}"]))
+            message[name] = value.float() * _number(name, packet[f"{SCALE}:{name}"])
         elif form == CODES:
             low, step = packet[f"{SCALE}:{name}"].tolist()
             message[name] = decode_signed(PrecisionCode(value, low, step))
@@ -176,7 +178,7 @@ def with_repeats(tensors: Mapping[str, Tensor], shapes: Mapping[str, Any]) -> Me
             raise ValueError(
                 f"the shape of {name!r} expects a precision of one number and positive sizes, got {shape!r}."
             )
-        message[name] = (value if value.ndim == 1 and shape else value.reshape(())).expand(shape)
+        message[name] = _expanded(name, value if value.ndim == 1 and shape else value.reshape(()), shape)
     return message
 
 

@@ -3,7 +3,8 @@
 The hybrid loss divides each task's loss by its initial value. If each client measured its own initial values, tasks
 would be weighted differently at each client, and neither gradients nor squared gradients could be added. Therefore,
 each client measures its losses at the common weights, without an optimizer step, and sends sums and counts. The server
-broadcasts the means, which remain fixed.
+broadcasts each task's median of the clients' means, which remains fixed: a single client, whatever it states, moves it
+no further than to the next client's mean where three or more have labels of the task.
 
 Three more settings have to be equal at all clients, by the shared config: the tasks' weights; the balance, which must
 be 'fixed' (other balances learn weights from each client's losses); and the weight decay. Weight decay shrinks weights
@@ -15,17 +16,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
+from mtmedformer_monai.federated.exchange import check_tasks
 from mtmedformer_monai.federated.message import Message, TensorKind, key
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 
 SUM, COUNT = "loss_sum", "loss_count"
 """Kinds of tensors that a client sends."""
+
+LARGEST: Final = 1e6
+"""Mean loss of a batch above which a client's initial losses are refused."""
 
 INITIAL = key(TensorKind.SETTING, "initial_loss/")
 """Prefix of the names of the broadcast scales."""
@@ -34,7 +39,11 @@ _logger = logging.getLogger(__name__)
 
 
 class LossScales:
-    """The server's side: sums of the clients' initial losses."""
+    """The server's side: the clients' sums and counts of initial losses.
+
+    Attributes:
+        total: {kind/task: float64 (N,), of the N clients that have labels of the task}.
+    """
 
     def __init__(self) -> None:
         self.total: dict[str, Tensor] = {}
@@ -44,8 +53,9 @@ class LossScales:
 
         Raises:
             ValueError: tensors other than pairs of sums and counts of losses, or numbers that no losses have. A scale
-                below 0 would turn the sign of a task's loss at every client.
+                below 0 would turn the sign of a task's loss at every client, and a huge one its loss off.
         """
+        check_tasks({name.partition("/")[2] for name in terms})
         for name, value in terms.items():
             if not name.startswith((f"{SUM}/", f"{COUNT}/")) or value.ndim > 0 or not bool(torch.isfinite(value)):
                 raise ValueError(f"initial losses expect finite numbers under {SUM}/ and {COUNT}/, got {name!r}.")
@@ -53,14 +63,16 @@ class LossScales:
             pair = key(COUNT if kind == SUM else SUM, task)
             if pair not in terms or float(value) < (1.0 if kind == COUNT else 0.0):
                 raise ValueError(f"initial losses expect a sum of 0 or more and a count of 1 or more of {task!r}.")
+        large = [task for task, mean in _means(terms).items() if float(mean) > LARGEST]
+        if large:
+            raise ValueError(f"initial losses expect a mean of at most {LARGEST:g}, got a larger one of {large[0]!r}.")
         for name, value in terms.items():
-            self.total[name] = self.total.get(name, torch.zeros((), dtype=torch.float64)) + value.double()
+            before = self.total.get(name, torch.zeros(0, dtype=torch.float64))
+            self.total[name] = torch.cat([before.reshape(-1), value.double().reshape(1)])
 
     def broadcast(self) -> Message:
-        """Returns {setting/initial_loss/task: mean} of the tasks that any client has labels for."""
-        tasks = [name.removeprefix(f"{SUM}/") for name in self.total if name.startswith(f"{SUM}/")]
-        means = {task: self.total[key(SUM, task)] / self.total[key(COUNT, task)] for task in tasks}
-        return {f"{INITIAL}{task}": mean.float() for task, mean in means.items()}
+        """Returns {setting/initial_loss/task: median of the clients' means} of the tasks that any has labels for."""
+        return {f"{INITIAL}{task}": mean.quantile(0.5).float() for task, mean in _means(self.total).items()}
 
 
 def measure_initial_losses(trainer: Any, num_batches: int) -> Message:
@@ -134,6 +146,12 @@ def fix_initial_losses(loss: Any, scales: Mapping[str, float]) -> None:
     values = [scales.get(task.name, float("nan")) for task in loss.tasks]
     loss.initial.copy_(torch.tensor(values))
     loss.num_seen.fill_(INITIAL_BATCHES)
+
+
+def _means(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns {task: sums divided by counts}."""
+    tasks = [name.removeprefix(f"{SUM}/") for name in terms if name.startswith(f"{SUM}/")]
+    return {task: terms[key(SUM, task)] / terms[key(COUNT, task)] for task in tasks}
 
 
 def _add(terms: Message, name: str, value: Tensor) -> None:

@@ -54,7 +54,8 @@ class MissingLabels:
 
         Args:
             teaching: of the strategy; None trains on own labels alone.
-            known_tasks: tasks that any client has labels for; others are not taught. Empty if it is unknown.
+            known_tasks: tasks that any client has labels for; others are not taught. Empty if it is unknown. Neither
+                are tasks without an initial loss, by which a normalizing loss would have to divide what is taught.
 
         Returns:
             Which images train each parameter in this round.
@@ -69,10 +70,13 @@ class MissingLabels:
         self._end()
         if teaching is None:
             return self._own
+        scaled = _scaled_tasks(self._trainer.loss_function)
         tasks = [
             task
             for task in completable(trained_tasks(self._trainer.loss_function))
-            if teacher_of(teaching.teachers, task.name) and (not known_tasks or task.name in known_tasks)
+            if teacher_of(teaching.teachers, task.name)
+            and task.name in scaled
+            and (not known_tasks or task.name in known_tasks)
         ]
         if not any(bool(each.any()) for each in self._lacks(tasks).values()):
             return self._own
@@ -167,3 +171,11 @@ class MissingLabels:
 
 def _lacks(item: Mapping[str, Any], task: Task) -> bool:
     return bool(lacking(task, little_target(item, task)[None]).any())
+
+
+def _scaled_tasks(loss: Any) -> set[str]:
+    """Returns the tasks whose loss has its scale: an initial loss, unless the loss does not divide by it."""
+    if not isinstance(loss, HybridLoss):
+        return set()
+    unknown = loss.initial.isnan().tolist()
+    return {task.name for task, each in zip(loss.tasks, unknown, strict=True) if not (loss.normalize and each)}

@@ -11,7 +11,7 @@ from typing import Any, Final
 from monai.fl.utils.exchange_object import ExchangeObject
 from nvflare.app_common.abstract.fl_model import FLModel
 
-from mtmedformer_monai.federated.exchange import plain_statistics, to_exchange
+from mtmedformer_monai.federated.exchange import plain_metrics, plain_statistics, to_exchange
 from mtmedformer_monai.federated.wire import with_repeats, without_repeats
 
 STEP: Final = "step"
@@ -54,16 +54,13 @@ def read_result(model: FLModel) -> tuple[ExchangeObject, dict[str, float]]:
     """Returns a site's message and metrics.
 
     Raises:
-        ValueError: the site reports that it failed, or sends metrics that are not numbers.
-        TypeError: the result has another form.
+        ValueError: the site reports that it failed, or sends too many metrics.
+        TypeError: the result has another form, or metrics that are not numbers.
     """
     meta = model.meta or {}
     if FAILURE in meta:
         raise ValueError(str(meta[FAILURE])[:200])
-    metrics = meta.get(SITE_METRICS) or {}
-    if not isinstance(metrics, Mapping):
-        raise TypeError(f"metrics expect numbers by name, got {type(metrics).__name__}.")
-    return from_model(model), {str(name): float(value) for name, value in metrics.items()}
+    return from_model(model), plain_metrics(meta.get(SITE_METRICS) or {})
 
 
 def failure(reason: str) -> FLModel:

@@ -45,13 +45,17 @@ def from_record(content: RecordDict) -> tuple[ExchangeObject, dict[str, str]]:
     """Returns the ExchangeObject and the texts of a RecordDict.
 
     Raises:
-        ValueError: it lacks a record, or its statistics are not a JSON object.
+        ValueError: it lacks a record, its arrays cannot be read, or its statistics are not a JSON object.
     """
     if ARRAYS not in content.array_records or ENTRIES not in content.config_records:
         raise ValueError(f"a message expects the records {ARRAYS!r} and {ENTRIES!r}, got {sorted(content)}.")
     texts = {name: value for name, value in content.config_records[ENTRIES].items() if isinstance(value, str)}
     statistics = read_json(texts.pop(STATISTICS, "{}"), STATISTICS)
-    return to_exchange(dict(content.array_records[ARRAYS].to_torch_state_dict()), statistics), texts
+    try:
+        arrays = dict(content.array_records[ARRAYS].to_torch_state_dict())
+    except Exception as error:  # NumPy's reader of files raises errors of many types
+        raise ValueError(f"a message expects arrays as Flower writes them, got a {type(error).__name__}.") from error
+    return to_exchange(arrays, statistics), texts
 
 
 def read_json(text: str, name: str) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def read_json(text: str, name: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of numbers of too many digits
         raise ValueError(f"{name} expects JSON: {error}") from error
     if not isinstance(found, Mapping):
         raise ValueError(f"{name} expects a JSON object, got {type(found).__name__}.")

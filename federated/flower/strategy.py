@@ -14,6 +14,7 @@ from monai.fl.utils.exchange_object import ExchangeObject
 
 from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.server_session import ServerSession
+from mtmedformer_monai.federated.sites_file import NAME
 
 from .messages import MEASURE, SETTINGS, SITE, STEP, TRAIN, from_record, to_arrays, to_record
 
@@ -134,7 +135,7 @@ class SessionStrategy(Strategy):
         return Message(to_record(broadcast, **entries), dst_node_id=node, message_type="train")
 
     def _accept(self, reply: Message, add: Callable[[ExchangeObject, str], object], named: bool) -> None:
-        """Adds a reply, unless it is an error or has another name than its node had before."""
+        """Adds a reply, unless it is an error, or has no name of a site or another one than its node had before."""
         node = reply.metadata.src_node_id
         known = next((site for site, each in self._node_of.items() if each == node), "")
         label = known or f"node {node}"
@@ -147,6 +148,9 @@ class SessionStrategy(Strategy):
             self._session.refuse(label, str(error))
             return
         site = entries.get(SITE, "")
+        if not NAME.fullmatch(site):
+            self._session.refuse(label, f"it answers as {site!r}; names consist of letters, digits, '_', '.' and '-'")
+            return
         if self._node_of.get(site, node) != node or (named and site != known):
             self._session.refuse(label, f"it answers as {site!r}, which is another node")
             return

@@ -70,9 +70,13 @@ class JobSettings:
         return {**dataclasses.asdict(self), "image_size": list(self.image_size), "update_filters": filters}
 
     def lasting(self) -> dict[str, Any]:
-        """Returns the settings that may not change when a federation is resumed."""
-        free = ("name", "min_sites", "round_timeout", "track")
-        return {name: value for name, value in self.to_dict().items() if name not in free}
+        """Returns the settings that may not change when a federation is resumed.
+
+        The limit of images may, because it only decides which messages are refused.
+        """
+        free = ("name", "min_sites", "round_timeout", "track", "strategy_settings")
+        kept = {name: value for name, value in self.strategy_settings.items() if name != "most_images"}
+        return {name: value for name, value in self.to_dict().items() if name not in free} | {"strategy_settings": kept}
 
     def common_overrides(self) -> dict[str, Any]:
         """Returns the overrides of the bundle's config at all sites and at the server."""

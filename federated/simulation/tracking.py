@@ -45,9 +45,8 @@ class SimulationTracker:
 
     def log(self, row: Round) -> None:
         """Logs a round."""
-        metrics = {f"global/{name}": value for name, value in row["global"].items()}
-        for site, values in row["sites"].items():
-            metrics |= {f"{site}/{name}": value for name, value in values.items()}
+        metrics = {f"{site}/{name}": value for site, found in row["sites"].items() for name, value in found.items()}
+        metrics |= {f"global/{name}": value for name, value in row["global"].items()}  # whatever sites are called
         metrics |= {name: float(row[name]) for name in ("seconds", "bytes_sent", "bytes_broadcast")}
         log_metrics(self._client, self._run_id, metrics, row["round"])
 

@@ -1,7 +1,7 @@
 """Control variates: corrections of each client's gradients, and their mean over clients, weighted by images.
 
 Clients send the changes of `n c` and `n`, so the server's mean covers all clients that ever took part, present or
-absent.
+absent, but for those that have withdrawn.
 """
 
 from __future__ import annotations
@@ -47,6 +47,13 @@ class OwnControls:
             message[key(TensorKind.COUNT, name)] = torch.tensor(float(count - self._counts.get(name, 0)))
             self._scaled[name], self._counts[name] = scaled, count
         return message
+
+    def withdraw(self) -> Message:
+        """Forgets all control variates, and returns the changes that take them out of the server's mean."""
+        scaled = {key(TensorKind.CONTROL, name): -value.cpu() for name, value in self._scaled.items()}
+        counts = {key(TensorKind.COUNT, name): torch.tensor(-float(count)) for name, count in self._counts.items()}
+        self._scaled, self._counts = {}, {}
+        return scaled | counts
 
     def state_dict(self) -> dict[str, Any]:
         """Returns all control variates."""

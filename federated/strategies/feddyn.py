@@ -76,6 +76,10 @@ class DynamicClient(ClientRule):
         linear = {name: self._moved(name, training.weights[name]) for name in counts}
         return {**weighted_terms(training), **self._own.replace(linear, counts)}
 
+    def withdraw(self) -> Message:
+        """Forgets the linear term, and returns the change that takes it out of the server's mean."""
+        return self._own.withdraw()
+
     def state_dict(self) -> dict[str, Any]:
         """Returns the linear term."""
         return self._own.state_dict()

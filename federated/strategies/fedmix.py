@@ -38,7 +38,9 @@ from .fedavg import weighted_terms
 LOSS_MEAN: Final = "loss_mean"
 """Kind of tensors that a client sends: `loss ** beta` times its weights."""
 LOSS_WEIGHT: Final = f"loss_{TensorKind.PRECISION}"
-"""Kind of tensors that a client sends: `loss ** beta`; by its name a constant one is transmitted as one number."""
+"""Kind of tensors that a client sends: `loss ** beta`, and 0 in rows of unknown classes; by its name a constant one is
+transmitted as one number.
+"""
 
 CLOSED: Final = key(TensorKind.SETTING, "closed_rounds")
 """Broadcast: number of closed rounds."""
@@ -113,14 +115,14 @@ class CompletingClient(ClientRule):
         return Completion(teachers, given.gate, given.weight, given.soft)
 
     def send(self, training: LocalTraining) -> Message:
-        """Returns `n w`, `n`, `loss ** beta w` and `loss ** beta`."""
+        """Returns `n w`, `n`, `loss ** beta w` and `loss ** beta`; all are 0 in rows of unknown classes."""
         message = weighted_terms(training)
         if self._exponent is None or not math.isfinite(training.loss) or training.loss <= 0.0:
             return message
         score = training.loss**self._exponent
         for name, value in pick(message, TensorKind.PRECISION_MEAN).items():
             message[key(LOSS_MEAN, name)] = value * (score / training.num_samples[name])
-            message[key(LOSS_WEIGHT, name)] = torch.full_like(value, score)
+            message[key(LOSS_WEIGHT, name)] = training.learned(name, torch.full_like(value, score))
         return message
 
     def state_dict(self) -> dict[str, Any]:

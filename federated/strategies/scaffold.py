@@ -77,6 +77,10 @@ class ScaffoldClient(ClientRule):
         controls = {name: self._drift(name, training.weights[name], length) for name in counts}
         return {**weighted_terms(training), **self._own.replace(controls, counts)}
 
+    def withdraw(self) -> Message:
+        """Forgets its control variate, and returns the change that takes it out of the server's mean."""
+        return self._own.withdraw()
+
     def state_dict(self) -> dict[str, Any]:
         """Returns its control variate."""
         return self._own.state_dict()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from mtmedformer_monai.federated.exchange import (
     IMAGES_BY_TASK,
     ROUND,
     images_by_task_of,
+    plain_metrics,
     round_of,
     to_exchange,
     to_message,
@@ -94,3 +97,33 @@ def test_names_and_statistics_are_checked():
         with pytest.raises(TypeError, match="'round' expects an integer"):
             round_of(ExchangeObject(statistics={ROUND: value}))
     assert round_of(ExchangeObject(statistics={ROUND: np.int64(4)})) == 4
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["../lung"], ["lung+opacity"], ["lung\nmasks"], ["a" * 101], [""], [f"task_{n}" for n in range(1001)]],
+    ids=["path", "group", "line", "long", "empty", "many"],
+)
+def test_names_that_no_task_has_are_refused(names):
+    with pytest.raises(ValueError, match=r"a message expects (names of|at most 1000) tasks"):
+        images_by_task_of(to_exchange({}, {IMAGES_BY_TASK: dict.fromkeys(names, 1)}))
+
+
+def test_metrics_keep_what_a_log_and_mlflow_take():
+    stated = {"lung_dice": 0.5, "a/../b": 1.0, "line\n": 1.0, "m" * 151: 1.0, 3: 1.0}
+    assert plain_metrics(stated) == {"lung_dice": 0.5}
+    values = plain_metrics({"a": math.inf, "b": 1e300, "c": 10**400, "d": math.nan})
+    assert all(math.isnan(value) for value in values.values())
+
+
+@pytest.mark.parametrize(
+    "stated", [{"a": "0.5"}, {"a": [0.5]}, {"a": Trap()}, [0.5]], ids=["text", "list", "trap", "no"]
+)
+def test_metrics_that_are_no_numbers_are_refused(stated):
+    with pytest.raises(TypeError, match="metrics expect numbers by name, got"):
+        plain_metrics(stated)
+
+
+def test_more_metrics_than_a_site_has_are_refused():
+    with pytest.raises(ValueError, match="at most 1000 metrics, got 1001"):
+        plain_metrics(dict.fromkeys((f"m{n}" for n in range(1001)), 0.0))

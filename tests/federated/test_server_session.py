@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 
+import numpy as np
 import pytest
 import torch
 from monai.fl.utils.constants import WeightType
@@ -72,6 +74,25 @@ def test_a_bad_message_is_refused_with_its_site_and_reason_and_the_round_goes_on
     assert torch.equal(with_fault.aggregator.weights()["w"], without.aggregator.weights()["w"])
     assert not torch.equal(with_fault.aggregator.weights()["w"], START["w"])
     assert with_fault.refused == {}
+
+
+def test_what_a_site_states_beside_its_message_stops_no_restart(session):
+    """The journal keeps what the server uses, as plain numbers."""
+    server, message = session(), terms(3.0, 2)
+    message.statistics |= {"since": datetime.date(2026, 1, 1), IMAGES_BY_TASK: {"lung": np.int64(2)}}
+    assert server.add(message, "a")
+    again = session()
+    assert again.aggregator.clients == ["a"]
+    assert again.aggregator.images_by_task == {"a": {"lung": 2}}
+
+
+def test_a_reason_with_text_of_a_site_forges_no_line_of_the_log(session, caplog):
+    server = session()
+    server.refuse("a", "no such\nRound 3: done\x1b[0m" + "x" * 1000)
+    assert server.refused["a"].startswith("no such Round 3: done [0mxxx")
+    assert len(server.refused["a"]) < 510
+    assert len(caplog.messages[0].splitlines()) == 1
+    assert len(caplog.messages[0]) < 600
 
 
 def test_a_site_that_sent_a_bad_message_may_send_a_good_one_in_the_same_round(session):

@@ -9,7 +9,7 @@ import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.client_options import ClientOptions
-from mtmedformer_monai.federated.exchange import ROUND, plain_statistics
+from mtmedformer_monai.federated.exchange import ROUND, plain_statistics, to_exchange
 from mtmedformer_monai.federated.server_session import FEDERATION, ServerSession
 from mtmedformer_monai.federated.site_session import MESSAGE, MODEL, SiteSession
 from mtmedformer_monai.federated.strategies import make_strategy
@@ -71,6 +71,23 @@ def test_a_message_that_was_not_delivered_is_not_sent_once_the_site_has_set_a_fi
     federation.site.client.options = ClientOptions(**changed)
     federation.site.train(broadcast)
     assert caplog.text.count("the message is sent again") == 1
+
+
+def test_a_message_that_was_refused_is_computed_anew_after_a_restart_and_then_sent_again(make, caplog):
+    """Else a corrected site would send the refused message whenever the job is submitted again."""
+    caplog.set_level(logging.INFO, logger="mtmedformer")
+    federation = make()
+    message = federation.site.train(federation.server.broadcast("a"))
+    bad = to_exchange({**message.weights, "precision/other": torch.ones(1)}, message.statistics)
+    assert not federation.server.add(bad, "a")
+    federation.open_server()
+    federation.open_site()
+    corrected = federation.site.train(federation.server.broadcast("a"))
+    assert "the message is sent again" not in caplog.text
+    assert federation.server.add(corrected, "a")
+    federation.open_server()
+    federation.site.train(federation.server.broadcast("a"))
+    assert "the message is sent again" in caplog.text
 
 
 def test_an_evaluation_leaves_the_weights_with_which_the_site_infers(make):

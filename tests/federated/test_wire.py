@@ -57,7 +57,7 @@ def test_what_rounding_took_is_sent_along_the_next_time():
         given += change
         arrived += decode(wire.encode({"precision_mean/w": change}))["precision_mean/w"].double()
     assert (given - arrived).abs().max() < 2**-10  # of one message: half a unit of the last place below 4
-    last = decode(wire.encode_last({}))["precision_mean/w"]
+    last = decode(wire.encode_last({"precision_mean/w": torch.zeros(1000)}))["precision_mean/w"]
     torch.testing.assert_close(arrived + last, given, rtol=0, atol=1e-5)
     assert wire.state_dict() == {"residual": {}}
 
@@ -106,3 +106,14 @@ def test_a_unit_of_another_size_is_refused():
     packet = {"half:precision_mean/w": torch.ones(3).half(), "scale:precision_mean/w": torch.ones(2)}
     with pytest.raises(ValueError, match="the unit of 'precision_mean/w' expects one number, got 2"):
         decode(packet)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_decoding_a_packet_twice_gives_the_same(dtype):
+    """A server decodes a packet to check it, and again to add it."""
+    packet = {
+        "half:precision_mean/w": torch.tensor([0.5, 1.0], dtype=dtype),
+        "scale:precision_mean/w": torch.tensor([4.0], dtype=dtype),
+    }
+    for _ in range(2):
+        torch.testing.assert_close(decode(packet), {"precision_mean/w": torch.tensor([2.0, 4.0])})

@@ -52,7 +52,7 @@ def test_a_stock_loss_has_no_scales():
     fix_initial_losses(trainer.loss_function, {"left": 1.0})
 
 
-def test_all_sites_get_the_mean_of_all_batches_and_keep_it():
+def test_all_sites_get_the_mean_of_two_and_keep_it():
     scales = LossScales()
     scales.add({"loss_sum/left": torch.tensor(6.0), "loss_count/left": torch.tensor(2.0)})
     scales.add({"loss_sum/left": torch.tensor(1.0), "loss_count/left": torch.tensor(2.0)})
@@ -66,6 +66,21 @@ def test_all_sites_get_the_mean_of_all_batches_and_keep_it():
     assert loss.initial[0] == 1.75
     assert loss.initial[1].isnan(), "nobody has measured it: it counts plainly"
     assert loss.num_seen.tolist() == [INITIAL_BATCHES] * 2
+
+
+@pytest.mark.parametrize("stated", [(0.0, 1.0), (1e6, 1.0), (1e6, 1e12)], ids=["none", "huge", "many batches"])
+def test_one_site_of_three_moves_a_scale_no_further_than_to_another_sites(stated):
+    for order in (slice(None), slice(None, None, -1)):
+        scales = LossScales()
+        for total, count in [(3.0, 2.0), (8.0, 4.0), stated][order]:
+            scales.add({"loss_sum/left": torch.tensor(total), "loss_count/left": torch.tensor(count)})
+        assert 1.5 <= float(scales.broadcast()["setting/initial_loss/left"]) <= 2.0
+
+
+def test_losses_that_would_turn_a_task_off_or_name_none_are_refused():
+    for name, total, reason in (("left", 3e6, "a mean of at most 1e"), ("../left", 1.0, "expects names of tasks")):
+        with pytest.raises(ValueError, match=reason):
+            LossScales().add({f"loss_sum/{name}": torch.tensor(total), f"loss_count/{name}": torch.tensor(2.0)})
 
 
 def test_a_client_that_measures_its_own_scale_is_warned(caplog):

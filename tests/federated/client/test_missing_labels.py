@@ -128,6 +128,16 @@ def test_only_tasks_that_somebody_has_labels_for_are_taught(bright):
     assert bool(targets_of(trainer)["is_bright"].isnan().all())
 
 
+def test_a_task_without_an_initial_loss_is_not_taught():
+    """A normalizing loss would leave what is taught unscaled, or divide it by its own small loss of the teacher."""
+    trainer = make_trainer([LEFT, {}])
+    trainer.loss_function = HybridLoss(trainer.loss_function.tasks, initial={"left": 0.7})
+    missing = MissingLabels(trainer, own(trainer))
+    mean = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    missing.begin(Distillation({EVERY_TASK: Teacher(mean)}))
+    assert missing.completed == {"left": 1}
+
+
 def test_checks_that_differ_leave_labels_missing(bright):
     """The level before is above the brightest pixel, so the network before marked nothing."""
     trainer = bright()

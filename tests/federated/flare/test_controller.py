@@ -12,7 +12,15 @@ pytest.importorskip("nvflare", reason="NVIDIA FLARE is not installed: pip instal
 from nvflare.app_common.abstract.fl_model import FLModel
 
 from mtmedformer_monai.federated.flare import controller as flare
-from mtmedformer_monai.federated.flare.messages import MEASURE, STEP, TRAIN, from_model, to_model
+from mtmedformer_monai.federated.flare.messages import (
+    MEASURE,
+    SITE_METRICS,
+    STEP,
+    TRAIN,
+    from_model,
+    read_result,
+    to_model,
+)
 from mtmedformer_monai.federated.job.settings import JobSettings
 from mtmedformer_monai.federated.sites_file import Site
 from tests.federated.scripted_sites import NUM_ROUNDS, assert_started_from_its_group, open_session, two_groups
@@ -129,3 +137,10 @@ def test_a_new_site_gets_what_is_left_of_the_rounds_time(run, monkeypatch):
     of_new = [(step, timeout) for name, step, timeout in timeouts if name == "new" and step in (MEASURE, TRAIN)]
     assert [step for step, _ in of_new] == [MEASURE, TRAIN]
     assert of_new[0][1] == 100 > of_new[1][1] > 0
+
+
+def test_metrics_that_overflow_or_would_forge_a_log_stop_no_server():
+    stated = {"lung_dice": 0.5, "global\nRound 2": 1.0, "loss": 10**400}
+    _, metrics = read_result(FLModel(params={}, meta={SITE_METRICS: stated}))
+    assert metrics.keys() == {"lung_dice", "loss"}
+    assert metrics["lung_dice"] == 0.5

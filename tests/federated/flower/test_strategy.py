@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'mtmedformer-monai[flower]'")
 
-from flwr.app import ArrayRecord, ConfigRecord, Message
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from mtmedformer_monai.federated.flower import strategy as strategy_module
@@ -90,3 +90,26 @@ def test_a_round_waits_for_a_new_nodes_answer(tmp_path, monkeypatch):
     grid.sites["new"], grid.late[3] = late, 5
     tasks = strategy.configure_train(1, ArrayRecord(), ConfigRecord(), grid)
     assert sorted(task.metadata.dst_node_id for task in tasks) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x93NUMPY\x01\x00\x10\x00((((((((((((((((", b"PK\x03\x04abc"])
+def test_arrays_that_cannot_be_read_are_an_error_of_the_message(data):
+    arrays = ArrayRecord({"w": Array("float32", (1,), "numpy.ndarray", data)})
+    with pytest.raises(ValueError, match="expects arrays as Flower writes them"):
+        from_record(RecordDict({"arrays": arrays, "entries": ConfigRecord({})}))
+
+
+def test_statistics_that_are_nested_too_deeply_are_an_error_of_the_message():
+    entries = ConfigRecord({"statistics": "[" * 100_000})
+    with pytest.raises(ValueError, match="statistics expects JSON"):
+        from_record(RecordDict({"arrays": ArrayRecord(), "entries": entries}))
+
+
+@pytest.mark.parametrize("name", ["", "../a", "a\nb"])
+def test_a_node_without_a_name_of_a_site_is_refused(tmp_path, name):
+    sites, late = two_groups()
+    grid, session = ScriptedGrid({**sites, name: late}), open_session(tmp_path)
+    strategy = SessionStrategy(session, JobSettings(num_rounds=NUM_ROUNDS, min_sites=2), 3)
+    strategy.prepare(grid)
+    assert session.aggregator.measured == ["a", "b"]
+    assert "names consist of letters" in session.refused["node 3"]

@@ -101,3 +101,12 @@ def test_a_federation_may_be_resumed_with_another_timeout_but_not_another_seed()
     one = JobSettings(round_timeout=10, min_sites=2).lasting()
     assert one == JobSettings(round_timeout=20).lasting()
     assert one != JobSettings(seed=1).lasting()
+
+
+def test_a_federation_may_be_resumed_with_another_limit_of_images():
+    """A refusal names this remedy."""
+    few, many, other = (
+        JobSettings(strategy_settings=each).lasting()
+        for each in ({"most_images": 10, "within": 0.1}, {"most_images": 99, "within": 0.1}, {"within": 0.2})
+    )
+    assert few == many != other

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.pvi import PVI
-from mtmedformer_monai.federated.strategies import Compressed, FedAvg
+from mtmedformer_monai.federated.strategies import Compressed, FedAvg, FedDyn, Scaffold
+from mtmedformer_monai.federated.strategy import LocalTraining
 from tests.federated.strategies.exact_clients import (
     assert_any_order_is_the_same,
     assert_it_resumes_after_restoring,
@@ -39,6 +40,22 @@ def test_a_site_that_withdraws_leaves_nothing_behind():
     for name, value in three_tensors().items():
         torch.testing.assert_close(server.weights()[name], value, rtol=0, atol=1e-4)
         torch.testing.assert_close(server.broadcast()[f"precision/{name}"], torch.full((3, 2), 0.05))
+
+
+@pytest.mark.parametrize(
+    ("inner", "left"),
+    [(FedAvg(), []), (Scaffold(), ["w"]), (FedDyn(), ["w"])],
+    ids=["average", "scaffold", "feddyn"],
+)
+def test_a_site_that_leaves_an_average_sends_no_rounding_error_of_it(inner, left):
+    """Of the average the server keeps nothing, and would refuse a mean without its weight."""
+    start, weights = {"w": torch.zeros(2)}, {"w": torch.tensor([0.1, 0.3])}
+    sites = [lambda *_: LocalTraining(weights, {"w": 7}, num_steps=1, learning_rate=1.0)]
+    server, rules = federate(Compressed(inner, half_mean=True), start, sites)
+    found = rules[0].withdraw()
+    assert list(found) == [f"plain:{kind}/{name}" for kind in ("control", "count") for name in left]
+    server.add(found)
+    assert list(server.broadcast()) == ["mean/w"]
 
 
 def test_order_of_clients_never_matters():

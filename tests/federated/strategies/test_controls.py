@@ -22,6 +22,17 @@ def test_the_mean_control_is_by_images_and_of_sites_that_are_silent_too():
     assert rule.broadcast()["control/w"].item() == 7.0
 
 
+def test_what_is_withdrawn_leaves_the_mean_of_the_others():
+    rule, one, other = server(), OwnControls(), OwnControls()
+    for each, control, count in ((one, 1.0, 10), (one, 2.0, 20), (other, 5.0, 30)):
+        rule.add(each.replace({"w": torch.tensor([control])}, {"w": count}))
+    rule.add(one.withdraw())
+    assert rule.broadcast()["control/w"].item() == 5.0
+    assert one.withdraw() == {}  # once
+    rule.add(other.withdraw())
+    assert "control/w" not in rule.broadcast()
+
+
 def test_weights_are_finished_where_they_were_trained():
     rule = server()
     rule.add(OwnControls().replace({"w": torch.tensor([1.0])}, {"w": 10}))

@@ -35,6 +35,19 @@ def test_weights_by_images_and_loss_by_hand():
     assert server.weights()["w"].item() == pytest.approx(16.0 * (0.25 + 2.0) / 4)
 
 
+@pytest.mark.parametrize("quality", [0.0, 10.0])
+def test_rows_of_classes_that_a_client_does_not_know_weigh_nothing(quality):
+    """One client knows the first class, both the second: the first row is the knowing client's, whatever its loss."""
+    sites = [
+        lambda *_: LocalTraining({"w": torch.tensor([8.0, 8.0])}, {"w": 10}, loss=2.0),
+        lambda *_: LocalTraining(
+            {"w": torch.tensor([4.0, 4.0])}, {"w": 10}, loss=2.0, unlearned={"w": torch.tensor([True, False])}
+        ),
+    ]
+    server, _ = federate(FedMix(quality), {"w": torch.zeros(2)}, sites)
+    torch.testing.assert_close(server.weights()["w"], torch.tensor([8.0, 6.0]))
+
+
 def test_on_the_wire_a_message_has_two_tensors_per_parameter():
     rule = FedMix().client()
     training = lossy(0, 2.0)(rule, rule.receive(FedMix().server(three_tensors()).broadcast()))
