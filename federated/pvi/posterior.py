@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import torch
@@ -163,12 +163,50 @@ class Accumulator:
             name: of the tensor.
             share: of the prior's variance that lies between groups.
         """
+        return self._posteriors(name, self._evidence(name, self._sums), share)
+
+    def place_newcomers(self, name: str, start_of: Callable[[str], Tensor], share: float) -> None:
+        """Sets the means of the priors of groups that join beside groups with such means of a tensor.
+
+        A group without evidence then has its mean where its clients start, at its prior's mean plus what the groups
+        before have in common in their distances from theirs.
+
+        Args:
+            name: of the tensor.
+            start_of: returns the weights from which the clients of a group have started this round.
+            share: of the prior's variance that lies between groups, in this round's broadcast.
+        """
+        if not any(name in means for means in self._centers.values()):
+            return
+        homes, summed = self.homes(), key(TensorKind.PRECISION_MEAN, name)
+        active = {homes[tasks] for tasks in homes if tasks in self._sums and summed in self._sums[tasks]}
+        new = [group for group in sorted(active) if self.center(name, group) is None]
+        if not new:
+            return
+        before = self._evidence(name, {**self._sums, **self._before})
+        known = {group: _compact(value) for group, value in before.items() if group not in new}
+        moved = {
+            group: _moved(_without_negative(value, value.precision < 0.0), -center)
+            for group, value in known.items()
+            if (center := self.center(name, group)) is not None
+        }
+        prior = _compact(self._prior[name])
+        around = Gaussian(torch.zeros_like(prior.precision_mean), prior.precision)
+        for group in new:
+            evidence = {**moved, group: Gaussian(around.precision_mean, torch.zeros_like(prior.precision))}
+            similarity = similarity_of(evidence) if share > 0.0 else None
+            common = mean_of(group_posteriors(around, evidence, share, similarity)[group])
+            start = start_of(group)
+            self._centers.setdefault(group, {})[name] = (start.double() - common).to(start.dtype)
+
+    def _evidence(self, name: str, sums: Mapping[str, _Sums]) -> dict[str, Gaussian]:
+        """Returns {group: product of its clients' factors of a tensor}, from sums by set of tasks."""
         evidence: dict[str, Gaussian] = {}
         for tasks, home in self.homes().items():
-            value = self._sums[tasks].gaussian(name) if tasks in self._sums else None
+            value = sums[tasks].gaussian(name) if tasks in sums else None
             if value is not None:
                 evidence[home] = product(evidence[home], value) if home in evidence else value
-        return self._posteriors(name, evidence, share)
+        return evidence
 
     def homes(self) -> dict[str, str]:
         """Returns {known set of tasks: its group} (`hierarchy.homes_of`)."""

@@ -140,6 +140,8 @@ class PVIServer(ServerRule):
         if any(homes[tasks] != home for tasks, home in self._homes.items()):
             self._touched, self._groups = set(self._precision), self._networks_of_priors(set(homes.values()))
         for name in sorted(self._touched):
+            start_of = partial(self._start, name=name, groups=groups)
+            self._posterior.place_newcomers(name, start_of, self._pooling.share(name))
             self._pooling.update(name, partial(self._step_of, name, groups, homes), self._guard.rate, homes)
             found = self._posterior.group_posteriors(name, self._pooling.share(name))
             means = {group: self._posterior.mean(name, group) for group in found}

@@ -160,3 +160,22 @@ def test_a_state_of_an_earlier_version_resumes_within_a_round():
         )
         for each in (accumulator, other):
             torch.testing.assert_close(each.change_of_round(name, "").precision, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("share", "center"), [(1.0, 1.0), (0.0, -0.5)], ids=["no pooling", "full pooling"])
+def test_a_group_that_joins_has_its_mean_where_it_starts(share, center):
+    """A group of precision 3 is 2 from its prior's mean. With full pooling, all groups are 3 * 2 / (1 + 3) from theirs.
+
+    Without pooling, nothing follows for others.
+    """
+    one = torch.ones(1)
+    accumulator = Accumulator({"w": from_moments(10.0 * one, one)}, {"lung": {"w": 4.0 * one}})
+    accumulator.add({"w": from_moments(6.0 * one, 3.0 * one)}, "lung")
+    accumulator.end_round()
+    accumulator.add({"w": from_moments(7.0 * one, 1e-9 * one)}, "box")
+    accumulator.place_newcomers("w", lambda group: one, share)
+    assert accumulator.center("w", "box").item() == pytest.approx(center)
+    accumulator.group_posteriors("w", share)
+    assert accumulator.mean("w", "box").item() == pytest.approx(1.0)
+    accumulator.place_newcomers("w", lambda group: 5.0 * one, share)  # of the next rounds
+    assert accumulator.center("w", "box").item() == pytest.approx(center)
