@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.message import Message, TensorKind, key
+from mtmedformer_monai.federated.tensor_sums import LARGEST
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 
 SUM, COUNT = "loss_sum", "loss_count"
@@ -47,8 +48,11 @@ class LossScales:
                 below 0 would turn the sign of a task's loss at every client.
         """
         for name, value in terms.items():
-            if not name.startswith((f"{SUM}/", f"{COUNT}/")) or value.ndim > 0 or not bool(torch.isfinite(value)):
-                raise ValueError(f"initial losses expect finite numbers under {SUM}/ and {COUNT}/, got {name!r}.")
+            in_range = value.ndim == 0 and abs(float(value)) <= LARGEST  # not NaN either
+            if not name.startswith((f"{SUM}/", f"{COUNT}/")) or not in_range:
+                raise ValueError(
+                    f"initial losses expect finite numbers up to {LARGEST:g} under {SUM}/ and {COUNT}/, got {name!r}."
+                )
             kind, _, task = name.partition("/")
             pair = key(COUNT if kind == SUM else SUM, task)
             if pair not in terms or float(value) < (1.0 if kind == COUNT else 0.0):

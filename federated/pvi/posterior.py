@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product, quotient
 from mtmedformer_monai.federated.message import TensorKind, Weights, key
-from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact, constant
+from mtmedformer_monai.federated.running_sum import out_of_range
+from mtmedformer_monai.federated.tensor_sums import LARGEST, TensorSums, Terms, compact, constant, magnitude
 
 from .hierarchy import group_posteriors, homes_of, similarity_of
 
@@ -77,7 +78,7 @@ class Accumulator:
 
         Raises:
             KeyError: a weight that the prior does not have.
-            ValueError: numbers that are not finite, or a wrong shape; nothing of the change is added.
+            ValueError: numbers that are not finite or too large, or a wrong shape; nothing of the change is added.
         """
         self.include(self.checked(change), group, counted)
 
@@ -111,10 +112,9 @@ class Accumulator:
                 got = tuple(value.precision_mean.shape)
                 raise ValueError(f"weight {name!r} expects the shape {tuple(expected)}, got {got}.")
         terms = _terms_of(change)
-        bad = terms.not_finite()
+        bad = terms.out_of_range()
         if bad is not None:
-            bad = bad.partition("/")[2]
-            raise ValueError(f"weight {bad!r} has numbers that are not finite; the client's training diverged.")
+            raise ValueError(out_of_range(f"weight {bad.partition('/')[2]!r}"))
         return terms
 
     def prior(self, name: str) -> Gaussian:
@@ -157,7 +157,8 @@ class Accumulator:
     def group_posteriors(self, name: str, share: float) -> dict[str, Gaussian]:
         """Returns the posterior of one tensor for each group with evidence of it (`hierarchy.group_posteriors`).
 
-        Where a group's evidence is negative, it gets the prior's precision and its last valid mean.
+        Where a group's evidence is negative, or its mean beyond `LARGEST`, it gets the prior's precision and its last
+        valid mean.
 
         Args:
             name: of the tensor.
@@ -246,13 +247,14 @@ class Accumulator:
         equal: dict[int, Tensor] = {}
         for group, value in posteriors.items():
             valid = self._valid.setdefault(group, {})
-            if group in negative and bool(negative[group].any()):
+            mean = equal[id(value)] = equal[id(value)] if id(value) in equal else mean_of(value)
+            bad = negative.get(group, NONE) if magnitude(mean) <= LARGEST else ~(mean.abs() <= LARGEST)
+            if bool(bad.any()):
+                bad = bad | negative.get(group, NONE)
                 known = valid.get(name, self.center(name, group))
                 known = mean_of(prior) if known is None else known
-                mean = torch.where(negative[group], known, mean_of(value))
-                posteriors[group] = from_moments(mean, torch.where(negative[group], prior.precision, value.precision))
-            else:
-                mean = equal[id(value)] = equal[id(value)] if id(value) in equal else mean_of(value)
+                mean = torch.where(bad, known, mean)
+                posteriors[group] = from_moments(mean, torch.where(bad, prior.precision, value.precision))
             valid[name] = mean
         whole = {id(value): _expanded(value) for value in posteriors.values()}  # equal posteriors remain one object
         return {group: whole[id(value)] for group, value in posteriors.items()}
@@ -272,6 +274,7 @@ class Accumulator:
         return {group: _moved(value, known[group]) for group, value in found.items()}
 
 
+NONE: Final = torch.zeros((), dtype=torch.bool)
 ALL: Final = "*"
 """Key of the product of all groups among the last valid means."""
 

@@ -192,7 +192,13 @@ def test_a_group_whose_clients_withdraw_leaves_no_trace_with_exact_curvature():
 
 @pytest.mark.parametrize(
     ("moments", "error"),
-    [(torch.ones(3), "expect 9 finite numbers"), (torch.full((9,), torch.nan), "expect 9 finite numbers")],
+    [
+        (torch.ones(3), "expect 9 finite numbers"),
+        (torch.full((9,), torch.nan), "expect 9 finite numbers"),
+        (torch.full((9,), 1e200, dtype=torch.float64), r"expect 9 finite numbers up to 1e\+36"),
+        (torch.tensor([1.0] * 4 + [1e-200] + [1.0] * 4, dtype=torch.float64), "expect 9 finite numbers"),
+    ],
+    ids=["shape", "NaN", "extreme", "divisor of almost 0"],
 )
 def test_broken_moments_are_refused_with_the_whole_message(moments, error):
     server = PVI().server(three_tensors())

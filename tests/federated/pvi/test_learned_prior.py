@@ -112,7 +112,7 @@ def test_a_group_that_joins_where_the_others_are_is_no_spread_between_groups():
     play(server, rules, sites)
     joined = [*sites, (CLASSES, train)]
     play(server, [*rules, PVI(**WIDE, prior_rounds=1).client()], joined)
-    assert server.shares()["w"] < 1e-6
+    assert server.shares()["w"] < 1e-10  # a variance of 0.1 between groups; counted from 0, it would be 100 squared / 3
     assert mean(server, CLASSES) == pytest.approx(mean(server, MASKS), abs=0.1)
 
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of
 from mtmedformer_monai.federated.pvi.posterior import Accumulator, means, multiply
 
 
@@ -179,3 +179,12 @@ def test_a_group_that_joins_has_its_mean_where_it_starts(share, center):
     assert accumulator.mean("w", "box").item() == pytest.approx(1.0)
     accumulator.place_newcomers("w", lambda group: 5.0 * one, share)  # of the next rounds
     assert accumulator.center("w", "box").item() == pytest.approx(center)
+
+
+def test_a_mean_beyond_all_weights_falls_back_to_the_last_sane_one():
+    """A factor of almost no precision, beside a prior of 0.05."""
+    accumulator = Accumulator(prior(["encoder"]))
+    accumulator.add({"encoder": Gaussian(torch.full((3, 2), 1e18), torch.zeros(3, 2))})
+    found = accumulator.group_posteriors("encoder", 0.0)[""]
+    assert float(mean_of(found).abs().max()) == 0.0
+    torch.testing.assert_close(found.precision.float(), torch.full((3, 2), 0.05))
