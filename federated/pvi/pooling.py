@@ -94,7 +94,8 @@ class Pooling:
             homes: {set of tasks: its group}.
         """
         by_tasks = sorted(self._sums.items())  # in an order that does not depend on that of the messages
-        sent = {tasks: own for tasks, sums in by_tasks if (own := sums.get(name)) is not None}
+        known = {tasks: sums.get(name) for tasks, sums in by_tasks if tasks in homes}
+        sent = {tasks: own for tasks, own in known.items() if own is not None}
         noise = noise_of(sent.values())
         if noise > 0.0 and (self._settings.between is not None or len({homes[tasks] for tasks in sent}) < 2):
             self._noise[name] = noise
@@ -123,7 +124,7 @@ class Pooling:
         totals: dict[str, Tensor] = {}
         for tasks, sums in sorted(self._sums.items()):
             own = sums.get(name)
-            if own is not None and float(own[1]) > 0:
+            if tasks in homes and own is not None and float(own[1]) > 0:
                 totals[homes[tasks]] = totals[homes[tasks]] + own if homes[tasks] in totals else own
         return {group: reliability(float(own[7] / own[1])) for group, own in totals.items()}
 

@@ -38,6 +38,10 @@ ROUNDING = 0.01
 """Share of the prior's precision that may be missing due to rounding after all clients have withdrawn a weight."""
 
 
+WITHDRAWN: Final = 1e-5
+"""Share of the largest precision of a set of tasks that rounding may leave after all of its clients have withdrawn."""
+
+
 class Accumulator:
     """The server's running sums of the clients' changes, one per set of tasks, and the prior, counted once.
 
@@ -65,6 +69,7 @@ class Accumulator:
         self._sets = set(sets)
         self._homes: dict[str, str] = {}  # of the last sets
         self._sums: dict[str, _Sums] = {}
+        self._given: dict[str, list[float]] = {}  # precision by set, and the largest that it has had
         self._valid: dict[str, Weights] = {}
         self._before: dict[str, _Sums] = {}  # of the groups with changes in this round
 
@@ -92,6 +97,9 @@ class Accumulator:
             own = {name: value for name, value in change.tensors.items() if name.partition("/")[2] in left_out}
             self._before[group].add(Terms.of(own, repeated=_PRECISION))
         total.add(change)
+        given, most = self._given.get(group, [0.0, 0.0])
+        given += _precision_of(change)
+        self._given[group] = [given, max(given, most)]
 
     def change_of_round(self, name: str, group: str) -> Gaussian:
         """Returns the sum of the counted changes of a tensor since the last `end_round`."""
@@ -130,7 +138,8 @@ class Accumulator:
             for group, starts in self._before.items()
         }
         own = {"prior": _lists(self._prior), "centers": self.centers(), "sets": sorted(self._sets)}
-        return {**own, "sums": sums, "valid": valid, "before": before}
+        given = {group: list(pair) for group, pair in self._given.items()}
+        return {**own, "sums": sums, "given": given, "valid": valid, "before": before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
@@ -138,6 +147,7 @@ class Accumulator:
         self._centers = {group: dict(means) for group, means in state["centers"].items()}
         self._sets = set(state["sets"])
         self._sums = {group: _sums_of(_terms_of(_gaussians(total))) for group, total in state["sums"].items()}
+        self._given = {group: list(pair) for group, pair in state["given"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
             group: _sums_of(_terms_of(_gaussians({**state["sums"][group], **starts})))
@@ -210,8 +220,12 @@ class Accumulator:
         return evidence
 
     def homes(self) -> dict[str, str]:
-        """Returns {known set of tasks: its group} (`hierarchy.homes_of`)."""
-        sets = self._sets | self._sums.keys()
+        """Returns {known set of tasks: its group} (`hierarchy.homes_of`).
+
+        A set is known while the sum of its factors has a precision, and if it is given, before it has one, too.
+        """
+        held = {group: abs(given) > WITHDRAWN * most for group, (given, most) in self._given.items() if most > 0.0}
+        sets = {group for group in self._sets if group not in held} | {group for group, known in held.items() if known}
         if self._homes.keys() != sets:
             self._homes = homes_of(sets)
         return dict(self._homes)
@@ -221,7 +235,10 @@ class Accumulator:
         return {group: dict(means) for group, means in self._centers.items()}
 
     def center(self, name: str, group: str) -> Tensor | None:
-        """Returns the mean of a group's prior of a tensor, float64; None where it is the common one."""
+        """Returns the mean of a group's prior of a tensor, float64; None where it is the common one.
+
+        A group that belonged to a wider one, whose clients have withdrawn, keeps the mean of its prior.
+        """
         exact = self._centers.get(group, {}).get(name)
         if exact is not None:
             return exact.double()
@@ -229,7 +246,10 @@ class Accumulator:
         found = [
             means[name] for other, means in self._centers.items() if name in means and tasks >= set(other.split("+"))
         ]
-        return torch.stack(found).double().mean(dim=0) if found else None
+        if found:
+            return torch.stack(found).double().mean(dim=0)
+        wider = [other for other, means in self._centers.items() if name in means and tasks < set(other.split("+"))]
+        return self._centers[min(wider, key=lambda other: (other.count("+"), other))][name].double() if wider else None
 
     def mean(self, name: str, group: str) -> Tensor:
         """Returns the mean of a group's last posterior of a tensor, float64."""
@@ -238,6 +258,8 @@ class Accumulator:
     def _posteriors(self, name: str, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
         prior = _compact(self._prior[name])
         lifted = {group: _compact(value) for group, value in evidence.items()}
+        if not evidence:
+            return {}
         negative: dict[str, Tensor] = {}
         for group, value in lifted.items():
             if bool((value.precision < 0.0).any()):
@@ -320,6 +342,13 @@ def _terms_of(factor: Mapping[str, Gaussian]) -> Terms:
     parts = {key(TensorKind.PRECISION_MEAN, name): value.precision_mean for name, value in factor.items()}
     parts |= {key(TensorKind.PRECISION, name): value.precision for name, value in factor.items()}
     return Terms.of(parts, repeated=_PRECISION)
+
+
+def _precision_of(change: Terms) -> float:
+    """Returns the sum of the tensors' mean precisions."""
+    numbers = sum(number for name, number in change.numbers.items() if name.startswith(_PRECISION))
+    others = (each for part in (change.small, change.large) for each in part.items())
+    return numbers + sum(float(value.double().mean()) for name, value in others if name.startswith(_PRECISION))
 
 
 def _sums_of(*terms: Terms) -> _Sums:

@@ -184,7 +184,7 @@ def test_a_group_that_joins_has_its_mean_where_it_starts(share, center):
 def test_a_mean_beyond_all_weights_falls_back_to_the_last_sane_one():
     """A factor of almost no precision, beside a prior of 0.05."""
     accumulator = Accumulator(prior(["encoder"]))
-    accumulator.add({"encoder": Gaussian(torch.full((3, 2), 1e18), torch.zeros(3, 2))})
+    accumulator.add({"encoder": Gaussian(torch.full((3, 2), 1e18), torch.full((3, 2), 1e-6))})
     found = accumulator.group_posteriors("encoder", 0.0)[""]
     assert float(mean_of(found).abs().max()) == 0.0
     torch.testing.assert_close(found.precision.float(), torch.full((3, 2), 0.05))
