@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .message import Message, TensorKind, Weights, key, names_by_kind
-from .tensor_sums import TensorSums, Terms, compact, quotient_of
+from .tensor_sums import LARGEST, TensorSums, Terms, compact, magnitude, quotient_of
 
 
 class RunningSum:
@@ -62,7 +62,7 @@ class RunningSum:
 
         Raises:
             KeyError: a tensor that the federation does not have, or a weighted value without its precision.
-            ValueError: numbers that are not finite, a wrong shape, or a negative precision.
+            ValueError: numbers that are not finite or too large, a wrong shape, or a negative precision.
         """
         self._sums.add(self._checked(message))
 
@@ -75,15 +75,18 @@ class RunningSum:
             for name, value in message.items():
                 self._check(name, value)
         terms = Terms.of(message, repeated=key(TensorKind.PRECISION, ""))
-        bad = terms.not_finite()
+        bad = terms.out_of_range()
         if bad is not None:
-            raise ValueError(f"{bad!r} has numbers that are not finite; the client's training diverged.")
+            raise ValueError(out_of_range(repr(bad)))
         if self._weighted:
             check_pairs(message)
             bad = None if self._changes else terms.negative(key(TensorKind.PRECISION, ""))
             if bad is not None:
                 least = float(message[bad].min())
                 raise ValueError(f"the precision of {bad.partition('/')[2]!r} expects 0 or more, got {least:.3g}.")
+            bad = None if self._changes else _too_large(terms)
+            if bad is not None:
+                raise ValueError(out_of_range(f"{bad!r}, divided by its precision,"))
         return terms
 
     def clear(self) -> None:
@@ -102,7 +105,8 @@ class RunningSum:
     ) -> Weights:
         """Returns the sums of precision-weighted means divided by the sums of precisions.
 
-        Where the total precision is zero, the previous value is returned bit for bit.
+        Where the total precision is zero, or so small that the mean is beyond `LARGEST`, the previous value is returned
+        bit for bit.
 
         Args:
             before: {parameter: previous value}; its dtype is kept, and integers (counters) are rounded.
@@ -114,8 +118,10 @@ class RunningSum:
     def _mean(self, weighted: str, weight: str, before: Tensor) -> Tensor:
         sums, known = self._sums, weighted in self._sums and weight in self._sums
         if known and before.dtype == torch.float32 and (sums.flat(weight) > 0.0).all():
-            return sums.quotient(weighted, weight)
-        return _mean(sums.get(weighted), sums.get(weight), before)
+            mean = sums.quotient(weighted, weight)
+        else:
+            mean = _mean(sums.get(weighted), sums.get(weight), before)
+        return mean if magnitude(mean) <= LARGEST else torch.where(mean.abs() <= LARGEST, mean, before)
 
     def _check(self, name: str, value: Tensor) -> None:
         if name not in self._shapes:
@@ -135,6 +141,26 @@ def check_pairs(message: Mapping[str, object]) -> None:
     means, weights = (kinds.get(kind, {}).keys() for kind in (TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
     if means != weights:
         raise KeyError(f"parameter {min(means ^ weights)!r} expects precision_mean and precision, got one of them.")
+
+
+def out_of_range(what: str) -> str:
+    """Returns the reason for which a message with some numbers is refused."""
+    return f"{what} has numbers that are not finite, or beyond {LARGEST:g}; the client's training diverged."
+
+
+def _too_large(terms: Terms) -> str | None:
+    """Returns the name of a weighted value whose mean is too large; None if there is none.
+
+    A precision of 1 or more, the number of images of an average, needs no look at the tensor: its values are in range.
+    """
+    names = names_by_kind(tuple(terms.tensors))
+    for parameter, name in names.get(TensorKind.PRECISION, {}).items():
+        number = terms.numbers.get(name, 0.5)
+        if 0.0 < number < 1.0:
+            weighted, weight = names[TensorKind.PRECISION_MEAN][parameter], terms.tensors[name].double()
+            if bool(((terms.tensors[weighted].double().abs() > LARGEST * weight) & (weight > 0)).any()):
+                return weighted
+    return None
 
 
 def _mean(weighted: Tensor | None, weight: Tensor | None, before: Tensor) -> Tensor:

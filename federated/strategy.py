@@ -91,6 +91,10 @@ class ClientRule(ABC):
     needs_squared_gradient: bool = False
     """Whether `LocalTraining.squared_gradient` must be estimated."""
 
+    corrects_labeled_steps: bool = False
+    """Whether `correct` applies to a parameter only in steps with a label of a task that uses it: a term that counts
+    once in a client's loss would otherwise weigh more, the rarer these labels are."""
+
     sends_weights_alone: bool = False
     """Whether messages depend on the images through the trained weights and numbers of images alone, so that filters of
     the weights filter the whole message."""
@@ -124,6 +128,8 @@ class ClientRule(ABC):
 
     def correct(self, name: str, weight: Tensor, gradient: Tensor, num_samples: int) -> Tensor:
         """Returns the gradient for the optimizer. Called in every step, for every trained parameter.
+
+        With `corrects_labeled_steps`, what it returns for a parameter is not used in steps without a label.
 
         Args:
             name: of the parameter.

@@ -9,7 +9,6 @@ cost nothing, and small tensors are joined to one. `Terms` sorts a message once 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
@@ -21,6 +20,9 @@ from torch import Tensor
 
 SMALL: Final = 16_384
 """Number of weights up to which a tensor is joined with others."""
+
+LARGEST: Final = 1e18
+"""Largest number in a message, and largest weight: squares of both, and sums over all sites, are finite in float32."""
 
 Array = np.ndarray[Any, Any]
 _Sums = TypeVar("_Sums", bound="TensorSums")
@@ -99,20 +101,14 @@ class Terms:
                 (small if size <= SMALL else large)[name] = found
         return cls(tensors, numbers, small, large, _joined(small.values()))
 
-    def not_finite(self) -> str | None:
-        """Returns the name of a tensor with a number that is not finite; None if there is none.
-
-        NaN and infinities pass on to the sum of all numbers, which reads each of them once, so a finite one settles it.
-        One that is not finite may have overflowed.
-        """
-        floats = [value for value in self.large.values() if value.is_floating_point()]
-        total = sum(self.numbers.values()) + sum(map(_sum, [torch.from_numpy(self.joined), *floats]))
-        if math.isfinite(total):
-            return None
-        bad = (name for name, number in self.numbers.items() if not math.isfinite(number))
-        rest = {**self.small, **self.large}
-        others = (name for name, value in rest.items() if not bool(torch.isfinite(value).all()))
-        return next(bad, None) or next(others, None)
+    def out_of_range(self) -> str | None:
+        """Returns the name of a tensor with a number that is not finite, or beyond `LARGEST`; None if there is none."""
+        if all(magnitude(value) <= LARGEST for value in (torch.from_numpy(self.joined), *self.large.values())):
+            rest: dict[str, Tensor] = {}
+        else:
+            rest = {**self.small, **self.large}
+        bad = (name for name, number in self.numbers.items() if not abs(number) <= LARGEST)
+        return next(bad, None) or next((name for name, value in rest.items() if not magnitude(value) <= LARGEST), None)
 
     def negative(self, prefix: str = "") -> str | None:
         """Returns the name, beginning with a prefix, of a tensor with a number below 0; None if there is none."""
@@ -274,9 +270,12 @@ def _joined(values: Collection[Tensor]) -> Array:
     return array_of(torch.cat([value if value.ndim == 1 else value.reshape(-1) for value in values]))
 
 
-def _sum(value: Tensor) -> float:
-    """Returns the sum of all numbers, in all of torch's threads; not finite if one of them is not."""
-    return float(value.sum(dtype=torch.float64 if value.dtype == torch.float64 else torch.float32))
+def magnitude(value: Tensor) -> float:
+    """Returns the largest magnitude of all numbers; NaN if one of them is."""
+    if value.numel() == 0:
+        return 0.0
+    least, most = torch.aminmax(value)
+    return max(-float(least), float(most))
 
 
 def array_of(value: Tensor) -> Array:

@@ -10,6 +10,7 @@ measures the cost.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -19,6 +20,7 @@ from ignite.engine import Engine, Events
 from monai.engines import IterationEvents
 from monai.utils import CommonKeys
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from mtmedformer_monai.engines.checkpointing.training_state import bare
@@ -37,7 +39,8 @@ class LocalTrainingHandler:
     - Squared gradients are computed before any clipping, once per step, from the batch's mean gradient: unscaled under
       mixed precision, and over all batches of an accumulated step.
     - The rule corrects gradients after clipping, in a hook of the optimizer: clipping applies to the gradients of the
-      data, not to the correction.
+      data, not to the correction. A rule may ask for it in steps with a label alone
+      (`ClientRule.corrects_labeled_steps`), which are those with a gradient in any tensor of the same tasks.
     - Parameters without labeled images at the client get no gradient, so momentum and weight decay leave them unchanged
       bit for bit. Their buffers are restored at the end of the run.
     - Where a task has only some of the classes, rows of its tensors that got no gradient count as not learned.
@@ -154,12 +157,23 @@ class LocalTrainingHandler:
         if not self._corrects:
             return
         scale = getattr(optimizer, "grad_scale", None)  # set by fused optimizers, which unscale gradients themselves
+        labeled = self._labeled() if self._rule.corrects_labeled_steps else {}
         for name, parameter in self._owned.items():
             if parameter.grad is not None:
                 gradient = parameter.grad if scale is None else parameter.grad / scale
                 count = self._ownership.num_samples[name]
                 corrected = self._rule.correct(name, self._live[name], gradient, count)
+                if labeled:
+                    corrected = torch.where(labeled[self._ownership.tasks_of[name]], corrected, gradient)
                 parameter.grad.copy_(corrected if scale is None else corrected * scale)
+
+    def _labeled(self) -> dict[frozenset[str], Tensor]:
+        """Returns {set of tasks: whether any of its tensors has a gradient other than 0}, on the device."""
+        gradients: dict[frozenset[str], list[Tensor]] = {}
+        for name, parameter in self._owned.items():
+            if parameter.grad is not None:
+                gradients.setdefault(self._ownership.tasks_of[name], []).append(parameter.grad)
+        return {tasks: get_total_norm(each, norm_type=math.inf) != 0 for tasks, each in gradients.items()}
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, *_: Any) -> None:

@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from mtmedformer_monai.engines.checkpointing.training_state import bare
 from mtmedformer_monai.federated.exchange import check_tasks
 from mtmedformer_monai.federated.message import Message, TensorKind, key
+from mtmedformer_monai.federated.tensor_sums import LARGEST
 from mtmedformer_monai.losses.hybrid import INITIAL_BATCHES, HybridLoss
 
 SUM, COUNT = "loss_sum", "loss_count"
 """Kinds of tensors that a client sends."""
 
-LARGEST: Final = 1e6
+LARGEST_LOSS: Final = 1e6
 """Mean loss of a batch above which a client's initial losses are refused."""
 
 INITIAL = key(TensorKind.SETTING, "initial_loss/")
@@ -57,15 +58,20 @@ class LossScales:
         """
         check_tasks({name.partition("/")[2] for name in terms})
         for name, value in terms.items():
-            if not name.startswith((f"{SUM}/", f"{COUNT}/")) or value.ndim > 0 or not bool(torch.isfinite(value)):
-                raise ValueError(f"initial losses expect finite numbers under {SUM}/ and {COUNT}/, got {name!r}.")
+            in_range = value.ndim == 0 and abs(float(value)) <= LARGEST  # not NaN either
+            if not name.startswith((f"{SUM}/", f"{COUNT}/")) or not in_range:
+                raise ValueError(
+                    f"initial losses expect finite numbers up to {LARGEST:g} under {SUM}/ and {COUNT}/, got {name!r}."
+                )
             kind, _, task = name.partition("/")
             pair = key(COUNT if kind == SUM else SUM, task)
             if pair not in terms or float(value) < (1.0 if kind == COUNT else 0.0):
                 raise ValueError(f"initial losses expect a sum of 0 or more and a count of 1 or more of {task!r}.")
-        large = [task for task, mean in _means(terms).items() if float(mean) > LARGEST]
+        large = [task for task, mean in _means(terms).items() if float(mean) > LARGEST_LOSS]
         if large:
-            raise ValueError(f"initial losses expect a mean of at most {LARGEST:g}, got a larger one of {large[0]!r}.")
+            raise ValueError(
+                f"initial losses expect a mean of at most {LARGEST_LOSS:g}, got a larger one of {large[0]!r}."
+            )
         for name, value in terms.items():
             before = self.total.get(name, torch.zeros(0, dtype=torch.float64))
             self.total[name] = torch.cat([before.reshape(-1), value.double().reshape(1)])

@@ -68,6 +68,8 @@ class PVIClient(ClientRule):
         settings: of the factor.
     """
 
+    corrects_labeled_steps = True
+
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._own: Factor = {}

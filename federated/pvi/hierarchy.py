@@ -18,12 +18,16 @@ All densities are Gaussian, and evidence has diagonal precisions, so the posteri
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, mean_of, product
 
+LARGEST: Final = 1e13
+"""Largest precision of evidence, as a multiple of the prior's, with which float64 solves the system of similar groups;
+a larger one determines the mean as well."""
 CHUNK = 65_536
 """Number of weights whose (G, G) matrices are inverted at once."""
 
@@ -119,6 +123,10 @@ def _similar(
         [(value.precision if constant else value.precision.expand(shape)).flatten() for value in evidence.values()]
     )  # (G, D), or (G, 1)
     offset = torch.stack([value.precision_mean.flatten() for value in evidence.values()]) - precision * center
+    given, most = precision, LARGEST * prior.precision.max()
+    if bool((given > most).any()):
+        precision = given.clamp(max=most)
+        offset *= (most / given).clamp(max=1.0)
     if constant or bool((precision == precision[:, :1]).all()):
         posterior = _covariances(covariance, precision[:, :1])[0]
         means, precisions = posterior @ offset, posterior.diagonal().reciprocal()[:, None]
@@ -130,6 +138,8 @@ def _similar(
             means[:, part] = (posteriors @ offset[:, part].T[..., None])[..., 0].T
             precisions[:, part] = posteriors.diagonal(dim1=1, dim2=2).reciprocal().T
     means += center
+    least, own = prior.precision.max(), given[:, : precisions.shape[1]]
+    precisions = precisions.clamp(least + own, least + own.sum(dim=0))  # beyond it is rounding, of extreme evidence
     each_shape = shape if precisions.shape[1] > 1 else (1,) * len(shape)
     return {
         group: Gaussian((precisions[index] * means[index]).reshape(shape), precisions[index].reshape(each_shape))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.federated.message import Message, TensorKind, key
-from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact
+from mtmedformer_monai.federated.tensor_sums import LARGEST, TensorSums, Terms, compact
 
 from .learned_prior import reliability
 from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined, noise_of
@@ -50,7 +50,7 @@ class Pooling:
 
         Raises:
             KeyError: moments of a tensor that the message does not change.
-            ValueError: a wrong shape, or numbers that are not finite.
+            ValueError: a wrong shape, or numbers that are not finite or too large.
         """
         unknown = next((name for name in moments if name not in names), None)
         if unknown is not None:
@@ -59,8 +59,9 @@ class Pooling:
         bad = _impossible(moments) if bad is None else bad
         if bad is not None:
             raise ValueError(
-                f"moments of {bad!r} expect {NUM_MOMENTS} finite numbers, none below 0, weights above 0 of a client "
-                f"with images, and no more clients with noise than clients, got {moments[bad].tolist()}."
+                f"moments of {bad!r} expect {NUM_MOMENTS} finite numbers up to {LARGEST_MOMENT:g}, none below 0, "
+                f"weights above 0 of a client with images, and no more clients with noise than clients, got "
+                f"{moments[bad].tolist()}."
             )
         return Terms.of(moments)
 
@@ -93,7 +94,8 @@ class Pooling:
             homes: {set of tasks: its group}.
         """
         by_tasks = sorted(self._sums.items())  # in an order that does not depend on that of the messages
-        sent = {tasks: own for tasks, sums in by_tasks if (own := sums.get(name)) is not None}
+        known = {tasks: sums.get(name) for tasks, sums in by_tasks if tasks in homes}
+        sent = {tasks: own for tasks, own in known.items() if own is not None}
         noise = noise_of(sent.values())
         if noise > 0.0 and (self._settings.between is not None or len({homes[tasks] for tasks in sent}) < 2):
             self._noise[name] = noise
@@ -122,7 +124,7 @@ class Pooling:
         totals: dict[str, Tensor] = {}
         for tasks, sums in sorted(self._sums.items()):
             own = sums.get(name)
-            if own is not None and float(own[1]) > 0:
+            if tasks in homes and own is not None and float(own[1]) > 0:
                 totals[homes[tasks]] = totals[homes[tasks]] + own if homes[tasks] in totals else own
         return {group: reliability(float(own[7] / own[1])) for group, own in totals.items()}
 
@@ -156,8 +158,12 @@ class Pooling:
         self._sums = {tasks: TensorSums(each) for tasks, each in state["sums"].items()}
 
 
+LARGEST_MOMENT: Final = LARGEST**2
+"""Largest number in moments, which contain squares, and inverse of the smallest of those that are divisors."""
+
+
 def _impossible(moments: Mapping[str, Tensor]) -> str | None:
-    """Returns the name of a tensor whose moments no client can have sent: a later quotient might have a divisor of 0.
+    """Returns the name of a tensor whose moments no client can have sent: a later quotient might not be finite.
 
     Args:
         moments: {tensor: (9,)}.
@@ -165,9 +171,10 @@ def _impossible(moments: Mapping[str, Tensor]) -> str | None:
     if not moments:
         return None
     sums = torch.stack(list(moments.values())).double()
-    has_weights = (sums[:, 0] == 0.0) | (sums[:, 1:5].amin(dim=1) > 0.0)
+    has_weights = (sums[:, 0] == 0.0) | (sums[:, 1:5].amin(dim=1) >= 1.0 / LARGEST_MOMENT)
     measured = (sums[:, 8] >= 0.0) & (sums[:, 8] <= sums[:, 0])
-    possible = torch.isfinite(sums).all(dim=1) & (sums[:, :7] >= 0.0).all(dim=1) & has_weights & measured
+    finite = (sums.abs() <= LARGEST_MOMENT).all(dim=1)  # not NaN either
+    possible = finite & (sums[:, :7] >= 0.0).all(dim=1) & has_weights & measured
     return next((name for name, known in zip(moments, possible.tolist(), strict=True) if not known), None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product, quotient
 from mtmedformer_monai.federated.message import TensorKind, Weights, key
-from mtmedformer_monai.federated.tensor_sums import TensorSums, Terms, compact, constant
+from mtmedformer_monai.federated.running_sum import out_of_range
+from mtmedformer_monai.federated.tensor_sums import LARGEST, TensorSums, Terms, compact, constant, magnitude
 
 from .hierarchy import group_posteriors, homes_of, similarity_of
 
@@ -35,6 +36,10 @@ def means(posterior: Mapping[str, Gaussian]) -> dict[str, Tensor]:
 
 ROUNDING = 0.01
 """Share of the prior's precision that may be missing due to rounding after all clients have withdrawn a weight."""
+
+
+WITHDRAWN: Final = 1e-5
+"""Share of the largest precision of a set of tasks that rounding may leave after all of its clients have withdrawn."""
 
 
 class Accumulator:
@@ -64,6 +69,7 @@ class Accumulator:
         self._sets = set(sets)
         self._homes: dict[str, str] = {}  # of the last sets
         self._sums: dict[str, _Sums] = {}
+        self._given: dict[str, list[float]] = {}  # precision by set, and the largest that it has had
         self._valid: dict[str, Weights] = {}
         self._before: dict[str, _Sums] = {}  # of the groups with changes in this round
 
@@ -77,7 +83,7 @@ class Accumulator:
 
         Raises:
             KeyError: a weight that the prior does not have.
-            ValueError: numbers that are not finite, or a wrong shape; nothing of the change is added.
+            ValueError: numbers that are not finite or too large, or a wrong shape; nothing of the change is added.
         """
         self.include(self.checked(change), group, counted)
 
@@ -91,6 +97,9 @@ class Accumulator:
             own = {name: value for name, value in change.tensors.items() if name.partition("/")[2] in left_out}
             self._before[group].add(Terms.of(own, repeated=_PRECISION))
         total.add(change)
+        given, most = self._given.get(group, [0.0, 0.0])
+        given += _precision_of(change)
+        self._given[group] = [given, max(given, most)]
 
     def change_of_round(self, name: str, group: str) -> Gaussian:
         """Returns the sum of the counted changes of a tensor since the last `end_round`."""
@@ -111,10 +120,9 @@ class Accumulator:
                 got = tuple(value.precision_mean.shape)
                 raise ValueError(f"weight {name!r} expects the shape {tuple(expected)}, got {got}.")
         terms = _terms_of(change)
-        bad = terms.not_finite()
+        bad = terms.out_of_range()
         if bad is not None:
-            bad = bad.partition("/")[2]
-            raise ValueError(f"weight {bad!r} has numbers that are not finite; the client's training diverged.")
+            raise ValueError(out_of_range(f"weight {bad.partition('/')[2]!r}"))
         return terms
 
     def prior(self, name: str) -> Gaussian:
@@ -130,7 +138,8 @@ class Accumulator:
             for group, starts in self._before.items()
         }
         own = {"prior": _lists(self._prior), "centers": self.centers(), "sets": sorted(self._sets)}
-        return {**own, "sums": sums, "valid": valid, "before": before}
+        given = {group: list(pair) for group, pair in self._given.items()}
+        return {**own, "sums": sums, "given": given, "valid": valid, "before": before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
@@ -138,6 +147,7 @@ class Accumulator:
         self._centers = {group: dict(means) for group, means in state["centers"].items()}
         self._sets = set(state["sets"])
         self._sums = {group: _sums_of(_terms_of(_gaussians(total))) for group, total in state["sums"].items()}
+        self._given = {group: list(pair) for group, pair in state["given"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
             group: _sums_of(_terms_of(_gaussians({**state["sums"][group], **starts})))
@@ -157,22 +167,65 @@ class Accumulator:
     def group_posteriors(self, name: str, share: float) -> dict[str, Gaussian]:
         """Returns the posterior of one tensor for each group with evidence of it (`hierarchy.group_posteriors`).
 
-        Where a group's evidence is negative, it gets the prior's precision and its last valid mean.
+        Where a group's evidence is negative, or its mean beyond `LARGEST`, it gets the prior's precision and its last
+        valid mean.
 
         Args:
             name: of the tensor.
             share: of the prior's variance that lies between groups.
         """
+        return self._posteriors(name, self._evidence(name, self._sums), share)
+
+    def place_newcomers(self, name: str, start_of: Callable[[str], Tensor], share: float) -> None:
+        """Sets the means of the priors of groups that join beside groups with such means of a tensor.
+
+        A group without evidence then has its mean where its clients start, at its prior's mean plus what the groups
+        before have in common in their distances from theirs.
+
+        Args:
+            name: of the tensor.
+            start_of: returns the weights from which the clients of a group have started this round.
+            share: of the prior's variance that lies between groups, in this round's broadcast.
+        """
+        if not any(name in means for means in self._centers.values()):
+            return
+        homes, summed = self.homes(), key(TensorKind.PRECISION_MEAN, name)
+        active = {homes[tasks] for tasks in homes if tasks in self._sums and summed in self._sums[tasks]}
+        new = [group for group in sorted(active) if self.center(name, group) is None]
+        if not new:
+            return
+        before = self._evidence(name, {**self._sums, **self._before})
+        known = {group: _compact(value) for group, value in before.items() if group not in new}
+        moved = {
+            group: _moved(_without_negative(value, value.precision < 0.0), -center)
+            for group, value in known.items()
+            if (center := self.center(name, group)) is not None
+        }
+        prior = _compact(self._prior[name])
+        around = Gaussian(torch.zeros_like(prior.precision_mean), prior.precision)
+        for group in new:
+            evidence = {**moved, group: Gaussian(around.precision_mean, torch.zeros_like(prior.precision))}
+            similarity = similarity_of(evidence) if share > 0.0 else None
+            common = mean_of(group_posteriors(around, evidence, share, similarity)[group])
+            start = start_of(group)
+            self._centers.setdefault(group, {})[name] = (start.double() - common).to(start.dtype)
+
+    def _evidence(self, name: str, sums: Mapping[str, _Sums]) -> dict[str, Gaussian]:
+        """Returns {group: product of its clients' factors of a tensor}, from sums by set of tasks."""
         evidence: dict[str, Gaussian] = {}
         for tasks, home in self.homes().items():
-            value = self._sums[tasks].gaussian(name) if tasks in self._sums else None
+            value = sums[tasks].gaussian(name) if tasks in sums else None
             if value is not None:
                 evidence[home] = product(evidence[home], value) if home in evidence else value
-        return self._posteriors(name, evidence, share)
+        return evidence
 
     def homes(self) -> dict[str, str]:
-        """Returns {known set of tasks: its group} (`hierarchy.homes_of`)."""
-        sets = self._sets | self._sums.keys()
+        """Returns {known set of tasks: its group} (`hierarchy.homes_of`).
+
+        A set is known while the sum of its factors has a precision, and if it is given, before it has one, too.
+        """
+        held = {group: abs(given) > WITHDRAWN * most for group, (given, most) in self._given.items() if most > 0.0}
+        sets = {group for group in self._sets if group not in held} | {group for group, known in held.items() if known}
         if self._homes.keys() != sets:
             self._homes = homes_of(sets)
         return dict(self._homes)
@@ -182,7 +235,10 @@ class Accumulator:
         return {group: dict(means) for group, means in self._centers.items()}
 
     def center(self, name: str, group: str) -> Tensor | None:
-        """Returns the mean of a group's prior of a tensor, float64; None where it is the common one."""
+        """Returns the mean of a group's prior of a tensor, float64; None where it is the common one.
+
+        A group that belonged to a wider one, whose clients have withdrawn, keeps the mean of its prior.
+        """
         exact = self._centers.get(group, {}).get(name)
         if exact is not None:
             return exact.double()
@@ -190,7 +246,10 @@ class Accumulator:
         found = [
             means[name] for other, means in self._centers.items() if name in means and tasks >= set(other.split("+"))
         ]
-        return torch.stack(found).double().mean(dim=0) if found else None
+        if found:
+            return torch.stack(found).double().mean(dim=0)
+        wider = [other for other, means in self._centers.items() if name in means and tasks < set(other.split("+"))]
+        return self._centers[min(wider, key=lambda other: (other.count("+"), other))][name].double() if wider else None
 
     def mean(self, name: str, group: str) -> Tensor:
         """Returns the mean of a group's last posterior of a tensor, float64."""
@@ -199,6 +258,8 @@ class Accumulator:
     def _posteriors(self, name: str, evidence: Mapping[str, Gaussian], share: float) -> dict[str, Gaussian]:
         prior = _compact(self._prior[name])
         lifted = {group: _compact(value) for group, value in evidence.items()}
+        if not evidence:
+            return {}
         negative: dict[str, Tensor] = {}
         for group, value in lifted.items():
             if bool((value.precision < 0.0).any()):
@@ -208,13 +269,14 @@ class Accumulator:
         equal: dict[int, Tensor] = {}
         for group, value in posteriors.items():
             valid = self._valid.setdefault(group, {})
-            if group in negative and bool(negative[group].any()):
+            mean = equal[id(value)] = equal[id(value)] if id(value) in equal else mean_of(value)
+            bad = negative.get(group, NONE) if magnitude(mean) <= LARGEST else ~(mean.abs() <= LARGEST)
+            if bool(bad.any()):
+                bad = bad | negative.get(group, NONE)
                 known = valid.get(name, self.center(name, group))
                 known = mean_of(prior) if known is None else known
-                mean = torch.where(negative[group], known, mean_of(value))
-                posteriors[group] = from_moments(mean, torch.where(negative[group], prior.precision, value.precision))
-            else:
-                mean = equal[id(value)] = equal[id(value)] if id(value) in equal else mean_of(value)
+                mean = torch.where(bad, known, mean)
+                posteriors[group] = from_moments(mean, torch.where(bad, prior.precision, value.precision))
             valid[name] = mean
         whole = {id(value): _expanded(value) for value in posteriors.values()}  # equal posteriors remain one object
         return {group: whole[id(value)] for group, value in posteriors.items()}
@@ -234,6 +296,7 @@ class Accumulator:
         return {group: _moved(value, known[group]) for group, value in found.items()}
 
 
+NONE: Final = torch.zeros((), dtype=torch.bool)
 ALL: Final = "*"
 """Key of the product of all groups among the last valid means."""
 
@@ -279,6 +342,13 @@ def _terms_of(factor: Mapping[str, Gaussian]) -> Terms:
     parts = {key(TensorKind.PRECISION_MEAN, name): value.precision_mean for name, value in factor.items()}
     parts |= {key(TensorKind.PRECISION, name): value.precision for name, value in factor.items()}
     return Terms.of(parts, repeated=_PRECISION)
+
+
+def _precision_of(change: Terms) -> float:
+    """Returns the sum of the tensors' mean precisions."""
+    numbers = sum(number for name, number in change.numbers.items() if name.startswith(_PRECISION))
+    others = (each for part in (change.small, change.large) for each in part.items())
+    return numbers + sum(float(value.double().mean()) for name, value in others if name.startswith(_PRECISION))
 
 
 def _sums_of(*terms: Terms) -> _Sums:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of
 from mtmedformer_monai.federated.message import Message, TensorKind, Weights, key, names_by_kind, pick, without
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategies.averaged import is_averaged
@@ -110,6 +110,8 @@ class PVIServer(ServerRule):
         centers = self._posterior.centers()
         for name in sorted(self._touched):
             found = self._posterior.group_posteriors(name, 1.0)
+            if not found:  # no sender has given precision
+                continue
             means = {group: self._posterior.mean(name, group) for group in found}
             common, own = learned_prior(means, self._pooling.reliabilities(name, homes))
             dtype = self._weights[name].dtype
@@ -137,9 +139,11 @@ class PVIServer(ServerRule):
         """Updates shares and posteriors of all weights with changes, and checks for divergence."""
         squared_step = squared_mean = 0.0
         groups = self._groups
-        if any(homes[tasks] != home for tasks, home in self._homes.items()):
+        if any(homes.get(tasks) != home for tasks, home in self._homes.items()):
             self._touched, self._groups = set(self._precision), self._networks_of_priors(set(homes.values()))
         for name in sorted(self._touched):
+            start_of = partial(self._start, name=name, groups=groups)
+            self._posterior.place_newcomers(name, start_of, self._pooling.share(name))
             self._pooling.update(name, partial(self._step_of, name, groups, homes), self._guard.rate, homes)
             found = self._posterior.group_posteriors(name, self._pooling.share(name))
             means = {group: self._posterior.mean(name, group) for group in found}
@@ -148,6 +152,10 @@ class PVIServer(ServerRule):
                 squared_step, squared_mean = squared_step + squares[0], squared_mean + squares[1]
             if found:
                 self._set(name, found, means)
+            else:  # all have withdrawn
+                prior = self._posterior.prior(name)
+                self._weights[name] = mean_of(prior).to(self._weights[name].dtype)
+                self._precision[name] = prior.precision.float()
         self._homes = homes
         self._pooling.clear()
         self._posterior.end_round()

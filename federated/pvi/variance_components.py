@@ -30,6 +30,9 @@ from .hierarchy import similarity_of
 
 NUM_MOMENTS: Final = 9
 
+LEAST_NOISE: Final = 1e-30
+"""Noise up to which iterates count as not fluctuating: its quotients might not be finite."""
+
 
 @dataclass(frozen=True)
 class GroupMoments:
@@ -107,8 +110,8 @@ def estimate(groups: Mapping[str, GroupMoments]) -> Components:
     noise = noise_of(each.sums for each in active)
     noise_factor = sum(float(each.sums[3] - each.sums[4] / each.sums[1]) for each in active)
     if noise <= 0.0:
-        known = spare > 0 and within_square > 0.0
-        return Components(1.0, 0.0, _between(active, within_square / noise_factor if known else 1.0, 0.0, similarity))
+        seen = within_square / noise_factor if spare > 0 and noise_factor > 0.0 else 0.0
+        return Components(1.0, 0.0, _between(active, seen if seen > LEAST_NOISE else 1.0, 0.0, similarity))
     within = 0.0
     if spare > 0:
         effect = sum(float(each.sums[1] - each.sums[2] / each.sums[1]) for each in active)
@@ -124,7 +127,7 @@ def noise_of(sums: Iterable[Tensor]) -> float:
     """
     active = [each for each in (own.tolist() for own in sums) if each[1] > 0.0]
     noise = sum(each[5] for each in active) / max(sum(each[8] for each in active), 1.0)
-    return noise if math.isfinite(noise) and noise > 0.0 else 0.0
+    return noise if math.isfinite(noise) and noise > LEAST_NOISE else 0.0
 
 
 def _squares_within(group: GroupMoments) -> float:

@@ -13,9 +13,10 @@ from torch import Tensor
 from mtmedformer_monai.federated.message import Message, TensorKind, key
 from mtmedformer_monai.federated.running_sum import RunningSum
 from mtmedformer_monai.federated.strategy import ServerRule
+from mtmedformer_monai.federated.tensor_sums import LARGEST
 
 from .layer_matrix import Layer
-from .matrix_normal import merge, unpack
+from .matrix_normal import diagonal_of, merge, unpack
 
 GRAM_KINDS: Final = (TensorKind.GRAM, TensorKind.GRAM_MEAN, TensorKind.CHANGE, TensorKind.COUNT)
 """Kinds of a layer's terms, in the order of `LayerSums`."""
@@ -124,12 +125,18 @@ def _shapes_of_layers(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _check_complete(layers: Mapping[str, Tensor]) -> None:
-    """Raises an error if a layer has some of its terms, or no images."""
+    """Raises an error if a layer has some of its terms, or no image, or a system without a finite solution."""
     for name in {each.partition("/")[2] for each in layers}:
         missing = [kind for kind in GRAM_KINDS if key(kind, name) not in layers]
         if missing:
             raise KeyError(f"layer {name!r} expects {', '.join(GRAM_KINDS)}, got no {missing[0]}.")
-        if float(layers[key(TensorKind.COUNT, name)]) <= 0:
+        count = float(layers[key(TensorKind.COUNT, name)])
+        if count < 1.0:
+            raise ValueError(f"layer {name!r} expects a count of 1 image or more, got {count}.")
+        diagonal = diagonal_of(layers[key(TensorKind.GRAM, name)]).double()
+        change = float(layers[key(TensorKind.GRAM_MEAN, name)].double().abs().max())
+        if bool((diagonal < 0.0).any()) or change > LARGEST * float(diagonal.mean()):
             raise ValueError(
-                f"layer {name!r} expects a count above 0, got {float(layers[key(TensorKind.COUNT, name)])}."
+                f"layer {name!r} expects a Gram matrix, whose diagonal is 0 or more, and a change times it, got a mean "
+                f"diagonal of {float(diagonal.mean()):.3g} and {change:.3g}; the client's training diverged."
             )

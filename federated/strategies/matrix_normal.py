@@ -49,6 +49,18 @@ def unpack(triangle: Tensor) -> Tensor:
     return gram
 
 
+def diagonal_of(triangle: Tensor) -> Tensor:
+    """Returns the diagonal of the symmetric matrix of an upper triangle.
+
+    Example:
+        >>> diagonal_of(torch.tensor([1.0, 2.0, 3.0]))
+        tensor([1., 3.])
+    """
+    size = (math.isqrt(8 * triangle.numel() + 1) - 1) // 2
+    rows = torch.arange(size)
+    return triangle[rows * size - rows * (rows - 1) // 2]
+
+
 def merge(gram: Tensor, gram_mean: Tensor, mean: Tensor, ridge: float) -> Tensor:
     """Returns the merged change of the weights: `(sum n delta A + lam mean) (S + lam I)^-1`, float64 (O, D).
 

@@ -17,6 +17,7 @@ Secure aggregation is therefore not possible, and the server's memory grows with
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -109,8 +110,7 @@ class PFNMServer(ServerRule):
         self._weights = {name: value.detach().clone() for name, value in weights.items()}
         shapes = {name: value.shape for name, value in weights.items()}
         self._sum = RunningSum(shapes, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
-        self._messages: list[Message] = []
-        self._slots: dict[str, Slot] = {}
+        self._messages: list[tuple[Message, dict[str, Slot]]] = []
 
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Keeps the weights of one client until the round is closed."""
@@ -119,16 +119,21 @@ class PFNMServer(ServerRule):
         self._sum.check(terms)
         _check_weighted(terms)
         slots = {name: self._slot(name, value) for name, value in units.items()}
-        self._slots |= slots
+        self._check_slots(slots, terms)
         if terms:
-            self._messages.append({name: value.detach().cpu().clone() for name, value in terms.items()})
+            self._messages.append(({name: _copied(value) for name, value in terms.items()}, slots))
 
     def close_round(self) -> None:
         """Matches the units and computes the means."""
-        messages = sorted(self._messages, key=_rank)
-        for group in sorted({number for number, _ in self._slots.values()}):
-            self._match({name: axis for name, (number, axis) in self._slots.items() if number == group}, messages)
-        for message in messages:
+        sent = sorted(self._messages, key=lambda pair: _rank(*pair))
+        slots = _most_sent([pair for pair in sent if pair[1]])
+        for group in sorted({number for number, _ in slots.values()}):
+            axes = {name: axis for name, (number, axis) in slots.items() if number == group}
+            fitting = [
+                message for message, own in sent if not own or all(own.get(name) == slots[name] for name in axes)
+            ]
+            self._match(axes, fitting)
+        for message, _ in sent:
             self._sum.add(message)
         self._weights = self._sum.weighted_means(self._weights)
         self._sum.clear()
@@ -139,32 +144,46 @@ class PFNMServer(ServerRule):
         return {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the weights, the messages of this round and the axes of hidden units."""
-        slots = {name: list(slot) for name, slot in self._slots.items()}
-        return {"weights": dict(self._weights), "messages": [dict(each) for each in self._messages], "slots": slots}
+        """Returns the weights, the messages of this round and their axes of hidden units."""
+        messages = [dict(message) for message, _ in self._messages]
+        slots = [{name: list(slot) for name, slot in own.items()} for _, own in self._messages]
+        return {"weights": dict(self._weights), "messages": messages, "slots": slots}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
-        self._weights, self._messages = dict(state["weights"]), [dict(each) for each in state["messages"]]
-        self._slots = {name: (int(group), int(axis)) for name, (group, axis) in state["slots"].items()}
+        self._weights = dict(state["weights"])
+        self._messages = [
+            (dict(message), {name: (int(group), int(axis)) for name, (group, axis) in own.items()})
+            for message, own in zip(state["messages"], state["slots"], strict=True)
+        ]
 
     def _slot(self, name: str, value: Tensor) -> Slot:
         """Returns the group and the axis of a parameter.
 
         Raises:
             KeyError: a parameter that the federation does not have.
-            ValueError: not a pair of numbers, an axis that the parameter lacks, or other units than before.
+            ValueError: not a pair of whole numbers, or an axis that the parameter lacks.
         """
         if name not in self._weights:
             raise KeyError(f"the federation has no tensor {name!r}; the client uses another network or strategy.")
         axes = self._weights[name].ndim
-        whole = value.shape == (2,) and bool((value == value.round()).all())
-        if not whole or not (0 <= int(value[1]) < axes and int(value[0]) >= 0):
+        numbers = value.double().flatten().tolist()
+        whole = value.shape == (2,) and all(number.is_integer() for number in numbers)
+        if not whole or not (0 <= numbers[1] < axes and numbers[0] >= 0):
             raise ValueError(f"units of {name!r} expect a group and an axis below {axes}, got {value.tolist()}.")
-        slot = (int(value[0]), int(value[1]))
-        if self._slots.get(name, slot) != slot:
-            raise ValueError(f"units of {name!r} expect {self._slots[name]}, as sent before, got {slot}.")
-        return slot
+        return int(numbers[0]), int(numbers[1])
+
+    def _check_slots(self, slots: Mapping[str, Slot], terms: Message) -> None:
+        """Raises a ValueError if axes of different lengths list the units of one group, or belong to no sent tensor."""
+        sizes: dict[int, int] = {}
+        for name, (group, axis) in slots.items():
+            if key(TensorKind.PRECISION, name) not in terms:
+                raise ValueError(f"units of {name!r} expect the tensor in the message, which lacks it.")
+            size = self._weights[name].shape[axis]
+            if sizes.setdefault(group, size) != size:
+                raise ValueError(
+                    f"units of {name!r} expect {sizes[group]} along the axis, as of group {group}, got {size}."
+                )
 
     def _match(self, axes: Mapping[str, int], messages: Sequence[Message]) -> None:
         """Permutes one group of hidden units of all messages into a common order, in place.
@@ -172,17 +191,37 @@ class PFNMServer(ServerRule):
         Messages that lack any of the group's tensors are left as they are.
         """
         whole = [each for each in messages if all(key(TensorKind.PRECISION, name) in each for name in axes)]
-        sizes = {self._weights[name].shape[axis] for name, axis in axes.items()}
-        if len(whole) < 2 or len(sizes) > 1:
+        if len(whole) < 2:
             return
         features = [_features(message, axes) for message in whole]
         counts = [_images(message, next(iter(axes))) for message in whole]
-        found = match_units(features, counts, max_units=next(iter(sizes)), prior=UnitPrior())
+        name, axis = next(iter(axes.items()))
+        found = match_units(features, counts, max_units=self._weights[name].shape[axis], prior=UnitPrior())
         for message, slots in zip(whole, found, strict=True):
             order = torch.from_numpy(slots).argsort()  # each slot has one unit; those of the first client stay in place
             for name, axis in axes.items():
                 term = key(TensorKind.PRECISION_MEAN, name)
                 message[term] = message[term].index_select(axis, order)
+
+
+def _copied(value: Tensor) -> Tensor:
+    """Returns a copy on the CPU; types of 16 bits, some of which NumPy lacks, become float32."""
+    is_half = value.is_floating_point() and value.element_size() < 4
+    return value.detach().to("cpu", torch.float32 if is_half else value.dtype, copy=True)
+
+
+def _most_sent(sent: Sequence[tuple[Message, Mapping[str, Slot]]]) -> dict[str, Slot]:
+    """Returns {parameter: the slot that most of its senders state}, of equally many the first one, if they state any.
+
+    A client that states a wrong axis thus neither decides how the others are matched, nor that they are not.
+    """
+    found = {}
+    for name in {name: None for _, slots in sent for name in slots}:
+        term = key(TensorKind.PRECISION, name)
+        slot = Counter(slots.get(name) for message, slots in sent if term in message).most_common(1)[0][0]
+        if slot is not None:
+            found[name] = slot
+    return found
 
 
 def _check_weighted(terms: Message) -> None:
@@ -211,10 +250,10 @@ def _images(message: Message, name: str) -> float:
     return float(message[key(TensorKind.PRECISION, name)].flatten()[0])
 
 
-def _rank(message: Message) -> tuple[float, bytes]:
+def _rank(message: Message, slots: Mapping[str, Slot]) -> tuple[float, bytes]:
     """Returns a key that sorts clients by their images, largest first, whatever the order of their arrival."""
     images = max(float(value.flatten()[0]) for value in pick(message, TensorKind.PRECISION).values())
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted(slots.items())).encode())
     for name in sorted(message):
         digest.update(message[name].contiguous().numpy().tobytes())
     return -images, digest.digest()

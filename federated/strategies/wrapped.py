@@ -49,6 +49,7 @@ class WrappedClient(ClientRule):
     def __init__(self, rule: ClientRule) -> None:
         self._rule = rule
         self.needs_squared_gradient, self.needs_input_gram = rule.needs_squared_gradient, rule.needs_input_gram
+        self.corrects_labeled_steps = rule.corrects_labeled_steps
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Delegates to the wrapped strategy, as all methods do."""

@@ -89,11 +89,25 @@ def test_clearing_starts_anew():
         ({"mean/w": torch.ones(2)}, KeyError, "no tensor 'mean/w'"),
         ({"precision_mean/w": torch.ones(3)}, ValueError, r"expects the shape \(2,\), got \(3,\)"),
         ({"precision_mean/w": torch.tensor([1.0, torch.nan])}, ValueError, "not finite"),
+        ({"precision_mean/w": torch.full((2,), 1e200, dtype=torch.float64)}, ValueError, r"beyond 1e\+18"),
+        (
+            {**terms(1.0, 1.0), "precision/w": torch.tensor([1.0, 1e-30])},
+            ValueError,
+            "'precision_mean/w', divided by its precision",
+        ),
     ],
-    ids=["name", "kind", "shape", "not finite"],
+    ids=["name", "kind", "shape", "not finite", "extreme", "extreme mean"],
 )
 def test_what_does_not_fit_is_refused_whole(message, error, match):
     total = running_sum()
     with pytest.raises(error, match=match):
         total.add({"precision/w": torch.ones(2), **message})
     assert total.total == {}
+
+
+def test_a_mean_that_is_too_large_leaves_the_previous_value():
+    """A client without images adds 1 to the sum, and another one has a precision of 1e-30."""
+    total, before = running_sum(), {"w": torch.tensor([5.0, 6.0])}
+    total.add({"precision_mean/w": torch.tensor([1.0, 0.0]), "precision/w": torch.zeros(2)})
+    total.add({"precision_mean/w": torch.tensor([0.0, 2e-30]), "precision/w": torch.full((2,), 1e-30)})
+    torch.testing.assert_close(total.weighted_means(before)["w"], torch.tensor([5.0, 2.0]))

@@ -60,6 +60,38 @@ def test_sites_are_compared_by_what_enough_of_them_send():
     assert outliers(sites, Screening()) == {}
 
 
+def owner(encoder, decoder=None, variance=None):
+    """Returns the message of a site after steps from 0, or from a variance of 1; it is silent on the rest."""
+    start = {"encoder": torch.zeros(2), "decoder": torch.zeros(2), "norm.running_var": torch.ones(2)}
+    message = {}
+    for name, value in (("encoder", encoder), ("decoder", decoder), ("norm.running_var", variance)):
+        if value is not None:
+            message[f"precision_mean/{name}"] = 10 * torch.tensor(value)
+            message[f"precision/{name}"] = torch.full((2,), 10.0)
+    return Sent(message, start, 10)
+
+
+def test_medians_are_those_of_the_sites_that_send_a_tensor():
+    """Five sites do not have the decoder of the other four, whose steps of it are eight times as long."""
+    sites = {f"silent {number}": owner([1.0, 0.5]) for number in range(5)}
+    sites |= {f"owner {number}": owner([1.0, 0.5], [8.0, 4.0]) for number in range(4)}
+    withheld = {f"withheld {number}": Sent({}, sites["silent 0"].start, 10) for number in range(10)}
+    assert outliers({**sites, **withheld}, Screening()) == {}
+    flipped = {**sites, "owner 3": owner([1.0, 0.5], [-8.0, -4.0])}
+    assert list(outliers(flipped, Screening())) == ["owner 3"]
+    scaled = {**sites, "owner 3": owner([1.0, 0.5], [80.0, 40.0])}
+    assert list(outliers(scaled, Screening())) == ["owner 3"]
+
+
+def test_running_statistics_are_bounded():
+    """At three times the sum of the median step, 1, and the broadcast variance, 1, all times the root of 2."""
+    sites = {f"{number}": owner([1.0, 0.5], variance=[2.0, 2.0]) for number in range(3)}
+    for variance, bad in ((6.9, []), (-4.9, []), (7.1, ["x"]), (-5.1, ["x"])):
+        found = outliers({**sites, "x": owner([1.0, 0.5], variance=[variance, variance])}, Screening())
+        assert list(found) == bad
+    assert "running statistics of 'norm'" in found["x"]
+
+
 def test_few_sites_are_not_judged():
     sites = {"a": sent(HONEST["a"]), "b": sent(HONEST["b"]), "x": sent([100.0, 0.0])}
     assert outliers(sites, Screening()) == {}

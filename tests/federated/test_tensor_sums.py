@@ -163,18 +163,19 @@ def test_types_that_numpy_lacks_are_summed_too():
     assert sums.get("n").dtype == torch.float64
 
 
-@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_a_number_that_is_not_finite_is_found_by_name(bad):
-    values = {"small": torch.ones(3), "large": torch.ones(SMALL), "other": torch.full((2,), 3e38)}
-    assert Terms.of(values).not_finite() is None
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf, 1.1e18, -1.1e18])
+def test_a_number_that_is_not_finite_or_too_large_is_found_by_name(bad):
+    values = {"small": torch.ones(3), "large": torch.ones(SMALL + 1), "other": torch.full((2,), 0.9e18)}
+    assert Terms.of(values).out_of_range() is None
     for name, value in values.items():
         changed = value.clone()
         changed[-1] = bad
-        assert Terms.of({**values, name: changed}).not_finite() == name
+        assert Terms.of({**values, name: changed}).out_of_range() == name
+    assert terms_of(w=torch.tensor(bad).expand(3)).out_of_range() == "w"
 
 
 def test_infinities_that_cancel_are_found():
-    assert terms_of(w=torch.tensor([torch.inf, -torch.inf])).not_finite() == "w"
+    assert terms_of(w=torch.tensor([torch.inf, -torch.inf])).out_of_range() == "w"
 
 
 def test_a_quotient_is_rounded_once():

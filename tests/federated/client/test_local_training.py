@@ -111,6 +111,23 @@ def test_the_rule_corrects_each_gradient_with_its_images():
     torch.testing.assert_close(after["decoders.right.1.weight"], before["decoders.right.1.weight"] * (1 - 0.1 * 1))
 
 
+@pytest.mark.parametrize("accumulation_steps", [1, 2])
+def test_a_rule_may_correct_in_labeled_steps_alone(accumulation_steps):
+    """Of four batches, the last one has labels of the right task; half-way, two are accumulated to a step."""
+    rule = Correcting()
+    rule.corrects_labeled_steps = True
+    labels = [LEFT, LEFT, LEFT, BOTH]
+    trainer = make_trainer(labels, 1, optimizer=sgd, accumulation_steps=accumulation_steps)
+    for norm in (trainer.network.norm, *(decoder[0] for decoder in trainer.network.decoders.values())):
+        norm.train = lambda mode=True, norm=norm: norm
+        norm.training = False
+    before = copy.deepcopy(trainer.network.state_dict())
+    run(trainer, rule)
+    after, steps = trainer.network.state_dict(), 4 // accumulation_steps
+    torch.testing.assert_close(after["decoders.right.1.weight"], before["decoders.right.1.weight"] * 0.9)
+    torch.testing.assert_close(after["decoders.left.1.weight"], before["decoders.left.1.weight"] * 0.6**steps)
+
+
 def test_corrections_are_not_clipped():
     trainer = make_trainer([BOTH] * 4, optimizer=sgd, handlers=[ClipGradients(1e-6)])
     before = trainer.network.encoder.weight.detach().clone()

@@ -94,8 +94,13 @@ def test_a_client_that_measures_its_own_scale_is_warned(caplog):
 
 @pytest.mark.parametrize(
     "terms",
-    [{"mean/w": torch.tensor(1.0)}, {"loss_sum/a": torch.tensor(float("nan"))}, {"loss_sum/a": torch.ones(2)}],
-    ids=["other", "nan", "shape"],
+    [
+        {"mean/w": torch.tensor(1.0)},
+        {"loss_sum/a": torch.tensor(float("nan"))},
+        {"loss_sum/a": torch.ones(2)},
+        {"loss_sum/a": torch.tensor(1e200, dtype=torch.float64)},
+    ],
+    ids=["other", "nan", "shape", "extreme"],
 )
 def test_other_terms_are_refused(terms):
     with pytest.raises(ValueError, match="initial losses expect finite numbers"):

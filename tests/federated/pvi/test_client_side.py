@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.pvi import PVI
+from mtmedformer_monai.federated.strategies import KeepLocal, make_strategy
 from mtmedformer_monai.federated.strategy import LocalTraining
 
 BROADCAST = {"mean/w": torch.tensor([2.0]), "precision/w": torch.tensor([4.0])}
@@ -130,3 +131,9 @@ def test_the_iterates_of_a_round_that_was_not_sent_do_not_count_in_the_next():
     for step in range(1, 5):
         rule.after_step({"w": torch.tensor([5.0])}, step, 4)
     assert rule.send(LocalTraining({"w": torch.tensor([5.0])}, {"w": 10}))["precision/w"].item() == pytest.approx(1.0)
+
+
+def test_the_prior_acts_in_labeled_steps_alone_whatever_wraps_the_client():
+    strategy = make_strategy("bayesian", num_rounds=3, compress="float16")
+    assert KeepLocal(strategy, ["norm*"]).client().corrects_labeled_steps
+    assert not make_strategy("scaffold").client().corrects_labeled_steps  # its control is the mean of all steps

@@ -190,9 +190,48 @@ def test_a_group_whose_clients_withdraw_leaves_no_trace_with_exact_curvature():
     close(group_mean(server, MASKS), group_mean(without, MASKS))
 
 
+@pytest.mark.parametrize("prior_rounds", [0, 1])
+def test_groups_that_a_client_has_merged_part_when_it_withdraws(prior_rounds):
+    """They are groups of their own again, around the mean of the prior that they had together."""
+    both = {"masks": 1, "boxes": 1}
+    strategy = PVI(**EXACT, rate=1.0, prior_precision=0.5, between=1.0, prior_rounds=prior_rounds)
+    sites = [*linear_sites()[1:], (both, linear_client([3.0, 3.0], [9.0, 0.0]))]
+    server, rules = federate(strategy, {"w": torch.ones(2)}, sites, num_rounds=prior_rounds)
+    center = server.weights()["w"]
+    play(server, rules, sites)
+    assert sorted(server.group_networks()) == ["boxes+masks"]
+    server.add(rules[2].withdraw())
+    server.close_round()
+    assert sorted(server.group_networks()) == ["boxes", "masks"]
+    close(group_mean(server, MASKS), (0.5 * center + torch.tensor([-1.0, 6.0])) / torch.tensor([1.5, 2.5]))
+    close(group_mean(server, BOXES), (0.5 * center + torch.tensor([3.0, 4.0])) / torch.tensor([2.5, 8.5]))
+    play(server, rules[:2], sites[:2])  # goes on without it
+    for rule in rules[:2]:
+        server.add(rule.withdraw())
+    server.close_round()
+    assert server.group_networks() == {}
+    close(server.weights()["w"], center)
+
+
+def test_a_message_without_a_factor_merges_no_groups():
+    server, _ = federate(PVI(between=1.0), {"w": torch.ones(2)}, linear_sites())
+    server.add({"group/masks": torch.ones(()), "group/boxes": torch.ones(())})
+    zeros = {"precision_mean/w": torch.zeros(2), "precision/w": torch.zeros(2)}
+    server.add({"group/masks": torch.ones(()), "group/boxes": torch.ones(()), "group/classes": torch.ones(()), **zeros})
+    server.close_round()
+    assert sorted(server.group_networks()) == ["boxes", "masks"]
+    assert server.group_of(["masks"]) == "masks"
+
+
 @pytest.mark.parametrize(
     ("moments", "error"),
-    [(torch.ones(3), "expect 9 finite numbers"), (torch.full((9,), torch.nan), "expect 9 finite numbers")],
+    [
+        (torch.ones(3), "expect 9 finite numbers"),
+        (torch.full((9,), torch.nan), "expect 9 finite numbers"),
+        (torch.full((9,), 1e200, dtype=torch.float64), r"expect 9 finite numbers up to 1e\+36"),
+        (torch.tensor([1.0] * 4 + [1e-200] + [1.0] * 4, dtype=torch.float64), "expect 9 finite numbers"),
+    ],
+    ids=["shape", "NaN", "extreme", "divisor of almost 0"],
 )
 def test_broken_moments_are_refused_with_the_whole_message(moments, error):
     server = PVI().server(three_tensors())

@@ -117,3 +117,16 @@ def test_widening_adds_variances():
     wide = widened(gaussian(6.0, 2.0), torch.tensor(1.5).double())
     assert mean_of(wide).item() == pytest.approx(3.0)
     assert 1 / wide.precision.item() == pytest.approx(0.5 + 1.5)
+
+
+def test_extreme_evidence_of_similar_groups_decides_alone():
+    """The linear system, whose condition is that of the precisions, would be singular."""
+    prior = Gaussian(torch.zeros(2).double(), torch.full((1,), 1e-6).double())
+    evidence = {
+        "box": Gaussian(torch.tensor([3e18, 1.0]).double(), torch.tensor([1e18, 1.0]).double()),
+        "box+lung": Gaussian(torch.zeros(2).double(), torch.zeros(2).double()),
+    }
+    found = group_posteriors(prior, evidence, 0.5, similarity_of(evidence))
+    torch.testing.assert_close(mean_of(found["box"])[0].item(), 3.0)
+    torch.testing.assert_close(found["box"].precision[0].item(), 1e18)
+    assert all(bool((value.precision > 0).all()) for value in found.values())

@@ -99,6 +99,23 @@ def test_partly_pooled_groups_share_their_distance_from_the_priors():
             )
 
 
+def test_a_group_that_joins_where_the_others_are_is_no_spread_between_groups():
+    """The prior's means are about 100; distances from them, which the shares are estimated from, are about 0."""
+
+    def train(rule, start):
+        rule.after_step({"w": start["w"] - 0.1}, 1, 2)
+        rule.after_step({"w": start["w"] + 0.1}, 2, 2)
+        return LocalTraining({"w": start["w"] + 0.1}, {"w": 10}, relative_loss=0.5)
+
+    sites = [(MASKS, train), (BOXES, train)]
+    server, rules = federate(PVI(**WIDE, prior_rounds=1), {"w": torch.full((2,), 100.0)}, sites)
+    play(server, rules, sites)
+    joined = [*sites, (CLASSES, train)]
+    play(server, [*rules, PVI(**WIDE, prior_rounds=1).client()], joined)
+    assert server.shares()["w"] < 1e-10  # a variance of 0.1 between groups; counted from 0, it would be 100 squared / 3
+    assert mean(server, CLASSES) == pytest.approx(mean(server, MASKS), abs=0.1)
+
+
 def test_one_group_is_federated_averaging():
     sites = [({"masks": 1}, random_client(seed)) for seed in range(3)]
     strategy = PVI(**WIDE, prior_rounds=3)

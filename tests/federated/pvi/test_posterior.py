@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from mtmedformer_monai.federated.gaussian import Gaussian, from_moments
+from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of
 from mtmedformer_monai.federated.pvi.posterior import Accumulator, means, multiply
 
 
@@ -160,3 +160,31 @@ def test_a_state_of_an_earlier_version_resumes_within_a_round():
         )
         for each in (accumulator, other):
             torch.testing.assert_close(each.change_of_round(name, "").precision, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(("share", "center"), [(1.0, 1.0), (0.0, -0.5)], ids=["no pooling", "full pooling"])
+def test_a_group_that_joins_has_its_mean_where_it_starts(share, center):
+    """A group of precision 3 is 2 from its prior's mean. With full pooling, all groups are 3 * 2 / (1 + 3) from theirs.
+
+    Without pooling, nothing follows for others.
+    """
+    one = torch.ones(1)
+    accumulator = Accumulator({"w": from_moments(10.0 * one, one)}, {"lung": {"w": 4.0 * one}})
+    accumulator.add({"w": from_moments(6.0 * one, 3.0 * one)}, "lung")
+    accumulator.end_round()
+    accumulator.add({"w": from_moments(7.0 * one, 1e-9 * one)}, "box")
+    accumulator.place_newcomers("w", lambda group: one, share)
+    assert accumulator.center("w", "box").item() == pytest.approx(center)
+    accumulator.group_posteriors("w", share)
+    assert accumulator.mean("w", "box").item() == pytest.approx(1.0)
+    accumulator.place_newcomers("w", lambda group: 5.0 * one, share)  # of the next rounds
+    assert accumulator.center("w", "box").item() == pytest.approx(center)
+
+
+def test_a_mean_beyond_all_weights_falls_back_to_the_last_sane_one():
+    """A factor of almost no precision, beside a prior of 0.05."""
+    accumulator = Accumulator(prior(["encoder"]))
+    accumulator.add({"encoder": Gaussian(torch.full((3, 2), 1e18), torch.full((3, 2), 1e-6))})
+    found = accumulator.group_posteriors("encoder", 0.0)[""]
+    assert float(mean_of(found).abs().max()) == 0.0
+    torch.testing.assert_close(found.precision.float(), torch.full((3, 2), 0.05))

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mtmedformer_monai.federated.pvi.variance_components import GroupMoments, estimate, moments
+from mtmedformer_monai.federated.pvi.variance_components import Components, GroupMoments, estimate, moments
 
 SIZE = 20_000
 """Number of weights of a tensor; estimates are means over them."""
@@ -85,3 +85,10 @@ def test_a_client_that_did_not_measure_its_iterates_leaves_the_noise_to_the_othe
 def test_a_client_of_zero_precision_counts_for_nothing():
     assert moments(0.0, 0.0, 1.0, 1.0, 1.0).tolist() == [0.0] * 9
     assert estimate({"a": GroupMoments(torch.zeros(9), torch.zeros(1), torch.zeros(1))}).between == 0.0
+
+
+def test_sums_that_leave_no_noise_between_two_clients_are_no_division_by_zero():
+    """Two clients state as much precision as a single one would: 1 - 1 / 1."""
+    sums = torch.tensor([2.0, 1.0, 1.0, 1.0, 1.0, 0.0, 5.0, 1.0, 0.0])
+    groups = {name: GroupMoments(sums, torch.zeros(1), torch.zeros(1)) for name in ("masks", "boxes")}
+    assert estimate(groups) == Components(1.0, 0.0, 0.0)

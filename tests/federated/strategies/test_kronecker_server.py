@@ -38,7 +38,18 @@ WRONG = {
     "not finite": (message(**{"change/a.weight": torch.full((2, 3), torch.inf)}), ValueError, "not finite"),
     "no layer": (message(**{"gram/n.weight": torch.ones(3)}), KeyError, "has no tensor 'gram/n.weight'"),
     "incomplete": (message(**{"change/a.weight": None}), KeyError, "got no change"),
-    "no images": (message(**{"count/a.weight": torch.tensor(0.0)}), ValueError, "count above 0, got 0.0"),
+    "no images": (message(**{"count/a.weight": torch.tensor(0.0)}), ValueError, "count of 1 image or more, got 0.0"),
+    "extreme": (
+        message(**{"gram/a.weight": torch.full((6,), 1e308, dtype=torch.float64)}),
+        ValueError,
+        r"beyond 1e\+18",
+    ),
+    "negative": (message(**{"gram/a.weight": -message()["gram/a.weight"]}), ValueError, "diagonal is 0 or more"),
+    "no inputs": (
+        message(**{"gram/a.weight": torch.full((6,), 1e-300, dtype=torch.float64)}),
+        ValueError,
+        "times it, got a mean",
+    ),
     "unknown": (message(**{"precision/b": torch.ones(1)}), KeyError, "has no tensor 'precision/b'"),
 }
 

@@ -169,7 +169,13 @@ WRONG = {
     "incomplete": ({"precision/a.bias": None}, KeyError, "expects precision_mean and precision"),
     "no images": ({"precision/a.bias": torch.zeros(8)}, ValueError, "above 0, got 0"),
     "axis": ({"units/a.bias": torch.tensor([0, 1])}, ValueError, r"axis below 1, got \[0, 1\]"),
-    "group": ({"units/a.bias": torch.tensor([1, 0])}, ValueError, r"expect \(0, 0\), as sent before, got \(1, 0\)"),
+    "length": ({"units/a.weight": torch.tensor([0, 1])}, ValueError, "as of group 0, got"),
+    "shape": ({"units/a.bias": torch.tensor(0)}, ValueError, "expect a group and an axis below 1, got 0"),
+    "extreme": (
+        {"precision/a.bias": torch.full((8,), 1e-300, dtype=torch.float64)},
+        ValueError,
+        "divided by its precision",
+    ),
     "unknown": ({"units/d": torch.tensor([0, 0])}, KeyError, "no tensor 'd'"),
     "not finite": ({"precision_mean/a.bias": torch.full((8,), torch.nan)}, ValueError, "not finite"),
 }
@@ -183,6 +189,21 @@ def test_a_rejected_message_adds_nothing(changes, error, match):
     with pytest.raises(error, match=match):
         server.add({name: value for name, value in {**message, **changes}.items() if value is not None})
     assert len(server.state_dict()["messages"]) == 1
+
+
+def test_a_client_that_states_other_units_does_not_decide_for_the_others():
+    """It comes first, with the most images and numbers of 16 bits; the others are matched, and it is averaged."""
+    strategy, server = PFNM(), PFNM().server(weights(99))
+    networks = [shuffled(weights(), seed) for seed in range(3)]
+    for seed, trained in enumerate(networks):
+        message = strategy.client(GROUPS).send(LocalTraining(trained, dict.fromkeys(SHAPES, 10 - seed)))
+        if seed == 0:
+            message |= {"units/a.bias": torch.tensor([1, 0]), "units/c.weight": torch.tensor([2, 0])}
+            message["precision/a.bias"] = message["precision/a.bias"].bfloat16()
+        server.add(message)
+    server.close_round()
+    for name, found in server.weights().items():
+        torch.testing.assert_close(found, (10 * networks[0][name] + 17 * networks[1][name]) / 27)
 
 
 def test_a_network_without_groups_is_refused():
