@@ -4,12 +4,13 @@ PYTHON ?= python3
 BUNDLE ?= chest_xray_multitask
 JOBS ?= 2
 VENV := .venv
+ENGINES_VENV := .venv_engines
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Federation engines, which are extras, and whose modules can only be imported with them.
 ENGINES := $(foreach name,flare flower,--ignore=mtmedformer_monai/federated/$(name))
 
-.PHONY: demo test test-slow check format clean setup monai-label
+.PHONY: demo test test-slow test-engines check format clean setup monai-label
 .DEFAULT_GOAL := test
 
 setup: $(STAMP)
@@ -43,6 +44,12 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --doctest-modules mtmedformer_monai --ignore=mtmedformer_monai/cli/main.py $(ENGINES)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# The tests of FLARE (with its encryption) and Flower, which `make test` skips, in an environment of its own (3 GB).
+test-engines:
+	test -x $(ENGINES_VENV)/bin/python || $(PYTHON) -m venv $(ENGINES_VENV)
+	$(ENGINES_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt --editable '.[flare,flower]' tenseal
+	OMP_NUM_THREADS=1 $(ENGINES_VENV)/bin/python -m pytest tests/federated/flare tests/federated/flower
 
 # Tests both bundles in a real MONAI Label server, in a separate, persistent environment (3 GB); see docs/monai_label.md.
 monai-label: $(STAMP)
