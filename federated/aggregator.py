@@ -26,7 +26,7 @@ from .client.loss_scales import LossScales
 from .client.plain_clients import PlainClients
 from .exchange import ACCEPTED, NO_ROUND, ROUND, images_by_task_of, round_of, to_exchange, to_message, whole_number
 from .image_limit import ImageLimit
-from .message import TensorKind, Weights, pick
+from .message import Message, TensorKind, Weights, pick
 from .precision_ledger import PrecisionLedger
 from .pvi.messages import split_group, tasks_with_images
 from .screened_round import ScreenedRound
@@ -164,52 +164,79 @@ class Aggregator:
         """
         self._check(exchange, client)
         counts, message = images_by_task_of(exchange), to_message(exchange)
-        plain, averages = PlainClients.is_plain(message), self._server.averages()
-        if plain and averages and self._ledger is not None:
+        if PlainClients.is_plain(message):
+            self._add_plain(exchange, message, client)
+        else:
+            self._add_own(message, client, counts or self.images_by_task.get(client) or {})
+        self._remember(client, counts)
+        self.accepted[client] = self.round
+        self.clients.append(client)
+
+    def _add_own(self, message: Message, client: str, counts: Mapping[str, int]) -> None:
+        """Adds the message of a client of this package.
+
+        Args:
+            message: as the client sent it.
+            client: its name.
+            counts: its number of images by task.
+        """
+        decoded = self._server.decoded(message)
+        ended = self._server.has_ended(decoded)  # the server leaves it out
+        entries = None if ended else self._check_precisions(decoded, client)
+        if self._screened is not None:
+            self._screened.begin(self._server)
+        self._server.add(message)
+        if self._screened is not None and not ended:
+            images = max(counts.values(), default=1)
+            self._screened.keep(client, message, decoded, images, self.accepted.get(client, NO_ROUND))
+        if self._ledger is not None and entries is not None:
+            if self._screened is not None:
+                self._earlier[client] = self._ledger.entries(client)
+            self._ledger.accept(client, entries)
+            self._tasks[client], _ = split_group(decoded)
+
+    def _add_plain(self, exchange: ExchangeObject, message: Message, client: str) -> None:
+        """Adds the weights of a stock client, as terms of a Gaussian."""
+        if self._ledger is not None and self._server.averages():
             raise ValueError(
                 f"client {client!r} sent plain weights, but this round distills the groups' networks into one; a stock "
                 "client, which cannot be taught, takes part in the rounds before."
             )
-        if plain:
-            is_difference = exchange.weight_type == WeightType.WEIGHT_DIFF
-            images = _images_of(exchange, client)
-            if self._limit is not None:
-                self._limit.check_images(client, images)
-            message = self._plain.terms(client, message, self.weights() if is_difference else None, images)
-        decoded = {} if plain else self._server.decoded(message)
-        ended = self._server.has_ended(decoded)  # the server leaves it out
-        ledger = self._ledger if decoded and not ended and not averages else None  # None: no factor changes
-        tasks, _ = split_group(decoded)
-        is_first = client not in self.accepted
-        needed = not ended and (is_first or ledger is not None or self._limit is not None)
-        precisions = Terms.of(pick(decoded, TensorKind.PRECISION) if needed else {})
+        images = _images_of(exchange, client)
+        if self._limit is not None:
+            self._limit.check_images(client, images)
+        start = self.weights() if exchange.weight_type == WeightType.WEIGHT_DIFF else None
+        terms = self._plain.terms(client, message, start, images)
+        if self._screened is not None:
+            self._screened.begin(self._server)
+        self._server.add(terms)
+        if self._screened is not None:
+            self._screened.keep_unscreened(client, terms)
+        self._plain.accept(client)
+
+    def _check_precisions(self, decoded: Message, client: str) -> dict[str, list[float]] | None:
+        """Checks how much precision a message adds or takes away.
+
+        Returns:
+            The ledger's new entries of the client; None if the message does not change a factor.
+
+        Raises:
+            ValueError: more than the client has, or than the limit of images.
+        """
+        averages, is_first = self._server.averages(), client not in self.accepted
+        ledger = self._ledger if decoded and not averages else None
+        is_needed = is_first or ledger is not None or self._limit is not None
+        precisions = Terms.of(pick(decoded, TensorKind.PRECISION) if is_needed else {})
         if is_first:
             _check_first(precisions, client)
-        entries: dict[str, list[float]] = {}
+        entries = None
         if ledger is not None:
-            self._check_tasks(client, tasks, ledger)
+            self._check_tasks(client, split_group(decoded)[0], ledger)
             entries = ledger.check(client, precisions)
         if self._limit is not None:
             totals = {name: total for name, (total, _) in entries.items()} if entries else precisions.means()
             self._limit.check(client, totals, in_images=averages)
-        if self._screened is not None:
-            self._screened.begin(self._server)
-        self._server.add(message)
-        if self._screened is not None and plain:
-            self._screened.keep_unscreened(client, message)
-        elif self._screened is not None and not ended:
-            images = max((counts or self.images_by_task.get(client) or {}).values(), default=1)
-            self._screened.keep(client, message, decoded, images, self.accepted.get(client, NO_ROUND))
-        if ledger is not None:
-            if self._screened is not None:
-                self._earlier[client] = ledger.entries(client)
-            ledger.accept(client, entries)
-            self._tasks[client] = tasks
-        if plain:
-            self._plain.accept(client)
-        self._remember(client, counts)
-        self.accepted[client] = self.round
-        self.clients.append(client)
+        return entries
 
     def close_round(self) -> None:
         """Computes the next global weights.
