@@ -27,9 +27,9 @@ from .equations import (
     sent_precision,
     step_of_mean,
 )
+from .factor_sums import Factor
 from .iterate_spread import IterateSpread
 from .messages import DAMPING, PRIOR_NUMBER, group_tags, prior_number_of, tasks_with_images
-from .posterior import Factor
 from .variance_components import moments
 
 _logger = logging.getLogger(__name__)

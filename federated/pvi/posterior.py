@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import torch
@@ -11,12 +11,10 @@ from torch import Tensor
 from mtmedformer_monai.federated.gaussian import Gaussian, from_moments, mean_of, product, quotient
 from mtmedformer_monai.federated.message import TensorKind, Weights, key
 from mtmedformer_monai.federated.running_sum import out_of_range
-from mtmedformer_monai.federated.tensor_sums import LARGEST, TensorSums, Terms, compact, constant, magnitude
+from mtmedformer_monai.federated.tensor_sums import LARGEST, Terms, compact, constant, magnitude
 
+from .factor_sums import PRECISION, Factor, FactorSums, from_lists, names_of, precision_of, sums_of, terms_of, to_lists
 from .hierarchy import group_posteriors, homes_of, similarity_of
-
-Factor = dict[str, Gaussian]
-"""{weight: natural parameters}. A missing weight has a constant factor."""
 
 
 def multiply(left: Mapping[str, Gaussian], right: Mapping[str, Gaussian]) -> Factor:
@@ -68,10 +66,10 @@ class Accumulator:
         self._centers = {group: dict(means) for group, means in (centers or {}).items()}
         self._sets = set(sets)
         self._homes: dict[str, str] = {}  # of the last sets
-        self._sums: dict[str, _Sums] = {}
+        self._sums: dict[str, FactorSums] = {}
         self._given: dict[str, list[float]] = {}  # precision by set, and the largest that it has had
         self._valid: dict[str, Weights] = {}
-        self._before: dict[str, _Sums] = {}  # of the groups with changes in this round
+        self._before: dict[str, FactorSums] = {}  # of the groups with changes in this round
 
     def add(self, change: Mapping[str, Gaussian], group: str = "", counted: Collection[str] | None = None) -> None:
         """Adds the change of the factor of a client of a group.
@@ -89,16 +87,16 @@ class Accumulator:
 
     def include(self, change: Terms, group: str, counted: Collection[str] | None = None) -> None:
         """Adds a change that `checked` has returned; see `add`."""
-        total = self._sums.setdefault(group, _Sums())
+        total = self._sums.setdefault(group, FactorSums())
         if group not in self._before:
             self._before[group] = total.copy()
-        left_out = set() if counted is None else _names_of(change.tensors).keys() - counted
+        left_out = set() if counted is None else names_of(change.tensors).keys() - counted
         if left_out:
             own = {name: value for name, value in change.tensors.items() if name.partition("/")[2] in left_out}
-            self._before[group].add(Terms.of(own, repeated=_PRECISION))
+            self._before[group].add(Terms.of(own, repeated=PRECISION))
         total.add(change)
         given, most = self._given.get(group, [0.0, 0.0])
-        given += _precision_of(change)
+        given += precision_of(change)
         self._given[group] = [given, max(given, most)]
 
     def change_of_round(self, name: str, group: str) -> Gaussian:
@@ -119,7 +117,7 @@ class Accumulator:
             if value.precision_mean.shape != expected or value.precision.shape != expected:
                 got = tuple(value.precision_mean.shape)
                 raise ValueError(f"weight {name!r} expects the shape {tuple(expected)}, got {got}.")
-        terms = _terms_of(change)
+        terms = terms_of(change)
         bad = terms.out_of_range()
         if bad is not None:
             raise ValueError(out_of_range(f"weight {bad.partition('/')[2]!r}"))
@@ -131,26 +129,26 @@ class Accumulator:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the prior with the groups' means, the sums of factors, and the last valid means."""
-        sums = {group: _lists(total.factor()) for group, total in self._sums.items()}
+        sums = {group: to_lists(total.factor()) for group, total in self._sums.items()}
         valid = {group: dict(means) for group, means in self._valid.items()}
         before = {
-            group: {name: list(starts.gaussian(name) or ()) for name in _names_of(self._sums[group])}
+            group: {name: list(starts.gaussian(name) or ()) for name in names_of(self._sums[group])}
             for group, starts in self._before.items()
         }
-        own = {"prior": _lists(self._prior), "centers": self.centers(), "sets": sorted(self._sets)}
+        own = {"prior": to_lists(self._prior), "centers": self.centers(), "sets": sorted(self._sets)}
         given = {group: list(pair) for group, pair in self._given.items()}
         return {**own, "sums": sums, "given": given, "valid": valid, "before": before}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
-        self._prior = _gaussians(state["prior"])
+        self._prior = from_lists(state["prior"])
         self._centers = {group: dict(means) for group, means in state["centers"].items()}
         self._sets = set(state["sets"])
-        self._sums = {group: _sums_of(_terms_of(_gaussians(total))) for group, total in state["sums"].items()}
+        self._sums = {group: sums_of(terms_of(from_lists(total))) for group, total in state["sums"].items()}
         self._given = {group: list(pair) for group, pair in state["given"].items()}
         self._valid = {group: dict(means) for group, means in state["valid"].items()}
         self._before = {
-            group: _sums_of(_terms_of(_gaussians({**state["sums"][group], **starts})))
+            group: sums_of(terms_of(from_lists({**state["sums"][group], **starts})))
             for group, starts in state["before"].items()
         }
 
@@ -210,7 +208,7 @@ class Accumulator:
             start = start_of(group)
             self._centers.setdefault(group, {})[name] = (start.double() - common).to(start.dtype)
 
-    def _evidence(self, name: str, sums: Mapping[str, _Sums]) -> dict[str, Gaussian]:
+    def _evidence(self, name: str, sums: Mapping[str, FactorSums]) -> dict[str, Gaussian]:
         """Returns {group: product of its clients' factors of a tensor}, from sums by set of tasks."""
         evidence: dict[str, Gaussian] = {}
         for tasks, home in self.homes().items():
@@ -313,57 +311,6 @@ def _without_negative(evidence: Gaussian, negative: Tensor) -> Gaussian:
     return Gaussian(torch.where(negative, zero, evidence.precision_mean), torch.where(negative, zero, precision))
 
 
-class _Sums(TensorSums):
-    """Running sums of the natural parameters of factors, by `kind/name`."""
-
-    def gaussian(self, name: str) -> Gaussian | None:
-        """Returns the sum of a weight; None if nothing was added. Later additions leave it unchanged."""
-        mean = self.get(key(TensorKind.PRECISION_MEAN, name))
-        precision = self.get(key(TensorKind.PRECISION, name))
-        return None if mean is None or precision is None else Gaussian(mean, precision)
-
-    def whole(self, name: str) -> Gaussian:
-        """Returns the sum of a weight that has one."""
-        found = self.gaussian(name)
-        if found is None:
-            raise KeyError(f"weight {name!r} has no sum.")
-        return found
-
-    def factor(self) -> Factor:
-        """Returns the sums of all weights."""
-        return {name: self.whole(name) for name in _names_of(self)}
-
-
-_PRECISION: Final = key(TensorKind.PRECISION, "")
-
-
-def _terms_of(factor: Mapping[str, Gaussian]) -> Terms:
-    """Returns the natural parameters by `kind/name`."""
-    parts = {key(TensorKind.PRECISION_MEAN, name): value.precision_mean for name, value in factor.items()}
-    parts |= {key(TensorKind.PRECISION, name): value.precision for name, value in factor.items()}
-    return Terms.of(parts, repeated=_PRECISION)
-
-
-def _precision_of(change: Terms) -> float:
-    """Returns the sum of the tensors' mean precisions."""
-    numbers = sum(number for name, number in change.numbers.items() if name.startswith(_PRECISION))
-    others = (each for part in (change.small, change.large) for each in part.items())
-    return numbers + sum(float(value.double().mean()) for name, value in others if name.startswith(_PRECISION))
-
-
-def _sums_of(*terms: Terms) -> _Sums:
-    sums = _Sums()
-    for each in terms:
-        sums.add(each)
-    return sums
-
-
-def _names_of(names: Iterable[str]) -> dict[str, None]:
-    """Returns the weights among names of the form `kind/name`."""
-    kind = key(TensorKind.PRECISION_MEAN, "")
-    return {name[len(kind) :]: None for name in names if name.startswith(kind)}
-
-
 def _compact(value: Gaussian) -> Gaussian:
     return Gaussian(value.precision_mean, compact(value.precision))
 
@@ -375,11 +322,3 @@ def _expanded(value: Gaussian) -> Gaussian:
 def _double(value: Gaussian) -> Gaussian:
     precision = constant(value.precision)
     return Gaussian(value.precision_mean.double(), compact(precision).double().expand(precision.shape))
-
-
-def _lists(factor: Mapping[str, Gaussian]) -> dict[str, list[Tensor]]:
-    return {name: list(value) for name, value in factor.items()}
-
-
-def _gaussians(lists: Mapping[str, Any]) -> Factor:
-    return {name: Gaussian(*value) for name, value in lists.items() if value}

@@ -18,11 +18,12 @@ from mtmedformer_monai.federated.strategies.averaged import is_averaged
 from mtmedformer_monai.federated.strategy import ServerRule
 from mtmedformer_monai.federated.tensor_sums import Array, array_of, compact
 
+from .factor_sums import Factor
 from .hierarchy import homes_of
 from .learned_prior import learned_prior
 from .messages import DAMPING, PRIOR_NUMBER, group_name, prior_number_of, split_group
 from .pooling import Pooling, PoolingSettings
-from .posterior import Accumulator, Factor
+from .posterior import Accumulator
 from .step_guard import StepGuard
 
 _logger = logging.getLogger(__name__)
