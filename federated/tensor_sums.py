@@ -116,10 +116,11 @@ class Terms:
         others = (each for part in (self.small, self.large) for each in part.items() if each[0].startswith(prefix))
         return next(found, None) or next((name for name, value in others if bool((value < 0).any())), None)
 
-    def means(self) -> dict[str, float]:
-        """Returns {name: mean of its numbers}."""
+    def means(self, prefix: str = "") -> dict[str, float]:
+        """Returns {name: mean of its numbers} of the tensors whose names begin with a prefix, in float32 or float64."""
         rest = {**self.small, **self.large}
-        return {**self.numbers, **{name: float(value.double().mean()) for name, value in rest.items()}}
+        numbers = {name: number for name, number in self.numbers.items() if name.startswith(prefix)}
+        return numbers | {name: _mean(value) for name, value in rest.items() if name.startswith(prefix)}
 
 
 class TensorSums:
@@ -270,10 +271,23 @@ def _joined(values: Collection[Tensor]) -> Array:
     return array_of(torch.cat([value if value.ndim == 1 else value.reshape(-1) for value in values]))
 
 
+def _mean(value: Tensor) -> float:
+    """Returns the mean; without a copy in float64, which takes ten times as long, and needs no more digits."""
+    return float((value if value.dtype in (torch.float32, torch.float64) else value.double()).mean())
+
+
 def magnitude(value: Tensor) -> float:
-    """Returns the largest magnitude of all numbers; NaN if one of them is."""
+    """Returns an upper bound of all magnitudes, which is above `LARGEST` only if one of them is; NaN if one of them is.
+
+    It is the root of the sum of squares or, where that is out of range, the largest magnitude itself.
+    """
     if value.numel() == 0:
         return 0.0
+    if value.dtype in (torch.float32, torch.float64) and value.is_contiguous():
+        flat = value.detach().view(-1)
+        squares = float(flat @ flat)  # faster than any other function of all numbers
+        if squares <= LARGEST**2:
+            return squares**0.5
     least, most = torch.aminmax(value)
     return max(-float(least), float(most))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from mtmedformer_monai.federated.gaussian import Gaussian
@@ -49,9 +48,7 @@ def terms_of(factor: Mapping[str, Gaussian]) -> Terms:
 
 def precision_of(change: Terms) -> float:
     """Returns the sum of the tensors' mean precisions."""
-    numbers = sum(number for name, number in change.numbers.items() if name.startswith(PRECISION))
-    others = (each for part in (change.small, change.large) for each in part.items())
-    return numbers + sum(float(value.mean(dtype=torch.float64)) for name, value in others if name.startswith(PRECISION))
+    return sum(change.means(PRECISION).values())
 
 
 def sums_of(*terms: Terms) -> FactorSums:

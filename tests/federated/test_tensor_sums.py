@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from mtmedformer_monai.federated.tensor_sums import (
+    LARGEST,
     SMALL,
     TensorSums,
     Terms,
     compact,
     constant,
     is_constant,
+    magnitude,
     quotient_of,
 )
 
@@ -183,3 +185,22 @@ def test_a_quotient_is_rounded_once():
     found = quotient_of(numerator, denominator, torch.float32)
     assert torch.equal(found, (numerator / 3.0).float())
     assert quotient_of(torch.tensor([5.0]).double(), torch.tensor([2.0]).double(), torch.int64).tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_in_range"),
+    [
+        ([3.0, -4.0], True),
+        ([1e18, -1e18, 1e18], True),  # squares sum up to more than the square of the bound
+        ([1e18, -1.1e18], False),
+        ([1e30, 0.0], False),  # its square is not finite
+        ([0.0, float("nan")], False),
+        ([float("-inf"), 0.0], False),
+        ([], True),
+    ],
+    ids=["small", "many at the bound", "one beyond", "square overflows", "NaN", "infinite", "empty"],
+)
+def test_the_bound_of_magnitudes_is_in_range_if_all_numbers_are(values, is_in_range):
+    value = torch.tensor(values)
+    assert (magnitude(value) <= LARGEST * (1 + 1e-6)) == is_in_range
+    assert not values or not magnitude(value) < float(value.abs().max())
