@@ -30,11 +30,13 @@ class MultiTaskMetric:
 
     The raw network output is read when the forward pass completes, before decollation and postprocessing. The metric
     therefore works with and without decollation and does not depend on the postprocessing. A task without any
-    annotation has NaN metrics and is excluded from the mean.
+    annotation has NaN metrics and is excluded from the mean. A self-supervised task is a means to the others: its
+    metric, such as a signal-to-noise ratio in dB, would outweigh theirs and counts only if no other task has one.
 
     Args:
         tasks: the network's tasks.
-        key_metrics: {task: metric} that replaces a task's `primary_metric` in the mean; higher must be better.
+        key_metrics: {task: metric} that replaces a task's `primary_metric` in the mean; higher must be better. A
+            self-supervised task that is named here counts as the others do.
         required: raise an error if no task has a defined metric. If False, the mean is NaN; use this for evaluations
             that do not select an epoch, such as those of a small client in a federation.
     """
@@ -46,6 +48,7 @@ class MultiTaskMetric:
         self._tasks = list(tasks)
         self._metrics = {task.name: task.make_metric() for task in tasks}
         self._key_metrics = {task.name: task.primary_metric for task in tasks} | dict(key_metrics or {})
+        self._means_to_others = {task.name for task in tasks if task.self_supervised} - set(key_metrics or {})
         unknown = sorted(set(self._key_metrics) - set(self._metrics))
         if unknown:
             raise ValueError(f"key_metrics expects task names out of {sorted(self._metrics)}, got {unknown}.")
@@ -87,7 +90,9 @@ class MultiTaskMetric:
             scores[task_name] = values[key]
             weights[task_name] = case_weight(values.get("cases", math.inf))
             engine.state.metrics.update({f"{task_name}_{metric}": value for metric, value in values.items()})
-        engine.state.metrics[name] = _mean_of_known(scores, weights, self._required)
+        aims = {task: score for task, score in scores.items() if task not in self._means_to_others}
+        chosen = scores if all(map(math.isnan, aims.values())) else aims
+        engine.state.metrics[name] = _mean_of_known(chosen, weights, self._required)
 
 
 def case_weight(cases: float) -> float:

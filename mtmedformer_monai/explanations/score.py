@@ -14,7 +14,7 @@ from mtmedformer_monai.networks.mtmedformer import SHARED, MTMedFormer
 from mtmedformer_monai.tasks.classification import AttentionPooling, ClassificationTask
 
 SMALLEST = 1e-12
-"""Probabilities are kept this far from 0 and 1, so that log-odds stay finite."""
+"""Probabilities of ordinal classes are kept this far from 0 and 1, so that log-odds stay finite."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,18 @@ class Question:
         """Returns log(p / (1 - p)) of the class, (B,), in float64, from the decoder's logits (B, L).
 
         Log-odds are defined for every kind of classification. For exclusive classes they contrast the class with all
-        others, and unlike the probability they have a gradient where the network is certain.
+        others, and unlike the probability they have a gradient where the network is certain: they are computed from
+        the logits, except for ordinal classes, whose probabilities are differences.
         """
-        probs = self.task.scheme.probs(logits.double())[:, self.class_index]
-        return torch.logit(probs, eps=SMALLEST)
+        logits, index = logits.double(), self.class_index
+        if self.task.kind == "ordinal":
+            return torch.logit(self.task.scheme.probs(logits)[:, index], eps=SMALLEST)
+        if self.task.kind == "multilabel":
+            return logits[:, index]
+        if self.task.kind == "binary":
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        others = [other for other in range(logits.shape[1]) if other != index]
+        return logits[:, index] - logits[:, others].logsumexp(dim=1)
 
     def score(self, image: Tensor) -> Tensor:
         """Returns the log-odds of the class for images (B, 1, H, W), (B,), without running other decoders."""

@@ -84,6 +84,9 @@ class FAMOBalance(Balance):
       `rate` times the task's weight times the decrease of its log-loss (a few nats per training), so `rate` should be
       near 1.
 
+    Fixed weights of tasks, which multiply their losses, cancel, because the gradient of a log-loss is that of any
+    multiple.
+
     Args:
         num_tasks: number of tasks T.
         rate: step size of the logits (beta in the paper).
@@ -101,14 +104,20 @@ class FAMOBalance(Balance):
         self.register_buffer("previous", torch.full((num_tasks,), torch.nan))
 
     def forward(self, losses: Tensor, present: Tensor) -> Tensor:
-        """Returns a weighted sum of log-losses whose gradient is a convex combination of the task gradients."""
-        lifted = losses.clamp(min=SMALLEST)
+        """Returns a weighted sum of log-losses whose gradient is a convex combination of the task gradients.
+
+        In training, weights and derivatives of the logarithms are those of the means over ranks, as of a single process
+        with all of their images.
+        """
+        means, seen = losses.detach(), present
         if is_training_step(self):
-            means, seen = mean_over_ranks(losses.detach(), present)
+            means, seen = mean_over_ranks(means, present)
             self._step(means.clamp(min=SMALLEST).log(), seen & torch.isfinite(means))
-        shares = torch.where(present, self.logits.softmax(0), torch.zeros_like(losses))
-        scale = 1.0 / (shares / lifted.detach()).sum().clamp(min=SMALLEST)
-        return torch.where(present, scale * shares * lifted.log(), losses * 0.0).sum()
+        lifted, means = losses.clamp(min=SMALLEST), means.clamp(min=SMALLEST)
+        shares = torch.where(seen, self.logits.softmax(0), torch.zeros_like(losses))
+        scale = 1.0 / (shares / means).sum().clamp(min=SMALLEST)
+        logs = lifted.detach().log() + (lifted - lifted.detach()) / means
+        return torch.where(present, scale * shares * logs, losses * 0.0).sum()
 
     def _step(self, log_losses: Tensor, seen: Tensor) -> None:
         """Updates the logits by one gradient step; tasks without a label are excluded and keep their logits."""

@@ -36,13 +36,20 @@ class TransformerSize:
         """Validates the size.
 
         Raises:
-            ValueError: if tuples have different lengths, or a width is not divisible by its number of heads.
+            ValueError: if tuples have different lengths, a width is not divisible by its number of heads, or a
+                reduction does not divide the map of an image of the coarsest stride: attention would not see the rest.
         """
         stages = len(self.widths)
         if any(len(each) != stages for each in (self.depths, self.heads, self.reductions, self.mlp_ratios)):
             raise ValueError(f"TransformerSize expects tuples of equal length, one value per stage, got {self}.")
         if any(width % heads for width, heads in zip(self.widths, self.heads, strict=True)):
             raise ValueError(f"TransformerSize expects widths divisible by heads, got {self.widths} and {self.heads}.")
+        sides = [2**stage for stage in reversed(range(stages))]
+        if any(side % reduction for side, reduction in zip(sides, self.reductions, strict=True)):
+            raise ValueError(
+                f"TransformerSize expects reductions that divide {sides}, the sides of the smallest maps, "
+                f"got {self.reductions}."
+            )
 
 
 SIZES = {

@@ -34,5 +34,6 @@ def decode_boxes(
     scores = scores[anchors, classes]
     best = scores.argsort(descending=True, stable=True)[:_MAX_CANDIDATES]
     boxes, scores, classes = output[anchors[best], BoxRow.BOX], scores[best], classes[best]
-    keep = batched_nms(boxes, scores, classes, nms_iou, max_boxes).long()
+    lowest = boxes.min() if len(boxes) else 0.0  # batched_nms separates classes by the largest coordinate alone
+    keep = batched_nms(boxes - lowest, scores, classes, nms_iou, max_boxes).long()
     return Boxes(boxes[keep], scores[keep], classes[keep])

@@ -17,9 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LARGEST = 80.0
-"""Upper bound of log-ratios of probabilities, whose exponential is finite in float32."""
-
 _ROUNDING = 1e-6
 """Precision of entropies in float32, in nats; smaller differences are set to 0."""
 
@@ -58,8 +55,10 @@ def class_entropy(probs: Tensor) -> Tensor:
 
 
 def _log_mean_ratio(log_probs: Tensor) -> Tensor:
-    """Returns the logarithm of the mean ratio of probabilities to those of the first sample."""
-    return (log_probs - log_probs[0]).clamp(max=_LARGEST).exp().mean(dim=0).log()
+    """Returns the logarithm of the mean ratio of probabilities to those of the first sample; exactly 0 if all agree."""
+    ratios = log_probs - log_probs[0]
+    largest = ratios.amax(dim=0)  # 0 or more, whose exponential may overflow
+    return largest + (ratios - largest).exp().mean(dim=0).log()
 
 
 def mutual_information(entropy: Tensor, of_samples: Tensor) -> Tensor:

@@ -158,7 +158,7 @@ def mirrored_order(names: Sequence[str]) -> list[int]:
     """Returns the index of each name's counterpart on the other side, or its own index if it has no side.
 
     Example:
-        >>> mirrored_order(["heart", "left lung", "right lung"]), mirrored_order(["lung_R", "lung_L"])
+        >>> mirrored_order(["heart", "left lung", "right lung"]), mirrored_order(["RightLung", "LeftLung"])
         ([0, 2, 1], [1, 0])
 
     Raises:
@@ -167,8 +167,8 @@ def mirrored_order(names: Sequence[str]) -> list[int]:
     known = {name.lower(): index for index, name in enumerate(names)}
     order = []
     for name in names:
-        words = re.split(r"([^a-z]+)", name.lower())
-        other = "".join(_OPPOSITE.get(word, word) for word in words)
+        words = re.split(r"([^a-zA-Z]+|(?<=[a-z])(?=[A-Z]))", name)
+        other = "".join(_OPPOSITE.get(word.lower(), word.lower()) for word in words)
         if other not in known:
             raise ValueError(f"a flip expects {name!r} to have a counterpart on the other side, got {list(names)}.")
         order.append(known[other])

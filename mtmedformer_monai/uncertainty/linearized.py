@@ -61,7 +61,8 @@ class LastLayerInferer(Inferer):
     """Averages classifications over the posterior of their last layer in one forward pass.
 
     It returns the network's outputs and, in addition, `{task}.logit_std` (B, L). The outputs of other tasks are not
-    changed.
+    changed. With a calibrated task, which divides its logits by a temperature, the probabilities of the divided logits
+    are averaged, as by the `PosteriorInferer`; `logit_std` is that of the undivided ones.
 
     Args:
         posterior: posterior centered at the network's weights.
@@ -94,9 +95,10 @@ class LastLayerInferer(Inferer):
         finally:
             for hook in hooks:
                 hook.remove()
+        divisors = {task.name: getattr(task, "temperature", None) or 1.0 for task in self._tasks}
         for name, entering in features.items():
             variance = self._variance(name, entering)
-            outputs[name] = probit_logits(outputs[name].float(), variance)
+            outputs[name] = probit_logits(outputs[name].float(), variance / divisors[name] ** 2)
             outputs[f"{name}.logit_std"] = variance.sqrt()
         return outputs
 

@@ -79,8 +79,8 @@ class Fixed:
 
     primary_metric = "dice"
 
-    def __init__(self, name, values):
-        self.name, self._values = name, values
+    def __init__(self, name, values, self_supervised=False):
+        self.name, self._values, self.self_supervised = name, values, self_supervised
 
     def make_metric(self):
         return SimpleNamespace(compute=lambda: self._values)
@@ -99,6 +99,18 @@ def test_the_mean_weights_metrics_by_their_cases(box, expected):
     metric = MultiTaskMetric([Fixed("lung", {"dice": 0.9, "cases": 80.0}), Fixed("box", box)])  # 80 / (80 + 20)
     engine = SimpleNamespace(state=SimpleNamespace(metrics={}))
     metric.compute(engine, "mean_score")
+    assert engine.state.metrics["mean_score"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("lung", "key_metrics", "expected"),
+    [(0.9, None, 0.9), (0.9, {"pixels": "dice"}, (0.9 + 25.0) / 2), (math.nan, None, 25.0)],
+    ids=["left out", "asked for", "alone"],
+)
+def test_a_self_supervised_task_does_not_outweigh_the_others(lung, key_metrics, expected):
+    tasks = [Fixed("lung", {"dice": lung}), Fixed("pixels", {"dice": 25.0}, self_supervised=True)]
+    engine = SimpleNamespace(state=SimpleNamespace(metrics={}))
+    MultiTaskMetric(tasks, key_metrics).compute(engine, "mean_score")
     assert engine.state.metrics["mean_score"] == pytest.approx(expected)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -45,6 +47,25 @@ def test_the_score_is_the_log_odds_of_the_networks_probability():
     with torch.no_grad():
         probs = asked.network(image)["multiclass"].softmax(dim=1)[:, 2]
         torch.testing.assert_close(asked.score(image).float(), torch.log(probs / (1 - probs)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "logits", "index", "expected"),
+    [
+        ("binary", [50.0], 1, 50.0),
+        ("binary", [50.0], 0, -50.0),
+        ("multilabel", [50.0, 1.0], 0, 50.0),
+        ("multiclass", [50.0, 0.0, 0.0], 0, 50.0 - math.log(2.0)),
+        ("ordinal", [0.0], 1, 0.0),
+    ],
+    ids=["binary", "the other", "label", "class", "ordinal"],
+)
+def test_log_odds_have_a_gradient_where_the_network_is_certain(kind, logits, index, expected):
+    classes = ["a", "b", "c"] if kind == "multiclass" else ["a", "b"]
+    given = torch.tensor([logits], requires_grad=True)
+    odds = question(task=ClassificationTask("shade", classes, kind), index=index).log_odds(given)
+    assert odds.item() == pytest.approx(expected, abs=1e-6)
+    assert torch.autograd.grad(odds.sum(), given)[0].abs().max() == pytest.approx(1.0)
 
 
 def test_attention_weights_are_a_density_of_mean_1_over_the_image():

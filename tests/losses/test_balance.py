@@ -72,6 +72,16 @@ def test_famo_joins_log_losses_by_hand():
     assert losses.grad.sum().item() == pytest.approx(1.0)  # so the joint gradient is a convex combination of the tasks'
 
 
+def test_famo_weighs_the_tasks_of_several_ranks_as_those_of_one(monkeypatch):
+    """This rank has losses of 2 and none, the other one of 4 and 8, so the means are 3 and 8."""
+    means = torch.tensor([3.0, 8.0])
+    monkeypatch.setattr("mtmedformer_monai.losses.balance.mean_over_ranks", lambda values, counted: (means, BOTH))
+    losses = torch.tensor([2.0, 0.0], requires_grad=True)
+    FAMOBalance(2)(losses, FIRST).backward()
+    scale = 1 / (0.5 / 3 + 0.5 / 8)
+    assert losses.grad.tolist() == pytest.approx([scale * 0.5 / 3, 0.0])
+
+
 def test_famo_steps_by_hand():
     balance = FAMOBalance(2, rate=0.5, decay=0.1)
     balance(torch.tensor([1.0, 1.0]).exp(), BOTH)

@@ -42,3 +42,5 @@ def test_invalid_arguments_are_refused():
         TransformerSize((16, 32), (1, 1))
     with pytest.raises(ValueError, match="widths divisible by heads"):
         TransformerSize((16, 32, 42, 64), (1, 1, 1, 1))
+    with pytest.raises(ValueError, match=r"reductions that divide \[4, 2, 1\].* got \(8, 4, 2\)"):
+        TransformerSize((16, 32, 40), (1, 1, 1), (1, 2, 5), (8, 4, 2), (8, 8, 4))

@@ -23,6 +23,12 @@ def test_an_overlapping_box_of_another_class_is_kept():
     assert found.classes.tolist() == [0, 1]
 
 
+def test_a_box_beyond_the_edge_does_not_meet_a_box_of_another_class():
+    corner, beyond = [60.0, 60, 124, 124], [-60.0, -60, 10, 10]  # their distance is less than the larger one's reach
+    found = decode_boxes(dense([(corner, [0.9, 0.0]), (beyond, [0.0, 0.8])]), nms_iou=0.3)
+    assert found.boxes.tolist() == [corner, beyond]
+
+
 def test_threshold_and_limit():
     output = dense([(A, [0.9]), (C, [0.3]), ([40.0, 40, 50, 50], [0.02])])
     assert len(decode_boxes(output).boxes) == 2

@@ -25,6 +25,13 @@ def test_decisions(kind, probs, thresholds, expected):
     assert decide(kind, probs, thresholds) == expected | used
 
 
+def test_an_ordinal_case_at_its_own_threshold_reaches_it():
+    """The exact score is 3 times 0.1000004 and the threshold is rounded down from it; rounded, they sum to 0.3."""
+    probs = {"A": 0.699999, "B": 0.1, "C": 0.1, "D": 0.1}
+    assert decide("ordinal", probs, {"B": 0.300001})["flagged"] == ["B"]
+    assert decide("ordinal", probs, {"B": 0.300003})["flagged"] == []
+
+
 def test_scores_of_ordinal_classes_are_those_of_this_or_a_higher_one():
     probs = torch.tensor([[0.1, 0.2, 0.7]])
     torch.testing.assert_close(class_scores("ordinal", probs), torch.tensor([[1.0, 0.9, 0.7]]))

@@ -54,6 +54,14 @@ def test_probabilities_are_averaged(task):
         assert torch.allclose(measures["std"], probs.std(dim=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]], ids=["low first", "high first"])
+def test_the_mean_of_opposite_certainties_is_a_half_in_any_order(order):
+    logits = torch.tensor([[-100.0], [100.0]])[order]
+    assert average_sigmoid(logits).sigmoid().item() == pytest.approx(0.5, abs=1e-4)
+    classes = torch.cat([logits, -logits], dim=1)
+    assert average_softmax(classes).softmax(dim=-1).tolist() == pytest.approx([0.5, 0.5], abs=1e-4)
+
+
 def test_large_logits_are_averaged_precisely():
     logits = torch.tensor([[-60.0], [60.0]])
     assert average_sigmoid(logits).item() == pytest.approx(0.0, abs=1e-4)  # the mean of 0 and 1

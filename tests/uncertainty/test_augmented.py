@@ -89,6 +89,7 @@ def test_gamma_brightens():
         (["a", "b"], [0, 1]),
         (["left lung", "right lung", "heart"], [1, 0, 2]),
         (["LUNG_L", "LUNG_R"], [1, 0]),
+        (["LeftLung", "RightLung", "lungL", "lungR"], [1, 0, 3, 2]),
         (["copyright", "bright"], [0, 1]),
     ],
 )

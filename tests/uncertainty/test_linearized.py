@@ -57,6 +57,16 @@ def test_agrees_with_draws_of_the_last_layer():
         assert far > 0.02, task.name  # the draws do move the mean
 
 
+def test_a_calibrated_task_averages_the_divided_logits():
+    task = ClassificationTask("binary", ["no", "yes"], kind="binary").calibrate(0.5, {})
+    network = small_network([task]).eval()
+    image = torch.rand(1, 1, 32, 32)
+    posterior = last_layer_posterior(network, ("decoders.binary.logits.",))
+    outputs, plain = LastLayerInferer(posterior, [task])(image, network), network(image)["binary"]
+    doubled = probit_logits(2 * plain, (2 * outputs["binary.logit_std"]) ** 2)  # 1 / 0.5 times as wide
+    torch.testing.assert_close(task.activate(outputs["binary"])[:, 1:], doubled.sigmoid())
+
+
 def test_the_network_keeps_no_hook_and_other_outputs_stay():
     network = small_network().eval()
     image = torch.rand(1, 1, 32, 32)
