@@ -6,7 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -40,6 +40,25 @@ def run_missing(
             with path.open("a") as lines:
                 lines.write(json.dumps(record) + "\n")
             logging.info("%d/%d %s: %s", number, len(missing), run, show(run, record))
+
+
+def keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Writes settings that are not in the key of a run, and refuses others later: results would be of the first ones.
+
+    Args:
+        path: of a JSON file in the study's folder; settings that it has already are kept.
+        settings: {name: value}, as JSON.
+
+    Raises:
+        ValueError: a setting differs from that in the file.
+    """
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    given = json.loads(json.dumps(settings))
+    for name, value in given.items():
+        if known.get(name, value) != value:
+            raise ValueError(f"{path.parent} has runs with {name} {known[name]}, got {value}; use another --output.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known | given, indent=2) + "\n")
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
