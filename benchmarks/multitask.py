@@ -34,6 +34,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -270,6 +271,7 @@ def train(
     """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
     cohort = COHORTS[run.cohort]
     overrides = overrides_of(run, output, variants)
+    shutil.rmtree(overrides["output_dir"], ignore_errors=True)  # a resumed training would count a part of its time
     started = time.process_time()
     if run.variant == PRETRAINED:
         overrides["start_from"] = str(_pretrain(cohort.bundle, overrides, pretraining_epochs))

@@ -133,3 +133,17 @@ def test_a_resumed_study_refuses_settings_that_its_runs_do_not_state(tmp_path, m
     monkeypatch.setattr(multitask, "_parse", lambda: options(**given | changes))
     with pytest.raises(ValueError, match="use another --output"):
         multitask.main()
+
+
+def test_an_interrupted_training_starts_anew_so_that_its_time_is_whole(tmp_path, monkeypatch):
+    run = multitask.Run("chest", 64, 64, 3, 0.001, 0, "ours")
+    folder = Path(multitask.overrides_of(run, tmp_path, {})["output_dir"])
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").touch()
+    parser = SimpleNamespace(get_parsed_content=lambda name: SimpleNamespace(parameters=list))
+    seen = []
+    workflow = SimpleNamespace(run=lambda: seen.append((folder / "checkpoint.pt").exists()), parser=parser)
+    monkeypatch.setattr(multitask, "make_workflow", lambda *given: workflow)
+    monkeypatch.setattr(multitask, "evaluate", lambda *given: {})
+    multitask.train(run, tmp_path, {})
+    assert seen == [False]
