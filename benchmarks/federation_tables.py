@@ -46,7 +46,8 @@ def segmentation_table(runs: Mapping[str, Runs], reference: str) -> list[str]:
     """Returns the lines of the table of mean Dice over segmentation tasks.
 
     The difference is that of the reference from the method, so positive numbers speak for the reference. P values are
-    corrected over the methods by Holm: of the t-test over seeds, and of the signed-rank test over seeds and images.
+    corrected over the methods by Holm: of the t-test over seeds, and of the signed-rank test over seeds and images. The
+    latter are too small to judge a method by: images of a seed share a training, and an image may be in several seeds.
     """
     lines = [table_header("method", ["lr", "Dice", f"{reference} minus method", "p (seeds)", "p (seeds and images)"])]
     ours = runs.get(reference, {})
