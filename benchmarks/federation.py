@@ -166,7 +166,8 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
     )
     apart = {}
     if cell.pretrain_epochs:
-        of = (cell.regime, cell.image_size, cell.seed, cell.pretrain_epochs, cell.batch_size, cell.lr, cell.fine_maps)
+        settings = (cell.pretrain_epochs, cell.batch_size, method.optimizer, cell.lr, cell.fine_maps)
+        of = (cell.regime, cell.image_size, cell.seed, *settings)
         path = cache / f"alone_{'_'.join(map(str, of))}.pt"
         apart = cached(path, lambda: train_apart(world, plan, cell.pretrain_epochs))
     starts = Starts(apart, load_checkpoint(cell.weights) if cell.weights else None)
