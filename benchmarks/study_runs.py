@@ -22,12 +22,12 @@ def run_missing(
 
     Args:
         train: of the top level of a module or a partial of it; returns the results of a run.
-        runs: frozen dataclasses; all their fields together are the key.
+        runs: frozen dataclasses; all their fields together are the key, and equal ones are run once.
         path: of a file with one line of JSON per run.
         workers: number of processes.
         show: returns what is logged of a run and its record.
     """
-    wanted, finished = list(runs), read_results(path)
+    wanted, finished = list(dict.fromkeys(runs)), read_results(path)
     missing = [run for run in wanted if not any(_is_of(record, run) for record in finished)]
     logging.info("%d of %d runs are missing", len(missing), len(wanted))
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -24,8 +24,9 @@ def test_only_missing_runs_are_made_and_each_is_a_line(tmp_path):
     path = tmp_path / "results.jsonl"
     old = [{"name": "abc", "rate": 0.1, "letters": -1}, {"name": "f", "letters": -2}]  # the latter before `rate` was
     path.write_text("".join(json.dumps(each) + "\n" for each in old))
-    runs = [Run("abc"), Run("abc", 0.2), Run("de"), Run("f"), Run("f", 0.2)]
+    runs = [Run("abc"), Run("abc", 0.2), Run("de"), Run("f"), Run("f", 0.2), Run("de")]
     run_missing(partial(count, start=10), runs, path, 1, lambda run, record: run.name)
+    assert len(read_results(path)) == 5  # runs that are named twice are made once
     found = {(each["name"], each.get("rate")): each["letters"] for each in read_results(path)}
     assert found == {("abc", 0.1): -1, ("abc", 0.2): 13, ("de", 0.1): 12, ("f", None): -2, ("f", 0.2): 11}
 
