@@ -198,6 +198,8 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
     if options.generated:
         generated = [str(options.generated.resolve()), options.generated_epochs, options.generated_lr]
         settings[f"{cohort}, {GENERATED}"] = generated
+        if not options.no_single:
+            settings[f"{cohort}, {GENERATED_JOINTLY}"] = _joint_task(options)
     return settings
 
 

@@ -117,6 +117,7 @@ def test_a_variant_without_json_is_refused(text):
         {"generated": Path("other")},
         {"generated_epochs": 45},
         {"generated_lr": 0.01},
+        {"tasks": ["lung", "finding"]},
     ],
     ids=lambda changes: next(iter(changes)),
 )
