@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bundle_runs import CHEST, evaluate, make_workflow, training_overrides
+from bundle_runs import CHEST, Metrics, evaluate, make_workflow, training_overrides
 from command_line import add_threads_option, make_parser, prepare_process
 from result_tables import summarize, table_header, table_row
 
@@ -54,7 +54,7 @@ CHOICES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> dict[str, float]:
+def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> Metrics:
     """Trains and evaluates once; returns metrics and CPU seconds."""
     with tempfile.TemporaryDirectory() as folder:
         common = training_overrides(options.data, folder, options.size, options.epochs, seed, options.epochs)
@@ -62,7 +62,7 @@ def run(overrides: dict[str, Any], options: argparse.Namespace, seed: int) -> di
         make_workflow(CHEST, ["train"], common | overrides).run()
         seconds = time.process_time() - started
         metrics = evaluate(CHEST, ["train"], common | overrides, Path(folder, "evaluation"))
-    return {name: metrics.get(name) or float("nan") for name in METRICS} | {"seconds": seconds}
+    return {name: metrics.get(name) for name in METRICS} | {"seconds": seconds}
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def main() -> None:
     add_threads_option(parser)
     options = parser.parse_args()
     prepare_process(options.threads)
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in CHOICES[options.kind]}
+    results: dict[str, list[Metrics]] = {name: [] for name in CHOICES[options.kind]}
     for seed in range(options.seeds):
         for name, overrides in CHOICES[options.kind].items():
             results[name].append(run(overrides, options, seed))

@@ -17,7 +17,7 @@ import itertools
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ def main() -> None:
         run_missing(train, _cells(options), options.output / name, options.workers, _show)
     records = read_results(options.output / name)
     if options.tune:
+        records = alike(records, _cells(options))
         print(json.dumps(choose_rates(records, options.output / RATES, options.criterion), indent=2))
     else:
         print_tables(records, options.reference)
@@ -126,6 +127,18 @@ def _cells(options: argparse.Namespace) -> Iterable[Cell]:
             )  # fmt: skip
 
 
+def alike(records: Iterable[dict[str, Any]], cells: Iterable[Cell]) -> list[dict[str, Any]]:
+    """Returns the records with the settings of any of the cells, except for seed, method and learning rate."""
+    free = {"seed", "method", "lr"}
+    defaults = {each.name: each.default for each in fields(Cell) if each.default is not MISSING}
+
+    def setting(record: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple((defaults | record)[each.name] for each in fields(Cell) if each.name not in free)
+
+    wanted = {setting(asdict(cell)) for cell in cells}
+    return [record for record in records if setting(record) in wanted]
+
+
 def _show(cell: Cell, record: Any) -> str:
     return f"dice {record['dice']:.3f}, {record['wall_seconds']:.0f} s"
 
@@ -153,7 +166,8 @@ def run_cell(cell: Cell, cache: Path, data: Path | None) -> dict[str, Any]:
     )
     apart = {}
     if cell.pretrain_epochs:
-        of = (cell.regime, cell.image_size, cell.seed, cell.pretrain_epochs, cell.batch_size, cell.lr, cell.fine_maps)
+        settings = (cell.pretrain_epochs, cell.batch_size, method.optimizer, cell.lr, cell.fine_maps)
+        of = (cell.regime, cell.image_size, cell.seed, *settings)
         path = cache / f"alone_{'_'.join(map(str, of))}.pt"
         apart = cached(path, lambda: train_apart(world, plan, cell.pretrain_epochs))
     starts = Starts(apart, load_checkpoint(cell.weights) if cell.weights else None)

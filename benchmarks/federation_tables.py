@@ -23,23 +23,20 @@ OTHERS = ("loss", "score", "ece", "nll", "megabytes_up", "megabytes_down", "cpu_
 
 
 def print_tables(records: Sequence[Record], reference: str) -> None:
-    """Prints tables of segmentation, all metrics and sites per regime, image size, network, rounds and epochs apart.
+    """Prints tables of segmentation, all metrics and sites, for each setting of the runs.
 
     Args:
         records: runs.
         reference: method that all others are compared with.
     """
     for group in sorted({_group(record) for record in records}):
-        runs: dict[str, Runs] = {}
-        for record in records:
-            if _group(record) == group:
-                name = str(record["method"])
-                runs.setdefault(ALONE if name in ALONE_LIKE else name, {})[record["seed"]] = record
-        regime, size, fine_maps, rounds, epochs, apart, given = group
+        runs = _runs_of([record for record in records if _group(record) == group])
+        regime, size, fine_maps, rounds, epochs, apart, batch_size, given = group
         seeds = sorted({seed for each in runs.values() for seed in each})
         network = ", fine maps" if fine_maps else ""
-        before = (f", after {apart} epochs apart" if apart else "") + (", from given weights" if given else "")
-        print(f"\n### {regime}, {size} px{network}, {rounds} rounds of {epochs} epochs{before}, seeds {seeds}\n")
+        before = (f", after {apart} epochs apart" if apart else "") + (f", from {given}" if given else "")
+        steps = f"{rounds} rounds of {epochs} epochs in batches of {batch_size}"
+        print(f"\n### {regime}, {size} px{network}, {steps}{before}, seeds {seeds}\n")
         tables = [segmentation_table(runs, reference), other_table(runs)]
         tables += [site_table(runs)] if ALONE in runs else []
         print("\n\n".join("\n".join(table) for table in tables))
@@ -49,7 +46,8 @@ def segmentation_table(runs: Mapping[str, Runs], reference: str) -> list[str]:
     """Returns the lines of the table of mean Dice over segmentation tasks.
 
     The difference is that of the reference from the method, so positive numbers speak for the reference. P values are
-    corrected over the methods by Holm: of the t-test over seeds, and of the signed-rank test over seeds and images.
+    corrected over the methods by Holm: of the t-test over seeds, and of the signed-rank test over seeds and images. The
+    latter are too small to judge a method by: images of a seed share a training, and an image may be in several seeds.
     """
     lines = [table_header("method", ["lr", "Dice", f"{reference} minus method", "p (seeds)", "p (seeds and images)"])]
     ours = runs.get(reference, {})
@@ -140,10 +138,28 @@ def holm(values: Mapping[str, float]) -> dict[str, float]:
     return corrected | {name: value for name, value in values.items() if value != value}
 
 
-def _group(record: Record) -> tuple[str, int, bool, int, int, int, bool]:
+def _runs_of(records: Sequence[Record]) -> dict[str, Runs]:
+    """Returns {method: its runs} of a setting; of a method with several learning rates, each has a row of its own."""
+    rates: dict[str, set[float]] = {}
+    for record in records:
+        rates.setdefault(_name(record), set()).add(record["lr"])
+    runs: dict[str, Runs] = {}
+    for record in records:
+        name = _name(record)
+        row = name if len(rates[name]) == 1 else f"{name}, lr {record['lr']:g}"
+        runs.setdefault(row, {})[record["seed"]] = record
+    return runs
+
+
+def _name(record: Record) -> str:
+    name = str(record["method"])
+    return ALONE if name in ALONE_LIKE else name
+
+
+def _group(record: Record) -> tuple[str, int, bool, int, int, int, int, str]:
     numbers = int(record["rounds"]), int(record["local_epochs"]), int(record.get("pretrain_epochs", 0))
     setting = str(record["regime"]), int(record["image_size"]), bool(record["fine_maps"])
-    return *setting, *numbers, bool(record.get("weights"))
+    return *setting, *numbers, int(record["batch_size"]), str(record.get("weights", ""))
 
 
 def _pairs(ours: Runs, theirs: Runs) -> list[tuple[Record, Record]]:

@@ -1,4 +1,8 @@
-"""Choice of the learning rates of the federation study, by regime and method, on seeds that the study does not use."""
+"""Choice of the learning rates of the federation study, by regime and method, on seeds that the study does not use.
+
+Generated regimes have other patients with other seeds. Of real sets without a test part of their own, a patient may
+validate with one seed and be tested with another.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ compared with, for example `--reference 'ours, generated first'`.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
 t-test, corrected by Holm over the rows of a metric, parameters, and CPU time. Each training is one line of
-`results.jsonl`; run the same command again to resume, or with `--report` to print the tables only.
+`results.jsonl`; run the same command again to resume, or with `--report` to print the tables only. Another number of
+folds or images, or another meaning of a variant, needs another folder.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import argparse
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -45,13 +47,14 @@ from command_line import make_parser
 from multitask_cohorts import COHORTS, Cohort, make_folds, read_cohort
 from multitask_networks import DENSE, EXTRA, NETWORKS
 from multitask_tables import OURS, print_tables
-from study_runs import read_results, run_missing
+from study_runs import keep_settings, read_results, run_missing
 
 from mtmedformer_monai.data import load_datalist, save_datalist
 from mtmedformer_monai.data.datalist import SECTIONS
 
 RESULTS = "results.jsonl"
 GENERATED_RESULTS = "generated.jsonl"
+SETTINGS = "settings.json"
 ALL_TASKS = ""
 SCRATCH = ""
 """Name of the variant without changes, from random weights."""
@@ -116,6 +119,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / RESULTS
     if not options.report:
+        keep_settings(options.output / SETTINGS, settings_of(options))
         _write_folds(options)
         first = First(options.generated_epochs, options.generated_lr, _joint_task(options))
         trained = partial(
@@ -183,6 +187,20 @@ def _parse_variant(text: str) -> tuple[str, dict[str, Any]]:
         return name, {key: json.loads(value) for key, _, value in pairs}
     except json.JSONDecodeError as error:
         raise ValueError(f"--override expects NAME:ID=JSON;ID=JSON, got {text!r}.") from error
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the settings that `Run` lacks: folds and images of a cohort, and what is behind the name of a variant."""
+    cohort = options.cohort
+    settings = {f"{cohort}, folds": options.folds, f"{cohort}, most": options.most}
+    for name, changes in options.variants.items():
+        settings[f"{cohort}, {name}"] = changes or options.pretraining_epochs
+    if options.generated:
+        generated = [str(options.generated.resolve()), options.generated_epochs, options.generated_lr]
+        settings[f"{cohort}, {GENERATED}"] = generated
+        if not options.no_single:
+            settings[f"{cohort}, {GENERATED_JOINTLY}"] = _joint_task(options)
+    return settings
 
 
 def _runs(options: argparse.Namespace) -> Iterator[Run]:
@@ -255,6 +273,7 @@ def train(
     """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
     cohort = COHORTS[run.cohort]
     overrides = overrides_of(run, output, variants)
+    shutil.rmtree(overrides["output_dir"], ignore_errors=True)  # a resumed training would count a part of its time
     started = time.process_time()
     if run.variant == PRETRAINED:
         overrides["start_from"] = str(_pretrain(cohort.bundle, overrides, pretraining_epochs))

@@ -18,6 +18,7 @@ import torch
 from bundle_runs import CHEST, Metrics, evaluate, make_workflow, read_tasks
 from command_line import add_threads_option, make_parser
 from result_tables import print_summary
+from study_runs import keep_settings
 
 from mtmedformer_monai.data import convert_dataset, join_datalists
 
@@ -49,6 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    keep_settings(options.output / "settings.json", {"size": options.size, "epochs": options.epochs})
     lists = {
         name: convert_dataset(full, getattr(options, name), options.output / f"data/{name}.json")
         for name, full in SETS.items()

@@ -9,7 +9,7 @@ All four tasks; density by the set's own three classes. The methods, each traine
 - `synthetic`: the fold's training images and a synthetic cohort, joined into one training list;
 - `both`: pretrained, then joined.
 No step uses a fold's test images. Prints a Markdown table: mean and standard deviation over folds. Run the same command
-again to resume.
+again to resume; other settings need another folder.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from bundle_runs import MAMMOGRAPHY, Metrics, evaluate, make_workflow, read_task
 from command_line import add_threads_option, make_parser, prepare_process
 from result_tables import print_summary
 from sklearn.model_selection import StratifiedGroupKFold
+from study_runs import keep_settings
 
 from mtmedformer_monai.data import convert_dataset, load_datalist, save_datalist
 from mtmedformer_monai.data.synthetic.cohorts import make_cohort
@@ -63,6 +64,7 @@ def main() -> None:
     add_threads_option(parser)
     options = parser.parse_args()
     prepare_process(options.threads)
+    keep_settings(options.output / "settings.json", settings_of(options))
     path = convert_dataset("mini_mias", options.mias, options.output / "mias.json")
     items = [item for section in ("training", "validation", "test") for item in load_datalist(path, section)]
     results: dict[str, list[Metrics]] = {method: [] for method in options.methods}
@@ -72,6 +74,16 @@ def main() -> None:
             print(f"fold {fold}, {method}: {results[method][-1]}", flush=True)
     print(f"\n{options.folds} folds, {options.size} px, {options.epochs} epochs\n")
     print_summary("", METRICS, results)
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the settings that all results in a folder share."""
+    settings = {"folds": options.folds, "size": options.size, "epochs": options.epochs}
+    if {"pretrained", "both"} & set(options.methods):
+        settings["pretraining epochs"] = options.pretraining_epochs
+    if set(options.methods) - {"scratch"}:
+        settings["synthetic patients"] = options.synthetic_patients
+    return settings
 
 
 def make_folds(items: Items, folds: int) -> list[dict[str, Items]]:

@@ -32,8 +32,16 @@ def table_row(name: str, cells: Sequence[str]) -> str:
 
 
 def summarize(values: Sequence[float | None]) -> str:
-    """Returns the mean, and the standard deviation of several values; a dash if all values are undefined."""
+    """Returns the mean, and the standard deviation of several values; a dash if all values are undefined.
+
+    If some are, their number follows, because this mean is of other runs than those of the row's other cells.
+
+    Example:
+        >>> summarize([0.5, 0.7, None])
+        '0.600 ± 0.141 (2 of 3)'
+    """
     known = [value for value in values if value is not None and value == value]
     if not known:
         return "-"
-    return f"{statistics.fmean(known):.3f}" + (f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else "")
+    spread = f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.3f}{spread}" + (f" ({len(known)} of {len(values)})" * (len(known) < len(values)))

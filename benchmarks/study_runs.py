@@ -6,7 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
@@ -22,12 +22,12 @@ def run_missing(
 
     Args:
         train: of the top level of a module or a partial of it; returns the results of a run.
-        runs: frozen dataclasses; all their fields together are the key.
+        runs: frozen dataclasses; all their fields together are the key, and equal ones are run once.
         path: of a file with one line of JSON per run.
         workers: number of processes.
         show: returns what is logged of a run and its record.
     """
-    wanted, finished = list(runs), read_results(path)
+    wanted, finished = list(dict.fromkeys(runs)), read_results(path)
     missing = [run for run in wanted if not any(_is_of(record, run) for record in finished)]
     logging.info("%d of %d runs are missing", len(missing), len(wanted))
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -40,6 +40,25 @@ def run_missing(
             with path.open("a") as lines:
                 lines.write(json.dumps(record) + "\n")
             logging.info("%d/%d %s: %s", number, len(missing), run, show(run, record))
+
+
+def keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Writes settings that are not in the key of a run, and refuses others later: results would be of the first ones.
+
+    Args:
+        path: of a JSON file in the study's folder; settings that it has already are kept.
+        settings: {name: value}, as JSON.
+
+    Raises:
+        ValueError: a setting differs from that in the file.
+    """
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    given = json.loads(json.dumps(settings))
+    for name, value in given.items():
+        if known.get(name, value) != value:
+            raise ValueError(f"{path.parent} has runs with {name} {known[name]}, got {value}; use another --output.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(known | given, indent=2) + "\n")
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

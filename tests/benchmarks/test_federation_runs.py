@@ -9,6 +9,7 @@ import federation_starts
 import federation_training
 import pytest
 import torch
+from federation import Cell, run_cell
 from federation_methods import parse_method
 from federation_runs import Federation, owners_of, run, size_of
 from federation_starts import Starts, make_network, measure_scales, train_apart
@@ -193,3 +194,19 @@ def test_outputs_of_some_tasks_are_those_of_all(world, fine_maps, task):
 
 def test_constant_tensors_count_as_one_number():
     assert size_of({"mean/w": torch.tensor([1.0, 2.0, 3.0]), "precision/w": torch.full((3,), 6.0)}) == 16
+
+
+def test_sites_that_train_apart_are_shared_by_methods_with_the_same_optimizer_alone(tmp_path, monkeypatch):
+    trained, started = [], []
+    monkeypatch.setattr("federation_worlds.make_world", lambda *given: None)
+    monkeypatch.setattr("federation_runs.run", lambda world, method, plan, on, starts: started.append(starts.apart))
+
+    def train_apart(world, plan, epochs):
+        trained.append(plan.optimizer)
+        return {"optimizer": plan.optimizer}
+
+    monkeypatch.setattr("federation_starts.train_apart", train_apart)
+    for name in ("fedavg", "fedavg_sgd", "kronecker"):
+        run_cell(Cell("r", 64, 0, f"{name}:start=own", 3, 3, 8, 0.01, pretrain_epochs=9), tmp_path, None)
+    assert trained == ["adamw", "sgd"]
+    assert [each["optimizer"] for each in started] == ["adamw", "sgd", "adamw"]

@@ -5,8 +5,18 @@ from __future__ import annotations
 import math
 
 import pytest
+from federation import Cell, alike
 from federation_methods import Method, parse_method
-from federation_tables import holm, image_pairs, other_table, segmentation_table, signed_rank, site_table, t_test
+from federation_tables import (
+    holm,
+    image_pairs,
+    other_table,
+    print_tables,
+    segmentation_table,
+    signed_rank,
+    site_table,
+    t_test,
+)
 from federation_tuning import choose_rates, read_rates
 
 
@@ -85,3 +95,25 @@ def test_methods_are_parsed():
     assert parse_method("fedprox:proximal=0.5,equal=true") == Method("fedprox", {"proximal": 0.5}, equal=True)
     with pytest.raises(ValueError, match="sites to be one of"):
         parse_method("fedavg:sites=some")
+
+
+SETTING = {"regime": "r", "image_size": 64, "fine_maps": True, "rounds": 3, "local_epochs": 6, "batch_size": 8}
+
+
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 16}, {"weights": "a.pt"}, {"lr": 0.002}], ids=["batch size", "weights", "learning rate"]
+)
+def test_runs_of_other_settings_are_not_mixed_into_a_row(capsys, change):
+    first = [SETTING | _record("fedavg", seed, 0.6, {"x": 0.6}) for seed in range(2)]
+    other = [each | {"dice": 0.8} | change for each in first]
+    given = [each | {"dice": 0.7, "weights": "b.pt"} for each in other] if "weights" in change else []
+    print_tables([*first, *other, *given], "fedavg")
+    found = capsys.readouterr().out
+    assert all(f"{dice:.3f} ± 0.000" in found for dice in [0.6, 0.8] + [0.7] * bool(given))
+
+
+def test_learning_rates_are_chosen_among_trials_of_the_same_settings():
+    cell = Cell(**SETTING, seed=100, method="a", lr=0.1, on="validation")
+    same = SETTING | {"seed": 101, "method": "b", "lr": 0.3, "on": "validation"}
+    others = [same | {"fine_maps": False}, same | {"rounds": 9, "local_epochs": 2}, same | {"batch_size": 4}]
+    assert alike([same, *others], [cell]) == [same]

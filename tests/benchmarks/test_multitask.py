@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import multitask
@@ -104,3 +105,46 @@ def test_differences_are_those_from_the_reference():
 def test_a_variant_without_json_is_refused(text):
     with pytest.raises(ValueError, match="expects NAME:ID=JSON"):
         multitask._parse_variant(text)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"most": 240},
+        {"folds": 3},
+        {"variants": {"coarse": {"network_def#detail": True}, "pretrained": {}}},
+        {"pretraining_epochs": 30},
+        {"generated": Path("other")},
+        {"generated_epochs": 45},
+        {"generated_lr": 0.01},
+        {"tasks": ["lung", "finding"]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_resumed_study_refuses_settings_that_its_runs_do_not_state(tmp_path, monkeypatch, changes):
+    variants = {"coarse": {"network_def#detail": False}, "pretrained": {}}
+    given = {"most": 120, "variants": variants, "pretraining_epochs": 15, "generated": Path("varied")}
+    given |= {"generated_epochs": 18, "generated_lr": 0.001, "report": False, "output": tmp_path, "workers": 1}
+    given |= {"reference": "ours"}
+    monkeypatch.setattr(multitask, "_write_folds", lambda options: None)
+    monkeypatch.setattr(multitask, "run_missing", lambda *given: None)
+    for wanted in (given, given | {"run_folds": [1], "only": ["coarse"], "epochs": 12}):
+        monkeypatch.setattr(multitask, "_parse", lambda wanted=wanted: options(**wanted))
+        multitask.main()
+    monkeypatch.setattr(multitask, "_parse", lambda: options(**given | changes))
+    with pytest.raises(ValueError, match="use another --output"):
+        multitask.main()
+
+
+def test_an_interrupted_training_starts_anew_so_that_its_time_is_whole(tmp_path, monkeypatch):
+    run = multitask.Run("chest", 64, 64, 3, 0.001, 0, "ours")
+    folder = Path(multitask.overrides_of(run, tmp_path, {})["output_dir"])
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").touch()
+    parser = SimpleNamespace(get_parsed_content=lambda name: SimpleNamespace(parameters=list))
+    seen = []
+    workflow = SimpleNamespace(run=lambda: seen.append((folder / "checkpoint.pt").exists()), parser=parser)
+    monkeypatch.setattr(multitask, "make_workflow", lambda *given: workflow)
+    monkeypatch.setattr(multitask, "evaluate", lambda *given: {})
+    multitask.train(run, tmp_path, {})
+    assert seen == [False]
