@@ -68,7 +68,7 @@ def infer_ourselves(bundle: Path, studies: Sequence[Study], weights: Path, folde
             ckpt_path=str(weights),
             device="cpu",
         )
-        (report,) = [path for path in output.glob("*.json") if path.name != "bad_files.json"]
+        (report,) = [path for path in output.glob("*.json") if path.name != "skipped.json"]
         (labels,) = output.glob("*_labels.png")
         found[study.name] = (json.loads(report.read_text())["findings"], np.asarray(Image.open(labels)))
     return found

@@ -55,6 +55,11 @@ class StudyDataset(Dataset[dict[str, Any]]):
         with ThreadPool(num_threads()) as pool:
             views = pool.map(self._view, range(len(images)))
         self.data = group_studies(images.data, views)
+        left_out = len(images.data) - sum(len(study["views"]) for study in self.data)
+        if left_out:
+            logger.warning(
+                "%d images are not used: their view is unknown, or their study has another image of it.", left_out
+            )
         if not self.data:
             raise ValueError(
                 "no image has a known view; specify `laterality` (L, R) and `view` (CC, MLO) in the datalist."
@@ -136,17 +141,11 @@ def group_studies(items: Sequence[Mapping[str, Any]], views: Sequence[tuple[str,
         [{'study_id': str, 'views': {view: index of the item}}].
     """
     studies: dict[str, dict[str, int]] = {}
-    left_out = 0
     for index, (item, view) in enumerate(zip(items, views, strict=True)):
         study = studies.setdefault(id_text(item.get(STUDY_ID)) or f"image {index}", {})
         place = name_view(*view)
-        left_out += not place or place in study
         if place and (place not in study or _is_substitute(views[study[place]]) > _is_substitute(view)):
             study[place] = index
-    if left_out:
-        logger.warning(
-            "%d images are not used: their view is unknown, or their study has another image of it.", left_out
-        )
     return [{STUDY_ID: name, "views": study} for name, study in studies.items() if study]
 
 

@@ -149,7 +149,7 @@ def conformal_limit(distances: Tensor, rate: float) -> float:
         needed = math.ceil(1.0 / rate - 1.0 - 1e-9)
         raise ValueError(
             f"a false alarm rate of {rate:g} expects {needed} or more validation images, got {len(distances)}; add "
-            "images, or state a higher rate with --false-alarm-rate."
+            "images, or state a higher false alarm rate."
         )
     return float(distances.sort().values[rank - 1])
 
