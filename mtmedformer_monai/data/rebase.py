@@ -9,7 +9,7 @@ from typing import Any
 
 from mtmedformer_monai.keys import IMAGE, LABEL_MAP, MASKS
 
-from .datalist import Datalist, Item, resolve_paths
+from .datalist import SECTIONS, Datalist, Item, resolve_paths
 
 
 def datalist_path(output: str | Path) -> Path:
@@ -34,15 +34,20 @@ def rebase_item(item: Mapping[str, Any], base: Path, folder: Path) -> Item:
 
 
 def rebase_datalist(datalist: Datalist, base: Path, folder: Path) -> Datalist:
-    """Applies `rebase_item` to all items of a datalist, and keeps all other entries."""
+    """Applies `rebase_item` to all items of a datalist, and keeps all other entries.
+
+    Raises:
+        ValueError: an item of a section has no image path.
+    """
     return {
-        key: [rebase_item(item, base, folder) for item in value] if _is_section(value) else value
+        key: [rebase_item(item, base, folder) for item in value] if _is_section(key, value) else value
         for key, value in datalist.items()
     }
 
 
-def _is_section(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, Mapping) and IMAGE in item for item in value)
+def _is_section(key: str, value: Any) -> bool:
+    has_images = isinstance(value, list) and all(isinstance(item, Mapping) and IMAGE in item for item in value)
+    return has_images or (key in SECTIONS and isinstance(value, list))
 
 
 def _place(path: str, folder: Path) -> str:

@@ -72,13 +72,13 @@ def _at_random(patients: Patients, num_sites: int, rng: random.Random, _: str) -
 
 
 def _by_site(patients: Patients, num_sites: int, rng: random.Random, _: str) -> Owners:
-    scanners = sorted({str(item.get(SITE) or "") for items in patients.values() for item in items})
+    scanners = sorted({id_text(item.get(SITE)) for items in patients.values() for item in items})
     if len(scanners) < num_sites or "" in scanners:
         raise ValueError(
             f"partition='site' expects items with {num_sites} or more values of {SITE!r}, got {scanners}; "
             "partition by 'labels' or 'tasks', or use fewer sites."
         )
-    return {patient: scanners.index(str(items[0][SITE])) % num_sites for patient, items in patients.items()}
+    return {patient: scanners.index(id_text(items[0][SITE])) % num_sites for patient, items in patients.items()}
 
 
 def _by_labels(patients: Patients, num_sites: int, rng: random.Random, task: str) -> Owners:

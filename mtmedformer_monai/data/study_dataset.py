@@ -17,10 +17,12 @@ from mtmedformer_monai.keys import IMAGE, LATERALITY, STUDY_ID, STUDY_VIEWS, VIE
 from mtmedformer_monai.transforms.radiograph_meta import describe_meta
 from mtmedformer_monai.transforms.view_names import normalize_laterality, normalize_view
 
+from .datalist import list_some
 from .item_problems import num_threads, path_of_image
 from .missing import id_text
 from .radiograph_dataset import RadiographDataset
 from .study_files import read_view_of_file
+from .study_problems import study_problems
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +48,11 @@ class StudyDataset(Dataset[dict[str, Any]]):
         tasks: names of the tensors to stack, which are the names of the image tasks.
 
     Raises:
-        ValueError: no image has a known laterality and view.
+        ValueError: no image has a known laterality and view, or a study has images of several patients.
     """
 
     def __init__(self, images: Any, tasks: Sequence[str] = ()) -> None:
+        _check_patients(images.data)
         self.images = images
         self.tasks = list(tasks)
         with ThreadPool(num_threads()) as pool:
@@ -100,6 +103,17 @@ class StudyDataset(Dataset[dict[str, Any]]):
             return read_view_of_file(path)
         meta = self.images[index][IMAGE].meta
         return meta[MetaKey.LATERALITY], meta[MetaKey.VIEW]
+
+
+def _check_patients(items: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses studies of several patients, as where studies are numbered for each patient anew: views were mixed."""
+    mixed = [items[place] for place, _ in study_problems([("", index, item) for index, item in enumerate(items)])]
+    if mixed:
+        names = list_some([path.name for item in mixed if (path := path_of_image(item)) is not None])
+        raise ValueError(
+            f"studies have images of several patients; a study belongs to one patient: give each its own {STUDY_ID!r}, "
+            f"such as patient/study. The first images of further patients:\n{names}"
+        )
 
 
 def make_study_dataset(

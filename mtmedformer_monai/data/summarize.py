@@ -14,6 +14,9 @@ from .missing import id_text, is_null
 
 Sections = dict[str, list[Item]]
 Row = tuple[str, dict[str, int]]
+"""Title, and counts per section; of all sections under `_ALL`, if that is not their sum."""
+
+_ALL = "all"
 
 
 def summarize_datalist(path: str | Path) -> str:
@@ -31,7 +34,7 @@ def summarize_datalist(path: str | Path) -> str:
     sections: Sections = {section: datalist.get(section) or [] for section in SECTIONS}
     rows = [
         _row("images", sections, len),
-        _row("patients", sections, _counting(PATIENT_ID)),
+        _id_row("patients", sections, PATIENT_ID),
         *_study_rows(sections),
         *_site_rows(sections),
         *_mask_rows(sections),
@@ -45,14 +48,15 @@ def _row(title: str, sections: Sections, count: Callable[[Sequence[Item]], int])
     return title, {section: count(items) for section, items in sections.items()}
 
 
-def _counting(key: str) -> Callable[[Sequence[Item]], int]:
-    """Returns a function that counts the distinct IDs under a key."""
-    return lambda items: len({id_text(item.get(key)) for item in items} - {""})
+def _id_row(title: str, sections: Sections, key: str) -> Row:
+    """Returns a row of distinct IDs under a key; one that is in several sections counts once in all."""
+    ids = {section: {id_text(item.get(key)) for item in items} - {""} for section, items in sections.items()}
+    return title, {section: len(found) for section, found in ids.items()} | {_ALL: len(set().union(*ids.values()))}
 
 
 def _study_rows(sections: Sections) -> list[Row]:
     """Returns the row with the number of studies, if any item has a study ID."""
-    row = _row("studies", sections, _counting(STUDY_ID))
+    row = _id_row("studies", sections, STUDY_ID)
     return [row] if any(row[1].values()) else []
 
 
@@ -112,11 +116,11 @@ def _class_counts(items: Sequence[Item], task: str) -> Counter[str]:
 
 def _format(rows: Sequence[Row]) -> str:
     width = max(len(title) for title, _ in rows)
-    header = " " * width + "".join(f"{name:>12}" for name in (*SECTIONS, "all"))
+    header = " " * width + "".join(f"{name:>12}" for name in (*SECTIONS, _ALL))
     lines = [
         f"{title:<{width}}"
         + "".join(f"{counts[section]:>12,}" for section in SECTIONS)
-        + f"{sum(counts.values()):>12,}"
+        + f"{counts.get(_ALL, sum(counts.values())):>12,}"
         for title, counts in rows
     ]
     return "\n".join([header, *lines])

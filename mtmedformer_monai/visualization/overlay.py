@@ -32,6 +32,9 @@ ROW_INCHES = 3.4
 LINE_POINTS = 14
 """Height of a line of the text beside an image, in points."""
 
+_LABEL_SHARE = 0.07
+"""Height of a box's label, at most, as a fraction of that of the image."""
+
 BOX_COLOR = "#F0E442"
 GRAY = "#777777"
 
@@ -140,7 +143,10 @@ def _draw_boxes(panels: Panels, task: Task, example: Example) -> None:
 def _rectangle(axes: Axes, box: Sequence[float], label: str) -> None:
     x1, y1, x2, y2 = (value - 0.5 for value in box)  # imshow centers pixel 0 on 0, boxes start it there
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=BOX_COLOR, linewidth=1.4))
-    _tag(axes, x1, y1, label, BOX_COLOR, va="bottom", clip_on=True)
+    columns, rows = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
+    is_right, is_top = x1 + x2 > columns, y1 < _LABEL_SHARE * rows  # else the edge of the image would cut the label off
+    options = {"ha": "right" if is_right else "left", "va": "top" if is_top else "bottom"}
+    _tag(axes, x2 if is_right else x1, y1, label, BOX_COLOR, clip_on=True, **options)
 
 
 def _tag(axes: Axes, x: float, y: float, text: str, color: str, **options: Any) -> None:

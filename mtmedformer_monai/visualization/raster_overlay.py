@@ -66,11 +66,15 @@ def draw_findings(
 
 
 def _shrink(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Returns the pixels of which at least half belong to the mask."""
+    """Returns the pixels of which at least half belong to the mask, or else the pixels with the largest share of it."""
     if (mask.shape[1], mask.shape[0]) == size:
         return mask
     values = Image.fromarray(np.uint8(mask) * 255).resize(size, Image.Resampling.BOX, reducing_gap=2.0)
-    return np.asarray(values) >= 128
+    shrunk = np.asarray(values) >= 128
+    if shrunk.any() or not mask.any():
+        return shrunk
+    shares = np.asarray(Image.fromarray(np.float32(mask)).resize(size, Image.Resampling.BOX))
+    return np.asarray(shares == shares.max())
 
 
 def _paint(image: Image.Image, mask: NDArray[np.bool_], color: str) -> None:
@@ -86,7 +90,8 @@ def _draw_boxes(image: Image.Image, boxes: Sequence[tuple[Sequence[float], str]]
         draw.rectangle(
             (left, top, max(left, x2 * scale[0] - 1), max(top, y2 * scale[1] - 1)), outline=BOX_COLOR, width=2
         )
-        place = (left, max(0.0, top - _LINE))
+        fitting = max(0.0, min(left, image.width - draw.textlength(label, font=font) - 1))
+        place = (fitting, max(0.0, top - _LINE))
         draw.rectangle(draw.textbbox(place, label, font=font), fill="black")
         draw.text(place, label, fill=BOX_COLOR, font=font)
 

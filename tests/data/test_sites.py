@@ -55,6 +55,20 @@ def test_partition_by_site_separates_scanners():
         partition_across_sites(make_datalist(), 4, "site")
 
 
+def test_sites_are_compared_as_identifiers():
+    """pandas writes a missing site as NaN, and 1 as 1.0 in a column that lacks one."""
+    whole, sections = make_datalist(), ("training", "validation", "test")
+    items = [item for section in sections for item in whole[section]]
+    for index, item in enumerate(items):
+        item["site"] = [0, "1", 1.0][index // 2 % 3]
+    first, second = partition_across_sites(whole, 2, "site")
+    assert {item["site"] for item in first["training"]} == {0}
+    assert {item["site"] for item in second["training"]} == {"1", 1.0}
+    items[0]["site"] = float("nan")
+    with pytest.raises(ValueError, match=r"got \['', '0', '1'\]"):
+        partition_across_sites(whole, 2, "site")
+
+
 def test_partition_by_labels_yields_different_class_frequencies():
     sites = partition_across_sites(make_datalist(200), 3, "labels", seed=1, stratify_on="finding")
     counts = [Counter(item["labels"]["finding"] for item in site["training"]) for site in sites]

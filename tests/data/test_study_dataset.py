@@ -70,6 +70,14 @@ def test_images_without_a_study_are_separate_studies():
     assert len(StudyDataset(images)) == 2
 
 
+def test_a_study_of_several_patients_is_refused():
+    items = [item("1", "R", "CC", patient_id="a"), item("1", "L", "CC", patient_id="a", image="x.png")]
+    assert len(StudyDataset(Images(items))) == 1
+    items.append(item("1", "L", "MLO", patient_id="b", image="y.png"))
+    with pytest.raises(ValueError, match=r"images of several patients(?s:.)*  y\.png$"):
+        StudyDataset(Images(items))
+
+
 def test_images_without_a_known_view_raise_an_error_with_the_remedy():
     with pytest.raises(ValueError, match="specify `laterality`"):
         StudyDataset(Images([{"study_id": "a"}]))

@@ -35,6 +35,13 @@ def test_studies_are_counted_where_there_are_any(tmp_path):
     assert "studies 2 0 0 2" in [" ".join(line.split()) for line in summarize_datalist(path).splitlines()]
 
 
+def test_a_patient_in_two_sections_is_one_patient_in_all(tmp_path):
+    item = {"image": "x", "patient_id": 1, "study_id": "s"}
+    path = save_datalist({"training": [item], "test": [item | {"patient_id": "1.0"}]}, tmp_path / "datalist.json")
+    lines = [" ".join(line.split()) for line in summarize_datalist(path).splitlines()]
+    assert lines[1:4] == ["images 1 0 1 2", "patients 1 0 1 1", "studies 1 0 1 1"]
+
+
 def test_columns_are_aligned(tmp_path):
     items = [{"image": str(number), "site": "a hospital with a long name"} for number in range(1234)]
     lines = summarize_datalist(save_datalist({"test": items}, tmp_path / "d.json")).splitlines()

@@ -43,6 +43,22 @@ def test_a_box_is_drawn_on_its_first_and_last_pixels(draw):
     assert tuple(page[top + 49, 40]) == (51, 51, 51)
 
 
+def test_the_label_of_a_box_at_the_right_edge_is_not_cut_off(draw):
+    first, top = draw((100, 200), boxes=[((10, 40, 20, 60), "lesion 0.97")])
+    second, _ = draw((100, 200), boxes=[((190, 40, 200, 60), "lesion 0.97")])
+    is_text = [(page[top : top + 38, :200] != 51).any(axis=-1) for page in (first, second)]
+    assert is_text[1].sum() == is_text[0].sum() > 0
+
+
+def test_structures_below_half_a_pixel_of_the_picture_are_drawn(draw):
+    mask = np.zeros((4 * LONGEST_SIDE, 200), dtype=bool)
+    mask[402, 41] = mask[2002, 101] = True  # a sixteenth of pixels 10 and 25 of rows 100 and 500
+    page, top = draw(mask.shape, [("calcification", mask), ("absent", np.zeros_like(mask))])
+    rows, columns = np.nonzero((page[top:, :50] == ImageColor.getrgb(color_of(0))).all(axis=-1))
+    assert list(zip(rows, columns, strict=True)) == [(100, 10), (500, 25)]
+    assert not (page[top:, :50] == ImageColor.getrgb(color_of(1))).all(axis=-1).any()
+
+
 def test_large_images_are_downsampled_and_long_text_fits(draw):
     page, top = draw((10, 2 * LONGEST_SIDE), lines=[f"line {number}" for number in range(50)])
     assert page.shape[0] > 50 * 20

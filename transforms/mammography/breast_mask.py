@@ -34,6 +34,9 @@ _BLACK, _MIN_BLACK = 1e-3, 0.05
 _LEAST_FAT = 0.08
 """Minimum gray level of fat relative to that of the core; the background of a film is darker."""
 
+_OTHER_BREAST = 0.5
+"""Minimum weight and thickness of a second breast relative to those of the largest component; tape is thinner."""
+
 
 @dataclass(frozen=True)
 class CoarseBreast:
@@ -41,7 +44,7 @@ class CoarseBreast:
 
     Attributes:
         picture: float32 (h, w), the small copy.
-        mask: bool (h, w), one connected component without holes.
+        mask: bool (h, w), one connected component without holes, or two if the image shows both breasts apart.
     """
 
     picture: NDArray[np.float32]
@@ -49,14 +52,14 @@ class CoarseBreast:
 
 
 def find_breast(image: Tensor, margin: float = 0.0) -> Tensor | None:
-    """Segments the breast, including any other part of the body in the image, from the background.
+    """Segments the breast, including other parts of the body that touch it, from the background.
 
     Args:
         image: float (1, H, W) in [0, 1], brighter is denser.
         margin: width by which the mask is dilated, as a fraction of the image's longer side.
 
     Returns:
-        bool (H, W), one connected component, or None if no breast is found.
+        bool (H, W), one connected component (two if the image shows both breasts apart), or None if no breast is found.
     """
     found = find_coarse_breast(image)
     if found is None:
@@ -69,7 +72,8 @@ def find_coarse_breast(image: Tensor) -> CoarseBreast | None:
 
     The core of the mask is the largest connected component above Li's threshold that is not uniformly white, as tape
     and label blocks are. The core is then grown to the skin, down to a gray level between that of the breast and that
-    of the background *around this breast*, because the padding around a film is darker than the film.
+    of the background *around this breast*, because the padding around a film is darker than the film. A component apart
+    from it that is at least half as large is the other breast.
 
     Args:
         image: float (1, H, W) in [0, 1].
@@ -82,8 +86,14 @@ def find_coarse_breast(image: Tensor) -> CoarseBreast | None:
         return None
     smooth = ndimage.gaussian_filter(picture, 1.0)
     bright = _bright_parts(picture, smooth)
-    core = _choose_core(bright, smooth)
-    return None if core is None else CoarseBreast(picture, _grow(core, bright, smooth))
+    cores = _choose_cores(bright, smooth)
+    if not cores:
+        return None
+    mask = _grow(cores[0], bright, smooth)
+    for other in cores[1:]:
+        if not (mask & other).any():
+            mask = mask | _grow(other, bright, smooth)
+    return CoarseBreast(picture, mask)
 
 
 def coarse_copy(image: Tensor, side: int = _SIDE) -> NDArray[np.float32]:
@@ -126,14 +136,24 @@ def _bright_parts(picture: NDArray[np.float32], smooth: NDArray[np.float32]) -> 
     return np.asarray(ndimage.binary_opening(bright, iterations=_steps(picture, 0.008)))
 
 
-def _choose_core(bright: Mask, smooth: NDArray[np.float32]) -> Mask | None:
-    """Returns the largest connected component, weighted so that uniform white objects do not count as tissue."""
+def _choose_cores(bright: Mask, smooth: NDArray[np.float32]) -> list[Mask]:
+    """Returns the largest connected component, and then others that are large enough to be the other breast.
+
+    Components are weighted so that uniform white objects do not count as tissue.
+    """
     pieces, _ = ndimage.label(bright)
     weights = [_weigh(smooth[where][pieces[where] == i]) for i, where in enumerate(ndimage.find_objects(pieces), 1)]
-    if not weights:
-        return None
-    core = pieces == int(np.argmax(weights)) + 1
-    return core if core.mean() >= _MIN_AREA else None
+    order = np.argsort(np.negative(weights), kind="stable")
+    cores = [pieces == i + 1 for i in order if weights[i] >= _OTHER_BREAST * max(weights)]
+    if not cores or cores[0].mean() < _MIN_AREA:
+        return []
+    least = _OTHER_BREAST * _thickness(cores[0])
+    return [cores[0], *(core for core in cores[1:] if core.mean() >= _MIN_AREA and _thickness(core) >= least)]
+
+
+def _thickness(mask: Mask) -> float:
+    """Returns the radius of the largest disk within a mask, in pixels."""
+    return float(ndimage.distance_transform_edt(mask).max())
 
 
 def _weigh(grays: NDArray[np.float32]) -> float:

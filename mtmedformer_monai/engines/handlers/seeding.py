@@ -17,8 +17,9 @@ class SeedEachEpoch:
 
     These are the generators of Python, NumPy and torch (all devices), the generators of the data loader and its
     sampler, and the random transforms of its dataset. Data loader workers are restarted each epoch and derive their
-    seeds from torch's generator, so results are reproducible for any number of workers. Checkpoints need no generator
-    state, because random numbers drawn elsewhere, such as in validation, have no effect on the next epoch.
+    seeds from torch's generator, so results are reproducible with any number of workers, if it is the same. Checkpoints
+    need no generator state, because random numbers drawn elsewhere, such as in validation, have no effect on the next
+    epoch.
 
     Processes of a distributed run get different seeds. A DistributedSampler shuffles by its own seed and epoch.
 

@@ -67,6 +67,21 @@ def test_tape_larger_than_the_breast(make_breast):
     assert overlap(picture, breast) > 0.93
 
 
+@pytest.mark.parametrize("fog", [0.0, 0.08])
+def test_both_breasts_apart(make_breast, fog):
+    right, left = make_breast(200, 120, "right", 0, fog), make_breast(200, 120, "left", 0, fog)
+    gap = np.full((200, 12), fog, dtype=np.float32)
+    picture = np.concatenate([right[0], gap, left[0]], axis=1)
+    assert overlap(picture, np.concatenate([right[1], gap > 1.0, left[1]], axis=1)) > 0.93
+
+
+def test_tape_half_as_large_as_the_breast_is_no_second_one(make_breast):
+    picture, breast = (np.pad(part, ((0, 60), (0, 55))) for part in make_breast(160, 200))
+    picture[189:] = np.where(np.arange(255) % 20 < 10, 1.0, 0.8)  # not uniformly white
+    assert (picture[189:] > 0).sum() > 0.5 * breast.sum()
+    assert overlap(picture, breast) > 0.93
+
+
 def test_the_mask_is_connected_without_holes(make_breast):
     picture, _ = make_breast(120, 90)
     picture[55:60, 20:25] = 0.0
