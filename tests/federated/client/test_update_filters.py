@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import secrets
 
 import pytest
 import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE, FilteredClient, unfiltered
-from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters
+from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters, normal_noise
 from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy
@@ -65,6 +66,21 @@ def test_the_noise_has_its_deviation_and_ignores_the_seed_of_the_training():
         drawn.append(GaussianMechanism(clip=2.0, noise=1.5)(update)["w"])
     assert float(drawn[0].std()) == pytest.approx(3.0, rel=0.02)  # 9 standard errors
     assert abs(float(torch.corrcoef(torch.stack(drawn))[0, 1])) < 0.03
+
+
+def test_the_noise_follows_from_no_seed_that_could_be_tried_out(monkeypatch):
+    monkeypatch.setattr(secrets, "randbits", lambda bits: 7)  # a generator of torch keeps 32 bits of its seed
+    update = {"w": torch.zeros(4)}
+    first, second = (GaussianMechanism(clip=1.0, noise=1.0)(update)["w"] for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_normal_numbers_are_quantiles_of_random_bits(monkeypatch):
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: bytes(7) + b"\x40" + bytes(7) + b"\xc0")
+    expected = torch.tensor([-0.67449, 0.67449], dtype=torch.float64)  # quartiles
+    torch.testing.assert_close(normal_noise(torch.Size([2])), expected, atol=1e-5, rtol=0.0)
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: bytes(8) + b"\xff" * 8)
+    assert normal_noise(torch.Size([2])).tolist() == pytest.approx([-8.2095, 8.2095], abs=1e-4)  # finite
 
 
 @pytest.mark.parametrize("strategy", [FedAvg(), PVI(memory=False, isotropic=1.0)], ids=["fedavg", "bayesian"])
