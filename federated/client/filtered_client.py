@@ -88,7 +88,9 @@ class FilteredClient(WrappedClient):
         for each in self._filters:
             update = each(update)
         counters = {name for name in sent if not _is_float(weights[name])}
-        filtered = {**weights, **{name: _positive(name, start[name] + value) for name, value in update.items()}}
+        unchanged = {name: start[name] for name in sent if name not in counters}  # what a filter removes stays so
+        moved = {name: _positive(name, start[name] + value) for name, value in update.items()}
+        filtered = {**weights, **unchanged, **moved}
         self._num_releases += 1
         self._log_loss()
         kept = {name: count for name, count in sent.items() if name in update or name in counters}

@@ -16,7 +16,7 @@ from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
-from mtmedformer_monai.layers.permutation_groups import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import Group, PermutationGroups
 from tests.federated.rounds import assert_equal, weights_of
 
 START = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor(0.5)}
@@ -49,6 +49,17 @@ def test_the_loss_is_not_told():
         sent.append(client.send(training))
     assert sent[0].keys() == sent[1].keys()
     assert all(torch.equal(value, sent[1][name]) for name, value in sent[0].items())
+
+
+def test_what_a_filter_removes_does_not_decide_how_the_rest_is_matched():
+    """The units of `b` have changed places, but `b` is not to be told, and `w` has not moved."""
+    groups = PermutationGroups({"unit": Group(2)}, {"w": (("unit",),), "b": (("unit",),)})
+    start = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 9.0])}
+    strategy = make_strategy("matching")
+    client = FilteredClient(strategy.client(groups), [without_b])
+    client.receive(strategy.server(start).broadcast())
+    found = client.send(LocalTraining({**start, "b": torch.tensor([9.0, 0.0])}, {"w": 1, "b": 1}))
+    assert found["precision_mean/w"].tolist() == [1.0, 2.0]
 
 
 def test_the_clip_scales_the_whole_update_to_the_norm():
