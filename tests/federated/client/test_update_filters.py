@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 
 import pytest
@@ -208,6 +209,25 @@ def test_the_number_of_messages_is_restored_and_the_loss_logged(caplog):
     assert "After 2 messages, the updates are (6.57, 1e-05)-differentially private" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("before", "loss"),
+    [([GaussianMechanism(1.0, 1.0)], "11.5"), ([halve], "inf"), ([], "inf")],
+    ids=["less noise", "no noise", "no filter"],
+)
+def test_the_loss_counts_earlier_messages_with_their_own_noise(caplog, before, loss):
+    """With a noise of 1, then 2: mu^2 = 4 + 1, as of five messages of 2 (docs/flare.md); two of these have 6.57."""
+    earlier = FilteredClient(FedAvg().client(), before) if before else FedAvg().client()
+    later = FilteredClient(FedAvg().client(), [GaussianMechanism(1.0, 2.0)])
+    training, broadcast = LocalTraining(START, {"w": 1}), FedAvg().server(START).broadcast()
+    earlier.receive(broadcast)
+    earlier.send(training)
+    later.load_state_dict(earlier.state_dict())
+    later.receive(broadcast)
+    with caplog.at_level(logging.INFO, logger="mtmedformer"):
+        later.send(training)
+    assert f"the updates are ({loss}, 1e-05)-differentially private" in caplog.text
+
+
 NOISE = {"name": "gaussian", "clip": 1.0, "noise": 1.0}
 
 
@@ -233,7 +253,7 @@ def test_a_state_without_filters_is_the_strategys_part_of_one_with_them(settings
     plain, filtered = strategy.client(), FilteredClient(strategy.client(), [halve])
     assert unfiltered(plain.state_dict()) == plain.state_dict() == unfiltered(filtered.state_dict())
     filtered.load_state_dict(plain.state_dict())
-    assert filtered.state_dict() == {"rule": plain.state_dict(), "num_releases": 0}
+    assert filtered.state_dict() == {"rule": plain.state_dict(), "num_releases": 0, "mu_squared": math.inf}
 
 
 @pytest.mark.parametrize("filters", [[], [NOISE]], ids=["plain", "filtered"])
