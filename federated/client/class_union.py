@@ -16,8 +16,8 @@ seen none knows it.
 
 Unknown and known classes share tensors, as rows of the last layer. Rows that get no gradient at a client count as not
 learned there (`LocalTraining.unlearned`): in averages they have no images behind them, in posteriors no precision, so
-that many images of a client without a class do not outweigh the few of one that has it. Strategies that exchange
-anything else, such as Kronecker factors, count the whole tensor.
+that many images of a client without a class do not outweigh the few of one that has it. Control variates and linear
+terms (`scaffold`, `feddyn`) count the whole tensor.
 """
 
 from __future__ import annotations

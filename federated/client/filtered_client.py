@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,8 +14,8 @@ from mtmedformer_monai.federated.message import Message, Weights
 from mtmedformer_monai.federated.strategies.wrapped import WrappedClient
 from mtmedformer_monai.federated.strategy import UNKNOWN_LOSS, ClientRule, LocalTraining
 
-from .privacy_budget import PrivacyBudget
-from .privacy_loss import epsilon
+from .privacy_budget import SPENT, PrivacyBudget
+from .privacy_loss import epsilon_of, mu_of
 from .update_filters import GaussianMechanism, UpdateFilter
 
 SMALLEST_VARIANCE: Final = 1e-5
@@ -60,7 +61,7 @@ class FilteredClient(WrappedClient):
                 "to update_filters of the site or of the job."
             )
         self._start: Weights = {}
-        self._num_releases = 0
+        self._num_releases, self._spent = 0, 0.0
 
     def receive(self, broadcast: Mapping[str, Tensor]) -> Weights:
         """Returns the strategy's start of the training, which the update is relative to."""
@@ -88,8 +89,11 @@ class FilteredClient(WrappedClient):
         for each in self._filters:
             update = each(update)
         counters = {name for name in sent if not _is_float(weights[name])}
-        filtered = {**weights, **{name: _positive(name, start[name] + value) for name, value in update.items()}}
+        unchanged = {name: start[name] for name in sent if name not in counters}  # what a filter removes stays so
+        moved = {name: _positive(name, start[name] + value) for name, value in update.items()}
+        filtered = {**weights, **unchanged, **moved}
         self._num_releases += 1
+        self._spent += mu_of(self._noise, 1) ** 2
         self._log_loss()
         kept = {name: count for name, count in sent.items() if name in update or name in counters}
         sent_on = dataclasses.replace(
@@ -105,17 +109,22 @@ class FilteredClient(WrappedClient):
         return self._rule.send(sent_on)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the strategy's state and the number of messages."""
-        return {"rule": self._rule.state_dict(), RELEASES: self._num_releases}
+        """Returns the strategy's state, the number of messages and the sum of their squared mu."""
+        return {"rule": self._rule.state_dict(), RELEASES: self._num_releases, SPENT: self._spent}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the state, also one of the strategy alone, which a client without filters has written."""
+        """Restores the state, also one of the strategy alone, which a client without filters has written.
+
+        The messages of such a client had no noise, so their privacy loss is infinite.
+        """
         self._rule.load_state_dict(unfiltered(state))
         self._num_releases = int(state.get(RELEASES, 0))
+        known = self._num_releases * mu_of(self._noise, 1) ** 2 if self._num_releases else 0.0
+        self._spent = float(state.get(SPENT, known)) if RELEASES in state else math.inf
 
     def _log_loss(self) -> None:
         if self._noise > 0.0:
-            spent = epsilon(self._noise, self._num_releases, DELTA)
+            spent = epsilon_of(math.sqrt(self._spent), DELTA)
             _logger.info(
                 "After %d messages, the updates are (%.3g, %g)-differentially private for all of the site's images.",
                 self._num_releases, spent, DELTA,

@@ -36,8 +36,9 @@ FLARE_FILTERS: Final = {"svt": "SVTPrivacy", "percentile": "PercentilePrivacy", 
 class GaussianMechanism:
     """Limits the norm of an update, and adds Gaussian noise (Dwork and Roth 2014, appendix A; McMahan et al. 2018).
 
-    The noise is drawn with a fresh seed of the operating system, never with the seed of the training, which the server
-    knows. Sampling is in floating point, which a strict proof does not cover (Mironov, CCS 2012).
+    Every number of the noise is drawn from the operating system, never with the seed of the training, which the server
+    knows, nor with any other: torch's generator has 2^32 seeds, few enough to try them all and to subtract the noise.
+    Sampling is in floating point, which a strict proof does not cover (Mironov, CCS 2012).
 
     Attributes:
         clip: largest Euclidean norm of the whole update, over all parameters.
@@ -58,13 +59,18 @@ class GaussianMechanism:
 
     def __call__(self, update: Weights) -> Weights:
         """Returns the clipped update with noise."""
-        generator = torch.Generator().manual_seed(secrets.randbits(63))
         norm = math.sqrt(sum(float(value.double().square().sum()) for value in update.values()))
         scale, deviation = min(1.0, self.clip / max(norm, 1e-30)), self.noise * self.clip
         return {
-            name: (scale * value + deviation * torch.randn(value.shape, generator=generator)).to(value.dtype)
+            name: (scale * value + deviation * normal_noise(value.shape)).to(value.dtype)
             for name, value in update.items()
         }
+
+
+def normal_noise(shape: torch.Size) -> torch.Tensor:
+    """Returns standard normal numbers, float64, each from 52 bits of the operating system (inverse transform)."""
+    bits = np.frombuffer(secrets.token_bytes(8 * shape.numel()), np.uint64) >> np.uint64(12)
+    return torch.special.ndtri(torch.from_numpy((bits + 0.5) * 2.0**-52)).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class ControlServer(ServerRule):
         self._sum = RunningSum(shapes, kinds=(TensorKind.PRECISION_MEAN, TensorKind.PRECISION))
         self._controls = RunningSum(shapes, kinds=(TensorKind.CONTROL,), scalars=(TensorKind.COUNT,))
         self._finish, self._sends_controls = finish, sends_controls
+        self._sent: Weights = {}  # as of the end of the last round: all clients of a round have one correction
 
     def add(self, message: Mapping[str, Tensor]) -> None:
         """Adds the terms of one client."""
@@ -100,23 +101,26 @@ class ControlServer(ServerRule):
                 mean = self._finish(means[name], controls[name]) if name in controls else means[name]
                 self._weights[name] = mean.to(value.dtype)
         self._sum.clear()
+        self._sent = self._controls_to_send(controls)
 
     def broadcast(self) -> Message:
-        """Returns the weights, and the mean control variates if clients use them."""
+        """Returns the weights, and the mean control variates at the end of the last round if clients use them."""
         message = {key(TensorKind.MEAN, name): value for name, value in self._weights.items()}
-        if self._sends_controls:
-            message |= {key(TensorKind.CONTROL, name): value.float() for name, value in self._means().items()}
-        return message
+        return message | {key(TensorKind.CONTROL, name): value for name, value in self._sent.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the weights, the control variates and the messages added in this round."""
         controls, total = dict(self._controls.total), dict(self._sum.total)
-        return {"weights": dict(self._weights), "controls": controls, "total": total}
+        return {"weights": dict(self._weights), "controls": controls, "sent": dict(self._sent), "total": total}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the state."""
         self._weights, self._sum.total = dict(state["weights"]), dict(state["total"])
         self._controls.total = dict(state["controls"])
+        self._sent = dict(state["sent"]) if "sent" in state else self._controls_to_send(self._means())
+
+    def _controls_to_send(self, controls: Weights) -> Weights:
+        return {name: value.float() for name, value in controls.items()} if self._sends_controls else {}
 
     def _means(self) -> Weights:
         """Returns {parameter: sum of n c divided by the sum of n}, float64."""

@@ -81,7 +81,10 @@ class KroneckerClient(AveragingClient):
         return pick(broadcast, TensorKind.MEAN)
 
     def send(self, training: LocalTraining) -> Message:
-        """Returns `n A`, `n delta A`, `n delta` and n of layers with a Gram matrix; else `n w` and `n`."""
+        """Returns `n A`, `n delta A`, `n delta` and n of layers with a Gram matrix; else `n w` and `n`.
+
+        Layers with rows of classes that the client does not know have the latter, as these rows have no images.
+        """
         message, trained = weighted_terms(training), {name: n for name, n in training.num_samples.items() if n > 0}
         for name in training.input_gram:
             layer = Layer.of(name, trained)
@@ -92,7 +95,9 @@ class KroneckerClient(AveragingClient):
         return message
 
     def _fits(self, layer: Layer, training: LocalTraining) -> bool:
-        """Returns whether weight and bias have the matrix's inputs, which a bias that is not sent changes."""
+        """Returns whether all rows count, and have the matrix's inputs, which a bias that is not sent changes."""
+        if layer.weight in training.unlearned or layer.bias in training.unlearned:
+            return False
         return len(training.input_gram[layer.weight]) == layer.matrix(training.weights).shape[1]
 
     def _terms(self, layer: Layer, training: LocalTraining) -> Message:

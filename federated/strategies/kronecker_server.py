@@ -84,22 +84,29 @@ class KroneckerServer(ServerRule):
         return merge(sums.gram, sums.gram_mean, sums.change / sums.images, self._ridge)
 
     def _with_plain(self, layer: Layer, sums: LayerSums) -> LayerSums:
-        """Adds clients without a Gram matrix, such as stock clients, as if theirs were the mean of the others."""
+        """Adds clients without a Gram matrix, such as stock clients, as if theirs were the mean of the others.
+
+        Their numbers of images may differ between rows; instead of a Gram matrix for each row, the row's other sums are
+        divided by the factor by which its matrix and number of images would grow.
+        """
         sums = sums._replace(gram=unpack(sums.gram))
         precision, precision_mean = (
             {name: self._plain.total.get(key(kind, name)) for name in (layer.weight, layer.bias) if name}
             for kind in (TensorKind.PRECISION, TensorKind.PRECISION_MEAN)
         )
-        counts = [float(value.mean()) for value in precision.values() if value is not None]
+        counts = [_rows(value, self._weights[name]) for name, value in precision.items() if value is not None]
         if not counts:
             return sums
         change = layer.matrix(
             {name: _change_of(self._weights[name], precision_mean[name], value) for name, value in precision.items()}
         )
-        mean, more = sums.gram / sums.images, max(counts)
-        return LayerSums(
-            sums.gram + more * mean, sums.gram_mean + change @ mean, sums.change + change, sums.images + more
-        )
+        mean, grown = sums.gram / sums.images, 1.0 + torch.stack(counts).amax(dim=0)[:, None] / sums.images
+        return sums._replace(gram_mean=(sums.gram_mean + change @ mean) / grown, change=(sums.change + change) / grown)
+
+
+def _rows(precision: Tensor, like: Tensor) -> Tensor:
+    """Returns the mean number of images of each row (O,) of a tensor."""
+    return precision.double().expand(like.shape).reshape(len(like), -1).mean(dim=1)
 
 
 def _change_of(reference: Tensor, precision_mean: Tensor | None, precision: Tensor | None) -> Tensor:

@@ -7,8 +7,14 @@ from typing import Final
 
 from torch import nn
 
-NORM_PATTERNS: Final = ("*norm*", "bn[0-9]*", "*.bn[0-9]*", "*downsample.1.*", "*.N.*")
-"""Name patterns of norm layers in our networks, in MONAI's (`N` is that of its blocks) and in torchvision's."""
+NORM_PATTERNS: Final = (
+    *("*norm.weight", "*norm.bias", "*norm.running_*", "*norm.num_batches_tracked", "*norm[0-9].*", "*norm_*attn.*"),
+    *("bn[0-9]*", "*.bn[0-9]*", "*downsample.1.*", "*.N.*"),
+)
+"""Name patterns of norm layers in our networks, in MONAI's (`N` is that of its blocks) and in torchvision's.
+
+They name the layer itself, as decoders have the names of their tasks, such as `abnormality`.
+"""
 
 
 def norm_parameters(network: nn.Module) -> list[str]:

@@ -117,7 +117,7 @@ class PFNMServer(ServerRule):
         units = pick(message, TensorKind.UNITS)
         terms = without(message, TensorKind.UNITS)
         self._sum.check(terms)
-        _check_weighted(terms)
+        _check_weighted(terms, units)
         slots = {name: self._slot(name, value) for name, value in units.items()}
         self._check_slots(slots, terms)
         if terms:
@@ -188,9 +188,10 @@ class PFNMServer(ServerRule):
     def _match(self, axes: Mapping[str, int], messages: Sequence[Message]) -> None:
         """Permutes one group of hidden units of all messages into a common order, in place.
 
-        Messages that lack any of the group's tensors are left as they are.
+        Messages that lack any of the group's tensors, or any of their images, are left as they are.
         """
-        whole = [each for each in messages if all(key(TensorKind.PRECISION, name) in each for name in axes)]
+        terms = [key(TensorKind.PRECISION, name) for name in axes]
+        whole = [each for each in messages if all(term in each and bool((each[term] > 0).all()) for term in terms)]
         if len(whole) < 2:
             return
         features = [_features(message, axes) for message in whole]
@@ -224,14 +225,17 @@ def _most_sent(sent: Sequence[tuple[Message, Mapping[str, Slot]]]) -> dict[str, 
     return found
 
 
-def _check_weighted(terms: Message) -> None:
-    """Raises an error unless every tensor has a mean and weights above 0."""
+def _check_weighted(terms: Message, units: Mapping[str, Tensor]) -> None:
+    """Raises an error unless every tensor has a mean and weights, and those with hidden units weights above 0.
+
+    In others, rows of classes that a client does not know have weight 0.
+    """
     means, weights = pick(terms, TensorKind.PRECISION_MEAN), pick(terms, TensorKind.PRECISION)
     incomplete = sorted(set(means) ^ set(weights))
     if incomplete:
         raise KeyError(f"{incomplete[0]!r} expects precision_mean and precision, got one of them.")
     for name, value in weights.items():
-        if bool((value <= 0).any()):
+        if name in units and bool((value <= 0).any()):
             raise ValueError(
                 f"the precision of {name!r} expects numbers of images above 0, got {float(value.min()):g}."
             )

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
+import secrets
 
 import pytest
 import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE, FilteredClient, unfiltered
-from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters
+from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters, normal_noise
 from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy
 from mtmedformer_monai.federated.strategies.fedavg import FedAvg
 from mtmedformer_monai.federated.strategy import LocalTraining
-from mtmedformer_monai.layers.permutation_groups import PermutationGroups
+from mtmedformer_monai.layers.permutation_groups import Group, PermutationGroups
 from tests.federated.rounds import assert_equal, weights_of
 
 START = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor(0.5)}
@@ -50,6 +52,17 @@ def test_the_loss_is_not_told():
     assert all(torch.equal(value, sent[1][name]) for name, value in sent[0].items())
 
 
+def test_what_a_filter_removes_does_not_decide_how_the_rest_is_matched():
+    """The units of `b` have changed places, but `b` is not to be told, and `w` has not moved."""
+    groups = PermutationGroups({"unit": Group(2)}, {"w": (("unit",),), "b": (("unit",),)})
+    start = {"w": torch.tensor([1.0, 2.0]), "b": torch.tensor([0.0, 9.0])}
+    strategy = make_strategy("matching")
+    client = FilteredClient(strategy.client(groups), [without_b])
+    client.receive(strategy.server(start).broadcast())
+    found = client.send(LocalTraining({**start, "b": torch.tensor([9.0, 0.0])}, {"w": 1, "b": 1}))
+    assert found["precision_mean/w"].tolist() == [1.0, 2.0]
+
+
 def test_the_clip_scales_the_whole_update_to_the_norm():
     update = {"w": torch.tensor([3.0, 0.0]), "b": torch.tensor(4.0)}  # norm 5
     found = GaussianMechanism(clip=1.0, noise=0.0)(update)
@@ -65,6 +78,21 @@ def test_the_noise_has_its_deviation_and_ignores_the_seed_of_the_training():
         drawn.append(GaussianMechanism(clip=2.0, noise=1.5)(update)["w"])
     assert float(drawn[0].std()) == pytest.approx(3.0, rel=0.02)  # 9 standard errors
     assert abs(float(torch.corrcoef(torch.stack(drawn))[0, 1])) < 0.03
+
+
+def test_the_noise_follows_from_no_seed_that_could_be_tried_out(monkeypatch):
+    monkeypatch.setattr(secrets, "randbits", lambda bits: 7)  # a generator of torch keeps 32 bits of its seed
+    update = {"w": torch.zeros(4)}
+    first, second = (GaussianMechanism(clip=1.0, noise=1.0)(update)["w"] for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_normal_numbers_are_quantiles_of_random_bits(monkeypatch):
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: bytes(7) + b"\x40" + bytes(7) + b"\xc0")
+    expected = torch.tensor([-0.67449, 0.67449], dtype=torch.float64)  # quartiles
+    torch.testing.assert_close(normal_noise(torch.Size([2])), expected, atol=1e-5, rtol=0.0)
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: bytes(8) + b"\xff" * 8)
+    assert normal_noise(torch.Size([2])).tolist() == pytest.approx([-8.2095, 8.2095], abs=1e-4)  # finite
 
 
 @pytest.mark.parametrize("strategy", [FedAvg(), PVI(memory=False, isotropic=1.0)], ids=["fedavg", "bayesian"])
@@ -181,6 +209,25 @@ def test_the_number_of_messages_is_restored_and_the_loss_logged(caplog):
     assert "After 2 messages, the updates are (6.57, 1e-05)-differentially private" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("before", "loss"),
+    [([GaussianMechanism(1.0, 1.0)], "11.5"), ([halve], "inf"), ([], "inf")],
+    ids=["less noise", "no noise", "no filter"],
+)
+def test_the_loss_counts_earlier_messages_with_their_own_noise(caplog, before, loss):
+    """With a noise of 1, then 2: mu^2 = 4 + 1, as of five messages of 2 (docs/flare.md); two of these have 6.57."""
+    earlier = FilteredClient(FedAvg().client(), before) if before else FedAvg().client()
+    later = FilteredClient(FedAvg().client(), [GaussianMechanism(1.0, 2.0)])
+    training, broadcast = LocalTraining(START, {"w": 1}), FedAvg().server(START).broadcast()
+    earlier.receive(broadcast)
+    earlier.send(training)
+    later.load_state_dict(earlier.state_dict())
+    later.receive(broadcast)
+    with caplog.at_level(logging.INFO, logger="mtmedformer"):
+        later.send(training)
+    assert f"the updates are ({loss}, 1e-05)-differentially private" in caplog.text
+
+
 NOISE = {"name": "gaussian", "clip": 1.0, "noise": 1.0}
 
 
@@ -206,7 +253,7 @@ def test_a_state_without_filters_is_the_strategys_part_of_one_with_them(settings
     plain, filtered = strategy.client(), FilteredClient(strategy.client(), [halve])
     assert unfiltered(plain.state_dict()) == plain.state_dict() == unfiltered(filtered.state_dict())
     filtered.load_state_dict(plain.state_dict())
-    assert filtered.state_dict() == {"rule": plain.state_dict(), "num_releases": 0}
+    assert filtered.state_dict() == {"rule": plain.state_dict(), "num_releases": 0, "mu_squared": math.inf}
 
 
 @pytest.mark.parametrize("filters", [[], [NOISE]], ids=["plain", "filtered"])

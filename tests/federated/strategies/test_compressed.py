@@ -55,6 +55,7 @@ def test_a_site_that_leaves_an_average_sends_no_rounding_error_of_it(inner, left
     found = rules[0].withdraw()
     assert list(found) == [f"plain:{kind}/{name}" for kind in ("control", "count") for name in left]
     server.add(found)
+    server.close_round()
     assert list(server.broadcast()) == ["mean/w"]
 
 

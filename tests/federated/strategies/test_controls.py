@@ -27,9 +27,11 @@ def test_what_is_withdrawn_leaves_the_mean_of_the_others():
     for each, control, count in ((one, 1.0, 10), (one, 2.0, 20), (other, 5.0, 30)):
         rule.add(each.replace({"w": torch.tensor([control])}, {"w": count}))
     rule.add(one.withdraw())
+    rule.close_round()
     assert rule.broadcast()["control/w"].item() == 5.0
     assert one.withdraw() == {}  # once
     rule.add(other.withdraw())
+    rule.close_round()
     assert "control/w" not in rule.broadcast()
 
 

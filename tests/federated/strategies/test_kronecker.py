@@ -49,6 +49,18 @@ def one_round(strategy, sites, start=None):
     return server
 
 
+def test_rows_of_classes_that_a_client_does_not_know_carry_no_weight():
+    """Of 20 and 60 images, each with inputs of unit Gram matrix; the larger client's second row is no evidence."""
+    server = KroneckerMerging(**EXACT).server({"layer.weight": torch.zeros(2, 2)})
+    for value, count, unknown in ((4.0, 20, {}), (0.0, 60, {"layer.weight": torch.tensor([False, True])})):
+        rule = KroneckerMerging(**EXACT).client()
+        rule.receive(server.broadcast())
+        trained, gram = {"layer.weight": torch.full((2, 2), value)}, {"layer.weight": torch.eye(2)}
+        server.add(rule.send(LocalTraining(trained, {"layer.weight": count}, input_gram=gram, unlearned=unknown)))
+    server.close_round()
+    torch.testing.assert_close(server.weights()["layer.weight"], torch.tensor([[1.0, 1.0], [4.0, 4.0]]))
+
+
 def pooled(sites) -> torch.Tensor:
     inputs, targets = torch.cat([s.inputs for s in sites]), torch.cat([s.targets for s in sites])
     return torch.linalg.lstsq(inputs, targets).solution.T

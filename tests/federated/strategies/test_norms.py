@@ -3,6 +3,8 @@ from fnmatch import fnmatchcase
 import pytest
 
 from mtmedformer_monai.federated.strategies.norms import NORM_PATTERNS, norm_parameters
+from mtmedformer_monai.networks import MTMedFormer, PlainViT
+from mtmedformer_monai.tasks import ClassificationTask
 from tests.federated.shipped_networks import NETWORKS, make
 
 
@@ -15,6 +17,11 @@ def assert_patterns_name_its_norms(network):
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "resnet50"])
 def test_patterns_name_the_norms_of_every_network_that_we_ship(name):
     assert_patterns_name_its_norms(make(name))
+
+
+def test_tasks_whose_names_resemble_a_norm_are_shared():
+    tasks = [ClassificationTask(name, ["no", "yes"], "binary") for name in ("abnormality", "normal")]
+    assert_patterns_name_its_norms(MTMedFormer(PlainViT(32, depth=1, heads=2), tasks, 16))
 
 
 def test_patterns_name_the_norms_of_monais_blocks():

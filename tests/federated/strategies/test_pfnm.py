@@ -54,6 +54,16 @@ def test_shuffled_copies_are_merged_in_the_largest_clients_order():
         torch.testing.assert_close(found[name], value)
 
 
+def test_rows_of_classes_that_a_client_does_not_know_carry_no_weight():
+    start, rule = {"last.weight": torch.zeros(2, 1)}, PFNM().client(PermutationGroups({}, {}))
+    server = PFNM().server(start)
+    for value, count, unknown in ((4.0, 20, {}), (0.0, 60, {"last.weight": torch.tensor([False, True])})):
+        trained = {"last.weight": torch.full((2, 1), value)}
+        server.add(rule.send(LocalTraining(trained, {"last.weight": count}, unlearned=unknown)))
+    server.close_round()
+    assert server.weights()["last.weight"].tolist() == [[1.0], [4.0]]
+
+
 def test_of_noisy_copies_it_is_the_mean_of_matched_units():
     noisy = [{name: value + 0.05 * torch.randn_like(value) for name, value in weights().items()} for _ in range(3)]
     counts = (30, 10, 20)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from mtmedformer_monai.federated.strategies import Scaffold
@@ -62,3 +63,23 @@ def test_order_of_clients_never_matters():
 
 def test_it_resumes_after_restoring():
     assert_it_resumes_after_restoring(Scaffold(), three_tensors(), [random_client(seed) for seed in range(3)])
+
+
+def test_clients_of_a_round_share_one_correction_whoever_has_answered_before():
+    """Algorithm 1 on two quadratics, with a broadcast to each client in turn, as `aggregator.py` shows."""
+    slopes, optima, rate, steps = (1.0, 4.0), (3.0, -1.0), 0.05, 4
+    server, rules = Scaffold().server({"w": torch.zeros(1)}), [Scaffold().client() for _ in slopes]
+    x, c, own = 0.0, 0.0, [0.0, 0.0]
+    for _ in range(3):
+        ends, new = [], []
+        for k, (slope, optimum) in enumerate(zip(slopes, optima, strict=True)):
+            y, w = x, rules[k].receive(server.broadcast())["w"].clone()
+            for _ in range(steps):
+                y -= rate * (slope * (y - optimum) - own[k] + c)
+                w -= rate * rules[k].correct("w", w, slope * (w - optimum), 10)
+            ends.append(y)
+            new.append(own[k] - c + (x - y) / (steps * rate))
+            server.add(rules[k].send(LocalTraining({"w": w}, {"w": 10}, num_steps=steps, learning_rate=rate)))
+        server.close_round()
+        x, own, c = sum(ends) / 2, new, sum(new) / 2
+        assert server.weights()["w"].item() == pytest.approx(x, abs=1e-5)
