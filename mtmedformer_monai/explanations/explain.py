@@ -29,7 +29,7 @@ METHODS: dict[str, Callable[[Question, Tensor], Tensor]] = {
 """{method: function of a question and an image (1, 1, H, W) that returns a map (H, W)}."""
 
 DEFAULT_METHOD = "integrated_gradients"
-"""The method that measured best; see docs/explanations.md."""
+"""The method that measured best over several weights; which is best depends on them, see docs/explanations.md."""
 
 
 def explain(network: nn.Module, image: Tensor, task: Task, class_index: int, method: str = DEFAULT_METHOD) -> Tensor:
