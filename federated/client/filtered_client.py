@@ -119,8 +119,7 @@ class FilteredClient(WrappedClient):
         """
         self._rule.load_state_dict(unfiltered(state))
         self._num_releases = int(state.get(RELEASES, 0))
-        known = self._num_releases * mu_of(self._noise, 1) ** 2 if self._num_releases else 0.0
-        self._spent = float(state.get(SPENT, known)) if RELEASES in state else math.inf
+        self._spent = float(state.get(SPENT, math.inf))
 
     def _log_loss(self) -> None:
         if self._noise > 0.0:

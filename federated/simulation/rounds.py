@@ -132,15 +132,18 @@ class Simulation:
         waiting = {
             submit(spec, worker.train, spec, sent[spec.name]): spec for spec in self._specs if spec.name in missing
         }
+        delivered = [spec for spec in self._specs if spec.name not in missing]  # before the simulation was stopped
+        num_bytes = sum(_size(read_exchange(spec.folder / MESSAGE)) for spec in delivered)
         for future in as_completed(waiting):
-            session.add(read_exchange(future.result()), waiting[future].name)
+            message = read_exchange(future.result())
+            num_bytes += _size(message)
+            session.add(message, waiting[future].name)
         if not self._aggregator.clients:
             reasons = "; ".join(f"{site}: {session.refused[site]}" for site in sorted(session.refused))
             raise RuntimeError(
                 f"round {self._aggregator.round + 1}: the messages of all sites are refused; correct the cause: "
                 f"{reasons}"
             )
-        num_bytes = sum(_size(read_exchange(spec.folder / MESSAGE)) for spec in self._specs)
         session.notes["last_round"] = {"seconds": time.monotonic() - started, "bytes_sent": num_bytes}
         session.close_round()
         self._sent = {}

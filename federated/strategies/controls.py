@@ -101,7 +101,7 @@ class ControlServer(ServerRule):
                 mean = self._finish(means[name], controls[name]) if name in controls else means[name]
                 self._weights[name] = mean.to(value.dtype)
         self._sum.clear()
-        self._sent = self._controls_to_send(controls)
+        self._sent = {name: value.float() for name, value in controls.items()} if self._sends_controls else {}
 
     def broadcast(self) -> Message:
         """Returns the weights, and the mean control variates at the end of the last round if clients use them."""
@@ -117,10 +117,7 @@ class ControlServer(ServerRule):
         """Restores the state."""
         self._weights, self._sum.total = dict(state["weights"]), dict(state["total"])
         self._controls.total = dict(state["controls"])
-        self._sent = dict(state["sent"]) if "sent" in state else self._controls_to_send(self._means())
-
-    def _controls_to_send(self, controls: Weights) -> Weights:
-        return {name: value.float() for name, value in controls.items()} if self._sends_controls else {}
+        self._sent = dict(state["sent"])
 
     def _means(self) -> Weights:
         """Returns {parameter: sum of n c divided by the sum of n}, float64."""
