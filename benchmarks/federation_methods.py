@@ -34,6 +34,7 @@ class Method:
             task only; 'pooled': one site with all images.
         personal: whether each site infers with its own network, and a task is served by its owners' networks.
         own_share: additional weight of a site's own factor in its network, for `personal`.
+        last: whether the networks of `personal` are those that the sites have trained in the last round.
         equal: whether sites are weighted equally in averages, not by their number of images.
         optimizer: 'adamw' or 'sgd'.
         lr: learning rate; 0: the one that was chosen for the method.
@@ -47,6 +48,7 @@ class Method:
     sites: str = "all"
     personal: bool = False
     own_share: float = OWN_SHARE
+    last: bool = False
     equal: bool = False
     optimizer: str = "adamw"
     lr: float = 0.0
@@ -60,6 +62,8 @@ class Method:
 
 CONTROLS: dict[str, Method] = {
     "fedavg_equal": Method("fedavg", equal=True),
+    "fedavg_last": Method("fedavg", personal=True, last=True),
+    "fedavg_equal_last": Method("fedavg", personal=True, last=True, equal=True),
     "owners": Method("fedavg", sites="owners"),
     "pooled": Method("fedavg", sites="pooled"),
     "local": Method("local", personal=True),

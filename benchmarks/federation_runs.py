@@ -17,7 +17,7 @@ from federation_worlds import Images, World
 from mtmedformer_monai.federated.client.own_weights import groups_of
 from mtmedformer_monai.federated.client.personal import personal_weights
 from mtmedformer_monai.federated.client.task_tensors import tasks_reached
-from mtmedformer_monai.federated.message import Message
+from mtmedformer_monai.federated.message import Message, Weights
 from mtmedformer_monai.tasks import SegmentationTask
 from mtmedformer_monai.tasks.base import Task
 
@@ -92,6 +92,7 @@ class Federation:
         self.network = make_network(tasks, plan.seed, plan.fine_maps)
         self.traffic = [0, 0]
         self._method = method
+        self._last: dict[str, Weights] = {}
         strategy, groups = method.make(plan.rounds), groups_of(self.network)
         first, self._joining = first_weights(self.network, sites, method.start, starts)
         if method.start == GIVEN:  # as in the package, where a server knows no other weights
@@ -115,6 +116,8 @@ class Federation:
             self.network.load_state_dict(site.rule.receive(broadcast), strict=False)
             self.network.load_state_dict(self._joining.pop(name, {}), strict=False)
             training = site.train()
+            if self._method.last:
+                self._last[name] = dict(training.weights)
             if all(bool(torch.isfinite(value).all()) for value in training.weights.values()):
                 message = site.rule.send(training)
                 self.traffic[0] += size_of(message)
@@ -133,11 +136,17 @@ class Federation:
             self.network.load_state_dict(self.server.weights(), strict=False)
             return evaluate(self.network, self._tasks, images, self.scales, names)
         parts = {}
-        for name, site in self.sites.items():
-            broadcast = self.server.broadcast_for(site.tasks)
-            self.network.load_state_dict(personal_weights(site.rule, broadcast, self._method.own_share), strict=False)
+        for name in self.sites:
+            self.network.load_state_dict(self.own_weights(name), strict=False)
             parts[name] = evaluate(self.network, self._tasks, images, self.scales, [name])
         return combine(parts, owners, images.rows)
+
+    def own_weights(self, name: str) -> Weights:
+        """Returns the weights with which a site infers if networks are personal."""
+        if self._method.last:
+            return self._last[name]
+        site = self.sites[name]
+        return personal_weights(site.rule, self.server.broadcast_for(site.tasks), self._method.own_share)
 
 
 def owners_of(tasks: Sequence[Task], sites: Mapping[str, Data]) -> dict[str, dict[str, int]]:

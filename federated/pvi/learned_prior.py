@@ -6,19 +6,22 @@ rounds, the server therefore learns where the groups' priors lie, by the paramet
 model with unequal variances (Morris, JASA 1983; Gelman et al., Bayesian Data Analysis, 3rd edition, section 5.4):
 
     m_g ~ N(theta_g, V_g),    theta_g ~ N(mu, B),    r_g = B / (B + V_g), the reliability of a group's mean,
-    mu = sum_g r_g m_g / sum_g r_g,    E[theta_g] = r_g m_g + (1 - r_g) mu.
+    mu = sum_g n_g m_g / sum_g n_g,    E[theta_g] = r_g m_g + (1 - r_g) mu.
 
 The reliability is taken as the share of its loss that a group's network explains, `1 - loss / initial loss` over the
 round, as the coefficient of determination is in a linear model. A group that learns keeps its weights; a group that has
-learned nothing yet, such as one with class labels of few images, goes on from those of the others, and does not pull
-them along. No number is set by hand.
+learned little yet, such as one with class labels of few images, goes on from those of all. In mu, every client counts
+the same (n_g is the number of a group's clients), as in a random-effects model whose clients differ by far more than
+the noise of their own training (DerSimonian and Laird, Controlled Clinical Trials 1986): weights by reliability would
+leave out what groups with class labels have learned, which is then lost from one round to the next. No number is set by
+hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,20 +52,34 @@ def reliability(relative_loss: float) -> float:
     return min(max(1.0 - relative_loss, LEAST), 1.0 - LEAST)
 
 
-def learned_prior(means: Mapping[str, Tensor], reliabilities: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+class Standing(NamedTuple):
+    """What is known of a group's mean of one tensor.
+
+    Attributes:
+        clients: n_g, how many have trained the tensor in the round.
+        reliability: r_g.
+    """
+
+    clients: float
+    reliability: float
+
+
+def learned_prior(means: Mapping[str, Tensor], standings: Mapping[str, Standing]) -> tuple[Tensor, dict[str, Tensor]]:
     """Returns the mean of all groups, mu, and {group: its prior's mean}, of one tensor.
 
     Args:
         means: {group: m_g}, not empty.
-        reliabilities: {group: r_g}, above 0; that of an unknown loss where it is missing, as for stock clients.
+        standings: by group; where it is missing, as for stock clients, that of a single client with an unknown loss.
 
     Example:
         >>> from torch import tensor
-        >>> mu, centers = learned_prior({"a": tensor([4.0]), "b": tensor([0.0])}, {"a": 0.75, "b": 0.25})
+        >>> means = {"a": tensor([4.0]), "b": tensor([0.0])}
+        >>> mu, centers = learned_prior(means, {"a": Standing(3, 0.75), "b": Standing(1, 0.25)})
         >>> mu, centers
         (tensor([3.]), {'a': tensor([3.7500]), 'b': tensor([2.2500])})
     """
-    known = {group: reliabilities.get(group, reliability(UNKNOWN_LOSS)) for group in means}
-    total = sum(known.values())
-    center = reduce(torch.add, [mean * (known[group] / total) for group, mean in means.items()])
-    return center, {group: center.lerp(mean, known[group]) for group, mean in means.items()}
+    unknown = Standing(1.0, reliability(UNKNOWN_LOSS))
+    known = {group: standings.get(group, unknown) for group in means}
+    total = sum(each.clients for each in known.values())
+    center = reduce(torch.add, [mean * (known[group].clients / total) for group, mean in means.items()])
+    return center, {group: center.lerp(mean, known[group].reliability) for group, mean in means.items()}

@@ -13,7 +13,7 @@ from mtmedformer_monai.federated.gaussian import Gaussian
 from mtmedformer_monai.federated.message import Message, TensorKind, key
 from mtmedformer_monai.federated.tensor_sums import LARGEST, TensorSums, Terms, compact
 
-from .learned_prior import reliability
+from .learned_prior import Standing, reliability
 from .variance_components import NUM_MOMENTS, GroupMoments, estimate, joined, noise_of
 
 
@@ -114,8 +114,8 @@ class Pooling:
         if len(groups) > 1:
             self._between[name] = min(1.0, self._prior_precision * components.between)
 
-    def reliabilities(self, name: str, homes: Mapping[str, str]) -> dict[str, float]:
-        """Returns {group: reliability of its mean of a tensor} (`learned_prior.py`), from this round's sums.
+    def standings(self, name: str, homes: Mapping[str, str]) -> dict[str, Standing]:
+        """Returns {group: what is known of its mean of a tensor} (`learned_prior.py`), from this round's sums.
 
         Args:
             name: of the tensor.
@@ -126,7 +126,7 @@ class Pooling:
             own = sums.get(name)
             if tasks in homes and own is not None and float(own[1]) > 0:
                 totals[homes[tasks]] = totals[homes[tasks]] + own if homes[tasks] in totals else own
-        return {group: reliability(float(own[7] / own[1])) for group, own in totals.items()}
+        return {group: Standing(float(own[0]), reliability(float(own[7] / own[1]))) for group, own in totals.items()}
 
     def clear(self) -> None:
         """Starts the next round."""

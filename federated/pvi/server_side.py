@@ -114,7 +114,7 @@ class PVIServer(ServerRule):
             if not found:  # no sender has given precision
                 continue
             means = {group: self._posterior.mean(name, group) for group in found}
-            common, own = learned_prior(means, self._pooling.reliabilities(name, homes))
+            common, own = learned_prior(means, self._pooling.standings(name, homes))
             dtype = self._weights[name].dtype
             self._weights[name] = common.to(dtype)
             if len(own) > 1 or any(name in known for known in centers.values()):

@@ -72,6 +72,17 @@ def test_sites_alone_keep_their_own_steps(world, unmoved):
             torch.testing.assert_close(weights[name], start, rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_last_weights_are_those_before_the_average(world, unmoved):
+    federation = Federation(world.tasks, world.sites, parse_method("fedavg_last"), ONE_STEP)
+    federation.run_round()
+    start = make_network(world.tasks, ONE_STEP.seed).state_dict()
+    for site in world.sites:
+        weights = federation.own_weights(site)
+        for name, expected in _stepped(world, site, ONE_STEP.lr).items():
+            own = start[name] if expected is None else expected
+            torch.testing.assert_close(weights[name], own, rtol=1e-4, atol=1e-6, msg=name)
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -33,23 +33,23 @@ def mean(server, tasks):
 
 
 def test_two_groups_by_hand():
-    """Masks move by 4 and explain 0.75 of the loss, boxes by 1 and 0.25: mu = (3 + 0.25) / 1."""
+    """Masks move by 4 and explain 0.75 of the loss, boxes by 1 and 0.25; mu = (4 + 1) / 2, of one client each."""
     sites = [(MASKS, steps(4.0, 0.25)), (BOXES, steps(1.0, 0.75))]
     server, rules = federate(PVI(**WIDE, prior_rounds=1), zeros(), sites)
-    assert server.weights()["w"].tolist() == pytest.approx([3.25, 3.25])
-    assert mean(server, MASKS) == pytest.approx(0.75 * 4 + 0.25 * 3.25)
-    assert mean(server, BOXES) == pytest.approx(0.25 * 1 + 0.75 * 3.25)
-    assert mean(server, CLASSES) == pytest.approx(3.25)  # a group that has sent nothing yet
+    assert server.weights()["w"].tolist() == pytest.approx([2.5, 2.5])
+    assert mean(server, MASKS) == pytest.approx(0.75 * 4 + 0.25 * 2.5)
+    assert mean(server, BOXES) == pytest.approx(0.25 * 1 + 0.75 * 2.5)
+    assert mean(server, CLASSES) == pytest.approx(2.5)  # a group that has sent nothing yet
 
     play(server, rules, sites)  # from there on, no pooling is seen in two equal steps from far apart priors
-    assert mean(server, MASKS) > 0.75 * 4 + 0.25 * 3.25 + 3.9
+    assert mean(server, MASKS) > 0.75 * 4 + 0.25 * 2.5 + 3.9
 
 
-def test_clients_of_a_group_count_by_images_and_groups_by_what_they_have_learned():
+def test_clients_of_a_group_count_by_images_and_groups_by_clients():
     """Masks: (30 * 2 + 10 * 6) / 40 = 3, loss (30 * 0.2 + 10 * 0.6) / 40 = 0.3; boxes have learned nothing."""
     sites = [(MASKS, steps(2.0, 0.2, 30)), (MASKS, steps(6.0, 0.6, 10)), (BOXES, steps(-5.0, 1.3, 1000))]
     server, _ = federate(PVI(**WIDE, prior_rounds=1), zeros(), sites)
-    mu = (0.7 * 3 - 0.01 * 5) / 0.71
+    mu = (2 * 3 - 5) / 3
     assert server.weights()["w"][0].item() == pytest.approx(mu)
     assert mean(server, MASKS) == pytest.approx(0.7 * 3 + 0.3 * mu)
     assert mean(server, BOXES) == pytest.approx(-0.01 * 5 + 0.99 * mu)
@@ -63,7 +63,7 @@ def test_a_group_that_is_absent_keeps_its_mean():
     assert mean(server, MASKS) == pytest.approx(before[0] + 4)
     assert mean(server, BOXES) == pytest.approx(before[1])
     play(server, rules, sites)
-    expected = 0.75 * (before[0] + 8) + 0.25 * (before[1] + 1)
+    expected = (before[0] + 8 + before[1] + 1) / 2
     assert server.weights()["w"][0].item() == pytest.approx(expected)
 
 
@@ -155,7 +155,7 @@ def test_groups_that_merge_start_from_the_mean_of_their_priors():
     play(server, [*rules, strategy.client()], [*sites, (both, steps(7.0, 0.5))])
     starts = [mean(server, tasks) for tasks in (MASKS, BOXES, both)]
     assert starts == pytest.approx([starts[0]] * 3)
-    weights = [3.0625 + 0.75 + 4, 0.25 + 0.75 * 3.25 + 1, 3.25 + 7]  # where the clients ended, from their old starts
+    weights = [0.75 * 4 + 0.25 * 2.5 + 4, 0.25 + 0.75 * 2.5 + 1, 2.5 + 7]  # where the clients ended, from their starts
     assert starts[0] == pytest.approx(sum(weights) / 3, abs=1e-3)
     assert middle != pytest.approx(starts[0])
 
