@@ -33,13 +33,13 @@ LEAST: Final = 0.01
 
 
 def prior_rounds_of(num_rounds: int) -> int:
-    """Returns the number of first rounds that learn the prior: two thirds, rounded down; never the last one.
+    """Returns the number of first rounds that learn the prior: all but the last one.
 
     Example:
-        >>> [prior_rounds_of(rounds) for rounds in (1, 2, 3, 5, 10)]
-        [0, 1, 2, 3, 6]
+        >>> [prior_rounds_of(rounds) for rounds in (1, 2, 3, 10)]
+        [0, 1, 2, 9]
     """
-    return 2 * num_rounds // 3
+    return max(num_rounds - 1, 0)
 
 
 def reliability(relative_loss: float) -> float:

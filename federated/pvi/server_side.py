@@ -100,8 +100,9 @@ class PVIServer(ServerRule):
         """Updates the means of all weights with changes."""
         self._weights = self._statistics.weighted_means(self._weights)
         homes = self._posterior.homes()
+        has_factors = self._rounds > self._prior_number  # they remain if the number of rounds grows later
         self._rounds += 1
-        if self._rounds <= self._prior_rounds:
+        if self._rounds <= self._prior_rounds and not has_factors:
             self._learn_prior(homes)
         else:
             self._update(homes)

@@ -51,8 +51,8 @@ class PVI(Strategy):
         within: variance of the clients' weights around their group's mean, of the unit of an inverse
             precision; 0: clients share the group's weights.
         prior_rounds: number of first rounds that learn the means of the groups' priors, from averages of their clients
-            (`learned_prior.py`); factors begin after them. None: two thirds of the rounds if `between` is estimated and
-            the number of rounds is known, otherwise 0.
+            (`learned_prior.py`); factors begin after them. None: all but the last one if `between` is estimated and the
+            number of rounds is known, otherwise 0.
         num_rounds: of the federation, if it is known.
         noise_steps: share of a round's last steps, in [0, 1], whose spread of weights is taken as the noise in the
             estimate of `between`; 0: differences between clients of a group are.

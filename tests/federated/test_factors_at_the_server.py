@@ -56,13 +56,13 @@ def mean(server, name):
 
 
 def test_a_factor_that_has_ended_has_no_part_in_personal_weights():
-    """In the first two of four rounds, all factors end; afterwards, the own one counts twice."""
+    """In the first three of four rounds, all factors end; afterwards, the own one counts twice."""
     server, clients, _ = federation()
     for number in range(4):
         play(server, clients)
         for name, client in clients.items():
             found = personal_weights(client.rule, to_message(server.broadcast(name)), 1.0)["w"][0].item()
-            assert (found == pytest.approx(mean(server, name), abs=1e-6)) == (number < 2)
+            assert (found == pytest.approx(mean(server, name), abs=1e-6)) == (number < 3)
 
 
 def test_withdrawing_a_factor_that_has_ended_is_accepted():
