@@ -32,16 +32,6 @@ LEAST: Final = 0.01
 """Smallest reliability, and smallest distance from 1."""
 
 
-def prior_rounds_of(num_rounds: int) -> int:
-    """Returns the number of first rounds that learn the prior: all but the last one.
-
-    Example:
-        >>> [prior_rounds_of(rounds) for rounds in (1, 2, 3, 10)]
-        [0, 1, 2, 9]
-    """
-    return max(num_rounds - 1, 0)
-
-
 def reliability(relative_loss: float) -> float:
     """Returns r of a group whose loss is the given share of its initial loss.
 

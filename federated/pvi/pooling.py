@@ -93,9 +93,7 @@ class Pooling:
             damping: factor by which clients have damped their steps.
             homes: {set of tasks: its group}.
         """
-        by_tasks = sorted(self._sums.items())  # in an order that does not depend on that of the messages
-        known = {tasks: sums.get(name) for tasks, sums in by_tasks if tasks in homes}
-        sent = {tasks: own for tasks, own in known.items() if own is not None}
+        sent = self._sent(name, homes)
         noise = noise_of(sent.values())
         if noise > 0.0 and (self._settings.between is not None or len({homes[tasks] for tasks in sent}) < 2):
             self._noise[name] = noise
@@ -122,11 +120,16 @@ class Pooling:
             homes: {set of tasks: its group}.
         """
         totals: dict[str, Tensor] = {}
-        for tasks, sums in sorted(self._sums.items()):
-            own = sums.get(name)
-            if tasks in homes and own is not None and float(own[1]) > 0:
-                totals[homes[tasks]] = totals[homes[tasks]] + own if homes[tasks] in totals else own
+        for tasks, own in self._sent(name, homes).items():
+            home = homes[tasks]
+            if float(own[1]) > 0:
+                totals[home] = totals[home] + own if home in totals else own
         return {group: Standing(float(own[0]), reliability(float(own[7] / own[1]))) for group, own in totals.items()}
+
+    def _sent(self, name: str, homes: Mapping[str, str]) -> dict[str, Tensor]:
+        """Returns {set of tasks: this round's sums of a tensor}, in an order that does not depend on the messages'."""
+        known = {tasks: sums.get(name) for tasks, sums in sorted(self._sums.items()) if tasks in homes}
+        return {tasks: own for tasks, own in known.items() if own is not None}
 
     def clear(self) -> None:
         """Starts the next round."""

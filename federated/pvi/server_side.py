@@ -100,9 +100,10 @@ class PVIServer(ServerRule):
         """Updates the means of all weights with changes."""
         self._weights = self._statistics.weighted_means(self._weights)
         homes = self._posterior.homes()
-        has_factors = self._rounds > self._prior_number  # they remain if the number of rounds grows later
+        # factors that a round has kept remain, also if the number of rounds grows later
+        learns_prior = self._prior_number == self._rounds < self._prior_rounds
         self._rounds += 1
-        if self._rounds <= self._prior_rounds and not has_factors:
+        if learns_prior:
             self._learn_prior(homes)
         else:
             self._update(homes)

@@ -19,7 +19,6 @@ from mtmedformer_monai.layers.permutation_groups import PermutationGroups
 
 from .client_side import ClientSettings, PVIClient
 from .equations import PrecisionScale
-from .learned_prior import prior_rounds_of
 from .pooling import PoolingSettings
 from .server_side import PVIServer
 
@@ -92,7 +91,7 @@ class PVI(Strategy):
         known = rate is None and within == 0.0  # otherwise, the sums do not tell the clients' steps
         self._pooling = PoolingSettings(0.0 if between is None and not known else between, within)
         if prior_rounds is None:
-            prior_rounds = 0 if num_rounds is None or self._pooling.between is not None else prior_rounds_of(num_rounds)
+            prior_rounds = 0 if num_rounds is None or self._pooling.between is not None else max(num_rounds - 1, 0)
         if prior_rounds < 0 or (num_rounds is not None and prior_rounds >= num_rounds):
             raise ValueError(
                 f"prior_rounds expects at least 0 and less than the number of rounds before distillation, "
