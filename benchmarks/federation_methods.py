@@ -79,16 +79,23 @@ CONTROLS: dict[str, Method] = {
 
 METHODS = (
     "fedavg",
+    "fedavg_last",
     "fedavg_equal",
+    "fedavg_equal_last",
     "owners",
     "fedprox",
     "fedbn",
     "feddyn",
     "scaffold",
+    "fedavgm",
+    "fedadam",
     "fisher",
     "fedpa",
     "matching",
+    "condistfl",
+    "fedmix",
     "bayesian",
+    "bayesian_distilled",
     "local",
     "pooled",
 )
