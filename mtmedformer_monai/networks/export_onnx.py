@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ def export_onnx(network: nn.Module, path: str | Path, image_size: Sequence[int] 
     """Writes a network that returns a dict of tensors as an ONNX file.
 
     Args:
-        network: maps float32 (B, 1, H, W) to a dict, whose keys become the output names of the file.
+        network: maps float32 (B, 1, H, W) to a dict, whose keys become the output names of the file; a copy of it is
+            exported, on the CPU and in evaluation mode.
         path: output path; the weights are stored in the same file.
         image_size: (H, W) at which the network is traced. The exported network accepts any size.
 
@@ -33,7 +35,7 @@ def export_onnx(network: nn.Module, path: str | Path, image_size: Sequence[int] 
         import onnxscript  # noqa: F401  # required by torch.onnx, whose own error is less clear
     except ImportError as error:
         raise ImportError("ONNX export requires onnx and onnxscript: pip install mtmedformer-monai[onnx].") from error
-    network = network.cpu().eval()
+    network = copy.deepcopy(network).cpu().eval()
     image = torch.rand(2, 1, *image_size)  # a batch size of 1 would be treated as a constant
     names = _output_names(network, image)
     dynamic = torch.export.Dim.DYNAMIC

@@ -83,9 +83,18 @@ def fit_temperature_scaling(task: ClassificationTask, logits: Tensor, target: Te
     Returns:
         The calibration without operating points; its temperature is None with fewer than `MIN_CASES` annotated cases,
         or if all of them have the same label.
+
+    Raises:
+        ValueError: a logit of an annotated case is not finite.
     """
     annotated = task.is_annotated(target)
     logits, target = logits[annotated].double(), target[annotated].double()
+    if not bool(logits.isfinite().all()):
+        bad = int((~logits.isfinite()).any(dim=1).sum())
+        raise ValueError(
+            f"{bad} of {len(logits)} images have outputs of the task {task.name!r} that are not finite; the weights or "
+            "these images are damaged, so calibrate other weights or leave the images out."
+        )
     cases = len(target)
     if cases < MIN_CASES or not _has_contrast(target):
         return TaskCalibration(None, cases)

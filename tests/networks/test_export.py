@@ -44,6 +44,14 @@ def test_traces():
     assert largest_difference(network(image), traced(image)) < 1e-4
 
 
+def test_a_network_whose_export_fails_stays_in_training_mode(tmp_path):
+    network = SelectOutput(small_network(), ["mask"])  # returns a tensor
+    network.train()
+    with pytest.raises(TypeError, match="expects to return a dict keyed by task name"):
+        export_onnx(network, tmp_path / "network.onnx")
+    assert all(module.training for module in network.modules())
+
+
 @pytest.mark.slow  # the command's test exports, too
 @torch.no_grad()
 def test_onnx_takes_any_batch_and_size(tmp_path):

@@ -83,6 +83,17 @@ def test_missing_labels_are_left_out_and_too_few_cases_are_not_fitted():
     assert fit_temperature_scaling(task, logits, torch.ones(40)).temperature is None
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_outputs_that_are_not_finite_are_refused_unless_they_have_no_label(bad):
+    logits, target = torch.linspace(-2, 2, 40)[:, None], torch.arange(40.0) % 2
+    logits[3] = bad
+    task = ClassificationTask("finding", ["normal", "pneumonia"], "binary")
+    with pytest.raises(ValueError, match="1 of 40 images have outputs of the task 'finding' that are not finite"):
+        fit_temperature_scaling(task, logits, target)
+    target[3] = float("nan")
+    assert fit_temperature_scaling(task, logits, target).cases == 39
+
+
 def test_a_calibration_returns_as_it_was_saved(weights):
     path = save_calibration(FOUND, weights)
     assert path == weights.with_name("calibration.json") == calibration_path(weights)
