@@ -115,7 +115,7 @@ def parse_method(text: str) -> Method:
     """Parses a method.
 
     Raises:
-        ValueError: a setting is not NAME=VALUE, or not one of its choices.
+        ValueError: a setting is not NAME=VALUE, or not one of its choices, or has no effect.
 
     Example:
         >>> parse_method("fedprox:proximal=0.1,equal=true")
@@ -130,7 +130,10 @@ def parse_method(text: str) -> Method:
             raise ValueError(f"--methods expects {setting} to be one of {choices}, got {given[setting]!r}.")
     settings = {**base.settings, **{key: value for key, value in given.items() if key not in own}}
     changes = {key: value for key, value in given.items() if key in own}
-    return dataclasses.replace(base, settings=settings, **changes)
+    method = dataclasses.replace(base, settings=settings, **changes)
+    if method.last and not method.personal:
+        raise ValueError(f"--methods expects personal=true for last=true, the sites' last own networks, in {text!r}.")
+    return method
 
 
 class EqualWeights(WrappedStrategy):

@@ -83,6 +83,12 @@ def test_last_weights_are_those_before_the_average(world, unmoved):
             torch.testing.assert_close(weights[name], own, rtol=1e-4, atol=1e-6, msg=name)
 
 
+def test_last_weights_need_networks_of_the_sites():
+    with pytest.raises(ValueError, match="expects personal=true for last=true"):
+        parse_method("fedavg:last=true")
+    assert parse_method("fedavg:last=true,personal=true") == parse_method("fedavg_last")
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
+
+_logger = logging.getLogger(__name__)
 
 
 class EarlyStop:
@@ -40,9 +43,17 @@ class EarlyStop:
         return {"counter": stopping.counter, "best_score": stopping.best_score}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the best score and the counter."""
+        """Restores the best score and the counter; a run that has just started ends if they have stopped it before."""
         stopping = self._attached()
         stopping.counter, stopping.best_score = state["counter"], state["best_score"]
+        if stopping.counter >= self._patience:
+            _logger.warning(
+                "This training has stopped early, after %d validations without improvement; for further epochs, repeat "
+                "it with a higher early_stop_patience than %d.",
+                stopping.counter,
+                self._patience,
+            )
+            stopping.trainer.terminate()
 
     def _judge(self, evaluator: Engine) -> None:
         if not math.isnan(key_score(evaluator)):

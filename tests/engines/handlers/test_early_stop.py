@@ -42,6 +42,17 @@ def test_the_counter_is_resumed():
     assert epochs_until_stop([0.4, 0.9, 0.9], patience=2, state=state)[0] == 1
 
 
+@pytest.mark.parametrize(("patience", "epochs"), [(2, 0), (3, 1)], ids=["the same patience", "more patience"])
+def test_a_training_that_stopped_early_goes_on_only_with_more_patience(patience, epochs):
+    training = build_training(5)
+    stop = EarlyStop(training.evaluator, patience)
+    training.attach(stop)
+    saved = {"counter": 2, "best_score": 2.0}  # no score is above 1
+    training.trainer.add_event_handler(Events.STARTED, lambda: stop.load_state_dict(saved))
+    training.run()
+    assert training.trainer.state.epoch == epochs
+
+
 def test_misuse_is_refused():
     training = build_training(1)
     with pytest.raises(ValueError, match="patience expects 1 or more, got 0"):
