@@ -236,6 +236,7 @@ class Aggregator:
         if self._limit is not None:
             totals = {name: total for name, (total, _) in entries.items()} if entries else precisions.means()
             self._limit.check(client, totals, in_images=averages)
+            self._limit.check_clients(client, pick(decoded, TensorKind.MOMENTS))
         return entries
 
     def close_round(self) -> None:

@@ -39,6 +39,22 @@ class ImageLimit:
                 f"client {client!r} has a data_count of {images}, and the federation allows {self._most_images} images."
             )
 
+    def check_clients(self, client: str, moments: Mapping[str, Tensor]) -> None:
+        """Checks that a message counts as one client in the means of all groups.
+
+        Args:
+            client: its name.
+            moments: {weight: `pvi.variance_components.moments`}, the first of which is the number of clients; their
+                shapes are checked elsewhere.
+
+        Raises:
+            ValueError: it counts as more than one.
+        """
+        for name, value in moments.items():
+            number = float(value.reshape(-1)[:1].sum())
+            if number > 1.0:
+                raise ValueError(f"client {client!r} counts as {number:.6g} clients in {name!r}, and it is one.")
+
     def check(self, client: str, totals: Mapping[str, float], in_images: bool = False) -> None:
         """Checks the precision that the server would hold of a client, as the mean over each tensor.
 

@@ -64,6 +64,20 @@ def test_a_factor_cannot_grow_beyond_the_limit_round_by_round():
                 server.add(again, "a")
 
 
+@pytest.mark.parametrize("most", [15, 0], ids=["limited", "free"])
+def test_a_site_counts_as_one_client_in_the_mean_of_groups(most):
+    """Without a limit, a message may be the sum of several sites' messages."""
+    strategy = make_strategy("bayesian", most_images=most, num_rounds=2)
+    server, exchange = Aggregator(strategy, START), message_of(strategy, 10)
+    (name,) = [name for name in exchange.weights if name.startswith("moments/")]
+    exchange.weights[name][0] = 1000.0
+    if most:
+        with pytest.raises(ValueError, match="'liar' counts as 1000 clients in 'w', and it is one"):
+            server.add(exchange, "liar")
+    else:
+        server.add(exchange, "node")
+
+
 def test_a_stock_client_is_refused_too():
     server = Aggregator(make_strategy("fedavg", most_images=100), START)
     with pytest.raises(ValueError, match="data_count of 101, and the federation allows 100"):
