@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,13 @@ def _draw_boxes(image: Image.Image, boxes: Sequence[tuple[Sequence[float], str]]
 
 def _with_text(image: Image.Image, legend: Sequence[tuple[str, str]], lines: Sequence[str]) -> Image.Image:
     """Returns the image with the notice above it, and legend and lines on its right."""
+    font = ImageFont.load_default(_FONT_SIZE)
+    lines = [part for line in lines for part in _wrap(line, font)]
     height = max(image.height, _LINE * (len(legend) + len(lines)) + _MARGIN)
-    page = Image.new("RGB", (image.width + _PANEL, height + _LINE + _MARGIN), "black")
+    width = max(image.width + _PANEL, round(font.getlength(NOTICE)) + 2 * _MARGIN)
+    page = Image.new("RGB", (width, height + _LINE + _MARGIN), "black")
     page.paste(image, (0, _LINE + _MARGIN))
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(_FONT_SIZE)
+    draw = ImageDraw.Draw(page)
     draw.text((_MARGIN, _MARGIN // 2), NOTICE, fill="white", font=font)
     left, top = image.width + _MARGIN, _LINE + _MARGIN
     for number, (name, color) in enumerate(legend):
@@ -111,3 +115,13 @@ def _with_text(image: Image.Image, legend: Sequence[tuple[str, str]], lines: Seq
     for number, line in enumerate(lines, start=len(legend)):
         draw.text((left, top + _LINE * number), line, fill="white", font=font)
     return page
+
+
+def _wrap(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[str]:
+    """Returns a line as lines that fit into the panel, broken at spaces and indented from the second on."""
+    wrapped = [""]
+    for word in re.split("(?<= )", line):
+        if wrapped[-1].strip() and font.getlength(wrapped[-1] + word.rstrip()) > _PANEL - 2 * _MARGIN:
+            wrapped.append("    ")
+        wrapped[-1] += word
+    return wrapped

@@ -69,3 +69,9 @@ def test_a_mask_of_the_whole_image_and_an_empty_one_are_drawn(draw):
     whole, empty = np.ones((4, 4), dtype=bool), np.zeros((4, 4), dtype=bool)
     page, _ = draw((4, 4), [("a", whole), ("b", empty)])
     assert page.ndim == 3
+
+
+def test_no_text_is_cut_off_at_the_edge_of_the_page(draw):
+    """Neither the notice above a small image nor a long flag beside it."""
+    page, _ = draw((10, 10), lines=["Note: not verified as a frontal chest radiograph (the file has no DICOM header)"])
+    assert not page[:, -8:].any()
