@@ -51,6 +51,13 @@ def _describe_class(found: ClassResult) -> list[str]:
     if not found.applicable:
         return ["  not applicable"]
     return [
-        f"  {probability:.2f}  {name}{'  (predicted)' if name in found.predicted else ''}"
+        f"  {probability:.2f}  {name}{_mark_predicted(found, name)}"
         for name, probability in found.probabilities.items()
     ]
+
+
+def _mark_predicted(found: ClassResult, name: str) -> str:
+    """Returns '  (predicted)' for a predicted class, with the threshold that decided, if there is one."""
+    threshold = found.thresholds.get(name) if found.kind in ("binary", "multilabel") else None  # else not decisive
+    reason = "" if threshold is None else f"; threshold {threshold:.2f}"
+    return f"  (predicted{reason})" if name in found.predicted else ""

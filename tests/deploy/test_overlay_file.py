@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mtmedformer_monai.deploy.overlay_file import drawn_boxes
-from mtmedformer_monai.deploy.results import BoxResult
+from mtmedformer_monai.deploy.overlay_file import describe_lines, drawn_boxes
+from mtmedformer_monai.deploy.results import BoxResult, ClassResult
 from mtmedformer_monai.visualization.overlay import MAX_BOXES
 from tests.deploy.sources import FULL, result_of, write_chest
 
@@ -17,3 +17,10 @@ def test_every_reported_box_is_drawn_up_to_a_number_per_task(tmp_path):
     result = replace(result_of(write_chest(tmp_path / "source.dcm"), **FULL), boxes={"low": boxes[:1], "many": boxes})
     drawn = drawn_boxes(result)
     assert [box.probability for box in drawn] == [0.06, *sorted(scores, reverse=True)[:MAX_BOXES]]
+
+
+def test_a_class_below_one_half_is_predicted_with_its_threshold(tmp_path):
+    """Else a reader would take the prediction of the less probable class for an error."""
+    found = ClassResult("binary", {"normal": 0.7, "pneumonia": 0.3}, ("pneumonia",), thresholds={"pneumonia": 0.2})
+    result = replace(result_of(write_chest(tmp_path / "source.dcm"), **FULL), classes={"finding": found})
+    assert describe_lines(result)[-2:] == ["  0.70  normal", "  0.30  pneumonia  (predicted; threshold 0.20)"]
