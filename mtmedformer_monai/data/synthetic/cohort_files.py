@@ -74,14 +74,16 @@ def count_workers(workers: int | None) -> int:
     return (os.cpu_count() or 1) if workers is None else workers
 
 
-def check_size(num_patients: int, workers: int) -> None:
-    """Checks the number of patients and of workers.
+def check_size(num_patients: int, image_size: int, workers: int) -> None:
+    """Checks the number of patients, the size of their images and the number of workers.
 
     Raises:
-        ValueError: there are too few patients for three sections, or there is no worker.
+        ValueError: there are too few patients for three sections, images are too small, or there is no worker.
     """
     if num_patients < 8:
         raise ValueError(f"num_patients expects 8 or more, for three sections, got {num_patients}.")
+    if image_size < 16:
+        raise ValueError(f"image_size expects 16 pixels or more, to show anything, got {image_size}.")
     if workers < 1:
         raise ValueError(f"workers expects 1 or more processes, got {workers}; omit it for one per CPU core.")
 

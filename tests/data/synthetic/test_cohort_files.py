@@ -4,7 +4,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from mtmedformer_monai.data.synthetic.cohort_files import collect_items, count_workers, draw_from, write_cohort
+from mtmedformer_monai.data.synthetic.cohort_files import (
+    check_size,
+    collect_items,
+    count_workers,
+    draw_from,
+    write_cohort,
+)
 
 
 def list_two(number):
@@ -54,3 +60,9 @@ def test_names_are_drawn_by_their_share():
     drawn = [draw_from({"rare": 1, "never": 0, "often": 3}, rng) for _ in range(400)]
     assert "never" not in drawn
     assert drawn.count("often") / 400 == pytest.approx(0.75, abs=0.06)
+
+
+def test_images_without_pixels_are_refused_before_anything_is_rendered():
+    check_size(8, 16, 1)
+    with pytest.raises(ValueError, match="image_size expects 16 pixels or more, to show anything, got -5"):
+        check_size(8, -5, 1)

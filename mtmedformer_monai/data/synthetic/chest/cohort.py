@@ -94,8 +94,8 @@ def make_chest_cohort(
         Path of the datalist.
 
     Raises:
-        ValueError: there are too few patients for three sections, no worker, or an unknown part, site, disease or
-            style.
+        ValueError: there are too few patients for three sections, too small images, no worker, or an unknown part,
+            site, disease or style.
         RuntimeError: pydicom is older than 3.
     """
     folder, workers = Path(folder), count_workers(workers)
@@ -103,7 +103,7 @@ def make_chest_cohort(
         raise ValueError(f"style expects one of {sorted(STYLES)}, got {style!r}.")
     shares, parts = dict(disease_shares or SHARES), dict(annotated or {})
     plan = _Plan(folder, image_size, seed, tuple(scanners), shares, parts, style)
-    check_size(num_patients, workers)
+    check_size(num_patients, image_size, workers)
     check_shares("disease_shares", plan.shares, ["normal", *STYLES[style].opacities])
     check_annotated(plan.annotated, [scanner.name for scanner in plan.scanners], PARTS)
     about = {"name": "synthetic_chest", "description": "Synthetic chest X-rays", "licence": "Apache-2.0", "seed": seed}

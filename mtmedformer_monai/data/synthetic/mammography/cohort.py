@@ -87,8 +87,8 @@ def make_mammography_cohort(
         Path of the datalist. The labels of a breast are repeated for each of its images.
 
     Raises:
-        ValueError: there are too few patients for three sections, no worker, or an unknown part, site, pathology or
-            style.
+        ValueError: there are too few patients for three sections, too small images, no worker, or an unknown part,
+            site, pathology or style.
         RuntimeError: pydicom is older than 3.
     """
     if style not in STYLES:
@@ -96,7 +96,7 @@ def make_mammography_cohort(
     folder, workers = Path(folder), count_workers(workers)
     shares = dict(pathology_shares or SHARES)
     plan = _Plan(folder, image_size, seed, tuple(scanners), shares, dict(annotated or {}), style)
-    check_size(num_patients, workers)
+    check_size(num_patients, image_size, workers)
     check_shares("pathology_shares", shares, PATHOLOGIES)
     check_annotated(plan.annotated, [scanner.name for scanner in plan.scanners], PARTS)
     about = ABOUT | {"seed": seed} | ({} if style == "plain" else {"name": f"synthetic_mammography_{style}"})
