@@ -55,7 +55,8 @@ def _named(sources: Mapping[str, str | Path] | Sequence[str | Path]) -> dict[str
         name = _name_of(source, read_datalist(source))
         if name in named:
             raise ValueError(
-                f"{named[name]} and {source} are both named {name!r}; give them different names with {{site: path}}."
+                f"{named[name]} and {source} are both named {name!r}; give them different names with {{site: path}} "
+                "(on the command line: SITE=DATALIST)."
             )
         named[name] = source
     return named
