@@ -68,7 +68,7 @@ class ChestRules(AdmissionRules):
 
     descriptions: ClassVar[Mapping[str, str]] = {
         "other_anatomy": "of another body part than the chest",
-        "unknown_anatomy": "not verified as a chest radiograph (its header does not say which body part it shows)",
+        "unknown_anatomy": "not verified as a chest radiograph (its header states no body part, or contradictory ones)",
         "lateral": "a lateral view",
         "oblique": "an oblique view",
         "unknown_view": "not verified as a frontal view (its header does not say which view it is)",

@@ -64,7 +64,7 @@ class MammogramRules(AdmissionRules):
         "subtracted": "a subtraction of contrast mammography",
         "color": "a mammogram in color",
         "other_anatomy": "of another body part than the breast",
-        "unknown_anatomy": "not verified as a mammogram (its header does not say which body part it shows)",
+        "unknown_anatomy": "not verified as a mammogram (its header states no body part, or contradictory ones)",
         "no_header": "not verified as a mammogram (the file has no DICOM header)",
     }
 

@@ -72,6 +72,11 @@ def test_uncertain_images_are_flagged_or_refused_by_option(make_dicom, elements,
             read_radiograph(path, rules=ChestRules(**{kind: "refuse"}))
 
 
+def test_the_flag_of_a_header_that_names_two_body_parts_does_not_say_that_it_names_none(make_dicom):
+    elements = {"BodyPartExamined": "HIP", "AnatomicRegionSequence": coded("816094009"), "ViewPosition": "PA"}
+    assert flags(make_dicom(**elements)).endswith("(its header states no body part, or contradictory ones)")
+
+
 @pytest.mark.parametrize(
     ("orientation", "is_turned"),
     [
