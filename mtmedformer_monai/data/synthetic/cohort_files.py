@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mtmedformer_monai.data.datalist import Item, save_datalist
+from mtmedformer_monai.data.datalist import Item, read_datalist, save_datalist
 from mtmedformer_monai.data.synthetic.dicom.dicom_object import require_pydicom
 
 FRACTIONS = {"training": 0.65, "validation": 0.15, "test": 0.2}
@@ -26,8 +26,8 @@ def write_cohort(
 ) -> Path:
     """Renders all patients into a folder and writes the datalist.
 
-    An existing datalist is removed first, and the new one is written last. A folder with a datalist therefore always
-    contains a complete cohort, even if a call was interrupted.
+    The datalist of an earlier cohort is removed first, and the new one is written last. A folder with a datalist
+    therefore always contains a complete cohort, even if a call was interrupted.
 
     Args:
         folder: output folder of `images/`, `masks/` and `datalist.json`.
@@ -41,14 +41,21 @@ def write_cohort(
         Path of the datalist.
 
     Raises:
+        FileExistsError: the folder has a datalist of other data.
         RuntimeError: pydicom is too old to write the files.
     """
     require_pydicom()
+    _check_replaceable(folder / "datalist.json")
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     (folder / "datalist.json").unlink(missing_ok=True)
     sections = split(collect_items(make, num_patients, workers))
     return save_datalist(about | sections, folder / "datalist.json.part").replace(folder / "datalist.json")
+
+
+def _check_replaceable(datalist: Path) -> None:
+    if datalist.exists() and not str(read_datalist(datalist).get("name", "")).startswith("synthetic_"):
+        raise FileExistsError(f"{datalist} is not that of a synthetic cohort, and is kept; choose another folder.")
 
 
 def collect_items(make: Callable[[int], list[Item]], num_patients: int, workers: int) -> list[Item]:

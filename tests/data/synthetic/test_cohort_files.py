@@ -33,7 +33,7 @@ def test_a_cohort_has_its_folders_and_a_datalist(tmp_path):
 
 
 def test_a_patient_that_fails_leaves_no_datalist(tmp_path):
-    (tmp_path / "datalist.json").write_text("{}")
+    (tmp_path / "datalist.json").write_text('{"name": "synthetic_chest", "training": []}')
 
     def fail(number):
         raise OSError(f"disk full at {number}")
@@ -41,6 +41,14 @@ def test_a_patient_that_fails_leaves_no_datalist(tmp_path):
     with pytest.raises(OSError, match="disk full at 0"):
         write_cohort(tmp_path, fail, 3, 1, split, {})
     assert not (tmp_path / "datalist.json").exists()
+
+
+def test_a_datalist_of_other_data_is_kept(tmp_path):
+    """It may be the work of a reader of images, which a mistyped folder must not delete."""
+    (tmp_path / "datalist.json").write_text('{"name": "hospital", "training": []}')
+    with pytest.raises(FileExistsError, match="not that of a synthetic cohort, and is kept; choose another folder"):
+        write_cohort(tmp_path, list_two, 3, 1, split, {})
+    assert "hospital" in (tmp_path / "datalist.json").read_text()
 
 
 def test_an_old_pydicom_is_told_of_before_anything_is_rendered(tmp_path, monkeypatch):

@@ -92,7 +92,7 @@ def test_other_seeds_write_other_images(cohort, other):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupted_cohort_has_no_datalist(tmp_path, workers):
     old = tmp_path / "datalist.json"
-    old.write_text("{}")
+    old.write_text('{"name": "synthetic_chest", "training": []}')
     (tmp_path / "images/synthetic-0-00001-0.dcm").mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         make(tmp_path, num_patients=8, image_size=32, workers=workers)

@@ -105,7 +105,7 @@ def test_other_seeds_write_other_images(little, other):
 
 def test_an_interrupted_cohort_has_no_datalist(little, tmp_path):
     old = tmp_path / "datalist.json"
-    old.write_text("{}")
+    old.write_text('{"name": "synthetic_chest", "training": []}')
     (tmp_path / "images" / min((little.parent / "images").iterdir()).name).mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         make(tmp_path, num_patients=8, image_size=32)
