@@ -29,11 +29,16 @@ logger = logging.getLogger("mtmedformer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code (2 for an error that the user can fix)."""
+    """Runs the command line and returns the exit code (2 for an error that the user can fix, 130 for Ctrl-C)."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     options = _parse(make_parser(), sys.argv[1:] if arguments is None else arguments)
     try:
         code: int = options.run(options) or 0
+    except KeyboardInterrupt:
+        if options.verbose:
+            raise
+        logger.error("interrupted; run the same command again for complete results.")
+        return 130
     except Exception as error:
         if options.verbose:
             raise

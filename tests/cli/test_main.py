@@ -41,3 +41,12 @@ def test_without_a_command_the_usage_is_shown(capsys):
         main([])
     assert stop.value.code == 2
     assert "usage: mtmedformer" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path, caplog, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mtmedformer_monai.data.synthetic.cohorts.make_cohort", interrupt)
+    assert main(["cohort", str(tmp_path)]) == 130
+    assert caplog.messages == ["interrupted; run the same command again for complete results."]
