@@ -71,6 +71,7 @@ class SavePredictions:
         self._bundle_root = bundle_root
         self._run: dict[str, Any] | None = None
         self._names = OutputNames(self._folder, ENDINGS, _identify)
+        self._written = 0
 
     def attach(self, engine: Engine) -> None:
         """Registers the handler on an evaluator."""
@@ -85,6 +86,7 @@ class SavePredictions:
         self._names = OutputNames(self._folder, ENDINGS, _identify, paths)
         self._names.plan({absolute(path): stem_of(path) for path in paths})
         self._run = None
+        self._written = 0
 
     def __call__(self, engine: Engine) -> None:
         """Writes the results of the current batch."""
@@ -108,6 +110,7 @@ class SavePredictions:
             for ending in ENDINGS[1:]:  # of an earlier run that did not refuse the image
                 path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
             return
+        self._written += 1
         labels = Image.fromarray(np.ascontiguousarray(np.asarray(item[PRED]).T))
         write_atomically(path.with_name(f"{path.name}_labels.png"), lambda stream: labels.save(stream, format="PNG"))
         if self._overlay:
@@ -129,7 +132,7 @@ class SavePredictions:
         }
 
     def _log_summary(self) -> None:
-        _logger.info("Predictions of %d images in %s.", len(self._names), self._folder)
+        _logger.info("Predictions of %d images in %s.", self._written, self._folder)
 
 
 def _identify(report: Mapping[str, Any]) -> str:

@@ -62,6 +62,7 @@ class SaveStudies:
         self._bundle_root = bundle_root
         self._run: dict[str, Any] | None = None
         self._names = OutputNames(self._folder, ENDINGS, _identify)
+        self._written = 0
 
     def attach(self, engine: Engine) -> None:
         """Registers the handler on an evaluator."""
@@ -76,6 +77,7 @@ class SaveStudies:
         self._names = OutputNames(self._folder, ENDINGS, _identify)
         self._names.plan({study: f"study_{number:04d}" for number, study in enumerate(ids, start=1)})
         self._run = None
+        self._written = 0
 
     def __call__(self, engine: Engine) -> None:
         """Writes the results of the current batch."""
@@ -91,6 +93,7 @@ class SaveStudies:
             text = json.dumps(report | self._run, indent=2).encode()
             name = self._names.name(str(study), f"study_{len(self._names) + 1:04d}")
             write_atomically(self._folder / f"{name}.json", lambda file, text=text: file.write(text))  # type: ignore[misc]
+            self._written += 1
 
     def _source_of(self, batch: Mapping[str, Any], place: int, index: int) -> dict[str, Any]:
         """Returns the file, its root and the metadata of one view."""
@@ -125,7 +128,7 @@ class SaveStudies:
         return describe_tasks(fused, {task.name: probs[task.name][row] for task in fused})
 
     def _log_summary(self) -> None:
-        _logger.info("Predictions of %d studies in %s.", len(self._names), self._folder)
+        _logger.info("Predictions of %d studies in %s.", self._written, self._folder)
 
 
 def _identify(report: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ def save(folder, paths, dataset=None, **options):
     engine = SimpleNamespace(state=SimpleNamespace(dataloader=loader, output=[predict(path) for path in paths]))
     saver._start(engine)
     saver(engine)
+    saver._log_summary()
 
 
 @pytest.fixture
@@ -108,3 +109,9 @@ def test_the_picture_shows_the_notice(source, tmp_path, monkeypatch):
     save(tmp_path / "out", [source], overlay=True)
     assert (tmp_path / "out/IM1_overlay.png").is_file()
     assert said == ["Research use only; not for diagnosis or treatment."]
+
+
+def test_the_summary_counts_results_and_not_the_images_that_were_listed(source, tmp_path, caplog):
+    caplog.set_level("INFO")
+    save(tmp_path / "out", [source], dataset=[{"image": str(source)}, {"image": str(tmp_path / "in/broken.dcm")}])
+    assert caplog.messages[-1] == f"Predictions of 1 images in {tmp_path / 'out'}."

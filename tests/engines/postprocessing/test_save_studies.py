@@ -58,6 +58,7 @@ def infer(tmp_path, study, root, dataset=(), **options):
     engine = SimpleNamespace(state=SimpleNamespace(batch=batch, output={"pred": probs}, dataloader=loader))
     save._start(engine)
     save(engine)
+    save._log_summary()
 
 
 def test_views_and_weights_are_traced(tmp_path):
@@ -80,3 +81,9 @@ def test_processes_agree_on_numbers_and_runs_do_not_overwrite_each_other(tmp_pat
     found = {json.loads(path.read_text())["study"]: path.stem for path in (tmp_path / "out").glob("*.json")}
     assert found.pop("9.9").startswith("study_0001_")
     assert found == {"1.2.3": "study_0001", "1.2.4": "study_0002"}
+
+
+def test_the_summary_counts_results_and_not_the_studies_that_were_listed(tmp_path, caplog):
+    caplog.set_level("INFO")
+    infer(tmp_path, "a", tmp_path, dataset=["a", "unreadable"])
+    assert caplog.messages[-1] == f"Predictions of 1 studies in {tmp_path / 'out'}."
