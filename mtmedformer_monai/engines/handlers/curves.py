@@ -81,7 +81,7 @@ def _finish(axes: Axes, title: str, history: History) -> None:
         axes.axvline(best["epoch"], color=FAINT, linewidth=1, zorder=0, label=f"best: epoch {best['epoch']}")
     axes.set_title(title, fontsize=11, color=INK)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(color="#EEEEEE")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
