@@ -143,7 +143,7 @@ def _simulate(options: argparse.Namespace) -> int:
         from mtmedformer_monai.federated.simulation.bundle_parts import check_bundle_overrides
 
         check_bundle_overrides(bundle, overrides)
-    listed = () if options.sites.isdigit() else tuple(read_sites(options.sites))
+    listed = () if options.sites.removeprefix("-").isdigit() else tuple(read_sites(options.sites))
     output = options.output or Path("federation_output") / bundle.name
     settings = SimulationSettings(
         bundle=bundle,

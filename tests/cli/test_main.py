@@ -50,3 +50,9 @@ def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("mtmedformer_monai.data.synthetic.cohorts.make_cohort", interrupt)
     assert main(["cohort", str(tmp_path)]) == 130
     assert caplog.messages == ["interrupted; run the same command again for complete results."]
+
+
+def test_a_negative_number_of_sites_is_not_taken_for_a_file(tmp_path, caplog):
+    options = ["--sites", "-2", "--patients", "8", "--image-size", "32", "--output", str(tmp_path)]
+    assert main(["federate", "simulate", *options]) == 2
+    assert "num_sites expects 1 or more, got -2" in caplog.text
