@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from monai.config import KeysCollection
 
 from mtmedformer_monai.keys import IMAGE
@@ -16,8 +15,8 @@ from mtmedformer_monai.transforms.geometry.canvas import (
     image_of,
     is_boxes,
     is_map,
-    keep_vanished,
     move_boxes,
+    move_map,
     with_values,
 )
 
@@ -119,9 +118,7 @@ def move_item(
         if key == image_key:
             item[key] = with_values(image, resample(image.as_tensor(), to_old, size), to_old)
         elif is_map(value):
-            missing = torch.isnan(value).flatten(1).all(dim=1)[:, None, None]
-            moved = keep_vanished(resample(value, to_old, size, mode="nearest"), value, to_new)
-            item[key] = torch.where(missing, torch.full_like(moved, float("nan")), moved)
+            item[key] = move_map(value, to_new, lambda values: resample(values, to_old, size, mode="nearest"))
         elif is_boxes(value):
             item[key] = move_boxes(value, to_new, size)
     return item

@@ -6,16 +6,19 @@ means not annotated. A tensor of lower rank is a label, which geometric transfor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeGuard, cast
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from mtmedformer_monai.keys import MetaKey
 
-from .affine import Affine, as_affine, compose, index_affine, map_boxes, map_points
+from .affine import Affine, as_affine, compose, index_affine, invert, map_boxes, map_points
 
 _ROUNDING = 1e-4
 """Tolerance of an affine, in source pixels per pixel and in source pixels: float32 is enough."""
@@ -54,29 +57,59 @@ def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visibl
     return torch.where(used[:, None], moved, target)
 
 
-def keep_vanished(moved: Tensor, old: Tensor, to_new: Affine) -> Tensor:
-    """Sets the pixel nearest to a structure that resampling skipped, which would else count as absent.
+def move_map(old: Tensor, to_new: Affine, move: Callable[[Tensor], Tensor]) -> Tensor:
+    """Moves masks to a new canvas, where each structure that resampling skips keeps the pixel nearest to its middle.
+
+    A structure is a connected component, with diagonal neighbors: a small lesion must not vanish beside a large one.
 
     Args:
-        moved: (C, h, w) masks after nearest-neighbor sampling; channels without foreground are changed in place.
-        old: (C, H, W) masks before it; above 0 is foreground, and NaN is not annotated.
+        old: (C, H, W); above 0 is foreground, and NaN is not annotated.
         to_new: maps old points to new ones. A structure outside the new canvas remains absent.
+        move: samples (C, H, W) by nearest neighbor on the new canvas (C, h, w), with 0 outside of the old one.
 
     Returns:
-        `moved`.
+        (C, h, w). Channels without any annotation are NaN everywhere.
     """
-    limit = torch.tensor([moved.shape[-1], moved.shape[-2]])
-    for after, before in zip(moved, old, strict=True):
-        if (after > 0).any():
-            continue
-        centers = torch.nonzero(before > 0).flip(1).double() + 0.5
-        places = map_points(centers, to_new).floor().long()
-        places = places[((places >= 0) & (places < limit)).all(dim=1)]
-        if len(places):
-            middle = places.double().mean(dim=0)
-            x, y = places[(places - middle).square().sum(dim=1).argmin()]
-            after[y, x] = 1.0
-    return moved
+    moved = move(old)
+    if np.abs(invert(to_new)[:2, :2]).sum(axis=1).max() > 1.0:  # else each old pixel contains a sampled point
+        for after, before in zip(moved, old, strict=True):
+            _keep_vanished(after, before, to_new, move)
+    missing = torch.isnan(old).flatten(1).all(dim=1)
+    return torch.where(missing[:, None, None], torch.full_like(moved, float("nan")), moved)
+
+
+def _keep_vanished(after: Tensor, before: Tensor, to_new: Affine, move: Callable[[Tensor], Tensor]) -> None:
+    """Sets a pixel of `after` (h, w) for each structure of `before` (H, W) that was not sampled."""
+    labels, count = _label((before > 0).numpy())
+    if count == 0 or (count == 1 and (after > 0).any()):
+        return
+    vanished = np.ones(count + 1, dtype=bool)
+    vanished[move(torch.from_numpy(labels)[None].float()).long().numpy()] = False
+    vanished[0] = False  # the background
+    if not vanished.any():
+        return
+    rows, columns = np.nonzero(vanished[labels])
+    centers = torch.from_numpy(np.stack([columns, rows], axis=1) + 0.5)
+    places = map_points(centers, to_new).floor().long()
+    inside = ((places >= 0) & (places < torch.tensor([after.shape[1], after.shape[0]]))).all(dim=1)
+    places, structures = places[inside], torch.from_numpy(labels[rows, columns]).long()[inside]
+    sums = torch.zeros(count + 1, 2, dtype=torch.float64).index_add_(0, structures, places.double())
+    middles = sums / torch.bincount(structures, minlength=count + 1)[:, None]
+    distances = (places - middles[structures]).square().sum(dim=1)
+    order = np.lexsort((distances.numpy(), structures.numpy()))
+    nearest = order[np.unique(structures.numpy()[order], return_index=True)[1]]
+    after[places[nearest, 1], places[nearest, 0]] = 1.0
+
+
+def _label(foreground: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
+    """Numbers the structures of a mask (H, W) from 1, and counts them; only their bounding box is searched."""
+    labels = np.zeros(foreground.shape, dtype=np.int32)
+    rows, columns = (np.flatnonzero(foreground.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return labels, 0
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    labels[box], count = ndimage.label(foreground[box], structure=np.ones((3, 3)))
+    return labels, count
 
 
 def is_map(value: Any) -> TypeGuard[Tensor]:

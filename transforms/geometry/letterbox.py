@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch import Tensor
@@ -14,7 +13,7 @@ from torch.nn import functional
 from mtmedformer_monai.keys import IMAGE
 
 from .affine import Affine, compose, invert, resize_area, resize_nearest, scaling, translation
-from .canvas import image_of, is_boxes, is_map, keep_vanished, move_boxes, with_values
+from .canvas import image_of, is_boxes, is_map, move_boxes, move_map, with_values
 
 
 class Letterboxd(MapTransform):
@@ -93,9 +92,7 @@ def _letterbox_target(target: Any, shape: tuple[int, int], size: tuple[int, int]
     if is_map(target):
         if tuple(target.shape[-2:]) != shape:
             raise ValueError(f"a target has {tuple(target.shape[-2:])} pixels, its image {shape}; load both together.")
-        missing = torch.isnan(target).flatten(1).all(dim=1)
-        resized = keep_vanished(letterbox_values(target, size, resize_nearest), target, invert(to_old))
-        return torch.where(missing[:, None, None], torch.full_like(resized, float("nan")), resized)
+        return move_map(target, invert(to_old), lambda values: letterbox_values(values, size, resize_nearest))
     if is_boxes(target):
         return move_boxes(target, invert(to_old), size)
     return target

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from mtmedformer_monai.transforms.geometry.affine import scaling, translation
-from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, keep_vanished, move_boxes
+from mtmedformer_monai.transforms.geometry.canvas import image_of, is_boxes, is_map, move_boxes, move_map
 
 NAN = float("nan")
 
@@ -43,23 +44,41 @@ def test_boxes_under_a_pixel_are_widened(box, expected):
     torch.testing.assert_close(move_boxes(boxes, scaling(0.1, 0.1), (20, 20)), torch.tensor([[*expected, 3.0]]))
 
 
+def sample_tenth(values):
+    """Of 40 x 40 pixels, samples those at indices 5, 15, 25 and 35."""
+    return values[:, 5::10, 5::10].clone()
+
+
 def test_structures_that_resampling_skips_keep_their_nearest_pixel():
-    """Of 40 x 40 pixels, those at indices 5, 15, 25, 35 are sampled."""
     old = torch.zeros(4, 40, 40)
     old[0, 1, 37] = 1.0  # skipped
     old[1, 0:9, 0:9] = 1.0  # sampled at 5
+    old[1, 21:24, 31:39] = old[1, 38, 1] = 1.0  # skipped beside it
     old[3] = NAN
-    moved = keep_vanished(old[:, 5::10, 5::10].clone(), old, scaling(0.1, 0.1))
+    moved = move_map(old, scaling(0.1, 0.1), sample_tenth)
     expected = torch.zeros(4, 4, 4)
-    expected[0, 0, 3] = expected[1, 0, 0] = 1.0
+    expected[0, 0, 3] = expected[1, 0, 0] = expected[1, 2, 3] = expected[1, 3, 0] = 1.0
     expected[3] = NAN
     np.testing.assert_array_equal(moved, expected)
+
+
+def test_parts_that_touch_at_a_corner_are_one_structure():
+    old = torch.zeros(1, 40, 40)
+    old[0, 0:10, 0:10] = old[0, 10, 10] = 1.0
+    assert torch.nonzero(move_map(old, scaling(0.1, 0.1), sample_tenth)).tolist() == [[0, 0, 0]]
 
 
 def test_structures_outside_the_canvas_remain_absent():
     old = torch.zeros(1, 4, 4)
     old[0, 1, 0] = 1.0
-    assert keep_vanished(torch.zeros(1, 4, 4), old, translation(-2, 0)).eq(0).all()
+    to_new = translation(-2, 0) @ scaling(0.5, 0.5)
+    assert move_map(old, to_new, lambda values: torch.zeros(1, 4, 4, dtype=values.dtype)).eq(0).all()
+
+
+def test_enlarged_masks_are_not_searched(monkeypatch):
+    monkeypatch.setattr(ndimage, "label", None)
+    old = torch.eye(3)[None]
+    assert torch.equal(move_map(old, scaling(2, 2), lambda values: values.clone()), old)
 
 
 def test_rank_determines_the_target_type():
