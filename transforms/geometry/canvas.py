@@ -60,7 +60,9 @@ def move_boxes(target: Tensor, matrix: Affine, size: tuple[int, int], min_visibl
 def move_map(old: Tensor, to_new: Affine, move: Callable[[Tensor], Tensor]) -> Tensor:
     """Moves masks to a new canvas, where each structure that resampling skips keeps the pixel nearest to its middle.
 
-    A structure is a connected component, with diagonal neighbors: a small lesion must not vanish beside a large one.
+    A structure is a connected component, with diagonal neighbors: a small lesion must not vanish beside a large one. It
+    keeps a pixel if its area rounds to one, so that specks of drawing tools do not become structures; of a mask whose
+    structures are all smaller, the largest keeps a pixel.
 
     Args:
         old: (C, H, W); above 0 is foreground, and NaN is not annotated.
@@ -85,7 +87,12 @@ def _keep_vanished(after: Tensor, before: Tensor, to_new: Affine, move: Callable
         return
     vanished = np.ones(count + 1, dtype=bool)
     vanished[move(torch.from_numpy(labels)[None].float()).long().numpy()] = False
+    area = abs(float(np.linalg.det(to_new[:2, :2]))) * np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    is_speck = area < 0.5
+    if not (after > 0).any():
+        is_speck[area.argmax()] = False
     vanished[0] = False  # the background
+    vanished[1:] &= ~is_speck
     if not vanished.any():
         return
     rows, columns = np.nonzero(vanished[labels])

@@ -51,13 +51,14 @@ def sample_tenth(values):
 
 def test_structures_that_resampling_skips_keep_their_nearest_pixel():
     old = torch.zeros(4, 40, 40)
-    old[0, 1, 37] = 1.0  # skipped
+    old[0, 1, 37] = old[0, 30:32, 2] = 1.0  # both skipped, and below half a pixel
     old[1, 0:9, 0:9] = 1.0  # sampled at 5
-    old[1, 21:24, 31:39] = old[1, 38, 1] = 1.0  # skipped beside it
+    old[1, 16:25, 26:32] = 1.0  # 54 hundredths of a pixel, skipped beside it
+    old[1, 36:40, 0:5] = old[1, 38, 38] = 1.0  # specks
     old[3] = NAN
     moved = move_map(old, scaling(0.1, 0.1), sample_tenth)
     expected = torch.zeros(4, 4, 4)
-    expected[0, 0, 3] = expected[1, 0, 0] = expected[1, 2, 3] = expected[1, 3, 0] = 1.0
+    expected[0, 3, 0] = expected[1, 0, 0] = expected[1, 2, 2] = 1.0
     expected[3] = NAN
     np.testing.assert_array_equal(moved, expected)
 
