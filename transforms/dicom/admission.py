@@ -37,7 +37,9 @@ class AdmissionRules(ABC):
 
     def how_to_admit(self, kind: str) -> str:
         """Returns the end of the remedy in a refusal: the setting that admits images of a kind."""
-        return f"{type(self).__name__}({kind}='pass') (a bundle's --admission#{kind} pass)"
+        setting = f'{{"admission#{kind}": "pass"}}'
+        rule = f"{type(self).__name__}({kind}='pass')"
+        return f"{rule} (a bundle's --admission#{kind} pass; for infer, a --config FILE with {setting})"
 
     def __post_init__(self) -> None:
         """Checks the rules.
