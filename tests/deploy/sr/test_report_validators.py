@@ -77,7 +77,7 @@ CAD = ("MammographyCADSR", "TID_4000 (MammographyCADDocumentRoot)")
         (chest, MEASUREMENTS),
         pytest.param(chest_without_boxes, MEASUREMENTS, marks=pytest.mark.slow),
         pytest.param(mammogram_without_spacing, MEASUREMENTS, marks=pytest.mark.slow),
-        (study_of_mammograms, MEASUREMENTS),
+        pytest.param(study_of_mammograms, MEASUREMENTS, marks=pytest.mark.slow),
         (cad, CAD),
         pytest.param(cad_without_findings, CAD, marks=pytest.mark.slow),
     ],
