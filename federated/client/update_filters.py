@@ -77,6 +77,9 @@ def normal_noise(shape: torch.Size) -> torch.Tensor:
 class FlareFilter:
     """Applies a filter of NVIDIA FLARE to an update.
 
+    Its text has the filter's settings and no memory address: by it, a site knows after a restart that its last message
+    has passed the same filters (`site_session.py`).
+
     Attributes:
         wrapped: a `DXOFilter` of FLARE.
         context: FLARE's context of the task, in whose audit log the filter is listed; None outside of FLARE.
@@ -84,6 +87,12 @@ class FlareFilter:
 
     wrapped: Any
     context: Any = None
+
+    def __repr__(self) -> str:
+        plain = (bool, int, float, str, list, tuple, dict, type(None))
+        public = ((name, value) for name, value in vars(self.wrapped).items() if not name.startswith("_"))
+        settings = [f"{name}={value!r}" for name, value in public if isinstance(value, plain)]
+        return f"FlareFilter({type(self.wrapped).__qualname__}({', '.join(settings)}))"
 
     def __call__(self, update: Weights) -> Weights:
         """Returns the filtered update; scalars and shapes are kept."""

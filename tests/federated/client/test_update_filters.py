@@ -11,7 +11,7 @@ import torch
 
 from mtmedformer_monai.federated.aggregator import Aggregator
 from mtmedformer_monai.federated.client.filtered_client import SMALLEST_VARIANCE, FilteredClient, unfiltered
-from mtmedformer_monai.federated.client.update_filters import GaussianMechanism, make_filters, normal_noise
+from mtmedformer_monai.federated.client.update_filters import FlareFilter, GaussianMechanism, make_filters, normal_noise
 from mtmedformer_monai.federated.message import TensorKind, pick
 from mtmedformer_monai.federated.pvi.strategy import PVI
 from mtmedformer_monai.federated.strategies import STRATEGIES, make_strategy
@@ -293,3 +293,17 @@ def test_a_client_with_filters_sends_no_losses_and_a_clipped_update(stock):
     floats = [name for name, value in before.items() if value.is_floating_point()]
     norm = torch.cat([(after[name] - before[name]).flatten() for name in floats]).norm()
     assert float(norm) == pytest.approx(0.001, rel=1e-3)
+
+
+class Percentile:
+    """Has the attributes of a filter of FLARE."""
+
+    def __init__(self, percentile):
+        self.logger, self.percentile, self._applied = object(), percentile, 0
+
+
+def test_filters_of_flare_with_equal_settings_have_one_text():
+    """By it, a site that has restarted recognizes the terms of its last message."""
+    one, restarted, other = Percentile(10), Percentile(10), Percentile(20)
+    restarted._applied = 3
+    assert repr(FlareFilter(one)) == repr(FlareFilter(restarted, context=object())) != repr(FlareFilter(other))
