@@ -97,6 +97,11 @@ class RunningSum:
         """Returns the names of all parameters in the sum."""
         return {name.partition("/")[2] for name in self._sums}
 
+    def is_weighed(self, name: str) -> Tensor:
+        """Returns where the sum of a parameter's precisions is above 0, bool of its shape, or () if it has no term."""
+        precision = self._sums.get(key(TensorKind.PRECISION, name))
+        return torch.tensor(False) if precision is None else precision > 0.0
+
     def weighted_means(
         self,
         before: Mapping[str, Tensor],

@@ -98,7 +98,9 @@ class ControlServer(ServerRule):
         means, controls, trained = self._sum.weighted_means(before), self._means(), self._sum.names()
         for name, value in self._weights.items():
             if name in trained:
-                mean = self._finish(means[name], controls[name]) if name in controls else means[name]
+                mean = means[name]
+                if name in controls:  # rows of classes that no client of the round knows stay what they are
+                    mean = torch.where(self._sum.is_weighed(name), self._finish(mean, controls[name]), mean)
                 self._weights[name] = mean.to(value.dtype)
         self._sum.clear()
         self._sent = {name: value.float() for name, value in controls.items()} if self._sends_controls else {}

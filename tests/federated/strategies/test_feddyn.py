@@ -54,6 +54,23 @@ def test_what_is_not_trained_stays_bit_for_bit():
     assert torch.equal(server.weights()["opacity"], three_tensors()["opacity"])
 
 
+def test_rows_that_no_client_of_a_round_knows_stay_bit_for_bit():
+    """Of two classes, both sites know both in the first round, and only the first class in the second."""
+
+    def step(unlearned):
+        def train(rule, start):
+            return LocalTraining({"w": start["w"] + 1.0}, {"w": 1}, unlearned=unlearned)
+
+        return [train, train]
+
+    server, rules = federate(FedDyn(), {"w": torch.zeros(2, 3)}, step({}))
+    before = server.weights()["w"]
+    play(server, rules, step({"w": torch.tensor([False, True])}))
+    after = server.weights()["w"]
+    assert torch.equal(after[1], before[1])
+    assert (after[0] - before[0]).min() > 1.0  # the mean step, and the mean of the linear terms
+
+
 def test_order_of_clients_never_matters():
     assert_any_order_is_the_same(FedDyn(), three_tensors(), [random_client(seed) for seed in range(3)])
 
