@@ -11,10 +11,12 @@ SETS is a folder of public sets (`benchmarks/multitask_cohorts.py`). Rows of the
   (needs two more packages, see `EfficientNetLite` in `benchmarks/multitask_networks.py`);
 - `segresnet`, `u_net`, `swin_unetr`: MONAI's networks for masks, one per mask (`benchmarks/multitask_networks.py`).
 All are trained by the bundle's config, with the same data, augmentation, learning rate and number of epochs, and from
-random weights except for `efficientnet`; the best epoch is chosen on the validation images. Variants of the config for
-`ours` are compared by `--override 'NAME:ID=JSON;ID=JSON'`, for example `--override 'coarse:network_def#detail=false'`.
-With `--pretraining-epochs N`, the variant `pretrained` starts from an encoder that has learned to reconstruct hidden
-patches of the fold's training images for N epochs, with or without labels; its CPU time includes this.
+random weights except for `efficientnet`; the best epoch is chosen on the validation images. With `--last`, the averaged
+weights of the last epoch are tested, too, and `--report --weights last` prints the tables of these, which do not depend
+on small validation parts. Variants of the config for `ours` are compared by `--override 'NAME:ID=JSON;ID=JSON'`, for
+example `--override 'coarse:network_def#detail=false'`. With `--pretraining-epochs N`, the variant `pretrained` starts
+from an encoder that has learned to reconstruct hidden patches of the fold's training images for N epochs, with or
+without labels; its CPU time includes this.
 With `--generated FOLDER`, a cohort of `mtmedformer cohort`, each row has the variant `generated first`: the same
 network is trained on this cohort, once, and each fold starts from these weights. `generated.jsonl` has these first
 trainings, with metrics of the cohort's test patients; CPU times are without them. Networks for one task also have the
@@ -42,15 +44,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bundle_runs import evaluate, make_workflow
+from bundle_runs import Metrics, evaluate, make_workflow
 from command_line import make_parser
+from monai.bundle import ConfigWorkflow
 from multitask_cohorts import COHORTS, Cohort, make_folds, read_cohort
 from multitask_networks import DENSE, EXTRA, NETWORKS
-from multitask_tables import OURS, print_tables
+from multitask_tables import LAST, OURS, of_last_weights, print_tables
 from study_runs import keep_settings, read_results, run_missing
 
 from mtmedformer_monai.data import load_datalist, save_datalist
 from mtmedformer_monai.data.datalist import SECTIONS
+from mtmedformer_monai.engines.checkpointing.model_card import describe_model, write_card
+from mtmedformer_monai.io.atomic_files import save_checkpoint
 
 RESULTS = "results.jsonl"
 GENERATED_RESULTS = "generated.jsonl"
@@ -128,13 +133,15 @@ def main() -> None:
             variants=options.variants,
             pretraining_epochs=options.pretraining_epochs,
             first=first,
+            last=options.last,
         )
         runs = list(_runs(options))
         firsts = {first.run(run) for run in runs if run.variant in AFTER_GENERATED}
         run_missing(trained, sorted(firsts, key=str), options.output / GENERATED_RESULTS, options.workers, _show)
         run_missing(trained, runs, path, options.workers, _show)
     metrics = {name: cohort.metrics for name, cohort in COHORTS.items()}
-    print_tables(read_results(path), metrics, options.reference)
+    records = read_results(path)
+    print_tables(records if options.weights == "best" else of_last_weights(records), metrics, options.reference)
 
 
 def _parse() -> argparse.Namespace:
@@ -161,6 +168,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=0.001)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each (default %(default)s)")
     parser.add_argument("--reference", default=OURS, help="row that others are compared with (default %(default)s)")
+    parser.add_argument("--last", action="store_true", help="test the averaged weights of the last epoch, too")
+    parser.add_argument("--weights", choices=("best", "last"), default="best", help="whose tables are printed")
     parser.add_argument("--report", action="store_true", help="print the tables of the finished runs only")
     options = parser.parse_args()
     for name in ("epochs", "pretraining_epochs", "generated_epochs"):
@@ -269,6 +278,7 @@ def train(
     variants: dict[str, dict[str, Any]],
     pretraining_epochs: int = 0,
     first: First | None = None,
+    last: bool = False,
 ) -> dict[str, Any]:
     """Trains and evaluates one network; returns metrics, `parameters` and `cpu_seconds`."""
     cohort = COHORTS[run.cohort]
@@ -284,7 +294,19 @@ def train(
     seconds = time.process_time() - started
     parameters = sum(each.numel() for each in workflow.parser.get_parsed_content("network_def").parameters())
     metrics = evaluate(cohort.bundle, ["train"], overrides, Path(overrides["output_dir"]) / "evaluation")
+    if last:
+        metrics |= {LAST + name: value for name, value in _evaluate_last(cohort.bundle, overrides, workflow).items()}
     return {**metrics, "parameters": parameters, "cpu_seconds": seconds}
+
+
+def _evaluate_last(bundle: Path, overrides: dict[str, Any], workflow: ConfigWorkflow) -> Metrics:
+    """Returns the metrics of a training's last averaged weights; the files of the best epoch are left as they are."""
+    folder = Path(overrides["output_dir"]) / "last"
+    own = {**overrides, "output_dir": str(folder), "ckpt_dir": str(folder / "models")}
+    weights, parser = folder / "models/model.pt", workflow.parser
+    save_checkpoint(parser.get_parsed_content("train#average").network.state_dict(), weights)
+    write_card(weights, describe_model(parser.get_parsed_content("tasks"), overrides["image_size"]))
+    return evaluate(bundle, ["train"], own, folder / "evaluation")
 
 
 def _pretrain(bundle: Path, overrides: dict[str, Any], epochs: int) -> Path:

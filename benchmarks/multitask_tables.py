@@ -14,6 +14,8 @@ from scipy.stats import ttest_rel
 Record = dict[str, Any]
 Folds = dict[int, Record]
 OURS = "ours"
+LAST = "last_"
+"""Prefix of the metrics of a training's last weights; the others are those of its best epoch."""
 COSTS = ("parameters", "cpu_seconds")
 SETTING = ("cohort", "height", "width", "epochs", "lr")
 
@@ -34,6 +36,16 @@ def print_tables(records: Sequence[Record], metrics: Mapping[str, Sequence[str]]
         print(f"\n### {cohort}, {height} x {width}, {epochs} epochs, learning rate {lr:g}, folds {folds}\n")
         print("\n".join(metric_table(rows, names)), end="\n\n")
         print("\n".join(difference_table(rows, names, reference)))
+
+
+def of_last_weights(records: Sequence[Record]) -> list[Record]:
+    """Returns records with the metrics of the last weights in place of those of the best epoch, where there are any."""
+    found = []
+    for record in records:
+        last = {key.removeprefix(LAST): value for key, value in record.items() if key.startswith(LAST)}
+        if last:
+            found.append({key: value for key, value in record.items() if not key.startswith(LAST)} | last)
+    return found
 
 
 def rows_of(records: Sequence[Record]) -> dict[str, Folds]:

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import multitask
 import pytest
-from multitask_tables import difference_table, rows_of
+from multitask_tables import difference_table, of_last_weights, rows_of
 
 CHEST_TASKS = ["lung", "opacity", "opacity_box", "finding", "pneumonia_type"]
 
@@ -101,6 +101,17 @@ def test_differences_are_those_from_the_reference():
     assert other[-1].startswith("| ours | -0.090 (")
 
 
+def test_tables_of_the_last_weights_leave_out_trainings_that_did_not_test_them():
+    with_last = record("ours", 0, 0.8) | {"last_lung_dice": 0.9}
+    one_task = record("ours", 0, 0.7, task="lung") | {"last_lung_dice": 0.6, "last_opacity_dice": 0.1}
+    rows = rows_of(of_last_weights([with_last, one_task, record("ours", 1, 0.7), record("resnet10", 0, 0.7)]))
+    assert {row: {fold: run["lung_dice"] for fold, run in folds.items()} for row, folds in rows.items()} == {
+        "ours": {0: 0.9},
+        "ours, one task": {0: 0.6},
+    }
+    assert "opacity_dice" not in rows["ours, one task"][0]
+
+
 @pytest.mark.parametrize("text", ["name:key", "name:key=[1"])
 def test_a_variant_without_json_is_refused(text):
     with pytest.raises(ValueError, match="expects NAME:ID=JSON"):
@@ -125,7 +136,7 @@ def test_a_resumed_study_refuses_settings_that_its_runs_do_not_state(tmp_path, m
     variants = {"coarse": {"network_def#detail": False}, "pretrained": {}}
     given = {"most": 120, "variants": variants, "pretraining_epochs": 15, "generated": Path("varied")}
     given |= {"generated_epochs": 18, "generated_lr": 0.001, "report": False, "output": tmp_path, "workers": 1}
-    given |= {"reference": "ours"}
+    given |= {"reference": "ours", "last": False, "weights": "best"}
     monkeypatch.setattr(multitask, "_write_folds", lambda options: None)
     monkeypatch.setattr(multitask, "run_missing", lambda *given: None)
     for wanted in (given, given | {"run_folds": [1], "only": ["coarse"], "epochs": 12}):
