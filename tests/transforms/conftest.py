@@ -11,7 +11,7 @@ from mtmedformer_monai.transforms.load_radiograph import make_meta_tensor
 from mtmedformer_monai.transforms.radiograph_meta import make_meta
 
 
-def item_of(height: int, width: int, seed: int = 0) -> dict[str, Any]:
+def item_of(height: int, width: int, seed: int = 0, spacing: tuple[float, float] = (0.2, 0.1)) -> dict[str, Any]:
     """Makes a loaded item: an image, a map with one of two channels annotated, two boxes in four rows, a label."""
     random = np.random.default_rng(seed)
     pixels = random.random((height, width), dtype=np.float32)
@@ -20,13 +20,13 @@ def item_of(height: int, width: int, seed: int = 0) -> dict[str, Any]:
     boxes = torch.full((4, 5), -1.0)
     boxes[0] = torch.tensor([0.0, 0.0, width, height, 0.0])
     boxes[1] = torch.tensor([width * 0.25, height * 0.25, width * 0.75, height * 0.5, 1.0])
-    image = make_meta_tensor(pixels, make_meta("a.png", pixels.shape, np.array([0.2, 0.1])))
+    image = make_meta_tensor(pixels, make_meta("a.png", pixels.shape, np.array(spacing)))
     return {"image": image, "map": mask, "boxes": boxes, "label": torch.tensor(1.0)}
 
 
 @pytest.fixture(scope="session")
 def make_item() -> Callable[..., Mapping[str, Any]]:
-    """Returns the factory `make_item(height, width, seed=0)`."""
+    """Returns the factory `make_item(height, width, seed=0, spacing=(0.2, 0.1))`."""
     return item_of
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -5,11 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtmedformer_monai.transforms import Letterboxd
-from mtmedformer_monai.transforms.geometry.affine import compose, invert, map_boxes
+from mtmedformer_monai.transforms.geometry.affine import as_affine, compose, index_affine, invert, map_boxes
 from mtmedformer_monai.transforms.geometry.letterbox import content_size, letterbox_map
+from mtmedformer_monai.transforms.geometry.restore import restore_boxes
 
 KEYS = ("image", "map", "boxes", "label")
 SIDE = st.integers(1, 5000)
+
+
+@pytest.fixture
+def make_item(make_item):
+    """Returns the factory with square pixels by default."""
+    return partial(make_item, spacing=(0.1, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,35 @@ def test_aspect_ratio_and_central_padding(make_item):
     assert item["label"] == 1
 
 
+@pytest.mark.parametrize(
+    ("turned", "spacing", "content"),
+    [
+        pytest.param(False, (0.2, 0.1), (40, 20), id="rows twice as far apart"),
+        pytest.param(True, (0.1, 0.2), (40, 20), id="columns twice as far apart, then turned by 90 degrees"),
+        pytest.param(False, (0.1, 0.1005), (40, 40), id="within 1 %"),
+        pytest.param(False, (np.nan, np.nan), (40, 40), id="unknown"),
+    ],
+)
+def test_pixels_of_the_canvas_are_square(make_item, turned, spacing, content):
+    item = make_item(20, 20)
+    if turned:
+        item["image"].meta["to_source"] = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    to_source = as_affine(item["image"].meta["to_source"])
+    item["image"].meta["spacing_mm"] = np.array(spacing)
+    item["image"].affine = torch.from_numpy(index_affine(to_source, np.array(spacing)))
+    boxes = item["boxes"].clone()
+    after = Letterboxd(KEYS, 40)(item)
+    height, width = content
+    assert after["image"][0].amax(dim=0).gt(0).sum() == width
+    assert after["image"][0].amax(dim=1).gt(0).sum() == height
+    left = (40 - width) / 2
+    expected = boxes[0, :4] * torch.tensor([width, height, width, height]) / 20 + torch.tensor([left, 0, left, 0])
+    torch.testing.assert_close(after["boxes"][0, :4], expected)
+    back = restore_boxes(after["boxes"][:1], as_affine(after["image"].meta["to_source"]))
+    source = boxes[:1, [1, 0, 3, 2]] if turned else boxes[:1, :4]
+    torch.testing.assert_close(back[:, :4], source)
+
+
 def test_masks_are_enlarged_by_whole_pixels_and_nan_channels_are_kept(make_item):
     before = make_item(20, 10)
     after = Letterboxd(KEYS, 40)(before)["map"]
@@ -75,9 +113,9 @@ def test_same_size_changes_nothing(make_item):
 
 def test_affine_follows(make_item):
     image = Letterboxd("image", 10)(make_item(20, 20))["image"]
-    np.testing.assert_allclose(np.diag(image.affine)[:2], [0.4, 0.2])  # mm per pixel, twice as large as in the source
+    np.testing.assert_allclose(np.diag(image.affine)[:2], [0.2, 0.2])  # mm per pixel, twice as large as in the source
     np.testing.assert_array_equal(image.affine, image.meta["affine"])
-    np.testing.assert_allclose(np.diag(image.meta["original_affine"])[:2], [0.2, 0.1])
+    np.testing.assert_allclose(np.diag(image.meta["original_affine"])[:2], [0.1, 0.1])
 
 
 def test_to_source_is_composed(make_item):

@@ -34,7 +34,7 @@ def test_boxes_return_to_the_source(height, width, side, seed):
 @settings(max_examples=30)
 @given(st.integers(2, 60), st.integers(2, 60), st.integers(1, 5), st.integers(0, 99))
 def test_masks_enlarged_by_the_network_return_exactly(make_item, height, width, factor, seed):
-    item = make_item(height, width, seed)
+    item = make_item(height, width, seed, spacing=(0.1, 0.1))
     size = (height * factor + 3, width * factor + 3)  # a fractional scale factor, and padding
     fitted = Letterboxd(("image", "map"), size)(item)
     to_source = fitted["image"].meta["to_source"]
@@ -110,7 +110,7 @@ def test_turned_and_letterboxed_masks_return_exactly(make_item, turn):
 @pytest.mark.parametrize("turn", [Turn(), Turn(flip_x=True), Turn(True)])
 def test_padding_does_not_bleed_into_the_edge_of_a_turned_or_cropped_image(make_item, turn):
     """The prediction is 1 everywhere in the image and 0 in the padding."""
-    item = crop_item(turn_item(make_item(20, 10), turn, ("image",)), (0, 0, 7, 9), ("image",))
+    item = crop_item(turn_item(make_item(20, 10, spacing=(0.1, 0.1)), turn, ("image",)), (0, 0, 7, 9), ("image",))
     fitted = Letterboxd("image", 64)(item)["image"]
     content = restore_masks(torch.ones(1, 9, 7), item["image"].meta["to_source"], (20, 10), mode="nearest")
     probs = torch.zeros(1, 64, 64)
