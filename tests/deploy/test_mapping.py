@@ -60,14 +60,22 @@ def test_scaling_and_padding_are_undone_exactly(make_dicom, masks_of, size, expe
         columns=size[1],
         BodyPartExamined="CHEST",
         ViewPosition="PA",
-        ImagerPixelSpacing=[0.5, 0.25],
+        ImagerPixelSpacing=[0.25, 0.25],
     )
     mask, image = masks_of(CHEST, "lung", PLANTED, path)
     np.testing.assert_array_equal(mask, box_mask(size, *expected))
     lung = image.segmentations["lung"][0]
     assert lung.area_px == mask.sum()
-    assert lung.area_mm2 == pytest.approx(mask.sum() * 0.125)
+    assert lung.area_mm2 == pytest.approx(mask.sum() * 0.0625)
     assert image.size == size
+
+
+def test_rows_that_are_twice_as_far_apart_as_columns_are_stretched_and_return(make_dicom, masks_of):
+    places = {"BodyPartExamined": "CHEST", "ViewPosition": "PA"}
+    path = make_dicom(rows=64, columns=128, ImagerPixelSpacing=[0.5, 0.25], **places)  # 32 mm x 32 mm fill the canvas
+    mask, image = masks_of(CHEST, "lung", PLANTED, path)
+    np.testing.assert_array_equal(mask, box_mask((64, 128), slice(20, 30), slice(48, 56)))
+    assert image.segmentations["lung"][0].area_mm2 == pytest.approx(10 * 8 * 0.125)
 
 
 TURNS = {  # turn of the stored pixels: direction of rows and of columns, for a left MLO stored as A, F
