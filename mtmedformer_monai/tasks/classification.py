@@ -165,6 +165,8 @@ class ClassificationTask(Task):
         dropout: dropout rate of the pooled features.
         applies_if: {"task", "class", "probability"}: the finding is 'not applicable' if another task's class has a
             lower probability; see `applicability.py`. Loss and metrics are not affected.
+        has_reference: whether the first of several exclusive classes is the absence of the others, such as 'normal'. If
+            not, as for two types of a disease, no class has an operating threshold: the most probable one is reported.
 
     Attributes:
         temperature: divisor of the logits that calibrates the probabilities; None for a task that is not calibrated.
@@ -186,6 +188,7 @@ class ClassificationTask(Task):
         weight: float = 1.0,
         dropout: float = 0.1,
         applies_if: Mapping[str, Any] | None = None,
+        has_reference: bool = True,
     ) -> None:
         super().__init__(name, weight)
         if kind not in SCHEMES:
@@ -201,13 +204,15 @@ class ClassificationTask(Task):
             raise ValueError(f"task {name!r}: {error}") from error
         self.dropout = dropout
         self.applies_if = check_condition(name, applies_if)
+        self.has_reference = has_reference
         self.temperature: float | None = None
         self.thresholds: dict[str, float] = {}
 
     def calibrate(self, temperature: float | None, thresholds: Mapping[str, float]) -> Task:
         """Returns a copy whose logits are divided by the temperature and whose findings use the thresholds.
 
-        Losses are not affected. An ordinal task divides its cumulative logits.
+        Losses are not affected. An ordinal task divides its cumulative logits. A task without a reference ignores the
+        thresholds.
 
         Raises:
             ValueError: if the temperature is not positive, or a threshold is invalid.
@@ -216,8 +221,13 @@ class ClassificationTask(Task):
             raise ValueError(f"task {self.name!r} expects a temperature above 0, got {temperature}.")
         task = copy.copy(self)
         task.temperature = temperature
-        task.thresholds = check_thresholds(self.name, thresholds, decided_classes(self.kind, self.classes))
+        checked = check_thresholds(self.name, thresholds, decided_classes(self.kind, self.classes))
+        task.thresholds = checked if self.has_reference else {}
         return task
+
+    def decided_classes(self) -> list[str]:
+        """Returns the classes that may have an operating threshold; none without a reference."""
+        return decided_classes(self.kind, self.classes) if self.has_reference else []
 
     def make_decoder(self, channels: Sequence[int], strides: Sequence[int], width: int) -> nn.Module:
         """Builds an `AttentionPooling`."""

@@ -18,7 +18,7 @@ from mtmedformer_monai.io.atomic_files import load_checkpoint
 from mtmedformer_monai.tasks.base import Task
 from mtmedformer_monai.tasks.classification import ClassificationTask
 from mtmedformer_monai.tasks.detection import DetectionTask
-from mtmedformer_monai.tasks.operating import class_scores, decided_classes
+from mtmedformer_monai.tasks.operating import class_scores
 
 from .calibration import Calibration, TaskCalibration, fit_temperature_scaling, save_calibration
 from .guard import Guard, fit_guard, save_guard, tap_encoder
@@ -157,7 +157,7 @@ def classification_points(
     scores = class_scores(task.kind, task.calibrate(temperature, {}).activate(logits)).double().numpy()
     values = target.double().numpy()
     points = []
-    for name in decided_classes(task.kind, task.classes):
+    for name in task.decided_classes():
         index = task.classes.index(name)
         column = values[:, index] if task.kind == "multilabel" else values
         known = ~np.isnan(column)

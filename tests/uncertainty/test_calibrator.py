@@ -69,6 +69,18 @@ def test_classification_points_use_calibrated_probabilities():
     assert (point.attained, point.specificity) == (0.9, 1.0)
 
 
+def test_alternatives_have_no_points_and_the_more_probable_one_is_reported():
+    logits, target = torch.linspace(-2.0, 2.0, 40)[:, None], torch.arange(40.0) % 2
+    types = ClassificationTask("type", ["bacterial", "viral"], "binary", has_reference=False)
+    assert classification_points(types, 1.0, logits, target, [0.95]) == []
+    earlier = types.calibrate(1.0, {"viral": 0.1})  # a file of before
+    assert earlier.describe(torch.tensor([0.6, 0.4])) == {
+        "probs": {"bacterial": 0.6, "viral": 0.4},
+        "class": "bacterial",
+        "calibrated": True,
+    }
+
+
 def test_ordinal_points_count_this_or_a_higher_class():
     task = ClassificationTask("density", ["A", "B", "C"], "ordinal")
     target = torch.tensor([0.0] * 10 + [1.0] * 10 + [2.0] * 10)
