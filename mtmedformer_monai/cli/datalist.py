@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from mtmedformer_monai.data.public.converters import CONVERTERS
 
 from .bundle_folders import TRAINING, bundle_help, find_bundles, read_tasks
+from .datalist_complete import add_options as add_complete_options
 from .help_format import HelpFormatter
 from .trusted_bundles import add_trust_option, require_trust
 
@@ -22,10 +23,10 @@ _OUTPUT_HELP = "path of the datalist to write (JSON), or a folder in which to wr
 
 
 def add_datalist_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `datalist convert`, `check`, `summarize`, `split` and `join` to the command line."""
+    """Adds `datalist convert`, `check`, `summarize`, `split`, `join` and `complete` to the command line."""
     group = commands.add_parser(
         "datalist",
-        help="create, check, summarize, split and join datalists",
+        help="create, check, summarize, split, join and complete datalists",
         description="A datalist is a JSON file that lists the images and annotations of the training, validation and "
         "test sections.",
         epilog=_describe_sets(),
@@ -37,6 +38,10 @@ def add_datalist_commands(commands: argparse._SubParsersAction[argparse.Argument
     _add_summarize(tools)
     _add_split(tools)
     _add_join(tools)
+    add_complete_options(
+        _add_tool(tools, "complete", "give images the masks that they lack, as trained networks predict them"),
+        _OUTPUT_HELP,
+    )
 
 
 def _describe_sets() -> str:

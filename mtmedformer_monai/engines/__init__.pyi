@@ -5,6 +5,7 @@ from .checkpointing.model_card import CheckWeights as CheckWeights
 from .checkpointing.resume import ResumeTraining as ResumeTraining
 from .checkpointing.save_checkpoints import SaveCheckpoints as SaveCheckpoints
 from .checkpointing.training_state import TrainingState as TrainingState
+from .complete_masks import CompleteMasks as CompleteMasks
 from .handlers.clip_gradients import ClipGradients as ClipGradients
 from .handlers.curves import TrainingCurves as TrainingCurves
 from .handlers.early_stop import EarlyStop as EarlyStop
