@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from mtmedformer_monai.keys import BOXES, IMAGE, LABEL_MAP, LABELS, MASKS, PATIENT_ID, SITE, STUDY_ID
+from mtmedformer_monai.keys import (
+    BOXES,
+    IMAGE,
+    LABEL_MAP,
+    LABELS,
+    LATERALITY,
+    MASKS,
+    PATIENT_ID,
+    SITE,
+    STUDY_ID,
+    VIEW,
+)
 from mtmedformer_monai.transforms.errors import AnnotationError, RadiographError, UnsupportedImageError
 from mtmedformer_monai.transforms.split_label_map import SplitLabelMapd
 
@@ -18,6 +30,9 @@ from .findings import ANNOTATION, UNREADABLE, UNUSED, Finding
 from .image_size import WrongMaskError, read_image_size, read_mask_size
 from .study_problems import view_problems
 from .vocabulary import Vocabulary, unused_names
+
+KEYS = (IMAGE, MASKS, LABEL_MAP, BOXES, LABELS, PATIENT_ID, STUDY_ID, LATERALITY, VIEW, SITE)
+"""Keys of an item that are read."""
 
 Size = tuple[int, int]
 ReadSize = Callable[[Path, Callable[[Path], Size]], Size]
@@ -88,7 +103,19 @@ def _form_problems(item: Mapping[str, Any]) -> Iterator[Finding]:
         value = item.get(key)
         if isinstance(value, (dict, list)):
             yield Finding(ANNOTATION, f"{key!r} expects text or null, got {type(value).__name__}; remove it.")
+    for key in item:
+        near = _nearest_key(str(key))
+        if near and near not in item:
+            yield Finding(UNUSED, f"its key {key!r} is not read; did you mean {near!r}? Rename or remove it.")
     yield from (Finding(ANNOTATION, text) for text in view_problems(item))
+
+
+def _nearest_key(key: str) -> str:
+    """Returns the key of an item that another one is probably meant to be; '' for keys of the user's own."""
+    name = key.lower()
+    begun = [known for known in KEYS if known.startswith(name)] if len(name) > 2 else []
+    near = [*begun, *difflib.get_close_matches(name, KEYS, n=1, cutoff=0.8)]
+    return "" if key in KEYS or not near else near[0]
 
 
 def _measure(path: Path, read_size: ReadSize | None) -> tuple[Size | None, list[Finding]]:

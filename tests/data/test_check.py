@@ -56,6 +56,14 @@ def test_a_problem_is_reported_with_its_place(check, item, text):
     assert re.search(text, problem.text)
 
 
+@pytest.mark.parametrize(("key", "meant"), [("mask", "masks"), ("Labels", "labels"), ("box", "boxes")])
+def test_a_mistyped_key_is_reported_and_keys_of_the_users_own_are_not(check, key, meant):
+    own = {"age": 60, "size": "large", "completed": ["lung"]}
+    (problem,) = check([sound(3, **{key: {}}, **own)])
+    assert f"its key {key!r} is not read; did you mean {meant!r}?" in problem.text
+    assert check([sound(3, **{meant: {}, key: {}})]) == []  # both are there
+
+
 def test_unreadable_files_are_reported(check, tmp_path):
     (tmp_path / "0.png").write_text("no picture")
     (problem,) = check([sound()])
