@@ -56,9 +56,14 @@ def derived_uid(source_uid: str, kind: str, model_sha256: str) -> str:
 
 
 def model_sha256(provenance: Provenance) -> str:
-    """Returns the hash of bundle and weights, which determine the output of a model."""
-    text = f"{provenance.bundle_sha256}|{provenance.weights_sha256}"
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Returns the hash of what determines the output of a model: bundle, weights, runtime, and package versions.
+
+    Versions count, because objects with one UID are equal (PS3.3, C.12.1), and an archive that has the object of an
+    earlier version ignores the corrected one.
+    """
+    versions = [f"{name} {version}" for name, version in sorted(provenance.versions.items())]
+    parts = (provenance.bundle_sha256, provenance.weights_sha256, provenance.runtime, *versions)
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
 def tracking_name(task: str, structure: str) -> str:

@@ -1,9 +1,11 @@
 import hashlib
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from mtmedformer_monai.deploy.headers.uids import derived_uid
+from mtmedformer_monai.deploy.headers.uids import derived_uid, model_sha256
+from mtmedformer_monai.deploy.results import Provenance
 
 MODEL = "ab" * 32
 
@@ -17,6 +19,18 @@ def test_the_uid_is_the_standard_hash_of_its_arguments():
 def test_every_argument_changes_the_uid():
     cases = list(itertools.product(("1.2.3", "1.2.31"), ("SR", "1SR", "SR series"), (MODEL, "cd" * 32)))
     assert len({derived_uid(*case) for case in cases}) == len(cases)
+
+
+def test_versions_and_runtime_are_part_of_the_model_and_the_device_is_not():
+    known = Provenance("bundle", "1.0", "ab" * 32, "cd" * 32, {"torch": "2.13.0", "monai": "1.6.1"})
+    others = [
+        replace(known, versions={"torch": "2.13.1", "monai": "1.6.1"}),
+        replace(known, versions={"torch": "2.13.0"}),
+        replace(known, runtime="onnx"),
+    ]
+    assert len({model_sha256(each) for each in (known, *others)}) == 4
+    same = replace(known, device="cuda:0", versions={"monai": "1.6.1", "torch": "2.13.0"})
+    assert model_sha256(same) == model_sha256(known)
 
 
 def test_the_case_of_the_hash_does_not_matter():
