@@ -21,7 +21,10 @@ With `--generated FOLDER`, a cohort of `mtmedformer cohort`, each row has the va
 network is trained on this cohort, once, and each fold starts from these weights. `generated.jsonl` has these first
 trainings, with metrics of the cohort's test patients; CPU times are without them. Networks for one task also have the
 variant `jointly generated first`, which starts from the weights of the network that learned all tasks there, so that
-only the training on real images differs from that of all tasks. `--reference` names the row that all others are
+only the training on real images differs from that of all tasks. With `--taught`, networks for all tasks have the
+variant `taught`: they start likewise, and images that lack a mask have the one that `ours` for this task, `jointly
+generated first`, predicts in the same fold (`mtmedformer datalist complete`); CPU times are without these teachers.
+`--reference` names the row that all others are
 compared with, for example `--reference 'ours, generated first'`.
 
 Prints Markdown tables: mean and standard deviation over the folds, differences from `ours` with p values of the paired
@@ -69,7 +72,9 @@ GENERATED = "generated first"
 """Name of the variant that starts from weights of a generated cohort."""
 GENERATED_JOINTLY = "jointly generated first"
 """Name of the variant of a network for one task that starts from such weights of the network for all tasks."""
-AFTER_GENERATED = (GENERATED, GENERATED_JOINTLY)
+TAUGHT = "taught"
+"""Name of the variant of a network for all tasks that also learns from the masks of networks for one task."""
+AFTER_GENERATED = (GENERATED, GENERATED_JOINTLY, TAUGHT)
 GENERATED_FOLD = -1
 """Stands for the generated cohort in place of a fold."""
 VALIDATION_INTERVAL = 3
@@ -138,7 +143,9 @@ def main() -> None:
         runs = list(_runs(options))
         firsts = {first.run(run) for run in runs if run.variant in AFTER_GENERATED}
         run_missing(trained, sorted(firsts, key=str), options.output / GENERATED_RESULTS, options.workers, _show)
-        run_missing(trained, runs, path, options.workers, _show)
+        for late in (False, True):  # teachers first
+            chosen = [run for run in runs if (run.variant == TAUGHT) == late]
+            run_missing(trained, chosen, path, options.workers, _show)
     metrics = {name: cohort.metrics for name, cohort in COHORTS.items()}
     records = read_results(path)
     print_tables(records if options.weights == "best" else of_last_weights(records), metrics, options.reference)
@@ -157,6 +164,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--generated", type=Path, help="a generated cohort; adds the variant `generated first`")
     parser.add_argument("--generated-epochs", type=int, default=18, help="on that cohort (default %(default)s)")
     parser.add_argument("--generated-lr", type=float, default=0.001, help="on that cohort (default %(default)s)")
+    parser.add_argument("--taught", action="store_true", help="adds the variant `taught` after `--generated`")
     parser.add_argument("--only", nargs="+", help="train only these variants")
     parser.add_argument("--tasks", nargs="+", default=[], help="train the multi-task networks on these tasks only")
     parser.add_argument("--no-single", action="store_true", help="leave out the networks for one task")
@@ -177,6 +185,8 @@ def _parse() -> argparse.Namespace:
         if epochs % VALIDATION_INTERVAL:
             option = name.replace("_", "-")
             parser.error(f"--{option} expects a multiple of {VALIDATION_INTERVAL}, got {epochs}.")
+    if options.taught and (not options.generated or options.no_single):
+        parser.error("--taught expects --generated, and the networks for one task as teachers.")
     options.size = options.size or list(COHORTS[options.cohort].size)
     options.variants = dict(_parse_variant(text) for text in options.override)
     if options.pretraining_epochs:
@@ -223,7 +233,7 @@ def _runs(options: argparse.Namespace) -> Iterator[Run]:
             for task in _trained_tasks(network, options):
                 joint = task == _joint_task(options)
                 variants = (of_ours if joint else of_single) if network == OURS else of_all
-                for variant in variants:
+                for variant in [*variants, *[TAUGHT] * (options.taught and joint)]:
                     if not options.only or variant in options.only:
                         yield make(network, task, variant)
 
@@ -289,6 +299,8 @@ def train(
         overrides["start_from"] = str(_pretrain(cohort.bundle, overrides, pretraining_epochs))
     if run.variant in AFTER_GENERATED and first is not None:
         overrides["start_from"] = f"{overrides_of(first.run(run), output, variants)['ckpt_dir']}/model.pt"
+    if run.variant == TAUGHT:
+        overrides["datalist"] = str(_teach(run, output, overrides))
     workflow = make_workflow(cohort.bundle, ["train"], _with_annotated_items(overrides, run))
     workflow.run()
     seconds = time.process_time() - started
@@ -307,6 +319,22 @@ def _evaluate_last(bundle: Path, overrides: dict[str, Any], workflow: ConfigWork
     save_checkpoint(parser.get_parsed_content("train#average").network.state_dict(), weights)
     write_card(weights, describe_model(parser.get_parsed_content("tasks"), overrides["image_size"]))
     return evaluate(bundle, ["train"], own, folder / "evaluation")
+
+
+def _teach(run: Run, output: Path, overrides: dict[str, Any]) -> Path:
+    """Completes the masks of a training's datalist by the networks for one task of the same fold; returns its path."""
+    cohort, source = COHORTS[run.cohort], Path(overrides["datalist"])
+    target = Path(overrides["output_dir"]) / "taught/datalist.json"
+    for task in overrides["tasks"]:
+        if "structures" in task:
+            teacher = replace(run, network=OURS, task=task["name"], variant=GENERATED_JOINTLY)
+            given = overrides_of(teacher, output, {})
+            own = {key: given[key] for key in ("tasks", "image_size", *NETWORKS[OURS])}
+            weights = {"ckpt_path": f"{given['ckpt_dir']}/model.pt", "on_weights_mismatch": "raise"}
+            places = {"datalist": str(source), "completed_dir": str(target)}
+            make_workflow(cohort.bundle, ["inference", "complete"], own | weights | places).run()
+            source = target
+    return target
 
 
 def _pretrain(bundle: Path, overrides: dict[str, Any], epochs: int) -> Path:

@@ -22,6 +22,7 @@ def options(**changes):
         "only": None,
         "tasks": [],
         "no_single": False,
+        "taught": False,
     }
     return SimpleNamespace(**given | changes)
 
@@ -83,6 +84,30 @@ def test_a_network_for_one_task_can_start_from_what_all_wanted_tasks_have_taught
     jointly = [run for run in runs if run.variant == multitask.GENERATED_JOINTLY]
     assert {first.run(run) for run in jointly} == {joint}
     assert [task["name"] for task in multitask.overrides_of(joint, tmp_path, {})["tasks"]] == (tasks or CHEST_TASKS)
+
+
+def test_networks_for_all_tasks_are_taught_by_those_for_one(tmp_path, monkeypatch):
+    found = trainings(generated="folder", taught=True, run_folds=[1], networks=["ours", "resnet10"])
+    assert [each[1:3] for each in found if each[3] == multitask.TAUGHT] == [("ours", ""), ("resnet10", "")]
+    run = multitask.Run("chest", 64, 64, 30, 0.001, 1, "resnet10", variant=multitask.TAUGHT)
+    workflows = []
+
+    def make_workflow(bundle, configs, overrides):
+        workflows.append((configs, overrides))
+        return SimpleNamespace(run=lambda: None)
+
+    monkeypatch.setattr(multitask, "make_workflow", make_workflow)
+    target = multitask._teach(run, tmp_path, multitask.overrides_of(run, tmp_path, {}))
+    fold = str(multitask._datalist(tmp_path, "chest", 1).resolve())
+    assert [(given["datalist"], given["completed_dir"]) for _, given in workflows] == [
+        (fold, str(target)),
+        (str(target), str(target)),
+    ]
+    assert [[task["name"] for task in given["tasks"]] for _, given in workflows] == [["lung"], ["opacity"]]
+    for (configs, given), task in zip(workflows, ("lung", "opacity"), strict=True):
+        teacher = multitask.Run("chest", 64, 64, 30, 0.001, 1, "ours", task, multitask.GENERATED_JOINTLY)
+        assert configs == ["inference", "complete"]
+        assert given["ckpt_path"] == multitask.overrides_of(teacher, tmp_path, {})["ckpt_dir"] + "/model.pt"
 
 
 def record(network, fold, dice, variant="", task=""):
