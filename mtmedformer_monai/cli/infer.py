@@ -110,6 +110,9 @@ def _infer(options: argparse.Namespace) -> int:
     from mtmedformer_monai.deploy.run import InferOptions, infer
     from mtmedformer_monai.deploy.study_runner import RunnerOptions
 
+    for path in options.config:
+        if not path.is_file():
+            raise FileNotFoundError(f"no file at {path}; --config expects files like the bundle's configs/*.json.")
     configs = (*([uncertainty_config(options.bundle)] if options.uncertainty else []), *options.config)
     runner = RunnerOptions(
         options.bundle,
@@ -156,7 +159,7 @@ class _Progress:
     def start(self, studies: Sequence[StudyInput]) -> None:
         from tqdm import tqdm
 
-        logger.info("%d images in %d studies", sum(len(study.files) for study in studies), len(studies))
+        logger.info("%s", _counted(sum(len(study.files) for study in studies), len(studies)))
         self._bar = tqdm(total=len(studies), unit="study", file=sys.stderr, disable=None)
 
     def advance(self, outcome: StudyOutcome) -> None:
@@ -172,10 +175,14 @@ def _summarize(result: RunResult, output: Path) -> None:
         logger.warning("refused %s (%s): %s", refusal.source, refusal.rule, refusal.reason)
     images = sum(len(study.images) for study in result.studies)
     logger.info(
-        "%d images in %d studies processed, %d refused; %s. %s",
-        images,
-        len(result.studies),
+        "%s processed, %d refused; %s. %s",
+        _counted(images, len(result.studies)),
         len(result.refused),
         output / "results.json",
         result.notice,
     )
+
+
+def _counted(images: int, studies: int) -> str:
+    """Returns '1 image in 1 study', or with other numbers."""
+    return f"{images} image{'s' * (images != 1)} in {studies} {'study' if studies == 1 else 'studies'}"

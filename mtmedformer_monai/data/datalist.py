@@ -60,9 +60,14 @@ def load_datalist(path: str | Path, section: str, base_dir: str | Path | None = 
         FileNotFoundError: the datalist does not exist.
         ValueError: the section is missing or empty, or an item has no image.
     """
-    items = read_datalist(path).get(section)
+    datalist = read_datalist(path)
+    items = datalist.get(section)
     if not items:
-        raise ValueError(f"datalist {path} has no items under {section!r}; split it with: mtmedformer datalist split")
+        filled = [name for name, value in datalist.items() if isinstance(value, list) and value]
+        raise ValueError(
+            f"datalist {path} has no items under {section!r}, but under {filled or 'no list'}; name another list, or "
+            "split it with: mtmedformer datalist split"
+        )
     wrong = [f"{section}[{index}] {text}" for index, item in enumerate(items) if (text := image_problem(item))]
     if wrong:
         raise ValueError(f"datalist {path} has items without an image to load:\n{list_some(wrong)}")

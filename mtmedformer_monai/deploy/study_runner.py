@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mtmedformer_monai.deploy.headers.quiet import quiet_libraries
 from mtmedformer_monai.deploy.headers.source_header import read_source_header
+from mtmedformer_monai.deploy.headers.uids import InvalidUIDError
 from mtmedformer_monai.deploy.privacy.anonymous_inputs import copy_input
 from mtmedformer_monai.deploy.privacy.deidentify import UNVERIFIED, Deidentifier
 from mtmedformer_monai.deploy.report.write_html import write_layers_of
@@ -264,6 +265,8 @@ def _attempt(write: Callable[[], Mapping[str, str]]) -> tuple[Mapping[str, str],
         return write(), ""
     except OSError as error:
         raise output_error(error) from error
+    except InvalidUIDError as error:
+        return {}, f"An output could not be written: {error}."
     except Exception as error:  # unusual headers can fail anywhere in the libraries, with header values in the message
         logger.debug("%s", type(error).__name__, exc_info=error)
         return {}, f"An output could not be written ({type(error).__name__})."

@@ -43,6 +43,12 @@ def test_without_a_command_the_usage_is_shown(capsys):
     assert "usage: mtmedformer" in capsys.readouterr().err
 
 
+def test_a_config_of_infer_that_is_not_there_is_named(tmp_path, caplog):
+    places = ["--input", tmp_path, "--output", tmp_path / "out", "--config", tmp_path / "nope.json"]
+    assert main(["infer", *map(str, places)]) == 2
+    assert f"no file at {tmp_path / 'nope.json'}; --config expects files" in caplog.text
+
+
 def test_ctrl_c_is_one_line_and_exit_code_130(tmp_path, caplog, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt

@@ -263,6 +263,16 @@ def test_an_image_on_which_the_network_fails_is_refused_alone(make_chest, models
     ] == ["b.dcm"]
 
 
+def test_a_study_whose_uid_is_none_is_noted_with_the_remedy(make_chest, infer):
+    make_chest("a.dcm", StudyInstanceUID="study 7")
+    code, output = infer()
+    assert code == 3
+    (study,) = read_results(output / "results.json").studies
+    notes = " ".join((*study.notes, *study.images[0].notes))
+    assert "UID of the source expects numbers separated by points" in notes
+    assert "correct the source's header" in notes
+
+
 def test_a_writer_that_fails_on_one_image_is_noted(make_chest, models, tmp_path):
     make_chest("a.dcm", study=1)
     make_chest("b.dcm", study=1)

@@ -13,6 +13,10 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+class InvalidUIDError(ValueError):
+    """A UID of the source is none; the message does not repeat it."""
+
+
 def derived_uid(source_uid: str, kind: str, model_sha256: str) -> str:
     """Returns the UID of an object that a model derives from a DICOM object.
 
@@ -27,8 +31,8 @@ def derived_uid(source_uid: str, kind: str, model_sha256: str) -> str:
         model_sha256: SHA-256 hash of everything that determines the model's output, 64 hexadecimal digits.
 
     Raises:
-        ValueError: `source_uid` is not a UID of at most 64 characters, `kind` is empty, or `model_sha256` is not a
-            SHA-256 hash.
+        InvalidUIDError: `source_uid` is not a UID of at most 64 characters.
+        ValueError: `kind` is empty, or `model_sha256` is not a SHA-256 hash.
 
     Example:
         >>> derived_uid("1.2.3", "SR", "0" * 64) == derived_uid("1.2.3", "SR", "0" * 64)
@@ -40,9 +44,9 @@ def derived_uid(source_uid: str, kind: str, model_sha256: str) -> str:
 
     source_uid, digest = str(source_uid), model_sha256.lower()
     if len(source_uid) > 64 or not _UID.fullmatch(source_uid):
-        raise ValueError(
-            "source_uid expects a DICOM UID (numbers separated by points, at most 64 characters), got "
-            f"{len(source_uid)} characters that are none; read it from an element such as SOPInstanceUID."
+        raise InvalidUIDError(
+            "the SOP, Series or Study Instance UID of the source expects numbers separated by points, at most 64 "
+            f"characters, got {len(source_uid)} other characters; correct the source's header"
         )
     if not kind:
         raise ValueError("kind expects the name of the kind of object, such as 'SR', got ''.")

@@ -40,10 +40,10 @@ def test_the_case_of_the_hash_does_not_matter():
 @pytest.mark.parametrize(
     ("source", "kind", "model", "message"),
     [
-        ("", "SR", MODEL, "source_uid expects"),
-        ("1..3", "SR", MODEL, "source_uid expects"),
-        ("1." + "2" * 63, "SR", MODEL, "source_uid expects"),
-        ("Doe^Jane", "SR", MODEL, "source_uid expects"),
+        ("", "SR", MODEL, "UID of the source expects"),
+        ("1..3", "SR", MODEL, "UID of the source expects"),
+        ("1." + "2" * 63, "SR", MODEL, "UID of the source expects"),
+        ("Doe^Jane", "SR", MODEL, "UID of the source expects"),
         ("1.2.3", "", MODEL, "kind expects"),
         ("1.2.3", "SR", "abc", "model_sha256 expects"),
         ("1.2.3", "SR", "z" * 64, "model_sha256 expects"),
