@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from mtmedformer_monai.engines.handlers.history import write_json
@@ -82,7 +83,8 @@ def _rows(method: str, settings: SimulationSettings, name: str = "") -> dict[str
         return {method: found["global"]}
     served = served_by_owners(by_site, simulation.images_by_task())
     one = {f"{method}, {ONE_NETWORK}": found["global"]} if simulation.has_one_network else {}
-    return {method: {**served, KEY_METRIC: math.nan}, **one}  # no network of a site serves all tasks
+    mean = mean_score([served.get(name, math.nan) for name in primary_metrics(settings.bundle)])
+    return {method: {**served, KEY_METRIC: mean}, **one}
 
 
 def _settings_of(method: str, settings: SimulationSettings) -> SimulationSettings:
@@ -150,6 +152,17 @@ def served_by_owners(by_site: Mapping[str, Metrics], images_by_task: Mapping[str
         total = sum(weight for _, weight in known)
         found[name] = sum(value * weight for value, weight in known) / total if known else math.nan
     return found
+
+
+def mean_score(values: Sequence[float]) -> float:
+    """Returns the mean of the tasks' primary metrics, each as its owners are served; undefined ones are left out.
+
+    Example:
+        >>> mean_score([0.9, float("nan"), 0.7])
+        0.8
+    """
+    known = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(known) if known else math.nan
 
 
 def _cell(value: float) -> str:
