@@ -51,7 +51,7 @@ def _describe_class(found: ClassResult) -> list[str]:
     if not found.applicable:
         return ["  not applicable"]
     return [
-        f"  {probability:.2f}  {name}{_mark_predicted(found, name)}"
+        f"  {probability:.{found.decimals(name)}f}  {name}{_mark_predicted(found, name)}"
         for name, probability in found.probabilities.items()
     ]
 
@@ -59,5 +59,5 @@ def _describe_class(found: ClassResult) -> list[str]:
 def _mark_predicted(found: ClassResult, name: str) -> str:
     """Returns '  (predicted)' for a predicted class, with the threshold that decided, if there is one."""
     threshold = found.thresholds.get(name) if found.kind in ("binary", "multilabel") else None  # else not decisive
-    reason = "" if threshold is None else f"; threshold {threshold:.2f}"
+    reason = "" if threshold is None else f"; threshold {threshold:.{found.decimals(name)}f}"
     return f"  (predicted{reason})" if name in found.predicted else ""

@@ -98,6 +98,18 @@ class ClassResult:
         """What to add to the name of a class to say what its threshold is of."""
         return " or higher" if self.kind == "ordinal" else ""
 
+    def decimals(self, name: str) -> int:
+        """Returns with how many decimals, 2 to 6, the probability of a class is shown to differ from its threshold.
+
+        Example:
+            >>> ClassResult("binary", {"mass": 0.2999}, thresholds={"mass": 0.3}).decimals("mass")
+            4
+        """
+        value, threshold = self.probabilities[name], self.thresholds.get(name)
+        if threshold is None or value == threshold:
+            return 2
+        return next((places for places in range(2, 6) if f"{value:.{places}f}" != f"{threshold:.{places}f}"), 6)
+
 
 @dataclass(frozen=True)
 class ImageResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mtmedformer_monai.deploy.overlay_file import describe_lines, drawn_boxes
+from mtmedformer_monai.deploy.report.bars import classification
 from mtmedformer_monai.deploy.results import BoxResult, ClassResult
 from mtmedformer_monai.visualization.overlay import MAX_BOXES
 from tests.deploy.sources import FULL, result_of, write_chest
@@ -24,3 +25,11 @@ def test_a_class_below_one_half_is_predicted_with_its_threshold(tmp_path):
     found = ClassResult("binary", {"normal": 0.7, "pneumonia": 0.3}, ("pneumonia",), thresholds={"pneumonia": 0.2})
     result = replace(result_of(write_chest(tmp_path / "source.dcm"), **FULL), classes={"finding": found})
     assert describe_lines(result)[-2:] == ["  0.70  normal", "  0.30  pneumonia  (predicted; threshold 0.20)"]
+
+
+def test_a_probability_just_below_its_threshold_is_not_shown_as_equal(tmp_path):
+    found = ClassResult("binary", {"normal": 0.703, "pneumonia": 0.297}, ("normal",), thresholds={"pneumonia": 0.3})
+    result = replace(result_of(write_chest(tmp_path / "source.dcm"), **FULL), classes={"finding": found})
+    assert describe_lines(result)[-2:] == ["  0.70  normal  (predicted)", "  0.297  pneumonia"]
+    (row,) = [bar for bar in classification("finding", found).bars if bar.label == "pneumonia"]
+    assert row.spoken == "pneumonia: probability 0.297, operating threshold 0.300"

@@ -90,14 +90,15 @@ def _std(uncertainty: Uncertainty) -> Mapping[str, float]:
 
 def _bar(name: str, value: float, result: ClassResult, spread: float | None) -> Bar:
     threshold = None if result.or_higher else result.thresholds.get(name)
-    words = [f"{name}: probability {value:.2f}"]
+    shown = f"{value:.{result.decimals(name)}f}"
+    words = [f"{name}: probability {shown}"]
     if spread is not None:
         words.append(f"standard deviation {spread:.2f}")
     if threshold is not None:
-        words.append(f"operating threshold {threshold:.2f}")
+        words.append(f"operating threshold {threshold:.{result.decimals(name)}f}")
     return Bar(
         label=name,
-        value=f"{value:.2f}" + ("" if spread is None else f" ± {spread:.2f}"),
+        value=shown + ("" if spread is None else f" ± {spread:.2f}"),
         percent=_percent(value),
         low=None if spread is None else _percent(value - spread),
         high=None if spread is None else _percent(value + spread),
