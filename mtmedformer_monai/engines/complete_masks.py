@@ -97,7 +97,8 @@ class CompleteMasks:
         save_datalist(completed, self._output)
         for task in self._tasks:
             for name in task.structures:
-                _logger.info("%s: %s", name, _describe(completed[self._section], name))
+                needed = "".join(f"; others need a label of {other!r}" for other in self._absent.get(task.name, ()))
+                _logger.info("%s: %s%s", name, _describe(completed[self._section], name), needed)
         return self._output
 
     def _complete(self, datalist: Datalist) -> Datalist:
