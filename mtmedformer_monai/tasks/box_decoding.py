@@ -18,13 +18,13 @@ _MAX_CANDIDATES = 1000
 
 
 def decode_boxes(
-    output: Tensor, score_threshold: float = MIN_SCORE, nms_iou: float = 0.5, max_boxes: int = 100
+    output: Tensor, score_threshold: float | Tensor = MIN_SCORE, nms_iou: float = 0.5, max_boxes: int = 100
 ) -> Boxes:
     """Applies a score threshold, then non-maximum suppression per class.
 
     Args:
         output: float (A, 7 + K), activated output of one image: box, anchor point, class probabilities.
-        score_threshold: minimum score.
+        score_threshold: minimum score, or (K,), one of each class.
         nms_iou: intersection over union with a higher-scoring box of the same class above which a box is removed.
         max_boxes: maximum number of boxes.
     """

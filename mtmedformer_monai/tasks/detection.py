@@ -174,12 +174,12 @@ class DetectionTask(Task):
 
         If the task has operating thresholds, they decide what is reported and are added as `thresholds`.
         """
-        lowest = {name: self.thresholds.get(name, self.score_threshold) for name in self.classes}
-        boxes, scores, classes = self._decode(output, min(lowest.values()))
+        lowest = [self.thresholds.get(name, self.score_threshold) for name in self.classes]
+        # before the limit on their number, so that boxes that are not reported displace none of another class
+        boxes, scores, classes = self._decode(output, torch.tensor(lowest, dtype=torch.float64, device=output.device))
         found = [
             {"box": [round(v, 2) for v in box], "score": round(score, 6), "class": self.classes[int(index)]}
             for box, score, index in zip(boxes.tolist(), scores.tolist(), classes.tolist(), strict=True)
-            if score >= lowest[self.classes[int(index)]]
         ]
         return {"boxes": found, **({"thresholds": dict(self.thresholds)} if self.thresholds else {})}
 
@@ -231,7 +231,7 @@ class DetectionTask(Task):
         indices = [index for index, name in enumerate(self.classes) if name in known]
         return KnownClasses(self, indices, _loss_of_known, lambda task, target, _: task.is_annotated(target))
 
-    def _decode(self, output: Tensor, score_threshold: float = MIN_SCORE) -> Boxes:
+    def _decode(self, output: Tensor, score_threshold: float | Tensor = MIN_SCORE) -> Boxes:
         return decode_boxes(output, score_threshold, self.nms_iou, self.max_boxes)
 
 

@@ -166,3 +166,11 @@ def test_levels_are_consecutive_and_exist():
         DetectionTask("t", ["mass"], levels=[1, 3])
     with pytest.raises(ValueError, match=r"expects levels in 0\.\.2, got \[2, 3\]"):
         DetectionTask("t", ["mass"], levels=[2, 3]).make_decoder([8, 8, 8], [4, 8, 16], 8)
+
+
+def test_boxes_below_the_threshold_of_their_class_displace_none_of_another_class():
+    task = DetectionTask("t", ["mass", "nodule"], max_boxes=2).calibrate(None, {"mass": 0.9, "nodule": 0.1})
+    output = torch.zeros(3, 9)
+    output[:, :4] = torch.tensor([[0.0, 0, 8, 8], [20, 0, 28, 8], [40, 0, 48, 8]])
+    output[:, 7:] = torch.tensor([[0.5, 0.0], [0.5, 0.0], [0.0, 0.25]])
+    assert task.describe(output)["boxes"] == [{"box": [40.0, 0.0, 48.0, 8.0], "score": 0.25, "class": "nodule"}]
