@@ -155,8 +155,8 @@ class ImpliedMask:
         known = self._tasks[self.boxes].is_annotated(rows)
         used = rows[..., BoxRow.CLASS] >= 0
         y, x = (torch.arange(n, device=rows.device) + 0.5 for n in logits.shape[1:])
-        inside_y = (y >= rows[..., 1, None]) & (y < rows[..., 3, None]) & used[..., None]  # (B, N, H)
-        inside_x = (x >= rows[..., 0, None]) & (x < rows[..., 2, None])
+        inside_y = _between(y, rows[..., 1, None], rows[..., 3, None]) & used[..., None]  # (B, N, H)
+        inside_x = _between(x, rows[..., 0, None], rows[..., 2, None])
         return known, torch.bmm(inside_y.float().transpose(1, 2), inside_x.float()) > 0
 
     def _classes(self, targets: Batch, open_: Tensor) -> tuple[Tensor, Tensor]:
@@ -175,6 +175,11 @@ class ImpliedMask:
         if not self.inside:
             return torch.ones_like(logits, dtype=torch.bool)
         return (outputs[self.inside].detach() > 0).any(dim=1)
+
+
+def _between(centers: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Returns which pixels have their center in an interval, and the middle one: a short interval may have none."""
+    return ((centers >= low) & (centers < high)) | (centers.floor() == ((low + high) / 2).floor())
 
 
 def most_likely_loss(logits: Tensor, region: Tensor, counts: Tensor) -> Tensor:

@@ -101,6 +101,13 @@ def test_boxes_bound_the_mask_and_are_filled():
     assert loss.item() == pytest.approx(outside + (softplus(-3.0) + softplus(-3.1)) / 2)
 
 
+def test_a_box_smaller_than_a_pixel_is_filled():
+    """It lies between the centers of four pixels; its own center is in the second of the second row."""
+    logits = torch.zeros(SIZE, SIZE, requires_grad=True)
+    implied().loss(outputs_of(logits), targets_of(boxes=[[1.6, 1.6, 2.3, 2.3]]))[0].backward()
+    assert (logits.grad < 0).nonzero().tolist() == [[1, 1]]
+
+
 @pytest.mark.parametrize(
     "targets",
     [targets_of(), targets_of(finding=2.0), targets_of(0.0, [[0.0, 0.0, 4.0, 4.0]], outlined=True)],
