@@ -35,7 +35,8 @@ class MTMedFormer(nn.Module):
             stride 2 instead of the image, with `detail` or without.
 
     Raises:
-        ValueError: if there are no tasks, two tasks have the same name, or one is named 'shared' or 'detail'.
+        ValueError: if there are no tasks, two tasks have the same name, one is named 'shared' or 'detail', or a
+            segmentation with `detail` has a `decoder_depth` other than 1.
 
     Example:
         >>> from mtmedformer_monai.networks.hierarchical_transformer import HierarchicalTransformer
@@ -77,6 +78,11 @@ class MTMedFormer(nn.Module):
         self.stem = DetailStem() if detailed or self.after_stem else None
         self.num_fine = 0 if self.stem is None else len(WIDTHS)
         for task in detailed:
+            if task.decoder_depth != 1:
+                raise ValueError(
+                    f"task {task.name!r} expects decoder_depth 1 in a network with detail, got {task.decoder_depth}; "
+                    "omit it, or set detail to false."
+                )
             self.decoders[task.name] = DetailDecoder(pyramid_width, len(task.structures))
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:

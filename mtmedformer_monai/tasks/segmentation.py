@@ -63,7 +63,7 @@ class SegmentationTask(Task):
             that are absent in many images, because the Dice of an empty mask is not informative.
         focal_gamma: if above 0, focal loss instead of cross-entropy (Lin et al., ICCV 2017, eq. 4, without alpha).
         threshold: minimum probability of a pixel of a structure.
-        decoder_depth: number of separable convolutions in the decoder.
+        decoder_depth: number of separable convolutions in the decoder; 1 in a network with `detail`.
     """
 
     primary_metric = "dice"

@@ -7,7 +7,7 @@ from monai.data import MetaTensor
 from torch.nn import functional
 
 from mtmedformer_monai.losses.hybrid import HybridLoss
-from mtmedformer_monai.networks import MTMedFormer, SelectOutput
+from mtmedformer_monai.networks import HierarchicalTransformer, MTMedFormer, SelectOutput
 from mtmedformer_monai.tasks import ClassificationTask, DetectionTask, SegmentationTask
 from tests.networks.small import SMALL, STEMS, every_kind, largest_difference, small_network, without_gradient
 
@@ -178,3 +178,9 @@ def test_select_output_gives_a_label_map(network):
 
 def test_the_small_network_is_small():
     assert small_network().encoder.channels == SMALL.widths
+
+
+def test_a_network_with_detail_refuses_a_decoder_depth_that_it_would_ignore():
+    tasks = [SegmentationTask("lung", ["lung"], decoder_depth=3)]
+    with pytest.raises(ValueError, match=r"'lung' expects decoder_depth 1 in a network with detail, got 3"):
+        MTMedFormer(HierarchicalTransformer("tiny"), tasks, detail=True)
