@@ -23,7 +23,9 @@ from mtmedformer_monai.transforms.dicom.mammogram_rules import MammogramRules
 METHOD = "Elements and words of an allow-list only; PS3.15 E.2"
 """Value of De-identification Method (LO, at most 64 characters)."""
 
-_NUMERIC = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FD", "FL", "OB", "OW", "US or SS", "US or OW", "OB or OW"})
+_NUMERIC = frozenset({"DS", "IS", "US", "SS", "UL", "SL", "FD", "FL", "US or SS"})
+_BYTES = frozenset({"OB", "OW", "US or OW", "OB or OW"})
+"""VRs of bytes, which may be text in an element that is none of tables."""
 _NOT_COPIED = frozenset({"PixelData", "FloatPixelData", "DoubleFloatPixelData", "NumberOfFrames", "ExtendedOffsetTable",
                          "ExtendedOffsetTableLengths"})  # fmt: skip
 _LUT_SEQUENCES = ("ModalityLUTSequence", "VOILUTSequence")
@@ -86,7 +88,7 @@ def clean_header(header: Any) -> Any:
 
     clean = Dataset()
     for keyword in (*PIXEL_TAGS, *GRAYSCALE_TAGS, *GEOMETRY_TAGS):
-        if keyword in header and keyword not in _NOT_COPIED and header[keyword].VR in _NUMERIC:
+        if keyword in header and keyword not in _NOT_COPIED and _is_numeric(header[keyword]):
             clean.add(deepcopy(header[keyword]))
     _copy_tables(header, clean)
     for keyword, terms in _TERMS.items():
@@ -101,6 +103,13 @@ def clean_header(header: Any) -> Any:
     _copy_class(header, clean)
     _check_kinds(header, clean)
     return clean
+
+
+def _is_numeric(element: Any) -> bool:
+    """Returns whether an element has numbers, and bytes only where the standard has them: a file may misuse any VR."""
+    from pydicom.datadict import dictionary_VR
+
+    return element.VR in _NUMERIC or (element.VR in _BYTES and "OW" in dictionary_VR(element.tag))
 
 
 def _words(text: str) -> list[str]:
@@ -123,7 +132,7 @@ def _copy_tables(header: Any, clean: Any) -> None:
         for item in header.get(keyword) or ():
             table = Dataset()
             for name in _LUT_ELEMENTS:
-                if name in item:
+                if name in item and _is_numeric(item[name]):
                     table.add(deepcopy(item[name]))
             items.append(table)
         if items:
