@@ -44,7 +44,8 @@ def decode_part(blocks: Iterable[bytes], content_type: str) -> Iterator[bytes]:
     for block in blocks:
         held += block
         if not is_open:
-            _, separator, rest = held.partition(b"\r\n\r\n")
+            _, _, part = held.partition(end[2:])  # a preamble before it is ignored (RFC 2046 5.1.1)
+            _, separator, rest = part.partition(b"\r\n\r\n")
             if not separator:
                 if len(held) > _LONGEST_HEADER:
                     raise ValueError("expected the header of a part, got a longer text")

@@ -320,3 +320,11 @@ def test_multipart_survives_any_division_into_blocks(tmp_path, size):
 def test_paths_in_the_configuration_are_relative_to_its_folder(write_config):
     path = write_config("http://127.0.0.1:1")
     assert load_config(path).folder == Path(path).parent / "worker"
+
+
+@pytest.mark.parametrize("preamble", [b"\r\n\r\n", b"An archive.\r\n\r\nImages follow.\r\n"])
+def test_a_preamble_of_a_multipart_answer_is_not_content(preamble):
+    body = preamble + b"--b\r\nContent-Type: application/dicom\r\n\r\nDICOM\r\n--b--\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=b'
+    for size in (1, len(body)):
+        assert b"".join(decode_part([body[i : i + size] for i in range(0, len(body), size)], kind)) == b"DICOM"
