@@ -9,6 +9,7 @@ from typing import Any
 
 from .bundle_folders import bundle_help, default_bundle
 from .help_format import HelpFormatter
+from .run_configs import run_configs
 from .trusted_bundles import add_trust_option, require_trust
 
 CONFIGS = ("train", "calibrate")
@@ -67,17 +68,7 @@ def _calibrate(options: argparse.Namespace) -> int:
                 f"no file at {path}; specify a bundle with --bundle, a datalist with --datalist, weights with --ckpt."
             )
     require_trust(options, configs)
-    from monai.bundle import ConfigWorkflow
-
-    workflow = ConfigWorkflow(
-        config_file=[str(path) for path in configs],
-        meta_file=str(options.bundle / "configs" / "metadata.json"),
-        logging_file=False,
-        workflow_type="train",
-        **_overrides(options, weights),
-    )
-    workflow.initialize()
-    workflow.run()
+    run_configs(options.bundle, configs, _overrides(options, weights), "train")
     return 0
 
 
@@ -86,7 +77,6 @@ def _overrides(options: argparse.Namespace, weights: Path) -> dict[str, Any]:
     card = weights.with_suffix(".json")
     size = json.loads(card.read_text(encoding="utf-8")).get("image_size") if card.is_file() else None
     return {
-        "bundle_root": str(options.bundle),
         "dataset_dir": str(options.datalist.parent),
         "datalist": str(options.datalist),
         "ckpt_dir": str(weights.parent),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .bundle_folders import bundle_help, default_bundle, read_tasks
+from .run_configs import run_configs
 from .trusted_bundles import add_trust_option, require_trust
 
 CONFIGS = ("inference", "complete")
@@ -47,19 +48,9 @@ def complete(options: argparse.Namespace) -> int:
     if output.resolve() == options.datalist.resolve():
         raise ValueError(f"OUTPUT is the datalist {options.datalist} itself; choose another file, so that it is kept.")
     require_trust(options, configs)
-    from monai.bundle import ConfigWorkflow
-
     source = options.datalist
     for weights in options.ckpt:
-        workflow = ConfigWorkflow(
-            config_file=[str(path) for path in configs],
-            meta_file=str(options.bundle / "configs" / "metadata.json"),
-            logging_file=False,
-            workflow_type="inference",
-            **overrides_of(options, weights, source, output),
-        )
-        workflow.initialize()
-        workflow.run()
+        run_configs(options.bundle, configs, overrides_of(options, weights, source, output), "inference")
         source = output
     return 0
 
@@ -79,7 +70,6 @@ def overrides_of(options: argparse.Namespace, weights: Path, source: Path, outpu
     if options.tasks and not only:
         raise ValueError(f"{weights} has the tasks {names}, none of --tasks {options.tasks}; leave out one of them.")
     return {
-        "bundle_root": str(options.bundle),
         "datalist": str(source),
         "completed_dir": str(output),
         "completed_list": options.section,
