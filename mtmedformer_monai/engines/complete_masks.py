@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,8 +46,8 @@ class CompleteMasks:
         weights: file of the weights.
         preprocessing: loads and prepares the image of `{"image": path}`.
         datalist: path of the datalist.
-        output: path of the datalist to write, or its folder; masks are written to `masks` beside it. It may be the same
-            datalist.
+        output: path of the datalist to write, or its folder; masks are written to the folder `<name>_masks` beside it.
+            It may be the same datalist.
         section: list of the datalist whose items are completed; the others are copied.
         only: names of the tasks to complete; empty for all.
         absent: {task: {classification task: classes}}: images with such a label have empty masks of the first task, and
@@ -54,7 +56,7 @@ class CompleteMasks:
         device: device of the network.
 
     Raises:
-        ValueError: a name in `only` or `absent` is not that of a task with masks.
+        ValueError: a name in `only` is not that of a task with masks, or there is no such task.
     """
 
     def __init__(
@@ -113,11 +115,16 @@ class CompleteMasks:
             prepared, index = dataset.prepared(place), entry[_INDEX]
             if prepared is not None:
                 predicted = self._predict(prepared[IMAGE], lacking[index])
-                items[index] = self._completed(items[index], predicted, lacking[index], f"{self._section}_{index:06d}")
+                names = {name: self._file_name(index, entry[IMAGE], name) for name in predicted}
+                items[index] = self._completed(items[index], predicted, lacking[index], names)
         return moved
 
     def _completed(
-        self, item: Item, predicted: Mapping[str, Tensor], tasks: Mapping[str, SegmentationTask], stem: str
+        self,
+        item: Item,
+        predicted: Mapping[str, Tensor],
+        tasks: Mapping[str, SegmentationTask],
+        names: Mapping[str, str],
     ) -> Item:
         """Writes masks of an item's structures, and returns the item with them.
 
@@ -125,17 +132,23 @@ class CompleteMasks:
             item: the item.
             predicted: {structure: bool (H, W)}.
             tasks: {structure: its task}.
-            stem: how the names of the files begin.
+            names: {structure: path of its file in the output's folder}.
         """
         masks = {}
         for name, mask in predicted.items():
             is_absent = self._is_absent(item, tasks[name])
             if is_absent or bool(mask.any()):
-                masks[name] = f"masks/{stem}_{name}.png"
+                masks[name] = names[name]
                 _write_mask(torch.zeros_like(mask) if is_absent else mask, self._output.parent / masks[name])
         if not masks:
             return item
         return item | {MASKS: (item.get(MASKS) or {}) | masks, COMPLETED: [*item.get(COMPLETED, []), *masks]}
+
+    def _file_name(self, index: int, image: str, structure: str) -> str:
+        """Returns where a mask is written; no other image or structure has it, whatever becomes of the list later."""
+        digest = hashlib.sha256(f"{image}|{structure}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        readable = re.sub(r"\W+", "_", structure)
+        return f"{self._output.stem}_masks/{self._section}_{index:06d}_{readable}_{digest}.png"
 
     def _lacking(self, item: Item) -> dict[str, SegmentationTask]:
         """Returns {structure: task} of the masks that an item lacks and that its labels permit to complete."""

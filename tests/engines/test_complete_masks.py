@@ -106,6 +106,23 @@ def test_a_second_network_completes_the_rest_in_the_same_file(complete, tmp_path
     assert mask_of(item, "opacity").any()
 
 
+def test_masks_of_another_list_in_the_folder_and_of_items_that_moved_are_kept(complete, tmp_path):
+    (first,) = complete([{"image": "a.png"}], only=["opacity"])
+    dark = Image.new("L", (40, 20))
+    dark.putpixel((0, 0), 255)
+    dark.save(tmp_path / "b.png")
+    place = tmp_path / "out/datalist.json"
+    content = json.loads(place.read_text())
+    content["training"] = [{"image": str(tmp_path / "b.png")}, *content["training"]]  # takes the place of the first
+    place.write_text(json.dumps(content))
+    prepare = Compose([LoadRadiographd("image"), Letterboxd("image", 10)])
+    for output in (place, tmp_path / "out/other.json"):
+        CompleteMasks(Halves(), TASKS, tmp_path / "model.pt", prepare, place, output, only=["lung", "opacity"]).run()
+    assert mask_of(first, "opacity")[:7].all()
+    folders = {path.parent.name for path in (tmp_path / "out").rglob("*.png")}
+    assert folders <= {"datalist_masks", "other_masks"}
+
+
 @pytest.mark.parametrize("only", [["finding"], ["lungs"]])
 def test_only_masks_are_completed(only, tmp_path):
     with pytest.raises(ValueError, match=r"only tasks with masks can be completed, \['lung', 'opacity'\]"):
